@@ -1,0 +1,34 @@
+"""Sharpen hyperspectral and multispectral scenes on their map grid, guided by a sharper image or alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from dualsr_geo.degrade import Psf
+    from dualsr_geo.errors import DualSRError, DualSRWarning
+    from dualsr_geo.pipeline import Options, upscale
+    from dualsr_geo.read import Scene, open_scene
+
+__all__ = ["DualSRError", "DualSRWarning", "Options", "Psf", "Scene", "__version__", "open_scene", "upscale"]
+
+_HOME = {
+    "DualSRError": "errors",
+    "DualSRWarning": "errors",
+    "Options": "pipeline",
+    "Psf": "degrade",
+    "Scene": "read",
+    "open_scene": "read",
+    "upscale": "pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the module holds
+    """Load a public name when it is first asked for, so that the import stays light."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

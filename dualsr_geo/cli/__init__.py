@@ -1,0 +1,62 @@
+"""The command line: `dualsr-geo`, and `rio dualsr`.
+
+A command declares its options, imports the library when it runs, and calls one function.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any, TextIO
+
+import click
+
+from dualsr_geo import __version__
+from dualsr_geo.cli.degrade import degrade
+from dualsr_geo.cli.info import info
+from dualsr_geo.cli.models import models
+from dualsr_geo.cli.sample import sample
+from dualsr_geo.cli.upscale import upscale
+from dualsr_geo.errors import DualSRError, DualSRWarning
+
+__all__ = ["main"]
+
+
+def _say(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of ours as one line; others as Python does."""
+    if issubclass(category, DualSRWarning):
+        click.echo(f"Warning: {message}", err=True)
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        (file or sys.stderr).write(text)
+
+
+class _Commands(click.Group):
+    """Turns the user's mistakes into one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's own signature
+        """Run a command."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DualSRWarning)
+            warnings.showwarning = _say
+            try:
+                return super().invoke(ctx)
+            except DualSRError as error:
+                raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dualsr-geo")
+def main() -> None:
+    """Sharpen hyperspectral and multispectral scenes on their map grid."""
+
+
+for _command in (upscale, degrade, info, models, sample):
+    main.add_command(_command)

@@ -1,0 +1,29 @@
+"""`dualsr-geo degrade`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from dualsr_geo.cli import options
+
+
+@click.command(short_help="Blur and decimate a raster, as its sensor would.")
+@click.argument("scene", type=click.Path())
+@options.product
+@click.option("--scale", type=int, required=True, help="Ratio of pixel sizes.")
+@click.option("--mtf-gain", type=float, default=0.3, show_default=True, help="MTF gain at the coarse Nyquist frequency.")
+@options.as_json
+def degrade(*, scene: str, output: str | None, scale: int, mtf_gain: float, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401  # as click parsed them
+    """Blur SCENE by a Gaussian MTF and keep every SCALE-th pixel: one half of the Wald protocol.
+
+    Writes SCENE_d<scale>.tif beside it. Rows and columns beyond a multiple of SCALE are left out.
+    """
+    from dualsr_geo.reduce import degrade as run  # noqa: PLC0415  # loads torch
+
+    result = run(scene, output, scale=scale, mtf_gain=mtf_gain, **chosen)
+    height, width = result["shape"]
+    text = f"{result['output']}: {result['bands']} bands, {height} x {width} pixels, {scale}x coarser"
+    click.echo(json.dumps(result) if as_json else text)

@@ -1,0 +1,20 @@
+"""`dualsr-geo sample`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(short_help="Make a scene and a guide to try.")
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("--guide", type=click.Choice(["pan", "rgb"]), default="pan", show_default=True)
+@click.option("--bands", type=click.IntRange(1, 512), default=31, show_default=True)
+@click.option("--size", nargs=2, type=click.IntRange(8, 20000), default=(120, 160), show_default=True, help="Rows and columns.")
+@click.option("--scale", type=click.IntRange(2, 16), default=4, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+def sample(folder: str, guide: str, bands: int, size: tuple[int, int], scale: int, seed: int) -> None:
+    """Write a made-up but realistic georeferenced scene and its guide into FOLDER."""
+    from dualsr_geo.samples import write  # noqa: PLC0415
+
+    scene, sharp = write(folder, shape=size, ratio=scale, bands=bands, guide=guide, seed=seed)
+    click.echo(f"{scene}\n{sharp}")

@@ -1,0 +1,134 @@
+"""`dualsr-geo upscale`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dualsr_geo.cli import options
+
+
+@click.command(short_help="Sharpen a scene.")
+@click.argument("scene", type=click.Path())
+@options.product
+@click.option("--rgb", "--pan", "--guide", "rgb", type=click.Path(), multiple=True, help="The sharper image; repeatable.")
+@click.option("--scale", type=int, help="Ratio of pixel sizes. By default the largest that the guide allows.")
+@click.option("--model", default="regression", show_default=True, help="See `dualsr-geo models list`.")
+@click.option("--fine", help="Fine stage: consistency or none. By default the model's own.")
+@click.option("--coregister", type=click.Choice(["auto", "off"]), default="auto", show_default=True,
+              help="Move a displaced guide onto the scene, or leave it and warn.")
+@click.option("--psf", type=click.Path(exists=True, dir_okay=False), help="A known blur as JSON; nothing is estimated then.")
+@click.option("--mtf-gain", type=float, help="The sensor's MTF gain at Nyquist, e.g. 0.3: used where blur cannot be estimated.")
+@click.option("--tile", type=int, help="Side of a tile's core, lr pixels. By default --max-memory decides.")
+@options.jobs
+@options.max_memory
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--scheduler", metavar="tcp://...", help="Run the tiles on this dask cluster.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--dry-run", is_flag=True, help="Print the plan as JSON and write nothing.")
+@options.as_json
+@options.quiet
+def upscale(  # one keyword an option, passed on untouched
+    *, scene: str, output: str | None, rgb: tuple[str, ...], psf: str | None,
+    scheduler: str | None, dry_run: bool, as_json: bool, quiet: bool, **chosen: Any,  # noqa: ANN401  # as click parsed them
+) -> None:
+    """Sharpen SCENE, guided by a sharper image (--rgb) or alone (--scale).
+
+    Writes SCENE_x<scale>.tif beside the scene, a Cloud Optimized GeoTIFF on exactly the scene's
+    extent, in the scene's own data type.
+
+    \b
+        dualsr-geo upscale scene.tif --rgb pan.tif
+        dualsr-geo upscale scene.tif --scale 2 -o sharper.zarr
+    """
+    if not rgb and chosen["scale"] is None:
+        raise click.UsageError("Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4.")
+    from dualsr_geo import pipeline  # noqa: PLC0415  # loads torch
+
+    run = pipeline.Options(psf=_psf(psf), **chosen)
+    if dry_run:
+        job = pipeline.prepare(scene, output, rgb=rgb, options=run)
+        click.echo(json.dumps(pipeline.plan_json(job), indent=2))
+        return
+    with _client(scheduler) as client, _bar(hidden=quiet or as_json) as progress:
+        result = pipeline.upscale(scene, output, rgb=rgb, options=run, client=client, progress=progress)
+    if as_json:
+        click.echo(json.dumps(result))
+    elif not quiet:
+        click.echo(summary(result))
+
+
+def _psf(path: str | None) -> Any:  # noqa: ANN401  # a Psf; importing it here would load torch
+    if path is None:
+        return None
+    from dualsr_geo.degrade import Psf  # noqa: PLC0415
+    from dualsr_geo.errors import OptionError  # noqa: PLC0415
+
+    try:
+        return Psf.from_json(json.loads(Path(path).read_text()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise OptionError(
+            f"--psf {path} is no PSF ({error}). Give JSON with ratio, taps_y, taps_x, start_y, start_x."
+        ) from error
+
+
+@contextmanager
+def _client(address: str | None) -> Iterator[Any]:
+    if address is None:
+        yield None
+        return
+    from distributed import Client  # noqa: PLC0415
+
+    from dualsr_geo.errors import OptionError  # noqa: PLC0415
+
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise OptionError(f"--scheduler {address} does not answer ({error}). Start one with `dask scheduler`.") from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _bar(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show progress on a terminal, nothing in a pipe."""
+    if hidden or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm  # noqa: PLC0415
+
+    with tqdm(unit="tile", leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Return what a person wants to know of a run, a few lines."""
+    if result.get("already_finished"):
+        return f"{result['output']} is finished already; nothing was done."
+    height, width = result["shape"]
+    lines = [f"{result['output']}: {result['bands']} bands, {height} x {width} pixels, {result['scale']}x sharper"]
+    if guide := result["guide"]:
+        dy, dx = guide["shift_px"]
+        relevance = [r for r in guide["relevance"] or [] if r is not None]
+        mean = sum(relevance) / len(relevance) if relevance else 0.0
+        lines.append(
+            f"guide: {guide['coverage']:.0%} of the scene, shift {dy:+.2f} px down {dx:+.2f} px right, "
+            f"explains {mean:.0%} of the bands' variance"
+        )
+    fit = result["consistency"]
+    if fit["rmse"] is not None:
+        angle = "" if fit["sam_deg"] is None else f", {fit['sam_deg']:.2g} deg"
+        lines.append(f"degraded it differs from the scene by {fit['rmse']:.3g} (RMSE){angle}")
+    lines.append(f"{result['seconds']:.1f} s, {result['peak_memory_bytes'] / 2**20:.0f} MiB at most")
+    return "\n".join(lines)

@@ -1,0 +1,273 @@
+"""The coarse stage of one window: a model along the spectrum, from filled lr values to hr values.
+
+Everything here is a pure function of a scene window, a guide window and the survey's values;
+its support is finite, so a tile with its halo gives what the whole scene would give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from dualsr_geo import regression
+from dualsr_geo.degrade import Banded, Operator
+from dualsr_geo.fine import Consistency
+from dualsr_geo.guidefit import Fit
+from dualsr_geo.subspace import Subspace
+from dualsr_geo.tile import Window
+
+# Holes are filled by a normalised Gaussian of this width (lr px), cut at FILL_REACH.
+FILL_WIDTH = 1.5
+FILL_REACH = 4
+FILL_PRIOR = 1e-3
+# A lr pixel counts as guided where this share of its guide is there.
+GUIDED = 0.95
+# Components evaluated at once: keeps planes in the cache.
+CHUNK = 8
+
+
+def fill(cube: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Fill holes from their valid neighbours (normalised convolution).
+
+    Parameters
+    ----------
+    cube : Tensor, shape (band, y, x)
+        NaN where nothing is.
+    mean : Tensor, shape (band,)
+        What a pixel without any valid neighbour gets.
+
+    Returns
+    -------
+    filled : Tensor, shape (band, y, x)
+    weight : Tensor, shape (y, x), or None
+        Share of the bands that are valid at a pixel; None where all are.
+    """
+    valid = torch.isfinite(cube)
+    if bool(valid.all()):
+        return cube, None
+    share = valid.to(cube.dtype)
+    values = torch.where(valid, cube, cube.new_zeros(()))
+    rows, columns = (_bell(n).to(cube) for n in cube.shape[1:])
+    near = rows @ values @ columns + FILL_PRIOR * mean[:, None, None]
+    smooth = near / (rows @ share @ columns + FILL_PRIOR)
+    return torch.where(valid, cube, smooth), share.mean(0)
+
+
+def _bell(length: int) -> torch.Tensor:
+    off = (torch.arange(length)[:, None] - torch.arange(length)[None]).abs()
+    return torch.where(off <= FILL_REACH, torch.exp(-0.5 * (off / FILL_WIDTH) ** 2), 0.0)
+
+
+@dataclass(frozen=True)
+class GuideWindow:
+    """A guide made ready for one window.
+
+    Attributes
+    ----------
+    values : Tensor, shape (guide band, ratio * y, ratio * x)
+        Without NaN.
+    weight : Tensor, shape (y, x), or None
+        Share of a lr pixel's guide that is valid; None where all is.
+    blend : Tensor, shape (ratio * y, ratio * x), or None
+        1 where the guide is used, 0 where it is absent, a ramp between; None where it is everywhere.
+    """
+
+    values: torch.Tensor
+    weight: torch.Tensor | None
+    blend: torch.Tensor | None
+
+
+def ready_guide(guide: torch.Tensor, mean: torch.Tensor, operator: Operator) -> GuideWindow | None:
+    """Fill a guide's holes and say where it may be used; None where it reaches nothing.
+
+    Parameters
+    ----------
+    guide : Tensor, shape (guide band, ratio * y, ratio * x)
+        NaN where it does not reach.
+    mean : Tensor, shape (guide band,)
+    operator : Operator
+        The window's degradation.
+    """
+    valid = torch.isfinite(guide).all(0)
+    if bool(valid.all()):
+        return GuideWindow(guide, None, None)
+    if not bool(valid.any()):
+        return None
+    share = valid.to(guide.dtype)
+    weight = operator.degrade(share).clamp(0, 1)
+    values = torch.where(valid, guide, guide.new_zeros(()))
+    nan = guide.new_full((), torch.nan)
+    degraded = torch.where(weight > 0.5, operator.degrade(values) / weight.clamp_min(0.5), nan)
+    smooth = operator.upsample(fill(degraded, mean)[0])
+    filled = torch.where(valid, guide, smooth)
+    return GuideWindow(filled, torch.where(weight > GUIDED, weight, 0.0), _ramp(weight > GUIDED, guide))
+
+
+def _ramp(guided: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return 0..1 on the hr grid: 0 wherever a lr pixel lacks the guide, a ramp of 2 lr pixels inside.
+
+    Beyond the window the guide is taken to go on, which holds at the scene's edge.
+    """
+    absent = (~guided).to(like.dtype)[None, None]
+    near = torch.nn.functional.max_pool2d(absent, 5, 1, 2)
+    padded = torch.nn.functional.pad(1 - near, (1, 1, 1, 1), mode="replicate")
+    mean = torch.nn.functional.avg_pool2d(padded, 3, 1)
+    ramp = torch.nn.functional.interpolate(mean, size=like.shape[-2:], mode="bilinear", align_corners=False)
+    return ramp[0, 0]
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """A window on the target grid, held as components; bands are made when asked for.
+
+    Attributes
+    ----------
+    components : Tensor, shape (component, pixel of the core)
+    rest : Tensor, shape (band, y, x), or None
+        What the components do not carry, lr; interpolated and added.
+    mean : Tensor, shape (band,)
+    expand : Tensor, shape (band, component)
+    cubic_y, cubic_x : Banded
+        Interpolation from the padded lr window to the core on the target grid.
+    shape : (int, int)
+        Rows and columns of the core on the target grid.
+    """
+
+    components: torch.Tensor
+    rest: torch.Tensor | None
+    mean: torch.Tensor
+    expand: torch.Tensor
+    cubic_y: Banded
+    cubic_x: Banded
+    shape: tuple[int, int]
+
+    def bands(self, rows: slice) -> torch.Tensor:
+        """Return some bands, (band, y, x), in physical units, not clamped."""
+        mean = self.mean[rows, None].expand(-1, self.components.shape[1])
+        out = torch.addmm(mean, self.expand[rows], self.components).view(-1, *self.shape)
+        if self.rest is not None:
+            out += self.cubic_y.rows(self.cubic_x.columns(self.rest[rows]))
+        return out
+
+
+def spectra(
+    space: Subspace,
+    cube: torch.Tensor,
+    components: torch.Tensor,
+    hr: torch.Tensor,
+    operator: Operator,
+    core: Window,
+) -> Spectra:
+    """Bundle what the bands of a core are made from.
+
+    Parameters
+    ----------
+    space : Subspace
+    cube : Tensor, shape (band, y, x)
+        The filled lr window.
+    components : Tensor, shape (component, y, x)
+        Its coefficients.
+    hr : Tensor, shape (component, ratio * y, ratio * x)
+        The sharpened coefficients.
+    operator : Operator
+    core : Window
+        The core, hr pixels, in the window's own coordinates.
+    """
+    mean = torch.as_tensor(space.mean, device=cube.device)
+    expand = torch.as_tensor(space.expand, device=cube.device)
+    rest = None
+    if space.keeps_rest:
+        carried = (expand @ components.flatten(1)).view_as(cube)
+        rest = cube - mean[:, None, None] - carried
+        if space.count and float(rest.abs().max()) <= 1e-6 * float(cube.abs().max()):
+            rest = None
+    rows, columns = core.slices
+    return Spectra(
+        hr[:, rows, columns].flatten(1),
+        rest,
+        mean,
+        expand,
+        operator.cubic_y.cut(rows.start, rows.stop),
+        operator.cubic_x.cut(columns.start, columns.stop),
+        core.shape,
+    )
+
+
+def sharpen(
+    components: torch.Tensor,
+    weight: torch.Tensor | None,
+    guide: GuideWindow | None,
+    fit: Fit | None,
+    mixture: torch.Tensor | None,
+    closed: Consistency,
+    alone: Consistency,
+    *,
+    consistent: bool = True,
+) -> torch.Tensor:
+    """Sharpen the spectral components of a window.
+
+    Parameters
+    ----------
+    components : Tensor, shape (component, y, x)
+    weight : Tensor, shape (y, x), or None
+        How valid a pixel is.
+    guide : GuideWindow or None
+    fit : Fit or None
+        The scene-wide part of the regressions; None without a guide.
+    mixture : Tensor, shape (component, candidate), or None
+        Weights of the candidates.
+    closed, alone : Consistency
+        The fine stage where the guide is, and where it is not.
+    consistent : bool
+        Whether the fine stage runs.
+
+    Returns
+    -------
+    Tensor, shape (component, ratio * y, ratio * x)
+    """
+    operator = closed.operator
+    guided = guide is not None and fit is not None and mixture is not None
+    blend = guide.blend if guided and guide is not None else None
+    start = None
+    if guided:
+        assert guide is not None and fit is not None and mixture is not None  # narrowed for mypy
+        both = _both(weight, guide.weight)
+        start = regression.mix(regression.pair(components, guide.values, fit, operator, both), mixture)
+    shape = operator.cubic_y.shape[0], operator.cubic_x.shape[0]
+    out = components.new_empty(len(components), *shape)
+    for first, last in _chunks(len(components)):
+        observed = components[first:last]
+        plain = _unguided(observed, alone, first, consistent=consistent)
+        if start is None:
+            out[first:last] = plain()
+            continue
+        made = start.evaluate(first, last)
+        if consistent:
+            made += closed.spread(_known(closed.residual(made, observed), weight), first)
+        out[first:last] = made if blend is None else torch.lerp(plain(), made, blend)
+    return out
+
+
+def _unguided(observed: torch.Tensor, closed: Consistency, first: int, *, consistent: bool):  # type: ignore[no-untyped-def]  # a thunk: evaluated only where needed
+    def made() -> torch.Tensor:
+        return closed.spread(observed, first) if consistent else closed.operator.upsample(observed)
+
+    return made
+
+
+def _both(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
+    return b if a is None else a if b is None else a * b
+
+
+def _known(residual: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Continue a residual into holes from its neighbours, so that nothing rings at their edge."""
+    if weight is None:
+        return residual
+    hole = residual.new_full((), torch.nan)
+    return fill(torch.where(weight > 0, residual, hole), residual.new_zeros(len(residual)))[0]
+
+
+def _chunks(count: int) -> Iterator[tuple[int, int]]:
+    return ((i, min(i + CHUNK, count)) for i in range(0, count, CHUNK))

@@ -1,0 +1,199 @@
+"""The spatial axes: GeoBox, GSD, ratio, nested grids.
+
+A grid is an `odc.geo` GeoBox: CRS, affine (of pixel corners) and shape. Coordinates are
+never recomputed by hand; everything follows from the scene's affine.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import BoundingBox
+
+from dualsr_geo.errors import GridError, ScaleError
+
+# A guide resampled to "0.5 m" by other software is 0.5 m within a fraction of a percent;
+# a ratio of 3.98 is meant as 4.
+RATIO_TOLERANCE = 0.01
+
+
+def refine(box: GeoBox, ratio: int) -> GeoBox:
+    """Return the target grid: the same extent with pixels `ratio` times smaller.
+
+    Parameters
+    ----------
+    box : GeoBox
+        The scene's grid; rotated and south-up ones keep their sense.
+    ratio : int
+        GSD lr / GSD hr.
+
+    Returns
+    -------
+    GeoBox
+        Its affine is the scene's divided by the ratio, to the last bit.
+    """
+    t = box.affine
+    fine = Affine(t.a / ratio, t.b / ratio, t.c, t.d / ratio, t.e / ratio, t.f)
+    height, width = box.shape
+    return GeoBox((height * ratio, width * ratio), fine, box.crs)
+
+
+def coarsen(box: GeoBox, ratio: int) -> GeoBox:
+    """Return the grid `ratio` times coarser that starts at the same corner; a remainder is cut."""
+    t = box.affine
+    wide = Affine(t.a * ratio, t.b * ratio, t.c, t.d * ratio, t.e * ratio, t.f)
+    height, width = box.shape
+    return GeoBox((height // ratio, width // ratio), wide, box.crs)
+
+
+def is_bare(box: GeoBox) -> bool:
+    """Say whether a grid has no georeference at all: no CRS and pixel coordinates."""
+    return box.crs is None and box.affine.almost_equals(Affine.identity())
+
+
+def gsd(box: GeoBox, like: GeoBox | None = None) -> float:
+    """Return the side of a pixel, in units of `like`'s CRS, where `like`'s centre lies.
+
+    The side is the root of the pixel's area, so oblong pixels have one, too.
+    """
+    if like is None or like.crs is None or box.crs is None or box.crs == like.crs:
+        return math.sqrt(abs(box.affine.determinant))
+    # At `like`'s centre: a degree there is not a degree at the centre of a larger guide.
+    height, width = like.shape
+    there = like.crs.transformer_to_crs(box.crs)(*(like.affine @ (width / 2, height / 2)))
+    x, y = ~box.affine @ there
+    points = [box.affine @ (x + i, y + j) for i, j in ((0, 0), (1, 0), (0, 1))]
+    back = box.crs.transformer_to_crs(like.crs)
+    (ox, oy), (ax, ay), (bx, by) = (back(*p) for p in points)
+    return math.sqrt(abs((ax - ox) * (by - oy) - (ay - oy) * (bx - ox)))
+
+
+def unit(box: GeoBox) -> str:
+    """Return the unit that `gsd` is in: ``"m"``, ``"degree"``, ... or ``"px"`` without CRS."""
+    if box.crs is None:
+        return "px"
+    # pyproj's own name: odc's is CF's, "degrees_north".
+    name = str(box.crs.proj.axis_info[0].unit_name)
+    return "m" if name in ("metre", "meter") else name
+
+
+def require_same_world(scene: GeoBox, guide: GeoBox) -> None:
+    """Check that scene and guide can lie on one map and overlap there.
+
+    Raises
+    ------
+    GridError
+        If only one of them has a CRS, or they do not overlap.
+    """
+    if (scene.crs is None) != (guide.crs is None):
+        has, lacks = ("scene", "guide") if guide.crs is None else ("guide", "scene")
+        raise GridError(
+            f"The {has} has a CRS and the {lacks} has none, so their place cannot be compared. "
+            f"Set the CRS of the {lacks} (rio edit-info --crs), or remove that of the {has}."
+        )
+    ours, theirs = scene.extent, guide.extent
+    if scene.crs is not None and guide.crs is not None:
+        # Judged in the guide's CRS first: a global guide has no extent in the scene's UTM zone.
+        if not _apart(ours.to_crs(guide.crs).boundingbox, theirs.boundingbox):
+            return
+        theirs = theirs.to_crs(scene.crs)
+    if _apart(a := ours.boundingbox, b := theirs.boundingbox):
+        raise GridError(
+            f"The guide covers {_sides(b)}, the scene {_sides(a)} ({unit(scene)}): "
+            "they do not overlap. Give a guide of the same place as --rgb."
+        )
+
+
+def _sides(box: BoundingBox) -> str:
+    return f"x {box.left:.10g}..{box.right:.10g}, y {box.bottom:.10g}..{box.top:.10g}"
+
+
+def _apart(a: BoundingBox, b: BoundingBox) -> bool:
+    """Say whether two boxes share no ground; one that is not finite shares none."""
+    if not np.all(np.isfinite((*a.bbox, *b.bbox))):
+        return True
+    return bool(a.right <= b.left or b.right <= a.left or a.top <= b.bottom or b.top <= a.bottom)
+
+
+def largest_ratio(scene: GeoBox, guide: GeoBox) -> int:
+    """Return the largest integer not above the GSD ratio of scene and guide.
+
+    Raises
+    ------
+    GridError
+        If the guide is not at least twice as sharp as the scene.
+    """
+    ours, theirs = gsd(scene), gsd(guide, like=scene)
+    ratio = math.floor(ours / theirs * (1 + RATIO_TOLERANCE))
+    if ratio < 2:
+        name = unit(scene)
+        raise GridError(
+            f"A pixel of the guide is {theirs:.4g} {name}, one of the scene {ours:.4g} {name}: "
+            f"the guide must be at least twice as sharp. Give a guide of {ours / 2:.4g} {name} or finer "
+            "as --rgb, or leave --rgb out and give --scale."
+        )
+    return ratio
+
+
+def choose_ratio(scale: int | None, scene: GeoBox, guide: GeoBox | None) -> int:
+    """Return the ratio to use: `scale` if given and possible, else what the guide allows.
+
+    Raises
+    ------
+    ScaleError
+        If `scale` is below 2, above what the guide allows, or missing without a guide.
+    """
+    if scale is not None and scale < 2:
+        raise ScaleError(f"--scale {scale} does not sharpen. Give an integer of 2 or more.")
+    if guide is None:
+        if scale is None:
+            raise ScaleError("Without a guide nothing says how far to go. Give --scale, e.g. --scale 4.")
+        return scale
+    limit = largest_ratio(scene, guide)
+    if scale is not None and scale > limit:
+        ours, theirs, name = gsd(scene), gsd(guide, like=scene), unit(scene)
+        raise ScaleError(
+            f"--scale {scale} would give pixels of {ours / scale:.4g} {name}, but the guide has "
+            f"{theirs:.4g} {name}, which allows up to --scale {limit}. "
+            f"Give --scale {limit} or less, or a sharper guide as --rgb."
+        )
+    return limit if scale is None else scale
+
+
+def offset_px(target: GeoBox, other: GeoBox) -> tuple[int, int] | None:
+    """Return where the target's first pixel lies in `other` (y, x), if both share one lattice.
+
+    Pixels must agree in CRS, size, and rotation, and lie on each other within 1e-3 px over
+    the whole target; otherwise None.
+    """
+    if target.crs != other.crs:
+        return None
+    to_other = ~other.affine @ target.affine
+    height, width = target.shape
+    drift = max(abs(to_other.a - 1), abs(to_other.e - 1), abs(to_other.b), abs(to_other.d))
+    column, row = round(to_other.c), round(to_other.f)
+    off = max(abs(to_other.c - column), abs(to_other.f - row)) + drift * max(height, width)
+    return (row, column) if off < 1e-3 else None
+
+
+def same_extent(scene: GeoBox, guide_shape: tuple[int, int]) -> GeoBox:
+    """Return the grid of an array that covers exactly the scene's extent.
+
+    Used for guides without any georeference beside a scene without any.
+
+    Raises
+    ------
+    GridError
+        If the shapes are no common integer multiple.
+    """
+    (height, width), (rows, columns) = scene.shape, guide_shape
+    if rows % height or columns % width or rows // height != columns // width:
+        raise GridError(
+            f"Neither image has a georeference, and the guide's {rows} x {columns} pixels are no "
+            f"common multiple of the scene's {height} x {width}. "
+            "Crop --rgb to the scene's extent, or georeference both."
+        )
+    return refine(scene, rows // height)

@@ -1,0 +1,206 @@
+"""What a product is: its place and form, its grid, its bands, and who made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+
+from dualsr_geo.bands import Band, Packing
+from dualsr_geo.errors import OptionError, OutputError
+
+FORMATS = ("COG", "GTiff", "Zarr")
+SUFFIXES = {".tif": "COG", ".tiff": "COG", ".zarr": "Zarr"}
+
+# 16 bands a chunk read one band in 0.03 s and one spectrum in 0.012 s, the best of four tried.
+BANDS_PER_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything a product is, but its values.
+
+    Attributes
+    ----------
+    path : str
+        Where the finished product will lie.
+    format : str
+        ``"COG"``, ``"GTiff"`` or ``"Zarr"``.
+    geobox : GeoBox
+        The target grid; its CRS may be None.
+    bands : tuple of Band
+    packing : Packing
+        How values are stored.
+    tags : mapping of str to mapping
+        Dataset metadata by GDAL domain; ``""`` is the default one.
+    attrs : mapping
+        CF attributes of the variable.
+    name : str
+        What the variable is called in Zarr.
+    tile : int
+        Side of a tile on the target grid in pixels.
+    options : tuple of (str, str)
+        Creation options, ``--co NAME=VALUE``; they override the defaults.
+    """
+
+    path: str
+    format: str
+    geobox: GeoBox
+    bands: tuple[Band, ...]
+    packing: Packing
+    tags: Mapping[str, Mapping[str, str]]
+    attrs: Mapping[str, object]
+    name: str
+    tile: int
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The work folder beside the product."""
+        place = Path(self.path)
+        return place.with_name(place.name + ".part")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        height, width = self.geobox.shape
+        return len(self.bands), int(height), int(width)
+
+    @property
+    def chunks(self) -> tuple[int, int, int]:
+        """Bands, rows and columns of a chunk of the store."""
+        count, height, width = self.shape
+        side = chunk_side(self.tile)
+        return min(count, BANDS_PER_CHUNK), min(height, side), min(width, side)
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles the product consists of."""
+        _, height, width = self.shape
+        return -(-height // self.tile) * -(-width // self.tile)
+
+    @property
+    def fill(self) -> float | int:
+        """What the store holds where nothing was written."""
+        nodata = self.packing.nodata
+        if nodata is None:
+            return 0
+        return float(nodata) if self.packing.is_float else int(nodata)
+
+    @property
+    def raw_bytes(self) -> int:
+        """Size of the values without compression."""
+        return math.prod(self.shape) * np.dtype(self.packing.dtype).itemsize
+
+
+def chunk_side(tile: int) -> int:
+    """Return the side of a chunk: a divisor of the tile of about 256 px, 512 at most if possible.
+
+    A tile whose divisors are all tiny or huge (2018 = 2 x 1009) gets the smallest huge one:
+    files of a few pixels would cost more than the memory of a large chunk.
+    """
+    divisors = [d for d in range(1, tile + 1) if tile % d == 0]
+    for low, high in ((192, 256), (64, 512)):
+        fitting = [d for d in divisors if low <= d <= high]
+        if fitting:
+            return max(fitting)
+    return min(d for d in divisors if d > 512 or d == tile)
+
+
+def format_of(path: str, asked: str | None) -> str:
+    """Return the format to write: what was asked for, else what the path's suffix says.
+
+    Raises
+    ------
+    OptionError
+        If the format is unknown, or neither says what to write.
+    """
+    if asked is not None:
+        known = {name.lower(): name for name in FORMATS}
+        if asked.lower() not in known:
+            raise OptionError(f"--format {asked} cannot be written. Give --format COG, GTiff or Zarr.")
+        return known[asked.lower()]
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise OptionError(
+            f"The suffix `{suffix}` of {path} does not say what to write. "
+            "Give --format COG, GTiff or Zarr, or a name that ends in .tif or .zarr."
+        )
+    return SUFFIXES[suffix]
+
+
+def is_same_product(layout: Layout, identity: Mapping[str, object]) -> bool:
+    """Say whether a finished product of just this run lies at the layout's path."""
+    return _carried_fingerprint(layout) == fingerprint(layout, identity)
+
+
+def fingerprint(layout: Layout, identity: Mapping[str, object]) -> str:
+    """Return the SHA-256 of all that decides the product's bytes."""
+    form = {"format": layout.format, "options": layout.options}
+    text = json.dumps(plain({**full_identity(layout, identity), **form}), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def full_identity(layout: Layout, identity: Mapping[str, object]) -> dict[str, Any]:
+    """Return the run's identity with what the store itself depends on, as JSON."""
+    packing = layout.packing
+    store = {"shape": layout.shape, "tile": layout.tile, "dtype": packing.dtype, "nodata": packing.nodata}
+    ours = {"store": {**store, "name": layout.name}, "dualsr_geo": software_version()}
+    return {str(k): plain(v) for k, v in {**identity, **ours}.items()}
+
+
+def software_version() -> str:
+    """Return the installed version of this package."""
+    try:
+        return version("dualsr-geo")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def plain(value: object) -> Any:
+    """Return a value as JSON has it.
+
+    Numbers of numpy become plain ones; a number that is not finite becomes its name
+    (``"nan"``), which `float` reads and every JSON parser accepts.
+    """
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)
+
+
+def disk_full(layout: Layout, said: object) -> OutputError:
+    """Return the error for a disk that is full, naming what is kept and how to go on."""
+    return OutputError(
+        f"The disk is full at {layout.folder.parent.resolve()} ({' '.join(str(said).split())}). "
+        f"The finished tiles are kept in {layout.folder.name}: make room, then run again with --resume."
+    )
+
+
+def _carried_fingerprint(layout: Layout) -> str | None:
+    try:
+        if layout.format == "Zarr":
+            meta = json.loads((Path(layout.path) / "zarr.json").read_text(encoding="utf-8"))
+            lineage = meta["attributes"]["dualsr"]["lineage"]
+        else:
+            with rasterio.open(layout.path) as product:
+                lineage = json.loads(product.tags(ns="DUALSR")["LINEAGE"])
+        found = lineage["fingerprint"]
+    except (OSError, RasterioError, ValueError, KeyError, TypeError):
+        return None
+    return str(found)

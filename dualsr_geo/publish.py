@@ -1,0 +1,94 @@
+"""The place of a product: what may lie there already, and putting the new one there at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from dualsr_geo.errors import OutputError
+from dualsr_geo.layout import Layout
+
+# What other programs leave beside a raster: it speaks of the pixels that were there before.
+SIDECARS = (".aux.xml", ".ovr", ".msk")
+
+
+def require_place(layout: Layout, overwrite: bool) -> None:
+    """Check that the product can be written where it was asked for.
+
+    Raises
+    ------
+    OutputError
+        If its folder is missing or not writable, a product exists and may not be replaced,
+        or something else lies where the work folder goes.
+    """
+    place, folder = Path(layout.path), layout.folder
+    parent = place.parent
+    if not parent.is_dir():
+        raise OutputError(
+            f"The folder {parent} of {place} does not exist. Create it, or give another --output."
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"The folder {parent} is not writable. Give another --output.")
+    if place.exists() and not overwrite:
+        raise OutputError(f"{place} exists. Give --overwrite to replace it, or another --output.")
+    _require_replaceable(layout)
+    if folder.exists() and not _is_ours(folder):
+        raise OutputError(
+            f"{folder} is needed for unfinished work, but is not ours. Move it, or give another --output."
+        )
+
+
+def _require_replaceable(layout: Layout) -> None:
+    """Refuse to replace a folder by a file, or a folder that holds other things than Zarr."""
+    place = Path(layout.path)
+    if layout.format != "Zarr" and place.is_dir():
+        raise OutputError(f"{place} is a folder and {layout.format} is a file. Give another --output.")
+    is_zarr = any((place / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
+    if layout.format == "Zarr" and place.exists() and not is_zarr:
+        raise OutputError(f"{place} exists and is not Zarr, so it is not replaced. Give another --output.")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Say whether a folder is a work folder: it has run.json, or was left before it was written."""
+    if (folder / "run.json").is_file():
+        return True
+    return folder.is_dir() and all(p.name.startswith("run.json") for p in folder.iterdir())
+
+
+def publish_file(made: Path, place: Path) -> None:
+    """Put a finished file in its place, over an old one if there is one."""
+    for suffix in SIDECARS:
+        place.with_name(place.name + suffix).unlink(missing_ok=True)
+    # GDAL puts beside a TIFF what it cannot hold (DigitalGlobe's IMD).
+    for beside in made.parent.glob(f"{made.stem}.*"):
+        if beside != made:
+            os.replace(beside, place.with_name(place.stem + beside.name.removeprefix(made.stem)))
+    os.replace(made, place)
+
+
+def publish_folder(made: Path, place: Path, aside: Path) -> None:
+    """Put a finished folder in its place; an old one is moved aside first, as folders cannot be replaced."""
+    if place.exists():
+        os.replace(place, aside)
+    os.replace(made, place)
+
+
+def put_back(aside: Path, place: Path) -> None:
+    """Undo a replacement of a Zarr product that was killed between its two renames."""
+    if aside.exists() and not place.exists():
+        os.replace(aside, place)
+
+
+def remove(folder: Path) -> None:
+    """Remove a work folder: no mark may outlive its tile, nor anything what makes it ours."""
+    if not folder.exists():
+        return
+    shutil.rmtree(folder / "done", ignore_errors=True)
+    for item in folder.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        elif item.name != "run.json":
+            item.unlink()
+    (folder / "run.json").unlink(missing_ok=True)
+    folder.rmdir()

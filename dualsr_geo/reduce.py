@@ -1,0 +1,131 @@
+"""Degrade a whole raster: blur by the MTF and decimate, tile by tile."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dualsr_geo import grid
+from dualsr_geo.degrade import Operator, Psf, operator
+from dualsr_geo.encode import encode
+from dualsr_geo.errors import OutputError, ScaleError
+from dualsr_geo.layout import Layout, format_of
+from dualsr_geo.read import Scene, open_scene
+from dualsr_geo.tile import Tile, Tiling
+from dualsr_geo.window import one_thread
+from dualsr_geo.write import Store
+
+TILE = 256
+# A coarse pixel is made where at least half of what it sees is there.
+ENOUGH = 0.5
+
+
+def degrade_window(values: NDArray[np.float32], op: Operator) -> torch.Tensor:
+    """Degrade a window with holes by normalised convolution.
+
+    Parameters
+    ----------
+    values : array, shape (band, ratio * y, ratio * x)
+        NaN where nothing is.
+    op : Operator
+        The window's degradation.
+
+    Returns
+    -------
+    Tensor, shape (band, y, x)
+        NaN where less than half of what a pixel sees is there.
+    """
+    hr = torch.from_numpy(np.ascontiguousarray(values))
+    valid = torch.isfinite(hr)
+    if bool(valid.all()):
+        return op.degrade(hr)
+    share = op.degrade(valid.to(hr.dtype))
+    total = op.degrade(torch.where(valid, hr, 0.0))
+    return torch.where(share >= ENOUGH, total / share.clamp_min(ENOUGH), torch.nan)
+
+
+def degrade(
+    scene: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    scale: int,
+    mtf_gain: float = 0.3,
+    bidx: str | None = None,
+    format: str | None = None,  # noqa: A002  # the name that rio and GDAL use
+    dtype: str | None = None,
+    nodata: float | None = None,
+    creation: tuple[tuple[str, str], ...] = (),
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Blur a raster by a Gaussian MTF and decimate it to a product on disk.
+
+    Parameters
+    ----------
+    scene : path
+    output : path, optional
+        ``scene_d<scale>.tif`` beside the scene if left out.
+    scale : int
+        Ratio of pixel sizes; rows and columns beyond a multiple of it are left out.
+    mtf_gain : float
+        MTF gain at the coarse Nyquist frequency, between 0 and 1.
+    bidx, format, dtype, nodata, creation, overwrite
+        As for `upscale`.
+
+    Returns
+    -------
+    dict
+        output, scale, shape, bands.
+    """
+    opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
+    if scale < 2 or min(opened.shape) < scale:  # noqa: PLR2004  # a ratio begins at 2
+        height, width = opened.shape
+        raise ScaleError(
+            f"--scale {scale} cannot degrade {height} x {width} pixels. Give 2..{max(2, min(height, width))}."
+        )
+    psf = Psf.from_mtf(scale, mtf_gain)
+    layout = _layout(opened, scene, output, scale, format, creation)
+    layout = replace(layout, packing=opened.packing.cast(dtype, nodata))
+    identity = {"scene": opened.source.fingerprint(), "scale": scale, "mtf_gain": mtf_gain}
+    store = Store.begin(layout, identity, resume=False, overwrite=overwrite)
+    for tile in Tiling(layout.shape[1:], TILE, psf.reach_lr + 1):
+        _one(opened, psf, layout, store, tile)
+    store.finish({"software": "dualsr-geo", "degraded": {"scale": scale, "mtf_gain": mtf_gain}}, None)
+    return {"output": layout.path, "scale": scale, "shape": list(layout.shape[1:]), "bands": opened.count}
+
+
+def _layout(
+    scene: Scene,
+    where: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None,
+    scale: int,
+    format_: str | None,
+    creation: tuple[tuple[str, str], ...],
+) -> Layout:
+    source = Path(where)
+    place = Path(output) if output is not None else source.with_name(f"{source.stem}_d{scale}.tif")
+    if place.exists() and source.exists() and place.samefile(source):
+        raise OutputError(f"The output {place} is the input {source} itself. Give another --output.")
+    target = grid.coarsen(scene.geobox, scale)
+    kind = format_of(str(place), format_)
+    return Layout(
+        str(place), kind, target, scene.bands, scene.packing, scene.tags, scene.attrs, scene.name, TILE, creation
+    )
+
+
+def _one(scene: Scene, psf: Psf, layout: Layout, store: Store, tile: Tile) -> None:
+    op = operator(psf, (layout.shape[1], layout.shape[2]), tile.padded)
+    rows, columns = tile.core.within(tile.padded).slices
+    for bands in store.band_ranges():
+        values = scene.source.read(tile.padded.scaled(psf.ratio), range(bands.start, bands.stop))
+        with one_thread(), torch.inference_mode():
+            made = degrade_window(values, op)[:, rows, columns].contiguous()
+        hole = torch.isnan(made)
+        made[hole] = 0.0
+        stored = encode(made, layout.packing, bands, float("-inf"), hole if bool(hole.any()) else None)
+        store.write(tile.core, bands, stored.stored)

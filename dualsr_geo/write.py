@@ -1,0 +1,280 @@
+"""The store that tiles stream into, its done marks, and its way to a finished product.
+
+The work folder `<path>.part` holds `run.json` (what the run is), `store.zarr` (the values)
+and `done/<index>.json` (one mark a finished tile). It is the checkpoint of the run and goes
+when the product is in its place.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from dualsr_geo.errors import ResumeError, TileError
+from dualsr_geo.finish import make_tiff, require_options
+from dualsr_geo.geozarr import dress
+from dualsr_geo.layout import Layout, disk_full, fingerprint, format_of, full_identity, is_same_product, plain
+from dualsr_geo.publish import publish_file, publish_folder, put_back, remove, require_place
+from dualsr_geo.tile import Window
+
+__all__ = ["Layout", "Store", "format_of", "is_same_product"]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where tiles are kept until the product is finished from them; picklable.
+
+    Attributes
+    ----------
+    layout : Layout
+        The product to be.
+    folder : str
+        The work folder.
+    """
+
+    layout: Layout
+    folder: str
+
+    @classmethod
+    def begin(cls, layout: Layout, identity: Mapping[str, object], *, resume: bool, overwrite: bool) -> Store:
+        """Start a run, or continue an interrupted one.
+
+        Parameters
+        ----------
+        layout : Layout
+        identity : mapping
+            All that decides the values: inputs, model, options. JSON.
+        resume : bool
+            Continue in the work folder of the same identity if there is one.
+        overwrite : bool
+            Replace a product that lies at the path, once the new one is finished.
+
+        Raises
+        ------
+        OutputError
+            If the product exists and `overwrite` is False, or cannot be written there.
+        OptionError
+            If a creation option is unknown, or the format takes none.
+        ResumeError
+            If the interrupted run had another identity.
+        """
+        store = cls(layout, str(layout.folder))
+        put_back(store._old, Path(layout.path))
+        require_place(layout, overwrite)
+        require_options(layout)
+        with full_disk_named(layout):
+            if resume and store._run.exists():
+                _require_same(layout, store.record()["identity"], full_identity(layout, identity))
+                store._sweep()
+            else:
+                remove(layout.folder)
+                layout.folder.mkdir()
+                store._put_run({"identity": full_identity(layout, identity)})
+            # Not a part of the identity: another form of the product keeps the tiles.
+            store.remember("fingerprint", fingerprint(layout, identity))
+            store._lay_out()
+        return store
+
+    def record(self) -> dict[str, Any]:
+        """Return what `begin` wrote (``"identity"``) and `remember` added."""
+        found: dict[str, Any] = json.loads(self._run.read_text(encoding="utf-8"))
+        return found
+
+    def remember(self, key: str, value: object) -> None:
+        """Add a JSON value to the run's record, atomically."""
+        with full_disk_named(self.layout):
+            self._put_run({**self.record(), key: value})
+
+    def band_ranges(self) -> tuple[slice, ...]:
+        """Return the blocks of bands in which a tile is to be written."""
+        count, step = self.layout.shape[0], self.layout.chunks[0]
+        return tuple(slice(b, min(b + step, count)) for b in range(0, count, step))
+
+    def write(self, window: Window, bands: slice, values: NDArray[Any]) -> None:
+        """Store a part of the product.
+
+        Parameters
+        ----------
+        window : Window
+            On the target grid.
+        bands : slice
+            One of `band_ranges`, or several that follow each other.
+        values : array, shape (band, y, x)
+            Packed, in the layout's dtype.
+
+        Raises
+        ------
+        ValueError
+            If the region does not lie on chunk borders or the array's end, or does not
+            match the values. Two writers that share a chunk would overwrite each other.
+        OutputError
+            If the disk is full.
+        """
+        start, stop, _ = bands.indices(self.layout.shape[0])
+        region = (slice(start, stop), *window.slices)
+        self._require_whole_chunks(region)
+        expected = tuple(s.stop - s.start for s in region)
+        if values.shape != expected or values.dtype != self.layout.packing.dtype:
+            raise ValueError(
+                f"values are {values.dtype} {values.shape}, the region holds "
+                f"{self.layout.packing.dtype} {expected}"
+            )
+        with full_disk_named(self.layout):
+            self._array("r+")[region] = values
+
+    def mark(self, index: int, stats: Mapping[str, object]) -> None:
+        """Mark a tile as finished, atomically; only after all its writes returned."""
+        with full_disk_named(self.layout):
+            _put(self._done / f"{index}.json", plain(stats))
+
+    def done(self) -> dict[int, dict[str, Any]]:
+        """Return the finished tiles and what was said of each."""
+        marks = {int(p.stem): p for p in self._done.glob("*.json")}
+        return {i: json.loads(marks[i].read_text(encoding="utf-8")) for i in sorted(marks)}
+
+    def finish(self, lineage: Mapping[str, object], survey: Mapping[str, object] | None) -> None:
+        """Make the product, put it in its place at once, and remove the work folder.
+
+        Parameters
+        ----------
+        lineage : mapping
+            Software, model, parameters; JSON. The run's fingerprint is added.
+        survey : mapping or None
+            The scene-level decisions; JSON.
+
+        Raises
+        ------
+        TileError
+            If tiles are missing.
+        OutputError
+            If the disk is full or GDAL refuses an option; the finished tiles are kept.
+        """
+        missing = sorted(set(range(self.layout.tiles)) - set(self.done()))
+        if missing:
+            raise TileError(
+                f"{len(missing)} of {self.layout.tiles} tiles are not finished, the first is tile "
+                f"{missing[0]}. Run again with --resume."
+            )
+        kept = {"lineage": {**lineage, "fingerprint": self.record()["fingerprint"]}, "survey": survey}
+        with full_disk_named(self.layout):
+            if self.layout.format == "Zarr":
+                dress(self._store, self.layout, plain(kept))
+                publish_folder(self._store, Path(self.layout.path), self._old)
+            else:
+                made = make_tiff(self.layout, self._array("r"), plain(kept))
+                publish_file(made, Path(self.layout.path))
+            remove(Path(self.folder))
+
+    @property
+    def _run(self) -> Path:
+        return Path(self.folder) / "run.json"
+
+    @property
+    def _done(self) -> Path:
+        return Path(self.folder) / "done"
+
+    @property
+    def _store(self) -> Path:
+        return Path(self.folder) / "store.zarr"
+
+    @property
+    def _old(self) -> Path:
+        return Path(self.folder) / "old.zarr"
+
+    def _array(self, mode: str) -> Any:
+        return zarr.open_array(self._store / self.layout.name, mode=mode, zarr_format=3)
+
+    def _put_run(self, record: dict[str, Any]) -> None:
+        _put(self._run, record)
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left half-written."""
+        for left in Path(self.folder).rglob("*.partial"):
+            left.unlink()
+        for pattern in ("stage.*", "product*"):
+            for left in Path(self.folder).glob(pattern):
+                left.unlink()
+
+    def _lay_out(self) -> None:
+        """Create the array unless it is there; marks without an array mean nothing."""
+        if (self._store / self.layout.name / "zarr.json").exists():
+            self._done.mkdir(exist_ok=True)
+            return
+        shutil.rmtree(self._done, ignore_errors=True)
+        self._done.mkdir()
+        group = zarr.open_group(self._store, mode="w", zarr_format=3)
+        group.create_array(
+            self.layout.name,
+            shape=self.layout.shape,
+            chunks=self.layout.chunks,
+            dtype=self.layout.packing.dtype,
+            fill_value=self.layout.fill,
+            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+            dimension_names=("band", "y", "x"),
+        )
+
+    def _require_whole_chunks(self, region: tuple[slice, ...]) -> None:
+        axes = zip(("bands", "rows", "columns"), region, self.layout.shape, self.layout.chunks, strict=True)
+        for axis, part, size, chunk in axes:
+            inside = 0 <= part.start < part.stop <= size
+            if not inside or part.start % chunk or (part.stop % chunk and part.stop != size):
+                raise ValueError(
+                    f"{axis} {part.start}:{part.stop} of {size} do not lie on chunk borders, "
+                    f"which are {chunk} apart"
+                )
+
+
+@contextmanager
+def full_disk_named(layout: Layout) -> Iterator[None]:
+    """Turn the system's word for a full disk into ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(layout, error.strerror) from error
+        raise
+
+
+def _put(path: Path, value: object) -> None:
+    """Write JSON so that a reader sees the old file or the new one, nothing between."""
+    temp = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        temp.write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
+        os.replace(temp, path)
+    except OSError:
+        temp.unlink(missing_ok=True)
+        raise
+
+
+def _require_same(layout: Layout, before: dict[str, Any], now: dict[str, Any]) -> None:
+    old, new = _flat(before), _flat(now)
+    changed = [k for k in sorted({*old, *new}) if old.get(k, "absent") != new.get(k, "absent")]
+    if changed:
+        said = "; ".join(f"{k} was {old.get(k, 'absent')}, is {new.get(k, 'absent')}" for k in changed)
+        raise ResumeError(
+            f"The interrupted run in {layout.folder} was another one: {said}. "
+            "Give what it had, or leave --resume out to start anew."
+        )
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested keys joined by dots, values as JSON."""
+    flat: dict[str, str] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            flat |= _flat(item, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.dumps(item, sort_keys=True)
+    return flat
