@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dualsr_geo import accessor as _accessor  # noqa: F401  # registers .dualsr
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from dualsr_geo.degrade import Psf
     from dualsr_geo.errors import DualSRError, DualSRWarning
-    from dualsr_geo.pipeline import Options, upscale
+    from dualsr_geo.pipeline import upscale
+    from dualsr_geo.plan import Options
     from dualsr_geo.read import Scene, open_scene
 
 __all__ = ["DualSRError", "DualSRWarning", "Options", "Psf", "Scene", "__version__", "open_scene", "upscale"]
@@ -17,7 +20,7 @@ __all__ = ["DualSRError", "DualSRWarning", "Options", "Psf", "Scene", "__version
 _HOME = {
     "DualSRError": "errors",
     "DualSRWarning": "errors",
-    "Options": "pipeline",
+    "Options": "plan",
     "Psf": "degrade",
     "Scene": "read",
     "open_scene": "read",

@@ -92,14 +92,18 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
 
 def _split(where: str) -> tuple[str, str | None]:
     """Return the group and the variable in it, if `where` is an array."""
-    path = Path(where)
+    path = Path(where).expanduser()
     if (path / ".zarray").exists() or _is_array(path / "zarr.json"):
         return os.path.abspath(path.parent), path.name
     return (os.path.abspath(path) if path.exists() else where), None
 
 
 def _is_array(document: Path) -> bool:
-    return document.is_file() and json.loads(document.read_bytes()).get("node_type") == "array"
+    try:
+        return document.is_file() and json.loads(document.read_bytes()).get("node_type") == "array"
+    except ValueError:
+        # Damaged; opening it as a group says how.
+        return False
 
 
 def _open_group(uri: str, where: str) -> xr.Dataset:
@@ -133,10 +137,8 @@ def _candidates(dataset: xr.Dataset) -> tuple[list[str], list[str]]:
     return cubes, layers
 
 
-def _choose(
-    cubes: Sequence[str], layers: Sequence[str], dataset: xr.Dataset, where: str, form: str
-) -> str:
-    found = cubes or layers
+def _choose(cubes: Sequence[str], layers: Sequence[str], dataset: xr.Dataset, where: str, form: str) -> str:
+    found = sorted(cubes or layers)
     if len(found) == 1:
         return found[0]
     if not found:

@@ -18,6 +18,9 @@ from dualsr_geo.errors import GridError, ScaleError
 # A guide resampled to "0.5 m" by other software is 0.5 m within a fraction of a percent;
 # a ratio of 3.98 is meant as 4.
 RATIO_TOLERANCE = 0.01
+# Grids that drift apart by less are one lattice: resampling would blur more than it mends.
+# (The pan and MS images of WorldView-2 as Maxar delivers them drift by 0.04 px.)
+SAME_LATTICE_PX = 0.05
 
 
 def refine(box: GeoBox, ratio: int) -> GeoBox:
@@ -78,6 +81,13 @@ def unit(box: GeoBox) -> str:
     # pyproj's own name: odc's is CF's, "degrees_north".
     name = str(box.crs.proj.axis_info[0].unit_name)
     return "m" if name in ("metre", "meter") else name
+
+
+def crs_name(box: GeoBox) -> str | None:
+    """Return the CRS as ``"EPSG:32633"``, as WKT where it has no code, or None."""
+    if box.crs is None:
+        return None
+    return f"EPSG:{box.crs.epsg}" if box.crs.epsg else str(box.crs.to_wkt())
 
 
 def require_same_world(scene: GeoBox, guide: GeoBox) -> None:
@@ -166,7 +176,7 @@ def choose_ratio(scale: int | None, scene: GeoBox, guide: GeoBox | None) -> int:
 def offset_px(target: GeoBox, other: GeoBox) -> tuple[int, int] | None:
     """Return where the target's first pixel lies in `other` (y, x), if both share one lattice.
 
-    Pixels must agree in CRS, size, and rotation, and lie on each other within 1e-3 px over
+    Pixels must agree in CRS, size, and rotation, and lie on each other within 0.05 px over
     the whole target; otherwise None.
     """
     if target.crs != other.crs:
@@ -176,7 +186,7 @@ def offset_px(target: GeoBox, other: GeoBox) -> tuple[int, int] | None:
     drift = max(abs(to_other.a - 1), abs(to_other.e - 1), abs(to_other.b), abs(to_other.d))
     column, row = round(to_other.c), round(to_other.f)
     off = max(abs(to_other.c - column), abs(to_other.f - row)) + drift * max(height, width)
-    return (row, column) if off < 1e-3 else None
+    return (row, column) if off < SAME_LATTICE_PX else None
 
 
 def same_extent(scene: GeoBox, guide_shape: tuple[int, int]) -> GeoBox:

@@ -2,97 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import dualsr_geo
 from dualsr_geo import grid, infer, memory
-from dualsr_geo.align import Guide, on_grid
-from dualsr_geo.degrade import Psf
-from dualsr_geo.errors import DualSRWarning, OptionError, OutputError
+from dualsr_geo.errors import DualSRWarning, OutputError
 from dualsr_geo.infer import Plan
 from dualsr_geo.layout import Layout, format_of
-from dualsr_geo.model import Model, choose_fine, load_model, require_ratio
-from dualsr_geo.read import Scene, open_scene
-from dualsr_geo.survey import Sample, Survey, Wishes, sample_margin, sample_windows, survey
-from dualsr_geo.window import Work, one_thread
+from dualsr_geo.lineage import add_up, lineage
+from dualsr_geo.plan import Job, Options, plan
+from dualsr_geo.read import open_scene
+from dualsr_geo.scene import Scene
+from dualsr_geo.survey import Sample, Survey, sample_margin, sample_windows, survey
+from dualsr_geo.window import one_thread
 from dualsr_geo.write import Store, is_same_product
 
 Where = str | os.PathLike[str]
-COREGISTER = ("auto", "off")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user may decide about a run.
-
-    Attributes
-    ----------
-    scale : int or None
-        Ratio; left out with a guide, the largest integer not above the GSD ratio.
-    model, fine : str
-        The coarse model and the fine stage; `fine` left out, the model's own.
-    coregister : str
-        ``"auto"`` moves a displaced guide onto the scene, ``"off"`` leaves it and warns.
-    psf : Psf or None
-        A known blur; nothing is estimated then.
-    mtf_gain : float or None
-        The sensor's MTF gain at Nyquist, the fallback where blur cannot be estimated.
-    bidx : str or None
-        Bands of the scene, ``"1,3..5"``.
-    tile : int or None
-        Side of a tile's core, lr pixels; left out, `max_memory` decides.
-    jobs : int or None
-        Tiles at once; left out, one a core.
-    max_memory : int or None
-        Bytes; left out, half of the machine's memory.
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    format, dtype, nodata, creation
-        Of the product, as GDAL knows them.
-    overwrite, resume : bool
-    """
-
-    scale: int | None = None
-    model: str = "regression"
-    fine: str | None = None
-    coregister: str = "auto"
-    psf: Psf | None = None
-    mtf_gain: float | None = None
-    bidx: str | None = None
-    tile: int | None = None
-    jobs: int | None = None
-    max_memory: int | None = None
-    device: str = "auto"
-    format: str | None = None
-    dtype: str | None = None
-    nodata: float | None = None
-    creation: tuple[tuple[str, str], ...] = ()
-    overwrite: bool = False
-    resume: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run that has been checked, but of which nothing has been computed or written."""
-
-    scene: Scene
-    guides: tuple[Scene, ...]
-    guide: Guide | None
-    ratio: int
-    model: Model
-    fine: str
-    layout: Layout
-    sizes: memory.Sizes
-    identity: Mapping[str, object]
-    options: Options
+Progress = Callable[[int, int], None]
 
 
 def upscale(
@@ -102,7 +36,7 @@ def upscale(
     rgb: Where | Sequence[Where] | None = None,
     options: Options | None = None,
     client: Any = None,  # noqa: ANN401  # distributed.Client is not typed
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     **changes: Any,  # noqa: ANN401  # fields of Options, checked by its constructor
 ) -> dict[str, Any]:
     """Sharpen a scene to a product on disk.
@@ -135,59 +69,77 @@ def upscale(
         For any input or option that cannot be carried out; the message names the way out.
     """
     began = time.monotonic()
-    job = prepare(scene, output, rgb=rgb, options=replace(options or Options(), **changes))
-    if job.options.resume and is_same_product(job.layout, job.identity):
-        return {"output": job.layout.path, "scale": job.ratio, "already_finished": True}
-    store = Store.begin(
-        job.layout, job.identity, resume=job.options.resume, overwrite=job.options.overwrite
-    )
+    wanted = replace(options or Options(), **changes)
+    job, layout = prepare(scene, output, rgb=rgb, options=wanted)
+    if wanted.resume and is_same_product(layout, job.identity):
+        return {"output": layout.path, "scale": job.ratio, "already_finished": True}
+    store = Store.begin(layout, job.identity, resume=wanted.resume, overwrite=wanted.overwrite)
     known = _survey_of(job, store)
-    plan = Plan(job.scene.source, job.guide, _work(job, known), store)
-    figures = _run(plan, job.sizes.jobs, client, progress)
-    report = _report(job, known, figures)
-    store.finish(_lineage(job, known, report), known.to_json())
+    figures = _run(Plan(job.scene.source, job.guide, job.work(known), store), job.sizes.jobs, client, progress)
+    report = {"output": layout.path, **add_up(job, known, figures)}
+    store.finish(lineage(job, report), known.to_json())
     seconds = round(time.monotonic() - began, 2)
     return {**report, "seconds": seconds, "peak_memory_bytes": memory.peak()}
 
 
 def prepare(
     scene: Where, output: Where | None = None, *, rgb: Where | Sequence[Where] | None = None, options: Options
-) -> Job:
+) -> tuple[Job, Layout]:
     """Read what there is and check that it can be done; compute and write nothing."""
-    _check(options)
-    model = load_model(options.model)
     opened = open_scene(scene, bidx=options.bidx, nodata=options.nodata if options.dtype is None else None)
     paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
-    guides = tuple(_placed(opened, open_scene(p)) for p in paths)
-    ratio = _ratio(opened, guides, options.scale)
-    require_ratio(model, ratio)
-    place = Path(output) if output is not None else _beside(Path(scene), ratio)
-    _require_apart(place, [Path(scene), *map(Path, paths)])
-    target = grid.refine(opened.geobox, ratio)
-    guide = on_grid(guides, target) if guides else None
-    packing = opened.packing.cast(options.dtype, options.nodata)
-    count = guide.count if guide is not None and model.guided else 0
-    sizes = memory.sizes(opened.shape, opened.count, count, ratio, model.halo, options)
-    layout = Layout(
+    job = plan(opened, [open_scene(p) for p in paths], options)
+    place = Path(output) if output is not None else beside(Path(scene), f"_x{job.ratio}")
+    require_apart(place, [Path(scene), *map(Path, paths)])
+    job = _as_before(job, place)
+    return job, layout_of(job, place)
+
+
+def layout_of(job: Job, place: Path) -> Layout:
+    """Return what the product will be."""
+    return Layout(
         str(place),
-        format_of(str(place), options.format),
-        target,
-        opened.bands,
-        packing,
-        opened.tags,
-        opened.attrs,
-        opened.name,
-        sizes.tile * ratio,
-        options.creation,
+        format_of(str(place), job.options.format),
+        job.target,
+        job.scene.bands,
+        job.packing,
+        job.scene.tags,
+        job.scene.attrs,
+        job.scene.name,
+        job.sizes.tile * job.ratio,
+        job.options.creation,
     )
-    fine = choose_fine(model, options.fine)
-    identity = _identity(opened, guide, ratio, model, fine, packing, sizes.tile, layout, options)
-    return Job(opened, guides, guide, ratio, model, fine, layout, sizes, identity, options)
 
 
-def plan_json(job: Job) -> dict[str, Any]:
+def _as_before(job: Job, place: Path) -> Job:
+    """Take the tile of the run to resume, where none is asked for: another machine chooses another."""
+    record = place.with_name(place.name + ".part") / "run.json"
+    if not job.options.resume or job.options.tile is not None or not record.exists():
+        return job
+    before = json.loads(record.read_text()).get("identity", {}).get("tile", job.sizes.tile)
+    return replace(job, sizes=replace(job.sizes, tile=int(before)))
+
+
+def beside(scene: Path, suffix: str) -> Path:
+    """Return the default place of a product: beside the scene."""
+    return scene.with_name(f"{scene.stem}{suffix}.tif")
+
+
+def require_apart(place: Path, inputs: Sequence[Path]) -> None:
+    """Check that the product replaces none of its inputs.
+
+    Raises
+    ------
+    OutputError
+        If it would, by whatever name or link.
+    """
+    for path in inputs:
+        if place.exists() and path.exists() and place.samefile(path):
+            raise OutputError(f"The output {place} is the input {path} itself. Give another --output.")
+
+
+def plan_json(job: Job, layout: Layout) -> dict[str, Any]:
     """Return what a run would do, for --dry-run."""
-    layout, tiling = job.layout, _tiling(job)
     height, width = layout.geobox.shape
     raw = len(layout.bands) * height * width * np.dtype(layout.packing.dtype).itemsize
     return {
@@ -197,89 +149,62 @@ def plan_json(job: Job) -> dict[str, Any]:
         "shape": [int(height), int(width)],
         "bands": len(layout.bands),
         "dtype": layout.packing.dtype,
-        "crs": None if layout.geobox.crs is None else str(layout.geobox.crs),
+        "crs": grid.crs_name(layout.geobox),
         "transform": list(layout.geobox.affine)[:6],
         "model": job.model.name,
         "fine": job.fine,
         "guide_bands": 0 if job.guide is None else job.guide.count,
         "tile": job.sizes.tile,
         "halo": job.model.halo,
-        "tiles": len(tiling),
+        "tiles": len(job.tiling),
         "jobs": job.sizes.jobs,
         "estimated_memory_bytes": job.sizes.bytes,
         "raw_bytes": int(raw),
     }
 
 
-# ---- the parts ---------------------------------------------------------------------------
+def describe(
+    scene: Where, *, rgb: Where | None = None, bidx: str | None = None, nodata: float | None = None
+) -> dict[str, Any]:
+    """Return what a scene is, as this program reads it.
 
+    Parameters
+    ----------
+    scene, rgb : path
+    bidx : str, optional
+    nodata : float, optional
 
-def _check(options: Options) -> None:
-    if options.coregister not in COREGISTER:
-        raise OptionError(f"--coregister {options.coregister} is not known. Give auto or off.")
-    if options.tile is not None and options.tile < memory.SMALLEST_TILE:
-        raise OptionError(
-            f"--tile {options.tile} is below {memory.SMALLEST_TILE} lr pixels. Give {memory.SMALLEST_TILE} or more."
-        )
-    if options.jobs is not None and options.jobs < 1:
-        raise OptionError(f"--jobs {options.jobs} runs nothing. Give 1 or more.")
-    if options.psf is not None and options.scale is not None and options.psf.ratio != options.scale:
-        raise OptionError(f"`psf` is for ratio {options.psf.ratio}, but --scale is {options.scale}. Give one of both.")
-
-
-def _placed(scene: Scene, guide: Scene) -> Scene:
-    """Give a guide without any georeference the extent of a scene without any."""
-    if grid.is_bare(scene.geobox) and grid.is_bare(guide.geobox):
-        return replace(guide, geobox=grid.same_extent(scene.geobox, guide.geobox.shape))
-    grid.require_same_world(scene.geobox, guide.geobox)
-    return guide
-
-
-def _ratio(scene: Scene, guides: Sequence[Scene], scale: int | None) -> int:
-    """Return the ratio that every guide allows."""
-    if not guides:
-        return grid.choose_ratio(scale, scene.geobox, None)
-    return min(grid.choose_ratio(scale, scene.geobox, g.geobox) for g in guides)
-
-
-def _beside(scene: Path, ratio: int) -> Path:
-    return scene.with_name(f"{scene.stem}_x{ratio}.tif")
-
-
-def _require_apart(place: Path, inputs: Sequence[Path]) -> None:
-    for path in inputs:
-        if place.exists() and path.exists() and place.samefile(path):
-            raise OutputError(f"The output {place} is the input {path} itself. Give another --output.")
-
-
-def _identity(
-    scene: Scene,
-    guide: Guide | None,
-    ratio: int,
-    model: Model,
-    fine: str,
-    packing: Any,  # noqa: ANN401  # Packing, by way of its fields
-    tile: int,
-    layout: Layout,
-    options: Options,
-) -> dict[str, object]:
-    """Return everything that decides the product's bytes."""
-    return {
-        "version": dualsr_geo.__version__,
-        "scene": scene.source.fingerprint(),
-        "guide": None if guide is None else guide.fingerprint(),
-        "scale": ratio,
-        "model": model.name,
-        "fine": fine,
-        "coregister": options.coregister,
-        "psf": None if options.psf is None else options.psf.to_json(),
-        "mtf_gain": options.mtf_gain,
-        "tile": tile,
-        "format": layout.format,
+    Returns
+    -------
+    dict
+        scene, shape, gsd, unit, crs, transform, bands, dtype, nodata, scales, offsets,
+        band_table, and with a guide its gsd, bands and the largest scale it allows.
+    """
+    opened = open_scene(scene, bidx=bidx, nodata=nodata)
+    box, packing = opened.geobox, opened.packing
+    found: dict[str, Any] = {
+        "scene": str(scene),
+        "shape": list(opened.shape),
+        "gsd": grid.gsd(box),
+        "unit": grid.unit(box),
+        "crs": grid.crs_name(box),
+        "transform": list(box.affine)[:6],
+        "bands": opened.count,
         "dtype": packing.dtype,
-        "nodata": None if packing.nodata is None else repr(float(packing.nodata)),
-        "creation": [list(pair) for pair in options.creation],
+        "nodata": None if packing.nodata is None else str(packing.nodata),
+        "scales": list(packing.scales),
+        "offsets": list(packing.offsets),
+        "band_table": [
+            {"name": b.name, "wavelength_nm": b.wavelength_nm, "fwhm_nm": b.fwhm_nm, "good": b.good}
+            for b in opened.bands
+        ],
     }
+    if rgb is not None:
+        guide = open_scene(rgb)
+        grid.require_same_world(box, guide.geobox)
+        found["guide"] = {"gsd": grid.gsd(guide.geobox, like=box), "bands": guide.count}
+        found["largest_scale"] = grid.largest_ratio(box, guide.geobox)
+    return found
 
 
 def _survey_of(job: Job, store: Store) -> Survey:
@@ -288,51 +213,24 @@ def _survey_of(job: Job, store: Store) -> Survey:
     if before is not None:
         return Survey.from_json(before)
     with one_thread():
-        known = survey(list(_samples(job)), wishes(job.ratio, job.model, job.options))
+        known = survey(samples(job.scene, job), job.wishes)
     for note in known.notes:
         warnings.warn(note, DualSRWarning, stacklevel=3)
     store.remember("survey", known.to_json())
     return known
 
 
-def wishes(ratio: int, model: Model, options: Options) -> Wishes:
-    """Return what the options say about the survey."""
-    return Wishes(ratio, options.psf, options.mtf_gain, options.coregister, subspace=model.spectral)
-
-
-def _samples(job: Job) -> Iterator[Sample]:
-    windows = sample_windows(job.scene.shape)
+def samples(scene: Scene, job: Job) -> list[Sample]:
+    """Read the survey's sample."""
     margin = sample_margin(job.ratio)
-    for window in windows:
-        guide = None
-        if job.guide is not None:
-            guide = job.guide.read(window.scaled(job.ratio).grown(margin))
-        yield Sample(job.scene.source.read(window), guide)
+    read = []
+    for window in sample_windows(scene.shape):
+        guide = None if job.guide is None else job.guide.read(window.scaled(job.ratio).grown(margin))
+        read.append(Sample(scene.source.read(window), guide))
+    return read
 
 
-def _work(job: Job, known: Survey) -> Work:
-    return Work(
-        job.scene.shape,
-        job.scene.count,
-        job.ratio,
-        job.sizes.tile,
-        job.model,
-        job.fine,
-        job.layout.packing,
-        known,
-        memory.device(job.options.device),
-    )
-
-
-def _tiling(job: Job) -> Any:  # noqa: ANN401
-    from dualsr_geo.tile import Tiling
-
-    return Tiling(job.scene.shape, job.sizes.tile, job.model.halo)
-
-
-def _run(
-    plan: Plan, jobs: int, client: Any, progress: Callable[[int, int], None] | None  # noqa: ANN401
-) -> list[dict[str, Any]]:
+def _run(plan: Plan, jobs: int, client: Any, progress: Progress | None) -> list[dict[str, Any]]:  # noqa: ANN401  # distributed is not typed
     """Run the tiles that are not done yet; return the figures of all in tile order."""
     done = plan.store.done()
     total = len(plan.work.tiling)
@@ -345,63 +243,3 @@ def _run(
         if progress is not None:
             progress(len(done), total)
     return [done[i] for i in range(total)]
-
-
-def _report(job: Job, known: Survey, figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Add up what the tiles counted."""
-    height, width = job.layout.geobox.shape
-    square = np.sum([f["square"] for f in figures], axis=0)
-    pixels = np.sum([f["pixels"] for f in figures], axis=0)
-    angles = sum(f["angles"] for f in figures)
-    rmse = float(np.sqrt(square.sum() / pixels.sum())) if pixels.sum() else None
-    per_band = np.sqrt(square / np.maximum(pixels, 1))
-    guide = None
-    if job.guide is not None:
-        covered = sum(f["guided"] for f in figures) / (job.scene.shape[0] * job.scene.shape[1])
-        guide = {
-            "shift_px": [round(v, 3) for v in known.shift_px],
-            "moved_px": [round(v, 3) for v in known.moved_px],
-            "coverage": round(covered, 4),
-            "relevance": _per_band(known.relevance, known.used, job.scene.count),
-        }
-    return {
-        "output": job.layout.path,
-        "scale": job.ratio,
-        "shape": [int(height), int(width)],
-        "bands": job.scene.count,
-        "model": job.model.name,
-        "fine": job.fine,
-        "guide": guide,
-        "consistency": {
-            "rmse": rmse,
-            "sam_deg": sum(f["angle"] for f in figures) / angles if angles else None,
-            "rmse_per_band": [float(f"{v:.6g}") if n else None for v, n in zip(per_band, pixels, strict=True)],
-        },
-        "clipped": {
-            "below_minimum": sum(f["cut"] for f in figures),
-            "saturated": sum(f["saturated"] for f in figures),
-        },
-        "psf": {"source": known.psf_source, "sigma_px": [round(s, 3) for s in known.psf.sigma_px]},
-        "notes": list(known.notes),
-    }
-
-
-def _per_band(values: Any, used: Sequence[int], count: int) -> list[float | None] | None:  # noqa: ANN401
-    if values is None:
-        return None
-    out: list[float | None] = [None] * count
-    for band, value in zip(used, values, strict=True):
-        out[band] = round(float(value), 4)
-    return out
-
-
-def _lineage(job: Job, known: Survey, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the product came to be; the same for every run of the same job."""
-    kept = ("scale", "model", "fine", "guide", "consistency", "clipped", "psf", "notes")
-    return {
-        "software": f"dualsr-geo {dualsr_geo.__version__}",
-        "weights_sha256": job.model.sha256,
-        "inputs": {"scene": job.identity["scene"], "guide": job.identity["guide"]},
-        "parameters": {k: v for k, v in job.identity.items() if k not in ("scene", "guide", "version")},
-        **{k: report[k] for k in kept},
-    }

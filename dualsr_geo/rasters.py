@@ -71,10 +71,13 @@ def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Scene:
 
 def _locate(where: str) -> str:
     """Return an absolute path (workers may run elsewhere), or what GDAL resolves itself."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+_]+:|/vsi|<", where):
+    if where.startswith(("<", "/vsi")):
         return where
     path = Path(where).expanduser()
     if not path.exists():
+        # A subdataset or a URL; one letter is a Windows drive.
+        if re.match(r"[A-Za-z][A-Za-z0-9+_]+:", where):
+            return where
         raise InputError(f"{where} does not exist. Give the path of a raster or of a Zarr group.")
     if path.suffix.lower() == ".hdr":
         beside = [path.with_suffix(s) for s in ENVI_SUFFIXES] + [path.with_suffix("").with_suffix(".img")]
@@ -113,11 +116,11 @@ def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float 
     dtype = str(np.result_type(*(dataset.dtypes[i - 1] for i in indexes)))
     decoding, packing = _values(dataset, indexes, dtype, nodata, where)
     _warn_of_labels(dataset, indexes[0], where)
-    geobox, config = _geobox(dataset, where), ()
-    if dataset.driver == "netCDF" and dataset.transform == Affine.identity():
-        geobox, config = netcdf_geobox(dataset, where), FILE_ORDER
+    unplaced = dataset.driver == "netCDF" and dataset.transform == Affine.identity()
+    geobox = netcdf_geobox(dataset, where) if unplaced else _geobox(dataset, where)
     files = tuple(dataset.files)
     mask = _mask(dataset, indexes)
+    config = FILE_ORDER if unplaced else ()
     source = RasterSource(uri, tuple(indexes), dataset.shape, dtype, decoding, mask, files, config)
     _read_far_end(source, dataset)
     return Scene(

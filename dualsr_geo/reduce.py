@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from dualsr_geo import grid
+from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Operator, Psf, operator
 from dualsr_geo.encode import encode
 from dualsr_geo.errors import OutputError, ScaleError
 from dualsr_geo.layout import Layout, format_of
-from dualsr_geo.read import Scene, open_scene
+from dualsr_geo.read import open_scene
+from dualsr_geo.scene import Scene
 from dualsr_geo.tile import Tile, Tiling
 from dualsr_geo.window import one_thread
 from dualsr_geo.write import Store
@@ -83,12 +85,7 @@ def degrade(
         output, scale, shape, bands.
     """
     opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
-    if scale < 2 or min(opened.shape) < scale:  # noqa: PLR2004  # a ratio begins at 2
-        height, width = opened.shape
-        raise ScaleError(
-            f"--scale {scale} cannot degrade {height} x {width} pixels. Give 2..{max(2, min(height, width))}."
-        )
-    psf = Psf.from_mtf(scale, mtf_gain)
+    psf = require_degradable(opened, scale, mtf_gain)
     layout = _layout(opened, scene, output, scale, format, creation)
     layout = replace(layout, packing=opened.packing.cast(dtype, nodata))
     identity = {"scene": opened.source.fingerprint(), "scale": scale, "mtf_gain": mtf_gain}
@@ -97,6 +94,23 @@ def degrade(
         _one(opened, psf, layout, store, tile)
     store.finish({"software": "dualsr-geo", "degraded": {"scale": scale, "mtf_gain": mtf_gain}}, None)
     return {"output": layout.path, "scale": scale, "shape": list(layout.shape[1:]), "bands": opened.count}
+
+
+def require_degradable(scene: Scene, scale: int, mtf_gain: float) -> Psf:
+    """Return the blur, or raise ScaleError or OptionError if the scene cannot be degraded so."""
+    height, width = scene.shape
+    if not 2 <= scale <= min(height, width):  # noqa: PLR2004  # a ratio begins at 2
+        most = max(2, min(height, width))
+        raise ScaleError(f"--scale {scale} cannot degrade {height} x {width} pixels. Give 2..{most}.")
+    return Psf.from_mtf(scale, mtf_gain)
+
+
+def store_degraded(values: torch.Tensor, packing: Packing, bands: slice) -> NDArray[np.generic]:
+    """Return degraded values (band, y, x), NaN where nothing is, as they are stored."""
+    made = values.contiguous()
+    hole = torch.isnan(made)
+    made[hole] = 0.0
+    return encode(made, packing, bands, float("-inf"), hole if bool(hole.any()) else None).stored
 
 
 def _layout(
@@ -124,8 +138,7 @@ def _one(scene: Scene, psf: Psf, layout: Layout, store: Store, tile: Tile) -> No
     for bands in store.band_ranges():
         values = scene.source.read(tile.padded.scaled(psf.ratio), range(bands.start, bands.stop))
         with one_thread(), torch.inference_mode():
-            made = degrade_window(values, op)[:, rows, columns].contiguous()
-        hole = torch.isnan(made)
-        made[hole] = 0.0
-        stored = encode(made, layout.packing, bands, float("-inf"), hole if bool(hole.any()) else None)
-        store.write(tile.core, bands, stored.stored)
+            made = degrade_window(values, op)[:, rows, columns]
+            stored = store_degraded(made, layout.packing, bands)
+        store.write(tile.core, bands, stored)
+    store.mark(tile.index, {})

@@ -84,9 +84,7 @@ def from_envi(items: Mapping[str, str], count: int) -> list[Spectrum]:
     return from_columns(columns, count, items.get("wavelength_units"))
 
 
-def from_columns(
-    columns: Sequence[Sequence[float | None]], count: int, unit: str | None
-) -> list[Spectrum]:
+def from_columns(columns: Sequence[Sequence[float | None]], count: int, unit: str | None) -> list[Spectrum]:
     """Combine lists of wavelength, FWHM and goodness; a list of another length is left out."""
     whole = [c if len(c) == count else [None] * count for c in columns]
     if all(len(c) != count for c in columns):

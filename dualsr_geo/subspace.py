@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,10 @@ class Subspace:
     Attributes
     ----------
     mean : array, shape (band,)
-    project : array, shape (component, band)
     expand : array, shape (band, component)
+        Orthonormal columns, times `scale`.
+    scale : array, shape (band,)
+        Relative noise of the bands on noisy scenes, else 1.
     noise : float
         Standard deviation of the noise of each component; 0 where the scene counts as clean.
         On clean scenes what the components do not carry is interpolated and added back; on
@@ -35,14 +38,19 @@ class Subspace:
     """
 
     mean: NDArray[np.float32]
-    project: NDArray[np.float32]
     expand: NDArray[np.float32]
+    scale: NDArray[np.float32]
     noise: float
+
+    @cached_property
+    def project(self) -> NDArray[np.float32]:
+        """The way to components, shape (component, band)."""
+        return np.ascontiguousarray((self.expand / self.scale[:, None] ** 2).T)
 
     @property
     def count(self) -> int:
         """Number of components."""
-        return len(self.project)
+        return self.expand.shape[1]
 
     @property
     def keeps_rest(self) -> bool:
@@ -155,5 +163,4 @@ def find(
     basis = vectors[:, : min(max(kept, 2), len(x))]
     # The sign of an eigenvector is arbitrary; fix it, so that every run agrees.
     basis = basis * np.where(basis[np.abs(basis).argmax(0), np.arange(basis.shape[1])] < 0, -1.0, 1.0)
-    project, expand = (basis / scale[:, None]).T, basis * scale[:, None]
-    return Subspace(*(v.astype(np.float32) for v in (mean, project, expand)), level)
+    return Subspace(*(v.astype(np.float32) for v in (mean, basis * scale[:, None], scale)), level)

@@ -90,11 +90,6 @@ class Survey:
     srf: NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
 
-    @property
-    def margin_px(self) -> int:
-        """How much guide beyond a window its move needs, hr pixels."""
-        return guide_margin(self.moved_px)
-
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; `from_json` is its exact inverse."""
         return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
@@ -105,10 +100,8 @@ class Survey:
         v = dict(value)
         v["psf"] = Psf.from_json(v["psf"])
         space = v["space"]
-        arrays = (_array(space[k]) for k in ("mean", "project", "expand"))
-        mean, project, expand = arrays
-        count, bands = len(project), len(mean)
-        v["space"] = Subspace(mean, project.reshape(count, bands), expand.reshape(bands, count), space["noise"])
+        mean, expand, scale = (_array(space[k]) for k in ("mean", "expand", "scale"))
+        v["space"] = Subspace(mean, expand.reshape(len(mean), -1), scale, space["noise"])
         v["fit"] = None if v["fit"] is None else _fit_from_json(v["fit"])
         for name in ("noise", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
             v[name] = None if v[name] is None else _array(v[name])
@@ -258,8 +251,7 @@ def _ones(cube: torch.Tensor) -> torch.Tensor:
 
 def _no_space(mean: torch.Tensor) -> Subspace:
     bands = len(mean)
-    empty = np.zeros((0, bands), np.float32)
-    return Subspace(mean.numpy(), empty, np.zeros((bands, 0), np.float32), 0.0)
+    return Subspace(mean.numpy(), np.zeros((bands, 0), np.float32), np.ones(bands, np.float32), 0.0)
 
 
 def _bands_with_data(cubes: Sequence[torch.Tensor]) -> tuple[int, ...]:

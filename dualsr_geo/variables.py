@@ -16,9 +16,7 @@ from dualsr_geo.spectrum import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum, from_col
 _CENTRE_NAMES = ("sensor_band_central_radiation_wavelength", "radiation_wavelength")
 
 
-def values_of(
-    cube: xr.DataArray, where: str, asked: float | None, *, raw: bool
-) -> tuple[Decoding, Packing]:
+def values_of(cube: xr.DataArray, where: str, asked: float | None, *, raw: bool) -> tuple[Decoding, Packing]:
     """Tell what is still to be applied to the values from how the file stored them.
 
     Parameters

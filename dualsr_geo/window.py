@@ -46,8 +46,8 @@ class Work:
     fine : str
     packing : Packing
         Of the product.
-    survey : Survey
     device : str
+    survey : Survey
     """
 
     shape: tuple[int, int]
@@ -57,8 +57,8 @@ class Work:
     model: Model
     fine: str
     packing: Packing
+    device: str
     survey: Survey
-    device: str = "cpu"
 
     @cached_property
     def tiling(self) -> Tiling:
@@ -87,6 +87,7 @@ class Figures:
         self.cut = 0
         self.saturated = 0
         self.guided = 0.0
+        self.coverage = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; the figures of all tiles add up."""
@@ -98,6 +99,7 @@ class Figures:
             "cut": self.cut,
             "saturated": self.saturated,
             "guided": self.guided,
+            "coverage": self.coverage,
         }
 
 
@@ -138,6 +140,7 @@ def sharpen_tile(
         return
     with one_thread(), torch.inference_mode():
         window = _Window(work, tile, cube, guide)
+        figures.coverage = window.coverage
         figures.guided = window.coverage * valid[0].size
         check = _Consistency(work, tile, window.device)
         for rows in ranges:

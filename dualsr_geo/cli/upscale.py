@@ -50,11 +50,11 @@ def upscale(  # one keyword an option, passed on untouched
     if not rgb and chosen["scale"] is None:
         raise click.UsageError("Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4.")
     from dualsr_geo import pipeline  # noqa: PLC0415  # loads torch
+    from dualsr_geo.plan import Options  # noqa: PLC0415
 
-    run = pipeline.Options(psf=_psf(psf), **chosen)
+    run = Options(psf=_psf(psf), **chosen)
     if dry_run:
-        job = pipeline.prepare(scene, output, rgb=rgb, options=run)
-        click.echo(json.dumps(pipeline.plan_json(job), indent=2))
+        click.echo(json.dumps(pipeline.plan_json(*pipeline.prepare(scene, output, rgb=rgb, options=run)), indent=2))
         return
     with _client(scheduler) as client, _bar(hidden=quiet or as_json) as progress:
         result = pipeline.upscale(scene, output, rgb=rgb, options=run, client=client, progress=progress)

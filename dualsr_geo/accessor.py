@@ -1,0 +1,150 @@
+"""`.dualsr` on xarray objects: the library's functions, lazily."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+if TYPE_CHECKING:
+    from dualsr_geo.plan import Options
+    from dualsr_geo.scene import Scene
+
+Guide = xr.DataArray | xr.Dataset | str | os.PathLike[str]
+TIME = "time"
+
+
+@xr.register_dataarray_accessor("dualsr")
+class ArrayAccessor:
+    """Sharpen a DataArray (band, y, x), or (time, band, y, x) scene by scene."""
+
+    def __init__(self, array: xr.DataArray) -> None:
+        self._array = array
+
+    def upscale(
+        self,
+        *,
+        rgb: Guide | Sequence[Guide] | None = None,
+        options: Options | None = None,
+        **changes: Any,  # noqa: ANN401  # fields of Options
+    ) -> xr.DataArray:
+        """Sharpen the scene; nothing is computed before `.compute()`.
+
+        Parameters
+        ----------
+        rgb : DataArray, Dataset or path, or several
+            The guide; with a time dimension of its own, one a scene.
+        options : Options, optional
+        **changes
+            Fields of `dualsr_geo.Options`, e.g. ``scale=4``.
+
+        Returns
+        -------
+        DataArray
+            On the target grid, in the scene's own form (masked or as stored), lazy.
+
+        Raises
+        ------
+        DualSRError
+            For any input or option that cannot be carried out.
+        """
+        wanted = _options(options, changes)
+        return _each(self._array, lambda array, at: _upscale(array, _guides(rgb, at), wanted))
+
+    def degrade(self, *, scale: int, mtf_gain: float = 0.3) -> xr.DataArray:
+        """Blur by a Gaussian MTF and keep every `scale`-th pixel.
+
+        Parameters
+        ----------
+        scale : int
+            Ratio of pixel sizes.
+        mtf_gain : float
+            MTF gain at the coarse Nyquist frequency, between 0 and 1.
+        """
+        from dualsr_geo.lazy import degrade  # noqa: PLC0415  # loads torch
+
+        return _each(self._array, lambda array, _: degrade(array, scale, mtf_gain))
+
+
+@xr.register_dataset_accessor("dualsr")
+class DatasetAccessor:
+    """Sharpen a Dataset of one variable a band, or of one (band, y, x) variable."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    def upscale(self, **wishes: Any) -> xr.Dataset:  # noqa: ANN401  # see ArrayAccessor.upscale
+        """Sharpen the scene; see `ArrayAccessor.upscale`."""
+        return _by_variable(self._dataset, lambda array: ArrayAccessor(array).upscale(**wishes))
+
+    def degrade(self, *, scale: int, mtf_gain: float = 0.3) -> xr.Dataset:
+        """Blur and decimate; see `ArrayAccessor.degrade`."""
+        return _by_variable(self._dataset, lambda array: ArrayAccessor(array).degrade(scale=scale, mtf_gain=mtf_gain))
+
+
+def _options(options: Options | None, changes: dict[str, Any]) -> Options:
+    from dualsr_geo.plan import Options as Made  # noqa: PLC0415  # loads torch
+
+    return replace(options or Made(), **changes)
+
+
+def _upscale(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> xr.DataArray:
+    from dualsr_geo.lazy import as_dataarray  # noqa: PLC0415  # loads torch
+    from dualsr_geo.plan import plan  # noqa: PLC0415
+    from dualsr_geo.read import open_scene  # noqa: PLC0415
+
+    scene = open_scene(array, bidx=options.bidx, nodata=options.nodata if options.dtype is None else None)
+    return as_dataarray(plan(scene, [open_scene(g) for g in guides], options), _cube(scene))
+
+
+def _cube(scene: Scene) -> xr.DataArray:
+    from dualsr_geo.sources import ArraySource  # noqa: PLC0415
+
+    if not isinstance(scene.source, ArraySource):
+        raise TypeError(f"{scene.name} is no xarray object")
+    return scene.source.array
+
+
+def _guides(rgb: Guide | Sequence[Guide] | None, at: int | None) -> list[Guide]:
+    several = [] if rgb is None else [rgb] if isinstance(rgb, Guide) else list(rgb)
+    return [_now(g, at) for g in several]
+
+
+def _now(guide: Guide, at: int | None) -> Guide:
+    """Return the guide of a scene's own date, where it has dates."""
+    if at is not None and isinstance(guide, xr.DataArray | xr.Dataset) and TIME in guide.dims:
+        return guide.isel({TIME: at})
+    return guide
+
+
+def _each(
+    array: xr.DataArray, work: Callable[[xr.DataArray, int | None], xr.DataArray]
+) -> xr.DataArray:
+    """Do a stack of dates scene by scene."""
+    if TIME not in array.dims:
+        return work(array, None)
+    made = [work(array.isel({TIME: i}), i) for i in range(array.sizes[TIME])]
+    out = xr.concat(made, dim=array[TIME] if TIME in array.coords else TIME, join="override")
+    out.encoding = made[0].encoding
+    return out
+
+
+def _by_variable(dataset: xr.Dataset, work: Callable[[xr.DataArray], xr.DataArray]) -> xr.Dataset:
+    """Work on a Dataset: its 2-D variables are the bands of one scene, a 3-D one is a scene."""
+    names = [n for n, v in dataset.data_vars.items() if v.ndim >= 2]  # noqa: PLR2004  # grid mappings are scalars
+    deep = [n for n in names if {d for d in dataset[n].dims if d != TIME} - set(dataset[names[0]].dims[-2:])]
+    if deep:
+        made = {n: work(dataset[n]) for n in deep}
+        return xr.Dataset(made, attrs=dataset.attrs)
+    cube = xr.concat([dataset[n] for n in names], dim="band", join="override", combine_attrs="override")
+    cube = cube.assign_coords(band=("band", np.arange(1, len(names) + 1)))
+    cube.encoding = dict(dataset[names[0]].encoding)
+    if TIME in cube.dims:
+        cube = cube.transpose(TIME, "band", ...)
+    sharp = work(cube)
+    made = {n: sharp.isel(band=i, drop=True).assign_attrs(dataset[n].attrs) for i, n in enumerate(names)}
+    return xr.Dataset(made, attrs=dataset.attrs)

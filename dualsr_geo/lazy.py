@@ -1,0 +1,229 @@
+"""The flow as a lazy dask array: the survey is one task, a tile is one task, nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import rioxarray  # noqa: F401  # registers .rio
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from dualsr_geo import grid
+from dualsr_geo.align import Guide
+from dualsr_geo.bands import Packing
+from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.errors import OptionError
+from dualsr_geo.plan import Job
+from dualsr_geo.read import open_scene
+from dualsr_geo.reduce import degrade_window, require_degradable, store_degraded
+from dualsr_geo.sources import ArraySource, Source
+from dualsr_geo.survey import Sample, Survey, Wishes, sample_margin, sample_windows, survey
+from dualsr_geo.tile import Window
+from dualsr_geo.window import Figures, Work, guide_window, one_thread, sharpen_tile
+
+MOST_TASKS = 10**5
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A piece of scene and guide: sources that hold no more than a window of them.
+
+    Attributes
+    ----------
+    scene : Source
+    window : Window
+        The piece, in the coordinates of `scene`.
+    place : Window
+        The piece, in the coordinates of the whole scene.
+    guide : Guide or None
+        On the target grid of the whole scene.
+    """
+
+    scene: Source
+    window: Window
+    place: Window
+    guide: Guide | None
+
+
+def upscale(job: Job) -> da.Array:
+    """Return the product as a lazy array, (band, Y, X), stored values.
+
+    Blocks are tiles. Keys follow from the inputs, so the same call has the same graph.
+
+    Parameters
+    ----------
+    job : Job
+
+    Raises
+    ------
+    OptionError
+        If the graph would have more than 10^5 tasks.
+    """
+    margin = sample_margin(job.ratio)
+    sampled = [_ground(job, w, margin) for w in sample_windows(job.scene.shape)]
+    known = dask.delayed(_survey, pure=True)(sampled, job.wishes)
+    rows, columns = job.tiling.grid
+    if rows * columns > MOST_TASKS:
+        raise OptionError(
+            f"A tile of {job.sizes.tile} lr pixels makes {rows * columns} tasks, more than {MOST_TASKS}. "
+            "Give a larger tile, or write to disk with dualsr_geo.upscale."
+        )
+    run = dask.delayed(_tile, pure=True)
+    blocks = []
+    for tile in job.tiling:
+        piece = _ground(job, tile.padded, margin)
+        shape = (job.scene.count, *tile.core.scaled(job.ratio).shape)
+        made = run(job.work, known, tile.index, piece)
+        blocks.append(da.from_delayed(made, shape=shape, dtype=job.packing.dtype))
+    lines = [blocks[i * columns : (i + 1) * columns] for i in range(rows)]
+    array: da.Array = da.concatenate([da.concatenate(line, axis=2) for line in lines], axis=1)
+    return array
+
+
+def _ground(job: Job, window: Window, margin: int) -> Ground:
+    """Return the piece of the inputs that a window needs; dask arrays in it stay lazy."""
+    source, at = job.scene.source, window
+    if isinstance(source, ArraySource):
+        source = replace(source, array=_chunked(source.array)[:, window.slices[0], window.slices[1]])
+        at = window.within(window)
+    guide = job.guide
+    if guide is not None:
+        guide = guide.near(window.scaled(job.ratio).grown(margin))
+    return Ground(source, at, window, guide)
+
+
+def _chunked(array: xr.DataArray) -> xr.DataArray:
+    """Return the array as dask, so that slices of it are tasks and not copies in the graph."""
+    return array if array.chunks is not None else array.chunk()
+
+
+def _survey(pieces: Sequence[Ground], wishes: Wishes) -> Survey:
+    """Survey the sampled pieces."""
+    margin = sample_margin(wishes.ratio)
+    samples = []
+    for piece in pieces:
+        near = piece.place.scaled(wishes.ratio).grown(margin)
+        guide = None if piece.guide is None else piece.guide.read(near)
+        samples.append(Sample(piece.scene.read(piece.window), guide))
+    with one_thread():
+        return survey(samples, wishes)
+
+
+def _tile(
+    make: Callable[[Survey], Work], known: Survey, index: int, piece: Ground
+) -> NDArray[np.generic]:
+    """Sharpen one tile in memory."""
+    work = make(known)
+    tile = work.tiling[index]
+    cube = piece.scene.read(piece.window)
+    guide = piece.guide.read(guide_window(work, tile)) if piece.guide is not None and work.guided else None
+    shape = (work.count, *tile.core.scaled(work.ratio).shape)
+    out = np.empty(shape, work.packing.dtype)
+    for rows, stored in sharpen_tile(work, tile, cube, guide, Figures(work.count)):
+        out[rows] = stored
+    return out
+
+
+def as_dataarray(job: Job, like: xr.DataArray) -> xr.DataArray:
+    """Return the lazy product with the scene's coordinates, attributes and encoding.
+
+    Where the scene comes masked (floats of an integer file, NaN where nothing is), so does the
+    product; otherwise as stored.
+
+    Parameters
+    ----------
+    job : Job
+    like : DataArray, dims (band, y, x)
+        The scene.
+    """
+    stored, packing = upscale(job), job.packing
+    masked = like.dtype.kind == "f" and not packing.is_float
+    values = da.map_blocks(_decoded, stored, packing, like.dtype, dtype=like.dtype) if masked else stored
+    return _dressed(values, like, job.target)
+
+
+def _dressed(values: da.Array, like: xr.DataArray, target: GeoBox) -> xr.DataArray:
+    """Return values as a DataArray like another, but on the target grid."""
+    _, y, x = like.dims
+    beside = {n: c for n, c in like.coords.items() if y not in c.dims and x not in c.dims}
+    out = xr.DataArray(values, dims=like.dims, coords=beside, attrs=dict(like.attrs))
+    # Left to itself, xarray names an unnamed array after its dask graph.
+    out.name = like.name
+    out.encoding = _encoding(like)
+    return _placed(out, target, str(y), str(x))
+
+
+def _placed(out: xr.DataArray, target: GeoBox, y: str, x: str) -> xr.DataArray:
+    """Give an array the target grid: pixel centres, CRS and transform."""
+    affine, (height, width) = target.affine, target.shape
+    if affine.b == 0 and affine.d == 0:
+        out = out.assign_coords(
+            {
+                y: (y, affine.f + affine.e * (np.arange(height) + 0.5)),
+                x: (x, affine.c + affine.a * (np.arange(width) + 0.5)),
+            }
+        )
+    out = out.rio.set_spatial_dims(x_dim=x, y_dim=y)
+    if target.crs is not None:
+        out = out.rio.write_crs(grid.crs_name(target))
+    return out.rio.write_transform(affine)
+
+
+def _decoded(stored: NDArray[Any], packing: Packing, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return physical values, NaN where nothing is, with the arithmetic that xarray uses."""
+    scale, offset = (np.asarray(v, dtype)[:, None, None] for v in (packing.scales, packing.offsets))
+    values = stored.astype(dtype)
+    hole = np.isnan(values) if packing.nodata is None or np.isnan(packing.nodata) else stored == packing.nodata
+    if np.any(scale != 1):
+        values = values * scale
+    if np.any(offset != 0):
+        values = values + offset
+    values[hole] = np.nan
+    return values
+
+
+def _encoding(like: xr.DataArray) -> dict[str, Any]:
+    """Return what of the scene's encoding holds for the product: packing, not chunks."""
+    kept = ("dtype", "rasterio_dtype", "_FillValue", "missing_value", "scale_factor", "add_offset", "grid_mapping")
+    return {k: v for k, v in like.encoding.items() if k in kept}
+
+
+def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
+    """Blur a scene by a Gaussian MTF and decimate it, as one lazy block.
+
+    Parameters
+    ----------
+    array : DataArray, dims y, x and at most one more
+    scale : int
+        Ratio of pixel sizes; rows and columns beyond a multiple of it are left out.
+    mtf_gain : float
+        MTF gain at the coarse Nyquist frequency.
+    """
+    scene = open_scene(array)
+    psf = require_degradable(scene, scale, mtf_gain)
+    target = grid.coarsen(scene.geobox, scale)
+    source = scene.source
+    if not isinstance(source, ArraySource):
+        raise TypeError(f"{scene.name} is no xarray object")
+    like = source.array
+    lazy = replace(source, array=_chunked(like))
+    made = dask.delayed(_degraded, pure=True)(lazy, psf, scene.packing)
+    stored = da.from_delayed(made, (scene.count, *target.shape), scene.packing.dtype)
+    masked = like.dtype.kind == "f" and not scene.packing.is_float
+    values = da.map_blocks(_decoded, stored, scene.packing, like.dtype, dtype=like.dtype) if masked else stored
+    return _dressed(values, like, target)
+
+
+def _degraded(source: ArraySource, psf: Psf, packing: Packing) -> NDArray[np.generic]:
+    count, height, width = source.shape
+    shape = height // psf.ratio, width // psf.ratio
+    cube = source.read(Window(0, shape[0] * psf.ratio, 0, shape[1] * psf.ratio))
+    with one_thread(), torch.inference_mode():
+        return store_degraded(degrade_window(cube, operator(psf, shape)), packing, slice(0, count))

@@ -1,0 +1,199 @@
+"""What is to be done: options, checked against what there is; nothing computed or written yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from odc.geo.geobox import GeoBox
+
+import dualsr_geo
+from dualsr_geo import grid, memory
+from dualsr_geo.align import Guide, on_grid
+from dualsr_geo.bands import Packing
+from dualsr_geo.degrade import Psf
+from dualsr_geo.errors import OptionError
+from dualsr_geo.model import Model, choose_fine, load_model, require_ratio
+from dualsr_geo.scene import Scene
+from dualsr_geo.survey import Survey, Wishes
+from dualsr_geo.tile import Tiling
+from dualsr_geo.window import Work
+
+COREGISTER = ("auto", "off")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may decide about a run.
+
+    Attributes
+    ----------
+    scale : int or None
+        Ratio; left out with a guide, the largest integer not above the GSD ratio.
+    model, fine : str
+        The coarse model and the fine stage; `fine` left out, the model's own.
+    coregister : str
+        ``"auto"`` moves a displaced guide onto the scene, ``"off"`` leaves it and warns.
+    psf : Psf or None
+        A known blur; nothing is estimated then.
+    mtf_gain : float or None
+        The sensor's MTF gain at Nyquist, the fallback where blur cannot be estimated.
+    bidx : str or None
+        Bands of the scene, ``"1,3..5"``.
+    tile : int or None
+        Side of a tile's core, lr pixels; left out, `max_memory` decides.
+    jobs : int or None
+        Tiles at once; left out, one a core.
+    max_memory : int or None
+        Bytes; left out, half of the machine's memory.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    format, dtype, nodata, creation
+        Of the product, as GDAL knows them.
+    overwrite, resume : bool
+    """
+
+    scale: int | None = None
+    model: str = "regression"
+    fine: str | None = None
+    coregister: str = "auto"
+    psf: Psf | None = None
+    mtf_gain: float | None = None
+    bidx: str | None = None
+    tile: int | None = None
+    jobs: int | None = None
+    max_memory: int | None = None
+    device: str = "auto"
+    format: str | None = None
+    dtype: str | None = None
+    nodata: float | None = None
+    creation: tuple[tuple[str, str], ...] = ()
+    overwrite: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that has been checked.
+
+    Attributes
+    ----------
+    scene : Scene
+    guide : Guide or None
+        On the target grid.
+    ratio : int
+    target : GeoBox
+    model : Model
+    fine : str
+    packing : Packing
+        Of the product.
+    sizes : Sizes
+        Tile, tiles at once, memory.
+    options : Options
+    """
+
+    scene: Scene
+    guide: Guide | None
+    ratio: int
+    target: GeoBox
+    model: Model
+    fine: str
+    packing: Packing
+    sizes: memory.Sizes
+    options: Options
+
+    @property
+    def wishes(self) -> Wishes:
+        """What the options say about the survey."""
+        o = self.options
+        return Wishes(self.ratio, o.psf, o.mtf_gain, o.coregister, subspace=self.model.spectral)
+
+    @property
+    def work(self) -> Callable[[Survey], Work]:
+        """What every tile needs to know, once the survey is there; small and picklable."""
+        return partial(
+            Work,
+            self.scene.shape,
+            self.scene.count,
+            self.ratio,
+            self.sizes.tile,
+            self.model,
+            self.fine,
+            self.packing,
+            memory.device(self.options.device),
+        )
+
+    @property
+    def tiling(self) -> Tiling:
+        """The scene cut in tiles."""
+        return Tiling(self.scene.shape, self.sizes.tile, self.model.halo)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Everything that decides the product's values."""
+        o = self.options
+        return {
+            "version": dualsr_geo.__version__,
+            "scene": self.scene.source.fingerprint(),
+            "guide": None if self.guide is None else self.guide.fingerprint(),
+            "scale": self.ratio,
+            "model": self.model.name,
+            "fine": self.fine,
+            "coregister": o.coregister,
+            "psf": None if o.psf is None else o.psf.to_json(),
+            "mtf_gain": o.mtf_gain,
+            "tile": self.sizes.tile,
+        }
+
+
+def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
+    """Check that what is asked for can be done with what there is.
+
+    Raises
+    ------
+    DualSRError
+        For any contradiction; the message names the way out.
+    """
+    _check(options)
+    model = load_model(options.model)
+    placed = [_placed(scene, g) for g in guides]
+    ratio = _ratio(scene, placed, options)
+    require_ratio(model, ratio)
+    target = grid.refine(scene.geobox, ratio)
+    guide = on_grid(placed, target) if placed else None
+    count = guide.count if guide is not None and model.guided else 0
+    sizes = memory.sizes(scene.shape, scene.count, count, ratio, model.halo, options)
+    packing = scene.packing.cast(options.dtype, options.nodata)
+    return Job(
+        scene, guide, ratio, target, model, choose_fine(model, options.fine), packing, sizes, options
+    )
+
+
+def _check(options: Options) -> None:
+    if options.coregister not in COREGISTER:
+        raise OptionError(f"--coregister {options.coregister} is not known. Give auto or off.")
+    least = memory.SMALLEST_TILE
+    if options.tile is not None and options.tile < least:
+        raise OptionError(f"--tile {options.tile} is below {least} lr pixels. Give {least} or more.")
+    if options.jobs is not None and options.jobs < 1:
+        raise OptionError(f"--jobs {options.jobs} runs nothing. Give 1 or more.")
+
+
+def _placed(scene: Scene, guide: Scene) -> Scene:
+    """Give a guide without any georeference the extent of a scene without any."""
+    if grid.is_bare(scene.geobox) and grid.is_bare(guide.geobox):
+        return replace(guide, geobox=grid.same_extent(scene.geobox, guide.shape))
+    grid.require_same_world(scene.geobox, guide.geobox)
+    return guide
+
+
+def _ratio(scene: Scene, guides: Sequence[Scene], options: Options) -> int:
+    """Return the ratio that every guide allows, and that a given PSF is made for."""
+    scale, psf = options.scale, options.psf
+    if psf is not None and scale is not None and psf.ratio != scale:
+        raise OptionError(f"`psf` is for ratio {psf.ratio}, but --scale is {scale}. Give one of both.")
+    wanted = psf.ratio if psf is not None else scale
+    if not guides:
+        return grid.choose_ratio(wanted, scene.geobox, None)
+    return min(grid.choose_ratio(wanted, scene.geobox, g.geobox) for g in guides)
