@@ -30,7 +30,11 @@ SMALLEST_SIDE = 12
 SMALLEST_SIDE_TAPS = 24
 # Taps are kept where they explain at least 5 % more than the Gaussian (A3).
 TAPS_GAIN = 0.05
-TAPS_SMOOTH = 1e-3
+# Smoothness of the taps, weakest first: the first that gives plausible taps is taken. Real pairs differ
+# by more than blur (date, adjacency), which weakly smoothed taps soak up in wild ends: -0.18 on WorldView-2.
+TAPS_SMOOTH = (1e-3, 1e-2, 1e-1)
+# A plausible tap is not below this share of the largest; bicubic sampling gives -0.07.
+TAPS_LOWEST = -0.1
 TAPS_REACH = 1.6
 TAPS_STEPS = 6
 # Search range of the shift, lr pixels.
@@ -149,7 +153,7 @@ def estimate(pieces: Sequence[Piece], ratio: int) -> Estimate | None:
     rest = fit.unexplained(psf)
     shift_ok, width_ok = _curved(fit, (dy, dx, sy, sx), rest)
     agrees = max(abs(dy - check[0]), abs(dx - check[1])) < ratio
-    taps = _taps(fit, psf) if _side(large) >= SMALLEST_SIDE_TAPS and width_ok else psf
+    taps = _plausible_taps(fit, psf) if _side(large) >= SMALLEST_SIDE_TAPS and width_ok else psf
     better = fit.unexplained(taps)
     kind = "taps" if better < (1 - TAPS_GAIN) * rest else "gaussian"
     chosen = taps if kind == "taps" else psf
@@ -227,7 +231,16 @@ def _phase_shift(piece: Piece, ratio: int) -> tuple[float, float]:
 # ---- taps --------------------------------------------------------------------------------
 
 
-def _taps(fit: Fit, start: Psf) -> Psf:
+def _plausible_taps(fit: Fit, start: Psf) -> Psf:
+    """Return the least smoothed taps that look like optics, or the Gaussian."""
+    for smooth in TAPS_SMOOTH:
+        taps = _taps(fit, start, smooth)
+        if all(min(t) > TAPS_LOWEST * max(t) for t in (taps.taps_y, taps.taps_x)):
+            return taps
+    return start
+
+
+def _taps(fit: Fit, start: Psf, smooth: float) -> Psf:
     """Estimate the taps themselves, one axis after the other, from the Gaussian."""
     ratio, centre = fit.ratio, (fit.ratio - 1) / 2
     widest = max(*start.shift_px, 0.0)
@@ -239,8 +252,8 @@ def _taps(fit: Fit, start: Psf) -> Psf:
         for t, s in ((start.taps_y, start.start_y), (start.taps_x, start.start_x))
     )
     for _ in range(TAPS_STEPS):
-        ky = _axis_taps(fit, kx, first, axis=0)
-        kx = _axis_taps(fit, ky, first, axis=1)
+        ky = _axis_taps(fit, kx, first, smooth, axis=0)
+        kx = _axis_taps(fit, ky, first, smooth, axis=1)
     return Psf(ratio, tuple(ky.tolist()), tuple(kx.tolist()), first, first)
 
 
@@ -248,7 +261,7 @@ def _normalised(taps: Array) -> Array:
     return taps / taps.sum()
 
 
-def _axis_taps(fit: Fit, other: Array, first: int, axis: int) -> Array:
+def _axis_taps(fit: Fit, other: Array, first: int, stiffness: float, axis: int) -> Array:
     """Solve for the taps of one axis: the smallest generalised eigenvector of (rest, all)."""
     count = len(other)
     total, rest = np.zeros((count, count)), np.zeros((count, count))
@@ -262,7 +275,7 @@ def _axis_taps(fit: Fit, other: Array, first: int, axis: int) -> Array:
         rest += f.T @ f - q.T @ q
     bend = -2 * np.eye(count) + np.eye(count, k=1) + np.eye(count, k=-1)
     level = np.diag(total).mean()
-    smooth = TAPS_SMOOTH * level * (bend.T @ bend)
+    smooth = stiffness * level * (bend.T @ bend)
     _, vectors = eigh(rest + smooth, total + 1e-9 * level * np.eye(count), subset_by_index=[0, 0])
     return _normalised(vectors[:, 0])
 
