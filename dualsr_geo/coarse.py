@@ -24,6 +24,8 @@ FILL_REACH = 4
 FILL_PRIOR = 1e-3
 # A lr pixel counts as guided where this share of its guide is there.
 GUIDED = 0.95
+# Below this share of the largest value a rest is float32's rounding.
+ROUNDING = 1e-6
 # Components evaluated at once: keeps planes in the cache.
 CHUNK = 8
 
@@ -177,12 +179,7 @@ def spectra(
     """
     mean = torch.as_tensor(space.mean, device=cube.device)
     expand = torch.as_tensor(space.expand, device=cube.device)
-    rest = None
-    if space.keeps_rest:
-        carried = (expand @ components.flatten(1)).view_as(cube)
-        rest = cube - mean[:, None, None] - carried
-        if space.count and float(rest.abs().max()) <= 1e-6 * float(cube.abs().max()):
-            rest = None
+    rest = _rest(cube, components, mean, expand) if space.keeps_rest else None
     rows, columns = core.slices
     return Spectra(
         hr[:, rows, columns].flatten(1),
@@ -195,12 +192,38 @@ def spectra(
     )
 
 
+def _rest(
+    cube: torch.Tensor, components: torch.Tensor, mean: torch.Tensor, expand: torch.Tensor
+) -> torch.Tensor | None:
+    """Return what the components do not carry; None where that is rounding."""
+    carried = (expand @ components.flatten(1)).view_as(cube)
+    rest = cube - mean[:, None, None] - carried
+    nothing = len(components) and float(rest.abs().max()) <= ROUNDING * float(cube.abs().max())
+    return None if nothing else rest
+
+
+@dataclass(frozen=True)
+class Guided:
+    """What the regressions need in one window.
+
+    Attributes
+    ----------
+    guide : GuideWindow
+    fit : Fit
+        Their scene-wide part.
+    mixture : Tensor, shape (component, candidate)
+        Weights of the candidates.
+    """
+
+    guide: GuideWindow
+    fit: Fit
+    mixture: torch.Tensor
+
+
 def sharpen(
     components: torch.Tensor,
     weight: torch.Tensor | None,
-    guide: GuideWindow | None,
-    fit: Fit | None,
-    mixture: torch.Tensor | None,
+    guided: Guided | None,
     closed: Consistency,
     alone: Consistency,
     *,
@@ -213,11 +236,8 @@ def sharpen(
     components : Tensor, shape (component, y, x)
     weight : Tensor, shape (y, x), or None
         How valid a pixel is.
-    guide : GuideWindow or None
-    fit : Fit or None
-        The scene-wide part of the regressions; None without a guide.
-    mixture : Tensor, shape (component, candidate), or None
-        Weights of the candidates.
+    guided : Guided or None
+        None without a guide.
     closed, alone : Consistency
         The fine stage where the guide is, and where it is not.
     consistent : bool
@@ -228,33 +248,27 @@ def sharpen(
     Tensor, shape (component, ratio * y, ratio * x)
     """
     operator = closed.operator
-    guided = guide is not None and fit is not None and mixture is not None
-    blend = guide.blend if guided and guide is not None else None
-    start = None
-    if guided:
-        assert guide is not None and fit is not None and mixture is not None  # narrowed for mypy
-        both = _both(weight, guide.weight)
-        start = regression.mix(regression.pair(components, guide.values, fit, operator, both), mixture)
-    shape = operator.cubic_y.shape[0], operator.cubic_x.shape[0]
-    out = components.new_empty(len(components), *shape)
+    start = None if guided is None else _start(components, weight, guided, operator)
+    blend = None if guided is None else guided.guide.blend
+    out = components.new_empty(len(components), operator.cubic_y.shape[0], operator.cubic_x.shape[0])
     for first, last in _chunks(len(components)):
         observed = components[first:last]
-        plain = _unguided(observed, alone, first, consistent=consistent)
-        if start is None:
-            out[first:last] = plain()
-            continue
-        made = start.evaluate(first, last)
-        if consistent:
+        made = None if start is None else start.evaluate(first, last)
+        if made is not None and consistent:
             made += closed.spread(_known(closed.residual(made, observed), weight), first)
-        out[first:last] = made if blend is None else torch.lerp(plain(), made, blend)
+        if made is None or blend is not None:
+            plain = alone.spread(observed, first) if consistent else operator.upsample(observed)
+            made = plain if made is None or blend is None else torch.lerp(plain, made, blend)
+        out[first:last] = made
     return out
 
 
-def _unguided(observed: torch.Tensor, closed: Consistency, first: int, *, consistent: bool):  # type: ignore[no-untyped-def]  # a thunk: evaluated only where needed
-    def made() -> torch.Tensor:
-        return closed.spread(observed, first) if consistent else closed.operator.upsample(observed)
-
-    return made
+def _start(
+    components: torch.Tensor, weight: torch.Tensor | None, guided: Guided, operator: Operator
+) -> regression.Start:
+    both = _both(weight, guided.guide.weight)
+    pair = regression.pair(components, guided.guide.values, guided.fit, operator, both)
+    return regression.mix(pair, guided.mixture)
 
 
 def _both(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:

@@ -52,9 +52,7 @@ class Psf:
     start_x: int
 
     @classmethod
-    def gaussian(
-        cls, ratio: int, sigma_px: tuple[float, float], shift_px: tuple[float, float] = (0.0, 0.0)
-    ) -> Psf:
+    def gaussian(cls, ratio: int, sigma_px: tuple[float, float], shift_px: tuple[float, float] = (0.0, 0.0)) -> Psf:
         """Make a Gaussian PSF.
 
         Parameters

@@ -132,7 +132,7 @@ def _to_integer(steps: torch.Tensor, packing: Packing, hole: torch.Tensor | None
     info = np.iinfo(packing.dtype)
     # float32 rounds the ends of 32-bit ranges outwards, so those are clipped in float64.
     plain = steps.numpy(force=True)
-    stored = (plain if info.bits < 32 else np.clip(plain.astype(np.float64), info.min, info.max)).astype(packing.dtype)  # noqa: PLR2004
+    stored = (plain if info.bits < 32 else np.clip(plain.astype(np.float64), info.min, info.max)).astype(packing.dtype)
     nodata = packing.nodata
     if nodata is not None and holds(packing.dtype, nodata):
         clash = stored == int(nodata)

@@ -38,6 +38,8 @@ SHORT_AXIS = 64
 LONG_AXIS = 96
 BORDER_ROWS = 16
 
+# Shape (hr, lr): how a residual along one axis is spread on the target grid.
+Gain = NDArray[np.float64]
 Pair = tuple[Banded, Banded]
 
 
@@ -65,7 +67,7 @@ def _spectrum(taps: tuple[float, ...], start: int, ratio: int, length: int) -> S
 
 
 @lru_cache(maxsize=256)
-def _axis_pairs(psf: Psf, lengths: tuple[int, int], lam: float) -> tuple[tuple[NDArray, NDArray], ...]:  # type: ignore[type-arg]  # numpy arrays of float64
+def _axis_pairs(psf: Psf, lengths: tuple[int, int], lam: float) -> tuple[tuple[Gain, Gain], ...]:
     """Return the (My, Mx) terms for short axes; `lam` is 0 for clean data."""
     sy = _spectrum(psf.taps_y, psf.start_y, psf.ratio, lengths[0])
     sx = _spectrum(psf.taps_x, psf.start_x, psf.ratio, lengths[1])
@@ -76,9 +78,7 @@ def _axis_pairs(psf: Psf, lengths: tuple[int, int], lam: float) -> tuple[tuple[N
         # Weighted by what the gain multiplies in the end, S D^T, whose norm is the root of e.
         wy, wx = np.sqrt(sy.values).clip(1e-6), np.sqrt(sx.values).clip(1e-6)
         u, s, vt = np.linalg.svd(np.outer(wy, wx) / (np.outer(sy.values, sx.values) + RIDGE + lam))
-        terms = [
-            (u[:, j] * np.sqrt(s[j]) / wy, vt[j] * np.sqrt(s[j]) / wx) for j in range(NOISY_TERMS)
-        ]
+        terms = [(u[:, j] * np.sqrt(s[j]) / wy, vt[j] * np.sqrt(s[j]) / wx) for j in range(min(NOISY_TERMS, len(s)))]
     return tuple((_cut(sy.gain(a), psf.ratio), _cut(sx.gain(b), psf.ratio)) for a, b in terms)
 
 
@@ -94,7 +94,7 @@ def _cut(gain: NDArray[np.float64], ratio: int) -> NDArray[np.float64]:
     # What a constant residual loses by the cut is given back, else an offset between guide and
     # scene would leak (2.4 dB where a noisy scene has no guide).
     lost = (gain.sum(1) - kept.sum(1))[:, None]
-    return kept + lost * np.abs(kept) / np.abs(kept).sum(1, keepdims=True)
+    return np.asarray(kept + lost * np.abs(kept) / np.abs(kept).sum(1, keepdims=True))
 
 
 def _slice(gain: NDArray[np.float64], ratio: int, length: int, low: int, high: int) -> NDArray[np.float64]:
@@ -109,9 +109,7 @@ def _slice(gain: NDArray[np.float64], ratio: int, length: int, low: int, high: i
         first, last = max(0, source - REACH_LR - 1), min(short, source + REACH_LR + 2)
         first, last = max(first, low - i + source), min(last, high - i + source)
         to = slice(first - source + i - low, last - source + i - low)
-        out[(i - low) * ratio : (i - low + 1) * ratio, to] = gain[
-            source * ratio : (source + 1) * ratio, first:last
-        ]
+        out[(i - low) * ratio : (i - low + 1) * ratio, to] = gain[source * ratio : (source + 1) * ratio, first:last]
     return out
 
 

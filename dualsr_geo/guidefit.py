@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2, vq
+from scipy.cluster.vq import vq
 
 # Ridge of the scene-wide regression, relative to the guide's sum of squares.
 GLOBAL_RIDGE = 1e-5
@@ -70,9 +70,7 @@ class Fit:
     mixtures: dict[int, Mixture]
 
 
-def fit_scene(
-    components: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]
-) -> Fit:
+def fit_scene(components: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]) -> Fit:
     """Fit everything that the candidates take from the whole scene.
 
     Parameters
@@ -102,8 +100,13 @@ def fit_scene(
     low, high = y.min(1), y.max(1)
     margin = GUIDE_MARGIN * (high - low)
     return Fit(
-        *(v.astype(np.float32) for v in (mean, std, low - margin, high + margin, slope, intercept)),
-        {k: _fit_mixture(rest, y, w, k) for k in CLUSTERS},
+        guide_mean=mean.astype(np.float32),
+        guide_std=std.astype(np.float32),
+        guide_low=(low - margin).astype(np.float32),
+        guide_high=(high + margin).astype(np.float32),
+        slope=slope.astype(np.float32),
+        intercept=intercept.astype(np.float32),
+        mixtures={k: _fit_mixture(rest, y, w, k) for k in CLUSTERS},
     )
 
 
@@ -114,13 +117,11 @@ def _line(
     gram = (design * w) @ design.T
     gram[np.diag_indices(len(y))] *= 1 + GLOBAL_RIDGE
     gram[np.diag_indices(len(y))] += 1e-9 * w.sum()
-    solution = np.linalg.solve(gram, (design * w) @ z.T).T
+    solution = np.asarray(np.linalg.solve(gram, (design * w) @ z.T).T, np.float64)
     return solution[:, :-1], solution[:, -1]
 
 
-def _fit_mixture(
-    rest: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64], clusters: int
-) -> Mixture:
+def _fit_mixture(rest: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64], clusters: int) -> Mixture:
     step = max(1, y.shape[1] // CLUSTER_PIXELS)
     centres, width = _clusters(y[:, ::step].T, clusters)
     share = _membership(y, centres, width)
@@ -143,16 +144,23 @@ def _clusters(pixels: NDArray[np.float64], count: int) -> tuple[NDArray[np.float
     axis = vectors[:, -1] * np.sign(vectors[:, -1].sum() or 1.0)
     order = np.argsort((pixels - pixels.mean(0)) @ axis, kind="stable")
     blocks = np.array_split(order, count)
-    start = np.stack([pixels[b].mean(0) if len(b) else pixels.mean(0) for b in blocks])
-    centres, _ = kmeans2(pixels, start, iter=CLUSTER_STEPS, minit="matrix", missing="warn")
+    centres = np.stack([pixels[b].mean(0) if len(b) else pixels.mean(0) for b in blocks])
+    for _ in range(CLUSTER_STEPS):
+        centres = _moved(centres, pixels, vq(pixels, centres)[0])
     label, _ = vq(pixels, centres)
     width = math.sqrt(float(((pixels - centres[label]) ** 2).sum(1).mean()))
     return centres, max(width, 1e-6)
 
 
-def _membership(
-    y: NDArray[np.float64], centres: NDArray[np.float64], width: float
-) -> NDArray[np.float64]:
+def _moved(centres: NDArray[np.float64], pixels: NDArray[np.float64], label: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the means of the clusters; an empty one keeps its centre (a guide of few values has few)."""
+    members = np.bincount(label, minlength=len(centres))
+    totals = [np.bincount(label, weights=column, minlength=len(centres)) for column in pixels.T]
+    means = np.stack(totals, 1) / np.maximum(members, 1)[:, None]
+    return np.where(members[:, None] > 0, means, centres)
+
+
+def _membership(y: NDArray[np.float64], centres: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     distance = (centres**2).sum(1)[:, None] - 2 * centres @ y
     logit = -distance / (2 * width**2)
     share = np.exp(logit - logit.max(0))

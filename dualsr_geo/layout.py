@@ -141,7 +141,8 @@ def format_of(path: str, asked: str | None) -> str:
 
 def is_same_product(layout: Layout, identity: Mapping[str, object]) -> bool:
     """Say whether a finished product of just this run lies at the layout's path."""
-    return _carried_fingerprint(layout) == fingerprint(layout, identity)
+    carried = carried_lineage(layout)
+    return carried is not None and carried.get("fingerprint") == fingerprint(layout, identity)
 
 
 def fingerprint(layout: Layout, identity: Mapping[str, object]) -> str:
@@ -192,7 +193,8 @@ def disk_full(layout: Layout, said: object) -> OutputError:
     )
 
 
-def _carried_fingerprint(layout: Layout) -> str | None:
+def carried_lineage(layout: Layout) -> dict[str, Any] | None:
+    """Return how the product at the layout's path came to be; None where there is none of ours."""
     try:
         if layout.format == "Zarr":
             meta = json.loads((Path(layout.path) / "zarr.json").read_text(encoding="utf-8"))
@@ -200,7 +202,6 @@ def _carried_fingerprint(layout: Layout) -> str | None:
         else:
             with rasterio.open(layout.path) as product:
                 lineage = json.loads(product.tags(ns="DUALSR")["LINEAGE"])
-        found = lineage["fingerprint"]
+        return dict(lineage)
     except (OSError, RasterioError, ValueError, KeyError, TypeError):
         return None
-    return str(found)

@@ -20,13 +20,15 @@ from dualsr_geo.align import Guide
 from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.errors import OptionError
+from dualsr_geo.figures import Figures
 from dualsr_geo.plan import Job
 from dualsr_geo.read import open_scene
 from dualsr_geo.reduce import degrade_window, require_degradable, store_degraded
+from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
 from dualsr_geo.sources import ArraySource, Source
-from dualsr_geo.survey import Sample, Survey, Wishes, sample_margin, sample_windows, survey
+from dualsr_geo.survey import Survey, survey
 from dualsr_geo.tile import Window
-from dualsr_geo.window import Figures, Work, guide_window, one_thread, sharpen_tile
+from dualsr_geo.window import Work, guide_window, one_thread, sharpen_tile
 
 MOST_TASKS = 10**5
 

@@ -13,6 +13,10 @@ from dualsr_geo.plan import Job
 from dualsr_geo.survey import Survey
 
 
+# What of a run's report is carried in its product.
+REPORTED = ("scale", "model", "fine", "guide", "consistency", "clipped", "psf", "notes")
+
+
 def add_up(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Add up what the tiles counted, always in tile order.
 
@@ -87,11 +91,10 @@ def _per_band(
 def lineage(job: Job, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return how the product came to be; the same for every run of the same job."""
     identity = job.identity
-    kept = ("scale", "model", "fine", "guide", "consistency", "clipped", "psf", "notes")
     return {
         "software": f"dualsr-geo {dualsr_geo.__version__}",
         "weights_sha256": job.model.sha256,
         "inputs": {"scene": identity["scene"], "guide": identity["guide"]},
         "parameters": {k: v for k, v in identity.items() if k not in ("scene", "guide", "version")},
-        **{k: report[k] for k in kept},
+        **{k: report[k] for k in REPORTED},
     }

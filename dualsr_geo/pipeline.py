@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 
 from dualsr_geo import grid, infer, memory
-from dualsr_geo.errors import DualSRWarning, OutputError
+from dualsr_geo.errors import DualSRError, DualSRWarning
+from dualsr_geo.finish import require_options
 from dualsr_geo.infer import Plan
-from dualsr_geo.layout import Layout, format_of
-from dualsr_geo.lineage import add_up, lineage
+from dualsr_geo.layout import Layout, carried_lineage, format_of
+from dualsr_geo.lineage import REPORTED, add_up, lineage
 from dualsr_geo.plan import Job, Options, plan
+from dualsr_geo.publish import beside, remove, require_apart, require_place
 from dualsr_geo.read import open_scene
+from dualsr_geo.sample import Sample, sample_margin, sample_windows
 from dualsr_geo.scene import Scene
-from dualsr_geo.survey import Sample, Survey, sample_margin, sample_windows, survey
+from dualsr_geo.survey import Survey, survey
 from dualsr_geo.window import one_thread
 from dualsr_geo.write import Store, is_same_product
 
@@ -72,14 +75,24 @@ def upscale(
     wanted = replace(options or Options(), **changes)
     job, layout = prepare(scene, output, rgb=rgb, options=wanted)
     if wanted.resume and is_same_product(layout, job.identity):
-        return {"output": layout.path, "scale": job.ratio, "already_finished": True}
+        return {**_finished(job, layout), **_cost(began), "already_finished": True}
     store = Store.begin(layout, job.identity, resume=wanted.resume, overwrite=wanted.overwrite)
     known = _survey_of(job, store)
     figures = _run(Plan(job.scene.source, job.guide, job.work(known), store), job.sizes.jobs, client, progress)
     report = {"output": layout.path, **add_up(job, known, figures)}
     store.finish(lineage(job, report), known.to_json())
-    seconds = round(time.monotonic() - began, 2)
-    return {**report, "seconds": seconds, "peak_memory_bytes": memory.peak()}
+    return {**report, **_cost(began)}
+
+
+def _cost(began: float) -> dict[str, Any]:
+    return {"seconds": round(time.monotonic() - began, 2), "peak_memory_bytes": memory.peak()}
+
+
+def _finished(job: Job, layout: Layout) -> dict[str, Any]:
+    """Return what was reported of a product when it was made."""
+    carried = carried_lineage(layout) or {}
+    size = {"shape": list(layout.shape[1:]), "bands": job.scene.count}
+    return {"output": layout.path, **size, **{k: carried[k] for k in REPORTED if k in carried}}
 
 
 def prepare(
@@ -88,9 +101,10 @@ def prepare(
     """Read what there is and check that it can be done; compute and write nothing."""
     opened = open_scene(scene, bidx=options.bidx, nodata=options.nodata if options.dtype is None else None)
     paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
-    job = plan(opened, [open_scene(p) for p in paths], options)
-    place = Path(output) if output is not None else beside(Path(scene), f"_x{job.ratio}")
-    require_apart(place, [Path(scene), *map(Path, paths)])
+    guides = [open_scene(p) for p in paths]
+    job = plan(opened, guides, options)
+    place = Path(output) if output is not None else beside(scene, opened, f"_x{job.ratio}")
+    require_apart(place, [opened, *guides])
     job = _as_before(job, place)
     return job, layout_of(job, place)
 
@@ -120,22 +134,15 @@ def _as_before(job: Job, place: Path) -> Job:
     return replace(job, sizes=replace(job.sizes, tile=int(before)))
 
 
-def beside(scene: Path, suffix: str) -> Path:
-    """Return the default place of a product: beside the scene."""
-    return scene.with_name(f"{scene.stem}{suffix}.tif")
-
-
-def require_apart(place: Path, inputs: Sequence[Path]) -> None:
-    """Check that the product replaces none of its inputs.
-
-    Raises
-    ------
-    OutputError
-        If it would, by whatever name or link.
-    """
-    for path in inputs:
-        if place.exists() and path.exists() and place.samefile(path):
-            raise OutputError(f"The output {place} is the input {path} itself. Give another --output.")
+def dry_run(
+    scene: Where, output: Where | None = None, *, rgb: Where | Sequence[Where] | None = None, options: Options
+) -> dict[str, Any]:
+    """Return what a run would do, and raise what it would raise before its first tile."""
+    job, layout = prepare(scene, output, rgb=rgb, options=options)
+    if not (options.resume and is_same_product(layout, job.identity)):
+        require_place(layout, options.overwrite)
+        require_options(layout)
+    return plan_json(job, layout)
 
 
 def plan_json(job: Job, layout: Layout) -> dict[str, Any]:
@@ -212,8 +219,13 @@ def _survey_of(job: Job, store: Store) -> Survey:
     before = store.record().get("survey")
     if before is not None:
         return Survey.from_json(before)
-    with one_thread():
-        known = survey(samples(job.scene, job), job.wishes)
+    try:
+        with one_thread():
+            known = survey(samples(job.scene, job), job.wishes)
+    except DualSRError:
+        # Without a survey there is no tile yet, so there is nothing to resume.
+        remove(Path(store.folder))
+        raise
     for note in known.notes:
         warnings.warn(note, DualSRWarning, stacklevel=3)
     store.remember("survey", known.to_json())

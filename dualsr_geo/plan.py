@@ -15,12 +15,15 @@ from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Psf
 from dualsr_geo.errors import OptionError
 from dualsr_geo.model import Model, choose_fine, load_model, require_ratio
+from dualsr_geo.sample import Wishes
 from dualsr_geo.scene import Scene
-from dualsr_geo.survey import Survey, Wishes
+from dualsr_geo.survey import Survey
 from dualsr_geo.tile import Tiling
 from dualsr_geo.window import Work
 
 COREGISTER = ("auto", "off")
+# Taps printed with four digits sum to 1 within this.
+SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
     """
     _check(options)
     model = load_model(options.model)
+    _check_blur(options, model.halo)
     placed = [_placed(scene, g) for g in guides]
     ratio = _ratio(scene, placed, options)
     require_ratio(model, ratio)
@@ -178,6 +182,24 @@ def _check(options: Options) -> None:
         raise OptionError(f"--tile {options.tile} is below {least} lr pixels. Give {least} or more.")
     if options.jobs is not None and options.jobs < 1:
         raise OptionError(f"--jobs {options.jobs} runs nothing. Give 1 or more.")
+
+
+def _check_blur(options: Options, halo: int) -> None:
+    """Check that a known blur is one: weights that sum to 1, on pixels that a tile sees."""
+    psf = options.psf
+    if options.mtf_gain is not None:
+        Psf.from_mtf(2, options.mtf_gain)
+    if psf is None:
+        return
+    for axis, taps in (("y", psf.taps_y), ("x", psf.taps_x)):
+        # Also where a tap is NaN, which makes every comparison false.
+        if not abs(sum(taps) - 1) < SUM_TOLERANCE:
+            raise OptionError(f"--psf is no PSF: its taps along {axis} sum to {sum(taps):g}. Give taps that sum to 1.")
+    if psf.reach_lr > halo // 2:
+        raise OptionError(
+            f"--psf is no PSF of this scene: it reaches {psf.reach_lr} lr pixels beyond its own, more than {halo // 2}. "
+            "Give taps near their pixel, counted in hr pixels from start_y and start_x."
+        )
 
 
 def _placed(scene: Scene, guide: Scene) -> Scene:

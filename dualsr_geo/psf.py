@@ -37,6 +37,9 @@ TAPS_SMOOTH = (1e-3, 1e-2, 1e-1)
 TAPS_LOWEST = -0.1
 TAPS_REACH = 1.6
 TAPS_STEPS = 6
+# The search starts at this width (lr px; an MTF gain of 0.42) and steps by hr px and by log width.
+START_SIGMA = 0.42
+FIRST_STEPS = (0.6, 0.6, 0.35, 0.35)
 # Search range of the shift, lr pixels.
 FARTHEST = 2.0
 # An optimum counts if half a pixel of shift, or a quarter of the width, costs 1 % of the rest.
@@ -97,10 +100,7 @@ class Fit:
         self.pieces = pieces
         self.ratio = ratio
         self.used = [_inside(p.weight) for p in pieces]
-        rows = [
-            np.vstack([p.components[:, u], np.ones(u.sum())]).T
-            for p, u in zip(pieces, self.used, strict=True)
-        ]
+        rows = [np.vstack([p.components[:, u], np.ones(u.sum())]).T for p, u in zip(pieces, self.used, strict=True)]
         self.basis = np.linalg.qr(np.concatenate(rows))[0]
 
     def degraded(self, psf: Psf) -> Array:
@@ -157,13 +157,11 @@ def estimate(pieces: Sequence[Piece], ratio: int) -> Estimate | None:
     better = fit.unexplained(taps)
     kind = "taps" if better < (1 - TAPS_GAIN) * rest else "gaussian"
     chosen = taps if kind == "taps" else psf
-    return Estimate(
-        chosen, min(rest, better), chosen.shift_px, shift_ok and agrees, width_ok, kind, check
-    )
+    return Estimate(chosen, min(rest, better), chosen.shift_px, shift_ok and agrees, width_ok, kind, check)
 
 
 def _side(pieces: Sequence[Piece]) -> int:
-    return max(min(p.weight.shape) for p in pieces)
+    return max(int(min(p.weight.shape)) for p in pieces)
 
 
 def _search(fit: Fit, check: tuple[float, float]) -> tuple[float, float, float, float]:
@@ -175,17 +173,14 @@ def _search(fit: Fit, check: tuple[float, float]) -> tuple[float, float, float, 
             return 1.0
         return fit.unexplained(_gaussian(p, ratio))
 
-    best = None
     half = (ratio - 1) / 2
+    found = []
     for start in ((0.0, 0.0), (half, half), check):
-        first = np.array([*start, math.log(0.42), math.log(0.42)])
-        simplex = np.vstack([first, first + np.diag([0.6, 0.6, 0.35, 0.35])])
+        first = np.array([*start, math.log(START_SIGMA), math.log(START_SIGMA)])
+        simplex = np.vstack([first, first + np.diag(FIRST_STEPS)])
         options = {"maxfev": 160, "initial_simplex": simplex, "xatol": 0.01, "fatol": 1e-7}
-        found = minimize(cost, first, method="Nelder-Mead", options=options)
-        if best is None or found.fun < best.fun:
-            best = found
-    assert best is not None  # three starts were tried
-    dy, dx, sy, sx = best.x
+        found.append(minimize(cost, first, method="Nelder-Mead", options=options))
+    dy, dx, sy, sx = min(found, key=lambda f: float(f.fun)).x
     return float(dy), float(dx), math.exp(sy) * ratio, math.exp(sx) * ratio
 
 
@@ -258,7 +253,7 @@ def _taps(fit: Fit, start: Psf, smooth: float) -> Psf:
 
 
 def _normalised(taps: Array) -> Array:
-    return taps / taps.sum()
+    return np.asarray(taps / taps.sum())
 
 
 def _axis_taps(fit: Fit, other: Array, first: int, stiffness: float, axis: int) -> Array:
@@ -280,9 +275,7 @@ def _axis_taps(fit: Fit, other: Array, first: int, stiffness: float, axis: int) 
     return _normalised(vectors[:, 0])
 
 
-def _samples(
-    piece: Piece, used: NDArray[np.bool_], other: Array, first: int, ratio: int, axis: int
-) -> Array:
+def _samples(piece: Piece, used: NDArray[np.bool_], other: Array, first: int, ratio: int, axis: int) -> Array:
     """Return the guide at every tap of one axis, blurred along the other, (guide band, pixel, tap)."""
     height, width = used.shape
     length = (height, width)[axis]

@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from dualsr_geo.errors import OutputError
 from dualsr_geo.layout import Layout
+from dualsr_geo.scene import Scene
 
 # What other programs leave beside a raster: it speaks of the pixels that were there before.
 SIDECARS = (".aux.xml", ".ovr", ".msk")
+
+
+def beside(where: str | os.PathLike[str], scene: Scene, suffix: str) -> Path:
+    """Return the default place of a product: beside the scene, which was opened as `where`."""
+    place, read = Path(where), scene.source.files_read()
+    # A subdataset, or an array in a store, is no place; the file that it lies in is.
+    if read and not place.is_file() and not (place.exists() and place.samefile(read[0])):
+        place = Path(read[0])
+    return place.with_name(f"{place.stem}{suffix}.tif")
+
+
+def require_apart(place: Path, inputs: Sequence[Scene]) -> None:
+    """Check that the product replaces none of its inputs, nor a file that one of them reads.
+
+    Raises
+    ------
+    OutputError
+        If it would, by whatever name or link.
+    """
+    if not place.exists():
+        return
+    for path in (Path(f) for scene in inputs for f in scene.source.files_read()):
+        # A product may be a folder, which is replaced with all that lies in it.
+        around = path.resolve().parents if place.is_dir() else ()
+        if path.exists() and any(place.samefile(p) for p in (path, *around)):
+            raise OutputError(f"The output {place} is the input {path} itself. Give another --output.")
 
 
 def require_place(layout: Layout, overwrite: bool) -> None:

@@ -15,8 +15,9 @@ from dualsr_geo import grid
 from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Operator, Psf, operator
 from dualsr_geo.encode import encode
-from dualsr_geo.errors import OutputError, ScaleError
+from dualsr_geo.errors import ScaleError
 from dualsr_geo.layout import Layout, format_of
+from dualsr_geo.publish import beside, require_apart
 from dualsr_geo.read import open_scene
 from dualsr_geo.scene import Scene
 from dualsr_geo.tile import Tile, Tiling
@@ -121,10 +122,8 @@ def _layout(
     format_: str | None,
     creation: tuple[tuple[str, str], ...],
 ) -> Layout:
-    source = Path(where)
-    place = Path(output) if output is not None else source.with_name(f"{source.stem}_d{scale}.tif")
-    if place.exists() and source.exists() and place.samefile(source):
-        raise OutputError(f"The output {place} is the input {source} itself. Give another --output.")
+    place = Path(output) if output is not None else beside(where, scene, f"_d{scale}")
+    require_apart(place, [scene])
     target = grid.coarsen(scene.geobox, scale)
     kind = format_of(str(place), format_)
     return Layout(

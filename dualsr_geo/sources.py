@@ -49,6 +49,10 @@ class Source(Protocol):
         """Return the source of some of the bands."""
         ...
 
+    def files_read(self) -> tuple[str, ...]:
+        """Return the files or the store that it reads; none for an array."""
+        ...
+
     def fingerprint(self) -> dict[str, object]:
         """Return what tells this source from a changed one, fit for JSON."""
         ...
@@ -126,12 +130,16 @@ class RasterSource:
         chosen = tuple(self.indexes[i] for i in indices)
         return replace(self, indexes=chosen, decoding=self.decoding.select(indices))
 
+    def files_read(self) -> tuple[str, ...]:
+        """Return every file behind it."""
+        return self.files or (self.uri,)
+
     def fingerprint(self) -> dict[str, object]:
         """Return URI, bands, and size and time of every file behind it."""
         return {
             "uri": self.uri,
             "bands": list(self.indexes),
-            "files": [_stamp(f) for f in self.files or (self.uri,)],
+            "files": [_stamp(f) for f in self.files_read()],
         }
 
     def _load(self, window: Window, bands: Sequence[int], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -224,6 +232,10 @@ class ZarrSource:
         height, width = self.size
         self._load([len(self.indices) - 1], slice(height - 1, height), slice(width - 1, width))
 
+    def files_read(self) -> tuple[str, ...]:
+        """Return the group."""
+        return (self.uri,)
+
     def fingerprint(self) -> dict[str, object]:
         """Return URI, bands, and for a local store the count, size and newest time of its files."""
         files = [p.stat() for p in (Path(self.uri) / self.variable).rglob("*") if p.is_file()]
@@ -297,6 +309,10 @@ class ArraySource:
     def select(self, indices: Sequence[int]) -> ArraySource:
         """Return the source of some of the bands."""
         return ArraySource(self.array[list(indices)], self.decoding.select(indices))
+
+    def files_read(self) -> tuple[str, ...]:
+        """Return nothing: whose files an array reads, only its maker knows."""
+        return ()
 
     def fingerprint(self) -> dict[str, object]:
         """Return dask's token of the array; the values of an array in memory are hashed.

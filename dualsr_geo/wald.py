@@ -55,6 +55,12 @@ def stack(planes: Sequence[torch.Tensor]) -> NDArray[np.float32]:
     return torch.cat([p.flatten(-2) for p in planes], -1).cpu().numpy()
 
 
+def components(space: Subspace, cube: torch.Tensor) -> torch.Tensor:
+    """Return the spectral coefficients (component, y, x) of a cube (band, y, x)."""
+    flat = space.components(cube.flatten(1).cpu().numpy())
+    return torch.from_numpy(flat).view(-1, *cube.shape[1:])
+
+
 def ratios(shape: tuple[int, int], ratio: int) -> list[int]:
     """Return the Wald ratios for a scene: the largest that leaves six pixels, and 2."""
     side = min(shape)
@@ -103,13 +109,10 @@ def ridge(residual: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
     return np.asarray(2.0 ** np.round(np.log2(noise**2 / prior)))
 
 
-def candidates_of(
-    block: Block, psf: Psf, space: Subspace, fit: Fit
-) -> tuple[torch.Tensor, torch.Tensor]:
+def candidates_of(block: Block, psf: Psf, space: Subspace, fit: Fit) -> tuple[torch.Tensor, torch.Tensor]:
     """Return every candidate's components, consistent, (candidate, component, Y, X), and the lr ones."""
     op = operator(psf, block.shape)
-    flat = space.components(block.cube.flatten(1).cpu().numpy())
-    observed = torch.from_numpy(flat).view(-1, *block.shape)
+    observed = components(space, block.cube)
     pair = regression.pair(observed, block.guide, fit, op, block.weight)
     out = []
     for index in range(len(regression.CANDIDATES)):
@@ -123,9 +126,7 @@ def candidates_of(
     return torch.stack(out), observed
 
 
-def errors(
-    blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace
-) -> NDArray[np.float64]:
+def errors(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace) -> NDArray[np.float64]:
     """Return the Gram matrix of the candidates' errors on the Wald pair of one ratio.
 
     Shape (band, candidate, candidate) on clean scenes; on noisy ones (component, candidate,
@@ -138,24 +139,22 @@ def errors(
     blur = Psf.from_mtf(ratio)
     lr_guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
     fit = fit_scene(own.components(spectra), lr_guide, weight)
-    total = 0.0
+    grams = []
     for block, truth in pairs:
         found, observed = candidates_of(block, blur, own, fit)
-        total = total + _gram(block, truth, found, observed, blur, own)
-    return np.asarray(total)
+        grams.append(_gram(block, truth, found, observed, blur, own))
+    return np.asarray(sum(grams))
 
 
 def _gram(
     block: Block, truth: torch.Tensor, found: torch.Tensor, observed: torch.Tensor, blur: Psf, own: Subspace
 ) -> NDArray[np.float64]:
     inner = (..., slice(1, -1), slice(1, -1))
-    valid = torch.nn.functional.interpolate(
-        block.weight[None, None], scale_factor=blur.ratio, mode="nearest"
-    )[0, 0][inner]
+    valid = torch.nn.functional.interpolate(block.weight[None, None], scale_factor=blur.ratio, mode="nearest")[0, 0][
+        inner
+    ]
     if not own.keeps_rest:
-        flat = own.components(truth.flatten(1).numpy())
-        wrong = found - torch.from_numpy(flat).view(-1, *truth.shape[1:])
-        return _products(wrong[inner], valid)
+        return _products((found - components(own, truth))[inner], valid)
     op, expand = operator(blur, block.shape), torch.from_numpy(own.expand)
     mean = torch.from_numpy(own.mean)[:, None, None]
     inside = (expand @ observed.flatten(1)).view_as(block.cube) + mean

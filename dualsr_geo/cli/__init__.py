@@ -52,7 +52,7 @@ class _Commands(click.Group):
                 raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("dualsr", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dualsr-geo")
 def main() -> None:
     """Sharpen hyperspectral and multispectral scenes on their map grid."""

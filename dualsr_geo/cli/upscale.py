@@ -54,7 +54,7 @@ def upscale(  # one keyword an option, passed on untouched
 
     run = Options(psf=_psf(psf), **chosen)
     if dry_run:
-        click.echo(json.dumps(pipeline.plan_json(*pipeline.prepare(scene, output, rgb=rgb, options=run)), indent=2))
+        click.echo(json.dumps(pipeline.dry_run(scene, output, rgb=rgb, options=run), indent=2))
         return
     with _client(scheduler) as client, _bar(hidden=quiet or as_json) as progress:
         result = pipeline.upscale(scene, output, rgb=rgb, options=run, client=client, progress=progress)

@@ -1,0 +1,197 @@
+"""Where the guide lies on the scene, and how the scene is blurred against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dualsr_geo import psf
+from dualsr_geo.align import SHIFT_SUPPORT_PX, shift
+from dualsr_geo.degrade import DEFAULT_MTF_GAIN, Psf, operator
+from dualsr_geo.sample import Wishes, sample_margin
+from dualsr_geo.subspace import Subspace
+
+# The PSF is estimated on at most this many lr pixels: more do not sharpen it, but cost seconds.
+PSF_PX = 16384
+# Shifts below this are left to the PSF: moving the guide would only blur it.
+STILL_PX = 0.1
+# A shift that stays is worth a warning above half a pixel.
+WARN_SHIFT_PX = 0.5
+# A known blur is contradicted by an estimate that differs by more than this.
+CONTRADICTION = 0.3
+# A lr pixel counts where all of its guide is there, but for rounding.
+ALL_GUIDED = 0.999
+
+# A filled cube (band, y, x) and how valid its pixels are (y, x), 0..1.
+Filled = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What is known of blur and shift.
+
+    Attributes
+    ----------
+    psf : Psf
+        Blur of the scene against the guide as it is used.
+    source : str
+        ``"given"``, ``"estimated gaussian"``, ``"estimated taps"``, ``"sensor"``, ``"default"``.
+    shift_px, moved_px : (float, float)
+        How far the guide lies below and right of the scene, and how far it is moved back, hr pixels.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    psf: Psf
+    source: str
+    shift_px: tuple[float, float] = (0.0, 0.0)
+    moved_px: tuple[float, float] = (0.0, 0.0)
+    notes: tuple[str, ...] = ()
+
+    def noting(self, note: str) -> Placement:
+        """Return the placement with one more note."""
+        return replace(self, notes=(*self.notes, note))
+
+
+def assumed(wishes: Wishes) -> Placement:
+    """Return what is taken for granted before the guide is looked at."""
+    if wishes.psf is not None:
+        return Placement(wishes.psf, "given")
+    if wishes.mtf_gain is not None:
+        return Placement(Psf.from_mtf(wishes.ratio, wishes.mtf_gain), "sensor")
+    return Placement(Psf.from_mtf(wishes.ratio, DEFAULT_MTF_GAIN), "default")
+
+
+def place(space: Subspace, cubes: Sequence[Filled], guides: Sequence[NDArray[np.float32]], wishes: Wishes) -> Placement:
+    """Estimate blur and shift, and decide whether to move the guide.
+
+    Parameters
+    ----------
+    space : Subspace
+        Its leading components stand for the scene.
+    cubes : sequence of (Tensor, Tensor)
+        Filled cubes (band, y, x) and weights (y, x) of the sample.
+    guides : sequence of array, shape (guide band, ratio * y + 2 * margin, ratio * x + 2 * margin)
+        As in `Sample`.
+    wishes : Wishes
+        A given blur is taken as it is.
+    """
+    known = assumed(wishes)
+    if wishes.psf is not None:
+        return known
+    found = psf.estimate(_pieces(space, cubes, guides, known.psf), wishes.ratio)
+    if found is None or not found.shift_reliable:
+        return _distrusted(known, found, wishes)
+    at = found.shift_px
+    placed = replace(known, shift_px=at)
+    if max(map(abs, at)) > STILL_PX and wishes.coregister != "off":
+        placed = replace(placed, moved_px=at)
+        found = psf.estimate(_pieces(space, cubes, guides, known.psf, at), wishes.ratio) or found
+    elif max(map(abs, at)) > WARN_SHIFT_PX:
+        placed = placed.noting(
+            f"The guide lies {at[0]:+.2f} px down and {at[1]:+.2f} px right of the scene (hr pixels), and "
+            "stays there: the product lies on the guide. Give --coregister auto to move it."
+        )
+    return _with_width(placed, found, wishes)
+
+
+def _pieces(
+    space: Subspace,
+    cubes: Sequence[Filled],
+    guides: Sequence[NDArray[np.float32]],
+    blur: Psf,
+    moved_px: tuple[float, float] = (0.0, 0.0),
+) -> list[psf.Piece]:
+    """Return the sample for the PSF, up to `PSF_PX`."""
+    out: list[psf.Piece] = []
+    pixels = 0
+    for (cube, weight), guide in zip(cubes, guides, strict=True):
+        if pixels > PSF_PX:
+            break
+        near = move_guide(guide, moved_px, sample_margin(blur.ratio))
+        piece = _piece(space, cube, weight, near.astype(np.float64), blur)
+        if piece is not None:
+            out.append(piece)
+            pixels += piece.weight.size
+    return out
+
+
+def _piece(
+    space: Subspace, cube: torch.Tensor, weight: torch.Tensor, guide: NDArray[np.float64], blur: Psf
+) -> psf.Piece | None:
+    """Return the middle of a block: the leading components beside the guide; None without a guide."""
+    good = np.asarray(np.isfinite(guide).all(0))
+    if not good.any():
+        return None
+    ratio = blur.ratio
+    height, width = (min(n, int(np.sqrt(PSF_PX))) for n in cube.shape[1:])
+    y, x = (cube.shape[1] - height) // 2, (cube.shape[2] - width) // 2
+    cut = np.s_[..., y : y + height, x : x + width]
+    cut_hr = np.s_[..., y * ratio : (y + height) * ratio, x * ratio : (x + width) * ratio]
+    z = space.components(cube.flatten(1).numpy())[: psf.COMPONENTS].reshape(-1, *cube.shape[1:])
+    centre = np.asarray(guide[:, good].mean(1))[:, None, None]
+    near = np.where(good, guide - centre, 0.0)[cut_hr]
+    reached = torch.from_numpy(np.asarray(good[cut_hr], np.float32))
+    guided = operator(blur, (height, width)).degrade(reached).numpy() > ALL_GUIDED
+    return psf.Piece(z[cut].astype(np.float64), near, (weight.numpy()[cut] * guided).astype(np.float64))
+
+
+def _distrusted(known: Placement, found: psf.Estimate | None, wishes: Wishes) -> Placement:
+    """Fall back to the known or default blur; the narrower one, which costs less if wrong."""
+    why = "the sample is too small" if found is None else "its optimum is flat or contradicted"
+    noted = known.noting(
+        f"Blur and shift of the guide could not be estimated ({why}); "
+        f"the {known.source} blur of {known.psf.sigma_px[0]:.2f} px and no shift are assumed."
+    )
+    if found is None or not found.width_reliable or wishes.mtf_gain is not None:
+        return noted
+    return replace(noted, psf=Psf.gaussian(wishes.ratio, _narrower(known.psf, found.psf)))
+
+
+def _with_width(placed: Placement, found: psf.Estimate, wishes: Wishes) -> Placement:
+    """Take over the estimated blur where it is reliable; say where it contradicts the sensor's."""
+    known = placed.psf
+    if not found.width_reliable:
+        narrow = Psf.gaussian(known.ratio, _narrower(known, found.psf), found.psf.shift_px)
+        return replace(placed, psf=narrow)
+    if wishes.mtf_gain is not None:
+        off = max(abs(a / b - 1) for a, b in zip(found.psf.sigma_px, known.sigma_px, strict=True))
+        if off > CONTRADICTION:
+            placed = placed.noting(
+                f"The sensor's blur is {known.sigma_px[0]:.2f} px, the scene shows {found.psf.sigma_px[0]:.2f} x "
+                f"{found.psf.sigma_px[1]:.2f} px (hr pixels): the scene's is used."
+            )
+    return replace(placed, psf=found.psf, source=f"estimated {found.kind}")
+
+
+def _narrower(a: Psf, b: Psf) -> tuple[float, float]:
+    (ay, ax), (by, bx) = a.sigma_px, b.sigma_px
+    return min(ay, by), min(ax, bx)
+
+
+def guide_margin(moved_px: tuple[float, float]) -> int:
+    """Return how many hr pixels beyond a window a move of the guide needs."""
+    if moved_px == (0.0, 0.0):
+        return 0
+    return int(np.ceil(max(map(abs, moved_px)))) + SHIFT_SUPPORT_PX
+
+
+def move_guide(guide: NDArray[np.float32], moved_px: tuple[float, float], margin: int) -> NDArray[np.float32]:
+    """Move a guide window onto the scene and cut its margin.
+
+    Parameters
+    ----------
+    guide : array, shape (guide band, Y + 2 * margin, X + 2 * margin)
+    moved_px : (float, float)
+        How far its content lies below and right of where it belongs, hr pixels.
+    margin : int
+        hr pixels to cut on every side.
+    """
+    if moved_px != (0.0, 0.0):
+        guide = shift(guide, *moved_px)
+    inner = slice(margin, -margin or None)
+    return np.ascontiguousarray(guide[:, inner, inner])
