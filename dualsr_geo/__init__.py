@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dualsr_geo import accessor as _accessor  # noqa: F401  # registers .dualsr
-
-__version__ = "0.1.0"
+from dualsr_geo.version import __version__
 
 if TYPE_CHECKING:
     from dualsr_geo.degrade import Psf
@@ -28,7 +27,7 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the module holds
+def __getattr__(name: str) -> Any:  # whatever the module holds
     """Load a public name when it is first asked for, so that the import stays light."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,7 +18,7 @@ Guide = xr.DataArray | xr.Dataset | str | os.PathLike[str]
 TIME = "time"
 
 
-@xr.register_dataarray_accessor("dualsr")
+@xr.register_dataarray_accessor("dualsr")  # type: ignore[no-untyped-call]  # xarray does not type its decorator
 class ArrayAccessor:
     """Sharpen a DataArray (band, y, x), or (time, band, y, x) scene by scene."""
 
@@ -30,7 +30,7 @@ class ArrayAccessor:
         *,
         rgb: Guide | Sequence[Guide] | None = None,
         options: Options | None = None,
-        **changes: Any,  # noqa: ANN401  # fields of Options
+        **changes: Any,  # fields of Options
     ) -> xr.DataArray:
         """Sharpen the scene; nothing is computed before `.compute()`.
 
@@ -70,14 +70,14 @@ class ArrayAccessor:
         return _each(self._array, lambda array, _: degrade(array, scale, mtf_gain))
 
 
-@xr.register_dataset_accessor("dualsr")
+@xr.register_dataset_accessor("dualsr")  # type: ignore[no-untyped-call]
 class DatasetAccessor:
     """Sharpen a Dataset of one variable a band, or of one (band, y, x) variable."""
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
-    def upscale(self, **wishes: Any) -> xr.Dataset:  # noqa: ANN401  # see ArrayAccessor.upscale
+    def upscale(self, **wishes: Any) -> xr.Dataset:  # see ArrayAccessor.upscale
         """Sharpen the scene; see `ArrayAccessor.upscale`."""
         return _by_variable(self._dataset, lambda array: ArrayAccessor(array).upscale(**wishes))
 
@@ -121,9 +121,7 @@ def _now(guide: Guide, at: int | None) -> Guide:
     return guide
 
 
-def _each(
-    array: xr.DataArray, work: Callable[[xr.DataArray, int | None], xr.DataArray]
-) -> xr.DataArray:
+def _each(array: xr.DataArray, work: Callable[[xr.DataArray, int | None], xr.DataArray]) -> xr.DataArray:
     """Do a stack of dates scene by scene."""
     if TIME not in array.dims:
         return work(array, None)
@@ -135,7 +133,7 @@ def _each(
 
 def _by_variable(dataset: xr.Dataset, work: Callable[[xr.DataArray], xr.DataArray]) -> xr.Dataset:
     """Work on a Dataset: its 2-D variables are the bands of one scene, a 3-D one is a scene."""
-    names = [n for n, v in dataset.data_vars.items() if v.ndim >= 2]  # noqa: PLR2004  # grid mappings are scalars
+    names = [n for n, v in dataset.data_vars.items() if v.ndim >= 2]  # grid mappings are scalars
     deep = [n for n in names if {d for d in dataset[n].dims if d != TIME} - set(dataset[names[0]].dims[-2:])]
     if deep:
         made = {n: work(dataset[n]) for n in deep}

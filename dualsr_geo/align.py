@@ -52,6 +52,10 @@ class Guide(Protocol):
         """
         ...
 
+    def near(self, window: Window) -> Guide:
+        """Return this guide holding no more of an array than the window needs."""
+        ...
+
     def fingerprint(self) -> dict[str, object]:
         """Return what tells this guide from a changed one, fit for JSON."""
         ...

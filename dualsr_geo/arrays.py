@@ -111,9 +111,7 @@ def _open_group(uri: str, where: str) -> xr.Dataset:
         with warnings.catch_warnings():
             # A store without consolidated metadata is as good.
             warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*consolidated")
-            dataset = xr.open_zarr(
-                uri, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all"
-            )
+            dataset = xr.open_zarr(uri, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all")
     except (OSError, ValueError, KeyError, BaseZarrError) as error:
         raise InputError(f"{where} cannot be opened as a Zarr group: {error}.") from error
     return _with_scalars_as_coords(dataset)
@@ -163,7 +161,7 @@ def _as_cube(array: xr.DataArray, where: str) -> xr.DataArray:
         )
     single = [d for d in array.dims if d not in dims and array.sizes[d] == 1]
     if array.ndim > 3:
-        array = array.isel({d: 0 for d in single[: array.ndim - 3]})
+        array = array.isel(dict.fromkeys(single[: array.ndim - 3], 0))
     if array.ndim > 3:
         raise InputError(
             f"{where} has the dimensions {', '.join(f'{d} ({n})' for d, n in array.sizes.items())}. "
@@ -182,9 +180,7 @@ def _stack(layers: Sequence[xr.DataArray], *, nodata: float | None, group: Mappi
     plain = [_bare_layer(s.array) for s in sources]
     if len({(s.shape, s.geobox) for s in singles}) > 1:
         sizes = ", ".join(f"{s.name} {s.shape[0]} x {s.shape[1]}" for s in singles[:5])
-        raise InputError(
-            f"The variables of the Dataset lie on different grids ({sizes}). Give only those of one grid."
-        )
+        raise InputError(f"The variables of the Dataset lie on different grids ({sizes}). Give only those of one grid.")
     array = xr.concat(plain, dim="band", join="override", combine_attrs="drop")
     packings = [s.packing for s in singles]
     packing = Packing(

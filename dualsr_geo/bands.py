@@ -71,8 +71,7 @@ def parse_bidx(text: str, count: int) -> tuple[int, ...]:
         for index in (low, high):
             if not 1 <= index <= count:
                 raise BandError(
-                    f"Band {index} was asked for, but the scene has bands 1 to {count}. "
-                    f"Give --bidx within 1..{count}."
+                    f"Band {index} was asked for, but the scene has bands 1 to {count}. Give --bidx within 1..{count}."
                 )
         chosen.extend(range(low - 1, high))
     if not chosen:
@@ -130,9 +129,7 @@ class Packing:
                 raise OptionError(f"--dtype {dtype} cannot hold a spectrum. Give an integer or float type.")
         if nodata is not None:
             if not holds(new.dtype, nodata):
-                raise OptionError(
-                    f"--nodata {nodata:g} does not fit {new.dtype}. Give a value that {new.dtype} holds."
-                )
+                raise OptionError(f"--nodata {nodata:g} does not fit {new.dtype}. Give a value that {new.dtype} holds.")
             new = replace(new, nodata=nodata)
         return new
 

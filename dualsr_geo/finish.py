@@ -63,9 +63,7 @@ def require_options(layout: Layout) -> None:
     """
     if layout.format == "Zarr" and layout.options:
         name, value = layout.options[0]
-        raise OptionError(
-            f"--co {name}={value}: Zarr takes no creation options. Leave it out, or give --format COG."
-        )
+        raise OptionError(f"--co {name}={value}: Zarr takes no creation options. Leave it out, or give --format COG.")
     asked = _asked(layout)
     known = (("COMPRESS", Compression, "ZSTD, DEFLATE, LZW, LERC or NONE"),
              ("OVERVIEW_RESAMPLING", Resampling, "AVERAGE, NEAREST or CUBIC"))  # fmt: skip
@@ -96,7 +94,7 @@ def make_tiff(layout: Layout, store: Any, notes: Mapping[str, Any]) -> Path:
     """
     stage, product = layout.folder / "stage.tif", layout.folder / f"product{Path(layout.path).suffix}"
     asked = _asked(layout)
-    with _gdal_named(layout, stage, product):
+    with _gdal_named(layout, stage):
         _write_stage(layout, store, notes, stage)
         _require_whole(stage, layout)
         if layout.format == "COG" and asked.get("OVERVIEWS", "").upper() != "NONE":
@@ -228,9 +226,7 @@ def _describe(target: DatasetWriter, layout: Layout, notes: Mapping[str, Any]) -
     target.update_tags(**{ROOM: room_for(domains)})
     target.scales, target.offsets = layout.packing.scales, layout.packing.offsets
     target.units = tuple(band.unit or "" for band in layout.bands)
-    target.colorinterp = tuple(
-        ColorInterp.__members__.get(b.color, ColorInterp.undefined) for b in layout.bands
-    )
+    target.colorinterp = tuple(ColorInterp.__members__.get(b.color, ColorInterp.undefined) for b in layout.bands)
     for index, band in enumerate(layout.bands, 1):
         _describe_band(target, index, band)
 
@@ -292,7 +288,7 @@ def _require_whole(path: Path, layout: Layout) -> None:
 
 
 @contextmanager
-def _gdal_named(layout: Layout, stage: Path, product: Path) -> Iterator[None]:
+def _gdal_named(layout: Layout, stage: Path) -> Iterator[None]:
     """Bound GDAL's memory, turn its errors into ours, and leave no half-made file."""
     try:
         with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS=THREADS):

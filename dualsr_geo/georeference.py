@@ -48,8 +48,7 @@ def parse_crs(text: str | None, where: str) -> CRS | None:
         return CRS(f"{old[1]}:{old[2]}".upper() if old else text)
     except CRSError as error:
         raise InputError(
-            f"{where} has the CRS {text[:60]!r}, which PROJ does not understand. "
-            "Set another one (rio edit-info --crs)."
+            f"{where} has the CRS {text[:60]!r}, which PROJ does not understand. Set another one (rio edit-info --crs)."
         ) from error
 
 

@@ -151,11 +151,7 @@ def map_attrs(box: GeoBox) -> dict[str, Any]:
     if box.crs is None:
         return dict(attrs)
     code = box.crs.proj.to_authority()
-    proj = (
-        zarr_cm.proj.create(wkt2=box.crs.proj.to_wkt())
-        if code is None
-        else zarr_cm.proj.create(code=":".join(code))
-    )
+    proj = zarr_cm.proj.create(wkt2=box.crs.proj.to_wkt()) if code is None else zarr_cm.proj.create(code=":".join(code))
     return dict(zarr_cm.proj.insert(attrs, proj))
 
 

@@ -90,11 +90,12 @@ def run_on(client: Client, plan: Plan, indices: list[int]) -> Iterator[tuple[int
     """Run tiles on a dask cluster in a sliding window of two a worker thread."""
     from distributed import as_completed  # noqa: PLC0415  # only where a cluster is asked for
 
+    run = plan.store.record()["fingerprint"]
     slots = 2 * max(1, sum(client.nthreads().values()))
     waiting = iter(indices)
 
-    def submit(index: int) -> Any:  # noqa: ANN401  # distributed is not typed
-        return client.submit(process_tile, plan, index, key=f"dualsr-{plan.store.run_id}-{index}", retries=2, pure=False)
+    def submit(index: int) -> Any:  # distributed is not typed
+        return client.submit(process_tile, plan, index, key=f"dualsr-{run}-{index}", retries=2, pure=False)
 
     first = [(i, submit(i)) for _, i in zip(range(slots), waiting, strict=False)]
     index_of = {future.key: i for i, future in first}

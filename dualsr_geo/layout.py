@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from rasterio.errors import RasterioError
 
 from dualsr_geo.bands import Band, Packing
 from dualsr_geo.errors import OptionError, OutputError
+from dualsr_geo.version import __version__
 
 FORMATS = ("COG", "GTiff", "Zarr")
 SUFFIXES = {".tif": "COG", ".tiff": "COG", ".zarr": "Zarr"}
@@ -156,16 +156,8 @@ def full_identity(layout: Layout, identity: Mapping[str, object]) -> dict[str, A
     """Return the run's identity with what the store itself depends on, as JSON."""
     packing = layout.packing
     store = {"shape": layout.shape, "tile": layout.tile, "dtype": packing.dtype, "nodata": packing.nodata}
-    ours = {"store": {**store, "name": layout.name}, "dualsr_geo": software_version()}
+    ours = {"store": {**store, "name": layout.name}, "dualsr_geo": __version__}
     return {str(k): plain(v) for k, v in {**identity, **ours}.items()}
-
-
-def software_version() -> str:
-    """Return the installed version of this package."""
-    try:
-        return version("dualsr-geo")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def plain(value: object) -> Any:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import rioxarray  # noqa: F401  # registers .rio
 import torch
 import xarray as xr
+from dask.delayed import delayed
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -70,14 +70,14 @@ def upscale(job: Job) -> da.Array:
     """
     margin = sample_margin(job.ratio)
     sampled = [_ground(job, w, margin) for w in sample_windows(job.scene.shape)]
-    known = dask.delayed(_survey, pure=True)(sampled, job.wishes)
+    known = delayed(_survey, pure=True)(sampled, job.wishes)
     rows, columns = job.tiling.grid
     if rows * columns > MOST_TASKS:
         raise OptionError(
             f"A tile of {job.sizes.tile} lr pixels makes {rows * columns} tasks, more than {MOST_TASKS}. "
             "Give a larger tile, or write to disk with dualsr_geo.upscale."
         )
-    run = dask.delayed(_tile, pure=True)
+    run = delayed(_tile, pure=True)
     blocks = []
     for tile in job.tiling:
         piece = _ground(job, tile.padded, margin)
@@ -118,9 +118,7 @@ def _survey(pieces: Sequence[Ground], wishes: Wishes) -> Survey:
         return survey(samples, wishes)
 
 
-def _tile(
-    make: Callable[[Survey], Work], known: Survey, index: int, piece: Ground
-) -> NDArray[np.generic]:
+def _tile(make: Callable[[Survey], Work], known: Survey, index: int, piece: Ground) -> NDArray[np.generic]:
     """Sharpen one tile in memory."""
     work = make(known)
     tile = work.tiling[index]
@@ -175,7 +173,8 @@ def _placed(out: xr.DataArray, target: GeoBox, y: str, x: str) -> xr.DataArray:
     out = out.rio.set_spatial_dims(x_dim=x, y_dim=y)
     if target.crs is not None:
         out = out.rio.write_crs(grid.crs_name(target))
-    return out.rio.write_transform(affine)
+    placed: xr.DataArray = out.rio.write_transform(affine)
+    return placed
 
 
 def _decoded(stored: NDArray[Any], packing: Packing, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -216,7 +215,7 @@ def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
         raise TypeError(f"{scene.name} is no xarray object")
     like = source.array
     lazy = replace(source, array=_chunked(like))
-    made = dask.delayed(_degraded, pure=True)(lazy, psf, scene.packing)
+    made = delayed(_degraded, pure=True)(lazy, psf, scene.packing)
     stored = da.from_delayed(made, (scene.count, *target.shape), scene.packing.dtype)
     masked = like.dtype.kind == "f" and not scene.packing.is_float
     values = da.map_blocks(_decoded, stored, scene.packing, like.dtype, dtype=like.dtype) if masked else stored

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import dualsr_geo
 from dualsr_geo.plan import Job
 from dualsr_geo.survey import Survey
-
+from dualsr_geo.version import __version__
 
 # What of a run's report is carried in its product.
 REPORTED = ("scale", "model", "fine", "guide", "consistency", "clipped", "psf", "notes")
@@ -77,9 +76,7 @@ def _consistency(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _per_band(
-    values: NDArray[np.float32] | None, used: Sequence[int], count: int
-) -> list[float | None] | None:
+def _per_band(values: NDArray[np.float32] | None, used: Sequence[int], count: int) -> list[float | None] | None:
     if values is None:
         return None
     out: list[float | None] = [None] * count
@@ -92,7 +89,7 @@ def lineage(job: Job, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return how the product came to be; the same for every run of the same job."""
     identity = job.identity
     return {
-        "software": f"dualsr-geo {dualsr_geo.__version__}",
+        "software": f"dualsr-geo {__version__}",
         "weights_sha256": job.model.sha256,
         "inputs": {"scene": identity["scene"], "guide": identity["guide"]},
         "parameters": {k: v for k, v in identity.items() if k not in ("scene", "guide", "version")},

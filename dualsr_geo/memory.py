@@ -25,9 +25,12 @@ DEFAULT_SHARE = 0.5
 
 
 class _Asked(Protocol):
-    tile: int | None
-    jobs: int | None
-    max_memory: int | None
+    @property
+    def tile(self) -> int | None: ...
+    @property
+    def jobs(self) -> int | None: ...
+    @property
+    def max_memory(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,7 @@ class Sizes:
     bytes: int
 
 
-def sizes(
-    shape: tuple[int, int], bands: int, guide_bands: int, ratio: int, halo: int, asked: _Asked
-) -> Sizes:
+def sizes(shape: tuple[int, int], bands: int, guide_bands: int, ratio: int, halo: int, asked: _Asked) -> Sizes:
     """Choose the tile and the number of tiles at once.
 
     Raises

@@ -34,7 +34,5 @@ def useful_tags(items: Mapping[str, str]) -> dict[str, str]:
 def useful_attrs(attrs: Mapping[Any, object]) -> dict[str, object]:
     """Return the attributes of a variable that nothing else in a scene holds."""
     return {
-        str(k): v
-        for k, v in attrs.items()
-        if not (_HELD_ATTRS.fullmatch(str(k)) or _LAYOUT_ITEMS.fullmatch(str(k)))
+        str(k): v for k, v in attrs.items() if not (_HELD_ATTRS.fullmatch(str(k)) or _LAYOUT_ITEMS.fullmatch(str(k)))
     }

@@ -38,9 +38,9 @@ def upscale(
     *,
     rgb: Where | Sequence[Where] | None = None,
     options: Options | None = None,
-    client: Any = None,  # noqa: ANN401  # distributed.Client is not typed
+    client: Any = None,  # distributed.Client is not typed
     progress: Progress | None = None,
-    **changes: Any,  # noqa: ANN401  # fields of Options, checked by its constructor
+    **changes: Any,  # fields of Options, checked by its constructor
 ) -> dict[str, Any]:
     """Sharpen a scene to a product on disk.
 
@@ -140,7 +140,7 @@ def dry_run(
     """Return what a run would do, and raise what it would raise before its first tile."""
     job, layout = prepare(scene, output, rgb=rgb, options=options)
     if not (options.resume and is_same_product(layout, job.identity)):
-        require_place(layout, options.overwrite)
+        require_place(layout, overwrite=options.overwrite)
         require_options(layout)
     return plan_json(job, layout)
 
@@ -242,7 +242,9 @@ def samples(scene: Scene, job: Job) -> list[Sample]:
     return read
 
 
-def _run(plan: Plan, jobs: int, client: Any, progress: Progress | None) -> list[dict[str, Any]]:  # noqa: ANN401  # distributed is not typed
+def _run(
+    plan: Plan, jobs: int, client: Any, progress: Progress | None
+) -> list[dict[str, Any]]:  # distributed is not typed
     """Run the tiles that are not done yet; return the figures of all in tile order."""
     done = plan.store.done()
     total = len(plan.work.tiling)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 from odc.geo.geobox import GeoBox
 
-import dualsr_geo
 from dualsr_geo import grid, memory
 from dualsr_geo.align import Guide, on_grid
 from dualsr_geo.bands import Packing
@@ -19,6 +19,7 @@ from dualsr_geo.sample import Wishes
 from dualsr_geo.scene import Scene
 from dualsr_geo.survey import Survey
 from dualsr_geo.tile import Tiling
+from dualsr_geo.version import __version__
 from dualsr_geo.window import Work
 
 COREGISTER = ("auto", "off")
@@ -137,7 +138,7 @@ class Job:
         """Everything that decides the product's values."""
         o = self.options
         return {
-            "version": dualsr_geo.__version__,
+            "version": __version__,
             "scene": self.scene.source.fingerprint(),
             "guide": None if self.guide is None else self.guide.fingerprint(),
             "scale": self.ratio,
@@ -168,10 +169,21 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
     guide = on_grid(placed, target) if placed else None
     count = guide.count if guide is not None and model.guided else 0
     sizes = memory.sizes(scene.shape, scene.count, count, ratio, model.halo, options)
-    packing = scene.packing.cast(options.dtype, options.nodata)
-    return Job(
-        scene, guide, ratio, target, model, choose_fine(model, options.fine), packing, sizes, options
-    )
+    packing = product_packing(scene, options.dtype, options.nodata)
+    return Job(scene, guide, ratio, target, model, choose_fine(model, options.fine), packing, sizes, options)
+
+
+def product_packing(scene: Scene, dtype: str | None = None, nodata: float | None = None) -> Packing:
+    """Return the scene's packing, or the one asked for, that can also say "nothing here" where the scene can.
+
+    Integers without a nodata value get one: 0 if the type is unsigned, else its smallest. A valid
+    pixel that would be stored as that is stored one step beside it.
+    """
+    packing = scene.packing.cast(dtype, nodata)
+    has_holes = scene.packing.is_float or scene.packing.nodata is not None or scene.source.masked
+    if packing.is_float or packing.nodata is not None or not has_holes:
+        return packing
+    return replace(packing, nodata=float(np.iinfo(packing.dtype).min))
 
 
 def _check(options: Options) -> None:

@@ -41,7 +41,7 @@ def require_apart(place: Path, inputs: Sequence[Scene]) -> None:
             raise OutputError(f"The output {place} is the input {path} itself. Give another --output.")
 
 
-def require_place(layout: Layout, overwrite: bool) -> None:
+def require_place(layout: Layout, *, overwrite: bool) -> None:
     """Check that the product can be written where it was asked for.
 
     Raises
@@ -53,9 +53,7 @@ def require_place(layout: Layout, overwrite: bool) -> None:
     place, folder = Path(layout.path), layout.folder
     parent = place.parent
     if not parent.is_dir():
-        raise OutputError(
-            f"The folder {parent} of {place} does not exist. Create it, or give another --output."
-        )
+        raise OutputError(f"The folder {parent} of {place} does not exist. Create it, or give another --output.")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"The folder {parent} is not writable. Give another --output.")
     if place.exists() and not overwrite:

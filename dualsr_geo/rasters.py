@@ -59,8 +59,7 @@ def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Scene:
             dataset = open_quietly(uri)
         except RasterioError as error:
             raise InputError(
-                f"{where} cannot be opened: {reason(error, uri)}. "
-                "Give a raster that GDAL opens, or a Zarr group."
+                f"{where} cannot be opened: {reason(error, uri)}. Give a raster that GDAL opens, or a Zarr group."
             ) from error
     with dataset:
         if dataset.count:
@@ -123,9 +122,7 @@ def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float 
     config = FILE_ORDER if unplaced else ()
     source = RasterSource(uri, tuple(indexes), dataset.shape, dtype, decoding, mask, files, config)
     _read_far_end(source, dataset)
-    return Scene(
-        source, geobox, _bands(dataset, indexes), packing, _tags(dataset), {}, Path(where).stem or "scene"
-    )
+    return Scene(source, geobox, _bands(dataset, indexes), packing, _tags(dataset), {}, Path(where).stem or "scene")
 
 
 def _spectral_indexes(dataset: DatasetReader) -> list[int]:
@@ -162,8 +159,7 @@ def _values(
     stated = [dataset.nodatavals[i - 1] for i in indexes]
     # One warning a value, not one a band.
     settled = {
-        repr(value): settle_nodata(value, asked, dtype, where)
-        for value in {repr(v): v for v in stated}.values()
+        repr(value): settle_nodata(value, asked, dtype, where) for value in {repr(v): v for v in stated}.values()
     }
     nodata = tuple(settled[repr(v)] for v in stated)
     scales = tuple(float(dataset.scales[i - 1]) for i in indexes)
@@ -232,9 +228,7 @@ def _geobox(dataset: DatasetReader, where: str) -> GeoBox:
 
 
 def _warn_of_labels(dataset: DatasetReader, index: int, where: str) -> None:
-    thematic = any(
-        t.get("LAYER_TYPE", "").lower() == "thematic" for t in (dataset.tags(index), dataset.tags())
-    )
+    thematic = any(t.get("LAYER_TYPE", "").lower() == "thematic" for t in (dataset.tags(index), dataset.tags()))
     if thematic or dataset.colorinterp[index - 1] == ColorInterp.palette:
         warnings.warn(
             f"{where} looks like a map of labels ({'LAYER_TYPE=thematic' if thematic else 'colour table'}): "

@@ -17,6 +17,7 @@ from dualsr_geo.degrade import Operator, Psf, operator
 from dualsr_geo.encode import encode
 from dualsr_geo.errors import ScaleError
 from dualsr_geo.layout import Layout, format_of
+from dualsr_geo.plan import product_packing
 from dualsr_geo.publish import beside, require_apart
 from dualsr_geo.read import open_scene
 from dualsr_geo.scene import Scene
@@ -88,7 +89,7 @@ def degrade(
     opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
     psf = require_degradable(opened, scale, mtf_gain)
     layout = _layout(opened, scene, output, scale, format, creation)
-    layout = replace(layout, packing=opened.packing.cast(dtype, nodata))
+    layout = replace(layout, packing=product_packing(opened, dtype, nodata))
     identity = {"scene": opened.source.fingerprint(), "scale": scale, "mtf_gain": mtf_gain}
     store = Store.begin(layout, identity, resume=False, overwrite=overwrite)
     for tile in Tiling(layout.shape[1:], TILE, psf.reach_lr + 1):
@@ -100,7 +101,7 @@ def degrade(
 def require_degradable(scene: Scene, scale: int, mtf_gain: float) -> Psf:
     """Return the blur, or raise ScaleError or OptionError if the scene cannot be degraded so."""
     height, width = scene.shape
-    if not 2 <= scale <= min(height, width):  # noqa: PLR2004  # a ratio begins at 2
+    if not 2 <= scale <= min(height, width):  # a ratio begins at 2
         most = max(2, min(height, width))
         raise ScaleError(f"--scale {scale} cannot degrade {height} x {width} pixels. Give 2..{most}.")
     return Psf.from_mtf(scale, mtf_gain)

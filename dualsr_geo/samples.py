@@ -135,7 +135,7 @@ def make(
     if wavelengths_nm is None:
         wavelengths_nm = np.linspace(400.0, 1000.0 if bands <= 60 else 2450.0, bands)
     size = (shape[0] * ratio + 2 * MARGIN_PX, shape[1] * ratio + 2 * MARGIN_PX)
-    around = _abundances(size, np.random.default_rng(seed), MARGIN_PX / ratio * gsd_m)
+    around = _abundances(size, np.random.default_rng(seed))
     spectra = _spectra(wavelengths_nm)
     inner = (slice(None), *(slice(MARGIN_PX, -MARGIN_PX),) * 2)
     abundances = np.ascontiguousarray(around[inner])
@@ -178,7 +178,9 @@ def _step(nm: NDArray[np.float64], centre: float, width: float) -> NDArray[np.fl
 
 def _water_bands(nm: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return absorption by liquid water in leaves and soil, 0..1."""
-    return 0.15 * _bump(nm, 970, 35) + 0.25 * _bump(nm, 1200, 50) + 0.7 * _bump(nm, 1450, 70) + 0.75 * _bump(nm, 1940, 80)
+    return (
+        0.15 * _bump(nm, 970, 35) + 0.25 * _bump(nm, 1200, 50) + 0.7 * _bump(nm, 1450, 70) + 0.75 * _bump(nm, 1940, 80)
+    )
 
 
 def _leaf(nm: NDArray[np.float64], green: float, infrared: float) -> NDArray[np.float64]:
@@ -221,7 +223,7 @@ def _guide_spectra(kind: str) -> Array:
     else:
         responses = [_bump(nm, centre, width / 2.355) for centre, width in RGB_NM]
     weights = np.stack([r / r.sum() for r in responses], 1)
-    return (_spectra(nm) @ weights).astype(np.float32)
+    return np.asarray(_spectra(nm) @ weights, np.float32)
 
 
 # ---- the ground --------------------------------------------------------------------------
@@ -233,10 +235,10 @@ def _texture(size: tuple[int, int], rng: np.random.Generator, widths: tuple[floa
     for width in widths:
         plane = gaussian_filter(rng.standard_normal(size, dtype=np.float32), width)
         total += plane / plane.std()
-    return total / total.std()
+    return np.asarray(total / total.std(), np.float32)
 
 
-def _abundances(size: tuple[int, int], rng: np.random.Generator, _: float) -> Array:
+def _abundances(size: tuple[int, int], rng: np.random.Generator) -> Array:
     """Paint the ground; later layers cover earlier ones."""
     names = list(MATERIALS)
     cover = _fields(size, rng)
@@ -262,7 +264,7 @@ def _fields(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int8]
     column = np.floor(v / wide).astype(int)
     row = np.floor((u + 23.0 * (column % 3)) / long).astype(int)
     kinds = rng.choice(5, size=(97, 89), p=[0.3, 0.25, 0.05, 0.25, 0.15])
-    return kinds[row % 97, column % 89].astype(np.int8)
+    return np.asarray(kinds[row % 97, column % 89], np.int8)
 
 
 def _put(cover: NDArray[np.int8], where: NDArray[np.bool_], name: str) -> None:
@@ -325,7 +327,7 @@ def _shade(cover: NDArray[np.int8], names: list[str]) -> Array:
         cast = np.zeros_like(height)
         cast[:-step, :-step] = height[step:, step:]
         shadow = np.maximum(shadow, (cast > height + step - 1).astype(np.float32))
-    return 1 - 0.55 * gaussian_filter(shadow, 0.7)
+    return np.asarray(1 - 0.55 * gaussian_filter(shadow, 0.7), np.float32)
 
 
 # ---- on the map --------------------------------------------------------------------------
@@ -353,7 +355,8 @@ def as_dataarray(sample: Sample, which: str = "scene") -> xr.DataArray:
         coords["wavelength"] = ("band", sample.wavelengths_nm, {"units": "nm"})
         coords["fwhm"] = ("band", sample.fwhm_nm, {"units": "nm"})
     array = xr.DataArray(values, dims=("band", "y", "x"), coords=coords, name="reflectance")
-    return array.rio.write_crs(CRS).rio.write_transform(from_origin(*CORNER, step, step))
+    placed: xr.DataArray = array.rio.write_crs(CRS).rio.write_transform(from_origin(*CORNER, step, step))
+    return placed
 
 
 def write(folder: str | Path, **wishes: Any) -> tuple[Path, Path]:
@@ -400,7 +403,7 @@ def _profile(count: int, shape: tuple[int, ...], gsd_m: float) -> dict[str, Any]
 
 
 def _stored(values: Array) -> NDArray[np.uint16]:
-    return np.clip(np.rint(values / SCALE), 0, NODATA - 1).astype(np.uint16)
+    return np.asarray(np.clip(np.rint(values / SCALE), 0, NODATA - 1), np.uint16)
 
 
 def _write_scene(path: Path, sample: Sample) -> None:

@@ -37,6 +37,11 @@ class Source(Protocol):
         """Bands, rows and columns."""
         ...
 
+    @property
+    def masked(self) -> bool:
+        """Whether values can be missing that no nodata value marks."""
+        ...
+
     def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Return physical values, shape (band, y, x), NaN where invalid; the window lies inside."""
         ...
@@ -68,7 +73,7 @@ def _stamp(path: str) -> dict[str, object]:
 
 
 def _nearest(length: int, wanted: int) -> NDArray[np.intp]:
-    """Indices of `wanted` samples spread evenly over `length`."""
+    """Return indices of `wanted` samples spread evenly over `length`."""
     return ((np.arange(wanted) + 0.5) * length / wanted).astype(np.intp)
 
 
@@ -109,6 +114,11 @@ class RasterSource:
     def shape(self) -> tuple[int, int, int]:
         """Bands, rows and columns."""
         return (len(self.indexes), *self.size)
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask holds beside the nodata values."""
+        return self.mask != "none"
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Return physical values, shape (band, y, x), NaN where invalid.
@@ -167,7 +177,12 @@ class RasterSource:
 
 
 @lru_cache(maxsize=16)
-def _zarr_array(uri: str, variable: str, process: int, written: tuple[object, ...]) -> zarr.Array[Any]:
+def _zarr_array(  # process and time of writing are part of the key only
+    uri: str,
+    variable: str,
+    process: int,
+    written: tuple[object, ...],  # noqa: ARG001
+) -> zarr.Array[Any]:
     return zarr.open_array(uri, path=variable, mode="r")
 
 
@@ -205,6 +220,11 @@ class ZarrSource:
     def shape(self) -> tuple[int, int, int]:
         """Bands, rows and columns."""
         return (len(self.indices), *self.size)
+
+    @property
+    def masked(self) -> bool:
+        """Zarr has no masks."""
+        return False
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Return physical values, shape (band, y, x), NaN where invalid.
@@ -294,6 +314,11 @@ class ArraySource:
         """Bands, rows and columns."""
         count, height, width = self.array.shape
         return count, height, width
+
+    @property
+    def masked(self) -> bool:
+        """Whether the array can hold NaN."""
+        return self.array.dtype.kind == "f"
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Return physical values, shape (band, y, x), NaN where invalid."""

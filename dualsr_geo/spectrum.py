@@ -33,9 +33,7 @@ class Spectrum:
         )
 
 
-def in_nm(
-    wavelength: float | None, fwhm: float | None, good: float | None = None, unit: str | None = None
-) -> Spectrum:
+def in_nm(wavelength: float | None, fwhm: float | None, good: float | None = None, unit: str | None = None) -> Spectrum:
     """Return a spectrum in nm; a FWHM is in the unit of its wavelength."""
     flag = None if good is None else bool(good)
     if wavelength is None or not np.isfinite(wavelength) or wavelength <= 0:

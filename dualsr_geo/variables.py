@@ -61,9 +61,7 @@ def _stated_nodata(said: Mapping[Any, Any]) -> float | None:
     return None
 
 
-def _numbers(
-    cube: xr.DataArray, said: Mapping[Any, Any], keys: Sequence[str], default: float
-) -> tuple[float, ...]:
+def _numbers(cube: xr.DataArray, said: Mapping[Any, Any], keys: Sequence[str], default: float) -> tuple[float, ...]:
     value = next((said[k] for k in keys if said.get(k) is not None), default)
     return tuple(float(v) for v in _per_band(cube, value) or [default] * len(cube))
 

@@ -72,7 +72,7 @@ class Store:
         """
         store = cls(layout, str(layout.folder))
         put_back(store._old, Path(layout.path))
-        require_place(layout, overwrite)
+        require_place(layout, overwrite=overwrite)
         require_options(layout)
         with full_disk_named(layout):
             if resume and store._run.exists():
@@ -128,8 +128,7 @@ class Store:
         expected = tuple(s.stop - s.start for s in region)
         if values.shape != expected or values.dtype != self.layout.packing.dtype:
             raise ValueError(
-                f"values are {values.dtype} {values.shape}, the region holds "
-                f"{self.layout.packing.dtype} {expected}"
+                f"values are {values.dtype} {values.shape}, the region holds {self.layout.packing.dtype} {expected}"
             )
         with full_disk_named(self.layout):
             self._array("r+")[region] = values
@@ -231,8 +230,7 @@ class Store:
             inside = 0 <= part.start < part.stop <= size
             if not inside or part.start % chunk or (part.stop % chunk and part.stop != size):
                 raise ValueError(
-                    f"{axis} {part.start}:{part.stop} of {size} do not lie on chunk borders, "
-                    f"which are {chunk} apart"
+                    f"{axis} {part.start}:{part.stop} of {size} do not lie on chunk borders, which are {chunk} apart"
                 )
 
 

@@ -350,9 +350,7 @@ def test_a_large_guide_costs_only_the_window():
 def test_where_the_guide_does_not_reach_is_nan(gsd):
     """A guide over the western half, with real data past the target's western edge."""
     width = round(52 / gsd)
-    scene = scene_of(
-        image((1, round(80 / gsd), width)), utm(gsd, (round(80 / gsd), width), EAST - 10, NORTH + 6)
-    )
+    scene = scene_of(image((1, round(80 / gsd), width)), utm(gsd, (round(80 / gsd), width), EAST - 10, NORTH + 6))
     got = align.on_grid([scene], TARGET).read(Window(-3, 33, -5, 47))
     reach = round((width * gsd - 10) / 2) + 5
     assert np.isfinite(got[:, :, : reach - 1]).all()
@@ -423,9 +421,7 @@ def test_images_in_a_plane_without_crs_are_placed_by_their_affine():
     target = GeoBox((6, 8), Affine(2, 0, 100, 0, 2, 50), None)
     # The guide's affine is the identity, as pixel coordinates of a frame that both share.
     rows, columns = np.indices((80, 130)) + 0.5
-    scene = scene_of(
-        (columns + 3 * rows)[None].astype(np.float32), GeoBox((80, 130), Affine.identity(), None)
-    )
+    scene = scene_of((columns + 3 * rows)[None].astype(np.float32), GeoBox((80, 130), Affine.identity(), None))
     x, y = centres(target)
     np.testing.assert_allclose(align.on_grid([scene], target).read(whole(target))[0], x + 3 * y, rtol=1e-6)
 

@@ -554,9 +554,31 @@ def test_help_names_every_option_of_the_issue_and_loads_no_torch() -> None:
     code = "import sys\nfrom dualsr_geo.cli import main\ntry:\n    main(['upscale', '--help'])\nfinally:\n"
     code += "    print('torch' in sys.modules, 'rasterio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for option in (
-        "--output --rgb --pan --guide --scale --model --fine --tile --device --max-memory --scheduler --coregister "
-        "--resume --dry-run --json --bidx --co --overwrite --nodata --dtype --jobs --quiet --psf --mtf-gain"
-    ).split():
+    for option in [
+        "--output",
+        "--rgb",
+        "--pan",
+        "--guide",
+        "--scale",
+        "--model",
+        "--fine",
+        "--tile",
+        "--device",
+        "--max-memory",
+        "--scheduler",
+        "--coregister",
+        "--resume",
+        "--dry-run",
+        "--json",
+        "--bidx",
+        "--co",
+        "--overwrite",
+        "--nodata",
+        "--dtype",
+        "--jobs",
+        "--quiet",
+        "--psf",
+        "--mtf-gain",
+    ]:
         assert option in done.stdout
     assert done.stdout.splitlines()[-1].startswith("False")

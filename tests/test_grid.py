@@ -125,9 +125,7 @@ def test_a_guide_in_degrees_has_its_ratio_on_the_ground():
 
 
 def test_a_guide_that_is_hardly_sharper_is_refused_with_both_sizes():
-    with pytest.raises(
-        GridError, match=r"guide is 6 m, one of the scene 10 m.*Give a guide of 5 m or finer.*--rgb"
-    ):
+    with pytest.raises(GridError, match=r"guide is 6 m, one of the scene 10 m.*Give a guide of 5 m or finer.*--rgb"):
         grid.largest_ratio(box(10, (41, 33)), box(6, (80, 70)))
 
 

@@ -74,9 +74,7 @@ def cube(rng: np.random.Generator, dtype: str = "int16", shape: tuple[int, int, 
 # What rasters say
 
 
-@pytest.mark.parametrize(
-    "dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
-)
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"])
 def test_every_type_is_read_as_gdal_reads_it(tmp_path: Path, rng: np.random.Generator, dtype: str) -> None:
     values = cube(rng, dtype)
     scene = open_scene(write(tmp_path / "a.tif", values))
@@ -229,9 +227,7 @@ def test_tags_worth_carrying_come_along(tmp_path: Path, rng: np.random.Generator
 @pytest.mark.parametrize(
     "transform", [UTM @ Affine.rotation(20), Affine(30, 0, 5e5, 0, 30, 4e6), Affine(2, 0, 1, 0, -3, 9)]
 )
-def test_rotated_south_up_and_oblong_grids_pass(
-    tmp_path: Path, rng: np.random.Generator, transform: Affine
-) -> None:
+def test_rotated_south_up_and_oblong_grids_pass(tmp_path: Path, rng: np.random.Generator, transform: Affine) -> None:
     path = write(tmp_path / "a.tif", cube(rng), transform=transform)
     with rasterio.open(path) as dataset:
         stated = dataset.transform
@@ -314,9 +310,7 @@ def test_internal_and_sidecar_masks_hold_for_all_bands(tmp_path: Path, rng: np.r
         assert os.path.exists(path + ".msk") is not internal
         wanted = np.where(valid, values, np.nan)
         np.testing.assert_array_equal(whole(open_scene(path)), wanted)
-        np.testing.assert_array_equal(
-            open_scene(path).source.read(Window(3, 9, 4, 8), [2])[0], wanted[2, 3:9, 4:8]
-        )
+        np.testing.assert_array_equal(open_scene(path).source.read(Window(3, 9, 4, 8), [2])[0], wanted[2, 3:9, 4:8])
 
 
 def test_an_alpha_band_is_a_mask_and_no_band(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -345,9 +339,7 @@ def test_an_infrared_band_marked_as_alpha_is_reported_and_can_be_asked_for(
 def test_masks_may_differ_by_band(tmp_path: Path, rng: np.random.Generator) -> None:
     values = cube(rng, "uint8")
     source = write(tmp_path / "a.tif", values, crs=None, transform=Affine.identity())
-    mask = write(
-        tmp_path / "m.tif", (values > 60).astype("uint8") * 255, crs=None, transform=Affine.identity()
-    )
+    mask = write(tmp_path / "m.tif", (values > 60).astype("uint8") * 255, crs=None, transform=Affine.identity())
     text = Path(vrt(tmp_path / "a.vrt", source, "")).read_text()
     for i in (1, 2, 3):
         own = (
@@ -357,9 +349,7 @@ def test_masks_may_differ_by_band(tmp_path: Path, rng: np.random.Generator) -> N
         head = f'<VRTRasterBand dataType="Byte" band="{i}">'
         text = text.replace(head, head + own)
     (tmp_path / "a.vrt").write_text(text)
-    np.testing.assert_array_equal(
-        whole(open_scene(tmp_path / "a.vrt")), np.where(values > 60, values, np.nan)
-    )
+    np.testing.assert_array_equal(whole(open_scene(tmp_path / "a.vrt")), np.where(values > 60, values, np.nan))
 
 
 # What is refused
@@ -429,9 +419,7 @@ def test_complex_values_are_refused_by_name(tmp_path: Path, dtype: str) -> None:
 
 def test_ground_control_points_alone_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     points = [GroundControlPoint(r, c, 10 + c, 50 - r) for r, c in ((0, 0), (5, 0), (0, 7), (5, 7))]
-    path = write(
-        tmp_path / "a.tif", cube(rng, "uint8"), transform=Affine.identity(), crs="EPSG:4326", gcps=points
-    )
+    path = write(tmp_path / "a.tif", cube(rng, "uint8"), transform=Affine.identity(), crs="EPSG:4326", gcps=points)
     with pytest.raises(InputError, match="placed by 4 ground control points"):
         open_scene(path)
 
@@ -516,9 +504,7 @@ def test_the_old_style_crs_attribute_is_understood(tmp_path: Path, rng: np.rando
     assert open_scene(dataset).geobox.crs == CRS("EPSG:32719")
 
 
-def test_the_only_subdataset_is_taken_and_several_are_listed(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_the_only_subdataset_is_taken_and_several_are_listed(tmp_path: Path, rng: np.random.Generator) -> None:
     h5py = pytest.importorskip("h5py")
     values = cube(rng)
     with h5py.File(tmp_path / "one.h5", "w") as file:
@@ -527,9 +513,7 @@ def test_the_only_subdataset_is_taken_and_several_are_listed(
     with h5py.File(tmp_path / "many.h5", "w") as file:
         for i in range(7):
             file[f"data/cube{i}"] = values[:, : 10 + i]
-    with pytest.raises(
-        InputError, match=r"holds 7 rasters.*cube6 \(16 x 23 px, bands: 3\).*and 2 more"
-    ) as caught:
+    with pytest.raises(InputError, match=r"holds 7 rasters.*cube6 \(16 x 23 px, bands: 3\).*and 2 more") as caught:
         open_scene(tmp_path / "many.h5")
     first = str(caught.value).split("scene: ")[1].split(" (")[0]
     np.testing.assert_array_equal(whole(open_scene(first)), values[:, :16])
@@ -561,9 +545,7 @@ def cf_zarr(path: Path, values: NDArray[Any], *, version: int, **attrs: Any) -> 
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_zarr_groups_give_physical_values_and_bands(
-    tmp_path: Path, rng: np.random.Generator, version: int
-) -> None:
+def test_zarr_groups_give_physical_values_and_bands(tmp_path: Path, rng: np.random.Generator, version: int) -> None:
     values = cube(rng)
     values[1, 2, 3] = -32768
     cf_zarr(
@@ -575,9 +557,7 @@ def test_zarr_groups_give_physical_values_and_bands(
         scene = open_scene(tmp_path / "a.zarr")
         got = whole(scene)
     assert isinstance(scene.source, ZarrSource)
-    np.testing.assert_array_equal(
-        got, np.where(values == -32768, np.nan, values * 1e-4 + 0.25).astype("float32")
-    )
+    np.testing.assert_array_equal(got, np.where(values == -32768, np.nan, values * 1e-4 + 0.25).astype("float32"))
     assert scene.packing.scales == (1e-4,) * 3
     assert (scene.packing.dtype, scene.packing.nodata, scene.packing.offsets[0]) == ("int16", -32768, 0.25)
     assert scene.geobox == GeoBox((17, 23), UTM, CRS("EPSG:32633"))
@@ -602,9 +582,7 @@ def test_zarr_axes_in_any_order(tmp_path: Path, rng: np.random.Generator, order:
     assert scene.count == (1 if order == ("y", "x") else 3)
 
 
-def test_several_zarr_variables_are_listed_and_one_can_be_named(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_several_zarr_variables_are_listed_and_one_can_be_named(tmp_path: Path, rng: np.random.Generator) -> None:
     values = cube(rng, "float32")
     names = ("radiance", "reflectance")
     dataset = xr.Dataset({n: (("band", "y", "x"), values + i) for i, n in enumerate(names)})
@@ -727,24 +705,16 @@ def test_wavelengths_from_coordinates_and_their_units(rng: np.random.Generator) 
     assert [b.fwhm_nm for b in scene.bands] == [8.0] * 3
     assert [b.good for b in scene.bands] == [True, True, False]
     assert open_scene(array[1]).bands[0].wavelength_nm == WAVELENGTHS[1]
-    renamed = (
-        array.drop_vars("wavelength").rename(band="wavelength").assign_coords(wavelength=list(WAVELENGTHS))
-    )
+    renamed = array.drop_vars("wavelength").rename(band="wavelength").assign_coords(wavelength=list(WAVELENGTHS))
     assert tuple(b.wavelength_nm for b in open_scene(renamed).bands) == WAVELENGTHS
 
 
-def test_an_envi_file_through_rioxarray_says_the_same_of_its_bands(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_an_envi_file_through_rioxarray_says_the_same_of_its_bands(tmp_path: Path, rng: np.random.Generator) -> None:
     path = envi(tmp_path, cube(rng), wavelength="{" + ", ".join(map(str, WAVELENGTHS)) + "}", bbl="{1, 0, 1}")
     with through_xarray(path) as array:
         scene = open_scene(array)
     wanted = [(b.wavelength_nm, b.good) for b in open_scene(path).bands]
-    assert (
-        [(b.wavelength_nm, b.good) for b in scene.bands]
-        == wanted
-        == [(450.5, True), (550, False), (650.25, True)]
-    )
+    assert [(b.wavelength_nm, b.good) for b in scene.bands] == wanted == [(450.5, True), (550, False), (650.25, True)]
     assert not {"samples", "lines", "bbl", "Band_1", "wavelength"} & set(scene.attrs)
 
 
@@ -773,9 +743,7 @@ def test_a_dataset_of_one_variable_a_band(rng: np.random.Generator) -> None:
 
 def test_variables_on_different_grids_are_refused(rng: np.random.Generator) -> None:
     a = xr.DataArray(rng.random((4, 5)), dims=("y", "x"))
-    b = xr.DataArray(
-        rng.random((4, 5)), dims=("lat", "lon"), coords={"lat": np.arange(4.0), "lon": np.arange(5.0)}
-    )
+    b = xr.DataArray(rng.random((4, 5)), dims=("lat", "lon"), coords={"lat": np.arange(4.0), "lon": np.arange(5.0)})
     with pytest.raises(InputError, match="lie on different grids .a 4 x 5, b 4 x 5"):
         open_scene(xr.Dataset({"a": a, "b": b}))
 
@@ -797,9 +765,7 @@ def on_grid(transform: Affine, shape: tuple[int, int], dtype: str = "float64") -
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.sampled_from([0.3, 1 / 3, 30.0]), st.sampled_from([1, -1]))
-def test_a_stale_geotransform_is_moved_to_the_coordinates(
-    row: int, column: int, size: float, sense: int
-) -> None:
+def test_a_stale_geotransform_is_moved_to_the_coordinates(row: int, column: int, size: float, sense: int) -> None:
     transform = Affine(size, 0, 499990.1, 0, sense * size, 4.2e6)
     part = on_grid(transform, (40, 50))[:, row:, column:]
     # To the last bit: what the affine algebra gives, not what rounded coordinates would.
@@ -817,9 +783,7 @@ def test_float32_coordinates_do_not_spoil_a_stated_transform() -> None:
     assert geobox_of(on_grid(transform, (40, 50), "float32"), {}, "it").affine == transform
 
 
-def test_a_rotated_grid_is_moved_by_its_two_dimensional_coordinates(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_a_rotated_grid_is_moved_by_its_two_dimensional_coordinates(tmp_path: Path, rng: np.random.Generator) -> None:
     path = write(tmp_path / "a.tif", cube(rng), transform=UTM @ Affine.rotation(20))
     with through_xarray(path) as array, rasterio.open(path) as dataset:
         part = open_scene(array[:, 4:9, 5:12])
@@ -868,9 +832,7 @@ def kinds(folder: Path, values: NDArray[Any]) -> list[Any]:
     return [path, folder / "a.zarr", through_xarray(path, chunks=8)]
 
 
-def test_a_scene_survives_pickling_and_its_fingerprint_with_it(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_a_scene_survives_pickling_and_its_fingerprint_with_it(tmp_path: Path, rng: np.random.Generator) -> None:
     values = cube(rng)
     for where in kinds(tmp_path, values):
         scene = open_scene(where)
@@ -888,9 +850,7 @@ def test_a_changed_file_has_another_fingerprint(tmp_path: Path, rng: np.random.G
     before = [open_scene(w).source.fingerprint() for w in (path, store)]
     os.utime(path, ns=(1, 1))
     os.utime(store / "cube" / "c" / "0" / "0" / "0", ns=(1, 2**62))
-    assert [open_scene(w).source.fingerprint() == b for w, b in zip((path, store), before, strict=True)] == [
-        False
-    ] * 2
+    assert [open_scene(w).source.fingerprint() == b for w, b in zip((path, store), before, strict=True)] == [False] * 2
     one, other = cube(rng), cube(rng)
     dims = ("band", "y", "x")
     prints = [open_scene(xr.DataArray(v, dims=dims)).source.fingerprint() for v in (one, one.copy(), other)]
@@ -903,9 +863,7 @@ def test_bands_are_part_of_the_fingerprint(tmp_path: Path, rng: np.random.Genera
         assert scene.select([0, 2]).source.fingerprint() != scene.select([0, 1]).source.fingerprint()
 
 
-def test_a_fingerprint_does_not_read_what_xarray_has_not_read(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_a_fingerprint_does_not_read_what_xarray_has_not_read(tmp_path: Path, rng: np.random.Generator) -> None:
     path = write(tmp_path / "a.tif", cube(rng))
     with through_xarray(path) as array:
         source = open_scene(array).source
@@ -970,9 +928,7 @@ def test_a_preview_shows_where_data_lies(tmp_path: Path) -> None:
     for where in (path, tmp_path / "a.zarr", through_xarray(path)):
         scene = open_scene(where)
         seen = preview(scene, 1, (4, 6))
-        np.testing.assert_array_equal(
-            seen, [[5, 5, 5, 0, 0, 0]] * 2 + [[5, 5, 5, np.nan, np.nan, np.nan]] * 2
-        )
+        np.testing.assert_array_equal(seen, [[5, 5, 5, 0, 0, 0]] * 2 + [[5, 5, 5, np.nan, np.nan, np.nan]] * 2)
         np.testing.assert_array_equal(preview(scene, 1, (100, 200)), whole(scene)[1])
 
 

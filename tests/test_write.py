@@ -125,17 +125,13 @@ def test_a_chunk_divides_the_tile_and_is_neither_tiny_nor_huge(tile: int) -> Non
     )
 
 
-@pytest.mark.parametrize(
-    ("tile", "side"), [(512, 256), (1024, 256), (384, 192), (520, 260), (300, 300), (2018, 1009)]
-)
+@pytest.mark.parametrize(("tile", "side"), [(512, 256), (1024, 256), (384, 192), (520, 260), (300, 300), (2018, 1009)])
 def test_chunks_of_usual_tiles(tile: int, side: int) -> None:
     assert chunk_side(tile) == side
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)), tile=st.integers(9, 40), count=st.integers(1, 35)
-)
+@given(shape=st.tuples(st.integers(1, 60), st.integers(1, 60)), tile=st.integers(9, 40), count=st.integers(1, 35))
 def test_every_tile_is_accepted_and_the_store_holds_what_was_written(
     tmp_path: Path, shape: tuple[int, int], tile: int, count: int
 ) -> None:
@@ -257,8 +253,7 @@ def test_marks_without_their_array_are_not_believed(tmp_path: Path) -> None:
 def test_what_killed_writers_leave_is_swept_on_resume(tmp_path: Path) -> None:
     store = Store.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
     left = [
-        Path(store.folder) / p
-        for p in ("store.zarr/reflectance/c.12.partial", "done/0.json.1.partial", "stage.tif")
+        Path(store.folder) / p for p in ("store.zarr/reflectance/c.12.partial", "done/0.json.1.partial", "stage.tif")
     ]
     for file in left:
         file.write_text("half")
@@ -356,9 +351,7 @@ def test_a_product_is_recognised_by_what_made_it(tmp_path: Path) -> None:
 # The product read back
 
 
-@pytest.mark.parametrize(
-    "crs", ["EPSG:32631", "EPSG:4326", "+proj=laea +lat_0=51 +lon_0=9.5 +datum=WGS84", None]
-)
+@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:4326", "+proj=laea +lat_0=51 +lon_0=9.5 +datum=WGS84", None])
 @pytest.mark.parametrize("affine", [NORTH_UP, ROTATED, SOUTH_UP])
 @pytest.mark.parametrize("form", ["COG", "GTiff"])
 def test_a_tiff_says_what_the_layout_said(tmp_path: Path, form: str, affine: Affine, crs: str | None) -> None:
@@ -442,9 +435,7 @@ def test_a_zarr_product_opens_in_xarray_rioxarray_and_odc(
         warnings.simplefilter("error", RuntimeWarning)
         dataset = xr.open_zarr(layout.path, **reading)
     seen = dataset["reflectance"]
-    expected = (
-        values if reading.get("mask_and_scale") is False else np.where(values == 0, np.nan, values * 1e-4)
-    )
+    expected = values if reading.get("mask_and_scale") is False else np.where(values == 0, np.nan, values * 1e-4)
     assert np.allclose(seen.values, expected, equal_nan=True)
     assert seen.rio.crs == (None if crs is None else rasterio.crs.CRS.from_user_input(crs))
     assert seen.rio.transform() == affine
@@ -496,9 +487,7 @@ def test_zarr_metadata_follows_the_conventions(tmp_path: Path, crs: str) -> None
 
 @pytest.mark.parametrize("shape", [(33, 47), (512, 512), (513, 200), (1100, 1301), (90, 2100)])
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
-def test_a_cog_is_valid_with_overviews_of_valid_pixels(
-    tmp_path: Path, shape: tuple[int, int], dtype: str
-) -> None:
+def test_a_cog_is_valid_with_overviews_of_valid_pixels(tmp_path: Path, shape: tuple[int, int], dtype: str) -> None:
     nodata = float("nan") if dtype == "float32" else 0
     packing = Packing(dtype, (1.0,) * 2, (0.0,) * 2, nodata)
     layout = a_layout(tmp_path / "a.tif", shape=shape, count=2, tile=200, packing=packing)
@@ -563,9 +552,7 @@ def test_creation_options_override_the_defaults(tmp_path: Path) -> None:
             assert np.array_equal(product.read(), values)
             assert product.compression.name == "deflate"
             assert product.block_shapes[0] == (256, 256)
-    layout = a_layout(
-        tmp_path / "p.tif", "GTiff", shape=(600, 530), options=(("INTERLEAVE", "PIXEL"), ("TILED", "NO"))
-    )
+    layout = a_layout(tmp_path / "p.tif", "GTiff", shape=(600, 530), options=(("INTERLEAVE", "PIXEL"), ("TILED", "NO")))
     values = make(layout)
     with rasterio.open(layout.path) as product:
         assert np.array_equal(product.read(), values)
@@ -619,9 +606,7 @@ def test_a_full_disk_while_tiles_are_written(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(
-        OutputError, match=rf"disk is full at {re.escape(str(tmp_path))}.*a\.tif\.part.*--resume"
-    ):
+    with pytest.raises(OutputError, match=rf"disk is full at {re.escape(str(tmp_path))}.*a\.tif\.part.*--resume"):
         store.mark(0, {})
     monkeypatch.undo()
     assert store.done() == {}
@@ -656,9 +641,7 @@ def test_a_full_disk_while_finishing_keeps_the_tiles(small_disk: Path, form: str
         store.finish({}, None)
         assert is_same_product(layout, IDENTITY)
         return
-    with pytest.raises(
-        OutputError, match=r"disk is full at .*The finished tiles are kept.*--resume"
-    ) as caught:
+    with pytest.raises(OutputError, match=r"disk is full at .*The finished tiles are kept.*--resume") as caught:
         store.finish({}, None)
     assert "\n" not in str(caught.value)
     assert not Path(layout.path).exists()

@@ -11,13 +11,13 @@ from typing import Any, TextIO
 
 import click
 
-from dualsr_geo import __version__
 from dualsr_geo.cli.degrade import degrade
 from dualsr_geo.cli.info import info
 from dualsr_geo.cli.models import models
 from dualsr_geo.cli.sample import sample
 from dualsr_geo.cli.upscale import upscale
 from dualsr_geo.errors import DualSRError, DualSRWarning
+from dualsr_geo.version import __version__
 
 __all__ = ["main"]
 
@@ -41,7 +41,7 @@ def _say(
 class _Commands(click.Group):
     """Turns the user's mistakes into one line and exit code 1."""
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's own signature
+    def invoke(self, ctx: click.Context) -> Any:  # click's own signature
         """Run a command."""
         with warnings.catch_warnings():
             warnings.simplefilter("always", DualSRWarning)

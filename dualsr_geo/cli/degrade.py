@@ -14,9 +14,13 @@ from dualsr_geo.cli import options
 @click.argument("scene", type=click.Path())
 @options.product
 @click.option("--scale", type=int, required=True, help="Ratio of pixel sizes.")
-@click.option("--mtf-gain", type=float, default=0.3, show_default=True, help="MTF gain at the coarse Nyquist frequency.")
+@click.option(
+    "--mtf-gain", type=float, default=0.3, show_default=True, help="MTF gain at the coarse Nyquist frequency."
+)
 @options.as_json
-def degrade(*, scene: str, output: str | None, scale: int, mtf_gain: float, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401  # as click parsed them
+def degrade(
+    *, scene: str, output: str | None, scale: int, mtf_gain: float, as_json: bool, **chosen: Any
+) -> None:  # as click parsed them
     """Blur SCENE by a Gaussian MTF and keep every SCALE-th pixel: one half of the Wald protocol.
 
     Writes SCENE_d<scale>.tif beside it. Rows and columns beyond a multiple of SCALE are left out.

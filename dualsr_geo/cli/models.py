@@ -12,7 +12,7 @@ from dualsr_geo.cli import options
 
 @click.group(short_help="List models, show one.")
 def models() -> None:
-    """What can sharpen a scene."""
+    """List what can sharpen a scene, or show one."""
 
 
 @models.command("list")

@@ -15,9 +15,7 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "M
 _UNITS |= {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
-def _creation(
-    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
-) -> tuple[tuple[str, str], ...]:
+def _creation(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Split NAME=VALUE; the case is kept."""
     pairs = []
     for value in values:
@@ -52,9 +50,7 @@ creation = click.option(
 )  # fmt: skip
 overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing product.")
 nodata = click.option("--nodata", type=float, help="Nodata value, of the scene or, with --dtype, of the product.")
-dtype = click.option(
-    "-t", "--dtype", type=click.Choice(DTYPES), help="Of the product. The scene's own by default."
-)
+dtype = click.option("-t", "--dtype", type=click.Choice(DTYPES), help="Of the product. The scene's own by default.")
 jobs = click.option("-j", "--jobs", "--num-threads", type=int, help="Tiles at once. One a core by default.")
 max_memory = click.option(
     "--max-memory", "--ram", callback=_bytes, metavar="SIZE", help="Bound, e.g. 4GB; plain numbers are MiB."

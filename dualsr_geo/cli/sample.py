@@ -9,7 +9,9 @@ import click
 @click.argument("folder", type=click.Path(file_okay=False))
 @click.option("--guide", type=click.Choice(["pan", "rgb"]), default="pan", show_default=True)
 @click.option("--bands", type=click.IntRange(1, 512), default=31, show_default=True)
-@click.option("--size", nargs=2, type=click.IntRange(8, 20000), default=(120, 160), show_default=True, help="Rows and columns.")
+@click.option(
+    "--size", nargs=2, type=click.IntRange(8, 20000), default=(120, 160), show_default=True, help="Rows and columns."
+)
 @click.option("--scale", type=click.IntRange(2, 16), default=4, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def sample(folder: str, guide: str, bands: int, size: tuple[int, int], scale: int, seed: int) -> None:

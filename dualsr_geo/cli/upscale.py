@@ -17,14 +17,25 @@ from dualsr_geo.cli import options
 @click.command(short_help="Sharpen a scene.")
 @click.argument("scene", type=click.Path())
 @options.product
-@click.option("--rgb", "--pan", "--guide", "rgb", type=click.Path(), multiple=True, help="The sharper image; repeatable.")
+@click.option(
+    "--rgb", "--pan", "--guide", "rgb", type=click.Path(), multiple=True, help="The sharper image; repeatable."
+)
 @click.option("--scale", type=int, help="Ratio of pixel sizes. By default the largest that the guide allows.")
 @click.option("--model", default="regression", show_default=True, help="See `dualsr-geo models list`.")
 @click.option("--fine", help="Fine stage: consistency or none. By default the model's own.")
-@click.option("--coregister", type=click.Choice(["auto", "off"]), default="auto", show_default=True,
-              help="Move a displaced guide onto the scene, or leave it and warn.")
-@click.option("--psf", type=click.Path(exists=True, dir_okay=False), help="A known blur as JSON; nothing is estimated then.")
-@click.option("--mtf-gain", type=float, help="The sensor's MTF gain at Nyquist, e.g. 0.3: used where blur cannot be estimated.")
+@click.option(
+    "--coregister",
+    type=click.Choice(["auto", "off"]),
+    default="auto",
+    show_default=True,
+    help="Move a displaced guide onto the scene, or leave it and warn.",
+)
+@click.option(
+    "--psf", type=click.Path(exists=True, dir_okay=False), help="A known blur as JSON; nothing is estimated then."
+)
+@click.option(
+    "--mtf-gain", type=float, help="The sensor's MTF gain at Nyquist, e.g. 0.3: used where blur cannot be estimated."
+)
 @click.option("--tile", type=int, help="Side of a tile's core, lr pixels. By default --max-memory decides.")
 @options.jobs
 @options.max_memory
@@ -35,10 +46,18 @@ from dualsr_geo.cli import options
 @options.as_json
 @options.quiet
 def upscale(  # one keyword an option, passed on untouched
-    *, scene: str, output: str | None, rgb: tuple[str, ...], psf: str | None,
-    scheduler: str | None, dry_run: bool, as_json: bool, quiet: bool, **chosen: Any,  # noqa: ANN401  # as click parsed them
+    *,
+    scene: str,
+    output: str | None,
+    rgb: tuple[str, ...],
+    psf: str | None,
+    scheduler: str | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **chosen: Any,  # as click parsed them
 ) -> None:
-    """Sharpen SCENE, guided by a sharper image (--rgb) or alone (--scale).
+    r"""Sharpen SCENE, guided by a sharper image (--rgb) or alone (--scale).
 
     Writes SCENE_x<scale>.tif beside the scene, a Cloud Optimized GeoTIFF on exactly the scene's
     extent, in the scene's own data type.
@@ -64,7 +83,7 @@ def upscale(  # one keyword an option, passed on untouched
         click.echo(summary(result))
 
 
-def _psf(path: str | None) -> Any:  # noqa: ANN401  # a Psf; importing it here would load torch
+def _psf(path: str | None) -> Any:  # a Psf; importing it here would load torch
     if path is None:
         return None
     from dualsr_geo.degrade import Psf  # noqa: PLC0415
@@ -90,7 +109,9 @@ def _client(address: str | None) -> Iterator[Any]:
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
-        raise OptionError(f"--scheduler {address} does not answer ({error}). Start one with `dask scheduler`.") from error
+        raise OptionError(
+            f"--scheduler {address} does not answer ({error}). Start one with `dask scheduler`."
+        ) from error
     with client:
         yield client
 
