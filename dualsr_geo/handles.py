@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections import OrderedDict
@@ -13,13 +14,18 @@ from rasterio.io import DatasetReader
 # Handles that a thread keeps open: scene, guides, and a few to spare.
 OPEN_HANDLES = 8
 
+# GDAL's own default is 5 % of the machine, which a whole scene fills before it ends; a tile rereads
+# little more than its halo.
+CACHE_BYTES = 64 << 20
+
 # Changing the warning filters is not thread-safe, so datasets are opened one at a time.
 _opening = threading.Lock()
 
 
 def open_quietly(uri: str, config: tuple[tuple[str, str], ...] = ()) -> DatasetReader:
     """Open a dataset under GDAL options, without rasterio's warning about a missing georeference."""
-    with _opening, warnings.catch_warnings(), rasterio.Env(**dict(config)):
+    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}
+    with _opening, warnings.catch_warnings(), rasterio.Env(**dict(config), **cache):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(uri, sharing=False)
 

@@ -21,16 +21,22 @@ from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.errors import OptionError
 from dualsr_geo.figures import Figures
-from dualsr_geo.plan import Job
+from dualsr_geo.plan import Job, product_packing
 from dualsr_geo.read import open_scene
 from dualsr_geo.reduce import degrade_window, require_degradable, store_degraded
 from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
+from dualsr_geo.scene import Scene
 from dualsr_geo.sources import ArraySource, Source
 from dualsr_geo.survey import Survey, survey
 from dualsr_geo.tile import Window
 from dualsr_geo.window import Work, guide_window, one_thread, sharpen_tile
 
 MOST_TASKS = 10**5
+# Where xarray and rioxarray keep how values are stored.
+PACKING_KEYS = (
+    "dtype", "rasterio_dtype", "_FillValue", "missing_value", "nodata", "nodatavals",
+    "scale_factor", "add_offset", "scales", "offsets",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,10 +149,35 @@ def as_dataarray(job: Job, like: xr.DataArray) -> xr.DataArray:
     like : DataArray, dims (band, y, x)
         The scene.
     """
-    stored, packing = upscale(job), job.packing
+    return _finished(upscale(job), job.packing, job.scene, like, job.target)
+
+
+def _finished(stored: da.Array, packing: Packing, scene: Scene, like: xr.DataArray, target: GeoBox) -> xr.DataArray:
+    """Return stored values in the scene's own form: masked or as stored, with its coordinates and attributes."""
     masked = like.dtype.kind == "f" and not packing.is_float
     values = da.map_blocks(_decoded, stored, packing, like.dtype, dtype=like.dtype) if masked else stored
-    return _dressed(values, like, job.target)
+    out = _dressed(values, like, target)
+    return out if packing == scene.packing else _repacked(out, packing, masked=masked)
+
+
+def _repacked(out: xr.DataArray, packing: Packing, *, masked: bool) -> xr.DataArray:
+    """Say how the product is stored, where the scene was stored otherwise."""
+    said: dict[str, Any] = {}
+    for one, each, values, nothing in (
+        ("scale_factor", "scales", packing.scales, 1.0),
+        ("add_offset", "offsets", packing.offsets, 0.0),
+    ):
+        if set(values) != {nothing}:
+            said[one if len(set(values)) == 1 else each] = values[0] if len(set(values)) == 1 else values
+    if packing.nodata is not None:
+        said["_FillValue"] = np.dtype(packing.dtype).type(packing.nodata)
+    out.attrs = {k: v for k, v in out.attrs.items() if k not in PACKING_KEYS}
+    out.encoding = {k: v for k, v in out.encoding.items() if k not in PACKING_KEYS}
+    if masked:
+        out.encoding |= {"dtype": packing.dtype, **said}
+    else:
+        out.attrs |= said
+    return out
 
 
 def _dressed(values: da.Array, like: xr.DataArray, target: GeoBox) -> xr.DataArray:
@@ -192,8 +223,7 @@ def _decoded(stored: NDArray[Any], packing: Packing, dtype: np.dtype[Any]) -> ND
 
 def _encoding(like: xr.DataArray) -> dict[str, Any]:
     """Return what of the scene's encoding holds for the product: packing, not chunks."""
-    kept = ("dtype", "rasterio_dtype", "_FillValue", "missing_value", "scale_factor", "add_offset", "grid_mapping")
-    return {k: v for k, v in like.encoding.items() if k in kept}
+    return {k: v for k, v in like.encoding.items() if k in (*PACKING_KEYS, "grid_mapping")}
 
 
 def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
@@ -215,11 +245,10 @@ def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
         raise TypeError(f"{scene.name} is no xarray object")
     like = source.array
     lazy = replace(source, array=_chunked(like))
-    made = delayed(_degraded, pure=True)(lazy, psf, scene.packing)
-    stored = da.from_delayed(made, (scene.count, *target.shape), scene.packing.dtype)
-    masked = like.dtype.kind == "f" and not scene.packing.is_float
-    values = da.map_blocks(_decoded, stored, scene.packing, like.dtype, dtype=like.dtype) if masked else stored
-    return _dressed(values, like, target)
+    packing = product_packing(scene)
+    made = delayed(_degraded, pure=True)(lazy, psf, packing)
+    stored = da.from_delayed(made, (scene.count, *target.shape), packing.dtype)
+    return _finished(stored, packing, scene, like, target)
 
 
 def _degraded(source: ArraySource, psf: Psf, packing: Packing) -> NDArray[np.generic]:
