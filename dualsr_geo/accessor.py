@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
+
+from dualsr_geo.errors import InputError
 
 if TYPE_CHECKING:
     from dualsr_geo.plan import Options
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 Guide = xr.DataArray | xr.Dataset | str | os.PathLike[str]
 TIME = "time"
+# Where a scale is kept for one band and for each of several, and what it is where nothing is said.
+PACKED = (("scale_factor", "scales", 1.0), ("add_offset", "offsets", 0.0))
 
 
 @xr.register_dataarray_accessor("dualsr")  # type: ignore[no-untyped-call]  # xarray does not type its decorator
@@ -110,7 +114,8 @@ def _cube(scene: Scene) -> xr.DataArray:
 
 
 def _guides(rgb: Guide | Sequence[Guide] | None, at: int | None) -> list[Guide]:
-    several = [] if rgb is None else [rgb] if isinstance(rgb, Guide) else list(rgb)
+    one = isinstance(rgb, xr.DataArray | xr.Dataset | str | os.PathLike)
+    several = [] if rgb is None else [cast("Guide", rgb)] if one else list(cast("Sequence[Guide]", rgb))
     return [_now(g, at) for g in several]
 
 
@@ -134,15 +139,54 @@ def _each(array: xr.DataArray, work: Callable[[xr.DataArray, int | None], xr.Dat
 def _by_variable(dataset: xr.Dataset, work: Callable[[xr.DataArray], xr.DataArray]) -> xr.Dataset:
     """Work on a Dataset: its 2-D variables are the bands of one scene, a 3-D one is a scene."""
     names = [n for n, v in dataset.data_vars.items() if v.ndim >= 2]  # grid mappings are scalars
+    if not names:
+        from dualsr_geo.read import open_scene  # noqa: PLC0415  # says what is missing
+
+        open_scene(dataset)
     deep = [n for n in names if {d for d in dataset[n].dims if d != TIME} - set(dataset[names[0]].dims[-2:])]
     if deep:
         made = {n: work(dataset[n]) for n in deep}
         return xr.Dataset(made, attrs=dataset.attrs)
-    cube = xr.concat([dataset[n] for n in names], dim="band", join="override", combine_attrs="override")
-    cube = cube.assign_coords(band=("band", np.arange(1, len(names) + 1)))
-    cube.encoding = dict(dataset[names[0]].encoding)
-    if TIME in cube.dims:
-        cube = cube.transpose(TIME, "band", ...)
-    sharp = work(cube)
-    made = {n: sharp.isel(band=i, drop=True).assign_attrs(dataset[n].attrs) for i, n in enumerate(names)}
-    return xr.Dataset(made, attrs=dataset.attrs)
+    layers = [dataset[n] for n in names]
+    sharp = work(_stacked(layers))
+    return xr.Dataset({n: _layer(sharp, i, dataset[n]) for i, n in enumerate(names)}, attrs=dataset.attrs)
+
+
+def _stacked(layers: Sequence[xr.DataArray]) -> xr.DataArray:
+    """Return 2-D variables as the bands of one scene, each with its own scale and offset."""
+    _require_one_nodata(layers)
+    cube = xr.concat(layers, dim="band", join="override", combine_attrs="override")
+    cube = cube.assign_coords(band=("band", np.arange(1, len(layers) + 1)))
+    cube.encoding = dict(layers[0].encoding)
+    for one, each, nothing in PACKED:
+        for said, own in ((cube.attrs, [v.attrs for v in layers]), (cube.encoding, [v.encoding for v in layers])):
+            values = [float(o.get(one, nothing)) for o in own]
+            if len(set(values)) > 1:
+                said.pop(one, None)
+                said[each] = values
+    return cube.transpose(TIME, "band", ...) if TIME in cube.dims else cube
+
+
+def _require_one_nodata(layers: Sequence[xr.DataArray]) -> None:
+    values = {str(v.attrs["_FillValue"]) for v in layers if "_FillValue" in v.attrs}
+    if len(values) > 1:
+        raise InputError(
+            f"The variables of the Dataset have the nodata values {' and '.join(sorted(values))}. "
+            "Open them masked (mask_and_scale=True), or give those of one value."
+        )
+
+
+def _layer(sharp: xr.DataArray, index: int, like: xr.DataArray) -> xr.DataArray:
+    """Return a band of the product as the variable that it was: its own attributes, the product's packing."""
+    from dualsr_geo.lazy import PACKING_KEYS  # noqa: PLC0415  # loads torch
+
+    out = sharp.isel(band=index, drop=True)
+    found = []
+    for said, own in ((sharp.attrs, like.attrs), (sharp.encoding, {})):
+        packed = {k: v for k, v in said.items() if k in PACKING_KEYS}
+        for one, each, _ in PACKED:
+            if each in packed:
+                packed[one] = packed.pop(each)[index]
+        found.append({k: v for k, v in own.items() if k not in PACKING_KEYS} | packed)
+    out.attrs, out.encoding = found
+    return out

@@ -115,7 +115,7 @@ def _cut(values: torch.Tensor, low: float | torch.Tensor, hole: torch.Tensor | N
     else:
         under = values < low
         torch.maximum(values, low, out=values)
-    return int((under if hole is None else under & ~hole).sum())
+    return int(torch.count_nonzero(under if hole is None else under & ~hole))
 
 
 def _clip(steps: torch.Tensor, low: float, high: float, hole: torch.Tensor | None) -> int:
@@ -124,7 +124,7 @@ def _clip(steps: torch.Tensor, low: float, high: float, hole: torch.Tensor | Non
         return 0
     out = (steps < low) | (steps > high)
     steps.clamp_(low, high)
-    return int((out if hole is None else out & ~hole).sum())
+    return int(torch.count_nonzero(out if hole is None else out & ~hole))
 
 
 def _to_integer(steps: torch.Tensor, packing: Packing, hole: torch.Tensor | None) -> NDArray[np.generic]:

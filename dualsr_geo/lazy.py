@@ -155,9 +155,17 @@ def as_dataarray(job: Job, like: xr.DataArray) -> xr.DataArray:
 def _finished(stored: da.Array, packing: Packing, scene: Scene, like: xr.DataArray, target: GeoBox) -> xr.DataArray:
     """Return stored values in the scene's own form: masked or as stored, with its coordinates and attributes."""
     masked = like.dtype.kind == "f" and not packing.is_float
-    values = da.map_blocks(_decoded, stored, packing, like.dtype, dtype=like.dtype) if masked else stored
+    # What only masks, without scaling (rioxarray's masked=True), is only masked again.
+    done = packing if _is_decoded(scene) else replace(packing, scales=(1.0,) * scene.count, offsets=(0.0,) * scene.count)
+    values = da.map_blocks(_decoded, stored, done, like.dtype, dtype=like.dtype) if masked else stored
     out = _dressed(values, like, target)
     return out if packing == scene.packing else _repacked(out, packing, masked=masked)
+
+
+def _is_decoded(scene: Scene) -> bool:
+    """Say whether scale and offset are applied to an array already."""
+    left = scene.source.decoding if isinstance(scene.source, ArraySource) else None
+    return left is None or (set(left.scales), set(left.offsets)) == ({1.0}, {0.0})
 
 
 def _repacked(out: xr.DataArray, packing: Packing, *, masked: bool) -> xr.DataArray:

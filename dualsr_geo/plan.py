@@ -166,9 +166,9 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
     ratio = _ratio(scene, placed, options)
     require_ratio(model, ratio)
     target = grid.refine(scene.geobox, ratio)
-    guide = on_grid(placed, target) if placed else None
-    count = guide.count if guide is not None and model.guided else 0
-    sizes = memory.sizes(scene.shape, scene.count, count, ratio, model.halo, options)
+    # A model without a guide takes no more than the ratio from one.
+    guide = on_grid(placed, target) if placed and model.guided else None
+    sizes = memory.sizes(scene.shape, scene.count, guide.count if guide else 0, ratio, model.halo, options)
     packing = product_packing(scene, options.dtype, options.nodata)
     return Job(scene, guide, ratio, target, model, choose_fine(model, options.fine), packing, sizes, options)
 

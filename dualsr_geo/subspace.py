@@ -86,15 +86,27 @@ def band_noise(spectra: NDArray[np.float32], weight: NDArray[np.float32]) -> NDA
     Returns
     -------
     array, shape (band,)
-        Standard deviations in the bands' units; 0 for scenes below a dozen bands.
+        Standard deviations in the bands' units; 0 for constant scenes and for those below a dozen bands.
     """
     count = len(spectra)
-    if count < NOISE_BANDS:
-        return np.zeros(count)
     x = (spectra[:, weight > 0]).astype(np.float64)
     x -= x.mean(1, keepdims=True)
     pixels = x.shape[1]
     covariance = x @ x.T / pixels
+    if count < NOISE_BANDS or not covariance.any():
+        return np.zeros(count)
+    left = _unexplained(covariance) * pixels / max(pixels - min(NOISE_NEIGHBOURS, count - 1), 1)
+    # Below this there is rounding, by which nothing can be whitened.
+    least = np.sqrt(1e-12 * np.trace(covariance) / count)
+    noise = np.sqrt(left).clip(least)
+    for _ in range(TAIL_STEPS):
+        noise = (noise * _tail(covariance / np.outer(noise, noise), pixels)).clip(least)
+    return np.asarray(noise)
+
+
+def _unexplained(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the variance of each band that its nearest bands do not explain."""
+    count = len(covariance)
     ridge = 1e-9 * np.trace(covariance) / count
     neighbours = min(NOISE_NEIGHBOURS, count - 1)
     left = np.empty(count)
@@ -104,13 +116,7 @@ def band_noise(spectra: NDArray[np.float32], weight: NDArray[np.float32]) -> NDA
         gram = covariance[np.ix_(near, near)] + ridge * np.eye(len(near))
         cross = covariance[near, b]
         left[b] = covariance[b, b] - cross @ np.linalg.solve(gram, cross)
-    freedom = pixels / max(pixels - neighbours, 1)
-    # Below this there is rounding, by which nothing can be whitened.
-    least = np.sqrt(1e-12 * np.trace(covariance) / count) or 1.0
-    noise = np.sqrt(np.maximum(left * freedom, 0)).clip(least)
-    for _ in range(TAIL_STEPS):
-        noise = (noise * _tail(covariance / np.outer(noise, noise), pixels)).clip(least)
-    return np.asarray(noise)
+    return left.clip(0)
 
 
 def _tail(whitened: NDArray[np.float64], pixels: int) -> NDArray[np.float64]:

@@ -220,7 +220,7 @@ class Store:
             chunks=self.layout.chunks,
             dtype=self.layout.packing.dtype,
             fill_value=self.layout.fill,
-            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
             dimension_names=("band", "y", "x"),
         )
 

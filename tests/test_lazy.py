@@ -1,0 +1,69 @@
+"""The product as a dask graph: its size, its keys, its values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+
+from dualsr_geo import lazy, samples
+from dualsr_geo.degrade import Psf
+from dualsr_geo.errors import OptionError
+from dualsr_geo.plan import Job, Options, plan
+from dualsr_geo.read import open_scene
+
+SAMPLE = samples.make((40, 47), bands=4)
+PSF = Psf.from_mtf(4)
+
+
+def job(**options: Any) -> Job:
+    scene, guide = (open_scene(samples.as_dataarray(SAMPLE, w)) for w in ("scene", "guide"))
+    return plan(scene, [guide], Options(**{"psf": PSF, **options}))
+
+
+def test_blocks_are_tiles() -> None:
+    made = lazy.upscale(job(tile=16))
+    assert made.shape == (4, 160, 188)
+    assert made.chunks == ((4,), (64, 64, 32), (64, 64, 60))
+    assert made.dtype == np.float32
+
+
+def test_any_tile_gives_the_same() -> None:
+    whole = lazy.upscale(job()).compute()
+    for tile in (9, 16, 23):
+        off = np.abs(lazy.upscale(job(tile=tile)).compute() - whole)
+        assert off.max() < 1e-5 * np.ptp(whole)
+
+
+def test_any_scheduler_gives_the_same_bits() -> None:
+    made = lazy.upscale(job(tile=16))
+    with dask.config.set(scheduler="synchronous"):
+        one = made.compute()
+    with dask.config.set(scheduler="threads", num_workers=3):
+        np.testing.assert_array_equal(made.compute(), one)
+
+
+def test_keys_follow_from_inputs_and_options() -> None:
+    def keys(**options: Any) -> set[str]:
+        # dask itself names at random the tasks that put an input's chunks together.
+        graph = lazy.upscale(job(tile=16, **options)).__dask_graph__()
+        return {str(k) for k in graph if not str(k).startswith("finalize")}
+
+    assert keys() == keys()
+    changed = lazy.upscale(job(tile=16, fine="none")).name
+    assert changed != lazy.upscale(job(tile=16)).name
+
+
+def test_a_graph_of_too_many_tasks_is_refused_before_it_is_made() -> None:
+    scene = open_scene(xr.DataArray(np.broadcast_to(np.uint8(1), (1, 4000, 4001)), dims=("band", "y", "x")))
+    with pytest.raises(OptionError, match=r"8 lr pixels makes 250500 tasks, more than 100000"):
+        lazy.upscale(plan(scene, [], Options(scale=2, tile=8)))
+
+
+def test_the_survey_is_one_task() -> None:
+    names = [str(k) for k in lazy.upscale(job(tile=16)).__dask_graph__()]
+    assert sum("_survey" in n for n in names) == 1
+    assert sum("_tile" in n for n in names) == 9

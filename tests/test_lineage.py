@@ -1,0 +1,91 @@
+"""What tiles counted, added up."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualsr_geo import samples
+from dualsr_geo.degrade import Psf
+from dualsr_geo.lineage import REPORTED, add_up, lineage
+from dualsr_geo.plan import Job, Options, plan
+from dualsr_geo.read import open_scene
+from dualsr_geo.subspace import Subspace
+from dualsr_geo.survey import Survey
+
+
+def job(guided: bool = True, **options: Any) -> Job:
+    sample = samples.make((24, 31), bands=4, ratio=2)
+    guides = [open_scene(samples.as_dataarray(sample, "guide"))] if guided else []
+    return plan(open_scene(samples.as_dataarray(sample)), guides, Options(scale=2, tile=16, **options))
+
+
+def known(used: tuple[int, ...] = (0, 1, 3)) -> Survey:
+    count = len(used)
+    flat = np.zeros(count, np.float32)
+    space = Subspace(flat, np.zeros((count, 1), np.float32), flat + 1, 0.0)
+    relevance = np.linspace(0.2, 0.9, count, dtype=np.float32)
+    return Survey(Psf.from_mtf(2), "default", used, 0.0, flat, space, flat[:1], flat[:1], relevance=relevance)
+
+
+def tile(square: float, pixels: int, **more: float) -> dict[str, Any]:
+    each = {"square": [square, 0.0, 0.0, square], "pixels": [pixels, pixels, 0, pixels], "angle": 0.0, "angles": 0}
+    return {**each, "cut": 0, "saturated": 0, "guided": 0.0, "coverage": 0.0, **more}
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.integers(0, 10**6)), min_size=4, max_size=4))
+def test_rmse_is_that_of_all_pixels(tiles: list[tuple[float, int]]) -> None:
+    said = add_up(job(), known(), [tile(s, n) for s, n in tiles])["consistency"]
+    square, pixels = sum(s for s, _ in tiles), sum(n for _, n in tiles)
+    if pixels == 0:
+        assert said["rmse"] is None
+        assert said["rmse_per_band"] == [None] * 4
+        return
+    assert said["rmse"] == pytest.approx(np.sqrt(2 * square / (3 * pixels)))
+    assert said["rmse_per_band"] == [
+        pytest.approx(np.sqrt(square / pixels), rel=1e-5),
+        0,
+        None,
+        said["rmse_per_band"][0],
+    ]
+
+
+def test_angles_are_averaged_and_clips_counted() -> None:
+    tiles = [tile(0, 1, angle=3.0, angles=2, cut=5), tile(0, 1, angle=1.0, angles=6, saturated=7)]
+    said = add_up(job(), known(), tiles)
+    assert said["consistency"]["sam_deg"] == 0.5
+    assert said["clipped"] == {"below_minimum": 5, "saturated": 7}
+    assert add_up(job(), known(), [tile(0, 1)])["consistency"]["sam_deg"] is None
+
+
+def test_coverage_is_said_tile_by_tile_where_it_is_not_whole() -> None:
+    tiles = [tile(0, 1, guided=g, coverage=c) for g, c in ((256, 1), (120, 0.5), (128, 1), (0, 0))]
+    guide = add_up(job(), known(), tiles)["guide"]
+    assert guide["coverage"] == round(504 / 744, 4)
+    assert guide["coverage_by_tile"] == [[1, 0.5], [1, 0]]
+    whole = [tile(0, 1, guided=g, coverage=1) for g in (256, 240, 128, 120)]
+    assert "coverage_by_tile" not in add_up(job(), known(), whole)["guide"]
+
+
+def test_relevance_stands_at_its_band_and_nothing_at_an_empty_one() -> None:
+    said = add_up(job(), known(), [tile(0, 1)])
+    assert said["guide"]["relevance"] == [0.2, 0.55, None, 0.9]
+    assert add_up(job(guided=False), known(), [tile(0, 1)])["guide"] is None
+
+
+def test_lineage_is_json_and_the_same_for_the_same_job() -> None:
+    report = {"output": "a.tif", **add_up(job(), known(), [tile(1, 2)])}
+    first, again = (json.dumps(lineage(job(), report), sort_keys=True, allow_nan=False) for _ in range(2))
+    assert first == again
+    said = json.loads(first)
+    assert set(REPORTED) <= set(said)
+    assert said["parameters"]["scale"] == 2
+    assert said["parameters"]["tile"] == 16
+    assert {"scene", "guide"} == set(said["inputs"])
+    assert said["weights_sha256"] is None
+    assert "a.tif" not in first

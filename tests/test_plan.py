@@ -1,0 +1,155 @@
+"""What is checked before anything is computed or written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualsr_geo import samples
+from dualsr_geo.bands import Packing
+from dualsr_geo.degrade import Psf
+from dualsr_geo.errors import GridError, OptionError, ScaleError
+from dualsr_geo.plan import Job, Options, plan, product_packing
+from dualsr_geo.read import Scene, open_scene
+
+SAMPLE = samples.make((24, 31), bands=3)
+
+
+def scene(what: str = "scene") -> Scene:
+    return open_scene(samples.as_dataarray(SAMPLE, what))
+
+
+def job(guides: int = 1, **options: Any) -> Job:
+    return plan(scene(), [scene("guide")] * guides, Options(**options))
+
+
+def test_the_guide_decides_the_ratio() -> None:
+    assert (job().ratio, job().target.shape, job().guide.count) == (4, (96, 124), 3)
+    assert (job(scale=3).ratio, job(scale=3).target.shape) == (3, (72, 93))
+    assert job(guides=0, scale=7).ratio == 7
+
+
+def test_the_coarsest_of_several_guides_decides() -> None:
+    coarse = open_scene(samples.as_dataarray(SAMPLE, "guide").coarsen(y=2, x=2).mean().rio.write_transform())
+    several = plan(scene(), [scene("guide"), coarse], Options())
+    assert (several.ratio, several.guide.count) == (2, 6)
+
+
+def test_a_known_blur_decides_the_ratio_too() -> None:
+    assert job(psf=Psf.from_mtf(2)).ratio == 2
+    assert job(guides=0, psf=Psf.from_mtf(3)).ratio == 3
+    with pytest.raises(OptionError, match="ratio 2, but --scale is 4"):
+        job(psf=Psf.from_mtf(2), scale=4)
+    with pytest.raises(ScaleError, match="up to --scale 4"):
+        job(psf=Psf.from_mtf(5))
+
+
+@pytest.mark.parametrize(
+    ("psf", "said"),
+    [
+        (Psf(4, (), (1.0,), 0, 0), r"along y sum to 0\."),
+        (Psf(4, (1.0,), (0.5, 0.6), 0, 0), r"along x sum to 1\.1\."),
+        (Psf(4, (float("nan"),), (1.0,), 0, 0), "along y sum to nan"),
+        (Psf(4, (1.0,), (1.0,), 0, 400), "reaches 100 lr pixels"),
+        (Psf(4, (1.0,), (1.0,), -33, 0), "reaches 9 lr pixels beyond its own, more than 7"),
+    ],
+)
+def test_what_is_no_blur_is_refused(psf: Psf, said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        job(psf=psf)
+
+
+@given(st.floats(0.02, 0.9), st.integers(2, 8))
+def test_every_usual_blur_is_one(gain: float, ratio: int) -> None:
+    assert job(guides=0, psf=Psf.from_mtf(ratio, gain)).ratio == ratio
+
+
+@pytest.mark.parametrize("gain", [0, 1, -0.3, 7.5])
+def test_a_gain_outside_0_and_1_is_refused(gain: float) -> None:
+    with pytest.raises(OptionError, match=f"{gain:g} is not between 0 and 1"):
+        job(mtf_gain=gain)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"coregister": "local"}, "--coregister local"),
+        ({"tile": 7}, "--tile 7 is below 8"),
+        ({"jobs": 0}, "--jobs 0"),
+        ({"model": "x"}, "`x`"),
+        ({"fine": "x"}, "`x`"),
+        ({"dtype": "complex64"}, "complex64"),
+    ],
+)
+def test_options_that_cannot_be_carried_out(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        job(**options)
+
+
+def test_a_ratio_beyond_the_model_is_refused() -> None:
+    with pytest.raises(ScaleError, match="2 to 32 times, not 40"):
+        job(guides=0, scale=40)
+
+
+def test_bare_images_are_laid_over_each_other() -> None:
+    bare = [
+        xr.DataArray(np.zeros(s, "uint8"), dims=("band", "y", "x")) for s in ((2, 24, 31), (1, 48, 62), (1, 48, 61))
+    ]
+    assert plan(open_scene(bare[0]), [open_scene(bare[1])], Options()).ratio == 2
+    with pytest.raises(GridError, match="48 x 61"):
+        plan(open_scene(bare[0]), [open_scene(bare[2])], Options())
+
+
+def test_the_identity_names_all_that_decides_values_and_nothing_else(tmp_path: Path) -> None:
+    path, guide = samples.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
+
+    def identity(**options: Any) -> str:
+        made = plan(open_scene(path, bidx=options.get("bidx")), [open_scene(guide)], Options(**options))
+        return json.dumps(made.identity, sort_keys=True)
+
+    same = [identity(), identity(jobs=3, tile=memory_tile(path, guide)), identity(overwrite=True, resume=True)]
+    assert len(set(same)) == 1
+    changes: list[dict[str, Any]] = [
+        {"scale": 2}, {"model": "bicubic"}, {"fine": "none"}, {"coregister": "off"}, {"psf": Psf.from_mtf(4)},
+        {"mtf_gain": 0.2}, {"tile": 11}, {"bidx": "2"},
+    ]  # fmt: skip
+    assert len({identity(), *(identity(**c) for c in changes)}) == 1 + len(changes)
+
+
+def memory_tile(path: Path, guide: Path) -> int:
+    return plan(open_scene(path), [open_scene(guide)], Options()).sizes.tile
+
+
+def test_work_is_small_and_picklable(tmp_path: Path) -> None:
+    path, guide = samples.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
+    made = plan(open_scene(path), [open_scene(guide)], Options())
+    assert len(pickle.dumps(made.work)) < 20_000
+    assert dataclasses.asdict(made.wishes)["ratio"] == 4
+
+
+@pytest.mark.parametrize(
+    ("packing", "dtype", "want"),
+    [
+        (Packing("uint16", (1.0,), (0.0,), None), None, None),
+        (Packing("uint16", (1.0,), (0.0,), 65535), None, 65535),
+        (Packing("uint16", (1.0,), (0.0,), 65535), "uint8", 0),
+        (Packing("float32", (1.0,), (0.0,), None), "int16", -32768),
+        (Packing("float32", (1.0,), (0.0,), None), "uint16", 0),
+        (Packing("float32", (1.0,), (0.0,), None), None, None),
+    ],
+)
+def test_integers_get_a_nodata_value_where_the_scene_can_have_holes(
+    packing: Packing, dtype: str | None, want: float | None
+) -> None:
+    values = np.zeros((1, 24, 31), packing.dtype)
+    source = dataclasses.replace(open_scene(xr.DataArray(values, dims=("band", "y", "x"))), packing=packing)
+    assert product_packing(source, dtype).nodata == want

@@ -1,0 +1,156 @@
+"""The candidates against brute-force least squares, and the sums that make their mixture cheap."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dualsr_geo import regression
+from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.guidefit import Fit, Mixture, fit_scene
+from dualsr_geo.moments import Moments
+
+RATIO, SHAPE = 3, (11, 14)
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).random(shape, np.float32))
+
+
+def make(guides: int = 3, count: int = 4, weight: torch.Tensor | None = None, seed: int = 0) -> regression.Pair:
+    op = operator(Psf.from_mtf(RATIO), SHAPE)
+    guide = noise(guides, SHAPE[0] * RATIO, SHAPE[1] * RATIO, seed=seed) * 3 + 2
+    z = noise(count, *SHAPE, seed=seed + 1)
+    w = np.ones(SHAPE[0] * SHAPE[1], np.float32)
+    fit = fit_scene(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), w)
+    return regression.pair(z, guide, fit, op, weight)
+
+
+def only(index: int, count: int) -> torch.Tensor:
+    one = torch.zeros(count, len(regression.CANDIDATES))
+    one[:, index] = 1
+    return one
+
+
+@pytest.mark.parametrize("guides", [1, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("at", [(5, 6), (0, 0), (10, 3)])
+def test_local_is_weighted_least_squares_in_its_window(guides, weighted, at):
+    weight = (noise(*SHAPE, seed=9) > 0.3).float() if weighted else None
+    pair = make(guides, weight=weight)
+    width, ridge = 1.5, 3e-2
+    parts = regression.Local(width, ridge).fit(pair)
+
+    half = math.ceil(2.5 * width)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    dy, dx = y - at[0], x - at[1]
+    w = np.exp(-0.5 * (dy**2 + dx**2) / width**2) * (abs(dy) <= half) * (abs(dx) <= half)
+    w = (w if weight is None else w * weight.numpy()).ravel()
+    w = w / w.sum()
+    guide = pair.guide_lr.flatten(1).double().numpy()
+    rest = pair.left_by(pair.line()).flatten(1).double().numpy()
+    g0, r0 = guide - (guide * w).sum(1, keepdims=True), rest - (rest * w).sum(1, keepdims=True)
+    slope = np.linalg.solve((g0 * w) @ g0.T + ridge * np.eye(guides), (g0 * w) @ r0.T)
+    intercept = (rest * w).sum(1) - slope.T @ (guide * w).sum(1)
+    np.testing.assert_allclose(parts.slopes[:, :, at[0], at[1]].numpy(), slope, atol=1e-4)
+    np.testing.assert_allclose(parts.intercept[:, at[0], at[1]].numpy(), intercept, atol=1e-4)
+
+
+def test_pixels_without_weight_do_not_count():
+    weight = torch.ones(SHAPE)
+    weight[4:7, 5:9] = 0
+    pair = make(weight=weight)
+    spoilt = torch.where(weight > 0, pair.components, 1e3)
+    other = regression.Pair(
+        spoilt, pair.guide_lr, pair.features, pair.features_lr, pair.guide, weight, pair.fit, pair.operator
+    )
+    a, b = (regression.Local(1.5, 3e-2).fit(p) for p in (pair, other))
+    torch.testing.assert_close(a.slopes, b.slopes, atol=1e-4, rtol=0)
+
+
+def test_the_line_is_the_surveys_line():
+    pair = make()
+    made = regression.mix(pair, only(3, 4)).evaluate(0, 4)
+    y = pair.features[-4:-1]  # the guide, standardised and not clipped
+    wanted = torch.einsum("kg,gyx->kyx", torch.from_numpy(pair.fit.slope), y)
+    wanted += torch.from_numpy(pair.fit.intercept)[:, None, None]
+    torch.testing.assert_close(made, wanted, atol=1e-5, rtol=0)
+
+
+def test_unguided_is_the_mean():
+    assert not bool(regression.mix(make(), only(6, 4)).evaluate(0, 4).any())
+
+
+def test_local_follows_a_relation_that_changes_from_place_to_place():
+    op = operator(Psf.from_mtf(RATIO), SHAPE)
+    guide = noise(1, 33, 42)
+    truth = guide * torch.linspace(-1, 1, 42) + torch.linspace(2, 0, 33)[:, None]
+    z = op.degrade(truth)
+    fit = fit_scene(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), np.ones(154, np.float32))
+    pair = regression.pair(z, guide, fit, op)
+    line, local = (regression.mix(pair, only(i, 1)).evaluate(0, 1) for i in (3, 1))
+    assert float((local - truth).std()) < 0.25 * float((line - truth).std())
+
+
+@given(st.integers(0, 99), st.integers(1, 3))
+@settings(max_examples=10)
+def test_fused_is_the_weighted_mean_of_the_candidates(seed, guides):
+    pair = make(guides, count=3, seed=seed)
+    weights = torch.from_numpy(np.random.default_rng(seed).dirichlet(np.ones(7), 3).astype(np.float32))
+    fused = regression.mix(pair, weights).evaluate(0, 3)
+    apart = sum(
+        weights[:, i, None, None] * regression.mix(pair, only(i, 3)).evaluate(0, 3) for i in range(7)
+    )
+    torch.testing.assert_close(fused, apart, atol=2e-5, rtol=1e-5)
+
+
+def test_mixing_is_linear_in_the_weights():
+    pair = make()
+    a, b = (torch.from_numpy(np.random.default_rng(s).dirichlet(np.ones(7), 4).astype(np.float32)) for s in (1, 2))
+    half = regression.mix(pair, 0.25 * a + 0.75 * b).evaluate(0, 4)
+    wanted = 0.25 * regression.mix(pair, a).evaluate(0, 4) + 0.75 * regression.mix(pair, b).evaluate(0, 4)
+    torch.testing.assert_close(half, wanted, atol=2e-5, rtol=0)
+
+
+def test_some_components_are_those_of_all():
+    start = regression.mix(make(count=5), torch.full((5, 7), 1 / 7))
+    torch.testing.assert_close(start.evaluate(1, 4), start.evaluate(0, 5)[1:4], atol=1e-6, rtol=0)
+
+
+def test_features_are_memberships_times_guide_and_the_guide():
+    pair = make(2)
+    sizes = [m.coefficients.shape[1] for m in pair.fit.mixtures.values()]
+    assert len(pair.features) == sum(sizes) + 3
+    first = 0
+    for size in sizes:
+        share = pair.features[first + 2 : first + size : 3]  # every third is membership x 1
+        torch.testing.assert_close(share.sum(0), torch.ones(33, 42))
+        torch.testing.assert_close(pair.features[first : first + size : 3], share * pair.guide[0])
+        first += size
+
+
+def test_the_guide_is_clipped_for_local_slopes_only():
+    one = np.ones(1, np.float32)
+    fit = Fit(0 * one, one, -one, 2 * one, one[None], one, {2: Mixture(one[:, None], 1.0, np.ones((1, 2), np.float32))})
+    guide = torch.tensor([[[-5.0, 0.5], [1.5, 9.0]]])
+    pair = regression.pair(torch.zeros(1, 1, 1), guide, fit, operator(Psf.from_mtf(2), (1, 1)))
+    assert pair.guide.tolist() == [[[-1.0, 0.5], [1.5, 2.0]]]
+    assert pair.features[-2].tolist() == guide[0].tolist()
+
+
+def test_window_means_are_scipys_truncated_gaussian():
+    from scipy.ndimage import gaussian_filter
+
+    plane = noise(1, *SHAPE)
+    moments = Moments.of(plane, 1.5, None)
+    # In scipy "constant" pads with zeros: dividing by the blurred ones truncates the window.
+    wanted, norm = (
+        gaussian_filter(v, 1.5, radius=4, mode="constant") for v in (plane[0].double().numpy(), np.ones(SHAPE))
+    )
+    np.testing.assert_allclose(moments.mean[0].numpy(), wanted / norm, atol=1e-6)
+    assert float(moments.covariance.amin()) > 0

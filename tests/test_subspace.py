@@ -1,0 +1,134 @@
+"""Components, and the noise of bands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dualsr_geo import subspace
+
+ONES = np.ones(3000, np.float32)
+
+
+def spectra(bands: int = 31, pixels: int = 3000, noise: float = 0.0, seed: int = 0, rank: int = 4) -> np.ndarray:
+    """Mix smooth spectra, as materials do."""
+    rng = np.random.default_rng(seed)
+    at = np.linspace(0, 1, bands)
+    pure = np.stack([np.exp(-(((at - c) / 0.3) ** 2)) for c in np.linspace(0, 1, rank)])
+    share = rng.dirichlet(np.full(rank, 0.7), pixels).T
+    mixed = 0.1 + 0.4 * pure.T @ share
+    return (mixed + noise * rng.standard_normal(mixed.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("noise", [0.003, 0.01, 0.03])
+def test_known_noise_is_recovered(noise):
+    found = subspace.band_noise(spectra(noise=noise), ONES)
+    np.testing.assert_allclose(np.median(found), noise, rtol=0.05)
+    np.testing.assert_allclose(found, noise, rtol=0.12)
+
+
+def test_noise_that_differs_between_bands_is_recovered():
+    x = spectra()
+    levels = np.linspace(0.005, 0.02, 31)
+    x = x + (levels[:, None] * np.random.default_rng(1).standard_normal(x.shape)).astype(np.float32)
+    found = subspace.band_noise(x, ONES)
+    np.testing.assert_allclose(found, levels, rtol=0.12)
+
+
+def test_pixels_without_weight_do_not_count():
+    x = spectra(noise=0.01)
+    weight = ONES.copy()
+    weight[1500:] = 0
+    spoilt = x.copy()
+    spoilt[:, 1500:] = 1e3 * np.random.default_rng(3).random((31, 1500), np.float32)
+    np.testing.assert_array_equal(subspace.band_noise(spoilt, weight), subspace.band_noise(x[:, :1500], ONES[:1500]))
+
+
+def test_clean_is_clean_and_noisy_is_noisy():
+    clean, noisy = spectra(), spectra(noise=0.01)
+    assert not subspace.is_noisy(subspace.band_noise(clean, ONES), clean.std(1))
+    assert subspace.is_noisy(subspace.band_noise(noisy, ONES), noisy.std(1))
+
+
+@pytest.mark.parametrize("bands", [1, 3, 11])
+def test_below_a_dozen_bands_nothing_is_called_noise(bands):
+    found = subspace.band_noise(spectra(bands, noise=0.05), ONES)
+    assert found.tolist() == [0.0] * bands
+
+
+def test_a_constant_scene_has_no_noise():
+    x = np.full((31, 3000), 0.25, np.float32)
+    found = subspace.band_noise(x, ONES)
+    assert found.tolist() == [0.0] * 31
+    assert not subspace.is_noisy(found, x.std(1).astype(np.float64))
+
+
+@pytest.mark.parametrize("pixels", [16, 24, 40])
+def test_few_pixels_give_finite_noise(pixels):
+    assert np.isfinite(subspace.band_noise(spectra(pixels=pixels), ONES[:pixels])).all()
+
+
+@given(st.integers(2, 40), st.booleans(), st.integers(0, 99))
+@settings(max_examples=25)
+def test_projecting_what_was_expanded_changes_nothing(bands, noisy, seed):
+    x = spectra(bands, 300, noise=0.01, seed=seed)
+    level = np.random.default_rng(seed).uniform(0.005, 0.02, bands) if noisy else None
+    space = subspace.find(x, ONES[:300], level)
+    np.testing.assert_allclose(space.project @ space.expand, np.eye(space.count), atol=2e-5)
+    z = space.components(x)
+    again = space.components(space.expand @ z + space.mean[:, None])
+    np.testing.assert_allclose(again, z, atol=1e-5 * max(1, np.abs(z).max()))
+
+
+def test_a_clean_subspace_carries_the_scene():
+    x = spectra()
+    space = subspace.find(x, ONES)
+    assert space.count == 3  # four materials, whose shares sum to one
+    assert space.keeps_rest
+    np.testing.assert_allclose(space.expand @ space.components(x) + space.mean[:, None], x, atol=1e-3)
+
+
+def test_a_noisy_subspace_drops_the_noise():
+    clean, x = spectra(pixels=3000), spectra(noise=0.01)
+    space = subspace.find(x, ONES, np.full(31, 0.01))
+    assert space.count == 3
+    assert not space.keeps_rest
+    assert space.noise == pytest.approx(0.01)
+    kept = space.expand @ space.components(x) + space.mean[:, None]
+    assert np.std(kept - clean) < 0.4 * 0.01
+
+
+def test_white_noise_alone_leaves_the_two_components_that_are_always_kept():
+    x = np.random.default_rng(0).normal(0, 1, (50, 400)).astype(np.float32)
+    assert subspace.find(x, ONES[:400], np.ones(50)).count == 2
+
+
+def test_the_basis_is_numpys_svd():
+    x = spectra(20, 500)
+    space = subspace.find(x, ONES[:500])
+    left = np.linalg.svd(x.astype(float) - x.mean(1, keepdims=True, dtype=float), full_matrices=False)[0]
+    np.testing.assert_allclose(np.abs(left[:, : space.count].T @ space.expand), np.eye(space.count), atol=1e-3)
+
+
+def test_signs_do_not_depend_on_the_pixels_order():
+    x = spectra(noise=0.01)
+    a, b = subspace.find(x, ONES), subspace.find(np.ascontiguousarray(x[:, ::-1]), ONES)
+    np.testing.assert_allclose(a.expand[:, :3], b.expand[:, :3], atol=1e-4)
+
+
+def test_shares_of_the_bands_sum_to_one():
+    share = subspace.find(spectra(), ONES).share()
+    assert share.shape == (3, 31)
+    assert (share >= 0).all()
+    np.testing.assert_allclose(share.sum(1), 1)
+
+
+def test_marchenko_pastur_against_drawn_noise():
+    x = np.random.default_rng(0).standard_normal((60, 600))
+    values = np.linalg.eigvalsh(x @ x.T / 600)
+    low, high = subspace._pastur_range(60 / 600)
+    assert values[0] == pytest.approx(low, rel=0.15)
+    assert values[-1] == pytest.approx(high, rel=0.15)
+    assert values[:30].mean() == pytest.approx(subspace._pastur_lower_half(60 / 600), rel=0.02)
