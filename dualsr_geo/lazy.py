@@ -156,7 +156,9 @@ def _finished(stored: da.Array, packing: Packing, scene: Scene, like: xr.DataArr
     """Return stored values in the scene's own form: masked or as stored, with its coordinates and attributes."""
     masked = like.dtype.kind == "f" and not packing.is_float
     # What only masks, without scaling (rioxarray's masked=True), is only masked again.
-    done = packing if _is_decoded(scene) else replace(packing, scales=(1.0,) * scene.count, offsets=(0.0,) * scene.count)
+    done = (
+        packing if _is_decoded(scene) else replace(packing, scales=(1.0,) * scene.count, offsets=(0.0,) * scene.count)
+    )
     values = da.map_blocks(_decoded, stored, done, like.dtype, dtype=like.dtype) if masked else stored
     out = _dressed(values, like, target)
     return out if packing == scene.packing else _repacked(out, packing, masked=masked)

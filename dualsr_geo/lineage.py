@@ -32,7 +32,7 @@ def add_up(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dic
         "model": job.model.name,
         "fine": job.fine,
         "guide": _guide(job, known, figures),
-        "consistency": _consistency(figures),
+        "consistency": _consistency(figures, job.scene.count),
         "clipped": {
             "below_minimum": sum(f["cut"] for f in figures),
             "saturated": sum(f["saturated"] for f in figures),
@@ -64,10 +64,11 @@ def _guide(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dic
     return found
 
 
-def _consistency(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _consistency(figures: Sequence[Mapping[str, Any]], bands: int) -> dict[str, Any]:
     square = np.sum([f["square"] for f in figures], axis=0)
     pixels = np.sum([f["pixels"] for f in figures], axis=0)
-    angles = sum(f["angles"] for f in figures)
+    # One band has no spectrum, so no angle.
+    angles = sum(f["angles"] for f in figures) if bands > 1 else 0
     each = np.sqrt(square / np.maximum(pixels, 1))
     return {
         "rmse": float(np.sqrt(square.sum() / pixels.sum())) if pixels.sum() else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import warnings
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dualsr_geo import grid, infer, memory
+from dualsr_geo.bands import Packing
 from dualsr_geo.errors import DualSRError, DualSRWarning
 from dualsr_geo.finish import require_options
 from dualsr_geo.infer import Plan
@@ -198,7 +200,7 @@ def describe(
         "transform": list(box.affine)[:6],
         "bands": opened.count,
         "dtype": packing.dtype,
-        "nodata": None if packing.nodata is None else str(packing.nodata),
+        "nodata": _shown(packing),
         "scales": list(packing.scales),
         "offsets": list(packing.offsets),
         "band_table": [
@@ -212,6 +214,14 @@ def describe(
         found["guide"] = {"gsd": grid.gsd(guide.geobox, like=box), "bands": guide.count}
         found["largest_scale"] = grid.largest_ratio(box, guide.geobox)
     return found
+
+
+def _shown(packing: Packing) -> float | int | str | None:
+    """Return a nodata value as JSON has it."""
+    value = packing.nodata
+    if value is None or not math.isfinite(value):
+        return None if value is None else str(value)
+    return value if packing.is_float else int(value)
 
 
 def _survey_of(job: Job, store: Store) -> Survey:

@@ -180,7 +180,7 @@ class RasterSource:
 def _zarr_array(  # process and time of writing are part of the key only
     uri: str,
     variable: str,
-    process: int,
+    process: int,  # noqa: ARG001
     written: tuple[object, ...],  # noqa: ARG001
 ) -> zarr.Array[Any]:
     return zarr.open_array(uri, path=variable, mode="r")

@@ -503,8 +503,14 @@ def test_info_says_what_a_scene_is(pair: tuple[Path, Path]) -> None:
     assert (said["shape"], said["bands"], said["dtype"], said["crs"]) == ([24, 31], 5, "uint16", UTM)
     assert (said["gsd"], said["unit"], said["largest_scale"]) == (8, "m", 4)
     assert [b["wavelength_nm"] for b in said["band_table"]] == [400, 550, 700, 850, 1000]
+    assert said["nodata"] == 65535
     text = run("info", pair[0], "--rgb", pair[1]).stdout
-    for part in ("24 x 31 pixels of 8 m", "5, 400 to 1000 nm", "uint16", "allows --scale 4"):
+    for part in (
+        "24 x 31 pixels of 8 m",
+        "5, 400 to 1000 nm",
+        "uint16, nodata 65535, scale 0.0001",
+        "allows --scale 4",
+    ):
         assert part in text
 
 

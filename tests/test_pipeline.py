@@ -248,6 +248,12 @@ def test_bidx_takes_bands_in_its_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(some, every[[3, 0, 1]])
 
 
+def test_one_band_has_no_spectral_angle(tmp_path: Path) -> None:
+    said = upscale(raster(tmp_path / "a.tif", flat(count=1).astype("uint16")), scale=2)
+    assert said["consistency"]["sam_deg"] is None
+    assert said["consistency"]["rmse"] >= 0
+
+
 # ---- metadata ----------------------------------------------------------------------------
 
 
