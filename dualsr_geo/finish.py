@@ -36,6 +36,7 @@ BLOCK = 512
 THREADS = "2"
 CACHE_BYTES = 32 << 20
 WINDOW_BYTES = 16 << 20
+ROOM_FACTOR = 2
 
 # rasterio.shutil.copy knows no GDAL version; the COG driver can interleave by band since 3.11.
 # Before, it holds 700 MiB for 128 bands, and the GTiff driver makes a valid COG in 120.
@@ -94,6 +95,7 @@ def make_tiff(layout: Layout, store: Any, notes: Mapping[str, Any]) -> Path:
     """
     stage, product = layout.folder / "stage.tif", layout.folder / f"product{Path(layout.path).suffix}"
     asked = _asked(layout)
+    _require_room(layout)
     with _gdal_named(layout, stage):
         _write_stage(layout, store, notes, stage)
         _require_whole(stage, layout)
@@ -101,11 +103,23 @@ def make_tiff(layout: Layout, store: Any, notes: Mapping[str, Any]) -> Path:
             _build_overviews(layout, stage, asked)
             _require_whole(stage, layout)
         _copy(layout, stage, product, asked)
-        carry_domains(stage, product)
-        if asked.get("SPARSE_OK", "NO").upper() in ("NO", "FALSE", "OFF", "0"):
+        sparse = asked.get("SPARSE_OK", "NO").upper() not in ("NO", "FALSE", "OFF", "0")
+        if not sparse:
             _require_whole(product, layout)
+        carry_domains(stage, product)
         stage.unlink()
     return product
+
+
+def _require_room(layout: Layout) -> None:
+    """Refuse before the work what would fill the disk: libtiff would say so in lines of its own.
+
+    Stage and product, each with a third more for its overviews, compress about as the store does.
+    """
+    held = sum(f.stat().st_size for f in layout.folder.rglob("*") if f.is_file())
+    free = shutil.disk_usage(layout.folder).free
+    if free < ROOM_FACTOR * held:
+        raise disk_full(layout, f"{free >> 20} MiB are free, the product needs about {ROOM_FACTOR * held >> 20} MiB")
 
 
 def overview_levels(shape: tuple[int, int]) -> list[int]:

@@ -14,6 +14,7 @@ import xarray as xr
 from dask.delayed import delayed
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from threadpoolctl import threadpool_limits
 
 from dualsr_geo import grid
 from dualsr_geo.align import Guide
@@ -120,7 +121,7 @@ def _survey(pieces: Sequence[Ground], wishes: Wishes) -> Survey:
         near = piece.place.scaled(wishes.ratio).grown(margin)
         guide = None if piece.guide is None else piece.guide.read(near)
         samples.append(Sample(piece.scene.read(piece.window), guide))
-    with one_thread():
+    with one_thread(), threadpool_limits(1, user_api="blas"):
         return survey(samples, wishes)
 
 

@@ -6,6 +6,7 @@ import os
 import resource
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import psutil
@@ -88,7 +89,13 @@ def cores() -> int:
 
 def peak() -> int:
     """Return the peak resident memory of this process, bytes."""
-    # Linux counts in KiB, macOS in bytes.
+    # Linux carries ru_maxrss over from the process that started this one; VmHWM is our own.
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next((v for v in status.read_text().splitlines() if v.startswith("VmHWM")), None)
+        if line is not None:
+            return int(line.split()[1]) * 1024
+    # macOS counts in bytes, others in KiB.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from dualsr_geo import grid, infer, memory
 from dualsr_geo.bands import Packing
@@ -230,7 +231,7 @@ def _survey_of(job: Job, store: Store) -> Survey:
     if before is not None:
         return Survey.from_json(before)
     try:
-        with one_thread():
+        with one_thread(), threadpool_limits(1, user_api="blas"):
             known = survey(samples(job.scene, job), job.wishes)
     except DualSRError:
         # Without a survey there is no tile yet, so there is nothing to resume.

@@ -217,6 +217,8 @@ def _phase_shift(piece: Piece, ratio: int) -> tuple[float, float]:
     strongest = int(np.argmax(target.var(1)))
     row = target[strongest] - target[strongest].mean()
     plane[used], explained[used] = row, fit.basis @ (fit.basis.T @ row)
+    if not explained.any():
+        return 0.0, 0.0
     # `shift` moves the second image onto the first; ours is where the guide's content went.
     shift, _, _ = phase_cross_correlation(plane, explained, upsample_factor=10, normalization=None)
     dy, dx = (float(np.clip(s, -FARTHEST, FARTHEST)) * ratio for s in shift)

@@ -67,9 +67,10 @@ def sample_windows(shape: tuple[int, int]) -> list[Window]:
     height, width = shape
     if height * width <= WHOLE_PX:
         return [Window(0, height, 0, width)]
-    rows = min(3, -(-height // BLOCK_SIDE))
-    columns = min(BLOCKS // rows, -(-width // BLOCK_SIDE))
-    rows = min(BLOCKS // columns, -(-height // BLOCK_SIDE))
+    # No more than fit side by side: a pixel counts once.
+    most_rows, most_columns = (max(1, n // BLOCK_SIDE) for n in shape)
+    columns = min(BLOCKS // min(3, most_rows), most_columns)
+    rows = min(BLOCKS // columns, most_rows)
     return [
         Window(y, min(y + BLOCK_SIDE, height), x, min(x + BLOCK_SIDE, width))
         for y in _spread(height, rows)

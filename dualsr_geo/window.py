@@ -253,5 +253,5 @@ def one_thread() -> Iterator[None]:
     finally:
         with _lock:
             _inside -= 1
-            if _inside == 0:
-                torch.set_num_threads(_threads_before)
+            # The count is global and each thread's own (OpenMP), so each restores it for itself.
+            torch.set_num_threads(_threads_before)

@@ -78,9 +78,7 @@ def test_cubic_interpolates_and_is_odd_free():
     assert cubic(np.array([0.0, 1.0, -1.0, 2.0, 2.5])).tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
 
 
-@given(
-    st.integers(1, 40), st.integers(1, 30), st.integers(1, 17), st.integers(0, 6), st.integers(0, 10**6)
-)
+@given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 17), st.integers(0, 6), st.integers(0, 10**6))
 def test_banded_is_the_dense_matrix(rows, columns, block, width, seed):
     rng = np.random.default_rng(seed)
     off = np.arange(rows)[:, None] * columns / rows - np.arange(columns)
@@ -92,7 +90,9 @@ def test_banded_is_the_dense_matrix(rows, columns, block, width, seed):
     np.testing.assert_allclose(band.columns(torch.from_numpy(t)).numpy(), t @ dense.T, atol=1e-4)
     low, high = sorted(rng.integers(0, rows + 1, 2))
     if low < high:
-        np.testing.assert_allclose(band.cut(low, high).rows(torch.from_numpy(x)).numpy(), dense[low:high] @ x, atol=1e-4)
+        np.testing.assert_allclose(
+            band.cut(low, high).rows(torch.from_numpy(x)).numpy(), dense[low:high] @ x, atol=1e-4
+        )
 
 
 @given(psfs)

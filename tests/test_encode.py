@@ -114,7 +114,8 @@ def test_holes_of_floats(nodata):
 
 
 @pytest.mark.parametrize(
-    ("pack", "wanted"), [(packing("uint8"), 0), (packing("int16", nodata=-1.0), -1), (packing("float32", nodata=-9.0), -9.0)]
+    ("pack", "wanted"),
+    [(packing("uint8"), 0), (packing("int16", nodata=-1.0), -1), (packing("float32", nodata=-9.0), -9.0)],
 )
 def test_empty_value(pack, wanted):
     assert empty_value(pack) == wanted

@@ -62,9 +62,7 @@ def test_uncut_it_solves_the_separable_normal_equations(long_reach):
     dy, sy = axis(PSF.taps_y, PSF.start_y, 3, shape[0])
     dx, sx = axis(PSF.taps_x, PSF.start_x, 3, shape[1])
     residual = noise(1, *shape)
-    solve = [
-        np.linalg.solve(d.T @ d + fine.RIDGE * np.linalg.inv(s), d.T) for d, s in ((dy, sy), (dx, sx))
-    ]
+    solve = [np.linalg.solve(d.T @ d + fine.RIDGE * np.linalg.inv(s), d.T) for d, s in ((dy, sy), (dx, sx))]
     wanted = solve[0] @ residual[0].double().numpy() @ solve[1].T
     np.testing.assert_allclose(closed(PSF, shape, [0.0]).spread(residual)[0].numpy(), wanted, atol=2e-5)
 

@@ -14,7 +14,7 @@ from dualsr_geo import guidefit
 def draw(guides: int = 3, pixels: int = 500, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     guide = (rng.random((guides, pixels)) * np.array([[5.0], [0.1], [300.0]])[:guides] + 7).astype(np.float32)
-    z = (rng.standard_normal((4, guides)) @ (guide / guide.std(1, keepdims=True)) + rng.normal(0, 0.3, (4, pixels)))
+    z = rng.standard_normal((4, guides)) @ (guide / guide.std(1, keepdims=True)) + rng.normal(0, 0.3, (4, pixels))
     return z.astype(np.float32), guide, np.ones(pixels, np.float32)
 
 

@@ -16,9 +16,7 @@ def piece(scene: np.ndarray, guide: np.ndarray, weight: np.ndarray | None = None
     space = subspace.find(flat, np.ones(flat.shape[1], np.float32))
     z = space.components(flat)[: psf.COMPONENTS].reshape(-1, *scene.shape[1:])
     guide = guide - guide.mean((1, 2), keepdims=True)
-    return psf.Piece(
-        z.astype(float), guide.astype(float), np.ones(scene.shape[1:]) if weight is None else weight
-    )
+    return psf.Piece(z.astype(float), guide.astype(float), np.ones(scene.shape[1:]) if weight is None else weight)
 
 
 def pair(blur: Psf, shape: tuple[int, int] = (45, 58), **wishes) -> psf.Piece:
@@ -146,6 +144,7 @@ def test_a_guide_of_another_place_is_not_trusted():
 def test_stripes_tell_nothing_along_themselves():
     """Content that changes in x only leaves the shift in y unknown."""
     x = np.cumsum(np.random.default_rng(0).standard_normal(200))[None, None] * np.ones((1, 160, 1))
-    dx = blur_matrix(*(lambda p: (p.taps_x, p.start_x))(Psf.from_mtf(4)), 4, 50, 0, 50)
+    blur = Psf.from_mtf(4)
+    dx = blur_matrix(blur.taps_x, blur.start_x, 4, 50, 0, 50)
     scene = np.repeat((x @ dx.T)[:, ::4], 3, 0).astype(np.float32)
     assert not psf.estimate([piece(scene, x)], RATIO).shift_reliable

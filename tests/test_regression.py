@@ -103,9 +103,7 @@ def test_fused_is_the_weighted_mean_of_the_candidates(seed, guides):
     pair = make(guides, count=3, seed=seed)
     weights = torch.from_numpy(np.random.default_rng(seed).dirichlet(np.ones(7), 3).astype(np.float32))
     fused = regression.mix(pair, weights).evaluate(0, 3)
-    apart = sum(
-        weights[:, i, None, None] * regression.mix(pair, only(i, 3)).evaluate(0, 3) for i in range(7)
-    )
+    apart = sum(weights[:, i, None, None] * regression.mix(pair, only(i, 3)).evaluate(0, 3) for i in range(7))
     torch.testing.assert_close(fused, apart, atol=2e-5, rtol=1e-5)
 
 

@@ -218,8 +218,8 @@ def test_a_full_disk_is_one_line_and_resumes_when_there_is_room(inputs, tmp_path
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_scene(tmp_path):
     peaks = []
-    for side in (150, 300):
-        scene, guide = samples.write(tmp_path / str(side), shape=(side, side), bands=24, guide="pan")
+    for side in (270, 540):
+        scene, guide = samples.write(tmp_path / str(side), shape=(side, side), bands=13, guide="pan")
         run = run_cli(
             "upscale", scene, "--rgb", guide, "-o", tmp_path / f"{side}.tif", "--tile", 64, "-j", 1, "--json",
             env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -41,7 +41,7 @@ def test_the_best_candidate_wins(best, by_energy):
     size = np.full((4, COUNT), 3.0)
     size[:, best] = 0.5
     found = wald.weights([drawn(4, 1, size)], by_energy=by_energy)
-    assert (found[:, best] > 0.9).all()
+    assert (found[:, best] > 0.8).all()
 
 
 def test_bands_keep_a_will_of_their_own():
@@ -59,7 +59,7 @@ def test_by_energy_the_strong_component_speaks_for_the_weak():
     size[0] *= 100
     by_energy, equal = (wald.weights([drawn(5, 3, size)], by_energy=e)[1:] for e in (True, False))
     assert (by_energy[:, 0] > by_energy[:, 1]).all()
-    assert (equal[:, 1] > equal[:, 0]).all()
+    assert (equal[:, 1] > by_energy[:, 1] + 0.1).all()
 
 
 def test_candidates_that_err_alike_share():
@@ -137,7 +137,7 @@ def test_errors_are_those_of_the_candidates_on_the_bands():
     space = subspace.find(flat, weight)
     gram_ = wald.errors([one], Psf.from_mtf(4), 2, space)
     assert gram_.shape == (16, COUNT, COUNT)
-    np.testing.assert_allclose(gram_, gram_.transpose(0, 2, 1), rtol=1e-6)
+    np.testing.assert_allclose(gram_, gram_.transpose(0, 2, 1), rtol=1e-5, atol=1e-8)
 
     ((lr, truth),) = wald.degraded([one], Psf.from_mtf(4), 2, space)
     blur = Psf.from_mtf(2)

@@ -5,6 +5,7 @@ A command declares its options, imports the library when it runs, and calls one 
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from typing import Any, TextIO
@@ -43,6 +44,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # click's own signature
         """Run a command."""
+        # Without a handler Python prints rasterio's log of what we are about to say in one line.
+        logging.getLogger("rasterio").addHandler(logging.NullHandler())
         with warnings.catch_warnings():
             warnings.simplefilter("always", DualSRWarning)
             warnings.showwarning = _say

@@ -1,0 +1,311 @@
+"""The survey, its sample, and where it puts the guide."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import shift as scipy_shift
+from wald_cases import crop, product, psnr, surveyed
+
+from dualsr_geo import placement, samples
+from dualsr_geo.degrade import Psf
+from dualsr_geo.errors import InputError
+from dualsr_geo.sample import (
+    BLOCK_SIDE,
+    BLOCKS,
+    WHOLE_PX,
+    Sample,
+    Wishes,
+    band_means,
+    bands_with_data,
+    sample_margin,
+    sample_windows,
+)
+from dualsr_geo.survey import Survey, survey
+from dualsr_geo.tile import Window
+
+RATIO = 4
+sides = st.integers(1, 3000)
+
+
+@pytest.fixture(scope="module")
+def sample() -> samples.Sample:
+    return samples.make((41, 53), bands=16, seed=1)
+
+
+def again(known: Survey) -> Survey:
+    return Survey.from_json(json.loads(json.dumps(known.to_json(), allow_nan=False)))
+
+
+# ---- the sample --------------------------------------------------------------------------
+
+
+@given(sides, sides)
+def test_sampled_windows_lie_inside_are_few_and_disjoint(height, width):
+    windows = sample_windows((height, width))
+    assert sum(math.prod(w.shape) for w in windows) <= max(WHOLE_PX, BLOCKS * BLOCK_SIDE**2)
+    assert 1 <= len(windows) <= BLOCKS
+    for w in windows:
+        assert 0 <= w.y0 < w.y1 <= height
+        assert 0 <= w.x0 < w.x1 <= width
+    for i, a in enumerate(windows):
+        for b in windows[:i]:
+            assert a.y1 <= b.y0 or b.y1 <= a.y0 or a.x1 <= b.x0 or b.x1 <= a.x0
+
+
+@given(st.integers(1, 256), st.integers(1, 256))
+def test_small_scenes_are_sampled_whole(height, width):
+    assert sample_windows((height, width)) == [Window(0, height, 0, width)]
+
+
+@given(st.integers(300, 3000), st.integers(300, 3000))
+def test_large_scenes_are_sampled_from_end_to_end(height, width):
+    windows = sample_windows((height, width))
+    assert len(windows) == BLOCKS
+    for low, high, length in (("y0", "y1", height), ("x0", "x1", width)):
+        assert min(getattr(w, low) for w in windows) <= length / 3
+        assert max(getattr(w, high) for w in windows) >= 2 * length / 3
+
+
+def test_the_survey_of_a_large_scene_costs_what_that_of_a_small_one_does():
+    """It sees nothing but its sample: NaN everywhere else changes nothing."""
+    big = samples.make((300, 280), ratio=2, bands=5, seed=3)
+    known = surveyed(big.scene, big.guide, Wishes(2))
+    only = np.full_like(big.scene, np.nan)
+    for w in sample_windows((300, 280)):
+        only[(slice(None), *w.slices)] = big.scene[(slice(None), *w.slices)]
+    assert surveyed(only, big.guide, Wishes(2)).to_json() == known.to_json()
+
+
+def test_bands_without_data_are_left_out():
+    cubes = [torch.full((4, 6, 7), math.nan), torch.full((4, 6, 7), math.nan)]
+    cubes[0][1], cubes[1][1] = 2.0, 4.0
+    cubes[0][2, 0, :7], cubes[1][2, 0, :7] = 1.0, 1.0  # 14 pixels, two too few
+    cubes[1][3] = 5.0
+    assert bands_with_data(cubes) == (1, 3)
+    assert band_means([c[[1, 3]] for c in cubes]).tolist() == [3.0, 5.0]
+
+
+def test_a_scene_without_data_is_refused():
+    with pytest.raises(InputError, match=r"no valid pixel in 42 sampled ones.*--nodata"):
+        survey([Sample(np.full((3, 6, 7), np.nan, np.float32), None)], Wishes(2))
+
+
+# ---- the survey --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wishes", [Wishes(RATIO), Wishes(RATIO, psf=Psf.from_mtf(RATIO, 0.25)), Wishes(RATIO, subspace=False)]
+)
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_json_round_trip_is_exact(sample, wishes, noise):
+    scene = sample.scene + np.float32(noise) * np.random.default_rng(0).standard_normal(sample.scene.shape, np.float32)
+    known = surveyed(scene, sample.guide, wishes)
+    read = again(known)
+    assert read.to_json() == known.to_json()
+    for name in ("lams", "mixture", "guide_mean", "relevance", "srf", "noise"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(known, name))
+    if wishes.subspace:
+        ours, theirs = (product(scene, sample.guide, k)[0] for k in (known, read))
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_without_a_guide_json_is_exact_too(sample):
+    known = surveyed(sample.scene, None, Wishes(RATIO))
+    assert known.fit is None
+    assert again(known).to_json() == known.to_json()
+
+
+def test_everything_is_found(sample):
+    known = surveyed(sample.scene, sample.guide, Wishes(RATIO))
+    assert known.used == tuple(range(16))
+    assert known.low == pytest.approx(float(sample.scene.min()))
+    assert known.psf_source.startswith("estimated")
+    assert known.psf.sigma_px == pytest.approx(Psf.from_mtf(RATIO).sigma_px, rel=0.02)
+    assert known.shift_px == pytest.approx((0, 0), abs=0.05)
+    assert known.moved_px == (0.0, 0.0)
+    assert known.notes == ()
+    assert known.space.keeps_rest
+    np.testing.assert_allclose(known.mixture.sum(1), 1, atol=1e-5)
+
+
+def test_nothing_is_drawn(sample):
+    found = []
+    for seed in (0, 77):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002  # the legacy global generator is what is tested
+        found.append(surveyed(sample.scene, sample.guide, Wishes(RATIO)).to_json())
+    assert found[0] == found[1]
+
+
+def test_bands_with_nothing_in_them(sample):
+    scene = sample.scene.copy()
+    scene[[0, 7]] = np.nan
+    known = surveyed(scene, sample.guide, Wishes(RATIO))
+    assert known.used == (1, 2, 3, 4, 5, 6, *range(8, 16))
+    assert len(known.relevance) == len(known.space.mean) == 14
+
+
+def test_relevance_is_r_squared(sample):
+    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO)))
+    lr = samples.degrade(sample.guide, Psf.from_mtf(RATIO), (41, 53)).reshape(3, -1)
+    design = np.vstack([lr, np.ones(lr.shape[1])]).T.astype(float)
+    flat = sample.scene.reshape(16, -1).astype(float)
+    left = flat.T - design @ np.linalg.lstsq(design, flat.T, rcond=None)[0]
+    np.testing.assert_allclose(known.relevance, 1 - left.var(0) / flat.var(1), atol=1e-3)
+
+
+def test_a_band_of_noise_is_irrelevant(sample):
+    scene = sample.scene.copy()
+    scene[5] = np.random.default_rng(0).random(scene[5].shape)
+    known = surveyed(scene, sample.guide, Wishes(RATIO))
+    assert known.relevance[5] < 0.05
+    assert known.relevance[4] > 0.5
+
+
+def test_the_response_is_that_of_the_guide():
+    sample = samples.make((41, 53), bands=16)
+    weights = np.zeros((1, 16), np.float32)
+    weights[0, 3:7] = [0.1, 0.4, 0.4, 0.1]
+    guide = np.einsum("gb,byx->gyx", weights, sample.reference)
+    known = surveyed(sample.scene, guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO)))
+    assert (known.srf >= 0).all()
+    lr = np.einsum("gb,byx->gyx", weights, sample.scene)
+    np.testing.assert_allclose(np.einsum("gb,byx->gyx", known.srf, sample.scene).std(), lr.std(), rtol=1e-2)
+
+
+def test_a_noisy_scene_gets_ridges_and_a_clean_one_none():
+    clean, noisy = (samples.make((41, 53), bands=16, seed=1, noise=n) for n in (0.0, 0.02))
+    a, b = (surveyed(s.scene, s.guide, Wishes(RATIO)) for s in (clean, noisy))
+    assert not a.lams.any()
+    assert not a.lams_alone.any()
+    assert (b.lams > 0).all()
+    # Where a guide explains a component, its residual holds less signal: the ridge is larger.
+    assert (b.lams >= b.lams_alone).all()
+    assert float(np.median(b.noise)) == pytest.approx(0.02, rel=0.1)
+
+
+def test_a_guide_that_covers_too_little_is_said(sample):
+    guide = np.full_like(sample.guide, np.nan)
+    guide[:, :12, :12] = sample.guide[:, :12, :12]
+    known = surveyed(sample.scene, guide, Wishes(RATIO))
+    assert known.fit is None
+    assert "covers too little" in known.notes[-1]
+
+
+def test_a_guide_that_is_nowhere_is_none(sample):
+    known = surveyed(sample.scene, np.full_like(sample.guide, np.nan), Wishes(RATIO))
+    assert known.fit is None
+    assert known.guide_mean is None
+
+
+def test_half_a_guide_teaches_as_much_where_it_is(sample):
+    guide = sample.guide.copy()
+    guide[:, :, 120:] = np.nan
+    known = surveyed(sample.scene, guide, Wishes(RATIO))
+    assert known.fit is not None
+    made = product(sample.scene, guide, known)[0]
+    whole = product(sample.scene, sample.guide, surveyed(sample.scene, sample.guide, Wishes(RATIO)))[0]
+    near = np.s_[:, :, :90]
+    assert psnr(made[near], sample.reference[near]) > psnr(whole[near], sample.reference[near]) - 1
+
+
+# ---- placement ---------------------------------------------------------------------------
+
+
+def test_a_shifted_guide_is_moved_back():
+    there, moved = (samples.make((41, 53), bands=16, seed=1, shift_px=s) for s in ((0.0, 0.0), (1.5, -0.7)))
+    known = surveyed(moved.scene, moved.guide, Wishes(RATIO))
+    assert known.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
+    assert known.moved_px == known.shift_px
+    assert known.psf.shift_px == pytest.approx((0, 0), abs=0.05)
+    assert known.notes == ()
+    made = product(moved.scene, moved.guide, known)[0]
+    best = product(there.scene, there.guide, surveyed(there.scene, there.guide, Wishes(RATIO)))[0]
+    stays = surveyed(moved.scene, moved.guide, Wishes(RATIO, coregister="off"))
+    left = product(moved.scene, moved.guide, stays)[0]
+    # Interpolating the guide costs it some of its finest detail; leaving it costs far more.
+    assert psnr(made, there.reference) > psnr(best, there.reference) - 1.5
+    assert psnr(made, there.reference) > psnr(left, there.reference) + 5
+
+
+def test_with_coregister_off_it_stays_and_that_is_said():
+    moved = samples.make((41, 53), bands=16, seed=1, shift_px=(1.5, -0.7))
+    known = surveyed(moved.scene, moved.guide, Wishes(RATIO, coregister="off"))
+    assert known.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
+    assert known.moved_px == (0.0, 0.0)
+    assert known.psf.shift_px == known.shift_px
+    assert any("+1.5" in n and "-0.70" in n and "--coregister auto" in n for n in known.notes)
+
+
+def test_a_given_blur_is_taken_as_it_is(sample):
+    wrong = Psf.gaussian(RATIO, (0.8, 2.7), (1.0, 0.0))
+    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=wrong))
+    assert known.psf == wrong
+    assert known.psf_source == "given"
+    assert known.shift_px == (0.0, 0.0)
+
+
+def test_a_sensors_blur_that_the_scene_contradicts_is_said(sample):
+    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, mtf_gain=0.75))
+    assumed = Psf.from_mtf(RATIO, 0.75).sigma_px[0]
+    assert known.psf_source.startswith("estimated")
+    assert any(f"{assumed:.2f} px" in n and "the scene's is used" in n for n in known.notes)
+    assert surveyed(sample.scene, sample.guide, Wishes(RATIO, mtf_gain=0.31)).notes == ()
+
+
+@pytest.mark.parametrize(("gain", "source"), [(None, "default"), (0.5, "sensor")])
+def test_a_tiny_scene_falls_back_to_what_is_known(gain, source):
+    tiny = samples.make((9, 10), bands=16)
+    known = surveyed(tiny.scene, tiny.guide, Wishes(RATIO, mtf_gain=gain))
+    assert known.psf == Psf.from_mtf(RATIO, gain or 0.3)
+    assert known.psf_source == source
+    assert "the sample is too small" in known.notes[0]
+    assert f"{known.psf.sigma_px[0]:.2f} px" in known.notes[0]
+
+
+def test_a_guide_of_another_place_is_not_trusted(sample):
+    other = samples.make((41, 53), seed=9).guide
+    known = surveyed(sample.scene, other, Wishes(RATIO))
+    assert known.shift_px == known.moved_px == (0.0, 0.0)
+    assert "could not be estimated" in known.notes[0]
+    assert known.psf.sigma_px[0] <= Psf.from_mtf(RATIO).sigma_px[0] + 1e-9
+
+
+def test_a_constant_guide_does_no_harm(sample):
+    known = surveyed(sample.scene, np.full_like(sample.guide, 0.3), Wishes(RATIO))
+    made = product(sample.scene, np.full_like(sample.guide, 0.3), known)[0]
+    alone = product(sample.scene, None, surveyed(sample.scene, None, Wishes(RATIO)), model="interpolation")[0]
+    assert np.isfinite(made).all()
+    assert psnr(made, sample.reference) > psnr(alone, sample.reference) - 0.5
+    assert known.relevance.max() < 0.01
+
+
+@given(st.tuples(st.floats(-8, 8), st.floats(-8, 8)))
+def test_the_margin_holds_what_a_move_needs(shift):
+    assert placement.guide_margin((0.0, 0.0)) == 0
+    assert placement.guide_margin(shift) <= sample_margin(RATIO)
+    if shift != (0.0, 0.0):
+        assert placement.guide_margin(shift) >= max(map(abs, shift))
+
+
+def test_moving_is_scipys_shift_and_cuts_the_margin():
+    guide = samples.make((30, 31), seed=2).guide
+    margin = placement.guide_margin((1.3, -0.6))
+    moved = placement.move_guide(guide, (1.3, -0.6), margin)
+    assert moved.shape == (3, 120 - 2 * margin, 124 - 2 * margin)
+    wanted = np.stack([scipy_shift(g, (-1.3, 0.6), order=5) for g in guide])[:, margin:-margin, margin:-margin]
+    assert np.std(moved - wanted) < 0.03 * np.std(guide - guide.mean((1, 2), keepdims=True))
+    np.testing.assert_array_equal(placement.move_guide(guide, (0.0, 0.0), 3), guide[:, 3:-3, 3:-3])
+    np.testing.assert_array_equal(placement.move_guide(guide, (0.0, 0.0), 0), guide)
+
+
+def test_crop_is_nan_outside():
+    made = crop(np.ones((1, 4, 5), np.float32), Window(-1, 3, 3, 7))
+    assert np.isnan(made[0]).tolist() == [[True] * 4] + [[False, False, True, True]] * 3

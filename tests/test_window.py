@@ -1,0 +1,209 @@
+"""A tile is a pure function: pieces make the whole, holes stay holes, figures add up."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from wald_cases import gaussian_matrix, product, psnr, surveyed
+
+from dualsr_geo import samples
+from dualsr_geo.bands import Packing
+from dualsr_geo.degrade import Psf
+from dualsr_geo.sample import Wishes
+from dualsr_geo.window import one_thread
+
+RATIO = 4
+
+
+@pytest.fixture(scope="module")
+def sample() -> samples.Sample:
+    return samples.make((61, 97), bands=8, seed=5)
+
+
+@pytest.fixture(scope="module")
+def known(sample):
+    return surveyed(sample.scene, sample.guide, Wishes(RATIO))
+
+
+def rmse(counted) -> float:
+    return float(np.sqrt(sum(f.square.sum() for f in counted) / sum(f.pixels.sum() for f in counted)))
+
+
+@pytest.mark.parametrize("tile", [16, 23, 64])
+def test_tiled_is_whole(sample, known, tile):
+    whole = product(sample.scene, sample.guide, known)[0]
+    tiled = product(sample.scene, sample.guide, known, tile=tile)[0]
+    assert np.abs(tiled - whole).max() <= 1e-5 * np.ptp(whole)
+
+
+@pytest.mark.parametrize("tile", [16, 40])
+def test_tiled_is_whole_when_noisy_shifted_and_holed(tile):
+    sample = samples.make((61, 70), bands=14, seed=5, noise=0.02, shift_px=(1.5, -0.7))
+    scene, guide = sample.scene.copy(), sample.guide.copy()
+    scene[:, 20:27, 30:41] = np.nan
+    scene[2, 50:, :9] = np.nan
+    guide[:, :, 200:] = np.nan
+    guide[:, 90:100, 60:70] = np.nan
+    known = surveyed(scene, guide, Wishes(RATIO))
+    assert known.space.noise > 0
+    assert known.moved_px != (0.0, 0.0)
+    whole, tiled = (product(scene, guide, known, tile=t)[0] for t in (1000, tile))
+    np.testing.assert_array_equal(np.isnan(whole), np.isnan(tiled))
+    assert np.nanmax(np.abs(tiled - whole)) <= 1e-5 * np.ptp(whole[np.isfinite(whole)])
+
+
+def test_it_beats_bicubic_and_no_guide_by_far(sample, known):
+    made = product(sample.scene, sample.guide, known)[0]
+    alone = product(sample.scene, None, known, model="interpolation")[0]
+    plain = product(sample.scene, None, known, model="bicubic")[0]
+    ours, kriged, cubic = (psnr(x, sample.reference) for x in (made, alone, plain))
+    assert ours > kriged + 6
+    assert kriged > cubic + 1
+
+
+def test_bicubic_is_torchs(sample):
+    known = surveyed(sample.scene, None, Wishes(RATIO, subspace=False))
+    made = product(sample.scene, None, known, model="bicubic", tile=30)[0]
+    wanted = torch.nn.functional.interpolate(
+        torch.from_numpy(sample.scene)[None], scale_factor=RATIO, mode="bicubic", align_corners=False
+    )[0].clamp_min(known.low)
+    np.testing.assert_allclose(made, wanted.numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize("model", ["regression", "interpolation"])
+def test_degrading_the_product_gives_the_scene_and_the_figures_say_how_nearly(sample, model):
+    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO)))
+    made, counted = product(sample.scene, sample.guide, known, model=model)
+    dy, dx = (gaussian_matrix(n * RATIO, RATIO, 0.3) for n in (61, 97))
+    wrong = (dy @ made @ dx.T - sample.scene)[:, ::4]
+    assert np.sqrt((wrong**2).mean()) < 0.02 * sample.scene.std()
+    assert rmse(counted) == pytest.approx(np.sqrt((wrong**2).mean()), rel=1e-3)
+    lr, back = sample.scene[:, ::4], (dy @ made @ dx.T)[:, ::4]
+    cosine = (lr * back).sum(0) / np.linalg.norm(lr, axis=0) / np.linalg.norm(back, axis=0)
+    angle = np.rad2deg(np.arccos(np.clip(cosine, -1, 1))).mean()
+    assert counted[0].angle / counted[0].angles == pytest.approx(angle, rel=1e-3)
+
+
+def test_figures_of_tiles_add_up_to_about_those_of_the_whole(sample, known):
+    (whole,), tiles = (product(sample.scene, sample.guide, known, tile=t)[1] for t in (1000, 20))
+    assert sum(t.cut for t in tiles) == pytest.approx(whole.cut, abs=5)
+    # Tiles measure where their core sees all of a pixel's blur, which is three fifths of it here.
+    assert rmse(tiles) == pytest.approx(rmse([whole]), rel=0.5)
+    assert sum(t.pixels.sum() for t in tiles) < whole.pixels.sum()
+    assert whole.coverage == 1
+    assert whole.guided == sum(t.guided for t in tiles) == 61 * 97
+
+
+def test_holes_stay_holes_band_by_band_and_nothing_else_does(sample):
+    scene = sample.scene.copy()
+    scene[:, 10:17, 20:31] = np.nan
+    scene[3, 30:33] = np.nan
+    scene[5] = np.nan
+    known = surveyed(scene, sample.guide, Wishes(RATIO))
+    made = product(scene, sample.guide, known, tile=40)[0]
+    np.testing.assert_array_equal(np.isnan(made), np.isnan(scene).repeat(RATIO, 1).repeat(RATIO, 2))
+    whole = product(sample.scene, sample.guide, surveyed(sample.scene, sample.guide, Wishes(RATIO)))[0]
+    some = np.isfinite(made)
+    assert psnr(made[some], sample.reference[some]) > psnr(whole[some], sample.reference[some]) - 1
+
+
+def test_the_scenes_darkest_values_are_kept_beside_a_band_without_data(sample):
+    """A survey that missed the darkest pixels, and a band of nothing among the others."""
+    from dataclasses import replace
+
+    scene = sample.scene.copy()
+    scene[:, 12:20, 40:50] *= 0.2
+    holed = scene.copy()
+    holed[5] = np.nan
+    known = [replace(surveyed(s, None, Wishes(RATIO)), low=0.5 * float(np.median(scene))) for s in (scene, holed)]
+    full, part = (product(s, None, k, model="bicubic")[0] for s, k in zip((scene, holed), known, strict=True))
+    np.testing.assert_allclose(np.delete(part, 5, 0), np.delete(full, 5, 0), atol=1e-6)
+
+
+def test_where_the_guide_is_missing_it_is_as_without_one(sample):
+    guide = sample.guide.copy()
+    guide[:, :, 160:] = np.nan
+    known = surveyed(sample.scene, guide, Wishes(RATIO))
+    made, counted = product(sample.scene, guide, known, tile=25)
+    alone = product(sample.scene, None, known, tile=25)[0]
+    np.testing.assert_allclose(made[:, :, 160:], alone[:, :, 160:], atol=1e-6)
+    assert (
+        psnr(made[:, :, :120], sample.reference[:, :, :120]) > psnr(alone[:, :, :120], sample.reference[:, :, :120]) + 5
+    )
+    assert sum(f.guided for f in counted) == pytest.approx(61 * 40)
+    assert {round(f.coverage, 3) for f in counted} == {1.0, 0.6, 0.0}
+
+
+def test_a_tile_of_nothing_is_nodata_and_counts_nothing(sample, known):
+    scene = sample.scene.copy()
+    scene[:, :32, :32] = np.nan
+    pack = Packing("uint16", (1e-4,) * 8, (0.0,) * 8, 65535.0)
+    made, counted = product(scene, sample.guide, known, tile=32, packing=pack)
+    assert (made[:, :128, :128] == 65535).all()
+    assert (made[:, 128:] != 65535).all()
+    assert (counted[0].pixels.sum(), counted[0].angles, counted[0].guided) == (0, 0, 0)
+
+
+def test_packed_products_decode_to_the_float_product(sample, known):
+    pack = Packing("uint16", (1e-4,) * 8, (-0.1,) * 8, 0.0)
+    packed = product(sample.scene, sample.guide, known, packing=pack)[0]
+    floats = product(sample.scene, sample.guide, known)[0]
+    np.testing.assert_allclose(packed * 1e-4 - 0.1, floats, atol=0.6e-4)
+
+
+def test_nothing_lies_below_the_scenes_minimum(sample, known):
+    made, (figures,) = product(sample.scene, sample.guide, known)
+    assert made.min() >= np.float32(known.low)
+    assert figures.cut > 0
+
+
+@pytest.mark.parametrize("shape", [(5, 40), (1, 1), (3, 2)])
+def test_tiny_scenes(shape):
+    sample = samples.make(shape, bands=4)
+    known = surveyed(sample.scene, sample.guide, Wishes(RATIO)) if shape == (5, 40) else None
+    if known is None:
+        with pytest.raises(ValueError, match="no valid pixel"):
+            surveyed(sample.scene, sample.guide, Wishes(RATIO))
+        return
+    made = product(sample.scene, sample.guide, known)[0]
+    assert np.isfinite(made).all()
+
+
+def test_given_any_psf_the_product_lies_on_the_guide():
+    blur = Psf.gaussian(RATIO, (2.2, 1.4), (1.0, -0.5))
+    base = samples.make((41, 53), bands=8, seed=6)
+    scene = np.einsum("mb,myx->byx", base.spectra, samples.degrade(base.abundances, blur, (41, 53)))
+    right, wrong = (
+        psnr(product(scene, base.guide, surveyed(scene, base.guide, Wishes(RATIO, psf=p)))[0], base.reference)
+        for p in (blur, Psf.from_mtf(RATIO))
+    )
+    assert right > wrong + 2
+
+
+def test_torchs_threads_are_restored_when_the_last_tile_is_done():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    inside = threading.Event()
+    leave = threading.Event()
+
+    def other() -> None:
+        with one_thread():
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    try:
+        with one_thread():
+            thread.start()
+            assert inside.wait(10)
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 1
+        leave.set()
+        thread.join(10)
+        assert torch.get_num_threads() == 2
+    finally:
+        leave.set()
+        torch.set_num_threads(before)
