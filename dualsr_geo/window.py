@@ -244,8 +244,10 @@ def one_thread() -> Iterator[None]:
     """Run torch's arithmetic on one thread while any tile is at work, then restore it."""
     global _inside, _threads_before  # noqa: PLW0603  # torch's thread count is global, so is its guard
     with _lock:
+        # Asking makes a new thread take over the process' count, which would else undo what is set here.
+        here = torch.get_num_threads()
         if _inside == 0:
-            _threads_before = torch.get_num_threads()
+            _threads_before = here
         _inside += 1
         torch.set_num_threads(1)
     try:
@@ -253,5 +255,6 @@ def one_thread() -> Iterator[None]:
     finally:
         with _lock:
             _inside -= 1
-            # The count is global and each thread's own (OpenMP), so each restores it for itself.
-            torch.set_num_threads(_threads_before)
+            # Restored by the last to leave: another tile at work would change its last bits.
+            if _inside == 0:
+                torch.set_num_threads(_threads_before)
