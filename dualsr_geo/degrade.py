@@ -171,7 +171,7 @@ def blur_matrix(
     return matrix
 
 
-def cubic_matrix(shift: float, ratio: int, length: int, low: int, high: int) -> NDArray[np.float64]:
+def cubic_matrix(shift: float, ratio: int, length: int, low: int, high: int, a: float = CUBIC_A) -> NDArray[np.float64]:
     """Return B for the same window, shape (ratio * (high - low), high - low).
 
     lr pixel `i` sits at hr position ``ratio * i + (ratio - 1) / 2 + shift``.
@@ -179,7 +179,7 @@ def cubic_matrix(shift: float, ratio: int, length: int, low: int, high: int) -> 
     rows = np.arange(low * ratio, high * ratio)
     position = (rows - shift + 0.5) / ratio - 0.5
     near = np.floor(position).astype(int)[:, None] + np.arange(-1, 3)
-    weights = cubic(position[:, None] - near)
+    weights = cubic(position[:, None] - near, a)
     at = np.clip(np.clip(near, 0, length - 1), low, high - 1) - low
     matrix = np.zeros((len(rows), high - low))
     np.add.at(matrix, (np.repeat(rows - low * ratio, 4), at.ravel()), weights.ravel())

@@ -20,8 +20,15 @@ class Model:
         One line.
     guided : bool
         Whether it uses a guide where there is one.
+    needs_guide : bool
+        Whether it is nothing without one.
     spectral : bool
         Whether it works on the scene's spectral subspace rather than band by band.
+    injection : str or None
+        The rule of `dualsr_geo.injection` by which it takes the guide's detail.
+    cubic_a : float or None
+        Sharpness of the bicubic kernel of a model that knows nothing of blur and interpolates at
+        the grid's own phase; None for one that interpolates at the PSF's.
     fine : str
         The fine stage it is meant for.
     halo : int
@@ -41,8 +48,25 @@ class Model:
     fine: str
     halo: int
     ratios: tuple[int, int] = (2, 32)
+    needs_guide: bool = False
+    injection: str | None = None
+    cubic_a: float | None = None
     licence: str = "Apache-2.0"
     sha256: str | None = None
+
+
+def _injecting(name: str, summary: str, cubic_a: float | None = None) -> Model:
+    return Model(
+        name,
+        summary,
+        guided=True,
+        spectral=False,
+        fine="none",
+        halo=14,
+        needs_guide=True,
+        injection=name,
+        cubic_a=cubic_a,
+    )
 
 
 MODELS = {
@@ -71,6 +95,12 @@ MODELS = {
             spectral=False,
             fine="none",
             halo=14,
+            cubic_a=-0.75,  # OpenCV's and torch's
+        ),
+        _injecting("brovey", "Baseline: Brovey as GDAL does it, the guide over the mean of all bands.", cubic_a=-0.5),
+        _injecting("gsa", "Baseline: Gram-Schmidt adaptive (Aiazzi et al., 2007)."),
+        _injecting(
+            "mtf-glp-hpm", "Baseline: MTF-matched Laplacian pyramid, high-pass modulation (Aiazzi et al., 2006)."
         ),
     )
 }

@@ -111,7 +111,14 @@ class Job:
     def wishes(self) -> Wishes:
         """What the options say about the survey."""
         o = self.options
-        return Wishes(self.ratio, o.psf, o.mtf_gain, o.coregister, subspace=self.model.spectral)
+        return Wishes(
+            self.ratio,
+            o.psf,
+            o.mtf_gain,
+            o.coregister,
+            subspace=self.model.spectral,
+            injection=self.model.injection is not None,
+        )
 
     @property
     def work(self) -> Callable[[Survey], Work]:
@@ -162,6 +169,8 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
     _check(options)
     model = load_model(options.model)
     _check_blur(options, model.halo)
+    if model.needs_guide and not guides:
+        raise OptionError(f"The model `{model.name}` takes all detail from a guide, and none is given. Give --rgb.")
     placed = [_placed(scene, g) for g in guides]
     ratio = _ratio(scene, placed, options)
     require_ratio(model, ratio)

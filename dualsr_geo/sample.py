@@ -53,6 +53,8 @@ class Wishes:
         ``"auto"`` moves a displaced guide onto the scene, ``"off"`` leaves it.
     subspace : bool
         False for models that work band by band (bicubic).
+    injection : bool
+        Whether the model is one of the classic baselines.
     """
 
     ratio: int
@@ -60,6 +62,7 @@ class Wishes:
     mtf_gain: float | None = None
     coregister: str = "auto"
     subspace: bool = True
+    injection: bool = False
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Window]:

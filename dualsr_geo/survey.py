@@ -18,6 +18,7 @@ from scipy.optimize import nnls
 from dualsr_geo import coarse, regression, subspace, wald
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.guidefit import Fit, Mixture, fit_scene
+from dualsr_geo.injection import Injection, fit_injection
 from dualsr_geo.placement import Filled, Placement, assumed, move_guide, place
 from dualsr_geo.sample import FEWEST_PX, Sample, Wishes, band_means, bands_with_data, sample_margin
 from dualsr_geo.subspace import Subspace
@@ -57,6 +58,8 @@ class Survey:
         How well the guide explains a band, 0..1.
     srf : array, shape (guide band, band)
         Non-negative response of the guide to the used bands.
+    injection : Injection or None
+        What the classic baselines need; None for other models.
     notes : tuple of str
         What the user should know.
     """
@@ -76,6 +79,7 @@ class Survey:
     moved_px: tuple[float, float] = (0.0, 0.0)
     relevance: NDArray[np.float32] | None = None
     srf: NDArray[np.float32] | None = None
+    injection: Injection | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -91,6 +95,8 @@ class Survey:
         mean, expand, scale = (_array(space[k]) for k in ("mean", "expand", "scale"))
         v["space"] = Subspace(mean, expand.reshape(len(mean), -1), scale, space["noise"])
         v["fit"] = None if v["fit"] is None else _fit_from_json(v["fit"])
+        injected = v["injection"]
+        v["injection"] = injected and Injection(**{k: _array(m) for k, m in injected.items()})
         for name in ("noise", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
             v[name] = None if v[name] is None else _array(v[name])
         for name in ("used", "shift_px", "moved_px", "notes"):
@@ -104,7 +110,7 @@ def _plain(value: Any) -> Any:
         return [_plain(row) for row in value] if value.ndim > 1 else [float(str(v)) for v in value]
     if isinstance(value, Psf):
         return value.to_json()
-    if isinstance(value, Subspace | Fit | Mixture):
+    if isinstance(value, Subspace | Fit | Mixture | Injection):
         return {k: _plain(getattr(value, k)) for k in value.__dataclass_fields__}
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
@@ -196,6 +202,8 @@ def _guided(bare: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.
         return replace(seen, notes=(*seen.notes, "The guide covers too little of the scene to be used."))
     relevance, srf = _relevance(blocks, seen.psf)
     seen = replace(seen, relevance=relevance, srf=srf)
+    if wishes.injection:
+        return replace(seen, injection=fit_injection(*_pixels(blocks, seen.psf)))
     return _regressed(seen, blocks, wishes.ratio) if seen.space.count else seen
 
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from dualsr_geo import coarse, fine
 from dualsr_geo.bands import Packing
-from dualsr_geo.degrade import Operator, Psf, operator
+from dualsr_geo.degrade import BLOCK_LR, Banded, Operator, cubic_matrix, operator
 from dualsr_geo.encode import Encoded, empty_value, encode, floor
 from dualsr_geo.figures import Check, Figures
+from dualsr_geo.injection import Sharpened, injector
 from dualsr_geo.model import Model
 from dualsr_geo.placement import guide_margin, move_guide
 from dualsr_geo.survey import Survey
@@ -68,7 +69,8 @@ class Work:
     @property
     def guided(self) -> bool:
         """Whether tiles read the guide."""
-        return self.model.guided and self.survey.fit is not None
+        known = self.survey
+        return self.model.guided and (known.fit is not None or known.injection is not None)
 
 
 def guide_window(work: Work, tile: Tile) -> Window:
@@ -146,30 +148,43 @@ class _Window:
         raw = torch.from_numpy(np.ascontiguousarray(cube[list(survey.used)])).to(self.device)
         self.cube, weight = coarse.fill(raw, mean)
         self.operator = operator(survey.psf, work.shape, tile.padded, self.device)
-        if not work.model.spectral:
-            self.operator = _plain(self.operator, work, tile, self.device)
+        if work.model.cubic_a is not None:
+            self.operator = _plain(self.operator, work, tile, work.model.cubic_a)
         self.coverage = 0.0
-        guided = self._guided(guide)
+        ready = self._ready(guide)
+        self.injected = self._injected(ready)
+        guided = self._guided(ready)
         closed, alone = (self._closed(v.tolist()) for v in (survey.lams, survey.lams_alone))
         project = torch.from_numpy(survey.space.project).to(self.device)
         z = (project @ (self.cube - mean[:, None, None]).flatten(1)).view(-1, *self.cube.shape[1:])
         hr = coarse.sharpen(z, weight, guided, closed, alone, consistent=work.fine == "consistency")
         self.spectra = coarse.spectra(survey.space, self.cube, z, hr, self.operator, self.core.scaled(work.ratio))
 
-    def _guided(self, guide: NDArray[np.float32] | None) -> coarse.Guided | None:
+    def _ready(self, guide: NDArray[np.float32] | None) -> coarse.GuideWindow | None:
         survey, work = self.work.survey, self.work
-        if guide is None or survey.guide_mean is None or survey.fit is None or survey.mixture is None:
-            return None
-        if not work.guided:
+        if guide is None or survey.guide_mean is None or not work.guided:
             return None
         moved = move_guide(guide, survey.moved_px, guide_margin(survey.moved_px))
         core = self.core.scaled(work.ratio)
         self.coverage = float(np.isfinite(moved[(slice(None), *core.slices)]).all(0).mean())
         mean = torch.from_numpy(survey.guide_mean).to(self.device)
-        ready = coarse.ready_guide(torch.from_numpy(moved).to(self.device), mean, self.operator)
-        if ready is None:
+        return coarse.ready_guide(torch.from_numpy(moved).to(self.device), mean, self.operator)
+
+    def _guided(self, ready: coarse.GuideWindow | None) -> coarse.Guided | None:
+        survey = self.work.survey
+        if ready is None or survey.fit is None or survey.mixture is None:
             return None
         return coarse.Guided(ready, survey.fit, torch.from_numpy(survey.mixture).to(self.device))
+
+    def _injected(self, ready: coarse.GuideWindow | None) -> Sharpened | None:
+        """Return the classic rule of this window, faded out where the guide ends."""
+        rule, known = self.work.model.injection, self.work.survey.injection
+        if rule is None or known is None or ready is None:
+            return None
+        inject, blend = injector(rule, known, self.cube, ready.values, self.operator), ready.blend
+        if blend is None:
+            return inject
+        return lambda up, rows: torch.lerp(up, inject(up, rows), blend)
 
     def _closed(self, lams: list[float]) -> fine.Consistency:
         work = self.work
@@ -206,16 +221,18 @@ class _Window:
         return floor(self.cube[some], self.work.survey.low, self.core.slices, self.work.ratio)
 
     def _made(self, some: slice) -> torch.Tensor:
-        made = self.spectra.bands(some)
-        if self.work.model.spectral or self.work.fine != "consistency":
-            return made
-        # Band by band there are no components: the fine stage runs on the bands themselves.
-        count = some.stop - some.start
+        consistent = self.work.fine == "consistency"
+        if self.work.model.spectral or not (consistent or self.injected):
+            return self.spectra.bands(some)
+        # Band by band there are no components: rules and the fine stage run on the bands themselves.
         observed = self.cube[some]
         estimate = self.operator.upsample(observed)
-        closed = self._closed([0.0] * count)
+        if self.injected:
+            estimate = self.injected(estimate, some)
+        if consistent:
+            estimate = self._closed([0.0] * len(observed))(estimate, observed)
         rows, columns = self.core.scaled(self.work.ratio).slices
-        return closed(estimate, observed)[:, rows, columns].contiguous()
+        return estimate[:, rows, columns].contiguous()
 
     def observed(self, rows: slice, valid: NDArray[np.bool_]) -> torch.Tensor:
         """Return the scene's own values of some bands in the core, NaN where nothing is."""
@@ -228,10 +245,15 @@ class _Window:
         return out
 
 
-def _plain(op: Operator, work: Work, tile: Tile, device: torch.device) -> Operator:
+def _plain(op: Operator, work: Work, tile: Tile, a: float) -> Operator:
     """Return the operator with interpolation at the grid's own phase: plain bicubic knows no PSF."""
-    centred = operator(Psf.from_mtf(work.ratio), work.shape, tile.padded, device)
-    return Operator(op.blur_y, op.blur_x, centred.cubic_y, centred.cubic_x)
+    (y0, y1), (x0, x1) = (tile.padded.y0, tile.padded.y1), (tile.padded.x0, tile.padded.x1)
+    device, block = work.device, BLOCK_LR * work.ratio
+    cubic_y, cubic_x = (
+        Banded(cubic_matrix(0.0, work.ratio, length, low, high, a), block, device)
+        for length, low, high in ((work.shape[0], y0, y1), (work.shape[1], x0, x1))
+    )
+    return Operator(op.blur_y, op.blur_x, cubic_y, cubic_x)
 
 
 _lock = threading.Lock()

@@ -543,7 +543,7 @@ def test_degrade_writes_beside_the_scene(scene: Path, tmp_path: Path) -> None:
 
 def test_models_are_listed_and_shown() -> None:
     listed = json.loads(run("models", "list", "--json").stdout)
-    assert [m["name"] for m in listed] == ["regression", "interpolation", "bicubic"]
+    assert [m["name"] for m in listed] == ["regression", "interpolation", "bicubic", "brovey", "gsa", "mtf-glp-hpm"]
     assert json.loads(run("models", "show", "bicubic").stdout)["guided"] is False
     line_of(run("models", "show", "magic"), "`magic`")
 

@@ -10,7 +10,7 @@ from dualsr_geo.model import FINE, MODELS, choose_fine, load_model, require_rati
 
 
 def test_models_are_what_they_are_called():
-    assert set(MODELS) == {"regression", "interpolation", "bicubic"}
+    assert set(MODELS) == {"regression", "interpolation", "bicubic", "brovey", "gsa", "mtf-glp-hpm"}
     for name, model in MODELS.items():
         assert load_model(name) is model
         assert model.name == name
