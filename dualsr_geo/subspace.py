@@ -1,28 +1,20 @@
-"""The spectral subspace: a few components that carry the scene, and the noise of its bands."""
+"""The spectral subspace: a few components that carry the scene."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsr_geo.noise import pastur_range
+
 # A component is kept if its variance is beyond what pure noise reaches in a sample of this size,
 # with 2 % to spare, or 1e-7 of the largest. (The lab's fixed margin of a quarter is 0.1 to 0.3 dB
 # worse on large scenes, which can tell weaker components from noise.)
 NOISE_MARGIN = 1.02
 FLOOR = 1e-7
-# Below a dozen bands, what a band does not share with the others is signal, not noise.
-NOISE_BANDS = 12
-# Neighbours of a band in all, and steps of the correction: six to either side and one step leave
-# the bands at both ends 30 % too noisy, which cost 0.15 dB on sponges x4 S.
-NOISE_NEIGHBOURS = 20
-TAIL_STEPS = 10
-# Noise above 3 % of a typical band's standard deviation is treated as noise: the lab's clean
-# scenes have 0.1 to 1.2 %, its noisy ones 5.7 to 12 %.
-NOISY = 0.03
 
 
 @dataclass(frozen=True)
@@ -72,89 +64,6 @@ class Subspace:
         return np.asarray(square / square.sum(1, keepdims=True))
 
 
-def band_noise(spectra: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Estimate the noise of each band: what its spectral neighbours do not explain.
-
-    The multiple-regression estimator of Roger and Arnold (1996) and HySime (Bioucas-Dias and
-    Nascimento, 2008), on the nearest bands, then corrected by the scene's smallest eigenvalues.
-
-    Parameters
-    ----------
-    spectra : array, shape (band, pixel)
-    weight : array, shape (pixel,)
-
-    Returns
-    -------
-    array, shape (band,)
-        Standard deviations in the bands' units; 0 for constant scenes and for those below a dozen bands.
-    """
-    count = len(spectra)
-    x = (spectra[:, weight > 0]).astype(np.float64)
-    x -= x.mean(1, keepdims=True)
-    pixels = x.shape[1]
-    covariance = x @ x.T / pixels
-    if count < NOISE_BANDS or not covariance.any():
-        return np.zeros(count)
-    left = _unexplained(covariance) * pixels / max(pixels - min(NOISE_NEIGHBOURS, count - 1), 1)
-    # Below this there is rounding, by which nothing can be whitened.
-    least = np.sqrt(1e-12 * np.trace(covariance) / count)
-    noise = np.sqrt(left).clip(least)
-    for _ in range(TAIL_STEPS):
-        noise = (noise * _tail(covariance / np.outer(noise, noise), pixels)).clip(least)
-    return np.asarray(noise)
-
-
-def _unexplained(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the variance of each band that its nearest bands do not explain."""
-    count = len(covariance)
-    ridge = 1e-9 * np.trace(covariance) / count
-    neighbours = min(NOISE_NEIGHBOURS, count - 1)
-    left = np.empty(count)
-    for b in range(count):
-        first = min(max(0, b - neighbours // 2), count - neighbours - 1)
-        near = [j for j in range(first, first + neighbours + 1) if j != b]
-        gram = covariance[np.ix_(near, near)] + ridge * np.eye(len(near))
-        cross = covariance[near, b]
-        left[b] = covariance[b, b] - cross @ np.linalg.solve(gram, cross)
-    return left.clip(0)
-
-
-def _tail(whitened: NDArray[np.float64], pixels: int) -> NDArray[np.float64]:
-    """Return by how much the neighbours' residual overstates each band's noise, <= 1.
-
-    It also holds signal that the neighbours miss. The smaller half of the whitened eigenvalues
-    holds none; pure noise would spread them as Marchenko and Pastur (1967) say.
-    """
-    count = len(whitened)
-    if pixels < 2 * count:
-        return np.ones(count)
-    values, vectors = np.linalg.eigh(whitened)
-    half = count // 2
-    square = vectors[:, :half] ** 2
-    level = square @ values[:half].clip(0) / square.sum(1).clip(1e-3)
-    return np.asarray(np.sqrt(level / _pastur_lower_half(count / pixels)).clip(0, 1))
-
-
-def _pastur_range(aspect: float) -> tuple[float, float]:
-    """Return where the eigenvalues of white noise of unit variance lie, for bands over pixels."""
-    return (1 - math.sqrt(aspect)) ** 2, (1 + math.sqrt(aspect)) ** 2
-
-
-def _pastur_lower_half(aspect: float) -> float:
-    """Return the mean of the smaller half of the eigenvalues of white noise of unit variance."""
-    low, high = _pastur_range(aspect)
-    at = np.linspace(low, high, 2001)[1:-1]
-    density = np.sqrt((high - at) * (at - low)) / at
-    share = np.cumsum(density) / density.sum()
-    half = share <= 0.5
-    return float((at[half] * density[half]).sum() / density[half].sum())
-
-
-def is_noisy(noise: NDArray[np.float64], std: NDArray[np.float64]) -> bool:
-    """Say whether the noise of the bands is worth modelling."""
-    return bool(np.median(noise / np.maximum(std, 1e-30)) > NOISY)
-
-
 def find(
     spectra: NDArray[np.float32], weight: NDArray[np.float32], noise: NDArray[np.float64] | None = None
 ) -> Subspace:
@@ -181,7 +90,7 @@ def find(
     centred = (x - mean[:, None]) / scale[:, None]
     values, vectors = np.linalg.eigh((centred * w) @ centred.T / w.sum())
     values, vectors = values[::-1], vectors[:, ::-1]
-    edge = NOISE_MARGIN * _pastur_range(len(x) / x.shape[1])[1]
+    edge = NOISE_MARGIN * pastur_range(len(x) / x.shape[1])[1]
     kept = int((values > edge * level**2 + FLOOR * values[0]).sum())
     basis = vectors[:, : min(max(kept, 2), len(x))]
     # The sign of an eigenvector is arbitrary; fix it, so that every run agrees.

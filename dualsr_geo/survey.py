@@ -19,6 +19,7 @@ from dualsr_geo import coarse, regression, subspace, wald
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.guidefit import Fit, Mixture, fit_scene
 from dualsr_geo.injection import Injection, fit_injection
+from dualsr_geo.noise import is_noisy, scene_noise
 from dualsr_geo.placement import Filled, Placement, assumed, move_guide, place
 from dualsr_geo.sample import FEWEST_PX, Sample, Wishes, band_means, bands_with_data, sample_margin
 from dualsr_geo.subspace import Subspace
@@ -153,8 +154,8 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
     low = min(float(np.nanmin(c.numpy())) for c in cubes if bool(torch.isfinite(c).any()))
     filled = [_filled(c, mean) for c in cubes]
     spectra, weight = wald.stack([f for f, _ in filled]), wald.stack([w for _, w in filled])
-    noise = subspace.band_noise(spectra, weight)
-    noisy = subspace.is_noisy(noise, spectra[:, weight > 0].std(1))
+    noise = scene_noise([f.numpy() for f, _ in filled], [w.numpy() for _, w in filled])
+    noisy = is_noisy(noise, spectra[:, weight > 0].std(1))
     space = subspace.find(spectra, weight, noise if noisy else None) if wishes.subspace else _no_space(mean)
     alone = _ridges_alone(space, spectra[:, weight > 0])
     known = assumed(wishes)

@@ -1,4 +1,4 @@
-"""Components, and the noise of bands."""
+"""Spectral components."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualsr_geo import subspace
+from dualsr_geo.noise import _pastur_lower_half, pastur_range
 
 ONES = np.ones(3000, np.float32)
 
@@ -20,54 +21,6 @@ def spectra(bands: int = 31, pixels: int = 3000, noise: float = 0.0, seed: int =
     share = rng.dirichlet(np.full(rank, 0.7), pixels).T
     mixed = 0.1 + 0.4 * pure.T @ share
     return (mixed + noise * rng.standard_normal(mixed.shape)).astype(np.float32)
-
-
-@pytest.mark.parametrize("noise", [0.003, 0.01, 0.03])
-def test_known_noise_is_recovered(noise):
-    found = subspace.band_noise(spectra(noise=noise), ONES)
-    np.testing.assert_allclose(np.median(found), noise, rtol=0.05)
-    np.testing.assert_allclose(found, noise, rtol=0.12)
-
-
-def test_noise_that_differs_between_bands_is_recovered():
-    x = spectra()
-    levels = np.linspace(0.005, 0.02, 31)
-    x = x + (levels[:, None] * np.random.default_rng(1).standard_normal(x.shape)).astype(np.float32)
-    found = subspace.band_noise(x, ONES)
-    np.testing.assert_allclose(found, levels, rtol=0.12)
-
-
-def test_pixels_without_weight_do_not_count():
-    x = spectra(noise=0.01)
-    weight = ONES.copy()
-    weight[1500:] = 0
-    spoilt = x.copy()
-    spoilt[:, 1500:] = 1e3 * np.random.default_rng(3).random((31, 1500), np.float32)
-    np.testing.assert_array_equal(subspace.band_noise(spoilt, weight), subspace.band_noise(x[:, :1500], ONES[:1500]))
-
-
-def test_clean_is_clean_and_noisy_is_noisy():
-    clean, noisy = spectra(), spectra(noise=0.01)
-    assert not subspace.is_noisy(subspace.band_noise(clean, ONES), clean.std(1))
-    assert subspace.is_noisy(subspace.band_noise(noisy, ONES), noisy.std(1))
-
-
-@pytest.mark.parametrize("bands", [1, 3, 11])
-def test_below_a_dozen_bands_nothing_is_called_noise(bands):
-    found = subspace.band_noise(spectra(bands, noise=0.05), ONES)
-    assert found.tolist() == [0.0] * bands
-
-
-def test_a_constant_scene_has_no_noise():
-    x = np.full((31, 3000), 0.25, np.float32)
-    found = subspace.band_noise(x, ONES)
-    assert found.tolist() == [0.0] * 31
-    assert not subspace.is_noisy(found, x.std(1).astype(np.float64))
-
-
-@pytest.mark.parametrize("pixels", [16, 24, 40])
-def test_few_pixels_give_finite_noise(pixels):
-    assert np.isfinite(subspace.band_noise(spectra(pixels=pixels), ONES[:pixels])).all()
 
 
 @given(st.integers(2, 40), st.booleans(), st.integers(0, 99))
@@ -128,7 +81,7 @@ def test_shares_of_the_bands_sum_to_one():
 def test_marchenko_pastur_against_drawn_noise():
     x = np.random.default_rng(0).standard_normal((60, 600))
     values = np.linalg.eigvalsh(x @ x.T / 600)
-    low, high = subspace._pastur_range(60 / 600)
+    low, high = pastur_range(60 / 600)
     assert values[0] == pytest.approx(low, rel=0.15)
     assert values[-1] == pytest.approx(high, rel=0.15)
-    assert values[:30].mean() == pytest.approx(subspace._pastur_lower_half(60 / 600), rel=0.02)
+    assert values[:30].mean() == pytest.approx(_pastur_lower_half(60 / 600), rel=0.02)
