@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import xarray as xr
 
-from dualsr_geo.errors import InputError
+from dualsr_geo.errors import BandError, InputError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from dualsr_geo.plan import Options
     from dualsr_geo.scene import Scene
 
@@ -73,6 +75,57 @@ class ArrayAccessor:
 
         return _each(self._array, lambda array, _: degrade(array, scale, mtf_gain))
 
+    def evaluate(
+        self,
+        reference: Guide | None = None,
+        *,
+        rgb: Guide | Sequence[Guide] | None = None,
+        scale: int | None = None,
+        **wishes: Any,  # of dualsr_geo.evaluate
+    ) -> dict[str, Any]:
+        """Score a product against a reference, or compare models on a scene by the Wald protocol.
+
+        Parameters
+        ----------
+        reference : DataArray, Dataset or path, optional
+            The truth, on the same grid. Without it the models are compared.
+        rgb : DataArray, Dataset or path, or several
+            The guide.
+        scale : int, optional
+            The ratio; with a reference, the one that ERGAS speaks of.
+        **wishes
+            Of `dualsr_geo.evaluate.evaluate` (``models``, ``mtf_gain``, ``report``, ...), or of
+            `dualsr_geo.evaluate.score_product`.
+
+        Returns
+        -------
+        dict
+            The scores; without a reference ``models``, name to scores, beside scale and protocol.
+
+        Raises
+        ------
+        DualSRError
+            For any input or option that cannot be carried out.
+        """
+        return _evaluated(self._array, reference, rgb, scale, wishes)
+
+    def quicklook(self, bands: Sequence[int] | None = None, *, longest: int = 1024) -> Image:
+        """Return a picture to look at, natural colours where there are wavelengths.
+
+        Parameters
+        ----------
+        bands : sequence of int, optional
+            Three bands, or one, from 1, for red, green and blue.
+        longest : int
+            Pixels along the longer side at most.
+
+        Returns
+        -------
+        PIL.Image.Image
+            Stretched from the 2nd to the 98th percentile; transparent where nothing is.
+        """
+        return _pictured(self._array, bands, longest)
+
 
 @xr.register_dataset_accessor("dualsr")  # type: ignore[no-untyped-call]
 class DatasetAccessor:
@@ -88,6 +141,64 @@ class DatasetAccessor:
     def degrade(self, *, scale: int, mtf_gain: float = 0.3) -> xr.Dataset:
         """Blur and decimate; see `ArrayAccessor.degrade`."""
         return _by_variable(self._dataset, lambda array: ArrayAccessor(array).degrade(scale=scale, mtf_gain=mtf_gain))
+
+    def evaluate(
+        self,
+        reference: Guide | None = None,
+        *,
+        rgb: Guide | Sequence[Guide] | None = None,
+        scale: int | None = None,
+        **wishes: Any,  # see ArrayAccessor.evaluate
+    ) -> dict[str, Any]:
+        """Score or compare; see `ArrayAccessor.evaluate`."""
+        return _evaluated(self._dataset, reference, rgb, scale, wishes)
+
+    def quicklook(self, bands: Sequence[int] | None = None, *, longest: int = 1024) -> Image:
+        """Return a picture; see `ArrayAccessor.quicklook`."""
+        return _pictured(self._dataset, bands, longest)
+
+
+def _evaluated(
+    scene: xr.DataArray | xr.Dataset,
+    reference: Guide | None,
+    rgb: Guide | Sequence[Guide] | None,
+    scale: int | None,
+    wishes: dict[str, Any],
+) -> dict[str, Any]:
+    from dualsr_geo.evaluate import evaluate, score_product  # noqa: PLC0415  # loads torch
+
+    _require_one_date(scene)
+    if reference is None:
+        return evaluate(scene, rgb=rgb, scale=scale, **wishes)
+    if rgb is not None:
+        raise InputError("With `reference` a finished product is scored, which needs no `rgb`. Leave one of them out.")
+    return score_product(scene, reference, scale=scale, **wishes)
+
+
+def _pictured(scene: xr.DataArray | xr.Dataset, bands: Sequence[int] | None, longest: int) -> Image:
+    from dualsr_geo.picture import quicklook, visible_bands  # noqa: PLC0415
+    from dualsr_geo.read import open_scene  # noqa: PLC0415
+
+    _require_one_date(scene)
+    opened = open_scene(scene)
+    chosen = visible_bands(opened.bands, opened.count) if bands is None else _from_one(bands, opened.count)
+    step = max(1.0, max(opened.shape) / longest)
+    shape = tuple(max(1, round(n / step)) for n in opened.shape)
+    cube = np.stack([opened.source.thumbnail(b, (shape[0], shape[1])) for b in chosen])
+    return quicklook(cube, tuple(opened.bands[b] for b in chosen), longest=longest)
+
+
+def _from_one(bands: Sequence[int], count: int) -> tuple[int, ...]:
+    if len(bands) not in (1, 3) or not all(1 <= b <= count for b in bands):
+        raise BandError(
+            f"The bands {list(bands)} make no picture of a scene with {count}. Give one or three within 1..{count}."
+        )
+    return tuple(b - 1 for b in bands)
+
+
+def _require_one_date(scene: xr.DataArray | xr.Dataset) -> None:
+    if TIME in scene.dims and scene.sizes[TIME] > 1:
+        raise InputError(f"The scene has {scene.sizes[TIME]} dates. Give one, e.g. .isel({TIME}=0).")
 
 
 def _options(options: Options | None, changes: dict[str, Any]) -> Options:

@@ -187,13 +187,18 @@ def disk_full(layout: Layout, said: object) -> OutputError:
 
 def carried_lineage(layout: Layout) -> dict[str, Any] | None:
     """Return how the product at the layout's path came to be; None where there is none of ours."""
+    return carried(layout.path, layout.format, "lineage")
+
+
+def carried(path: str, format_: str, what: str) -> dict[str, Any] | None:
+    """Return the ``"lineage"`` or ``"survey"`` that a product carries; None where it carries none of ours."""
     try:
-        if layout.format == "Zarr":
-            meta = json.loads((Path(layout.path) / "zarr.json").read_text(encoding="utf-8"))
-            lineage = meta["attributes"]["dualsr"]["lineage"]
+        if format_ == "Zarr":
+            meta = json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))
+            found = meta["attributes"]["dualsr"][what]
         else:
-            with rasterio.open(layout.path) as product:
-                lineage = json.loads(product.tags(ns="DUALSR")["LINEAGE"])
-        return dict(lineage)
+            with rasterio.open(path) as product:
+                found = json.loads(product.tags(ns="DUALSR")[what.upper()])
+        return dict(found)
     except (OSError, RasterioError, ValueError, KeyError, TypeError):
         return None

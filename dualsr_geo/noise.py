@@ -89,7 +89,7 @@ def _block_rms(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     rows, columns = (n // BLOCK for n in plane.shape)
     blocks = plane[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
     square = (blocks**2).mean((1, 3)).ravel()
-    return np.sqrt(square[np.isfinite(square)])
+    return np.asarray(np.sqrt(square[np.isfinite(square)]))
 
 
 def band_noise(spectra: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from dualsr_geo import grid, infer, memory
 from dualsr_geo.bands import Packing
 from dualsr_geo.errors import DualSRError, DualSRWarning
+from dualsr_geo.exhibit import of_run
 from dualsr_geo.finish import require_options
 from dualsr_geo.infer import Plan
 from dualsr_geo.layout import Layout, carried_lineage, format_of
@@ -25,6 +26,7 @@ from dualsr_geo.lineage import REPORTED, add_up, lineage
 from dualsr_geo.plan import Job, Options, plan
 from dualsr_geo.publish import beside, remove, require_apart, require_place
 from dualsr_geo.read import open_scene
+from dualsr_geo.report import require_report, write_report
 from dualsr_geo.sample import Sample, sample_margin, sample_windows
 from dualsr_geo.scene import Scene
 from dualsr_geo.survey import Survey, survey
@@ -42,6 +44,7 @@ def upscale(
     rgb: Where | Sequence[Where] | None = None,
     options: Options | None = None,
     client: Any = None,  # distributed.Client is not typed
+    report: Where | None = None,
     progress: Progress | None = None,
     **changes: Any,  # fields of Options, checked by its constructor
 ) -> dict[str, Any]:
@@ -58,6 +61,8 @@ def upscale(
     options : Options, optional
     client : distributed.Client, optional
         Run the tiles there.
+    report : path, optional
+        An HTML page to write beside the product: what it looks like, and how far to believe it.
     progress : callable, optional
         Called with (tiles done, tiles in all).
     **changes
@@ -77,14 +82,26 @@ def upscale(
     began = time.monotonic()
     wanted = replace(options or Options(), **changes)
     job, layout = prepare(scene, output, rgb=rgb, options=wanted)
+    if report is not None:
+        require_report(report, overwrite=wanted.overwrite or wanted.resume)
     if wanted.resume and is_same_product(layout, job.identity):
-        return {**_finished(job, layout), **_cost(began), "already_finished": True}
+        said = {**_finished(job, layout), **_cost(began), "already_finished": True}
+        return said if report is None else _reported(job, layout, said, None, report)
     store = Store.begin(layout, job.identity, resume=wanted.resume, overwrite=wanted.overwrite)
     known = _survey_of(job, store)
     figures = _run(Plan(job.scene.source, job.guide, job.work(known), store), job.sizes.jobs, client, progress)
-    report = {"output": layout.path, **add_up(job, known, figures)}
-    store.finish(lineage(job, report), known.to_json())
-    return {**report, **_cost(began)}
+    found = {"output": layout.path, **add_up(job, known, figures)}
+    store.finish(lineage(job, found), known.to_json())
+    said = {**found, **_cost(began)}
+    return said if report is None else _reported(job, layout, said, figures, report)
+
+
+def _reported(
+    job: Job, layout: Layout, said: dict[str, Any], figures: list[dict[str, Any]] | None, report: Where
+) -> dict[str, Any]:
+    """Write the report of a finished product."""
+    write_report(of_run(job, layout, said, figures), report, overwrite=True)
+    return {**said, "report": os.fspath(report)}
 
 
 def _cost(began: float) -> dict[str, Any]:

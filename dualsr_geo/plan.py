@@ -171,8 +171,8 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
     _check_blur(options, model.halo)
     if model.needs_guide and not guides:
         raise OptionError(f"The model `{model.name}` takes all detail from a guide, and none is given. Give --rgb.")
-    placed = [_placed(scene, g) for g in guides]
-    ratio = _ratio(scene, placed, options)
+    placed = [place_guide(scene, g) for g in guides]
+    ratio = choose_scale(scene, placed, options)
     require_ratio(model, ratio)
     target = grid.refine(scene.geobox, ratio)
     # A model without a guide takes no more than the ratio from one.
@@ -223,15 +223,21 @@ def _check_blur(options: Options, halo: int) -> None:
         )
 
 
-def _placed(scene: Scene, guide: Scene) -> Scene:
-    """Give a guide without any georeference the extent of a scene without any."""
+def place_guide(scene: Scene, guide: Scene) -> Scene:
+    """Give a guide without any georeference the extent of a scene without any.
+
+    Raises
+    ------
+    GridError
+        If the two lie in different worlds, or their shapes do not fit.
+    """
     if grid.is_bare(scene.geobox) and grid.is_bare(guide.geobox):
         return replace(guide, geobox=grid.same_extent(scene.geobox, guide.shape))
     grid.require_same_world(scene.geobox, guide.geobox)
     return guide
 
 
-def _ratio(scene: Scene, guides: Sequence[Scene], options: Options) -> int:
+def choose_scale(scene: Scene, guides: Sequence[Scene], options: Options) -> int:
     """Return the ratio that every guide allows, and that a given PSF is made for."""
     scale, psf = options.scale, options.psf
     if psf is not None and scale is not None and psf.ratio != scale:

@@ -87,9 +87,22 @@ def degrade(
         output, scale, shape, bands.
     """
     opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
-    psf = require_degradable(opened, scale, mtf_gain)
-    layout = _layout(opened, scene, output, scale, format, creation)
+    place = Path(output) if output is not None else beside(scene, opened, f"_d{scale}")
+    require_apart(place, [opened])
+    layout = _layout(opened, place, scale, format, creation)
     layout = replace(layout, packing=product_packing(opened, dtype, nodata))
+    return degrade_scene(opened, layout, scale, mtf_gain, overwrite=overwrite)
+
+
+def degrade_to(scene: Scene, output: Path, scale: int, mtf_gain: float) -> None:
+    """Degrade an opened scene to a new product, stored as the scene is."""
+    layout = _layout(scene, output, scale, "GTiff", ())
+    degrade_scene(scene, replace(layout, packing=product_packing(scene)), scale, mtf_gain, overwrite=False)
+
+
+def degrade_scene(opened: Scene, layout: Layout, scale: int, mtf_gain: float, *, overwrite: bool) -> dict[str, Any]:
+    """Degrade an opened scene to what `layout` says; return output, scale, shape, bands."""
+    psf = require_degradable(opened, scale, mtf_gain)
     identity = {"scene": opened.source.fingerprint(), "scale": scale, "mtf_gain": mtf_gain}
     store = Store.begin(layout, identity, resume=False, overwrite=overwrite)
     for tile in Tiling(layout.shape[1:], TILE, psf.reach_lr + 1):
@@ -116,15 +129,8 @@ def store_degraded(values: torch.Tensor, packing: Packing, bands: slice) -> NDAr
 
 
 def _layout(
-    scene: Scene,
-    where: str | os.PathLike[str],
-    output: str | os.PathLike[str] | None,
-    scale: int,
-    format_: str | None,
-    creation: tuple[tuple[str, str], ...],
+    scene: Scene, place: Path, scale: int, format_: str | None, creation: tuple[tuple[str, str], ...]
 ) -> Layout:
-    place = Path(output) if output is not None else beside(where, scene, f"_d{scale}")
-    require_apart(place, [scene])
     target = grid.coarsen(scene.geobox, scale)
     kind = format_of(str(place), format_)
     return Layout(

@@ -6,9 +6,11 @@ import os
 from xml.sax.saxutils import escape
 
 import rasterio
+from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as Pane
 
+from dualsr_geo import grid
 from dualsr_geo.errors import InputError
 from dualsr_geo.handles import reason
 
@@ -16,7 +18,9 @@ from dualsr_geo.handles import reason
 BLOCK = 512
 
 
-def pansharpen(scene: str | os.PathLike[str], pan: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
+def pansharpen(
+    scene: str | os.PathLike[str], pan: str | os.PathLike[str], output: str | os.PathLike[str], target: GeoBox
+) -> None:
     """Sharpen a raster with GDAL's weighted Brovey, equal weights, cubic interpolation.
 
     Parameters
@@ -27,24 +31,46 @@ def pansharpen(scene: str | os.PathLike[str], pan: str | os.PathLike[str], outpu
         Of one band, on a finer grid of the same CRS.
     output : path
         A GeoTIFF with the scene's scale and offset.
+    target : GeoBox
+        The product's grid; the pan image must lie on it.
 
     Raises
     ------
     InputError
-        If GDAL cannot do it.
+        If the grids do not fit, or GDAL refuses.
     """
+    top, left = _place(pan, target)
+    height, width = target.shape
     try:
         with rasterio.open(scene) as low, rasterio.open(_document(scene, pan, low.count)) as sharp:
             profile = {**sharp.profile, "driver": "GTiff", "tiled": True, "blockxsize": 256, "blockysize": 256}
-            profile |= {"BIGTIFF": "IF_SAFER", "nodata": low.nodata}
-            with rasterio.open(output, "w", **profile) as out:
+            profile |= {"height": height, "width": width, "transform": target.affine, "nodata": low.nodata}
+            with rasterio.open(output, "w", BIGTIFF="IF_SAFER", **profile) as out:
                 out.scales, out.offsets = low.scales, low.offsets
-                for y in range(0, sharp.height, BLOCK):
-                    for x in range(0, sharp.width, BLOCK):
-                        pane = Pane(x, y, min(BLOCK, sharp.width - x), min(BLOCK, sharp.height - y))
-                        out.write(sharp.read(window=pane), window=pane)
+                for y in range(0, height, BLOCK):
+                    for x in range(0, width, BLOCK):
+                        size = min(BLOCK, width - x), min(BLOCK, height - y)
+                        out.write(sharp.read(window=Pane(left + x, top + y, *size)), window=Pane(x, y, *size))
     except RasterioError as error:
         raise InputError(f"GDAL cannot pansharpen {os.fspath(scene)}: {reason(error)}. Leave its model out.") from error
+
+
+def _place(pan: str | os.PathLike[str], target: GeoBox) -> tuple[int, int]:
+    """Return where the target begins in the pan image (y, x), which must hold all of it.
+
+    GDAL's product covers scene and pan together; it begins with the pan image where that covers the scene.
+    """
+    with rasterio.open(pan) as file:
+        box = GeoBox(file.shape, file.transform, file.crs)
+    at = grid.offset_px(target, box)
+    ends = () if at is None else [o >= 0 and o + n <= m for o, n, m in zip(at, target.shape, box.shape, strict=True)]
+    if at is None or not all(ends):
+        raise InputError(
+            f"GDAL pansharpens on the pan image's own grid ({box.shape[0]} x {box.shape[1]} pixels of "
+            f"{grid.gsd(box):.4g}), which does not hold the product's ({target.shape[0]} x {target.shape[1]} of "
+            f"{grid.gsd(target):.4g}). Leave its model out, or align the guide."
+        )
+    return at
 
 
 def _document(scene: str | os.PathLike[str], pan: str | os.PathLike[str], count: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from odc.geo.geobox import GeoBox
 from rasterio.transform import from_origin
 from wald_cases import product, psnr, surveyed
 
@@ -42,7 +43,8 @@ def write(path, cube, gsd):
 def test_brovey_is_gdals(sample, tmp_path):
     pan = sample.guide.mean(0, keepdims=True)
     scene, guide = write(tmp_path / "a&b.tif", sample.scene, 8.0), write(tmp_path / "pan.tif", pan, 8.0 / RATIO)
-    pansharpen(scene, guide, tmp_path / "out.tif")
+    target = GeoBox(pan.shape[1:], from_origin(500000, 6000000, 2.0, 2.0), "EPSG:32633")
+    pansharpen(scene, guide, tmp_path / "out.tif", target)
     with rasterio.open(tmp_path / "out.tif") as f:
         wanted = f.read()
     known = replace(known_of(sample.scene, pan), low=-np.inf)

@@ -26,20 +26,11 @@ from dualsr_geo.survey import Survey, survey
 from dualsr_geo.tile import Window
 from dualsr_geo.window import Work, guide_window, sharpen_tile
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+# The benchmark's scenes; run as a script, nothing else says where they are.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "benchmark"))
+from scenes import DATA, load, responses  # noqa: F401  # DATA for the tests that skip without it
+
 S_NOISE = 3 / 255
-# Channels of the 224-band AVIRIS scene of San Diego that its provider left out.
-SAN_DIEGO_BAD = {*range(1, 7), 33, 34, 35, 97, *range(107, 114), *range(153, 167), 221, 222, 223, 224}
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A reference (band, Y, X) in 0..1, its wavelengths (nm), and its own guide if it has one."""
-
-    cube: np.ndarray
-    wavelengths: np.ndarray
-    guide: np.ndarray | None = None
-    rgb: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -55,102 +46,6 @@ class Case:
     @property
     def ratio(self) -> int:
         return self.psf.ratio
-
-
-# ---- scenes ------------------------------------------------------------------------------
-
-
-def _mat(path: str) -> dict:
-    from scipy.io import loadmat
-
-    return loadmat(DATA / path)
-
-
-def _tif(path: str) -> np.ndarray:
-    import rasterio
-
-    with rasterio.open(DATA / path) as f:
-        return f.read().astype(np.float32)
-
-
-def _cave(name: str) -> Scene:
-    from skimage.io import imread
-
-    files = sorted((DATA / "cave" / name).glob("*.png"))
-    cube = np.stack([imread(f).astype(np.float32) / 65535 for f in files])
-    return Scene(cube, np.arange(400.0, 701.0, 10.0), rgb=_mat("srf/mogdcn_P.mat")["P"])
-
-
-def _aviris_nm() -> np.ndarray:
-    return _mat("hyperspectral/hsitk_a_hsi_img_for_VI_demo.mat")["wavelengths"].ravel()
-
-
-def _jasper() -> Scene:
-    d = _mat("hyperspectral/jasperRidge2_R198.mat")
-    cube = d["Y"].reshape(198, 100, 100).transpose(0, 2, 1)
-    return Scene(_unit(cube), _aviris_nm()[d["SlectBands"].ravel().astype(int) - 1])
-
-
-def _san_diego() -> Scene:
-    cube = _mat("hyperspectral/lren_sandiego_plane.mat")["data"].transpose(2, 0, 1)
-    good = [i - 1 for i in range(1, 225) if i not in SAN_DIEGO_BAD]
-    return Scene(_unit(cube), _aviris_nm()[good])
-
-
-def _enmap() -> Scene:
-    import rasterio
-
-    path = DATA / "hyperspectral/enmap_potsdam_NW_64x96.tif"
-    with rasterio.open(path) as f:
-        nm = np.array([float(f.tags(i)["wavelength"]) for i in f.indexes])
-        cube = f.read().astype(np.float32)
-    good = (cube > -1000).all((1, 2))
-    return Scene(_unit(cube[good]), (nm * 1000 if nm.max() < 100 else nm)[good])
-
-
-def _worldview() -> Scene:
-    d = _mat("multispectral/pnn_imgWV2.mat")
-    pan = d["I_PAN"].astype(np.float32)[None] / 2047
-    return Scene(d["I_MS"].transpose(2, 0, 1).astype(np.float32) / 2047, np.arange(8.0), _degraded(pan, 4, 0.15))
-
-
-def _spacenet() -> Scene:
-    cube, pan = _tif("multispectral/solaris_SN6_ms1_native2m.tif"), _tif("multispectral/solaris_SN6_pan1.tif")[:1]
-    cut = np.s_[:, :144, :144]
-    return Scene(_unit(cube)[cut], np.arange(4.0), (_degraded(pan, 4, 0.15) / cube.max())[cut])
-
-
-def _unit(cube: np.ndarray) -> np.ndarray:
-    cube = np.ascontiguousarray(cube, dtype=np.float32)
-    return cube / cube.max()
-
-
-SCENES = {
-    "jasper": _jasper,
-    "sandiego": _san_diego,
-    "enmap": _enmap,
-    "wv2": _worldview,
-    "sn6": _spacenet,
-    "sponges": lambda: _cave("sponges"),
-    "thread_spools": lambda: _cave("thread_spools"),
-}
-
-
-@lru_cache(maxsize=2)
-def load(name: str) -> Scene:
-    return SCENES[name]()
-
-
-def responses(scene: Scene, kind: str) -> np.ndarray:
-    """Return the spectral responses of a guide, (guide band, band), rows summing to 1."""
-    nm = scene.wavelengths
-    if scene.rgb is not None:
-        return scene.rgb if kind == "rgb" else np.full((1, len(nm)), 1 / len(nm))
-    if kind == "pan":
-        weights = ((nm >= 450) & (nm <= 700)).astype(float)[None]
-    else:
-        weights = np.exp(-0.5 * ((nm - np.array([[640.0], [550.0], [460.0]])) / (70 / 2.355)) ** 2)
-    return weights / weights.sum(1, keepdims=True)
 
 
 # ---- degradations ------------------------------------------------------------------------

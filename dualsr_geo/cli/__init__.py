@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import click
 
 from dualsr_geo.cli.degrade import degrade
+from dualsr_geo.cli.evaluate import evaluate
 from dualsr_geo.cli.info import info
 from dualsr_geo.cli.models import models
 from dualsr_geo.cli.sample import sample
@@ -61,5 +62,5 @@ def main() -> None:
     """Sharpen hyperspectral and multispectral scenes on their map grid."""
 
 
-for _command in (upscale, degrade, info, models, sample):
+for _command in (upscale, evaluate, degrade, info, models, sample):
     main.add_command(_command)

@@ -42,6 +42,7 @@ from dualsr_geo.cli import options
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--scheduler", metavar="tcp://...", help="Run the tiles on this dask cluster.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--report", type=click.Path(), metavar="FILE.html", help="Also write a page to look at.")
 @click.option("--dry-run", is_flag=True, help="Print the plan as JSON and write nothing.")
 @options.as_json
 @options.quiet
@@ -52,6 +53,7 @@ def upscale(  # one keyword an option, passed on untouched
     rgb: tuple[str, ...],
     psf: str | None,
     scheduler: str | None,
+    report: str | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -76,7 +78,7 @@ def upscale(  # one keyword an option, passed on untouched
         click.echo(json.dumps(pipeline.dry_run(scene, output, rgb=rgb, options=run), indent=2))
         return
     with _client(scheduler) as client, _bar(hidden=quiet or as_json) as progress:
-        result = pipeline.upscale(scene, output, rgb=rgb, options=run, client=client, progress=progress)
+        result = pipeline.upscale(scene, output, rgb=rgb, options=run, client=client, report=report, progress=progress)
     if as_json:
         click.echo(json.dumps(result))
     elif not quiet:

@@ -1,0 +1,132 @@
+"""`dualsr-geo evaluate`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from dualsr_geo.cli import options
+
+# Columns of the table: name, heading, digits.
+COLUMNS = (
+    ("psnr_db", "PSNR", 2),
+    ("psnr_band_mean_db", "band mean", 2),
+    ("ssim", "SSIM", 4),
+    ("sam_deg", "SAM", 3),
+    ("ergas", "ERGAS", 3),
+    ("q2n", "Q2n", 4),
+    ("cc", "CC", 4),
+    ("rmse", "RMSE", None),
+    ("seconds", "s", 1),
+)
+
+
+def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(n.strip() for n in value.split(",") if n.strip())
+
+
+@click.command(short_help="Score a product, or compare models on a scene.")
+@click.argument("scene", type=click.Path())
+@click.option("--reference", type=click.Path(), help="Score SCENE, a product, against this.")
+@click.option("--rgb", "--pan", "--guide", "rgb", type=click.Path(), multiple=True, help="The guide; repeatable.")
+@click.option("--scale", type=int, help="Ratio of pixel sizes. By default the largest that the guide allows.")
+@click.option("--models", callback=_names, metavar="NAME,...", help="Models to compare. All that can run by default.")
+@click.option("--mtf-gain", type=float, help="MTF gain by which the scene is degraded.  [default: 0.3]")
+@click.option("--guide-mtf-gain", type=float, help="MTF gain by which the guide is degraded.  [default: 0.15]")
+@click.option("--report", type=click.Path(), metavar="FILE.html", help="Also write a page to look at.")
+@options.bidx
+@options.nodata
+@options.jobs
+@options.max_memory
+@options.overwrite
+@options.as_json
+@options.quiet
+def evaluate(  # one keyword an option, passed on untouched
+    *,
+    scene: str,
+    reference: str | None,
+    scale: int | None,
+    bidx: str | None,
+    nodata: float | None,
+    jobs: int | None,
+    as_json: bool,
+    quiet: bool,
+    **chosen: Any,  # as click parsed them
+) -> None:
+    r"""Score SCENE, a product, against a reference; or compare models on SCENE by the Wald protocol.
+
+    \b
+        dualsr-geo evaluate product.tif --reference truth.tif --scale 4
+        dualsr-geo evaluate scene.tif --rgb pan.tif --report report.html
+
+    The Wald protocol degrades scene and guide by --scale, sharpens them back with every model,
+    and compares with the scene as it was. PSNR (dB), SSIM, Q2n and CC: more is better; SAM
+    (degrees), ERGAS and RMSE: less is better.
+    """
+    if reference is not None:
+        _require_alone(chosen)
+        from dualsr_geo.evaluate import score_product  # noqa: PLC0415  # loads torch
+
+        found = score_product(scene, reference, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs)
+        click.echo(json.dumps(found) if as_json else table({"product": found}))
+        return
+    if not chosen["rgb"] and scale is None:
+        raise click.UsageError(
+            "Without --rgb nothing says how far to go. Give --scale, or --reference to score a product."
+        )
+    from dualsr_geo.evaluate import evaluate as run  # noqa: PLC0415
+
+    given = {k: v for k, v in chosen.items() if v is not None}
+    with _bar(hidden=quiet or as_json) as progress:
+        found = run(scene, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, progress=progress, **given)
+    click.echo(json.dumps(found) if as_json else _said(found))
+
+
+def _require_alone(chosen: Mapping[str, Any]) -> None:
+    """Refuse options that a comparison with a reference has no use for."""
+    unused = [f"--{k.replace('_', '-')}" for k, v in chosen.items() if v and k not in ("max_memory", "overwrite")]
+    if unused:
+        raise click.UsageError(
+            f"{', '.join(unused)} is for the Wald protocol; with --reference a finished product is scored. Leave one out."
+        )
+
+
+def _said(found: Mapping[str, Any]) -> str:
+    """Return the table, each note once, and the protocol."""
+    notes = dict.fromkeys(n for m in found["models"].values() for n in m.get("notes", ()))
+    return "\n".join([table(found["models"]), "", *(f"Note: {n}" for n in notes), found["protocol"]])
+
+
+def table(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return scores as aligned text, a line a model."""
+    width = max(map(len, models))
+    lines = [" " * width + "".join(f"{heading:>11}" for _, heading, _ in COLUMNS)]
+    for name, found in models.items():
+        if "error" in found:
+            lines.append(f"{name:{width}}  {found['error']}")
+            continue
+        lines.append(f"{name:{width}}" + "".join(f"{_cell(found[k], digits):>11}" for k, _, digits in COLUMNS))
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, digits: int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if digits is None else f"{value:.{digits}f}"
+
+
+@contextmanager
+def _bar(*, hidden: bool) -> Iterator[Callable[[str], None] | None]:
+    """Name the model at work on a terminal, nothing in a pipe."""
+    if hidden or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm  # noqa: PLC0415
+
+    with tqdm(bar_format="{desc} {elapsed}", leave=False) as bar:
+        yield bar.set_description

@@ -1,0 +1,241 @@
+// The page itself: crops with their swipe, the pixel cursor, and the charts that need no pixel.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const state = { crop: 0, layer: "after", split: 50, cursor: { y: 0, x: 0 }, picked: null, band: data.first };
+const withUnit = (label) => (data.unit ? `${label} (${data.unit})` : label);
+const byId = (id) => document.getElementById(id);
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+// ---- what is shown ----------------------------------------------------------------------
+
+// Radio buttons in a fieldset: the browser brings the keys.
+function choices(host, name, options, chosen, choose) {
+  const old = [...host.querySelectorAll("label")];
+  old.forEach((label) => label.remove());
+  for (const [option, text] of options) {
+    const input = make("input", { type: "radio", name, value: option });
+    input.checked = String(option) === String(chosen);
+    input.addEventListener("change", () => choose(option));
+    host.append(make("label", {}, input, make("span", {}, make("bdi", {}, text))));
+  }
+}
+
+function plate(kind) {
+  return byId(`plate-${state.crop}-${kind}`);
+}
+
+function layers() {
+  const found = document.querySelectorAll(`[id^="plate-${state.crop}-"]`);
+  return [...found].map((img) => img.dataset.kind).filter((kind) => kind !== "before");
+}
+
+function show(img, kind) {
+  img.src = plate(kind).src;
+  img.alt = plate(kind).alt;
+}
+
+function showCrop(index) {
+  const crop = data.crops[index];
+  state.crop = index;
+  const stage = byId("stage");
+  stage.style.setProperty("--w", crop.width);
+  stage.style.setProperty("--h", crop.height);
+  byId("crop-where").textContent = byId(`crop-${index}`).textContent;
+  show(byId("left"), "before");
+  byId("left-tag").textContent = plate("before").dataset.label;
+  if (!layers().includes(state.layer)) state.layer = "after";
+  choices(byId("layer-choice"), "layer", layers().map((k) => [k, plate(k).dataset.label]), state.layer, showLayer);
+  showLayer(state.layer);
+  byId("stride").textContent =
+    crop.stride > 1 ? `Spectra are recorded every ${crop.stride} pixels; the nearest is shown.` : "";
+  // Beside the divider, not under it.
+  pick(Math.floor(crop.height / 2), Math.floor(crop.width * 0.75));
+  showHistogram();
+}
+
+function showLayer(kind) {
+  state.layer = kind;
+  show(byId("right"), kind);
+  byId("right-tag").textContent = plate(kind).dataset.label;
+  const legend = byId(`legend-${state.crop}-${kind}`);
+  byId("layer-legend").innerHTML = legend ? legend.innerHTML : "";
+  showSplit(state.split);
+}
+
+// ---- the divider ------------------------------------------------------------------------
+
+function showSplit(percent) {
+  state.split = clamp(percent, 0, 100);
+  byId("stage").style.setProperty("--split", `${state.split}%`);
+  const divider = byId("divider");
+  const rounded = Math.round(state.split);
+  divider.setAttribute("aria-valuenow", String(rounded));
+  divider.setAttribute("aria-valuetext", `${rounded} % before, ${100 - rounded} % ${byId("right-tag").textContent}`);
+}
+
+const DIVIDER_KEYS = { ArrowLeft: -2, ArrowDown: -2, ArrowRight: 2, ArrowUp: 2, PageDown: -10, PageUp: 10, Home: -100, End: 100 };
+
+function wireDivider() {
+  const divider = byId("divider");
+  divider.addEventListener("keydown", (event) => {
+    if (!(event.key in DIVIDER_KEYS)) return;
+    event.preventDefault();
+    showSplit(state.split + DIVIDER_KEYS[event.key]);
+  });
+  divider.addEventListener("pointerdown", (event) => divider.setPointerCapture(event.pointerId));
+  divider.addEventListener("pointermove", (event) => {
+    if (!divider.hasPointerCapture(event.pointerId)) return;
+    const box = byId("stage").getBoundingClientRect();
+    showSplit((100 * (event.clientX - box.left)) / box.width);
+  });
+}
+
+// ---- the pixel cursor -------------------------------------------------------------------
+
+function moveCursor(y, x) {
+  const crop = data.crops[state.crop];
+  state.cursor = { y: clamp(y, 0, crop.height - 1), x: clamp(x, 0, crop.width - 1) };
+  const { style } = byId("cross");
+  style.top = `${(100 * state.cursor.y) / crop.height}%`;
+  style.left = `${(100 * state.cursor.x) / crop.width}%`;
+  style.height = `${100 / crop.height}%`;
+  style.width = `${100 / crop.width}%`;
+  byId("cursor-where").textContent = `Cursor at row ${state.cursor.y}, column ${state.cursor.x}.`;
+}
+
+function nearestOf(places, wanted) {
+  const off = places.map((p) => Math.abs(p - wanted));
+  return off.indexOf(Math.min(...off));
+}
+
+function pick(y, x) {
+  const crop = data.crops[state.crop];
+  const row = nearestOf(crop.rows, y);
+  const column = nearestOf(crop.columns, x);
+  moveCursor(crop.rows[row], crop.columns[column]);
+  state.picked = { ...state.cursor };
+  byId("position").textContent = `at row ${state.cursor.y}, column ${state.cursor.x} of crop ${crop.name}`;
+  showSpectrum(crop, state.crop, row, column);
+}
+
+const CURSOR_KEYS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+function wirePicker() {
+  const picker = byId("picker");
+  picker.addEventListener("click", (event) => {
+    const crop = data.crops[state.crop];
+    const box = picker.getBoundingClientRect();
+    const y = Math.floor(((event.clientY - box.top) / box.height) * crop.height);
+    const x = Math.floor(((event.clientX - box.left) / box.width) * crop.width);
+    pick(clamp(y, 0, crop.height - 1), clamp(x, 0, crop.width - 1));
+  });
+  picker.addEventListener("keydown", (event) => {
+    const [down, right] = CURSOR_KEYS[event.key] ?? [0, 0];
+    const stride = event.shiftKey ? 10 : 1;
+    if (down || right) moveCursor(state.cursor.y + down * stride, state.cursor.x + right * stride);
+    else if (event.key === "Enter" || event.key === " ") pick(state.cursor.y, state.cursor.x);
+    else return;
+    event.preventDefault();
+  });
+}
+
+async function showSpectrum(crop, index, row, column) {
+  const cubes = await open(crop, index);
+  const at = { y: crop.rows[row], x: crop.columns[column] };
+  // Another pixel may have been picked while this crop was unpacked.
+  if (state.crop !== index || state.picked.y !== at.y || state.picked.x !== at.x) return;
+  const found = cubes.map((cube) => spectrum(crop, cube, row, column));
+  const series = cubes.map((cube, i) => ({ name: NAMES[cube.kind], values: found[i] }));
+  const host = byId("spectrum");
+  lineChart(host, { ...bandAxis(), label: "Spectrum of the pixel", yLabel: withUnit("Value"), series });
+  const write = cubes.map(writers);
+  const rows = data.bands.map((name, band) => [name, ...found.map((values, i) => write[i][band](values[band]))]);
+  const caption = withUnit(`Crop ${crop.name}, row ${at.y}, column ${at.x}`);
+  byId("spectrum-table").replaceChildren(table(caption, ["Band", ...series.map((s) => s.name)], rows));
+  host.dataset.ready = `${index} ${at.y} ${at.x}`;
+}
+
+function bandAxis() {
+  return { xLabel: data.axis.label, x: data.axis.values, names: data.bands, whole: data.axis.label === "Band number" };
+}
+
+// ---- the histogram ----------------------------------------------------------------------
+
+async function showHistogram() {
+  const [index, band] = [state.crop, state.band];
+  const cubes = await open(data.crops[index], index);
+  if (state.crop !== index || state.band !== band || !data.bands.length) return;
+  const lists = cubes.map((cube) => bandValues(cube, band));
+  const ends = binEnds(lists);
+  const stepped = (ends[1] - ends[0]) / BINS;
+  const x = Array.from({ length: BINS }, (_, i) => ends[0] + (i + 0.5) * stepped);
+  const names = x.map((v) => `${short(v - stepped / 2)} to ${short(v + stepped / 2)}`);
+  const text = (v) => (known(v) ? `${v.toFixed(2)} %` : NOTHING);
+  const series = cubes.map((cube, i) => ({ name: NAMES[cube.kind], values: histogram(lists[i], ends), text }));
+  const label = `Histogram of ${data.bands[band]}`;
+  lineChart(byId("histogram"), { label, xLabel: withUnit("Value"), yLabel: "Pixels (%)", x, names, series, stepped });
+  byId("histogram-note").textContent = `${data.bands[band]}. Values below ${short(ends[0])} and above ${short(ends[1])} count in the outermost bins.`;
+  showFigures(label, cubes, lists);
+}
+
+function showFigures(label, cubes, lists) {
+  const heads = ["", "Pixels", "Mean", "Standard deviation", "Least", "Largest"];
+  const rows = cubes.map((cube, i) => {
+    const { count, mean, deviation, low, high } = moments(lists[i]);
+    return [NAMES[cube.kind], String(count), ...[mean, deviation, low, high].map(short)];
+  });
+  byId("histogram-table").replaceChildren(table(withUnit(label), heads, rows));
+}
+
+function wireHistogram() {
+  const select = byId("histogram-band");
+  data.bands.forEach((name, i) => select.append(make("option", { value: i }, name)));
+  select.value = String(state.band);
+  select.addEventListener("change", () => {
+    state.band = Number(select.value);
+    showHistogram();
+  });
+}
+
+// ---- the other charts -------------------------------------------------------------------
+
+function showMetric() {
+  const select = byId("metric");
+  const label = select.selectedOptions[0].textContent;
+  const series = Object.entries(data.perBand[select.value]).map(([name, values]) => ({ name, values }));
+  lineChart(byId("per-band"), { ...bandAxis(), label: `${label} of every band`, yLabel: label, series });
+}
+
+function showRelevance() {
+  const series = [{ name: "relevance", values: data.relevance }];
+  lineChart(byId("relevance"), { ...bandAxis(), label: "Relevance of every band", yLabel: "Relevance", series, yEnds: [0, 1] });
+}
+
+function wireCopy() {
+  byId("copy").addEventListener("click", async () => {
+    const text = byId("lineage-json");
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+      byId("copied").textContent = "Copied.";
+    } catch {
+      // Some browsers keep the clipboard from local files: select, so that one key copies.
+      getSelection().selectAllChildren(text);
+      byId("copied").textContent = "Selected; copy with the keyboard.";
+    }
+  });
+}
+
+document.documentElement.classList.add("scripted");
+if (byId("viewer")) {
+  wireDivider();
+  wirePicker();
+  wireHistogram();
+  choices(byId("crop-choice"), "crop", data.crops.map((c, i) => [i, c.name]), 0, showCrop);
+  showCrop(0);
+}
+if (byId("metric")) {
+  byId("metric").addEventListener("change", showMetric);
+  showMetric();
+}
+if (byId("relevance")) showRelevance();
+if (byId("copy")) wireCopy();

@@ -1,0 +1,143 @@
+"""The grid: which scene with which guide, ratio, degradation, disturbance and model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+from functools import lru_cache
+from zlib import crc32
+
+import scenes
+import table
+from degradations import DEGRADATIONS, Floats
+from disturbances import DISTURBANCES, Disturbance, Pair
+
+from dualsr_geo.errors import OptionError
+from dualsr_geo.model import MODELS, Model
+
+# The other CAVE scenes run when --only names them.
+CAVE = (*scenes.VALIDATION, "cave-feathers", "cave-flowers")
+DEFAULT = (*CAVE, *(s for s in scenes.SCENES if s not in CAVE and not s.startswith("cave-")))
+OWN_GUIDE = ("wv2", "sn6", "dsen2")
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One run of the grid.
+
+    Attributes
+    ----------
+    scene, guide, degradation, disturbance, model : str
+    ratio : int
+    """
+
+    scene: str
+    guide: str
+    ratio: int
+    degradation: str
+    disturbance: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.scene} {self.guide} x{self.ratio} {self.degradation} {self.disturbance} {self.model}"
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells it from every other, as in the table."""
+        return tuple(map(str, astuple(self)))
+
+    @property
+    def values(self) -> set[str]:
+        """The words that it answers to."""
+        named = (f"{name}={value}" for name, value in zip(table.KEY, self.key, strict=True))
+        return {*self.key, f"x{self.ratio}", *named}
+
+    @property
+    def protocol(self) -> str:
+        """The degradation, and the disturbance if any."""
+        return self.degradation if self.disturbance == "none" else f"{self.degradation} {self.disturbance}"
+
+    @property
+    def psf(self) -> str:
+        """How the model knows the blur."""
+        return DISTURBANCES[self.disturbance].psf if takes_psf(MODELS[self.model]) else "unused"
+
+    def pair(self) -> Pair:
+        """Make scene, guide and reference."""
+        one = undisturbed(self.scene, self.guide, self.ratio, self.degradation)
+        return DISTURBANCES[self.disturbance].apply(one)
+
+
+@lru_cache(maxsize=2)
+def undisturbed(name: str, kind: str, ratio: int, degradation: str) -> Pair:
+    """Make a pair without any disturbance; the same for every model."""
+    scene = scenes.cut(scenes.load(name), ratio)
+    observed = DEGRADATIONS[degradation].observe(scene.cube, ratio, scene.gains)
+    guide: Floats | None = scenes.guide(scene, kind)
+    gain = sum(scene.gains) / len(scene.gains)
+    return Pair(observed, guide, scene.cube, ratio, gain, crc32(f"{name} {ratio}".encode()))
+
+
+def takes_psf(model: Model) -> bool:
+    """Say whether the blur matters to a model."""
+    return model.cubic_a is None
+
+
+def guides(scene: str) -> tuple[str, ...]:
+    """Return the guides that a scene is run with."""
+    if scene in OWN_GUIDE:
+        return ("own",)
+    return ("pan",) if scene == "landsat" else ("rgb", "pan")
+
+
+def ratios(scene: str) -> tuple[int, ...]:
+    """Return the ratios that a scene is run at; disturbances are run at the first."""
+    if scene == "dsen2":
+        return (2,)
+    return (4, 8) if scene in scenes.VALIDATION or scene.startswith("cave-") else (4,)
+
+
+def grid(names: Sequence[str]) -> Iterator[Combination]:
+    """Yield the whole grid of some scenes, scene by scene."""
+    for scene in names:
+        for ratio in ratios(scene):
+            for degradation in DEGRADATIONS:
+                for guide in (*guides(scene), "none"):
+                    yield from _models(scene, guide, ratio, degradation)
+
+
+def _models(scene: str, guide: str, ratio: int, degradation: str) -> Iterator[Combination]:
+    disturbed = degradation == "mtf" and ratio == ratios(scene)[0]
+    for model in (m for m in MODELS.values() if m.guided == (guide != "none")):
+        for name, disturbance in DISTURBANCES.items():
+            if name == "none" or (disturbed and _means_something(disturbance, model)):
+                yield Combination(scene, guide, ratio, degradation, name, model.name)
+
+
+def _means_something(disturbance: Disturbance, model: Model) -> bool:
+    if disturbance.needs == "guide":
+        return model.guided
+    return disturbance.needs == "" or takes_psf(model)
+
+
+def chosen(words: Sequence[str]) -> list[Combination]:
+    """Return the part of the grid that the words name.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Each one or several values with commas between, ``"none"`` or ``"disturbance=none"``; a
+        combination is kept if each word names one of its values. No word: the whole default grid.
+
+    Raises
+    ------
+    OptionError
+        If nothing is left.
+    """
+    wanted = [set(word.split(",")) for word in words]
+    named = set().union(*wanted)
+    names = (*DEFAULT, *(s for s in scenes.SCENES if s in named and s not in DEFAULT))
+    kept = [one for one in grid(names) if all(w & one.values for w in wanted)]
+    if not kept:
+        raise OptionError(f"No combination has all of: {' '.join(words)}. Give --only other words; --list shows all.")
+    return kept

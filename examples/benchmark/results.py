@@ -1,0 +1,238 @@
+"""Make the page of results and its plots from the benchmark's table.
+
+Run: python examples/benchmark/results.py [results.csv [page.md]]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean, median
+
+import combinations
+import plots
+import scenes
+import table
+from cases import FIGURES, Case, Figure, Runs, case_of, number
+from degradations import DEGRADATIONS
+from disturbances import DISTURBANCES
+
+from dualsr_geo.errors import DualSRError, InputError
+from dualsr_geo.model import MODELS
+
+CSV = Path(__file__).with_name("results.csv")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+# The product, with a guide and alone; every other model is a baseline.
+GUIDED, ALONE = "regression", "interpolation"
+DISTURBED = [name for name in DISTURBANCES if name != "none"]
+
+HOW_TO_READ = """\
+* Every score compares a product with a *reference* that was degraded first (the Wald protocol), in the reference's
+  scale of 0..1. PSNR: over all bands, peak 1, dB, more is better. SAM: mean spectral angle, degrees, less is
+  better. ERGAS: relative error in percent, divided by the ratio, less is better. Q2n: quality of the spectra as
+  hypercomplex numbers, at most 1, more is better.
+* Figures of different protocols do not compare: how the scene was degraded decides how hard the case is.
+* Guide `rgb` and `pan` are simulated: weighted means of the reference's own bands (`rgb`: on CAVE the responses of a
+  Nikon D700, elsewhere Gaussians at 640, 550 and 460 nm of 70 nm FWHM; `pan`: on CAVE the mean of all bands, elsewhere
+  of those from 450 to 700 nm). They are noise-free and lie exactly on the reference, which is kinder than life. Guide
+  `own` is a real one: the pan bands of wv2 and sn6, degraded by 4 with an MTF gain of 0.15, and Sentinel-2's 10 m bands
+  (dsen2), degraded by 2 with a gain of 0.3.
+* Each model runs as users run it: it is told the ratio and nothing else, and measures blur and shift itself, unless the
+  protocol says otherwise. `interpolation` and `bicubic` use no guide; their figures stand in every row of a scene.
+* Best in **bold**; what is equal in print counts as equal. Seconds are those of one thread."""
+
+
+def page(runs: Runs) -> str:
+    """Return the page; the same rows in any order give the same page."""
+    parts = [
+        "# Results",
+        made_from(runs),
+        "## How to read it",
+        HOW_TO_READ,
+        "\n".join(f"* `{m}`: {MODELS[m].summary}" for m in runs.models),
+        scene_table(runs),
+        "![PSNR over bicubic](images/benchmark_gain.png)",
+        f"Differences below {plots.LOWEST_DB:g} dB are drawn at {plots.LOWEST_DB:g} dB.",
+    ]
+    for name, degradation in DEGRADATIONS.items():
+        if runs.cases(name):
+            parts += [f"## Protocol `{name}`", degradation.sentence, score_table(runs, name), *verdicts(runs, name)]
+    parts += [*robustness(runs), "## Seconds", seconds(runs), *left_out(runs)]
+    return "\n\n".join(parts) + "\n"
+
+
+def made_from(runs: Runs) -> str:
+    """Say what the page was made from, and what is not in it."""
+    versions = ", ".join(sorted({row["version"] for row in runs.rows}))
+    dates = sorted({row["date"] for row in runs.rows})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    missing = len({one.key for one in combinations.chosen(())} - set(runs.by_key))
+    return (
+        "Made by `python examples/benchmark/results.py` from the table that `python examples/benchmark/run.py` wrote: "
+        f"{len(runs.rows)} runs of dualsr-geo {versions}, {when}. "
+        f"Of the default grid {missing or 'no'} combination{'' if missing == 1 else 's'} "
+        f"{'is' if missing == 1 else 'are'} missing."
+    )
+
+
+def scene_table(runs: Runs) -> str:
+    """Return bands and sizes (rows x columns of the reference) of the scenes."""
+    found: dict[str, tuple[str, set[str]]] = {}
+    for row in runs.rows:
+        found.setdefault(row["scene"], (row["bands"], set()))[1].add(row["size"])
+    lines = [[s, found[s][0], ", ".join(sorted(found[s][1]))] for s in scenes.SCENES if s in found]
+    return markdown(["scene", "bands", "rows x columns"], lines)
+
+
+# ---- scores ------------------------------------------------------------------------------
+
+
+def score_table(runs: Runs, degradation: str) -> str:
+    """Return the scores, a line a case and a column a model."""
+    lines = []
+    for case in runs.cases(degradation):
+        best = {figure: _best(runs, case, degradation, figure) for figure in FIGURES}
+        lines.append([str(case), *(_cell(runs, case, degradation, model, best) for model in runs.models)])
+    return markdown([" / ".join(f.name for f in FIGURES), *runs.models], lines)
+
+
+def _best(runs: Runs, case: Case, degradation: str, figure: Figure) -> str:
+    values = [v for m in runs.models if (v := runs.value(case, degradation, m, figure)) is not None]
+    return figure.printed(figure.sign * max(figure.sign * v for v in values)) if values else ""
+
+
+def _cell(runs: Runs, case: Case, degradation: str, model: str, best: dict[Figure, str]) -> str:
+    row = runs.row(case, degradation, model)
+    if row is None or row["error"]:
+        return "" if row is None else "failed"
+    shown = []
+    for figure in FIGURES:
+        value = number(row, figure.column)
+        text = "-" if value is None else figure.printed(value)
+        shown.append(f"**{text}**" if text == best[figure] else text)
+    return " / ".join(shown)
+
+
+def verdicts(runs: Runs, degradation: str) -> Iterator[str]:
+    """Yield, for each figure, where a baseline is ahead of the product and by how much."""
+    baselines = [m for m in runs.models if m not in (GUIDED, ALONE)]
+    guided = [case for case in runs.cases(degradation) if case.guide != "none"]
+    alone = dict.fromkeys(Case(case.scene, case.ratio, "none") for case in runs.cases(degradation))
+    for ours, cases, rivals in ((GUIDED, guided, [*baselines, ALONE]), (ALONE, list(alone), ["bicubic"])):
+        lines = [line for f in FIGURES if (line := _verdict(runs, degradation, ours, cases, rivals, f))]
+        if lines:
+            yield f"Where another is ahead of `{ours}`:" if ours == GUIDED else f"`bicubic` ahead of `{ours}`:"
+            yield "\n".join(lines)
+
+
+def _verdict(
+    runs: Runs, degradation: str, ours: str, cases: Sequence[Case], rivals: Sequence[str], figure: Figure
+) -> str:
+    seen, ahead = 0, []
+    for case in cases:
+        value = runs.value(case, degradation, ours, figure)
+        others = [(v, m) for m in rivals if (v := runs.value(case, degradation, m, figure)) is not None]
+        if value is None or not others:
+            continue
+        seen += 1
+        best, rival = max(others, key=lambda found: figure.sign * found[0])
+        if (by := figure.lead(best, value)) > 0:
+            ahead.append(f"{case} ({rival} by {figure.printed(by)}{figure.unit})")
+    where = f": {', '.join(ahead)}" if ahead else ""
+    return f"* {figure.name}: in {len(ahead) or 'none'} of {seen} case{'s' * (seen > 1)}{where}." if seen else ""
+
+
+# ---- robustness and cost -----------------------------------------------------------------
+
+
+def robustness(runs: Runs) -> Iterator[str]:
+    """Yield the section on what disturbances change."""
+    changes = list(runs.changes())
+    if not changes:
+        return
+    yield "## Robustness"
+    yield (
+        "Change of PSNR in dB against the same run undisturbed, which estimates the blur; protocol `mtf`, each scene's "
+        "smallest ratio. A disturbance is left out where a model uses neither guide nor PSF."
+    )
+    yield "\n".join(f"* `{name}`: {DISTURBANCES[name].sentence}" for name in DISTURBED)
+    yield "Mean change over the cases, and the worst case:"
+    lines = [[m, *(_spread([c for c in changes if c[0]["model"] == m], d) for d in DISTURBED)] for m in runs.models]
+    yield markdown(["model", *DISTURBED], lines)
+    yield "![Change of PSNR under each disturbance](images/benchmark_robustness.png)"
+    yield f"`{GUIDED}`, case by case:"
+    ours = {(case_of(row), row["disturbance"]): change for row, change in changes if row["model"] == GUIDED}
+    cases = sorted({case for case, _ in ours}, key=lambda case: case.place)
+    yield markdown(["case", *DISTURBED], [[str(c), *(_signed(ours.get((c, d))) for d in DISTURBED)] for c in cases])
+
+
+def _spread(changes: Sequence[tuple[table.Row, float]], disturbance: str) -> str:
+    found = sorted(
+        (change, case_of(row).place, str(case_of(row))) for row, change in changes if row["disturbance"] == disturbance
+    )
+    if not found:
+        return ""
+    worst, _, where = found[0]
+    return f"{_signed(mean(change for change, *_ in found))}, worst {_signed(worst)} ({where})"
+
+
+def _signed(change: float | None) -> str:
+    return "" if change is None else f"{round(change, 2) + 0.0:+.2f}"
+
+
+def seconds(runs: Runs) -> str:
+    """Return what the undisturbed runs of each model cost, with survey; one thread."""
+    lines = []
+    for model in runs.models:
+        rows = [row for row in runs.rows if row["model"] == model and row["disturbance"] == "none" and row["seconds"]]
+        if rows:
+            took = [float(row["seconds"]) for row in rows]
+            each = median(s / _megapixel_bands(row) for s, row in zip(took, rows, strict=True))
+            lines.append([model, f"{median(took):.2f}", f"{max(took):.2f}", f"{each:.3f}"])
+    return markdown(["model", "median s", "longest s", "median s per band and million pixels"], lines)
+
+
+def _megapixel_bands(row: table.Row) -> float:
+    height, width = map(int, row["size"].split("x"))
+    return int(row["bands"]) * height * width / 1e6
+
+
+def left_out(runs: Runs) -> Iterator[str]:
+    """Yield the section on runs that failed, or whose product has no value where the reference has one."""
+    failed = sorted((" ".join(table.key(row)), row["error"]) for row in runs.rows if row["error"])
+    gaps = sorted(
+        (" ".join(table.key(row)), f"{percent:g} % of the reference has no value in the product and is not scored")
+        for row in runs.rows
+        if (percent := number(row, "missing_percent"))
+    )
+    yield "## What failed or was left out"
+    yield "\n".join(f"* {name}: {why}" for name, why in (*failed, *gaps)) or "Nothing."
+
+
+def markdown(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table."""
+    rule = ["---"] * len(heading)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *lines))
+
+
+def main(words: Sequence[str]) -> None:
+    """Read the table, write page and plots."""
+    csv = Path(words[0]) if words else CSV
+    target = Path(words[1]) if len(words) > 1 else PAGE
+    rows = sorted(table.read(csv), key=table.key)
+    if not rows:
+        raise InputError(f"{csv} has no runs. Run examples/benchmark/run.py first.")
+    runs = Runs(rows)
+    images = target.parent / "images"
+    plots.gain(runs, images / "benchmark_gain.png")
+    plots.robustness(runs, images / "benchmark_robustness.png")
+    target.write_text(page(runs), encoding="utf-8")
+    print(f"{target}: {len(rows)} runs")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except DualSRError as error:
+        sys.exit(str(error))

@@ -1,0 +1,165 @@
+"""Run the benchmark's grid and write its table.
+
+Run: python examples/benchmark/run.py [--only WORD ...] [--jobs N] [--budget MINUTES] [--list]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from datetime import UTC, datetime
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import table
+import torch
+import xarray as xr
+from combinations import Combination, chosen
+from degradations import DEGRADATIONS, Floats
+from disturbances import Pair
+from threadpoolctl import threadpool_limits
+
+import dualsr_geo
+from dualsr_geo.errors import DualSRError, DualSRWarning
+from dualsr_geo.metrics import score
+
+OUTPUT = Path(__file__).with_name("results.csv")
+# What a run may fail with, to be recorded; anything else is a mistake of this harness and ends it.
+FAILURES = (DualSRError, ValueError, RuntimeError, ArithmeticError, MemoryError)
+
+
+def located(cube: Floats, gsd: float) -> xr.DataArray:
+    """Return a cube (band, y, x) with coordinates: north up, its upper left corner at 0, 0."""
+    y, x = ((np.arange(n) + 0.5) * gsd for n in cube.shape[1:])
+    return xr.DataArray(cube, dims=("band", "y", "x"), coords={"y": -y, "x": x})
+
+
+def sharpened(pair: Pair, one: Combination) -> tuple[Floats, float]:
+    """Run a model as a user would; return the product (band, y, x) and the seconds that it took."""
+    scene = located(pair.scene, float(pair.ratio))
+    guide = None if pair.guide is None else located(pair.guide, 1.0)
+    begin = time.perf_counter()
+    with warnings.catch_warnings():
+        # That a guide is displaced or a PSF unlikely is what some of the runs are about.
+        warnings.simplefilter("ignore", DualSRWarning)
+        lazy = scene.dualsr.upscale(
+            scale=pair.ratio,
+            rgb=guide,
+            model=one.model,
+            psf=pair.psf,
+            coregister=DEGRADATIONS[one.degradation].coregister,
+        )
+        made: Floats = lazy.compute(scheduler="single-threaded").to_numpy()
+    return made, time.perf_counter() - begin
+
+
+def measured(one: Combination) -> dict[str, str]:
+    """Run a combination; return its row of the table."""
+    row = dict(zip(table.KEY, one.key, strict=True))
+    row |= {"protocol": one.protocol, "psf": one.psf, "version": dualsr_geo.__version__}
+    row["date"] = datetime.now(UTC).date().isoformat()
+    pair = one.pair()
+    bands, height, width = pair.reference.shape
+    row |= {"bands": str(bands), "size": f"{height}x{width}"}
+    try:
+        made, seconds = sharpened(pair, one)
+        found = score(made, pair.reference, ratio=one.ratio, peak=1.0).to_json()
+    except FAILURES as error:
+        return row | {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+    row |= figures(found) | {"seconds": f"{seconds:.2f}"}
+    return row | {"missing_percent": f"{missing_percent(made, pair.reference):.6g}"}
+
+
+def figures(found: Mapping[str, float | None]) -> dict[str, str]:
+    """Return the scores as the table has them; empty where one is not defined."""
+    values = {name: found[name] for name in table.SCORES}
+    return {n: "" if v is None or math.isnan(v) else f"{v:.6g}" for n, v in values.items()}
+
+
+def missing_percent(made: Floats, reference: Floats) -> float:
+    """Return how much of the reference the product leaves out: it is not scored there."""
+    there = np.isfinite(reference)
+    return float(100 * (there & ~np.isfinite(made)).sum() / there.sum())
+
+
+def prepare() -> None:
+    """Make a process ready: one thread, and everything loaded that the first run would wait for."""
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    first = located(np.ones((1, 8, 8), np.float32), 2.0)
+    first.dualsr.upscale(scale=2, model="bicubic").compute(scheduler="single-threaded")
+
+
+def rows(todo: Sequence[Combination], jobs: int, deadline: float) -> Iterator[dict[str, str]]:
+    """Yield the row of each combination as it is done; begin none after the deadline."""
+    if jobs == 1:
+        prepare()
+        yield from (measured(one) for one in todo if time.monotonic() < deadline)
+        return
+    left = iter(todo)
+    # A forked process would inherit torch's threads, and hang.
+    with ProcessPoolExecutor(jobs, get_context("spawn"), prepare) as pool:
+        running = {pool.submit(measured, one) for one in islice(left, jobs + 1)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            if time.monotonic() < deadline:
+                running |= {pool.submit(measured, one) for one in islice(left, len(done))}
+            yield from (future.result() for future in done)
+
+
+def said(row: table.Row) -> str:
+    """Return a row as a line for the terminal."""
+    name = " ".join(table.key(row))
+    if row.get("error"):
+        return f"{name}: {row['error']}"
+    return f"{name}: {row['psnr_db']} dB, SAM {row['sam_deg']} deg, {row['seconds']} s"
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Run the benchmark's grid and write its table.")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="values that a combination must have")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--budget", type=float, default=math.inf, metavar="MINUTES", help="begin no run after that")
+    parser.add_argument("--list", action="store_true", help="print the combinations, run nothing")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="the table; what it has is not run again")
+    asked = parser.parse_args(words)
+    if asked.jobs < 1:
+        parser.error(f"--jobs {asked.jobs} is below 1")
+    return asked
+
+
+def main(words: Sequence[str]) -> None:
+    """Run what the table does not have yet."""
+    asked = arguments(words)
+    wanted = chosen(asked.only)
+    if asked.list:
+        print("\n".join(map(str, wanted)))
+        return
+    table.mend(asked.output)
+    known = {table.key(row) for row in table.read(asked.output)}
+    todo = [one for one in wanted if one.key not in known]
+    deadline = time.monotonic() + 60 * asked.budget
+    done = 0
+    for row in rows(todo, asked.jobs, deadline):
+        table.append(asked.output, row)
+        done += 1
+        print(f"{done}/{len(todo)}", said(row), flush=True)
+    print(f"{asked.output}: {done} new, {len(wanted) - len(todo)} already there, {len(todo) - done} left")
+
+
+if __name__ == "__main__":
+    # torch and BLAS of the processes read it when they start.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        main(sys.argv[1:])
+    except DualSRError as error:
+        sys.exit(str(error))

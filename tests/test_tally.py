@@ -1,0 +1,75 @@
+"""What a tile counts: sums that add up to those of the whole, whatever the tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dualsr_geo.comparison import pair
+from dualsr_geo.similarity import RADIUS
+from dualsr_geo.tally import KINDS, Tally, correlation, tally
+from dualsr_geo.tile import Tiling
+
+
+def images(shape=(2, 70, 53), seed=0, holes=0.0):
+    random = np.random.default_rng(seed)
+    truth = 1e4 + random.normal(0, 50, shape)
+    made = truth + random.normal(0, 30, shape)
+    for cube in (made, truth):
+        cube[random.random(shape) < holes] = np.nan
+    return made, truth
+
+
+def whole(both, size, peak=1e4):
+    total = Tally.empty(len(both.bands))
+    for tile in Tiling(both.size, size, RADIUS):
+        total += tally(both, tile, peak)
+    return total
+
+
+@pytest.mark.parametrize("holes", [0.0, 0.05])
+@pytest.mark.parametrize("shape", [(2, 70, 53), (3, 9, 130), (1, 65, 66)])
+def test_tiles_add_up_to_the_whole(shape, holes):
+    both = pair(*images(shape, holes=holes))
+    one, many = whole(both, 256), whole(both, 32)
+    for name in ("bands", "edges", "windows", "spectra", "blocks"):
+        assert getattr(many, name) == pytest.approx(getattr(one, name), rel=1e-9, abs=1e-9), name
+    assert (many.windows[2] == one.windows[2]).all()
+    assert (many.edges[0] == one.edges[0]).all()
+
+
+def test_sums_are_those_of_numpy():
+    made, truth = images(holes=0.1)
+    both = pair(made, truth)
+    found = whole(both, 64).bands
+    for band in range(2):
+        known = np.isfinite(made[band]) & np.isfinite(truth[band])
+        x, y = (c[band][known] - both.pivot[band, 0, 0] for c in (made, truth))
+        expected = [known.sum(), x.sum(), y.sum(), x @ x, y @ y, x @ y, ((x - y) ** 2).sum()]
+        assert found[:, band] == pytest.approx(expected, rel=1e-9)
+
+
+def test_only_what_is_asked_for_is_counted():
+    both = pair(*images())
+    tile = Tiling(both.size, 128, RADIUS)[0]
+    everything = tally(both, tile, 1e4)
+    for kind in KINDS:
+        found = tally(both, tile, 1e4, {kind})
+        for name in ("edges", "windows", "blocks"):
+            expected = getattr(everything, name) * (name == kind)
+            assert (getattr(found, name) == expected).all()
+        assert found.spectra[0] == (everything.spectra[0] if kind == "spectra" else 0)
+        assert found.spectra[2] == 70 * 53
+
+
+def test_a_constant_has_no_correlation():
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(2, 1000))
+    flat = np.full(1000, 1e-13)  # what a pivot leaves of a constant
+
+    def sums(a, b):
+        return np.array([1000, a.sum(), b.sum(), a @ a, b @ b, a @ b])[:, None]
+
+    assert correlation(sums(x, y), np.array([1.0]))[0] == pytest.approx(np.corrcoef(x, y)[0, 1], rel=1e-12)
+    assert np.isnan(correlation(sums(x, flat), np.array([1.0]))[0])
+    assert np.isnan(correlation(np.zeros((6, 1)), np.array([1.0]))[0])
