@@ -19,7 +19,7 @@ from dualsr_geo.similarity import RADIUS
 from dualsr_geo.tally import KINDS, Kind, Tally, correlation, tally
 from dualsr_geo.tile import Tile, Tiling
 
-# A thread holds about 400 MB; who has the memory for more asks for them.
+# A thread holds about 300 MB; who has the memory for more asks for them.
 MOST_JOBS = 8
 Found = TypeVar("Found")
 
@@ -93,7 +93,7 @@ def score(
     Parameters
     ----------
     estimate, reference : Readable or array, shape (band, y, x)
-        Physical values, NaN where invalid. Read once by tiles; a thread holds about 400 MB at most.
+        Physical values, NaN where invalid. Read once by tiles; a thread holds about 300 MB.
     ratio : int
         Ratio of pixel sizes that the estimate was sharpened by; ERGAS speaks of it.
     peak : float, optional

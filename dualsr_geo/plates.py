@@ -132,6 +132,10 @@ def overview(cube: NDArray[np.float32]) -> Drawing:
     return Drawing(uri(composite(seen, limits)), width * unit, height * unit)
 
 
+# The longest arrow stands for at least this: a guide in its place shall not look displaced.
+SHORTEST_PX = 0.5
+
+
 @dataclass(frozen=True)
 class Arrows:
     """Displacements as arrows (x0, y0, x1, y1) of a drawing, and the arrow that says their scale."""
@@ -146,12 +150,12 @@ def arrows(shifts: Sequence[tuple[float, float, float, float]], on: Drawing) -> 
     known = [s for s in shifts if all(map(math.isfinite, s))]
     if not known:
         return None
-    longest = max(math.hypot(dy, dx) for *_, dy, dx in known)
-    per_px = LONGEST_ARROW / (longest or 1.0)
+    longest = max(SHORTEST_PX, *(math.hypot(dy, dx) for *_, dy, dx in known))
+    per_px = LONGEST_ARROW / longest
     lines = tuple(
         (x * on.width, y * on.height, x * on.width + dx * per_px, y * on.height + dy * per_px) for y, x, dy, dx in known
     )
-    nice = _nice(longest or 1.0)
+    nice = _nice(longest)
     return Arrows(lines, nice, nice * per_px)
 
 

@@ -282,6 +282,7 @@ def _band_name(band: Band, index: int) -> str:
     parts = [f"Band {index + 1}"]
     if band.name and band.name != parts[0]:
         parts.append(band.name)
-    if band.wavelength_nm is not None:
+    # Many a name is the wavelength already.
+    if band.wavelength_nm is not None and f"{band.wavelength_nm:.4g}".split(".")[0] not in (band.name or ""):
         parts.append(f"{band.wavelength_nm:.5g} nm")
     return ", ".join(parts)

@@ -349,3 +349,39 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, dualsr_geo; print(sorted({'torch', 'rasterio', 'scipy', 'skimage', 'zarr'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# ---- looking and judging -----------------------------------------------------------------
+
+
+def test_a_quicklook_shows_the_visible_bands_and_no_nodata():
+    cube = samples.as_dataarray(samples.make((30, 41), bands=31, seed=1)).copy()
+    cube[:, 4:9, 20:] = np.nan
+    picture = cube.dualsr.quicklook()
+    assert picture.size == (41, 30)
+    seen = np.asarray(picture.convert("RGBA"))
+    assert (seen[4:9, 20:, 3] == 0).all()
+    assert (seen[10:, :, 3] == 255).all()
+    # Red follows the band nearest 640 nm.
+    red = cube.values[np.abs(cube.wavelength.values - 640).argmin()]
+    there = np.isfinite(red)
+    assert np.corrcoef(seen[..., 0][there], red[there])[0, 1] > 0.95
+
+
+def test_a_quicklook_of_asked_bands_is_no_longer_than_asked():
+    cube = samples.as_dataarray(samples.make((60, 30), bands=5, seed=1)).chunk(x=10)
+    assert cube.dualsr.quicklook([3], longest=20).size == (10, 20)
+    assert cube.dualsr.quicklook([5, 3, 1]).size == (30, 60)
+    variables = xr.Dataset({f"b{i}": cube.isel(band=i, drop=True) for i in range(5)})
+    assert variables.dualsr.quicklook(longest=30).size == (15, 30)
+
+
+def test_what_cannot_be_shown_or_judged():
+    cube = samples.as_dataarray(samples.make((20, 20), bands=5, seed=1))
+    for bands in ([0, 1, 2], [1, 2], [6]):
+        with pytest.raises(BandError, match=r"within 1\.\.5"):
+            cube.dualsr.quicklook(bands)
+    dates = xr.concat([cube, cube], dim="time")
+    for call in (dates.dualsr.quicklook, lambda: dates.dualsr.evaluate(scale=2)):
+        with pytest.raises(InputError, match=r"2 dates.*isel\(time=0\)"):
+            call()

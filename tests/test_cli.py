@@ -588,3 +588,26 @@ def test_help_names_every_option_of_the_issue_and_loads_no_torch() -> None:
     ]:
         assert option in done.stdout
     assert done.stdout.splitlines()[-1].startswith("False")
+
+
+def test_upscale_writes_a_report_of_the_product(tmp_path: Path) -> None:
+    made = run("sample", tmp_path / "demo", "--size", 40, 30, "--bands", 4, "--scale", 2)
+    scene, sharp = made.stdout.split()
+    page = tmp_path / "page.html"
+    done = run("upscale", scene, "--rgb", sharp, "--report", page, "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["report"] == str(page)
+    text = page.read_text(encoding="utf-8")
+    assert f"{said['consistency']['rmse']:.3g}" in text
+    assert "regression" in text
+    # Before any work: a report that may not be replaced, or has no folder.
+    line_of(
+        run("upscale", scene, "--rgb", sharp, "-o", tmp_path / "b.tif", "--report", page),
+        "page.html exists",
+        "--report",
+    )
+    line_of(
+        run("upscale", scene, "--rgb", sharp, "-o", tmp_path / "b.tif", "--report", tmp_path / "no/x.html"), "no of"
+    )
+    assert not (tmp_path / "b.tif").exists()

@@ -131,15 +131,17 @@ def test_of_many_bands_a_sample_of_pairs(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("name", "taken", "said"),
     [
-        (lambda p, s, g, l: qnr.d_lambda(p[:3], s), "product has 3 bands, the scene 4"),
-        (lambda p, s, g, l: qnr.d_s(p, l), "48 x 62.*guide 24 x 31"),
-        (lambda p, s, g, l: qnr.d_s_alparone(p, s, l, g), "48 x 62.*guide 24 x 31"),
-        (lambda p, s, g, l: qnr.d_s_alparone(p, s, g, g), "24 x 31.*degraded guide 48 x 62"),
-        (lambda p, s, g, l: qnr.d_s(p, g * np.nan), "No pixel is valid"),
+        ("d_lambda", ("three", "low"), "product has 3 bands, the scene 4"),
+        ("d_s", ("product", "guide_low"), "48 x 62.*guide 24 x 31"),
+        ("d_s_alparone", ("product", "low", "guide_low", "guide"), "48 x 62.*guide 24 x 31"),
+        ("d_s_alparone", ("product", "low", "guide", "guide"), "24 x 31.*degraded guide 48 x 62"),
+        ("d_s", ("product", "nothing"), "No pixel is valid"),
     ],
 )
-def test_what_does_not_match(call, said):
+def test_what_does_not_match(name, taken, said):
+    cubes = dict(zip(("product", "low", "guide", "guide_low"), scene(), strict=True))
+    cubes |= {"three": cubes["product"][:3], "nothing": cubes["guide"] * np.nan}
     with pytest.raises(InputError, match=said):
-        call(*scene())
+        getattr(qnr, name)(*(cubes[t] for t in taken))
