@@ -6,6 +6,7 @@ After A. Garzelli and F. Nencini, "Hypercomplex quality assessment of multi/hype
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -45,7 +46,8 @@ def block_sums(
         count = int(inside.sum())
         if count < 2:
             continue
-        made, truth = (a[:, rows, columns][:, inside].astype(np.float64) for a in (estimate, reference))
+        parts = (a[:, rows, columns].astype(np.float64) for a in (estimate, reference))
+        made, truth = (p.reshape(len(p), -1) if count == inside.size else p[:, inside] for p in parts)
         total += count * block_quality(made, truth)
         pixels += count
     return total, pixels
@@ -65,35 +67,24 @@ def block_quality(estimate: NDArray[np.float64], reference: NDArray[np.float64])
         At least two pixels, all finite.
     """
     bands, pixels = reference.shape
-    centre = reference.mean(1, keepdims=True)
-    truth, made = reference - centre, estimate - centre
-    unit = _unit(truth, made, centre)
-    truth /= unit
-    made /= unit
-    shift = made.mean(1, keepdims=True)
-    made -= shift
-    spread = (np.vdot(truth, truth) + np.vdot(made, made)) / pixels
+    centre, mean = reference.mean(1), estimate.mean(1)
+    truth, made, shift = reference - centre[:, None], estimate - mean[:, None], mean - centre
+    variances = np.stack([np.einsum("bp,bp->b", c, c) / pixels for c in (truth, made)])
+    covariance = truth @ made.T / pixels
+    unit = np.sqrt(variances[0] * pixels / (pixels - 1))
+    constant = unit <= CONSTANT * np.abs(centre)
+    if constant.any():
+        distance = np.sqrt(variances[1] + shift**2)
+        right = constant & (distance <= CONSTANT * np.abs(centre))
+        unit = np.where(constant, np.where(right, 1, distance), unit)
+        variances[0, constant] = variances[1, right] = shift[right] = 0
+        covariance[constant] = 0
+    spread = float((variances / unit**2).sum())
     size = 1 << (bands - 1).bit_length()
-    # Both have mean 1 in the bands that fill up.
-    squares = size + float(((1 + shift) ** 2).sum()) + (size - bands)
-    bias = 2 * np.sqrt(size * (squares - size)) / squares
-    if spread == 0:
-        return float(bias)
-    return float(bias * 2 / spread * _modulus(truth @ made.T / pixels))
-
-
-def _unit(truth: NDArray[np.float64], made: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what each band is measured in: the reference's standard deviation, where it has one."""
-    pixels = truth.shape[1]
-    deviation: NDArray[np.float64] = np.sqrt(np.einsum("bp,bp->b", truth, truth) / (pixels - 1))[:, None]
-    constant = deviation <= CONSTANT * np.abs(centre)
-    if not constant.any():
-        return deviation
-    truth[constant[:, 0]] = 0
-    distance = np.sqrt(np.einsum("bp,bp->b", made, made) / pixels)[:, None]
-    right = distance <= CONSTANT * np.abs(centre)
-    made[(constant & right)[:, 0]] = 0
-    return np.where(constant, np.where(right, 1.0, distance), deviation)
+    # The reference's mean is 1 in every band, and the estimate's in the bands that fill up.
+    square = float(((1 + shift / unit) ** 2).sum()) + size - bands
+    bias: float = 2 * math.sqrt(size * square) / (size + square)
+    return bias if spread == 0 else bias * 2 / spread * _modulus(covariance / unit[:, None] / unit)
 
 
 def _modulus(covariance: NDArray[np.float64]) -> float:
