@@ -78,7 +78,7 @@ def block_quality(estimate: NDArray[np.float64], reference: NDArray[np.float64])
         right = constant & (distance <= CONSTANT * np.abs(centre))
         unit = np.where(constant, np.where(right, 1, distance), unit)
         variances[0, constant] = variances[1, right] = shift[right] = 0
-        covariance[constant] = 0
+        covariance[constant] = covariance[:, right] = 0
     spread = float((variances / unit**2).sum())
     size = 1 << (bands - 1).bit_length()
     # The reference's mean is 1 in every band, and the estimate's in the bands that fill up.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.comparison import pair
 from dualsr_geo.errors import InputError
-from dualsr_geo.metrics import measure, q2n
+from dualsr_geo.scores import measure, q2n
 
 Cube = NDArray[Any]
 

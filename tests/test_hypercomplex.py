@@ -178,6 +178,16 @@ def test_a_constant_band_that_is_wrong_costs_something_bounded():
     assert 0.8 < block_quality(flat(estimate), flat(reference)) < right
 
 
+def test_rounding_is_no_variance():
+    estimate, reference = images(3)
+    estimate[1] = reference[1] = 1e9
+    exact = block_quality(flat(estimate), flat(reference))
+    rounding = np.random.default_rng(0).choice([-64.0, 0.0, 64.0], (32, 32))  # float32's last digit there
+    estimate[1] += rounding
+    reference[1] += rounding
+    assert block_quality(flat(estimate), flat(reference)) == pytest.approx(exact, rel=1e-9)
+
+
 def test_all_bands_constant():
     reference = np.full((3, 1024), 5.0)
     assert block_quality(reference.copy(), reference) == pytest.approx(1)
