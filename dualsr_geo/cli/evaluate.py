@@ -23,7 +23,9 @@ COLUMNS = (
     ("cc", "CC", 4),
     ("rmse", "RMSE", None),
     ("seconds", "s", 1),
+    ("peak_memory_bytes", "MiB", 0),
 )
+UNIT = {"peak_memory_bytes": 2**20}
 
 
 def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -105,19 +107,21 @@ def _said(found: Mapping[str, Any]) -> str:
 def table(models: Mapping[str, Mapping[str, Any]]) -> str:
     """Return scores as aligned text, a line a model."""
     width = max(map(len, models))
-    lines = [" " * width + "".join(f"{heading:>11}" for _, heading, _ in COLUMNS)]
+    columns = [c for c in COLUMNS if any(c[0] in found for found in models.values())]
+    lines = [" " * width + "".join(f"{heading:>11}" for _, heading, _ in columns)]
     for name, found in models.items():
         if "error" in found:
             lines.append(f"{name:{width}}  {found['error']}")
             continue
-        lines.append(f"{name:{width}}" + "".join(f"{_cell(found[k], digits):>11}" for k, _, digits in COLUMNS))
+        lines.append(f"{name:{width}}" + "".join(f"{_cell(found, k, digits):>11}" for k, _, digits in columns))
     return "\n".join(lines)
 
 
-def _cell(value: float | None, digits: int | None) -> str:
+def _cell(found: Mapping[str, Any], name: str, digits: int | None) -> str:
+    value = found[name]
     if value is None:
         return "-"
-    return f"{value:.4g}" if digits is None else f"{value:.{digits}f}"
+    return f"{value:.4g}" if digits is None else f"{value / UNIT.get(name, 1):.{digits}f}"
 
 
 @contextmanager
