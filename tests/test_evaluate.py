@@ -264,6 +264,8 @@ def test_the_command_scores(pair):
     text = run(*pair[:1], "--reference", pair[1], "--scale", 4).stdout
     assert "PSNR" in text
     assert f"{score_product(*pair[:2], scale=4)['psnr_db']:.2f}" in text
+    assert "MiB" not in text
+    assert run(pair[1], "--reference", pair[1]).stdout.splitlines()[1].split()[:3] == ["product", "inf", "inf"]
 
 
 def test_the_command_compares(folder, judged):

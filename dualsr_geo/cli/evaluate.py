@@ -120,7 +120,8 @@ def table(models: Mapping[str, Mapping[str, Any]]) -> str:
 def _cell(found: Mapping[str, Any], name: str, digits: int | None) -> str:
     value = found[name]
     if value is None:
-        return "-"
+        # JSON has no infinity: what equals its reference has no PSNR there.
+        return "inf" if name.startswith("psnr") and found["rmse"] == 0 else "-"
     return f"{value:.4g}" if digits is None else f"{value / UNIT.get(name, 1):.{digits}f}"
 
 
