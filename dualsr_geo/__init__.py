@@ -13,8 +13,19 @@ if TYPE_CHECKING:
     from dualsr_geo.pipeline import upscale
     from dualsr_geo.plan import Options
     from dualsr_geo.read import Scene, open_scene
+    from dualsr_geo.trained import load_model
 
-__all__ = ["DualSRError", "DualSRWarning", "Options", "Psf", "Scene", "__version__", "open_scene", "upscale"]
+__all__ = [
+    "DualSRError",
+    "DualSRWarning",
+    "Options",
+    "Psf",
+    "Scene",
+    "__version__",
+    "load_model",
+    "open_scene",
+    "upscale",
+]
 
 _HOME = {
     "DualSRError": "errors",
@@ -22,6 +33,7 @@ _HOME = {
     "Options": "plan",
     "Psf": "degrade",
     "Scene": "read",
+    "load_model": "trained",
     "open_scene": "read",
     "upscale": "pipeline",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import click
 
@@ -31,7 +32,32 @@ def list_(*, as_json: bool) -> None:
 @models.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print all that a model promises, as JSON."""
-    from dualsr_geo.model import load_model  # noqa: PLC0415
+    """Print all that a model promises, as JSON: one of `models list`, or a weights FILE."""
+    from dualsr_geo.model import MODELS, load_model  # noqa: PLC0415
 
-    click.echo(json.dumps(dataclasses.asdict(load_model(name)), indent=2))
+    if name in MODELS or not Path(name).exists():
+        click.echo(json.dumps(dataclasses.asdict(load_model(name)), indent=2))
+        return
+    from dualsr_geo.weights import read_card, sha256  # noqa: PLC0415  # loads torch
+
+    card = dataclasses.asdict(read_card(name))
+    click.echo(json.dumps({**card, "sha256": sha256(name)}, indent=2))
+
+
+@models.command("import")
+@click.argument("checkpoint", type=click.Path())
+@options.output
+@click.option("--scale", type=int, help="Ratio of the weights; SFPN's do not tell it.")
+@options.overwrite
+def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite: bool) -> None:
+    """Turn a CHECKPOINT of DualSR's or SFPN's authors into safetensors with a model card.
+
+    Nothing in the file is run. The weights are loaded in Python by dualsr_geo.load_model.
+    """
+    from dualsr_geo.trained import convert  # noqa: PLC0415  # loads torch
+    from dualsr_geo.weights import save  # noqa: PLC0415
+
+    place = Path(output) if output is not None else Path(checkpoint).with_suffix(".safetensors")
+    tensors, card = convert(checkpoint, scale)
+    save(place, tensors, card, overwrite=overwrite)
+    click.echo(f"{place}: {card.network}, {card.ratio}x, {card.width} channels")

@@ -1,0 +1,189 @@
+"""Checkpoints in the authors' layout: which network one is of, and its weights, folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dualsr_geo.errors import InputError
+
+# A key that only this network's checkpoints have.
+SIGNATURES = {
+    "coarsr": "GFM_intra_one.gamma_inter",
+    "coarsenet": "gamma_speContext",
+    "finenet": "hsi.Conv.weight",
+}
+SYSTEMS = {"coarsr": "CoarSR of DualSR", "coarsenet": "CoarseNet of SFPN", "finenet": "FineNet of SFPN"}
+# nn.DataParallel puts this before every key.
+PREFIX = "module."
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What the shapes of a checkpoint tell.
+
+    Attributes
+    ----------
+    network : str
+        ``"coarsr"``, ``"coarsenet"`` or ``"finenet"``.
+    ratio : int or None
+        None where no weight depends on it: SFPN's networks.
+    width : int
+        Channels inside.
+    bands, guide_bands : int
+        Of scene and guide that the weights are bound to; 0 where any number serves, or none is used.
+    batch_norm : bool
+        Whether it carries normalisation layers.
+    """
+
+    network: str
+    ratio: int | None
+    width: int
+    bands: int = 0
+    guide_bands: int = 0
+    batch_norm: bool = False
+
+
+def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state without the prefix of nn.DataParallel."""
+    return {key.removeprefix(PREFIX): value for key, value in state.items()}
+
+
+def network_of(state: Mapping[str, Tensor]) -> str:
+    """Return which network a checkpoint is of.
+
+    Raises
+    ------
+    InputError
+        If it is of none known here.
+    """
+    keys = plain(state)
+    for network, signature in SIGNATURES.items():
+        if signature in keys:
+            return network
+    shown = ", ".join(list(keys)[:3]) or "nothing"
+    raise InputError(
+        f"The checkpoint is of no network known here: it begins with {shown} (of {len(keys)} entries). "
+        f"Give one of {', '.join(SYSTEMS.values())}, as their authors' code saves it."
+    )
+
+
+def require_network(state: Mapping[str, Tensor], wanted: str) -> None:
+    """Check that a checkpoint is of the network wanted.
+
+    Raises
+    ------
+    InputError
+        If it is of another one, or of none known here.
+    """
+    found = network_of(state)
+    if found != wanted:
+        raise InputError(f"The checkpoint is of {SYSTEMS[found]}, not of {SYSTEMS[wanted]}. Give one of the latter.")
+
+
+def shape_of(state: Mapping[str, Tensor], key: str, rank: int) -> tuple[int, ...]:
+    """Return the shape of an entry that a checkpoint must have.
+
+    Raises
+    ------
+    InputError
+        If it is not there, or of another rank.
+    """
+    value = plain(state).get(key)
+    if value is None:
+        raise InputError(f"The checkpoint lacks `{key}`; it is not whole. Copy it again.")
+    if value.dim() != rank:
+        raise InputError(f"`{key}` of the checkpoint has {value.dim()} axes, not {rank}. It is of another version.")
+    return tuple(value.shape)
+
+
+class Reader:
+    """The entries of a checkpoint, each of which is to be taken once."""
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        self._left = plain(state)
+
+    def take(self, key: str) -> Tensor:
+        """Return an entry in float64, so that folding costs no accuracy.
+
+        Raises
+        ------
+        InputError
+            If it is not there, or has values that are not finite.
+        """
+        if key not in self._left:
+            raise InputError(f"The checkpoint lacks `{key}`; it is not whole. Copy it again.")
+        value = self._left.pop(key).detach().to("cpu", torch.float64)
+        if not bool(torch.isfinite(value).all()):
+            raise InputError(f"`{key}` of the checkpoint has values that are not finite. Take an earlier epoch.")
+        return value
+
+    def conv(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of a convolution, weight normalisation folded: ``w = g v / |v|``."""
+        bias = self.take(f"{name}.bias")
+        if f"{name}.weight" in self._left:
+            return self.take(f"{name}.weight"), bias
+        gain, direction = self.take(f"{name}.weight_g"), self.take(f"{name}.weight_v")
+        length = direction.flatten(1).norm(dim=1).reshape(gain.shape)
+        return gain * direction / length, bias
+
+    def has(self, key: str) -> bool:
+        """Say whether an entry is there and not yet taken."""
+        return key in self._left
+
+    def normalised(self, name: str, norm: str, epsilon: float = 1e-5) -> tuple[Tensor, Tensor]:
+        """Return a convolution with the batch normalisation after it, if there is one, folded in.
+
+        `epsilon` is torch's own, which the published code leaves as it is.
+        """
+        weight, bias = self.conv(name)
+        if not self.has(f"{norm}.running_var"):
+            return weight, bias
+        self.take(f"{norm}.num_batches_tracked")
+        gain = self.take(f"{norm}.weight") / (self.take(f"{norm}.running_var") + epsilon).sqrt()
+        shift = self.take(f"{norm}.bias") - gain * self.take(f"{norm}.running_mean")
+        return weight * gain.reshape(-1, 1, 1, 1), bias * gain + shift
+
+    def finish(self) -> None:
+        """Check that nothing is left.
+
+        Raises
+        ------
+        InputError
+            If entries were not used.
+        """
+        if self._left:
+            shown = ", ".join(list(self._left)[:5])
+            raise InputError(
+                f"{len(self._left)} entries of the checkpoint have no place in the network: {shown}. "
+                "It is of another version than the published one."
+            )
+
+
+def float32(made: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Return folded weights as a network takes them.
+
+    Parameters
+    ----------
+    made : mapping
+        Folded weights by our names.
+    network : nn.Module
+        What they are for; may lie on the meta device.
+
+    Raises
+    ------
+    InputError
+        If names or shapes are not the network's.
+    """
+    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in made.items()}
+    wrong = [f"{k} is {found.get(k)}, not {wanted.get(k)}" for k in wanted | found if found.get(k) != wanted.get(k)]
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} weights of the checkpoint do not fit: {'; '.join(wrong[:3])}. "
+            "It is of another version than the published one."
+        )
+    return {key: value.to(torch.float32).contiguous() for key, value in made.items()}
