@@ -152,7 +152,7 @@ def evaluate(
     opened = open_scene(scene, bidx=wanted.bidx, nodata=wanted.nodata)
     guides = [place_guide(opened, open_scene(g)) for g in _several(rgb)]
     scale = choose_scale(opened, guides, wanted)
-    names = contenders(models, guides, scale)
+    names = contenders(models, opened.count, guides, scale)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="dualsr-evaluate-")))
         trial = prepare(opened, guides, scale, mtf_gain, guide_mtf_gain, folder)

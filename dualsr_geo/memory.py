@@ -36,6 +36,30 @@ class _Asked(Protocol):
 
 
 @dataclass(frozen=True)
+class Need:
+    """What a tile's memory depends on beside its side.
+
+    Attributes
+    ----------
+    bands, guide_bands : int
+    ratio : int
+    halo : int
+        lr pixels.
+    block : int
+        lr pixels that a tile is a multiple of.
+    features : int
+        Planes of float32 on the hr grid that a network keeps.
+    """
+
+    bands: int
+    guide_bands: int
+    ratio: int
+    halo: int
+    block: int = 1
+    features: int = 0
+
+
+@dataclass(frozen=True)
 class Sizes:
     """Tile side (lr pixels), tiles at once, and the bytes that this is estimated to need."""
 
@@ -44,43 +68,51 @@ class Sizes:
     bytes: int
 
 
-def sizes(shape: tuple[int, int], bands: int, guide_bands: int, ratio: int, halo: int, asked: _Asked) -> Sizes:
+def sizes(shape: tuple[int, int], need: Need, asked: _Asked) -> Sizes:
     """Choose the tile and the number of tiles at once.
 
     Raises
     ------
     OptionError
-        If not even the smallest tile fits.
+        If not even the smallest tile fits, or the one asked for cuts blocks.
     """
+    if asked.tile is not None and asked.tile % need.block:
+        below = asked.tile // need.block * need.block
+        raise OptionError(
+            f"--tile {asked.tile} is no whole number of the network's blocks of {need.block} lr pixels. "
+            f"Give {below} or {below + need.block}."
+        )
     limit = asked.max_memory or int(psutil.virtual_memory().total * DEFAULT_SHARE)
     jobs = asked.jobs or cores()
 
-    def need(tile: int, count: int) -> int:
-        return BASE_BYTES + count * tile_bytes(shape, tile, bands, guide_bands, ratio, halo)
+    def total(tile: int, count: int) -> int:
+        return BASE_BYTES + count * tile_bytes(shape, tile, need)
 
-    candidates = [asked.tile] if asked.tile else list(TILES)
+    candidates = [asked.tile] if asked.tile else [-(-t // need.block) * need.block for t in TILES]
     for count in (jobs, 1):
-        fitting = [t for t in candidates if need(t, count) <= limit]
+        fitting = [t for t in candidates if total(t, count) <= limit]
         large_enough = [t for t in fitting if t >= COMFORTABLE_TILE] if count > 1 else fitting
         chosen = (large_enough or (fitting if asked.tile else []))[:1]
         if chosen:
-            return Sizes(chosen[0], count, need(chosen[0], count))
-    least = need(candidates[-1], 1)
+            return Sizes(chosen[0], count, total(chosen[0], count))
+    least = total(candidates[-1], 1)
     raise OptionError(
         f"--max-memory {limit / 2**20:.0f} MiB is too little for a tile of {candidates[-1]} lr pixels and "
-        f"{bands} bands, which needs {least / 2**20:.0f} MiB. Give --max-memory {least / 2**20:.0f}MiB or more"
+        f"{need.bands} bands, which needs {least / 2**20:.0f} MiB. Give --max-memory {least / 2**20:.0f}MiB or more"
         + (", or a smaller --tile." if asked.tile else ".")
     )
 
 
-def tile_bytes(shape: tuple[int, int], tile: int, bands: int, guide_bands: int, ratio: int, halo: int) -> int:
+def tile_bytes(shape: tuple[int, int], tile: int, need: Need) -> int:
     """Estimate the memory of one tile at work, bytes."""
-    rows, columns = (min(n, tile + 2 * halo) for n in shape)
+    rows, columns = (min(n, tile + 2 * need.halo) for n in shape)
     padded = rows * columns
-    core = min(tile, shape[0]) * min(tile, shape[1]) * ratio**2
-    features = CLUSTER_FEATURES * (guide_bands + 1) + 4 * guide_bands + 1 if guide_bands else 0
-    planes = features + min(bands, TYPICAL_COMPONENTS) + 24
-    return 4 * (padded * ratio**2 * planes + padded * bands * 5 + core * 16 * 5)
+    core = min(tile, shape[0]) * min(tile, shape[1]) * need.ratio**2
+    guides = need.guide_bands
+    clusters = CLUSTER_FEATURES * (guides + 1) + 4 * guides + 1 if guides and not need.features else 0
+    components = 0 if need.features else min(need.bands, TYPICAL_COMPONENTS)
+    planes = clusters + components + need.features + 24
+    return 4 * (padded * need.ratio**2 * planes + padded * need.bands * 5 + core * 16 * 5)
 
 
 def cores() -> int:

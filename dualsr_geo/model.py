@@ -2,11 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dualsr_geo.errors import OptionError, ScaleError
+from dualsr_geo.errors import InputError, OptionError, ScaleError
 
-FINE = ("none", "consistency")
+FINE = ("none", "consistency", "backprojection")
+PRECISIONS = ("float32", "bfloat16")
+# lr pixels that a fine stage sees beyond what a network made: blur, closed form and interpolation
+# (algorithm-lab-2.md A1a); bicubic to half the ratio and back.
+FINE_REACH = {"none": 0, "consistency": 12, "backprojection": 6}
+LEAST_BANDS = {"coarsr": 5, "coarsenet": 3}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network's weights, and how they are used.
+
+    Attributes
+    ----------
+    path : str
+        Absolute.
+    sha256 : str
+    network : str
+        ``"coarsr"`` or ``"coarsenet"``.
+    ratio : int
+    width : int
+    guide_bands : int
+        0 for a network without a guide.
+    block : int
+        lr pixels that its tiles are a multiple of.
+    published : bool
+        Compute what the published code computes.
+    precision : str
+        ``"float32"`` or ``"bfloat16"``.
+    """
+
+    path: str
+    sha256: str
+    network: str
+    ratio: int
+    width: int
+    guide_bands: int = 0
+    block: int = 1
+    published: bool = False
+    precision: str = "float32"
+
+    @property
+    def features(self) -> int:
+        """Planes of float32 on the hr grid that a tile keeps.
+
+        Measured as peak memory at 384 to 1200 hr pixels: 17 to 20 widths for CoarseNet on the hr
+        grid, 23 to 30 for CoarSR on the lr grid.
+        """
+        return 20 * self.width if self.network == "coarsenet" else -(-32 * self.width // self.ratio**2)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """All that decides what it computes."""
+        return {"sha256": self.sha256, "published": self.published, "precision": self.precision}
 
 
 @dataclass(frozen=True)
@@ -39,6 +92,11 @@ class Model:
     licence : str
     sha256 : str or None
         Of its weights; None where it has none.
+    weights : Weights or None
+        Of a network.
+    half : Weights or None
+        Of the same network at half the ratio, which the fine stage ``"backprojection"`` wants
+        above ratio 2.
     """
 
     name: str
@@ -53,70 +111,18 @@ class Model:
     cubic_a: float | None = None
     licence: str = "Apache-2.0"
     sha256: str | None = None
+    weights: Weights | None = None
+    half: Weights | None = None
 
+    @property
+    def block(self) -> int:
+        """How many lr pixels a tile is a multiple of."""
+        return 1 if self.weights is None else self.weights.block
 
-def _injecting(name: str, summary: str, cubic_a: float | None = None) -> Model:
-    return Model(
-        name,
-        summary,
-        guided=True,
-        spectral=False,
-        fine="none",
-        halo=14,
-        needs_guide=True,
-        injection=name,
-        cubic_a=cubic_a,
-    )
-
-
-MODELS = {
-    m.name: m
-    for m in (
-        Model(
-            "regression",
-            "Regressions of the scene's spectral components on the guide, mixed by the scene's own Wald pair.",
-            guided=True,
-            spectral=True,
-            fine="consistency",
-            halo=14,
-        ),
-        Model(
-            "interpolation",
-            "No guide: area-to-point kriging of the spectral components, consistent with the scene.",
-            guided=False,
-            spectral=True,
-            fine="consistency",
-            halo=14,
-        ),
-        Model(
-            "bicubic",
-            "Plain bicubic interpolation of every band, the baseline.",
-            guided=False,
-            spectral=False,
-            fine="none",
-            halo=14,
-            cubic_a=-0.75,  # OpenCV's and torch's
-        ),
-        _injecting("brovey", "Baseline: Brovey as GDAL does it, the guide over the mean of all bands.", cubic_a=-0.5),
-        _injecting("gsa", "Baseline: Gram-Schmidt adaptive (Aiazzi et al., 2007)."),
-        _injecting(
-            "mtf-glp-hpm", "Baseline: MTF-matched Laplacian pyramid, high-pass modulation (Aiazzi et al., 2006)."
-        ),
-    )
-}
-
-
-def load_model(name: str) -> Model:
-    """Return a model by name.
-
-    Raises
-    ------
-    OptionError
-        If there is none of that name.
-    """
-    if name not in MODELS:
-        raise OptionError(f"There is no model `{name}`. Give --model {', '.join(MODELS)}.")
-    return MODELS[name]
+    @property
+    def features(self) -> int:
+        """Planes of float32 on the hr grid that a tile keeps for its network."""
+        return 0 if self.weights is None else self.weights.features
 
 
 def require_ratio(model: Model, ratio: int) -> None:
@@ -128,10 +134,43 @@ def require_ratio(model: Model, ratio: int) -> None:
         If it cannot.
     """
     low, high = model.ratios
-    if not low <= ratio <= high:
+    if low <= ratio <= high:
+        return
+    if low == high:
         raise ScaleError(
-            f"The model `{model.name}` sharpens {low} to {high} times, not {ratio}. "
-            f"Give --scale {low}..{high}, or sharpen in two steps."
+            f"The weights of `{model.name}` sharpen {low} times, not {ratio}. Give --scale {low}, or other weights."
+        )
+    raise ScaleError(
+        f"The model `{model.name}` sharpens {low} to {high} times, not {ratio}. "
+        f"Give --scale {low}..{high}, or sharpen in two steps."
+    )
+
+
+def require_inputs(model: Model, bands: int, guide_bands: int | None) -> None:
+    """Check that a network can read a scene and a guide of so many bands; None is no guide.
+
+    Raises
+    ------
+    OptionError
+        If it takes all from a guide, and there is none.
+    InputError
+        If the bands do not fit the weights.
+    """
+    if model.needs_guide and guide_bands is None:
+        raise OptionError(f"The model `{model.name}` takes all detail from a guide, and none is given. Give --rgb.")
+    weights = model.weights
+    if weights is None:
+        return
+    least = LEAST_BANDS[weights.network]
+    if bands < least:
+        raise InputError(
+            f"The network `{weights.network}` reads {least} bands at a time, the scene has {bands} with data. "
+            f"Give {least} or more, or another --model."
+        )
+    if weights.guide_bands and guide_bands is not None and guide_bands != weights.guide_bands:
+        raise InputError(
+            f"The guide has {guide_bands} band{'s' * (guide_bands != 1)}, the weights of `{model.name}` were trained "
+            f"for {weights.guide_bands}. Give --rgb a guide of {weights.guide_bands}, or other weights as --model."
         )
 
 
@@ -141,10 +180,26 @@ def choose_fine(model: Model, asked: str | None) -> str:
     Raises
     ------
     OptionError
-        If there is none of that name.
+        If there is none of that name, or not for this model.
     """
     if asked is None:
         return model.fine
     if asked not in FINE:
         raise OptionError(f"There is no fine stage `{asked}`. Give --fine {' or '.join(FINE)}.")
+    if asked == "backprojection" and model.weights is None:
+        raise OptionError(
+            f"--fine backprojection is for networks, and `{model.name}` is none. "
+            "Give weights as --model, or --fine consistency."
+        )
     return asked
+
+
+def with_fine(model: Model, fine: str) -> Model:
+    """Return a model with the halo that a network and the fine stage after it see."""
+    if model.weights is None:
+        return model
+    return replace(model, halo=_whole(model.halo + FINE_REACH[fine], model.block))
+
+
+def _whole(length: int, block: int) -> int:
+    return -(-length // block) * block

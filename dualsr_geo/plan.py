@@ -12,9 +12,10 @@ from odc.geo.geobox import GeoBox
 from dualsr_geo import grid, memory
 from dualsr_geo.align import Guide, on_grid
 from dualsr_geo.bands import Packing
+from dualsr_geo.catalogue import load_model, with_half
 from dualsr_geo.degrade import Psf
 from dualsr_geo.errors import OptionError
-from dualsr_geo.model import Model, choose_fine, load_model, require_ratio
+from dualsr_geo.model import Model, choose_fine, require_inputs, require_ratio, with_fine
 from dualsr_geo.sample import Wishes
 from dualsr_geo.scene import Scene
 from dualsr_geo.survey import Survey
@@ -36,7 +37,13 @@ class Options:
     scale : int or None
         Ratio; left out with a guide, the largest integer not above the GSD ratio.
     model, fine : str
-        The coarse model and the fine stage; `fine` left out, the model's own.
+        The coarse model, a name or a weights file, and the fine stage; `fine` left out, the model's own.
+    half_model : str or None
+        Weights of half the ratio, for the fine stage ``"backprojection"`` of networks.
+    published : bool
+        Let a network compute what its authors' published code computes, defects included.
+    precision : str
+        What a network computes in: ``"float32"``, or ``"bfloat16"``, faster and within 1e-3 of the range.
     coregister : str
         ``"auto"`` moves a displaced guide onto the scene, ``"off"`` leaves it and warns.
     psf : Psf or None
@@ -61,6 +68,9 @@ class Options:
     scale: int | None = None
     model: str = "regression"
     fine: str | None = None
+    half_model: str | None = None
+    published: bool = False
+    precision: str = "float32"
     coregister: str = "auto"
     psf: Psf | None = None
     mtf_gain: float | None = None
@@ -118,6 +128,8 @@ class Job:
             o.coregister,
             subspace=self.model.spectral,
             injection=self.model.injection is not None,
+            network=self.model if self.model.weights is not None else None,
+            angle=self.fine == "backprojection",
         )
 
     @property
@@ -143,7 +155,8 @@ class Job:
     @property
     def identity(self) -> Mapping[str, object]:
         """Everything that decides the product's values."""
-        o = self.options
+        o, model = self.options, self.model
+        networks = {"weights": model.weights, "half_weights": model.half}
         return {
             "version": __version__,
             "scene": self.scene.source.fingerprint(),
@@ -155,6 +168,7 @@ class Job:
             "psf": None if o.psf is None else o.psf.to_json(),
             "mtf_gain": o.mtf_gain,
             "tile": self.sizes.tile,
+            **{name: used.identity for name, used in networks.items() if used is not None},
         }
 
 
@@ -167,19 +181,21 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
         For any contradiction; the message names the way out.
     """
     _check(options)
-    model = load_model(options.model)
+    model = load_model(options.model, published=options.published, precision=options.precision)
+    fine = choose_fine(model, options.fine)
+    model = with_fine(with_half(model, options.half_model, fine), fine)
     _check_blur(options, model.halo)
-    if model.needs_guide and not guides:
-        raise OptionError(f"The model `{model.name}` takes all detail from a guide, and none is given. Give --rgb.")
+    require_inputs(model, scene.count, sum(g.count for g in guides) if guides else None)
     placed = [place_guide(scene, g) for g in guides]
-    ratio = choose_scale(scene, placed, options)
+    ratio = choose_scale(scene, placed, options, model)
     require_ratio(model, ratio)
     target = grid.refine(scene.geobox, ratio)
     # A model without a guide takes no more than the ratio from one.
     guide = on_grid(placed, target) if placed and model.guided else None
-    sizes = memory.sizes(scene.shape, scene.count, guide.count if guide else 0, ratio, model.halo, options)
+    need = memory.Need(scene.count, guide.count if guide else 0, ratio, model.halo, model.block, model.features)
+    sizes = memory.sizes(scene.shape, need, options)
     packing = product_packing(scene, options.dtype, options.nodata)
-    return Job(scene, guide, ratio, target, model, choose_fine(model, options.fine), packing, sizes, options)
+    return Job(scene, guide, ratio, target, model, fine, packing, sizes, options)
 
 
 def product_packing(scene: Scene, dtype: str | None = None, nodata: float | None = None) -> Packing:
@@ -237,12 +253,14 @@ def place_guide(scene: Scene, guide: Scene) -> Scene:
     return guide
 
 
-def choose_scale(scene: Scene, guides: Sequence[Scene], options: Options) -> int:
-    """Return the ratio that every guide allows, and that a given PSF is made for."""
+def choose_scale(scene: Scene, guides: Sequence[Scene], options: Options, model: Model | None = None) -> int:
+    """Return the ratio that every guide allows, and that a given PSF or a network is made for."""
     scale, psf = options.scale, options.psf
     if psf is not None and scale is not None and psf.ratio != scale:
         raise OptionError(f"`psf` is for ratio {psf.ratio}, but --scale is {scale}. Give one of both.")
     wanted = psf.ratio if psf is not None else scale
+    if wanted is None and model is not None and model.weights is not None:
+        wanted = model.weights.ratio
     if not guides:
         return grid.choose_ratio(wanted, scene.geobox, None)
     return min(grid.choose_ratio(wanted, scene.geobox, g.geobox) for g in guides)

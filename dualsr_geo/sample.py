@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dualsr_geo.align import SHIFT_SUPPORT_PX
 from dualsr_geo.degrade import Psf
 from dualsr_geo.errors import InputError
+from dualsr_geo.model import Model
 from dualsr_geo.psf import FARTHEST
 from dualsr_geo.tile import Window
 
@@ -55,6 +56,10 @@ class Wishes:
         False for models that work band by band (bicubic).
     injection : bool
         Whether the model is one of the classic baselines.
+    network : Model or None
+        The model, where it is a network.
+    angle : bool
+        Whether its fine stage wants the scene's spectral angle.
     """
 
     ratio: int
@@ -63,6 +68,8 @@ class Wishes:
     coregister: str = "auto"
     subspace: bool = True
     injection: bool = False
+    network: Model | None = None
+    angle: bool = False
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Window]:

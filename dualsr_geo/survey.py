@@ -19,10 +19,13 @@ from dualsr_geo import coarse, regression, subspace, wald
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.guidefit import Fit, Mixture, fit_scene
 from dualsr_geo.injection import Injection, fit_injection
+from dualsr_geo.model import require_inputs
 from dualsr_geo.noise import is_noisy, scene_noise
-from dualsr_geo.placement import Filled, Placement, assumed, move_guide, place
+from dualsr_geo.placement import Filled, assumed, move_guide, place
 from dualsr_geo.sample import FEWEST_PX, Sample, Wishes, band_means, bands_with_data, sample_margin
+from dualsr_geo.stream import Place, Units, angle, guide_units, scene_units
 from dualsr_geo.subspace import Subspace
+from dualsr_geo.tile import Window
 from dualsr_geo.wald import Block
 
 # The response of the guide is fitted to about this many pixels; more do not change it.
@@ -61,6 +64,10 @@ class Survey:
         Non-negative response of the guide to the used bands.
     injection : Injection or None
         What the classic baselines need; None for other models.
+    units : Units or None
+        What networks need; None for other models.
+    angle : float or None
+        Weight of DualSR's fine stage; None without it.
     notes : tuple of str
         What the user should know.
     """
@@ -81,6 +88,8 @@ class Survey:
     relevance: NDArray[np.float32] | None = None
     srf: NDArray[np.float32] | None = None
     injection: Injection | None = None
+    units: Units | None = None
+    angle: float | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +107,7 @@ class Survey:
         v["fit"] = None if v["fit"] is None else _fit_from_json(v["fit"])
         injected = v["injection"]
         v["injection"] = injected and Injection(**{k: _array(m) for k, m in injected.items()})
+        v["units"] = v["units"] and Units(**v["units"])
         for name in ("noise", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
             v[name] = None if v[name] is None else _array(v[name])
         for name in ("used", "shift_px", "moved_px", "notes"):
@@ -111,7 +121,7 @@ def _plain(value: Any) -> Any:
         return [_plain(row) for row in value] if value.ndim > 1 else [float(str(v)) for v in value]
     if isinstance(value, Psf):
         return value.to_json()
-    if isinstance(value, Subspace | Fit | Mixture | Injection):
+    if isinstance(value, Subspace | Fit | Mixture | Injection | Units):
         return {k: _plain(getattr(value, k)) for k in value.__dataclass_fields__}
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
@@ -161,9 +171,9 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
     known = assumed(wishes)
     bare = Survey(known.psf, known.source, used, low, noise.astype(np.float32), space, alone, alone)
     guides = [s.guide for s in samples if s.guide is not None]
-    if not any(np.isfinite(g).any() for g in guides):
-        return bare
-    return _guided(bare, filled, guides, wishes)
+    reached = any(np.isfinite(g).any() for g in guides)
+    seen = _guided(bare, filled, guides, wishes) if reached else bare
+    return seen if wishes.network is None else _for_network(seen, filled, guides, wishes)
 
 
 def _filled(cube: torch.Tensor, mean: torch.Tensor) -> Filled:
@@ -189,7 +199,7 @@ def _guided(bare: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.
     """Add what the guide says: blur, shift, regressions, weights, relevance."""
     leading = bare.space if bare.space.count else _leading(filled)
     placed = place(leading, filled, guides, wishes)
-    blocks, mean = _blocks(filled, guides, placed)
+    blocks, mean = _blocks(filled, guides, placed.psf, placed.moved_px)
     seen = replace(
         bare,
         psf=placed.psf,
@@ -208,20 +218,40 @@ def _guided(bare: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.
     return _regressed(seen, blocks, wishes.ratio) if seen.space.count else seen
 
 
+def _for_network(
+    seen: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.float32]], wishes: Wishes
+) -> Survey:
+    """Add what a network needs: its units, and the angle that weighs DualSR's fine stage."""
+    model, cubes = wishes.network, [c for c, _ in filled]
+    assert model is not None
+    require_inputs(model, len(seen.used), len(guides[0]) if guides else None)
+    units = Units.of(cubes, guides, whole=len(cubes) == 1)
+    seen = replace(seen, units=units)
+    if not wishes.angle:
+        return seen
+    shown: list[torch.Tensor | None] = [None] * len(cubes)
+    if model.guided:
+        blocks, _ = _blocks(filled, guides, seen.psf, seen.moved_px)
+        cubes, shown = [b.cube for b in blocks], [guide_units(b.guide, units) for b in blocks]
+    places = [Place(Window(0, c.shape[1], 0, c.shape[2]), (c.shape[1], c.shape[2])) for c in cubes]
+    with torch.inference_mode():
+        return replace(seen, angle=angle(model, [scene_units(c, units) for c in cubes], shown, places))
+
+
 def _leading(filled: Sequence[Filled]) -> Subspace:
     return subspace.find(wald.stack([c for c, _ in filled]), wald.stack([w for _, w in filled]))
 
 
 def _blocks(
-    filled: Sequence[Filled], guides: Sequence[NDArray[np.float32]], placed: Placement
+    filled: Sequence[Filled], guides: Sequence[NDArray[np.float32]], psf: Psf, moved_px: tuple[float, float]
 ) -> tuple[list[Block], NDArray[np.float32]]:
     """Move, crop and fill the sampled guides; return them beside the scene, and their mean."""
-    margin = sample_margin(placed.psf.ratio)
-    moved = [move_guide(g, placed.moved_px, margin) for g in guides]
+    margin = sample_margin(psf.ratio)
+    moved = [move_guide(g, moved_px, margin) for g in guides]
     mean = np.nanmean(np.concatenate([m.reshape(len(m), -1) for m in moved], 1), 1).astype(np.float32)
     out = []
     for (cube, weight), guide in zip(filled, moved, strict=True):
-        op = operator(placed.psf, (cube.shape[1], cube.shape[2]))
+        op = operator(psf, (cube.shape[1], cube.shape[2]))
         window = coarse.ready_guide(torch.from_numpy(guide), torch.from_numpy(mean), op)
         if window is not None:
             both = weight if window.weight is None else weight * window.weight

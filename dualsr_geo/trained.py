@@ -8,6 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dualsr_geo.errors import InputError, OptionError, ScaleError
+from dualsr_geo.model import Weights
 from dualsr_geo.networks import checkpoint, coarsenet, coarsr, finenet
 from dualsr_geo.networks.coarsenet import CoarseNet
 from dualsr_geo.networks.coarsr import CoarSR
-from dualsr_geo.weights import Card, read_card, read_tensors
+from dualsr_geo.weights import Card, read_card, read_tensors, sha256
 
 READERS = {"coarsr": coarsr, "coarsenet": coarsenet, "finenet": finenet}
 RATIOS = (2, 32)
+HALOS = {"coarsr": coarsr.HALO, "coarsenet": coarsenet.HALO}
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,28 @@ class Trained:
         if not isinstance(self.network, CoarseNet):
             raise TypeError(type(self.network).__name__)
         return self.network.stream(lr, torch.from_numpy(np.ascontiguousarray(guide, dtype=np.float32)))
+
+
+@lru_cache(maxsize=4)
+def ready(weights: Weights, device: str) -> nn.Module:
+    """Return a network as the pipeline uses it; one for all tiles of a process.
+
+    Raises
+    ------
+    InputError
+        If the file is not what it was when the run was planned.
+    """
+    found = sha256(weights.path)
+    if found != weights.sha256:
+        raise InputError(
+            f"{weights.path} has changed: its SHA-256 is {found[:12]}..., the run was planned with "
+            f"{weights.sha256[:12]}... Begin anew with --overwrite."
+        )
+    network = load_model(weights.path, weights.published).network
+    if weights.precision != "float32":
+        assert isinstance(network, CoarSR | CoarseNet)
+        network.lowered(getattr(torch, weights.precision))
+    return network.to(device).eval()
 
 
 def load_model(path: str | os.PathLike[str], published: bool = False) -> Trained:  # noqa: FBT001, FBT002  # the documented call
@@ -136,7 +161,7 @@ def convert(path: str | os.PathLike[str], scale: int | None = None) -> tuple[dic
         found.bands,
         found.guide_bands,
         block=3 if found.network == "coarsenet" else 1,
-        halo=coarsr.HALO if found.network == "coarsr" else 0,
+        halo=HALOS.get(found.network, 0),
         batch_norm=found.batch_norm,
         source=Path(path).name,
     )

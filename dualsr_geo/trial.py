@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from dualsr_geo import memory
+from dualsr_geo.catalogue import MODELS, load_model
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.metrics import Scores, score
-from dualsr_geo.model import MODELS, load_model, require_ratio
+from dualsr_geo.model import require_inputs, require_ratio
 from dualsr_geo.pipeline import upscale
 from dualsr_geo.plan import Options
 from dualsr_geo.read import open_scene
@@ -86,13 +87,15 @@ class Outcome:
         return {**ordered(self.scores.to_json()), **cost, "notes": list(self.notes)}
 
 
-def contenders(models: Sequence[str] | None, guides: Sequence[Scene], scale: int) -> list[str]:
+def contenders(models: Sequence[str] | None, bands: int, guides: Sequence[Scene], scale: int) -> list[str]:
     """Return the names of the models to compare.
 
     Raises
     ------
     OptionError
         If one asked for is not known, or needs a guide and there is none.
+    InputError
+        If the bands of scene and guide do not fit a network.
     ScaleError
         If it cannot do the ratio.
     """
@@ -108,8 +111,7 @@ def contenders(models: Sequence[str] | None, guides: Sequence[Scene], scale: int
             continue
         model = load_model(name)
         require_ratio(model, scale)
-        if model.needs_guide and not guides:
-            raise OptionError(f"The model `{name}` takes all detail from a guide, and none is given. Give --rgb.")
+        require_inputs(model, bands, sum(g.count for g in guides) if guides else None)
     return list(dict.fromkeys(models))
 
 
@@ -160,7 +162,8 @@ class Cut:
 
 def run(trial: Trial, name: str, options: Options) -> Outcome:
     """Let one model sharpen the degraded scene, and score what it makes."""
-    product = trial.folder / (f"{name}.tif" if name == GDAL else f"{name}.zarr")
+    # A weights file is named by its path.
+    product = trial.folder / (f"{name}.tif" if name == GDAL else f"{name.replace('/', '_')}.zarr")
     memory.forget_peak()
     notes: tuple[str, ...] = ()
     began = time.monotonic()
@@ -185,5 +188,5 @@ def _sharpen(trial: Trial, name: str, options: Options, product: Path) -> tuple[
     with warnings.catch_warnings():
         # They stand in the result: the same note by several models would only fill the screen.
         warnings.simplefilter("ignore", DualSRWarning)
-        said = upscale(trial.scene, product, rgb=trial.guides if MODELS[name].guided else None, options=chosen)
+        said = upscale(trial.scene, product, rgb=trial.guides if load_model(name).guided else None, options=chosen)
     return tuple(said["notes"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from dualsr_geo.errors import InputError, OutputError
 
@@ -67,7 +67,7 @@ def save(
     Raises
     ------
     OutputError
-        If the folder is missing, or the file exists and may not be replaced.
+        If the folder is missing, the file exists and may not be replaced, or there is no room.
     """
     place = Path(path)
     if not place.parent.is_dir():
@@ -76,8 +76,15 @@ def save(
         raise OutputError(f"{place} exists. Give --overwrite to replace it, or another --output.")
     staged = place.with_name(f".{place.name}.{os.getpid()}")
     ready = {k: v.detach().to(torch.float32).contiguous().cpu() for k, v in tensors.items()}
-    save_file(ready, staged, metadata={KEY: json.dumps(asdict(card), sort_keys=True)})
-    os.replace(staged, place)
+    try:
+        # Written here, because safetensors' own file is for its owner's eyes only.
+        staged.write_bytes(to_bytes(ready, metadata={KEY: json.dumps(asdict(card), sort_keys=True)}))
+        os.replace(staged, place)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise OutputError(
+            f"{place} could not be written: {error.strerror}. Make room, or give another --output."
+        ) from error
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:

@@ -23,6 +23,7 @@ from dualsr_geo.figures import Check, Figures
 from dualsr_geo.injection import Sharpened, injector
 from dualsr_geo.model import Model
 from dualsr_geo.placement import guide_margin, move_guide
+from dualsr_geo.stream import Place, Stream
 from dualsr_geo.survey import Survey
 from dualsr_geo.tile import Tile, Tiling, Window
 
@@ -70,7 +71,8 @@ class Work:
     def guided(self) -> bool:
         """Whether tiles read the guide."""
         known = self.survey
-        return self.model.guided and (known.fit is not None or known.injection is not None)
+        ready = known.fit is not None or known.injection is not None or known.units is not None
+        return self.model.guided and known.guide_mean is not None and ready
 
 
 def guide_window(work: Work, tile: Tile) -> Window:
@@ -153,6 +155,8 @@ class _Window:
         self.coverage = 0.0
         ready = self._ready(guide)
         self.injected = self._injected(ready)
+        self.blend = None if ready is None else ready.blend
+        self.stream = self._stream(ready)
         guided = self._guided(ready)
         closed, alone = (self._closed(v.tolist()) for v in (survey.lams, survey.lams_alone))
         project = torch.from_numpy(survey.space.project).to(self.device)
@@ -185,6 +189,15 @@ class _Window:
         if blend is None:
             return inject
         return lambda up, rows: torch.lerp(up, inject(up, rows), blend)
+
+    def _stream(self, ready: coarse.GuideWindow | None) -> Stream | None:
+        """Return the bands of a network; None for other models, and where its guide is not."""
+        work, known = self.work, self.work.survey
+        if known.units is None or (work.model.guided and ready is None):
+            return None
+        guide = None if ready is None else ready.values
+        place = Place(self.tile.padded, work.shape)
+        return Stream(work.model, work.fine, known.units, known.angle, self.cube, guide, place)
 
     def _closed(self, lams: list[float]) -> fine.Consistency:
         work = self.work
@@ -222,17 +235,23 @@ class _Window:
 
     def _made(self, some: slice) -> torch.Tensor:
         consistent = self.work.fine == "consistency"
-        if self.work.model.spectral or not (consistent or self.injected):
+        if self.work.model.spectral or not (consistent or self.injected or self.stream):
             return self.spectra.bands(some)
         # Band by band there are no components: rules and the fine stage run on the bands themselves.
         observed = self.cube[some]
-        estimate = self.operator.upsample(observed)
-        if self.injected:
-            estimate = self.injected(estimate, some)
+        estimate = self._band_by_band(observed, some)
         if consistent:
             estimate = self._closed([0.0] * len(observed))(estimate, observed)
         rows, columns = self.core.scaled(self.work.ratio).slices
         return estimate[:, rows, columns].contiguous()
+
+    def _band_by_band(self, observed: torch.Tensor, some: slice) -> torch.Tensor:
+        """Return some bands of the padded window, (band, ratio * y, ratio * x), before the fine stage."""
+        if self.stream is None:
+            plain = self.operator.upsample(observed)
+            return self.injected(plain, some) if self.injected else plain
+        made = self.stream.take(some)
+        return made if self.blend is None else torch.lerp(self.operator.upsample(observed), made, self.blend)
 
     def observed(self, rows: slice, valid: NDArray[np.bool_]) -> torch.Tensor:
         """Return the scene's own values of some bands in the core, NaN where nothing is."""

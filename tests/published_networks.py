@@ -312,3 +312,9 @@ def finenet(state: dict[str, Tensor], coarse: Tensor, guide: Tensor, ratio: int)
     wide = F.pad(fine, (10, 10, 10, 10), mode="replicate")
     bands = [F.conv2d(band, w("hsi.Conv.weight"), w("hsi.Conv.bias"), stride=ratio) for band in wide.split(1, 1)]
     return fine, torch.cat(bands, 1)
+
+
+def tame(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a checkpoint of CoarSR whose detail is a hundredth: its results are near bicubic ones."""
+    last = ("tail.1.weight_g", "tail.1.bias")
+    return {k: v * 0.01 if k.endswith(last) else v for k, v in state.items()}

@@ -241,7 +241,7 @@ def test_the_report_tells_of_every_model(folder, tmp_path):
 
 
 def test_asked_twice_is_run_once():
-    assert contenders(["bicubic", "bicubic"], [], 4) == ["bicubic"]
+    assert contenders(["bicubic", "bicubic"], 4, [], 4) == ["bicubic"]
 
 
 def test_a_reference_needs_no_guide(pair):

@@ -20,7 +20,7 @@ SCENE = (629, 583)
 
 
 def sizes(shape: tuple[int, int] = SCENE, bands: int = 128, ratio: int = 4, **asked: int) -> memory.Sizes:
-    return memory.sizes(shape, bands, 1, ratio, 14, Options(**asked))
+    return memory.sizes(shape, memory.Need(bands, 1, ratio, 14), Options(**asked))
 
 
 @given(st.integers(600, 60000), st.integers(1, 400), st.integers(2, 8), st.integers(1, 16))

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from dualsr_geo.bands import Packing
+from dualsr_geo.catalogue import MODELS
 from dualsr_geo.degrade import Psf
 from dualsr_geo.figures import Figures
-from dualsr_geo.model import MODELS
 from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
 from dualsr_geo.survey import Survey, survey
 from dualsr_geo.tile import Window

@@ -20,7 +20,7 @@ def models() -> None:
 @options.as_json
 def list_(*, as_json: bool) -> None:
     """List the models, a line each."""
-    from dualsr_geo.model import MODELS  # noqa: PLC0415
+    from dualsr_geo.catalogue import MODELS  # noqa: PLC0415
 
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(m) for m in MODELS.values()]))
@@ -33,7 +33,7 @@ def list_(*, as_json: bool) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print all that a model promises, as JSON: one of `models list`, or a weights FILE."""
-    from dualsr_geo.model import MODELS, load_model  # noqa: PLC0415
+    from dualsr_geo.catalogue import MODELS, load_model  # noqa: PLC0415
 
     if name in MODELS or not Path(name).exists():
         click.echo(json.dumps(dataclasses.asdict(load_model(name)), indent=2))
@@ -52,7 +52,8 @@ def show(name: str) -> None:
 def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite: bool) -> None:
     """Turn a CHECKPOINT of DualSR's or SFPN's authors into safetensors with a model card.
 
-    Nothing in the file is run. The weights are loaded in Python by dualsr_geo.load_model.
+    Nothing in the file is run. The weights serve `dualsr-geo upscale --model FILE`, and
+    dualsr_geo.load_model in Python.
     """
     from dualsr_geo.trained import convert  # noqa: PLC0415  # loads torch
     from dualsr_geo.weights import save  # noqa: PLC0415

@@ -21,8 +21,24 @@ from dualsr_geo.cli import options
     "--rgb", "--pan", "--guide", "rgb", type=click.Path(), multiple=True, help="The sharper image; repeatable."
 )
 @click.option("--scale", type=int, help="Ratio of pixel sizes. By default the largest that the guide allows.")
-@click.option("--model", default="regression", show_default=True, help="See `dualsr-geo models list`.")
-@click.option("--fine", help="Fine stage: consistency or none. By default the model's own.")
+@click.option(
+    "--model",
+    default="regression",
+    show_default=True,
+    help="See `dualsr-geo models list`; or a network's weights file.",
+)
+@click.option("--fine", help="Fine stage: consistency, backprojection or none. By default the model's own.")
+@click.option(
+    "--half-model", type=click.Path(), help="Weights of half the ratio, for --fine backprojection of a network."
+)
+@click.option("--published", is_flag=True, help="Let a network compute what its authors' code does, defects included.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="What a network computes in; bfloat16 is faster and within 1e-3 of the range.",
+)
 @click.option(
     "--coregister",
     type=click.Choice(["auto", "off"]),
@@ -68,7 +84,9 @@ def upscale(  # one keyword an option, passed on untouched
         dualsr-geo upscale scene.tif --rgb pan.tif
         dualsr-geo upscale scene.tif --scale 2 -o sharper.zarr
     """
-    if not rgb and chosen["scale"] is None:
+    from dualsr_geo.catalogue import MODELS  # noqa: PLC0415
+
+    if not rgb and chosen["scale"] is None and chosen["model"] in MODELS:
         raise click.UsageError("Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4.")
     from dualsr_geo import pipeline  # noqa: PLC0415  # loads torch
     from dualsr_geo.plan import Options  # noqa: PLC0415

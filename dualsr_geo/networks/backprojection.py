@@ -5,6 +5,8 @@ Li, Yuan, Jia and Wang, IEEE TIP 31:7252-7263, 2022, section III-B, equations (6
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -65,14 +67,23 @@ def angle_weight(hr: Tensor, half: Tensor) -> float:
 
 
 def angles(a: Tensor, b: Tensor) -> Tensor:
-    """Return the angle between two cubes' spectra in degrees, float64, shape (y, x).
+    """Return the angle between two cubes' spectra (band, y, x) in degrees; see `angles_of`."""
+    return angles_of(zip(a, b, strict=True))
+
+
+def angles_of(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the angle between two cubes' spectra in degrees, float64, shape (y, x), from pairs of their bands.
 
     0 where one of them is zero: there is no angle, and the published code finds none there either
     unless the other is longer than 1.
     """
-    a, b = a.double(), b.double()
-    lengths = a.norm(dim=0) * b.norm(dim=0)
-    cosine = torch.where(lengths > 0, (a * b).sum(0) / lengths, 1.0)
+    products: Tensor | float = 0.0
+    for one, other in pairs:
+        a, b = one.double(), other.double()
+        products = products + torch.stack([a * b, a**2, b**2])
+    both, first, second = torch.as_tensor(products)
+    lengths = first.sqrt() * second.sqrt()
+    cosine = torch.where(lengths > 0, both / lengths, 1.0)
     return torch.rad2deg(torch.acos(cosine.clamp(-1.0, 1.0)))
 
 

@@ -25,6 +25,7 @@ from dualsr_geo.networks.propagation import Exchange, Propagation
 
 LEAST_BANDS = 3
 UNITS = 2  # D of section IV-B
+HALO = 24
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""Models by name and by weights file; what a network promises, and what it refuses."""
+
+from __future__ import annotations
+
+import published_networks as slow
+import pytest
+import torch
+
+from dualsr_geo.catalogue import MODELS, load_model, with_half
+from dualsr_geo.errors import InputError, OptionError
+from dualsr_geo.fine import REACH_LR
+from dualsr_geo.model import FINE, with_fine
+from dualsr_geo.trained import convert, ready
+from dualsr_geo.weights import Card, save, sha256
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Weights of CoarSR x2, x3 and x4 and CoarseNet x4 with two guide bands."""
+    folder = tmp_path_factory.mktemp("weights")
+    states = {f"coarsr{r}": (slow.state_coarsr(r, 8, batch_norm=False), None) for r in (2, 3, 4)}
+    for name, (state, scale) in {**states, "guided": (slow.state_coarsenet(8, 2), 4)}.items():
+        torch.save({"model": dict(state)}, folder / f"{name}.pth")
+        save(folder / f"{name}.safetensors", *convert(folder / f"{name}.pth", scale))
+    return {p.stem: p for p in folder.glob("*.safetensors")}
+
+
+def test_models_are_what_they_are_called():
+    assert set(MODELS) == {"regression", "interpolation", "bicubic", "brovey", "gsa", "mtf-glp-hpm"}
+    for name, model in MODELS.items():
+        assert load_model(name) is model
+        assert model.name == name
+        assert model.fine in FINE
+        assert model.halo > REACH_LR
+        assert with_fine(model, "consistency") is model
+
+
+@pytest.mark.parametrize("name", ["", "Regression", "dualsr", "absent/file.safetensors"])
+def test_an_unknown_model_is_refused_with_those_there_are(name):
+    with pytest.raises(OptionError, match=rf"no model `{name}`, and no file.*regression, interpolation, bicubic"):
+        load_model(name)
+
+
+def test_a_weights_file_is_a_model(files):
+    model = load_model(files["coarsr4"], published=True, precision="bfloat16")
+    assert (model.name, model.ratios, model.fine, model.guided) == ("coarsr4", (4, 4), "none", False)
+    assert model.sha256 == sha256(files["coarsr4"])
+    assert model.weights.identity == {"sha256": model.sha256, "published": True, "precision": "bfloat16"}
+    guided = load_model(str(files["guided"]))
+    assert (guided.needs_guide, guided.weights.guide_bands, guided.block) == (True, 2, 3)
+
+
+@pytest.mark.parametrize("fine", FINE)
+@pytest.mark.parametrize("name", ["coarsr4", "guided"])
+def test_a_halo_is_whole_blocks_and_grows_with_the_fine_stage(files, name, fine):
+    model = load_model(files[name])
+    seen = with_fine(model, fine)
+    assert seen.halo % seen.block == 0
+    assert seen.halo >= model.halo + {"none": 0, "consistency": 12, "backprojection": 6}[fine]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [({"published": True}, "--published"), ({"precision": "bfloat16"}, "bfloat16")]
+)
+def test_a_model_without_weights_has_no_such_choice(asked, said):
+    with pytest.raises(OptionError, match=f"{said} is for networks, and `bicubic` is none"):
+        load_model("bicubic", **asked)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(OptionError, match="--precision float16 is not known. Give float32 or bfloat16"):
+        load_model("bicubic", precision="float16")
+
+
+def test_half_the_ratio(files):
+    model = load_model(files["coarsr4"], published=True)
+    half = with_half(model, files["coarsr2"], "backprojection").half
+    assert (half.ratio, half.published, half.sha256) == (2, True, sha256(files["coarsr2"]))
+    assert with_half(load_model(files["coarsr2"]), None, "backprojection").half is None
+    assert with_half(model, None, "none") is model
+
+
+@pytest.mark.parametrize(
+    ("name", "half", "fine", "error", "said"),
+    [
+        ("coarsr4", None, "backprojection", OptionError, "of ratio 4 wants the result of ratio 2.*--half-model"),
+        (
+            "coarsr4",
+            "coarsr3",
+            "backprojection",
+            InputError,
+            "holds coarsr of ratio 3. Give weights of coarsr for ratio 2",
+        ),
+        ("guided", "coarsr2", "backprojection", InputError, "holds coarsr of ratio 2. Give weights of coarsenet"),
+        ("coarsr4", "coarsr2", "none", OptionError, "ratios above 2 alone"),
+        ("coarsr2", "coarsr2", "backprojection", OptionError, "ratios above 2 alone"),
+        ("coarsr3", None, "backprojection", OptionError, "3 has no half"),
+    ],
+)
+def test_another_half_is_refused(files, name, half, fine, error, said):
+    with pytest.raises(error, match=said):
+        with_half(load_model(files[name]), files.get(half), fine)
+
+
+def test_a_name_is_no_half(files):
+    with pytest.raises(InputError, match="--half-model bicubic is no weights file"):
+        with_half(load_model(files["coarsr4"]), "bicubic", "backprojection")
+
+
+def test_finenet_is_no_model(tmp_path):
+    save(tmp_path / "f.safetensors", {"a": torch.zeros(1)}, Card("finenet", 4, 8))
+    with pytest.raises(InputError, match="holds finenet, which sharpens nothing by itself.*coarsr or coarsenet"):
+        load_model(tmp_path / "f.safetensors")
+
+
+def test_weights_that_changed_since_are_refused(files, tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(files["coarsr2"].read_bytes())
+    planned = load_model(path).weights
+    path.write_bytes(files["coarsr4"].read_bytes())
+    with pytest.raises(InputError, match=rf"has changed.*{sha256(path)[:12]}.*{planned.sha256[:12]}"):
+        ready(planned, "cpu")
+
+
+def test_a_network_is_loaded_once(files):
+    assert ready(load_model(files["coarsr2"]).weights, "cpu") is ready(load_model(files["coarsr2"]).weights, "cpu")
