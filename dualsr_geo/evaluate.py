@@ -107,7 +107,7 @@ def evaluate(
     scene: Raster,
     *,
     rgb: Raster | Sequence[Raster] | None = None,
-    models: Sequence[str] | None = None,
+    models: Sequence[str | os.PathLike[str]] | None = None,
     mtf_gain: float = DEFAULT_MTF_GAIN,
     guide_mtf_gain: float = GUIDE_MTF_GAIN,
     options: Options | None = None,

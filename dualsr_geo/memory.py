@@ -19,6 +19,7 @@ BASE_BYTES = 500 * 2**20
 # Cores that are tried, lr pixels: 128 costs a third for its halo, 32 more than the core itself.
 TILES = (128, 96, 64, 48, 32, 24, 16)
 SMALLEST_TILE = 8
+LARGEST_TILE = 512
 COMFORTABLE_TILE = 64
 # Components are at most this many for all but the noisiest scenes; more only cost memory.
 TYPICAL_COMPONENTS = 64
@@ -88,19 +89,44 @@ def sizes(shape: tuple[int, int], need: Need, asked: _Asked) -> Sizes:
     def total(tile: int, count: int) -> int:
         return BASE_BYTES + count * tile_bytes(shape, tile, need)
 
-    candidates = [asked.tile] if asked.tile else [-(-t // need.block) * need.block for t in TILES]
     for count in (jobs, 1):
+        candidates = [asked.tile] if asked.tile else _candidates(shape, need, count)
         fitting = [t for t in candidates if total(t, count) <= limit]
-        large_enough = [t for t in fitting if t >= COMFORTABLE_TILE] if count > 1 else fitting
+        large_enough = [t for t in fitting if t >= COMFORTABLE_TILE] if count > 1 and not need.features else fitting
         chosen = (large_enough or (fitting if asked.tile else []))[:1]
         if chosen:
             return Sizes(chosen[0], count, total(chosen[0], count))
-    least = total(candidates[-1], 1)
+    smallest = min(candidates)
+    least = total(smallest, 1)
     raise OptionError(
-        f"--max-memory {limit / 2**20:.0f} MiB is too little for a tile of {candidates[-1]} lr pixels and "
+        f"--max-memory {limit / 2**20:.0f} MiB is too little for a tile of {smallest} lr pixels and "
         f"{need.bands} bands, which needs {least / 2**20:.0f} MiB. Give --max-memory {least / 2**20:.0f}MiB or more"
         + (", or a smaller --tile." if asked.tile else ".")
     )
+
+
+def _candidates(shape: tuple[int, int], need: Need, jobs: int) -> list[int]:
+    """Return the tiles to try, the best first.
+
+    A network's halo is dear and its tiles are slow, so the scene is cut evenly, and in no more
+    pieces than keep all jobs busy.
+    """
+    if not need.features:
+        return list(TILES)
+    longest = max(shape)
+    pieces = range(-(-longest // LARGEST_TILE), longest // TILES[-1] + 2)
+    even = {-(-longest // (n * need.block)) * need.block for n in pieces}
+
+    def effort(tile: int) -> float:
+        counts = [-(-n // tile) for n in shape]
+        seen = [
+            sum(min(n, (i + 1) * tile + need.halo) - max(0, i * tile - need.halo) for i in range(k))
+            for n, k in zip(shape, counts, strict=True)
+        ]
+        rounds = -(-counts[0] * counts[1] // jobs) * jobs
+        return seen[0] * seen[1] * rounds / (counts[0] * counts[1])
+
+    return sorted(even, key=lambda tile: (effort(tile), -tile))
 
 
 def tile_bytes(shape: tuple[int, int], tile: int, need: Need) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -87,7 +88,9 @@ class Outcome:
         return {**ordered(self.scores.to_json()), **cost, "notes": list(self.notes)}
 
 
-def contenders(models: Sequence[str] | None, bands: int, guides: Sequence[Scene], scale: int) -> list[str]:
+def contenders(
+    models: Sequence[str | os.PathLike[str]] | None, bands: int, guides: Sequence[Scene], scale: int
+) -> list[str]:
     """Return the names of the models to compare.
 
     Raises
@@ -102,7 +105,8 @@ def contenders(models: Sequence[str] | None, bands: int, guides: Sequence[Scene]
     pan = len(guides) == 1 and guides[0].count == 1
     if models is None:
         return [n for n, m in MODELS.items() if guides or not m.needs_guide] + [GDAL] * pan
-    for name in models:
+    names = list(dict.fromkeys(os.fspath(m) for m in models))
+    for name in names:
         if name == GDAL and not pan:
             raise OptionError(
                 f"`{GDAL}` needs a guide of one band; here are {sum(g.count for g in guides)}. Leave it out."
@@ -112,7 +116,7 @@ def contenders(models: Sequence[str] | None, bands: int, guides: Sequence[Scene]
         model = load_model(name)
         require_ratio(model, scale)
         require_inputs(model, bands, sum(g.count for g in guides) if guides else None)
-    return list(dict.fromkeys(models))
+    return names
 
 
 def prepare(
