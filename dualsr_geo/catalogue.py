@@ -44,6 +44,15 @@ MODELS = {
             halo=14,
         ),
         Model(
+            "learned",
+            "Our networks correct `regression` where a guide is, and `interpolation` where none is.",
+            guided=True,
+            spectral=True,
+            fine="consistency",
+            halo=24,
+            learned=True,
+        ),
+        Model(
             "bicubic",
             "Plain bicubic interpolation of every band, the baseline.",
             guided=False,

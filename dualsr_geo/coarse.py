@@ -121,6 +121,20 @@ def _ramp(guided: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
+class Added:
+    """What a network adds to a few bands or components of a core, and how that reaches all bands.
+
+    Attributes
+    ----------
+    planes : Tensor, shape (anchor, pixel of the core)
+    spread : Tensor, shape (band, anchor)
+    """
+
+    planes: torch.Tensor
+    spread: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Spectra:
     """A window on the target grid, held as components; bands are made when asked for.
 
@@ -135,6 +149,8 @@ class Spectra:
         Interpolation from the padded lr window to the core on the target grid.
     shape : (int, int)
         Rows and columns of the core on the target grid.
+    added : tuple of Added
+        By networks.
     """
 
     components: torch.Tensor
@@ -144,11 +160,15 @@ class Spectra:
     cubic_y: Banded
     cubic_x: Banded
     shape: tuple[int, int]
+    added: tuple[Added, ...] = ()
 
     def bands(self, rows: slice) -> torch.Tensor:
         """Return some bands, (band, y, x), in physical units, not clamped."""
         mean = self.mean[rows, None].expand(-1, self.components.shape[1])
-        out = torch.addmm(mean, self.expand[rows], self.components).view(-1, *self.shape)
+        flat = torch.addmm(mean, self.expand[rows], self.components)
+        for part in self.added:
+            flat.addmm_(part.spread[rows], part.planes)
+        out = flat.view(-1, *self.shape)
         if self.rest is not None:
             out += self.cubic_y.rows(self.cubic_x.columns(self.rest[rows]))
         return out

@@ -195,16 +195,24 @@ class Banded:
     block : int
         Rows taken at once; 16 lr pixels' worth was best of 8 to 78.
     device : str or torch.device
+    dtype : torch.dtype
+        Of the planes that it is applied to.
     """
 
-    def __init__(self, matrix: NDArray[np.float64], block: int, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        matrix: NDArray[np.float64],
+        block: int,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.shape = matrix.shape
         self.blocks = [
             (low, *_support(matrix[low : low + block]), matrix[low : low + block])
             for low in range(0, len(matrix), block)
         ]
         self.parts = [
-            (low, low + len(rows), first, last, torch.from_numpy(rows[:, first:last]).to(device, torch.float32))
+            (low, low + len(rows), first, last, torch.from_numpy(rows[:, first:last]).to(device, dtype))
             for low, first, last, rows in self.blocks
         ]
 
@@ -228,7 +236,8 @@ class Banded:
         for first_row, first, last, rows in self.blocks:
             dense[first_row : first_row + len(rows), first:last] = rows[:, first:last]
         block = len(self.blocks[0][3])
-        return Banded(dense[low:high], block, self.parts[0][4].device)
+        part = self.parts[0][4]
+        return Banded(dense[low:high], block, part.device, part.dtype)
 
 
 def _support(rows: NDArray[np.float64]) -> tuple[int, int]:

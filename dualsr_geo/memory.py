@@ -50,6 +50,8 @@ class Need:
         lr pixels that a tile is a multiple of.
     features : int
         Planes of float32 on the hr grid that a network keeps.
+    published : bool
+        Whether it is a published network: no spectral components, dear halos.
     """
 
     bands: int
@@ -58,6 +60,7 @@ class Need:
     halo: int
     block: int = 1
     features: int = 0
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def sizes(shape: tuple[int, int], need: Need, asked: _Asked) -> Sizes:
     for count in (jobs, 1):
         candidates = [asked.tile] if asked.tile else _candidates(shape, need, count)
         fitting = [t for t in candidates if total(t, count) <= limit]
-        large_enough = [t for t in fitting if t >= COMFORTABLE_TILE] if count > 1 and not need.features else fitting
+        large_enough = [t for t in fitting if t >= COMFORTABLE_TILE] if count > 1 and not need.published else fitting
         chosen = (large_enough or (fitting if asked.tile else []))[:1]
         if chosen:
             return Sizes(chosen[0], count, total(chosen[0], count))
@@ -111,7 +114,7 @@ def _candidates(shape: tuple[int, int], need: Need, jobs: int) -> list[int]:
     A network's halo is dear and its tiles are slow, so the scene is cut evenly, and in no more
     pieces than keep all jobs busy.
     """
-    if not need.features:
+    if not need.published:
         return list(TILES)
     longest = max(shape)
     pieces = range(-(-longest // LARGEST_TILE), longest // TILES[-1] + 2)
@@ -135,8 +138,8 @@ def tile_bytes(shape: tuple[int, int], tile: int, need: Need) -> int:
     padded = rows * columns
     core = min(tile, shape[0]) * min(tile, shape[1]) * need.ratio**2
     guides = need.guide_bands
-    clusters = CLUSTER_FEATURES * (guides + 1) + 4 * guides + 1 if guides and not need.features else 0
-    components = 0 if need.features else min(need.bands, TYPICAL_COMPONENTS)
+    clusters = CLUSTER_FEATURES * (guides + 1) + 4 * guides + 1 if guides and not need.published else 0
+    components = 0 if need.published else min(need.bands, TYPICAL_COMPONENTS)
     planes = clusters + components + need.features + 24
     return 4 * (padded * need.ratio**2 * planes + padded * need.bands * 5 + core * 16 * 5)
 

@@ -12,6 +12,8 @@ PRECISIONS = ("float32", "bfloat16")
 # (algorithm-lab-2.md A1a); bicubic to half the ratio and back.
 FINE_REACH = {"none": 0, "consistency": 12, "backprojection": 6}
 LEAST_BANDS = {"coarsr": 5, "coarsenet": 3}
+# Four anchors at once, each with what the network reads, its features and its answer.
+LEARNED_PLANES = 250
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Model:
         (research/algorithm-lab-2.md A1a), whichever fine stage follows.
     ratios : (int, int)
         Smallest and largest ratio.
+    learned : bool
+        Whether our own networks correct the start.
     licence : str
     sha256 : str or None
         Of its weights; None where it has none.
@@ -109,6 +113,7 @@ class Model:
     needs_guide: bool = False
     injection: str | None = None
     cubic_a: float | None = None
+    learned: bool = False
     licence: str = "Apache-2.0"
     sha256: str | None = None
     weights: Weights | None = None
@@ -122,7 +127,9 @@ class Model:
     @property
     def features(self) -> int:
         """Planes of float32 on the hr grid that a tile keeps for its network."""
-        return 0 if self.weights is None else self.weights.features
+        if self.weights is not None:
+            return self.weights.features
+        return LEARNED_PLANES if self.learned else 0
 
 
 def require_ratio(model: Model, ratio: int) -> None:

@@ -15,7 +15,9 @@ from dualsr_geo.degrade import BLOCK_LR, Banded
 class Moments:
     """Gaussian window sums of a guide on the lr grid, shared by all fits of one width.
 
-    Windows are truncated at ``ceil(2.5 width)`` pixels and normalised by their own sum.
+    Windows are truncated at ``ceil(2.5 width)`` pixels and normalised by their own sum. All is float64:
+    a variance is the difference of two large numbers, and a small ridge multiplies what rounding
+    leaves of it, so that tiles differed from the whole by 1e-5 of the range.
     """
 
     rows: Banded
@@ -30,6 +32,7 @@ class Moments:
     def of(cls, guide: torch.Tensor, width: float, weight: torch.Tensor | None) -> Moments:
         """Take the moments of a guide (guide band, y, x)."""
         rows, columns = (_window(n, width, guide.device) for n in guide.shape[1:])
+        guide, weight = guide.double(), None if weight is None else weight.double()
         norm = None if weight is None else rows.rows(columns.columns(weight)).clamp_min(1e-6)
         empty = guide.new_zeros(0)
         bare = cls(rows, columns, weight, norm, guide, empty, empty)
@@ -50,12 +53,13 @@ class Moments:
         The ridge is in units of the guide's variance (1 after standardising). Returns slopes
         (guide band, component, y, x) and intercepts (component, y, x).
         """
+        values, dtype = values.double(), values.dtype
         mean = self.average(values)
         cross = [self.average(values * g) - mean * m for g, m in zip(self.guide, self.mean, strict=True)]
         inverse = _inverse(self.covariance, ridge)
         zero = torch.zeros_like(mean)
         slopes = torch.stack([sum((row[j] * c for j, c in enumerate(cross)), zero) for row in inverse])
-        return slopes, mean - (slopes * self.mean[:, None]).sum(0)
+        return slopes.to(dtype), (mean - (slopes * self.mean[:, None]).sum(0)).to(dtype)
 
 
 def _inverse(covariance: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -73,4 +77,4 @@ def _window(length: int, width: float, device: torch.device) -> Banded:
     half = max(1, math.ceil(2.5 * width))
     off = np.abs(np.arange(length)[:, None] - np.arange(length))
     weights = np.where(off <= half, np.exp(-0.5 * (off / width) ** 2), 0.0)
-    return Banded(weights / weights.sum(1, keepdims=True), BLOCK_LR, device)
+    return Banded(weights / weights.sum(1, keepdims=True), BLOCK_LR, device, torch.float64)

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from dualsr_geo import grid, memory
+from dualsr_geo import correction, grid, memory
 from dualsr_geo.align import Guide, on_grid
 from dualsr_geo.bands import Packing
 from dualsr_geo.catalogue import load_model, with_half
@@ -130,6 +130,7 @@ class Job:
             injection=self.model.injection is not None,
             network=self.model if self.model.weights is not None else None,
             angle=self.fine == "backprojection",
+            learned=self.model.learned,
         )
 
     @property
@@ -189,10 +190,13 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
     placed = [place_guide(scene, g) for g in guides]
     ratio = choose_scale(scene, placed, options, model)
     require_ratio(model, ratio)
+    if model.learned:
+        model = replace(model, halo=correction.halo())
     target = grid.refine(scene.geobox, ratio)
     # A model without a guide takes no more than the ratio from one.
     guide = on_grid(placed, target) if placed and model.guided else None
-    need = memory.Need(scene.count, guide.count if guide else 0, ratio, model.halo, model.block, model.features)
+    guide_bands, published = guide.count if guide else 0, model.weights is not None
+    need = memory.Need(scene.count, guide_bands, ratio, model.halo, model.block, model.features, published)
     sizes = memory.sizes(scene.shape, need, options)
     packing = product_packing(scene, options.dtype, options.nodata)
     return Job(scene, guide, ratio, target, model, fine, packing, sizes, options)

@@ -60,6 +60,8 @@ class Wishes:
         The model, where it is a network.
     angle : bool
         Whether its fine stage wants the scene's spectral angle.
+    learned : bool
+        Whether our own networks correct the start.
     """
 
     ratio: int
@@ -70,6 +72,7 @@ class Wishes:
     injection: bool = False
     network: Model | None = None
     angle: bool = False
+    learned: bool = False
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Window]:

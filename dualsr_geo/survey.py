@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from dualsr_geo import coarse, regression, subspace, wald
+from dualsr_geo import alone, coarse, gate, regression, subspace, wald
+from dualsr_geo.correction import Correction
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.guidefit import Fit, Mixture, fit_scene
 from dualsr_geo.injection import Injection, fit_injection
@@ -25,7 +26,9 @@ from dualsr_geo.placement import Filled, assumed, move_guide, place
 from dualsr_geo.sample import FEWEST_PX, Sample, Wishes, band_means, bands_with_data, sample_margin
 from dualsr_geo.stream import Place, Units, angle, guide_units, scene_units
 from dualsr_geo.subspace import Subspace
+from dualsr_geo.terms import Terms
 from dualsr_geo.tile import Window
+from dualsr_geo.trained import guided_network
 from dualsr_geo.wald import Block
 
 # The response of the guide is fitted to about this many pixels; more do not change it.
@@ -68,6 +71,8 @@ class Survey:
         What networks need; None for other models.
     angle : float or None
         Weight of DualSR's fine stage; None without it.
+    correction : Correction or None
+        What our own networks need; None for other models.
     notes : tuple of str
         What the user should know.
     """
@@ -90,6 +95,7 @@ class Survey:
     injection: Injection | None = None
     units: Units | None = None
     angle: float | None = None
+    correction: Correction | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -107,6 +113,7 @@ class Survey:
         v["fit"] = None if v["fit"] is None else _fit_from_json(v["fit"])
         injected = v["injection"]
         v["injection"] = injected and Injection(**{k: _array(m) for k, m in injected.items()})
+        v["correction"] = v["correction"] and Correction.from_json(v["correction"])
         v["units"] = v["units"] and Units(**v["units"])
         for name in ("noise", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
             v[name] = None if v[name] is None else _array(v[name])
@@ -119,7 +126,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         # The shortest text that reads back as the same float32.
         return [_plain(row) for row in value] if value.ndim > 1 else [float(str(v)) for v in value]
-    if isinstance(value, Psf):
+    if isinstance(value, Psf | Correction):
         return value.to_json()
     if isinstance(value, Subspace | Fit | Mixture | Injection | Units):
         return {k: _plain(getattr(value, k)) for k in value.__dataclass_fields__}
@@ -167,11 +174,13 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
     noise = scene_noise([f.numpy() for f, _ in filled], [w.numpy() for _, w in filled])
     noisy = is_noisy(noise, spectra[:, weight > 0].std(1))
     space = subspace.find(spectra, weight, noise if noisy else None) if wishes.subspace else _no_space(mean)
-    alone = _ridges_alone(space, spectra[:, weight > 0])
+    lams = _ridges_alone(space, spectra[:, weight > 0])
     known = assumed(wishes)
-    bare = Survey(known.psf, known.source, used, low, noise.astype(np.float32), space, alone, alone)
+    bare = Survey(known.psf, known.source, used, low, noise.astype(np.float32), space, lams, lams)
     guides = [s.guide for s in samples if s.guide is not None]
     reached = any(np.isfinite(g).any() for g in guides)
+    if wishes.learned:
+        bare = replace(bare, correction=Correction(None, alone.Known.of(space, spectra, weight, noise)))
     seen = _guided(bare, filled, guides, wishes) if reached else bare
     return seen if wishes.network is None else _for_network(seen, filled, guides, wishes)
 
@@ -215,7 +224,7 @@ def _guided(bare: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.
     seen = replace(seen, relevance=relevance, srf=srf)
     if wishes.injection:
         return replace(seen, injection=fit_injection(*_pixels(blocks, seen.psf)))
-    return _regressed(seen, blocks, wishes.ratio) if seen.space.count else seen
+    return _regressed(seen, blocks, wishes) if seen.space.count else seen
 
 
 def _for_network(
@@ -265,17 +274,24 @@ def _pixels(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], ND
     return wald.stack([b.cube for b in blocks]), guide, wald.stack([b.weight for b in blocks])
 
 
-def _regressed(seen: Survey, blocks: Sequence[Block], ratio: int) -> Survey:
+def _regressed(seen: Survey, blocks: Sequence[Block], wishes: Wishes) -> Survey:
     """Add what the candidates need, how far each is trusted, and what they leave to the fine stage."""
     space = seen.space
     spectra, guide_lr, weight = _pixels(blocks, seen.psf)
     fit = fit_scene(space.components(spectra), guide_lr, weight)
     side = max((b.shape for b in blocks), key=min)
-    grams = [wald.errors(blocks, seen.psf, r, space) for r in wald.ratios(side, ratio)]
+    grams = [wald.errors(blocks, seen.psf, r, space) for r in wald.ratios(side, wishes.ratio)]
     found = wald.weights(grams, by_energy=not space.keeps_rest)
     mixture = (space.share() @ found if space.keeps_rest else found).astype(np.float32)
     lams = _ridges(seen, blocks, fit, mixture)
-    return replace(seen, fit=fit, mixture=mixture, lams=lams)
+    seen = replace(seen, fit=fit, mixture=mixture, lams=lams)
+    if seen.correction is None:
+        return seen
+    told = Terms.of(space, fit, mixture, spectra, guide_lr, weight)
+    with torch.inference_mode():
+        network = guided_network("cpu")
+        said = [gate.ask(network, blocks, seen.psf, r, space, found) for r in wald.ratios(side, wishes.ratio)]
+    return replace(seen, correction=replace(seen.correction, guided=replace(told, share=gate.share(said))))
 
 
 def _ridges(seen: Survey, blocks: Sequence[Block], fit: Fit, mixture: NDArray[np.float32]) -> NDArray[np.float32]:

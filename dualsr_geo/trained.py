@@ -8,9 +8,9 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,13 +20,18 @@ from torch import Tensor, nn
 from dualsr_geo.errors import InputError, OptionError, ScaleError
 from dualsr_geo.model import Weights
 from dualsr_geo.networks import checkpoint, coarsenet, coarsr, finenet
+from dualsr_geo.networks.alone import Alone
 from dualsr_geo.networks.coarsenet import CoarseNet
 from dualsr_geo.networks.coarsr import CoarSR
+from dualsr_geo.networks.guided import Guided
 from dualsr_geo.weights import Card, read_card, read_tensors, sha256
 
 READERS = {"coarsr": coarsr, "coarsenet": coarsenet, "finenet": finenet}
 RATIOS = (2, 32)
+SHIPPED = Path(__file__).with_name("shipped")
+Ours = TypeVar("Ours", Guided, Alone)
 HALOS = {"coarsr": coarsr.HALO, "coarsenet": coarsenet.HALO}
+SEAMS = {"coarsenet": coarsenet.SEAM}
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,26 @@ class Trained:
         if not isinstance(self.network, CoarseNet):
             raise TypeError(type(self.network).__name__)
         return self.network.stream(lr, torch.from_numpy(np.ascontiguousarray(guide, dtype=np.float32)))
+
+
+@cache
+def guided_network(device: str) -> Guided:
+    """Return our network with a guide, as shipped; one for all tiles of a process."""
+    return _shipped(Guided, "guided").to(device)
+
+
+@cache
+def lone_network(device: str) -> Alone:
+    """Return our network without a guide, as shipped; one for all tiles of a process."""
+    return _shipped(Alone, "alone").to(device)
+
+
+def _shipped(kind: type[Ours], name: str) -> Ours:
+    tensors = read_tensors(SHIPPED / f"{name}.safetensors")
+    depth = len({k.split(".")[1] for k in tensors if k.startswith("blocks.")})
+    network = kind(len(tensors["first.bias"]), depth)
+    network.load_state_dict(tensors)
+    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]  # torch types it for tensors alone
 
 
 @lru_cache(maxsize=4)
@@ -162,6 +187,7 @@ def convert(path: str | os.PathLike[str], scale: int | None = None) -> tuple[dic
         found.guide_bands,
         block=3 if found.network == "coarsenet" else 1,
         halo=HALOS.get(found.network, 0),
+        seam=SEAMS.get(found.network, 0.0),
         batch_norm=found.batch_norm,
         source=Path(path).name,
     )

@@ -8,14 +8,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo import coarse, fine
+from dualsr_geo import coarse, correction, fine
+from dualsr_geo import guided as learned
+from dualsr_geo.alone import observed
 from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import BLOCK_LR, Banded, Operator, cubic_matrix, operator
 from dualsr_geo.encode import Encoded, empty_value, encode, floor
@@ -162,7 +164,28 @@ class _Window:
         project = torch.from_numpy(survey.space.project).to(self.device)
         z = (project @ (self.cube - mean[:, None, None]).flatten(1)).view(-1, *self.cube.shape[1:])
         hr = coarse.sharpen(z, weight, guided, closed, alone, consistent=work.fine == "consistency")
-        self.spectra = coarse.spectra(survey.space, self.cube, z, hr, self.operator, self.core.scaled(work.ratio))
+        made = coarse.spectra(survey.space, self.cube, z, hr, self.operator, self.core.scaled(work.ratio))
+        self.spectra = replace(made, added=self._added(z, hr, weight, guided, closed))
+
+    def _added(
+        self,
+        z: torch.Tensor,
+        hr: torch.Tensor,
+        weight: torch.Tensor | None,
+        guided: coarse.Guided | None,
+        closed: fine.Consistency,
+    ) -> tuple[coarse.Added, ...]:
+        """Return what our own networks add to the start."""
+        known, psf, space = self.work.survey.correction, self.work.survey.psf, self.work.survey.space
+        if known is None:
+            return ()
+        padded, window = self.tile.padded, None
+        if guided is not None:
+            origin = (padded.y0, padded.x0)
+            window = learned.Window(space, self.cube, z, hr, guided, psf, closed, weight, origin)
+        seen = observed(space, self.cube, z)
+        plain = self._closed([0.0] * len(self.cube))
+        return correction.added(known, window, seen, psf, plain, self.core.scaled(self.work.ratio))
 
     def _ready(self, guide: NDArray[np.float32] | None) -> coarse.GuideWindow | None:
         survey, work = self.work.survey, self.work

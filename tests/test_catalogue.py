@@ -26,7 +26,7 @@ def files(tmp_path_factory):
 
 
 def test_models_are_what_they_are_called():
-    assert set(MODELS) == {"regression", "interpolation", "bicubic", "brovey", "gsa", "mtf-glp-hpm"}
+    assert set(MODELS) == {"regression", "interpolation", "learned", "bicubic", "brovey", "gsa", "mtf-glp-hpm"}
     for name, model in MODELS.items():
         assert load_model(name) is model
         assert model.name == name
@@ -37,7 +37,7 @@ def test_models_are_what_they_are_called():
 
 @pytest.mark.parametrize("name", ["", "Regression", "dualsr", "absent/file.safetensors"])
 def test_an_unknown_model_is_refused_with_those_there_are(name):
-    with pytest.raises(OptionError, match=rf"no model `{name}`, and no file.*regression, interpolation, bicubic"):
+    with pytest.raises(OptionError, match=rf"no model `{name}`, and no file.*regression, interpolation, learned"):
         load_model(name)
 
 

@@ -263,7 +263,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], Sequence[object]], tuple[str, .
     "empty PSF": (psf_without_weight, ("is no PSF",)),
     "PSF that brightens": (psf_of_two, ("is no PSF", "2")),
     "PSF of other ratio": (psf_of_other_ratio, ("ratio 3", "--scale is 4")),
-    "unknown model": (after("--model", "magic"), ("`magic`", "regression, interpolation, bicubic")),
+    "unknown model": (after("--model", "magic"), ("`magic`", "regression, interpolation, learned")),
     "unknown fine stage": (after("--fine", "sharp"), ("`sharp`", "consistency")),
     "MTF gain above 1": (after("--mtf-gain", 1.5), ("1.5", "between 0 and 1")),
     "nodata that does not fit": (after("--nodata", -1), ("--nodata -1", "uint16")),
@@ -543,7 +543,15 @@ def test_degrade_writes_beside_the_scene(scene: Path, tmp_path: Path) -> None:
 
 def test_models_are_listed_and_shown() -> None:
     listed = json.loads(run("models", "list", "--json").stdout)
-    assert [m["name"] for m in listed] == ["regression", "interpolation", "bicubic", "brovey", "gsa", "mtf-glp-hpm"]
+    assert [m["name"] for m in listed] == [
+        "regression",
+        "interpolation",
+        "learned",
+        "bicubic",
+        "brovey",
+        "gsa",
+        "mtf-glp-hpm",
+    ]
     assert json.loads(run("models", "show", "bicubic").stdout)["guided"] is False
     line_of(run("models", "show", "magic"), "`magic`")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dualsr_geo.errors import InputError, ScaleError
-from dualsr_geo.networks import coarsr, pieces
+from dualsr_geo.networks import coarsr
 from dualsr_geo.networks.coarsr import HALO, CoarSR, from_published, neighbours, recognise
 
 recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} is absent")
@@ -123,24 +123,12 @@ def test_it_sees_as_far_as_the_halo_and_no_farther(ratio):
     assert HALO - 2 < reach <= HALO
 
 
-@pytest.mark.parametrize("lowered", [False, True])
-def test_large_tiles_in_pieces_are_the_whole(monkeypatch, lowered):
-    network = made(slow.state_coarsr(4, 8, batch_norm=False))
-    if lowered:
-        network.lowered()
-    lr = cube(1, 6, 23, 31)
-    with torch.inference_mode():
-        monkeypatch.setattr(coarsr, "TAIL_PIECE", 1 << 10)
-        whole = network(lr)
-        monkeypatch.setattr(coarsr, "TAIL_PIECE", 36)
-        assert (network(lr) - whole).abs().max() < 1e-5
-    assert pieces.PIECE > 36
-
-
-@pytest.mark.parametrize(("ratio", "width", "seed"), [(2, 64, 0), (4, 64, 1)])
-def test_bfloat16_within_a_thousandth_of_the_range(ratio, width, seed):
-    torch.manual_seed(seed)
-    network = CoarSR(ratio, width)
+@pytest.mark.parametrize(
+    ("ratio", "width", "published"), [(2, 64, False), (4, 64, True), (4, 16, False), (2, 16, True)]
+)
+def test_bfloat16_within_a_thousandth_of_the_range(ratio, width, published):
+    torch.manual_seed(ratio)
+    network = CoarSR(ratio, width, published=published)
     lr = cube(1, 6, 15, 12)
     with torch.inference_mode():
         answer = network(lr)

@@ -92,7 +92,7 @@ def test_an_unknown_device_is_refused() -> None:
     jobs=st.integers(1, 8),
 )
 def test_a_networks_tiles_are_whole_blocks_and_cut_the_scene_evenly(height, width, block, halo, jobs):
-    need = memory.Need(31, 0, 4, halo, block, 128)
+    need = memory.Need(31, 0, 4, halo, block, 128, published=True)
     chosen = memory.sizes((height, width), need, Options(jobs=jobs, max_memory=2**36))
     assert chosen.tile % block == 0
     longest = max(height, width)
@@ -102,7 +102,7 @@ def test_a_networks_tiles_are_whole_blocks_and_cut_the_scene_evenly(height, widt
 
 
 def test_a_network_gets_all_cores_and_little_halo():
-    need = memory.Need(31, 3, 4, 24, 3, 1280)
+    need = memory.Need(31, 3, 4, 24, 3, 1280, published=True)
     # Whole, 150 x 150 lr pixels keep one core of two busy; in four pieces both, for 1.7 times the pixels.
     assert memory.sizes((150, 150), need, Options(jobs=1, max_memory=2**34)).tile == 150
     assert memory.sizes((150, 150), need, Options(jobs=2, max_memory=2**34)).tile == 75
@@ -113,6 +113,6 @@ def test_a_network_gets_all_cores_and_little_halo():
 
 @pytest.mark.parametrize(("tile", "said"), [(50, "Give 48 or 51"), (16, "Give 15 or 18")])
 def test_a_tile_that_cuts_blocks_is_refused(tile, said):
-    need = memory.Need(31, 3, 4, 24, 3, 1280)
+    need = memory.Need(31, 3, 4, 24, 3, 1280, published=True)
     with pytest.raises(OptionError, match=f"--tile {tile} is no whole number of the network's blocks of 3.*{said}"):
         memory.sizes((150, 150), need, Options(tile=tile))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import torch
 
 from dualsr_geo.bands import Packing
 from dualsr_geo.catalogue import MODELS
+from dualsr_geo.correction import halo
 from dualsr_geo.degrade import Psf
 from dualsr_geo.figures import Figures
 from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
@@ -166,7 +167,9 @@ def product(
     packing: Packing | None = None,
 ) -> tuple[np.ndarray, list[Figures]]:
     """Sharpen a scene that lies in memory; return it and what each tile counted."""
-    bands, ratio, chosen = len(scene), known.psf.ratio, MODELS[model]
+    bands, ratio = len(scene), known.psf.ratio
+    chosen = replace(MODELS[model], halo=halo()) if model == "learned" else MODELS[model]
+    known = known if chosen.learned else replace(known, correction=None)
     floats = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
     shape = scene.shape[1:]
     work = Work(shape, bands, ratio, tile, chosen, fine or chosen.fine, packing or floats, "cpu", known)

@@ -6,10 +6,11 @@ Super-Resolution", IEEE TGRS 60, 2022.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,35 +20,47 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.networks import checkpoint
 from dualsr_geo.networks.alba import BLOCK_LR, Lead, Similar, similar
 from dualsr_geo.networks.checkpoint import Reader, Recognised
-from dualsr_geo.networks.layers import Conv, last
+from dualsr_geo.networks.layers import Conv, Narrow, followed, last
 from dualsr_geo.networks.pieces import Workspace
 from dualsr_geo.networks.propagation import Exchange, Propagation
 
 LEAST_BANDS = 3
 UNITS = 2  # D of section IV-B
-HALO = 24
+# Each band leads to the next, so no halo is exact. With 12 lr pixels 6e-6 of the range remain, with 15
+# float32's rounding, at ratios 2, 4 and 8 (docs/networks.md; weights trained on CAVE, up to 191 bands).
+HALO = 15
+SEAM = 1e-6
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What depends on the guide alone, computed once a tile.
+    """What depends on the guide and the weights alone, computed once a tile.
 
     Attributes
     ----------
     head : Tensor, shape (tile, feature, y, x)
         The guide's features.
-    side : (Tensor, Tensor), shape (tile, feature, y, x)
-        Of the first unit: `Propagation.guide_side`.
+    plane : Tensor, shape (tile, 1, y, x)
+        What they add to every band.
+    blocks : Similar
+    units : list of Propagation
     exchanges : list of Exchange
         One a unit.
-    blocks : Similar
+    side : (Tensor, Tensor), shape (tile, feature, y, x)
+        Of the first unit: `Propagation.guide_side`.
+    enter, leave : (Tensor, Tensor)
+        Composed weight and bias: `CoarseNet._entering`, `CoarseNet._leaving`.
     space : Workspace
     """
 
     head: Tensor
-    side: tuple[Tensor, ...]
-    exchanges: list[Exchange]
+    plane: Tensor
     blocks: Similar
+    units: list[Propagation]
+    exchanges: list[Exchange]
+    side: tuple[Tensor, ...]
+    enter: tuple[Tensor, Tensor]
+    leave: tuple[Tensor, Tensor]
     space: Workspace
 
 
@@ -87,11 +100,12 @@ class CoarseNet(nn.Module):
         self.previous_head = Conv(1, width)
         self.spectral_context = Conv(2 * width, width, 1)
         self.units = nn.ModuleList(Propagation(width) for _ in range(UNITS))
+        self.low = nn.ModuleList()
         self.scene_fusion = Conv(UNITS * width, width, 1)
         self.guide_fusion = Conv(UNITS * width, width, 1)
         self.fusion = Conv(2 * width, width)
         self.feature_context = Conv(2 * width, width, 1)
-        self.tail = Conv(width, 1)
+        self.tail = Narrow(width)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
 
     @property
@@ -100,14 +114,16 @@ class CoarseNet(nn.Module):
         return BLOCK_LR * self.ratio
 
     def lowered(self, dtype: torch.dtype = torch.bfloat16) -> Self:
-        """Let the units, nine tenths of the work, compute in `dtype`, and return the network.
+        """Let the units, nine tenths of the work, compute in `dtype` after the first band, and return the network.
 
-        Similarities, sums, what enters, the fusion after the units and what leaves stay in float32:
-        with the fusion in bfloat16 bands were up to 4e-3 wrong, with the units alone 0.7e-3 (seeded
-        weights, width 64 and 16).
+        The first band, similarities, sums, what enters, the fusion after the units and what leaves
+        stay in float32. With the fusion in bfloat16 bands were up to 4e-3 wrong. The first has no
+        band before it to lean on: in bfloat16 it was 1.2e-3 wrong where the others were 0.5e-3
+        (docs/speed.md).
         """
-        for unit in self._propagations():
-            unit.lower_to(dtype)
+        self.low = copy.deepcopy(self.units)
+        for unit in self.low:
+            cast("Propagation", unit).lower_to(dtype)
         return self
 
     def forward(self, lr: Tensor, guide: Tensor, lead: Lead | None = None) -> Tensor:
@@ -145,11 +161,14 @@ class CoarseNet(nn.Module):
         run = ready.space.run
         band = context = None
         for i in range(lr.shape[1]):
+            if i == 1 and self.low:
+                ready = replace(ready, **self._units(self.low, ready.head, ready.blocks, ready.space))
             wide = functional.interpolate(lr[:, _triple(i, lr.shape[1])], scale_factor=self.ratio, mode="nearest")
-            skip, scene = run("enter", self._enter, 1, wide, *_given(band))
+            (scene,) = run("enter", partial(self._enter, ready), 1, wide, *_given(band))
             streams = self._propagate(ready, scene)
             # The band before is read while this one is made.
-            context, band = run(f"leave {i % 2}", self._leave, 2, *streams, skip, ready.head, *_given(context))
+            leave = partial(self._leave, ready)
+            context, band = run(f"leave {i % 2}", leave, 3, *streams, wide, ready.head, ready.plane, *_given(context))
             yield band[:, 0].clone()
 
     def _require(self, lr: Tensor, guide: Tensor) -> None:
@@ -168,54 +187,83 @@ class CoarseNet(nn.Module):
                 f"{lr.shape[2]} x {lr.shape[3]} are {wanted[0]} x {wanted[1]}. Give a guide on that grid."
             )
 
-    def _propagations(self) -> list[Propagation]:
-        return [cast("Propagation", unit) for unit in self.units]
-
     def _prepare(self, guide: Tensor, lead: Lead | None) -> Prepared:
-        units = self._propagations()
-        first = units[0]
-        blocks = similar(guide, self.block, lead, published=self.published).to(first.dtype)
-        exchanges = [unit.exchange() for unit in units]
-        space = Workspace()
-        (head,) = space.run("guide head", lambda x: (self.guide_head(last(x)),), 1, guide)
-        side = space.run("guide side", partial(first.guide_side, exchanges[0]), 3, head)
-        return Prepared(head, side, exchanges, blocks, space)
+        blocks, space = similar(guide, self.block, lead, published=self.published), Workspace()
+        head, plane = space.run("guide head", self._guide_head, 2, guide)
+        return Prepared(
+            head=head,
+            plane=plane,
+            enter=self._entering(),
+            leave=self._leaving(),
+            space=space,
+            **self._units(self.units, head, blocks, space),
+        )
+
+    def _units(self, units: nn.ModuleList, head: Tensor, blocks: Similar, space: Workspace) -> dict[str, Any]:
+        """Return what of `Prepared` depends on the units' type."""
+        chosen = [cast("Propagation", unit) for unit in units]
+        exchanges = [unit.exchange() for unit in chosen]
+        side = space.run("guide side", partial(chosen[0].guide_side, exchanges[0]), 3, head)
+        return {"blocks": blocks.to(chosen[0].dtype), "units": chosen, "exchanges": exchanges, "side": side}
+
+    def _guide_head(self, guide: Tensor) -> tuple[Tensor, Tensor]:
+        head = self.guide_head(last(guide))
+        return head, self.tail(head)
+
+    def _entering(self) -> tuple[Tensor, Tensor]:
+        """Compose equation (4) and the spectral context: from a band's neighbours, itself and the band before."""
+        here, before = self.spectral_context.weight[:, :, 0, 0].chunk(2, dim=1)
+        scene, scene_bias = followed(self.scene_head, here)
+        previous, previous_bias = followed(self.previous_head, before)
+        assert self.spectral_context.bias is not None
+        return last(torch.cat([scene, previous], 1)), self.spectral_context.bias + scene_bias + previous_bias
+
+    def _leaving(self) -> tuple[Tensor, Tensor]:
+        """Compose the fusion of the streams and its part in that with the band before."""
+        weight, bias = followed(self.fusion, self.feature_context.weight[:, :, 0, 0].chunk(2, dim=1)[0])
+        assert self.feature_context.bias is not None
+        return last(weight), self.feature_context.bias + bias
 
     def _propagate(self, ready: Prepared, scene: Tensor) -> list[Tensor]:
         """Return the streams after each unit: scene, guide, scene, guide."""
         made: list[Tensor] = []
         guide, side = ready.head, ready.side
-        for k, (unit, exchange) in enumerate(zip(self._propagations(), ready.exchanges, strict=True)):
+        for k, (unit, exchange) in enumerate(zip(ready.units, ready.exchanges, strict=True)):
             if k > 0:
                 side = ready.space.run(f"guide side {k}", partial(unit.guide_side, exchange), 3, guide)
             scene, guide = unit(ready.space, f"unit {k}", exchange, ready.blocks, scene, guide, side)
             made += [scene, guide]
         return made
 
-    def _enter(self, wide: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _enter(self, ready: Prepared, wide: Tensor, previous: Tensor | None = None) -> tuple[Tensor]:
         """Features of a band and its neighbours, and with the band before: eq. (4), spectral context."""
-        skip = self.scene_head(last(wide))
         if previous is None:
-            return skip, skip
-        return skip, self.spectral_context(torch.cat([skip, self.previous_head(last(previous))], 1))
+            return (self.scene_head(last(wide)),)
+        return (functional.conv2d(last(torch.cat([wide, previous], 1)), *ready.enter, padding=1),)
 
     def _leave(
         self,
+        ready: Prepared,
         scene_1: Tensor,
         guide_1: Tensor,
         scene_2: Tensor,
         guide_2: Tensor,
-        scene_skip: Tensor,
-        guide_skip: Tensor,
+        wide: Tensor,
+        head: Tensor,
+        plane: Tensor,
         context: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Equations (10) to (13): fuse the streams, then with the band before, and make the band."""
-        scene = self.scene_fusion(torch.cat([scene_1, scene_2], 1)).add_(scene_skip)
-        guide = self.guide_fusion(torch.cat([guide_1, guide_2], 1)).add_(guide_skip)
-        made = self.fusion(torch.cat([scene, guide], 1))
-        if context is not None:
-            made = self.feature_context(torch.cat([made, context], 1))
-        band = self.tail(made + guide_skip)
+        scene = self.scene_fusion(torch.cat([scene_1, scene_2], 1)).add_(self.scene_head(last(wide)))
+        guide = self.guide_fusion(torch.cat([guide_1, guide_2], 1)).add_(head)
+        both = torch.cat([scene, guide], 1)
+        if context is None:
+            made = self.fusion(both)
+        else:
+            recalled = self.feature_context.weight.chunk(2, dim=1)[1]
+            made = functional.conv2d(both, *ready.leave, padding=1).add_(functional.conv2d(context, recalled))
+        assert self.tail.bias is not None
+        band = self.tail(made) + (plane - self.tail.bias)
         return made, band if self.clip is None else band.clamp(*self.clip)
 
 

@@ -7,7 +7,7 @@ Li, Yuan, Jia and Wang, "Dual-Stage Approach Toward Hyperspectral Image Super-Re
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +16,17 @@ from torch.nn import functional
 from dualsr_geo.errors import InputError, ScaleError
 from dualsr_geo.networks import checkpoint
 from dualsr_geo.networks.checkpoint import Reader, Recognised
-from dualsr_geo.networks.layers import Conv, Residual
-from dualsr_geo.networks.pieces import Workspace
+from dualsr_geo.networks.layers import Conv, Narrow, Residual, last
+from dualsr_geo.networks.pieces import keep_freed
+from dualsr_geo.networks.subpixel import REACH, SubPixel
 
 LEAST_BANDS = 5
 # How the sub-pixel upsampling reaches a ratio.
 STEPS = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
-# lr pixels that the features and, after them, the upsampling see; the recurrence sees one pixel.
-FEATURE_REACH, TAIL_REACH = 22, 2
-HALO = FEATURE_REACH + TAIL_REACH
+# lr pixels that the features see, and after them the upsampling; the recurrence sees one pixel.
+HALO = 22 + REACH
 # Bands go through the features together while they are small: a CPU is slow on few pixels.
 PIXELS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 20}
-TAIL_PIECE = 256
 
 
 class Branch(nn.Module):
@@ -117,7 +116,7 @@ class CoarSR(nn.Module):
         self.body = Conv(width, width)
         self.context = Conv(2 * width, width, 1)
         self.upsampling = nn.ModuleList(Conv(width, step**2 * width) for step in STEPS[ratio])
-        self.tail = Conv(width, 1)
+        self.tail = Narrow(width)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
 
     def lowered(self, dtype: torch.dtype = torch.bfloat16) -> Self:
@@ -162,14 +161,14 @@ class CoarSR(nn.Module):
         picks = neighbours(count, published=self.published)
         most = PIXELS_AT_ONCE.get(lr.device.type, 1 << 15)
         at_once = max(1, most // (tiles * height * width))
-        space = Workspace()
+        keep_freed()
+        upsample = SubPixel([cast("Conv", layer) for layer in self.upsampling], STEPS[self.ratio], self.tail)
         state: Tensor | None = None
         for start in range(0, count, at_once):
             chosen = picks[start : start + at_once]
             features, state = self._recur(*self._features(lr[:, chosen].flatten(0, 1)), state, len(chosen))
-            (detail,) = space.run("tail", self._upsample, TAIL_REACH, features, ratio=self.ratio, side=TAIL_PIECE)
             smooth = self._smooth(lr[:, start : start + at_once])
-            yield from (smooth + detail.reshape(smooth.shape)).unbind(1)
+            yield from (smooth + upsample(features).reshape(smooth.shape)).unbind(1)
 
     def _smooth(self, lr: Tensor) -> Tensor:
         return functional.interpolate(lr, scale_factor=self.ratio, mode="bicubic", align_corners=False)
@@ -180,10 +179,7 @@ class CoarSR(nn.Module):
         Neighbouring band partition, equations (1) to (4): the band alone, with the nearer two, with
         the farther two.
         """
-        heads = [
-            head(five[:, k].contiguous(memory_format=torch.channels_last))
-            for head, k in zip(self.heads, ([0], [1, 0, 2], [3, 0, 4]), strict=True)
-        ]
+        heads = [head(last(five[:, k])) for head, k in zip(self.heads, ([0], [1, 0, 2], [3, 0, 4]), strict=True)]
         groups = heads
         for fusion in self.fusions:
             groups = [made.add_(head) for made, head in zip(fusion(groups), heads, strict=True)]
@@ -198,12 +194,6 @@ class CoarSR(nn.Module):
             bands.append(state)
         assert state is not None
         return torch.stack(bands, 1).flatten(0, 1) + skip, state
-
-    def _upsample(self, features: Tensor) -> tuple[Tensor]:
-        """Sub-pixel upsampling to one band (tile and band, 1, ratio * y, ratio * x)."""
-        for layer, step in zip(self.upsampling, STEPS[self.ratio], strict=True):
-            features = functional.pixel_shuffle(layer(features), step)
-        return (self.tail(features),)
 
 
 def neighbours(count: int, *, published: bool = False) -> list[list[int]]:

@@ -14,6 +14,9 @@ from dualsr_geo.tile import Tiling
 # 384 x 384 than at 96 x 96.
 PIECE = 192
 
+# The most that glibc takes for the threshold below, less what it needs itself.
+KEPT_BYTES = 31 << 20
+
 Step = Callable[..., tuple[Tensor, ...]]
 
 
@@ -25,6 +28,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Tensor, ...]] = {}
+        keep_freed()
 
     def run(
         self, name: str, step: Step, reach: int, *inputs: Tensor, ratio: int = 1, side: int = PIECE
@@ -77,3 +81,12 @@ class Workspace:
 def _even(length: int, most: int) -> int:
     """Return the side of equal pieces of a length, none longer than `most`."""
     return -(-length // -(-length // most))
+
+
+def keep_freed() -> None:
+    """Have the C library keep memory that is given back for what is asked for next.
+
+    glibc maps a large block anew each time, and its pages one by one as they are touched, until a
+    block of that size was once given back (mallopt(3), M_MMAP_THRESHOLD). Elsewhere this does nothing.
+    """
+    torch.empty(KEPT_BYTES, dtype=torch.uint8)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dualsr_geo.networks.alba import LENDERS, Similar, lent
-from dualsr_geo.networks.layers import Conv, Residual, last
+from dualsr_geo.networks.layers import Conv, Residual, followed, last
 from dualsr_geo.networks.pieces import PIECE, Workspace
 
 # Features lent make a tensor four times as deep as others, so its pieces are smaller.
@@ -69,13 +69,12 @@ class Propagation(nn.Module):
         are one, a tenth cheaper and without copies, and its part on the guide is the guide's alone.
         """
         low, high = self.reduce.weight[:, :, 0, 0].chunk(2, dim=1)
-        lower = torch.einsum("om,miyx->oiyx", low, self.lower.weight).chunk(2, dim=1)
-        upper = torch.einsum("om,miyx->oiyx", high, self.upper.weight).chunk(2, dim=1)
+        lower, lower_bias = followed(self.lower, low)
+        upper, upper_bias = followed(self.upper, high)
         assert self.reduce.bias is not None
-        assert self.lower.bias is not None
-        assert self.upper.bias is not None
-        bias = self.reduce.bias + low @ self.lower.bias + high @ self.upper.bias
-        scene, guide = (torch.cat([a, b], 1).to(self.dtype) for a, b in zip(lower, upper, strict=True))
+        bias = self.reduce.bias + lower_bias + upper_bias
+        halves = zip(lower.chunk(2, dim=1), upper.chunk(2, dim=1), strict=True)
+        scene, guide = (torch.cat(pair, 1).to(self.dtype) for pair in halves)
         return Exchange(last(scene), last(guide), bias.to(self.dtype))
 
     def guide_side(self, exchange: Exchange, guide: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,5 +130,6 @@ class Propagation(nn.Module):
         self, aggregated: Tensor, scene: Tensor, guide: Tensor, scene_skip: Tensor, guide_skip: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Add what was aggregated to both streams, run their second blocks, add what came into the unit."""
+        aggregated = aggregated.to(scene.dtype)
         scene = self.scene_out(scene + aggregated).add_(scene_skip)
         return scene, self.guide_out(guide + aggregated).add_(guide_skip)

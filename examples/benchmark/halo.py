@@ -1,6 +1,6 @@
 """How far a network sees: the difference between a tile and the whole scene, against the tile's halo.
 
-Run: python examples/benchmark/halo.py WEIGHTS.safetensors [--scenes sponges sandiego] [--halos 0 3 ... 36]
+Run: python examples/benchmark/halo.py WEIGHTS.safetensors [--scenes sponges landsat] [--halos 0 3 ... 24]
 
 SFPN's coarse network leads each band to the next, so the influence of a pixel grows along the
 spectrum, and no halo is exact. The curve says which one is enough. Of the core of a tile in the
@@ -58,8 +58,8 @@ def main() -> None:
     """Print the curves."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("weights")
-    parser.add_argument("--scenes", nargs="+", default=["sponges", "sandiego"])
-    parser.add_argument("--halos", type=int, nargs="+", default=[0, 3, 6, 9, 12, 15, 18, 24, 30, 36])
+    parser.add_argument("--scenes", nargs="+", default=["sponges", "landsat"])
+    parser.add_argument("--halos", type=int, nargs="+", default=[0, 3, 6, 9, 12, 15, 18, 24])
     parser.add_argument("--published", action="store_true")
     asked = parser.parse_args()
     weights = load_model(asked.weights, published=asked.published).weights

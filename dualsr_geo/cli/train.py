@@ -1,0 +1,124 @@
+"""`dualsr-geo train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import click
+
+from dualsr_geo.cli import options
+
+# Of the course; the others are of the lesson, and named as there.
+COURSE = ("steps", "rate", "schedule", "halve_every", "warmup", "optimiser", "weight_decay", "largest_gradient",
+          "average", "bf16", "validate_s", "checkpoint_s")  # fmt: skip
+LESSON = ("scale", "width", "guide", "degradation", "mtf_gain", "patch", "batch", "bands", "validation_side",
+          "published", "seed")  # fmt: skip
+
+
+@click.command(short_help="Train a network from high-resolution references.")
+@click.argument("references", type=click.Path(), nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Path(), required=True, help="The weights to write, .safetensors.")
+@click.option("--network", required=True, help="coarsr (DualSR) or coarsenet (SFPN).")
+@click.option("--scale", type=int, default=4, show_default=True)
+@click.option("--minutes", type=float, help="A budget: the number of steps is fixed by timing a few.")
+@click.option("--steps", type=int, help="By default as many as the network's own recipe has.")
+@click.option("--validate", multiple=True, metavar="NAME", help="A reference not to learn from; repeatable.")
+@click.option(
+    "--guide", type=click.Choice(["rgb", "pan", "none"]), help="What is simulated: Nikon D700, mean of bands."
+)
+@click.option("--degradation", type=click.Choice(["bicubic", "mtf", "kernels", "published-kernels"]))
+@click.option("--mtf-gain", type=float, default=0.3, show_default=True, help="Of --degradation mtf.")
+@click.option("--published", is_flag=True, help="Train what the authors' code computes, its slips included.")
+@click.option("--width", type=int, help="Features; 64 by default.")
+@click.option("--patch", type=int, help="Side of a patch, pixels of the references.")
+@click.option("--batch", type=int, help="Patches of a step.")
+@click.option("--bands", type=int, default=0, help="Bands in sequence; all by default.")
+@click.option("--validation-side", type=int, default=128, show_default=True, help="Pixels amid each scene; 0 for all.")
+@click.option("--rate", type=float, help="Learning rate at its highest.")
+@click.option("--schedule", type=click.Choice(["cosine", "halving"]))
+@click.option("--halve-every", type=int, help="Steps, of --schedule halving.")
+@click.option("--warmup", type=int, help="Steps over which the rate rises.")
+@click.option("--optimiser", type=click.Choice(["adam", "adamw"]))
+@click.option("--weight-decay", type=float)
+@click.option("--largest-gradient", type=float, help="Norm that gradients are cut to.")
+@click.option("--average", type=float, help="Decay of a moving average of the weights, e.g. 0.999.")
+@click.option("--bf16/--float32", "bf16", default=None, help="Compute in bfloat16 where torch deems it safe.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--validate-every", "validate_s", type=float, metavar="SECONDS")
+@click.option("--checkpoint-every", "checkpoint_s", type=float, metavar="SECONDS")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("-j", "--jobs", type=int, help="Threads of torch.")
+@click.option("--licence", default="unknown", help="Of the weights, for their card.")
+@click.option("--note", default="", help="Anything else for the card.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
+@options.overwrite
+@options.quiet
+def train(  # one keyword an option, passed on untouched
+    *,
+    references: tuple[str, ...],
+    output: str,
+    resume: bool,
+    overwrite: bool,
+    device: str,
+    jobs: int | None,
+    quiet: bool,
+    **chosen: Any,  # as click parsed them
+) -> None:
+    r"""Train a network from REFERENCES: scenes, folders of scenes, or CAVE's folders of PNGs.
+
+    Course, checkpoint, log and curves lie beside the weights in OUTPUT's stem + `.training`.
+    Several GPUs: `torchrun --no-python --nproc-per-node N dualsr-geo train ...`.
+
+    \b
+        dualsr-geo train cave -o mine.safetensors --network coarsenet --scale 4 --minutes 60 \
+            --validate sponges --validate thread_spools
+    """
+    import torch  # noqa: PLC0415
+
+    from dualsr_geo.training.study import Request, study  # noqa: PLC0415
+    from dualsr_geo.training.subjects import Options  # noqa: PLC0415
+
+    if chosen["minutes"] is not None and chosen["steps"] is not None:
+        raise click.UsageError("--minutes fixes the steps, and --steps is given too. Give one of them.")
+    if jobs is not None:
+        torch.set_num_threads(jobs)
+    said = {name: chosen[name] for name in COURSE if chosen[name] is not None}
+    asked = {name: chosen[name] for name in ("network", "minutes", "validate", "licence", "note")}
+    request = Request(options=Options(**{name: chosen[name] for name in LESSON}), course=said, **asked)
+    with _processes(device) as used:
+        quiet = quiet or os.environ.get("RANK", "0") != "0"
+        progress = None if quiet else partial(click.echo, err=True)
+        made = study(references, output, request, resume=resume, overwrite=overwrite, device=used, progress=progress)
+    if not made.finished:
+        click.echo(f"Stopped after step {made.step} of {made.course.steps}. Go on with --resume.", err=True)
+        sys.exit(1)
+    if not quiet:
+        click.echo(f"{output}: {made.course.network}, {made.step} steps, {made.seconds / 60:.1f} min")
+
+
+@contextmanager
+def _processes(device: str) -> Iterator[str]:
+    """Join the processes of torchrun, if it started this one; yield the device to use."""
+    import torch  # noqa: PLC0415
+    from torch import distributed  # noqa: PLC0415
+
+    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    if "LOCAL_RANK" not in os.environ:
+        yield "cuda" if cuda else "cpu"
+        return
+    own = f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
+    if cuda:
+        torch.cuda.set_device(own)
+    # torch tells of 1 x 1 convolutions, whose gradients lie otherwise in memory; it costs a copy of them.
+    warnings.filterwarnings("ignore", "Grad strides do not match", UserWarning)
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield own
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,147 @@
+"""How much of our network's correction a scene can stand: the scene's own Wald pair is asked.
+
+The sample is degraded once more and brought back by start and network, as the scene itself will be.
+The share that would have been best there is trusted as far as parts of the scene agree on it; what
+they leave open is decided by caution. So a small scene, which cannot judge, gets half of the
+correction, and one that says clearly that the network harms it gets none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dualsr_geo import coarse, regression, subspace, wald
+from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.fine import consistency
+from dualsr_geo.guided import Window, correct
+from dualsr_geo.guidefit import fit_scene
+from dualsr_geo.networks.guided import Guided
+from dualsr_geo.subspace import Subspace
+from dualsr_geo.terms import Terms
+from dualsr_geo.wald import Block
+
+# What is used of a correction that nothing is known about: half of it loses a quarter of what all would.
+CAUTIOUS = 0.5
+# How far the best shares of a scene and of its Wald pair differ, and how far scenes differ (standard deviations).
+DOUBT, SPREAD = 0.3, 0.4
+# Sides of the parts that are to agree, pixels of the scene.
+PART = 8
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a Wald pair says of the correction.
+
+    Attributes
+    ----------
+    gain : array, shape (part,)
+        Products of the correction and what the start lacks, summed over a part of the scene.
+    size : array, shape (part,)
+        The correction's own squares.
+    """
+
+    gain: NDArray[np.float64]
+    size: NDArray[np.float64]
+
+    @property
+    def best(self) -> float:
+        """The share that loses least squared error."""
+        return float(self.gain.sum() / max(self.size.sum(), 1e-300))
+
+    @property
+    def error(self) -> float:
+        """Standard error of `best`, by leaving parts out in turn (jackknife)."""
+        count = len(self.gain)
+        if count < 2:  # one part has nothing to agree with
+            return float("inf")
+        left = (self.gain.sum() - self.gain) / np.maximum(self.size.sum() - self.size, 1e-300)
+        return float(np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum()))
+
+
+def share(evidence: Sequence[Evidence]) -> float:
+    """Return how much of the correction is used, 0..1.
+
+    The cautious share and the best ones of all Wald pairs, each by what it is sure of (precision).
+    """
+    sure = [SPREAD**-2] + [1 / (DOUBT**2 + e.error**2) for e in evidence]
+    said = [CAUTIOUS] + [e.best for e in evidence]
+    return float(np.clip(np.average(said, weights=sure), 0, 1))
+
+
+def ask(
+    network: Guided,
+    blocks: Sequence[Block],
+    psf: Psf,
+    ratio: int,
+    space: Subspace,
+    found: NDArray[np.float64],
+    *,
+    lays: int = 1,
+) -> Evidence:
+    """Correct the scene's own Wald pair.
+
+    Parameters
+    ----------
+    network : Guided
+    blocks : sequence of Block
+        The sample.
+    psf : Psf
+        The surveyed blur.
+    ratio : int
+        Of the Wald pair.
+    space : Subspace
+    found : array, shape (band or component, candidate)
+        The candidates' weights: of bands on clean scenes, of components on noisy ones.
+    lays : int
+        As the scene will be corrected, see `dualsr_geo.guided.correct`.
+
+    Returns
+    -------
+    Evidence
+    """
+    blur = Psf.from_mtf(ratio)
+    pairs = wald.degraded(blocks, psf, ratio, space)
+    spectra, weight = wald.stack([b.cube for b, _ in pairs]), wald.stack([b.weight for b, _ in pairs])
+    guide = wald.stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
+    own = subspace.find(spectra, weight) if space.keeps_rest else space
+    fit = fit_scene(own.components(spectra), guide, weight)
+    mixture = (own.share() @ found if own.keeps_rest else found).astype(np.float32)
+    said = Terms.of(own, fit, mixture, spectra, guide, weight)
+    sums = []
+    for block, truth in pairs:
+        held = coarse.Guided(coarse.GuideWindow(block.guide, None, None), fit, torch.from_numpy(mixture))
+        window = _opened(block, blur, own, held)
+        made = correct(network, window, said, lays=lays)
+        sums.append(_sums(made, window, said, truth, block.weight))
+    gain, size = np.concatenate(sums, 1)
+    return Evidence(gain, size)
+
+
+def _opened(block: Block, blur: Psf, space: Subspace, held: coarse.Guided) -> Window:
+    op = operator(blur, block.shape)
+    z = wald.components(space, block.cube)
+    pair = regression.pair(z, block.guide, held.fit, op, block.weight)
+    left = z - op.degrade(regression.mix(pair, held.mixture).evaluate(0, space.count))
+    lams = wald.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
+    closed = consistency(blur, block.shape, lams, op)
+    hr = coarse.sharpen(z, block.weight, held, closed, closed)
+    return Window(space, block.cube, z, hr, held, blur, closed, block.weight)
+
+
+def _sums(
+    made: torch.Tensor, window: Window, said: Terms, truth: torch.Tensor, weight: torch.Tensor
+) -> NDArray[np.float64]:
+    """Return products and squares of the correction by parts, (2, part)."""
+    bands = said.anchors.bands
+    lacking = window.centred(truth, bands, spectral=said.spectral) - window.start(bands, spectral=said.spectral)
+    ratio = window.psf.ratio
+    valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
+    both = torch.stack([(made * lacking).sum(0), made.square().sum(0)]) * valid
+    side = min(PART, *both.shape[1:])
+    summed = torch.nn.functional.avg_pool2d(both.double(), side, ceil_mode=True, count_include_pad=False) * side**2
+    return np.asarray(summed.flatten(1).numpy())

@@ -1,0 +1,123 @@
+"""The networks that `dualsr-geo train` knows, a line each: how each makes its lesson and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dualsr_geo.trained import HALOS, SEAMS
+from dualsr_geo.training.blurs import Degradation
+from dualsr_geo.training.camera import GUIDE_BANDS, GuideKind
+from dualsr_geo.training.lesson import Lesson
+from dualsr_geo.training.published import Name, PublishedLesson
+from dualsr_geo.training.references import Reference
+from dualsr_geo.weights import Card
+
+# Both papers: Adam, 1e-4, halved every 30 epochs. How many epochs there are is ours: the rate is 1e-6 by then.
+PUBLISHED_COURSE = {"rate": 1e-4, "schedule": "halving"}
+HALVED_EPOCHS = 30
+EPOCHS = 200
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may say of a lesson; None for the network's own default.
+
+    Attributes
+    ----------
+    scale : int
+    width : int, optional
+    guide : str, optional
+        ``"rgb"``, ``"pan"`` or ``"none"``.
+    degradation : str, optional
+        See `blurs.degraded`.
+    mtf_gain : float
+    patch, batch : int, optional
+        Side of a patch, hr pixels; patches of a step.
+    bands : int
+        In sequence; 0 for all.
+    validation_side : int
+        hr pixels of each validation scene; 0 for all.
+    published : bool
+        Train what the authors' code computes, its slips included.
+    seed : int
+    """
+
+    scale: int = 4
+    width: int | None = None
+    guide: GuideKind | None = None
+    degradation: Degradation | None = None
+    mtf_gain: float = 0.3
+    patch: int | None = None
+    batch: int | None = None
+    bands: int = 0
+    validation_side: int = 0
+    published: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that can be trained.
+
+    Attributes
+    ----------
+    side : callable
+        Options -> side of the patches, hr pixels: no reference may be smaller.
+    lesson : callable
+        (references, validation, options) -> the lesson.
+    course : callable
+        The lesson's values of a `Course`, where the user says nothing.
+    card : callable
+        Options -> the card of the weights, before training.
+    """
+
+    side: Callable[[Options], int]
+    lesson: Callable[[Sequence[Reference], Sequence[Reference], Options], Lesson]
+    course: Callable[[Any], Mapping[str, Any]]  # takes what `lesson` made
+    card: Callable[[Options], Card]
+
+
+def _published(name: Name, guide: GuideKind, degradation: Degradation, patch_lr: int, batch: int) -> Subject:
+    """Return the subject of a published network by its paper's values."""
+
+    def side(options: Options) -> int:
+        return options.patch or patch_lr * options.scale
+
+    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> PublishedLesson:
+        slips = options.published and degradation == "kernels"
+        return PublishedLesson(
+            name=name,
+            references=learned,
+            validation=validation,
+            ratio=options.scale,
+            width=options.width or 64,
+            guide=options.guide or guide,
+            degradation=options.degradation or ("published-kernels" if slips else degradation),
+            gain=options.mtf_gain,
+            batch_size=options.batch or batch,
+            patch=side(options),
+            bands=options.bands,
+            validation_side=options.validation_side,
+            published=options.published,
+            seed=options.seed,
+        )
+
+    def course(made: PublishedLesson) -> Mapping[str, Any]:
+        return {**PUBLISHED_COURSE, "steps": EPOCHS * made.epoch, "halve_every": HALVED_EPOCHS * made.epoch}
+
+    def card(options: Options) -> Card:
+        # As `trained.convert` makes them.
+        block = 3 if name == "coarsenet" else 1
+        guide_bands = GUIDE_BANDS[options.guide or guide]
+        seam = SEAMS.get(name, 0.0)
+        return Card(name, options.scale, options.width or 64, 0, guide_bands, block, HALOS[name], seam)
+
+    return Subject(side, lesson, course, card)
+
+
+SUBJECTS: Mapping[str, Subject] = {
+    "coarsr": _published("coarsr", "none", "bicubic", 32, 64),
+    "coarsenet": _published("coarsenet", "rgb", "kernels", 12, 16),
+}

@@ -1,0 +1,106 @@
+"""What our own networks add: tiled equals whole, with and without a guide, and where it ends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from wald_cases import product, psnr, surveyed
+
+from dualsr_geo import samples
+from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.sample import Wishes
+from dualsr_geo.survey import Survey
+
+SHAPE = (61, 97)
+
+
+def wishes(ratio=4):
+    return Wishes(ratio, psf=Psf.from_mtf(ratio), learned=True)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return samples.make(SHAPE, bands=21, seed=5)
+
+
+def test_the_survey_carries_it_exactly(sample):
+    known = surveyed(sample.scene, sample.guide, wishes())
+    assert len(known.correction.alone.anchors.bands) == 16
+    again = Survey.from_json(json.loads(json.dumps(known.to_json())))
+    assert again.to_json() == known.to_json()
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_a_halo_is_enough(sample, guided):
+    guide = sample.guide if guided else None
+    known = surveyed(sample.scene, guide, wishes())
+    whole = product(sample.scene, guide, known, model="learned")[0]
+    plain = product(sample.scene, guide, known, model="regression" if guided else "interpolation")[0]
+    assert np.abs(whole - plain).max() > 1e-3 * np.ptp(whole)
+    for tile in (16, 23):
+        tiled = product(sample.scene, guide, known, model="learned", tile=tile)[0]
+        assert np.abs(tiled - whole).max() <= 1e-5 * np.ptp(whole)
+
+
+def test_a_halo_is_enough_where_noise_shift_and_holes_are():
+    sample = samples.make((61, 70), bands=14, seed=5, noise=0.02, shift_px=(1.5, -0.7))
+    scene, guide = sample.scene.copy(), sample.guide.copy()
+    scene[:, 20:27, 30:41] = np.nan
+    scene[2, 50:, :9] = np.nan
+    guide[:, :, 200:] = np.nan
+    guide[:, 90:100, 60:70] = np.nan
+    known = surveyed(scene, guide, Wishes(4, learned=True))
+    assert known.space.noise > 0
+    whole, tiled = (product(scene, guide, known, model="learned", tile=t)[0] for t in (1000, 16))
+    np.testing.assert_array_equal(np.isnan(whole), np.isnan(tiled))
+    assert np.nanmax(np.abs(tiled - whole)) <= 1e-5 * np.ptp(whole[np.isfinite(whole)])
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 5, 8, 16])
+def test_every_ratio(ratio):
+    sample = samples.make((24, 31), bands=5, ratio=ratio, seed=1)
+    known = surveyed(sample.scene, sample.guide, wishes(ratio))
+    made = product(sample.scene, sample.guide, known, model="learned")[0]
+    assert made.shape == sample.reference.shape
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4])
+@pytest.mark.parametrize("guided", [True, False])
+def test_few_bands(bands, guided):
+    sample = samples.make((24, 31), bands=bands, seed=2)
+    guide = sample.guide if guided else None
+    known = surveyed(sample.scene, guide, wishes())
+    made = product(sample.scene, guide, known, model="learned")[0]
+    assert np.isfinite(made).all()
+
+
+def test_the_product_stays_consistent(sample):
+    known = surveyed(sample.scene, None, wishes())
+    made = product(sample.scene, None, known, model="learned")[0]
+    plain = product(sample.scene, None, known, model="interpolation")[0]
+    op = operator(Psf.from_mtf(4), SHAPE)
+    before, after = (
+        float((op.degrade(torch.from_numpy(p)) - torch.from_numpy(sample.scene)).square().mean().sqrt())
+        for p in (plain, made)
+    )
+    assert after <= before + 1e-4 * np.ptp(sample.scene)
+
+
+def test_it_adds_what_interpolation_lacks(sample):
+    known = surveyed(sample.scene, None, wishes())
+    made = product(sample.scene, None, known, model="learned")[0]
+    plain = product(sample.scene, None, known, model="interpolation")[0]
+    assert psnr(made, sample.reference) > psnr(plain, sample.reference) + 0.2
+
+
+def test_no_share_leaves_the_start(sample):
+    known = surveyed(sample.scene, sample.guide, wishes())
+    found = known.correction
+    none = replace(found, guided=replace(found.guided, share=0.0))
+    made = product(sample.scene, sample.guide, replace(known, correction=none), model="learned")[0]
+    plain = product(sample.scene, sample.guide, replace(known, correction=None), model="learned")[0]
+    np.testing.assert_array_equal(made, plain)

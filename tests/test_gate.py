@@ -1,0 +1,82 @@
+"""How much of a correction is used: what the scene's own Wald pair says, as far as its parts agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from test_guided import pair
+from test_networks_guided import random_network
+
+from dualsr_geo import gate, wald
+from dualsr_geo.gate import CAUTIOUS, Evidence, share
+from dualsr_geo.networks.guided import FOLD
+from dualsr_geo.regression import CANDIDATES
+from dualsr_geo.training.guided import known_of
+from dualsr_geo.wald import Block
+
+FINITE = st.floats(-1e3, 1e3)
+
+
+def agreeing(best: float, parts: int = 100) -> Evidence:
+    size = np.linspace(1, 2, parts)
+    return Evidence(best * size, size)
+
+
+@given(arrays(float, 7, elements=FINITE), arrays(float, 7, elements=st.floats(1e-3, 1e3)))
+def test_a_share_lies_between_nothing_and_all(gain, size):
+    assert 0 <= share([Evidence(gain, size)]) <= 1
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3))
+def test_more_gain_never_lowers_the_share(a, b):
+    low, high = sorted((a, b))
+    assert share([agreeing(low)]) <= share([agreeing(high)])
+
+
+def test_who_cannot_judge_gets_the_cautious_share():
+    assert share([]) == CAUTIOUS
+    assert share([Evidence(np.array([5.0]), np.array([1.0]))]) == CAUTIOUS
+
+
+def test_clear_evidence_decides():
+    assert share([agreeing(1.0), agreeing(1.0)]) > 0.85
+    assert share([agreeing(-0.2), agreeing(-0.2)]) < 0.05
+
+
+def test_parts_that_contradict_each_other_decide_little():
+    torn = Evidence(np.array([30.0, -34.0, 33.0, -31.0]), np.ones(4))
+    assert share([torn]) == pytest.approx(CAUTIOUS, abs=0.05)
+
+
+@given(arrays(float, 9, elements=FINITE), arrays(float, 9, elements=st.floats(1, 10)))
+def test_the_error_is_the_jackknife_of_the_best_share(gain, size):
+    left = [np.delete(gain, i).sum() / np.delete(size, i).sum() for i in range(9)]
+    expected = np.sqrt(8 / 9 * np.sum((left - np.mean(left)) ** 2))
+    assert Evidence(gain, size).error == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize(("bands", "guides", "noise"), [(5, 3, 0.0), (20, 1, 0.0), (12, 2, 0.5)])
+def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise):
+    lr, guide, psf = pair(bands, guides, 33, 29, 4, noise=noise)
+    known = known_of(lr, guide, psf)
+    block = Block(torch.from_numpy(lr), torch.ones(lr.shape[1:]), torch.from_numpy(guide))
+    grams = [wald.errors([block], psf, 2, known.space)]
+    found = wald.weights(grams, by_energy=not known.space.keeps_rest)
+    network = random_network()
+    judged = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            # Nothing but the residual, so that the correction is linear in it.
+            for value in (network.last.weight, network.last.bias):
+                value[: len(CANDIDATES) * FOLD**2] = 0
+                value.mul_(sign)
+        with torch.inference_mode():
+            judged.append(gate.ask(network, [block], psf, 2, known.space, found))
+    assert judged[0].size.sum() > 0
+    assert len(judged[0].gain) == 4 * 4
+    np.testing.assert_allclose(judged[1].size, judged[0].size, rtol=1e-4)
+    np.testing.assert_allclose(judged[1].gain, -judged[0].gain, rtol=1e-3, atol=1e-5 * np.abs(judged[0].gain).max())

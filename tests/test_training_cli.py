@@ -1,0 +1,117 @@
+"""`dualsr-geo train`: from files to weights that sharpen, stopped and gone on with, refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import dualsr_geo
+from dualsr_geo.cli import main
+from dualsr_geo.training import loop
+from dualsr_geo.weights import read_card, read_tensors
+
+TINY = ("--scale", "2", "--width", "8", "--patch", "16", "--batch", "2", "--bands", "5", "-j", "1")
+
+
+@pytest.fixture
+def cave(tmp_path):
+    """Three scenes of 31 bands as CAVE stores them."""
+    for k, name in enumerate(("beads", "cloth", "sponges")):
+        folder = tmp_path / "cave" / name
+        folder.mkdir(parents=True)
+        for band in range(31):
+            plane = np.random.default_rng((k, band)).integers(0, 65536, (33, 40))
+            Image.fromarray(plane.astype(np.uint16)).save(folder / f"{name}_ms_{band + 1:02}.png")
+    return tmp_path / "cave"
+
+
+def run(*words):
+    return CliRunner().invoke(main, ["train", *map(str, words)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("network", "guide_bands"), [("coarsr", 0), ("coarsenet", 3)])
+def test_references_become_weights_that_load(cave, tmp_path, network, guide_bands):
+    made = run(
+        cave, "-o", tmp_path / "w.safetensors", "--network", network, "--steps", 3, "--validate", "sponges", *TINY
+    )
+    assert made.exit_code == 0, made.output
+    assert "step 3/3 " in made.stderr
+    assert "sponges" in made.stderr
+    assert made.stdout.startswith(f"{tmp_path / 'w.safetensors'}: {network}, 3 steps")
+    card = read_card(tmp_path / "w.safetensors")
+    assert (card.network, card.ratio, card.width, card.guide_bands) == (network, 2, 8, guide_bands)
+    told = json.loads(card.note)
+    assert told["steps"] == "3 of 3"
+    assert list(told["course"]["lesson"]["references"]) == ["beads", "cloth"]
+    assert set(told["scores"]["sponges"]) == {"psnr", "sam"}
+    model = dualsr_geo.load_model(tmp_path / "w.safetensors")
+    guide = (np.ones((3, 14, 18), np.float32),) if guide_bands else ()
+    assert model(np.ones((5, 7, 9), np.float32), *guide).shape == (5, 14, 18)
+    assert {p.name for p in (tmp_path / "w.training").iterdir()} == {
+        "course.json", "checkpoint.safetensors", "log.csv", "curves.svg",
+    }  # fmt: skip
+
+
+def test_a_budget_is_fixed_once_and_kept_when_it_goes_on(cave, tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    words = (cave, "-o", tmp_path / "w.safetensors", "--network", "coarsr", "--minutes", "0.01", *TINY)
+    monkeypatch.setattr("dualsr_geo.training.study.step_seconds", lambda *_: 0.088)  # 6 steps
+    train = loop.train
+    monkeypatch.setattr("dualsr_geo.training.study.train", lambda *a, **k: train(*a, **k, budget_s=0))
+    stopped = run(*words)
+    assert (stopped.exit_code, "Stopped after step 0 of 6. Go on with --resume." in stopped.stderr) == (1, True)
+    monkeypatch.setattr("dualsr_geo.training.study.train", train)
+    monkeypatch.setattr("dualsr_geo.training.study.step_seconds", lambda *_: 0.01)
+    resumed = run(*words, "--resume")
+    assert "coarsr, 6 steps" in resumed.stdout
+    whole = run(*(w if w != tmp_path / "w.safetensors" else tmp_path / "v.safetensors" for w in words[:-14]),
+                "--network", "coarsr", "--steps", 6, *TINY)  # fmt: skip
+    assert whole.exit_code == 0, whole.output
+    one, other = (read_tensors(tmp_path / f"{n}.safetensors") for n in "wv")
+    assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_what_is_there_is_not_overwritten(cave, tmp_path):
+    words = (cave, "-o", tmp_path / "w.safetensors", "--network", "coarsr", "--steps", 1, *TINY)
+    assert run(*words).exit_code == 0
+    again = run(*words)
+    assert again.exit_code == 1
+    assert "w.safetensors exists. Give --resume to go on with it, or --overwrite to begin anew." in again.stderr
+    assert run(*words, "--overwrite").exit_code == 0
+    other = run(*words, "--resume", "--seed", "1")
+    assert "had seed 0, this one has 1" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--network", "coarser"), "--network coarser cannot be trained. Give one of coarsr, coarsenet"),
+        (("--network", "coarsr", "--guide", "rgb"), "--network coarsr takes no --guide rgb"),
+        (("--network", "coarsr", "--validate", "feathers"), "--validate feathers is none of the references: beads"),
+        (("--network", "coarsr", "--patch", "36"), "beads has 33 x 40 pixels, a patch has 36 x 36"),
+        (("--network", "coarsr", "--rate", "-1"), "A learning rate of -1 is none"),
+        (("--network", "coarsr", "--resume"), "holds no run to go on with"),
+    ],
+)
+def test_mistakes_are_one_line(cave, tmp_path, words, said):
+    made = run(cave, "-o", tmp_path / "w.safetensors", *TINY, "--steps", 1, *words)
+    assert made.exit_code == 1
+    (line,) = made.stderr.strip().splitlines()
+    assert said in line
+    assert not list(tmp_path.glob("w.*"))
+
+
+def test_steps_and_minutes_contradict_each_other(cave, tmp_path):
+    made = run(cave, "-o", tmp_path / "w.safetensors", "--network", "coarsr", "--steps", 1, "--minutes", 1)
+    assert (made.exit_code, "Give one of them" in made.stderr) == (2, True)
+
+
+def test_the_folder_of_the_weights_must_exist(cave, tmp_path):
+    made = run(cave, "-o", tmp_path / "none" / "w.safetensors", "--network", "coarsr")
+    assert "The folder" in made.stderr
+    assert made.exit_code == 1
