@@ -20,6 +20,7 @@ from dualsr_geo.sample import Wishes
 from dualsr_geo.scene import Scene
 from dualsr_geo.survey import Survey
 from dualsr_geo.tile import Tiling
+from dualsr_geo.trained import shipped_sha256
 from dualsr_geo.version import __version__
 from dualsr_geo.window import Work
 
@@ -169,6 +170,7 @@ class Job:
             "psf": None if o.psf is None else o.psf.to_json(),
             "mtf_gain": o.mtf_gain,
             "tile": self.sizes.tile,
+            **({"shipped": model.sha256} if model.learned else {}),
             **{name: used.identity for name, used in networks.items() if used is not None},
         }
 
@@ -191,7 +193,7 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
     ratio = choose_scale(scene, placed, options, model)
     require_ratio(model, ratio)
     if model.learned:
-        model = replace(model, halo=correction.halo())
+        model = replace(model, halo=correction.halo(), sha256=shipped_sha256())
     target = grid.refine(scene.geobox, ratio)
     # A model without a guide takes no more than the ratio from one.
     guide = on_grid(placed, target) if placed and model.guided else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import warnings
@@ -95,6 +96,13 @@ def guided_network(device: str) -> Guided:
 def lone_network(device: str) -> Alone:
     """Return our network without a guide, as shipped; one for all tiles of a process."""
     return _shipped(Alone, "alone").to(device)
+
+
+@cache
+def shipped_sha256() -> str:
+    """Return one SHA-256 for all weights that are shipped."""
+    each = [sha256(path) for path in sorted(SHIPPED.glob("*.safetensors"))]
+    return hashlib.sha256(" ".join(each).encode()).hexdigest()
 
 
 def _shipped(kind: type[Ours], name: str) -> Ours:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import rioxarray
 import torch
 from wald_cases import product, psnr, surveyed
 
+import dualsr_geo
 from dualsr_geo import samples
 from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.layout import carried
 from dualsr_geo.sample import Wishes
 from dualsr_geo.survey import Survey
 
@@ -104,3 +110,17 @@ def test_no_share_leaves_the_start(sample):
     made = product(sample.scene, sample.guide, replace(known, correction=none), model="learned")[0]
     plain = product(sample.scene, sample.guide, replace(known, correction=None), model="learned")[0]
     np.testing.assert_array_equal(made, plain)
+
+
+def test_a_product_names_the_weights_and_is_whole_on_disk(tmp_path):
+    scene, guide = samples.write(tmp_path, shape=(40, 33), bands=6, guide="pan", seed=4)
+    said = dualsr_geo.upscale(scene, tmp_path / "p.tif", rgb=guide, model="learned", psf=Psf.from_mtf(4), tile=16)
+    assert (said["model"], said["shape"]) == ("learned", [160, 132])
+    lineage = carried(str(tmp_path / "p.tif"), "GTiff", "lineage")
+    files = sorted((Path(dualsr_geo.__file__).parent / "shipped").glob("*.safetensors"))
+    each = " ".join(hashlib.sha256(f.read_bytes()).hexdigest() for f in files)
+    assert lineage["weights_sha256"] == hashlib.sha256(each.encode()).hexdigest()
+    assert lineage["parameters"]["shipped"] == lineage["weights_sha256"]
+    with rioxarray.open_rasterio(scene) as array, rasterio.open(tmp_path / "p.tif") as written:
+        lazy = array.dualsr.upscale(rgb=str(guide), model="learned", psf=Psf.from_mtf(4), tile=16)
+        np.testing.assert_array_equal(lazy.values, written.read())
