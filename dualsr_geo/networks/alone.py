@@ -40,7 +40,7 @@ class Alone(nn.Module):
         Residual blocks.
     """
 
-    def __init__(self, width: int = 64, depth: int = 4) -> None:
+    def __init__(self, width: int = 48, depth: int = 4) -> None:
         super().__init__()
         self.width, self.depth = width, depth
         self.first = Conv(PLANES, width)

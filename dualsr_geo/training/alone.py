@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,17 @@ from dualsr_geo.training import draws
 from dualsr_geo.training.draws import Floats, Rng
 from dualsr_geo.wald import ridge
 
+# How it is learned (values of `Course`); the shipped weights took 20 000 steps.
+COURSE: Mapping[str, Any] = {
+    "rate": 2e-3,
+    "schedule": "cosine",
+    "warmup": 200,
+    "optimiser": "adamw",
+    "weight_decay": 1e-4,
+    "largest_gradient": 1.0,
+    "average": 0.998,
+    "bf16": True,
+}
 # How often a ratio is drawn, and the sides of its patches, lr pixels; small scenes need small ones.
 RATIOS = {2: 0.15, 3: 0.08, 4: 0.57, 8: 0.2}
 SIDES = {2: (24, 32), 3: (16, 24), 4: (16, 24, 32), 8: (12, 16, 24)}
@@ -115,7 +127,7 @@ class AloneLesson:
     references: Mapping[str, Floats]
     validation: Mapping[str, Floats] = field(default_factory=dict)
     seed: int = 0
-    width: int = 64
+    width: int = 48
     depth: int = 4
 
     def __post_init__(self) -> None:
