@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.model import LEAST_BANDS, PRECISIONS, Model, Weights
+from dualsr_geo.model import LEAST_BANDS, PRECISIONS, Model, Ours, Weights
+
+SHIPPED = Path(__file__).with_name("shipped")
+OWN = ("guided", "alone")
 
 
 def _injecting(name: str, summary: str, cubic_a: float | None = None) -> Model:
@@ -27,6 +31,15 @@ def _injecting(name: str, summary: str, cubic_a: float | None = None) -> Model:
 MODELS = {
     m.name: m
     for m in (
+        Model(
+            "auto",
+            "As `learned`, by as much as the scene's own Wald pair allows; the default.",
+            guided=True,
+            spectral=True,
+            fine="consistency",
+            halo=18,
+            ours=Ours(gated=True),
+        ),
         Model(
             "regression",
             "Regressions of the scene's spectral components on the guide, mixed by the scene's own Wald pair.",
@@ -49,8 +62,8 @@ MODELS = {
             guided=True,
             spectral=True,
             fine="consistency",
-            halo=24,
-            learned=True,
+            halo=18,
+            ours=Ours(gated=False),
         ),
         Model(
             "bicubic",
@@ -76,7 +89,7 @@ def load_model(name: str | os.PathLike[str], *, published: bool = False, precisi
     Parameters
     ----------
     name : str or path
-        One of `MODELS`, or a file of `dualsr-geo models import`.
+        One of `MODELS`, or a file of `dualsr-geo train` or `models import`.
     published : bool
         Let a network compute what its authors' published code computes, defects included.
     precision : str
@@ -97,37 +110,49 @@ def load_model(name: str | os.PathLike[str], *, published: bool = False, precisi
     if not path.is_file():
         raise OptionError(
             f"There is no model `{name}`, and no file of that name. "
-            f"Give --model {', '.join(MODELS)}, or a file of `dualsr-geo models import`."
+            f"Give --model {', '.join(MODELS)}, or a file of `dualsr-geo train` or `models import`."
         )
     return _of_weights(path, published=published, precision=precision)
 
 
 def _of_name(name: str, *, published: bool, precision: str) -> Model:
+    model = MODELS[name]
+    if model.ours is not None and not published:
+        return _looked_up(model, {n: _weights(SHIPPED / f"{n}.safetensors", precision=precision) for n in OWN})
     asked = "--published" if published else f"--precision {precision}" if precision != PRECISIONS[0] else None
     if asked is not None:
-        raise OptionError(f"{asked} is for networks, and `{name}` is none. Leave it out, or give weights as --model.")
-    return MODELS[name]
+        of = "published networks" if published else "networks"
+        raise OptionError(f"{asked} is for {of}, and `{name}` is none. Leave it out, or give weights as --model.")
+    return model
 
 
-def _of_weights(path: Path, *, published: bool, precision: str) -> Model:
+def _looked_up(model: Model, own: Mapping[str, Weights]) -> Model:
+    """Return a model with the weights of our own networks."""
+    assert model.ours is not None
+    ours = replace(model.ours, guided=own["guided"], alone=own["alone"])
+    return replace(model, ours=ours, halo=max(w.halo for w in own.values()))
+
+
+def _weights(path: Path, *, published: bool = False, precision: str = PRECISIONS[0]) -> Weights:
     from dualsr_geo.weights import read_card, sha256  # noqa: PLC0415  # loads torch
 
     card = read_card(path)
+    place, sizes = str(path.resolve()), (card.ratio, card.width, card.guide_bands, card.block, card.halo)
+    return Weights(place, sha256(path), card.network, *sizes, published, precision)
+
+
+def _of_weights(path: Path, *, published: bool, precision: str) -> Model:
+    from dualsr_geo.weights import read_card  # noqa: PLC0415  # loads torch
+
+    card = read_card(path)
+    weights = _weights(path, published=published, precision=precision)
+    if card.network in OWN:
+        return _of_own(path, weights, card.licence)
     if card.network not in LEAST_BANDS:
         raise InputError(
-            f"{path} holds {card.network}, which sharpens nothing by itself. Give weights of {' or '.join(LEAST_BANDS)}."
+            f"{path} holds {card.network}, which sharpens nothing by itself. "
+            f"Give weights of {', '.join([*LEAST_BANDS, OWN[0]])} or {OWN[1]}."
         )
-    weights = Weights(
-        str(path.resolve()),
-        sha256(path),
-        card.network,
-        card.ratio,
-        card.width,
-        card.guide_bands,
-        card.block,
-        published,
-        precision,
-    )
     return Model(
         path.stem,
         f"{card.network}, {card.ratio}x, {card.width} features, from {card.source or 'training here'}.",
@@ -141,6 +166,17 @@ def _of_weights(path: Path, *, published: bool, precision: str) -> Model:
         sha256=weights.sha256,
         weights=weights,
     )
+
+
+def _of_own(path: Path, weights: Weights, licence: str) -> Model:
+    """Return `auto` with other weights for one of our networks."""
+    if weights.published:
+        raise OptionError(f"--published is for published networks, and {path} holds `{weights.network}`. Leave it out.")
+    model = load_model("auto", precision=weights.precision)
+    assert model.ours is not None
+    own = {n: weights if n == weights.network else getattr(model.ours, n) for n in OWN}
+    summary = f"`auto` with {weights.network} from this file."
+    return _looked_up(replace(model, name=path.stem, summary=summary, licence=licence), own)
 
 
 def with_half(model: Model, path: str | os.PathLike[str] | None, fine: str) -> Model:

@@ -104,15 +104,21 @@ def ready_guide(guide: torch.Tensor, mean: torch.Tensor, operator: Operator) -> 
     degraded = torch.where(weight > 0.5, operator.degrade(values) / weight.clamp_min(0.5), nan)
     smooth = operator.upsample(fill(degraded, mean)[0])
     filled = torch.where(valid, guide, smooth)
-    return GuideWindow(filled, torch.where(weight > GUIDED, weight, 0.0), _ramp(weight > GUIDED, guide))
+    return GuideWindow(filled, torch.where(weight > GUIDED, weight, 0.0), ramp(weight > GUIDED, guide))
 
 
-def _ramp(guided: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return 0..1 on the hr grid: 0 wherever a lr pixel lacks the guide, a ramp of 2 lr pixels inside.
+def ramp(there: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return 0..1 on the hr grid: 0 wherever a lr pixel lacks what is asked for, a ramp of 2 lr pixels inside.
 
-    Beyond the window the guide is taken to go on, which holds at the scene's edge.
+    Beyond the window it is taken to go on, which holds at the scene's edge.
+
+    Parameters
+    ----------
+    there : Tensor of bool, shape (y, x)
+    like : Tensor, shape (..., ratio * y, ratio * x)
+        Of the size and type wanted.
     """
-    absent = (~guided).to(like.dtype)[None, None]
+    absent = (~there).to(like.dtype)[None, None]
     near = torch.nn.functional.max_pool2d(absent, 5, 1, 2)
     padded = torch.nn.functional.pad(1 - near, (1, 1, 1, 1), mode="replicate")
     mean = torch.nn.functional.avg_pool2d(padded, 3, 1)

@@ -7,6 +7,7 @@ linear relations carry that to all bands.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,40 @@ from torch import Tensor
 
 from dualsr_geo import alone, guided
 from dualsr_geo.anchors import Anchors
-from dualsr_geo.coarse import Added
+from dualsr_geo.coarse import Added, ramp
 from dualsr_geo.degrade import Psf
 from dualsr_geo.fine import Consistency
+from dualsr_geo.model import Ours
 from dualsr_geo.terms import Terms
 from dualsr_geo.tile import Window
 from dualsr_geo.trained import guided_network, lone_network
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one of the scene's Wald pairs said of a correction.
+
+    Attributes
+    ----------
+    ratio : int
+    best : float
+        The share of the correction that would have been best there.
+    error : float
+        Its standard error; infinite where the pair is too small to have one.
+    """
+
+    ratio: int
+    best: float
+    error: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping; JSON knows no infinity."""
+        return {"ratio": self.ratio, "best": self.best, "error": self.error if math.isfinite(self.error) else None}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Asked:
+        """Read what `to_json` wrote."""
+        return cls(value["ratio"], value["best"], math.inf if value["error"] is None else value["error"])
 
 
 @dataclass(frozen=True)
@@ -34,39 +63,51 @@ class Correction:
         Where the guide is; None without one.
     alone : Known
         Where it is not.
+    guided_asked, alone_asked : tuple of Asked
+        On what their shares rest; empty where the scene was not asked.
     """
 
     guided: Terms | None
     alone: alone.Known
+    guided_asked: tuple[Asked, ...] = ()
+    alone_asked: tuple[Asked, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        return {"guided": self.guided and self.guided.to_json(), "alone": self.alone.to_json()}
+        asked = {name: [a.to_json() for a in getattr(self, name)] for name in ("guided_asked", "alone_asked")}
+        return {"guided": self.guided and self.guided.to_json(), "alone": self.alone.to_json(), **asked}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Correction:
         """Read what `to_json` wrote."""
-        told = value["guided"]
-        return cls(None if told is None else Terms.from_json(told), alone.Known.from_json(value["alone"]))
-
-
-def halo() -> int:
-    """Return the lr pixels of context that leave less than 1e-6 of the data range."""
-    return max(guided.HALO, alone.reach(lone_network("cpu")))
+        told = None if value["guided"] is None else Terms.from_json(value["guided"])
+        asked = {name: tuple(map(Asked.from_json, value[name])) for name in ("guided_asked", "alone_asked")}
+        return cls(told, alone.Known.from_json(value["alone"]), **asked)
 
 
 def added(
-    known: Correction, window: guided.Window | None, seen: Tensor, psf: Psf, plain: Consistency, core: Window
+    ours: Ours,
+    known: Correction,
+    window: guided.Window | None,
+    seen: Tensor,
+    weight: Tensor | None,
+    psf: Psf,
+    plain: Consistency,
+    core: Window,
 ) -> tuple[Added, ...]:
     """Return what is added to the start of a window's core.
 
     Parameters
     ----------
+    ours : Ours
+        The networks.
     known : Correction
     window : guided.Window or None
         The start where a guide is; None without one.
     seen : Tensor, shape (band, y, x)
         The filled lr window, as `alone.observed` gives it.
+    weight : Tensor, shape (y, x), or None
+        How valid a pixel is.
     psf : Psf
     plain : Consistency
         The closed form of bands, without ridges.
@@ -76,18 +117,29 @@ def added(
     blend = None if window is None else window.guided.guide.blend
     made: list[tuple[Tensor, Anchors]] = []
     if window is not None and known.guided is not None and known.guided.share > 0:
-        network = guided_network(seen.device.type)
+        assert ours.guided is not None
+        network = guided_network(ours.guided, seen.device.type)
         made.append((guided.correct(network, window, known.guided), known.guided.anchors))
-    if window is None or blend is not None:
-        made.append((_alone(known.alone, seen, psf, plain, blend), known.alone.anchors))
+    if (window is None or blend is not None) and known.alone.share > 0:
+        assert ours.alone is not None
+        lone = lone_network(ours.alone, seen.device.type)
+        detail = alone.correct(lone, seen, known.alone.levels, known.alone.anchors.bands, psf, plain)
+        faded = _faded(detail, blend, weight)
+        part = detail if faded is None else alone.null(detail * faded, plain)
+        made.append((part * known.alone.share, known.alone.anchors))
     rows, columns = core.slices
     return tuple(
         Added(planes[:, rows, columns].flatten(1), torch.from_numpy(a.spread).to(planes)) for planes, a in made
     )
 
 
-def _alone(known: alone.Known, seen: Tensor, psf: Psf, plain: Consistency, blend: Tensor | None) -> Tensor:
-    """Return the correction of the anchors without a guide, faded out where there is one."""
-    network = lone_network(seen.device.type)
-    made = alone.correct(network, seen, known.levels, known.anchors.bands, psf, plain)
-    return made if blend is None else alone.null(made * (1 - blend), plain)
+def _faded(like: Tensor, blend: Tensor | None, weight: Tensor | None) -> Tensor | None:
+    """Return how much the network without a guide counts, (Y, X): where there is no guide, and away from holes.
+
+    What a hole is filled with has no detail, and the network would take its rim for an edge.
+    """
+    faded = None if blend is None else 1 - blend
+    if weight is None:
+        return faded
+    whole = ramp(weight >= 1, like)
+    return whole if faded is None else faded * whole

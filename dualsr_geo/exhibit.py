@@ -15,6 +15,7 @@ from dualsr_geo.align import Guide
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.displacement import Block, block_windows, displacements
 from dualsr_geo.layout import Layout, carried, carried_lineage
+from dualsr_geo.lineage import say_correction
 from dualsr_geo.picture import visible_bands
 from dualsr_geo.placement import guide_margin, move_guide
 from dualsr_geo.plan import Job
@@ -134,7 +135,7 @@ def _facts(job: Job, product: Scene, said: Mapping[str, Any]) -> dict[str, str]:
     facts = {
         "Pixels": f"{before:.4g} to {after:.4g} {grid.unit(product.geobox)}",
         "Size": f"{product.count} bands, {height} x {width} pixels",
-        "Model": f"{said['model']}, fine stage {said['fine']}",
+        "Model": "; ".join([f"{said['model']}, fine stage {said['fine']}", *say_correction(said.get("correction"))]),
         "Blur": f"sigma {said['psf']['sigma_px'][0]:.2f} x {said['psf']['sigma_px'][1]:.2f} px ({said['psf']['source']})",
     }
     if guide:

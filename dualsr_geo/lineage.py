@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsr_geo.correction import Asked
+from dualsr_geo.model import Model
 from dualsr_geo.plan import Job
 from dualsr_geo.survey import Survey
 from dualsr_geo.version import __version__
 
 # What of a run's report is carried in its product.
-REPORTED = ("scale", "model", "fine", "guide", "consistency", "clipped", "psf", "notes")
+REPORTED = ("scale", "model", "fine", "correction", "guide", "consistency", "clipped", "psf", "notes")
 
 
 def add_up(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def add_up(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dic
     Returns
     -------
     dict
-        scale, shape, bands, model, fine, guide, consistency, clipped, psf, notes.
+        scale, shape, bands, model, fine, correction, guide, consistency, clipped, psf, notes.
     """
     height, width = job.target.shape
     return {
@@ -31,6 +33,7 @@ def add_up(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dic
         "bands": job.scene.count,
         "model": job.model.name,
         "fine": job.fine,
+        "correction": _correction(known),
         "guide": _guide(job, known, figures),
         "consistency": _consistency(figures, job.scene.count),
         "clipped": {
@@ -43,6 +46,43 @@ def add_up(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dic
         },
         "notes": list(known.notes),
     }
+
+
+def _correction(known: Survey) -> dict[str, Any] | None:
+    """Say by how much our own networks correct the start, and on what that rests."""
+    if known.correction is None:
+        return None
+    used: dict[str, tuple[float, tuple[Asked, ...]]] = {}
+    if known.correction.guided is not None:
+        used["guided"] = known.correction.guided.share, known.correction.guided_asked
+    else:
+        used["alone"] = known.correction.alone.share, known.correction.alone_asked
+    return {
+        name: {"share": round(share, 3), "wald_pairs": [a.to_json() for a in asked]}
+        for name, (share, asked) in used.items()
+    }
+
+
+def say_correction(found: Mapping[str, Any] | None) -> list[str]:
+    """Return a sentence for each network of ours: by how much it corrected the start, and why so much.
+
+    Parameters
+    ----------
+    found : mapping or None
+        ``correction`` of a report.
+    """
+    said = []
+    for name, one in (found or {}).items():
+        start = "regression" if name == "guided" else "interpolation"
+        share = f"{one['share']:.0%} of the network's correction to `{start}`" if one["share"] else f"`{start}` alone"
+        pairs = ", ".join(_say_pair(pair) for pair in one["wald_pairs"])
+        said.append(share + (f"; best on the scene degraded {pairs}" if pairs else ""))
+    return said
+
+
+def _say_pair(pair: Mapping[str, Any]) -> str:
+    error = "" if pair["error"] is None else f" +- {pair['error']:.0%}"
+    return f"{pair['ratio']}x: {pair['best']:.0%}{error}"
 
 
 def _guide(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -86,12 +126,19 @@ def _per_band(values: NDArray[np.float32] | None, used: Sequence[int], count: in
     return out
 
 
+def _weights_sha256(model: Model) -> str | dict[str, str] | None:
+    if model.ours is None:
+        return model.sha256
+    own = {"guided": model.ours.guided, "alone": model.ours.alone}
+    return {name: weights.sha256 for name, weights in own.items() if weights is not None}
+
+
 def lineage(job: Job, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return how the product came to be; the same for every run of the same job."""
     identity = job.identity
     return {
         "software": f"dualsr-geo {__version__}",
-        "weights_sha256": job.model.sha256,
+        "weights_sha256": _weights_sha256(job.model),
         "inputs": {"scene": identity["scene"], "guide": identity["guide"]},
         "parameters": {k: v for k, v in identity.items() if k not in ("scene", "guide", "version")},
         **{k: report[k] for k in REPORTED},

@@ -26,13 +26,16 @@ class Weights:
         Absolute.
     sha256 : str
     network : str
-        ``"coarsr"`` or ``"coarsenet"``.
+        ``"coarsr"``, ``"coarsenet"``, ``"guided"`` or ``"alone"``.
     ratio : int
+        0 where one set of weights serves all.
     width : int
     guide_bands : int
         0 for a network without a guide.
     block : int
         lr pixels that its tiles are a multiple of.
+    halo : int
+        lr pixels of context.
     published : bool
         Compute what the published code computes.
     precision : str
@@ -46,6 +49,7 @@ class Weights:
     width: int
     guide_bands: int = 0
     block: int = 1
+    halo: int = 0
     published: bool = False
     precision: str = "float32"
 
@@ -62,6 +66,29 @@ class Weights:
     def identity(self) -> dict[str, object]:
         """All that decides what it computes."""
         return {"sha256": self.sha256, "published": self.published, "precision": self.precision}
+
+
+@dataclass(frozen=True)
+class Ours:
+    """How our own networks correct a training-free start.
+
+    Attributes
+    ----------
+    gated : bool
+        Whether the scene's own Wald pair decides by how much.
+    guided, alone : Weights or None
+        Where a guide is, and where none is; None until they are looked up.
+    """
+
+    gated: bool
+    guided: Weights | None = None
+    alone: Weights | None = None
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """All that decides what they compute."""
+        each = {"guided": self.guided, "alone": self.alone}
+        return {"gated": self.gated, **{k: w.identity for k, w in each.items() if w is not None}}
 
 
 @dataclass(frozen=True)
@@ -91,11 +118,11 @@ class Model:
         (research/algorithm-lab-2.md A1a), whichever fine stage follows.
     ratios : (int, int)
         Smallest and largest ratio.
-    learned : bool
-        Whether our own networks correct the start.
+    ours : Ours or None
+        How our own networks correct the start; None for models that they do not correct.
     licence : str
     sha256 : str or None
-        Of its weights; None where it has none.
+        Of its weights; None where it has none. That of our own networks stands in `ours`.
     weights : Weights or None
         Of a network.
     half : Weights or None
@@ -113,7 +140,7 @@ class Model:
     needs_guide: bool = False
     injection: str | None = None
     cubic_a: float | None = None
-    learned: bool = False
+    ours: Ours | None = None
     licence: str = "Apache-2.0"
     sha256: str | None = None
     weights: Weights | None = None
@@ -129,7 +156,7 @@ class Model:
         """Planes of float32 on the hr grid that a tile keeps for its network."""
         if self.weights is not None:
             return self.weights.features
-        return LEARNED_PLANES if self.learned else 0
+        return LEARNED_PLANES if self.ours is not None else 0
 
 
 def require_ratio(model: Model, ratio: int) -> None:

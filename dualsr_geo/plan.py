@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from dualsr_geo import correction, grid, memory
+from dualsr_geo import grid, memory
 from dualsr_geo.align import Guide, on_grid
 from dualsr_geo.bands import Packing
 from dualsr_geo.catalogue import load_model, with_half
@@ -20,7 +20,6 @@ from dualsr_geo.sample import Wishes
 from dualsr_geo.scene import Scene
 from dualsr_geo.survey import Survey
 from dualsr_geo.tile import Tiling
-from dualsr_geo.trained import shipped_sha256
 from dualsr_geo.version import __version__
 from dualsr_geo.window import Work
 
@@ -45,6 +44,9 @@ class Options:
         Let a network compute what its authors' published code computes, defects included.
     precision : str
         What a network computes in: ``"float32"``, or ``"bfloat16"``, faster and within 1e-3 of the range.
+    spectral : int or None
+        On how many bands our own networks run; the others follow by the scene's own relations. Left
+        out, 16, or 8 components of noisy scenes; a number beyond the scene's is all.
     coregister : str
         ``"auto"`` moves a displaced guide onto the scene, ``"off"`` leaves it and warns.
     psf : Psf or None
@@ -67,11 +69,12 @@ class Options:
     """
 
     scale: int | None = None
-    model: str = "regression"
+    model: str = "auto"
     fine: str | None = None
     half_model: str | None = None
     published: bool = False
     precision: str = "float32"
+    spectral: int | None = None
     coregister: str = "auto"
     psf: Psf | None = None
     mtf_gain: float | None = None
@@ -131,7 +134,8 @@ class Job:
             injection=self.model.injection is not None,
             network=self.model if self.model.weights is not None else None,
             angle=self.fine == "backprojection",
-            learned=self.model.learned,
+            ours=self.model.ours,
+            anchors=None if o.spectral is None else min(o.spectral, self.scene.count),
         )
 
     @property
@@ -170,7 +174,8 @@ class Job:
             "psf": None if o.psf is None else o.psf.to_json(),
             "mtf_gain": o.mtf_gain,
             "tile": self.sizes.tile,
-            **({"shipped": model.sha256} if model.learned else {}),
+            **({} if o.spectral is None else {"spectral": min(o.spectral, self.scene.count)}),
+            **({} if model.ours is None else {"ours": model.ours.identity}),
             **{name: used.identity for name, used in networks.items() if used is not None},
         }
 
@@ -192,8 +197,6 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
     placed = [place_guide(scene, g) for g in guides]
     ratio = choose_scale(scene, placed, options, model)
     require_ratio(model, ratio)
-    if model.learned:
-        model = replace(model, halo=correction.halo(), sha256=shipped_sha256())
     target = grid.refine(scene.geobox, ratio)
     # A model without a guide takes no more than the ratio from one.
     guide = on_grid(placed, target) if placed and model.guided else None
@@ -223,6 +226,8 @@ def _check(options: Options) -> None:
     least = memory.SMALLEST_TILE
     if options.tile is not None and options.tile < least:
         raise OptionError(f"--tile {options.tile} is below {least} lr pixels. Give {least} or more.")
+    if options.spectral is not None and options.spectral < 1:
+        raise OptionError(f"--spectral {options.spectral} runs on no band. Give 1 or more, all or auto.")
     if options.jobs is not None and options.jobs < 1:
         raise OptionError(f"--jobs {options.jobs} runs nothing. Give 1 or more.")
 

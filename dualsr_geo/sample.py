@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dualsr_geo.align import SHIFT_SUPPORT_PX
 from dualsr_geo.degrade import Psf
 from dualsr_geo.errors import InputError
-from dualsr_geo.model import Model
+from dualsr_geo.model import Model, Ours
 from dualsr_geo.psf import FARTHEST
 from dualsr_geo.tile import Window
 
@@ -60,8 +60,10 @@ class Wishes:
         The model, where it is a network.
     angle : bool
         Whether its fine stage wants the scene's spectral angle.
-    learned : bool
-        Whether our own networks correct the start.
+    ours : Ours or None
+        How our own networks correct the start.
+    anchors : int or None
+        Most bands that they run on; None for their own choice.
     """
 
     ratio: int
@@ -72,7 +74,8 @@ class Wishes:
     injection: bool = False
     network: Model | None = None
     angle: bool = False
-    learned: bool = False
+    ours: Ours | None = None
+    anchors: int | None = None
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Window]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from dualsr_geo import alone, coarse, gate, regression, subspace, wald
-from dualsr_geo.correction import Correction
+from dualsr_geo.correction import Asked, Correction
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.guidefit import Fit, Mixture, fit_scene
 from dualsr_geo.injection import Injection, fit_injection
@@ -179,8 +179,9 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
     bare = Survey(known.psf, known.source, used, low, noise.astype(np.float32), space, lams, lams)
     guides = [s.guide for s in samples if s.guide is not None]
     reached = any(np.isfinite(g).any() for g in guides)
-    if wishes.learned:
-        bare = replace(bare, correction=Correction(None, alone.Known.of(space, spectra, weight, noise)))
+    if wishes.ours is not None:
+        told = alone.Known.of(space, spectra, weight, noise, *_most(wishes))
+        bare = replace(bare, correction=Correction(None, told))
     seen = _guided(bare, filled, guides, wishes) if reached else bare
     return seen if wishes.network is None else _for_network(seen, filled, guides, wishes)
 
@@ -188,6 +189,10 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
 def _filled(cube: torch.Tensor, mean: torch.Tensor) -> Filled:
     values, weight = coarse.fill(cube, mean)
     return values, torch.ones(cube.shape[1:]) if weight is None else weight
+
+
+def _most(wishes: Wishes) -> tuple[int, ...]:
+    return () if wishes.anchors is None else (wishes.anchors,)
 
 
 def _no_space(mean: torch.Tensor) -> Subspace:
@@ -285,13 +290,19 @@ def _regressed(seen: Survey, blocks: Sequence[Block], wishes: Wishes) -> Survey:
     mixture = (space.share() @ found if space.keeps_rest else found).astype(np.float32)
     lams = _ridges(seen, blocks, fit, mixture)
     seen = replace(seen, fit=fit, mixture=mixture, lams=lams)
-    if seen.correction is None:
+    ours, correction = wishes.ours, seen.correction
+    if ours is None or correction is None:
         return seen
-    told = Terms.of(space, fit, mixture, spectra, guide_lr, weight)
+    told = Terms.of(space, fit, mixture, spectra, guide_lr, weight, *_most(wishes))
+    if not ours.gated:
+        return replace(seen, correction=replace(correction, guided=told))
+    assert ours.guided is not None
+    network = guided_network(ours.guided, "cpu")
     with torch.inference_mode():
-        network = guided_network("cpu")
-        said = [gate.ask(network, blocks, seen.psf, r, space, found) for r in wald.ratios(side, wishes.ratio)]
-    return replace(seen, correction=replace(seen.correction, guided=replace(told, share=gate.share(said))))
+        said = {r: gate.ask(network, blocks, seen.psf, r, space, found) for r in wald.ratios(side, wishes.ratio)}
+    asked = tuple(Asked(r, e.best, e.error) for r, e in said.items())
+    told = replace(told, share=gate.share(list(said.values())))
+    return replace(seen, correction=replace(correction, guided=told, guided_asked=asked))
 
 
 def _ridges(seen: Survey, blocks: Sequence[Block], fit: Fit, mixture: NDArray[np.float32]) -> NDArray[np.float32]:

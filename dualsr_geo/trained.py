@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,8 +28,7 @@ from dualsr_geo.weights import Card, read_card, read_tensors, sha256
 
 READERS = {"coarsr": coarsr, "coarsenet": coarsenet, "finenet": finenet}
 RATIOS = (2, 32)
-SHIPPED = Path(__file__).with_name("shipped")
-Ours = TypeVar("Ours", Guided, Alone)
+Own = TypeVar("Own", Guided, Alone)
 HALOS = {"coarsr": coarsr.HALO, "coarsenet": coarsenet.HALO}
 SEAMS = {"coarsenet": coarsenet.SEAM}
 
@@ -86,31 +84,35 @@ class Trained:
         return self.network.stream(lr, torch.from_numpy(np.ascontiguousarray(guide, dtype=np.float32)))
 
 
-@cache
-def guided_network(device: str) -> Guided:
-    """Return our network with a guide, as shipped; one for all tiles of a process."""
-    return _shipped(Guided, "guided").to(device)
+@lru_cache(maxsize=4)
+def guided_network(weights: Weights, device: str) -> Guided:
+    """Return our network with a guide; one for all tiles of a process. Raises as `ready`."""
+    return _own(Guided, weights, device)
 
 
-@cache
-def lone_network(device: str) -> Alone:
-    """Return our network without a guide, as shipped; one for all tiles of a process."""
-    return _shipped(Alone, "alone").to(device)
+@lru_cache(maxsize=4)
+def lone_network(weights: Weights, device: str) -> Alone:
+    """Return our network without a guide; one for all tiles of a process. Raises as `ready`."""
+    return _own(Alone, weights, device)
 
 
-@cache
-def shipped_sha256() -> str:
-    """Return one SHA-256 for all weights that are shipped."""
-    each = [sha256(path) for path in sorted(SHIPPED.glob("*.safetensors"))]
-    return hashlib.sha256(" ".join(each).encode()).hexdigest()
+def _own(kind: type[Own], weights: Weights, device: str) -> Own:
+    _require_unchanged(weights)
+    network = _filled(kind, weights.path)
+    if weights.precision != "float32":
+        network.lowered(getattr(torch, weights.precision))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
+    return network.to(device).eval()
 
 
-def _shipped(kind: type[Ours], name: str) -> Ours:
-    tensors = read_tensors(SHIPPED / f"{name}.safetensors")
-    depth = len({k.split(".")[1] for k in tensors if k.startswith("blocks.")})
-    network = kind(len(tensors["first.bias"]), depth)
-    network.load_state_dict(tensors)
-    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]  # torch types it for tensors alone
+def _filled(kind: type[Own], path: str | os.PathLike[str]) -> Own:
+    try:
+        return kind.of(read_tensors(path))
+    except (RuntimeError, KeyError, IndexError) as error:
+        # As torch says it, over many lines.
+        raise InputError(
+            f"{path} does not hold the weights that its card names: {str(error).splitlines()[0]} Copy it again."
+        ) from error
 
 
 @lru_cache(maxsize=4)
@@ -122,17 +124,21 @@ def ready(weights: Weights, device: str) -> nn.Module:
     InputError
         If the file is not what it was when the run was planned.
     """
+    _require_unchanged(weights)
+    network = load_model(weights.path, weights.published).network
+    if weights.precision != "float32":
+        assert isinstance(network, CoarSR | CoarseNet)
+        network.lowered(getattr(torch, weights.precision))
+    return network.to(device).eval()
+
+
+def _require_unchanged(weights: Weights) -> None:
     found = sha256(weights.path)
     if found != weights.sha256:
         raise InputError(
             f"{weights.path} has changed: its SHA-256 is {found[:12]}..., the run was planned with "
             f"{weights.sha256[:12]}... Begin anew with --overwrite."
         )
-    network = load_model(weights.path, weights.published).network
-    if weights.precision != "float32":
-        assert isinstance(network, CoarSR | CoarseNet)
-        network.lowered(getattr(torch, weights.precision))
-    return network.to(device).eval()
 
 
 def load_model(path: str | os.PathLike[str], published: bool = False) -> Trained:  # noqa: FBT001, FBT002  # the documented call
@@ -152,6 +158,11 @@ def load_model(path: str | os.PathLike[str], published: bool = False) -> Trained
         If the file is missing, damaged, or of a network that sharpens nothing by itself.
     """
     card = read_card(path)
+    if card.network in ("guided", "alone"):
+        raise InputError(
+            f"{path} holds `{card.network}`, which corrects a start that dualsr_geo makes and is no model by itself. "
+            "Give it to `upscale` as model."
+        )
     network: nn.Module
     if card.network == "coarsr":
         network = CoarSR(card.ratio, card.width, published=published)

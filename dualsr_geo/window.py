@@ -177,7 +177,8 @@ class _Window:
     ) -> tuple[coarse.Added, ...]:
         """Return what our own networks add to the start."""
         known, psf, space = self.work.survey.correction, self.work.survey.psf, self.work.survey.space
-        if known is None:
+        ours = self.work.model.ours
+        if known is None or ours is None:
             return ()
         padded, window = self.tile.padded, None
         if guided is not None:
@@ -185,7 +186,7 @@ class _Window:
             window = learned.Window(space, self.cube, z, hr, guided, psf, closed, weight, origin)
         seen = observed(space, self.cube, z)
         plain = self._closed([0.0] * len(self.cube))
-        return correction.added(known, window, seen, psf, plain, self.core.scaled(self.work.ratio))
+        return correction.added(ours, known, window, seen, weight, psf, plain, self.core.scaled(self.work.ratio))
 
     def _ready(self, guide: NDArray[np.float32] | None) -> coarse.GuideWindow | None:
         survey, work = self.work.survey, self.work

@@ -16,6 +16,7 @@ from dualsr_geo import alone, anchors, subspace
 from dualsr_geo.alone import Known, Levels
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.fine import Consistency, consistency
+from dualsr_geo.model import FINE_REACH
 from dualsr_geo.networks.alone import Alone
 from dualsr_geo.tile import Window
 
@@ -77,7 +78,8 @@ def test_a_tile_with_its_halo_equals_the_whole(ratio, shift):
     network, known = random_network(), levels(cube)
     whole = alone.correct(network, cube, known, range(4), psf, closed(psf, (71, 83), 4))
     core = Window(30, 39, 28, 41)
-    padded = core.grown(alone.reach(network)).clipped((71, 83))
+    # The network's own reach, a shift's, and the closed form's.
+    padded = core.grown(network.reach + 1 + FINE_REACH["consistency"]).clipped((71, 83))
     part = alone.correct(network, cube[:, *padded.slices], known, range(4), psf, closed(psf, (71, 83), 4, padded))
     inside = core.within(padded).scaled(ratio).slices
     made, wanted = part[:, *inside], whole[:, *core.scaled(ratio).slices]

@@ -158,7 +158,7 @@ def test_the_grid_has_no_combination_twice_and_none_that_means_nothing():
     assert {one.scene for one in grid} == set(combinations.DEFAULT)
     for one in grid:
         model = combinations.MODELS[one.model]
-        assert model.guided == (one.guide != "none")
+        assert model.guided == (one.guide != "none") or model.ours is not None
         assert one.guide != "none" or not one.disturbance.startswith("shift")
         assert combinations.takes_psf(model) or not one.disturbance.startswith("psf")
         assert one.disturbance == "none" or (
@@ -308,21 +308,21 @@ def row(model, psnr, *, guide="pan", disturbance="none", sam=3.0, scene="jasper"
 
 
 ROWS = [
-    row("regression", 30.0),
+    row("auto", 30.0),
     row("gsa", 31.254, sam=2.0),
     row("brovey", 0, error="ValueError: too few"),
     row("interpolation", 28.0, guide="none", sam=3.004),
     row("bicubic", 27.0, guide="none", sam=3.0),
-    row("regression", 33.0, scene="enmap"),
+    row("auto", 33.0, scene="enmap"),
     row("gsa", 33.001, scene="enmap", sam=3.001),
-    row("regression", 29.25, disturbance="shift-1"),
-    row("regression", 31.0, scene="enmap", disturbance="shift-1"),
+    row("auto", 29.25, disturbance="shift-1"),
+    row("auto", 31.0, scene="enmap", disturbance="shift-1"),
 ]
 
 
 def test_the_best_figure_is_bold_and_a_run_without_guide_serves_every_row():
     text = results.score_table(Runs(ROWS), "mtf").splitlines()
-    assert text[0] == "| PSNR / SAM / ERGAS / Q2n | regression | interpolation | bicubic | brovey | gsa |"
+    assert text[0] == "| PSNR / SAM / ERGAS / Q2n | auto | interpolation | bicubic | brovey | gsa |"
     assert text[2] == (
         "| jasper x4 pan | 30.00 / 3.00 / **0.50** / **0.500** | 28.00 / 3.00 / **0.50** / **0.500** "
         "| 27.00 / 3.00 / **0.50** / **0.500** | failed | **31.25** / **2.00** / **0.50** / **0.500** |"
@@ -335,12 +335,31 @@ def test_a_baseline_ahead_is_said_with_its_lead_and_a_tie_in_print_is_none():
     assert "* PSNR: in 1 of 2 cases: jasper x4 pan (gsa by 1.25 dB)." in text
     assert "* SAM: in 1 of 2 cases: jasper x4 pan (gsa by 1.00 degrees)." in text
     assert "* Q2n: in none of 2 cases." in text
-    assert "`bicubic` ahead of `interpolation`:\n* PSNR: in none of 1 case." in text
+    alone = [row("auto", 27.5, guide="none"), *ROWS]
+    text = "\n".join(results.verdicts(Runs(alone), "mtf"))
+    assert "ahead of `auto` without a guide:\n* PSNR: in 1 of 1 case: jasper x4 (interpolation by 0.50 dB)." in text
+
+
+def test_what_the_networks_add_is_said_against_the_start_they_correct():
+    rows = [
+        *ROWS,
+        row("regression", 29.5, sam=3.3),
+        row("regression", 33.04, scene="enmap"),
+        row("learned", 29.0),
+        row("auto", 28.5, guide="none", sam=1.502),
+        # Learned from, so it does not count.
+        row("regression", 20.0, scene="samson"),
+        row("auto", 30.0, scene="samson"),
+    ]
+    lines = "\n".join(results.learned(Runs(rows))).splitlines()
+    assert lines[-2] == ("| `mtf` | pan | 2 | +0.23 | -0.04 (enmap x4 pan) | -0.50 | -0.50 (jasper x4 pan) | 0.955 |")
+    assert lines[-1] == "| `mtf` | none | 1 | +0.50 | +0.50 (jasper x4) |  |  | 0.500 |"
+    assert list(results.learned(Runs(ROWS))) == []
 
 
 def test_robustness_is_the_change_against_the_undisturbed_run():
     text = "\n".join(results.robustness(Runs(ROWS)))
-    assert "| regression |  | -1.38, worst -2.00 (enmap x4 pan) |" in text
+    assert "| auto |  | -1.38, worst -2.00 (enmap x4 pan) |" in text
     assert "| jasper x4 pan |  | -0.75 |" in text
 
 
@@ -349,7 +368,7 @@ def test_the_page_names_versions_dates_and_failures():
     assert "9 runs of dualsr-geo 9.8, 2026-02-03." in text
     assert "* jasper pan 4 mtf none brovey: ValueError: too few" in text
     assert "| jasper | 198 | 96x100 |" in text
-    assert "| regression | 0.50 | 0.50 | 0.263 |" in text
+    assert "| auto | 0.50 | 0.50 | 0.263 |" in text
 
 
 def test_the_same_rows_give_the_same_page_and_plots(tmp_path):

@@ -6,11 +6,13 @@ import published_networks as slow
 import pytest
 import torch
 
-from dualsr_geo.catalogue import MODELS, load_model, with_half
+from dualsr_geo.catalogue import MODELS, SHIPPED, load_model, with_half
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.fine import REACH_LR
 from dualsr_geo.model import FINE, with_fine
-from dualsr_geo.trained import convert, ready
+from dualsr_geo.networks.alone import Alone
+from dualsr_geo.networks.guided import Guided
+from dualsr_geo.trained import convert, guided_network, ready
 from dualsr_geo.weights import Card, save, sha256
 
 
@@ -26,10 +28,11 @@ def files(tmp_path_factory):
 
 
 def test_models_are_what_they_are_called():
-    assert set(MODELS) == {"regression", "interpolation", "learned", "bicubic", "brovey", "gsa", "mtf-glp-hpm"}
+    free = ["regression", "interpolation", "bicubic", "brovey", "gsa", "mtf-glp-hpm"]
+    assert sorted(MODELS) == sorted(["auto", "learned", *free])
     for name, model in MODELS.items():
-        assert load_model(name) is model
-        assert model.name == name
+        assert (load_model(name) is model) == (name in free)
+        assert model.name == load_model(name).name == name
         assert model.fine in FINE
         assert model.halo > REACH_LR
         assert with_fine(model, "consistency") is model
@@ -37,7 +40,7 @@ def test_models_are_what_they_are_called():
 
 @pytest.mark.parametrize("name", ["", "Regression", "dualsr", "absent/file.safetensors"])
 def test_an_unknown_model_is_refused_with_those_there_are(name):
-    with pytest.raises(OptionError, match=rf"no model `{name}`, and no file.*regression, interpolation, learned"):
+    with pytest.raises(OptionError, match=rf"no model `{name}`, and no file.*auto, regression, interpolation, learned"):
         load_model(name)
 
 
@@ -60,16 +63,67 @@ def test_a_halo_is_whole_blocks_and_grows_with_the_fine_stage(files, name, fine)
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"), [({"published": True}, "--published"), ({"precision": "bfloat16"}, "bfloat16")]
+    ("name", "asked", "said"),
+    [
+        ("bicubic", {"published": True}, "--published is for published networks, and `bicubic` is none"),
+        ("auto", {"published": True}, "--published is for published networks, and `auto` is none"),
+        ("bicubic", {"precision": "bfloat16"}, "--precision bfloat16 is for networks, and `bicubic` is none"),
+    ],
 )
-def test_a_model_without_weights_has_no_such_choice(asked, said):
-    with pytest.raises(OptionError, match=f"{said} is for networks, and `bicubic` is none"):
-        load_model("bicubic", **asked)
+def test_a_model_without_weights_has_no_such_choice(name, asked, said):
+    with pytest.raises(OptionError, match=said):
+        load_model(name, **asked)
 
 
 def test_an_unknown_precision_is_refused():
     with pytest.raises(OptionError, match="--precision float16 is not known. Give float32 or bfloat16"):
         load_model("bicubic", precision="float16")
+
+
+@pytest.mark.parametrize("name", ["auto", "learned"])
+def test_our_networks_come_with_the_package(name):
+    model = load_model(name, precision="bfloat16")
+    own = {"guided": model.ours.guided, "alone": model.ours.alone}
+    assert {n: w.sha256 for n, w in own.items()} == {n: sha256(SHIPPED / f"{n}.safetensors") for n in own}
+    assert {w.precision for w in own.values()} == {"bfloat16"}
+    assert model.halo == max(w.halo for w in own.values())
+    assert model.ours.gated == (name == "auto")
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A guided network of another size, in a file."""
+    place = tmp_path / "mine.safetensors"
+    save(place, Guided(8, 2).state_dict(), Card("guided", 0, 8, halo=18, licence="CC0"))
+    return place
+
+
+def test_own_weights_take_the_shipped_ones_place(own):
+    model, shipped = load_model(own), load_model("auto").ours
+    assert (model.name, model.licence, model.ours.gated) == ("mine", "CC0", True)
+    assert model.ours.guided.sha256 == sha256(own)
+    assert model.ours.alone == shipped.alone
+    assert guided_network(model.ours.guided, "cpu").width == 8
+    assert guided_network(model.ours.guided, "cpu") is guided_network(load_model(own).ours.guided, "cpu")
+
+
+def test_own_weights_are_not_published(own):
+    with pytest.raises(OptionError, match="mine.safetensors holds `guided`"):
+        load_model(own, published=True)
+
+
+def test_own_weights_that_changed_since_are_refused(own):
+    planned = load_model(own).ours.guided
+    save(own, Guided(8, 1).state_dict(), Card("guided", 0, 8, halo=18), overwrite=True)
+    with pytest.raises(InputError, match=rf"mine.safetensors has changed.*{planned.sha256[:12]}"):
+        guided_network(planned, "cpu")
+
+
+@pytest.mark.parametrize("state", [{"a": torch.zeros(1)}, Alone(8, 1).state_dict()])
+def test_weights_of_another_network_are_refused(tmp_path, state):
+    save(tmp_path / "w.safetensors", state, Card("guided", 0, 8, halo=18))
+    with pytest.raises(InputError, match="does not hold the weights that its card names"):
+        guided_network(load_model(tmp_path / "w.safetensors").ours.guided, "cpu")
 
 
 def test_half_the_ratio(files):
@@ -109,7 +163,9 @@ def test_a_name_is_no_half(files):
 
 def test_finenet_is_no_model(tmp_path):
     save(tmp_path / "f.safetensors", {"a": torch.zeros(1)}, Card("finenet", 4, 8))
-    with pytest.raises(InputError, match="holds finenet, which sharpens nothing by itself.*coarsr or coarsenet"):
+    with pytest.raises(
+        InputError, match="holds finenet, which sharpens nothing by itself.*coarsr, coarsenet, guided or alone"
+    ):
         load_model(tmp_path / "f.safetensors")
 
 

@@ -414,7 +414,9 @@ def test_json_has_the_fields_that_were_promised(pair: tuple[Path, Path], tmp_pat
     assert {"shift_px", "coverage", "relevance"} <= set(said["guide"])
     assert {"rmse", "sam_deg"} <= set(said["consistency"])
     assert (said["output"], said["scale"], said["shape"], said["bands"]) == (str(out), 4, [96, 124], 5)
-    assert (said["model"], said["fine"]) == ("regression", "consistency")
+    assert (said["model"], said["fine"]) == ("auto", "consistency")
+    assert 0 <= said["correction"]["guided"]["share"] <= 1
+    assert all({"ratio", "best", "error"} == set(pair) for pair in said["correction"]["guided"]["wald_pairs"])
     assert said["guide"]["coverage"] == 1
     assert len(said["guide"]["relevance"]) == 5
     assert all(0 <= r <= 1 for r in said["guide"]["relevance"])
@@ -544,6 +546,7 @@ def test_degrade_writes_beside_the_scene(scene: Path, tmp_path: Path) -> None:
 def test_models_are_listed_and_shown() -> None:
     listed = json.loads(run("models", "list", "--json").stdout)
     assert [m["name"] for m in listed] == [
+        "auto",
         "regression",
         "interpolation",
         "learned",
@@ -553,6 +556,7 @@ def test_models_are_listed_and_shown() -> None:
         "mtf-glp-hpm",
     ]
     assert json.loads(run("models", "show", "bicubic").stdout)["guided"] is False
+    assert len(json.loads(run("models", "show", "auto").stdout)["ours"]["guided"]["sha256"]) == 64
     line_of(run("models", "show", "magic"), "`magic`")
 
 
@@ -608,7 +612,7 @@ def test_upscale_writes_a_report_of_the_product(tmp_path: Path) -> None:
     assert said["report"] == str(page)
     text = page.read_text(encoding="utf-8")
     assert f"{said['consistency']['rmse']:.3g}" in text
-    assert "regression" in text
+    assert "correction to `regression`" in text
     # Before any work: a report that may not be replaced, or has no folder.
     line_of(
         run("upscale", scene, "--rgb", sharp, "-o", tmp_path / "b.tif", "--report", page),

@@ -16,16 +16,18 @@ from wald_cases import product, psnr, surveyed
 
 import dualsr_geo
 from dualsr_geo import samples
+from dualsr_geo.catalogue import load_model
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.layout import carried
 from dualsr_geo.sample import Wishes
 from dualsr_geo.survey import Survey
 
 SHAPE = (61, 97)
+OURS = load_model("auto").ours
 
 
 def wishes(ratio=4):
-    return Wishes(ratio, psf=Psf.from_mtf(ratio), learned=True)
+    return Wishes(ratio, psf=Psf.from_mtf(ratio), ours=OURS)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def test_a_halo_is_enough_where_noise_shift_and_holes_are():
     scene[2, 50:, :9] = np.nan
     guide[:, :, 200:] = np.nan
     guide[:, 90:100, 60:70] = np.nan
-    known = surveyed(scene, guide, Wishes(4, learned=True))
+    known = surveyed(scene, guide, Wishes(4, ours=OURS))
     assert known.space.noise > 0
     whole, tiled = (product(scene, guide, known, model="learned", tile=t)[0] for t in (1000, 16))
     np.testing.assert_array_equal(np.isnan(whole), np.isnan(tiled))
@@ -118,9 +120,10 @@ def test_a_product_names_the_weights_and_is_whole_on_disk(tmp_path):
     assert (said["model"], said["shape"]) == ("learned", [160, 132])
     lineage = carried(str(tmp_path / "p.tif"), "GTiff", "lineage")
     files = sorted((Path(dualsr_geo.__file__).parent / "shipped").glob("*.safetensors"))
-    each = " ".join(hashlib.sha256(f.read_bytes()).hexdigest() for f in files)
-    assert lineage["weights_sha256"] == hashlib.sha256(each.encode()).hexdigest()
-    assert lineage["parameters"]["shipped"] == lineage["weights_sha256"]
+    assert lineage["weights_sha256"] == {f.stem: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    assert lineage["parameters"]["ours"]["guided"]["sha256"] == lineage["weights_sha256"]["guided"]
+    # As asked for, whatever the scene says.
+    assert lineage["correction"] == {"guided": {"share": 1.0, "wald_pairs": []}}
     with rioxarray.open_rasterio(scene) as array, rasterio.open(tmp_path / "p.tif") as written:
         lazy = array.dualsr.upscale(rgb=str(guide), model="learned", psf=Psf.from_mtf(4), tile=16)
         np.testing.assert_array_equal(lazy.values, written.read())

@@ -129,7 +129,8 @@ def test_figures_make_a_map_of_tiles(ran):
 def test_what_it_says_is_what_the_run_said(page, ran):
     _, _, said, _ = ran
     assert page.facts["Pixels"] == "8 to 2 metre" or page.facts["Pixels"].startswith("8 to 2 ")
-    assert "regression" in page.facts["Model"]
+    assert page.facts["Model"].startswith("auto, fine stage consistency; ")
+    assert "`regression`" in page.facts["Model"]
     assert f"{said['consistency']['rmse']:.3g}" in page.facts["Consistency"]
     assert page.lineage["scale"] == 4
     assert page.relevance.shape == (7,)

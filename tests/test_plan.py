@@ -60,7 +60,7 @@ def test_a_known_blur_decides_the_ratio_too() -> None:
         (Psf(4, (1.0,), (0.5, 0.6), 0, 0), r"along x sum to 1\.1\."),
         (Psf(4, (float("nan"),), (1.0,), 0, 0), "along y sum to nan"),
         (Psf(4, (1.0,), (1.0,), 0, 400), "reaches 100 lr pixels"),
-        (Psf(4, (1.0,), (1.0,), -33, 0), "reaches 9 lr pixels beyond its own, more than 7"),
+        (Psf(4, (1.0,), (1.0,), -41, 0), "reaches 11 lr pixels beyond its own, more than 9"),
     ],
 )
 def test_what_is_no_blur_is_refused(psf: Psf, said: str) -> None:

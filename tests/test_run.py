@@ -20,6 +20,8 @@ import dualsr_geo
 from dualsr_geo import samples
 from dualsr_geo.errors import ResumeError, TileError
 
+# What is about the engine runs without networks, which take twenty times as long.
+START = {"model": "regression"}
 CLI = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='dualsr-geo')"]
 
 
@@ -42,9 +44,10 @@ def run_cli(*words, **kwargs):
 # ---- tiled equals whole ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("holes", [False, True])
-@pytest.mark.parametrize("guide", ["pan", "rgb"])
-def test_tiled_equals_whole(guide, holes):
+@pytest.mark.parametrize(("guide", "holes", "model"), [
+    ("pan", False, "regression"), ("rgb", True, "regression"), ("pan", True, "auto"), ("rgb", False, "auto"),
+])  # fmt: skip
+def test_tiled_equals_whole(guide, holes, model):
     made = samples.make((61, 97), bands=9, guide=guide, seed=2)
     scene, sharp = samples.as_dataarray(made), samples.as_dataarray(made, "guide")
     if holes:
@@ -53,10 +56,10 @@ def test_tiled_equals_whole(guide, holes):
         scene[2:4, 40:44, 60:90] = np.nan
         sharp = sharp.copy()
         sharp[:, :, 300:] = np.nan
-    whole = scene.dualsr.upscale(rgb=sharp, scale=4, tile=97).values
+    whole = scene.dualsr.upscale(rgb=sharp, scale=4, tile=97, model=model).values
     span = np.nanmax(scene.values) - np.nanmin(scene.values)
-    for tile in (16, 23, 64):
-        tiled = scene.dualsr.upscale(rgb=sharp, scale=4, tile=tile).values
+    for tile in (16, 23, 64) if model == "regression" else (23,):
+        tiled = scene.dualsr.upscale(rgb=sharp, scale=4, tile=tile, model=model).values
         np.testing.assert_array_equal(np.isnan(tiled), np.isnan(whole))
         assert np.nanmax(np.abs(tiled - whole)) <= 1e-5 * span
 
@@ -64,12 +67,12 @@ def test_tiled_equals_whole(guide, holes):
 # ---- the same bytes ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", ["tif", "zarr"])
-def test_one_job_and_two_write_the_same_bytes(inputs, tmp_path, suffix):
+@pytest.mark.parametrize(("suffix", "model"), [("tif", "auto"), ("zarr", "regression")])
+def test_one_job_and_two_write_the_same_bytes(inputs, tmp_path, suffix, model):
     products = []
     for jobs in (1, 2):
         place = tmp_path / f"jobs{jobs}.{suffix}"
-        dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], jobs=jobs, tile=32)
+        dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], jobs=jobs, tile=32, model=model)
         products.append(bytes_of(place))
     assert list(products[0].values()) == list(products[1].values())
 
@@ -98,11 +101,10 @@ def test_the_lazy_accessor_gives_the_same_bytes(inputs, tmp_path):
 # ---- interruption ------------------------------------------------------------------------
 
 
-def start_and_kill(scene, guide, product, tiles):
+def start_and_kill(scene, guide, product, tiles, model):
     """Start a run, and kill it once so many tiles are done (or at once)."""
-    run = subprocess.Popen(
-        [*CLI, "upscale", scene, "--rgb", guide, "-o", product, "--tile", "16", "--resume", "-q", "-j", "1"]
-    )
+    wanted = ["--model", model, "--tile", "16", "--resume", "-q", "-j", "1"]
+    run = subprocess.Popen([*CLI, "upscale", scene, "--rgb", guide, "-o", product, *wanted])
     done = Path(f"{product}.part") / "done"
     until = time.monotonic() + 120
     while run.poll() is None and time.monotonic() < until:
@@ -114,27 +116,28 @@ def start_and_kill(scene, guide, product, tiles):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", ["tif", "zarr"])
-def test_killed_three_times_and_resumed_it_gives_the_same_bytes(inputs, tmp_path, suffix):
+@pytest.mark.parametrize(("suffix", "model"), [("tif", "regression"), ("zarr", "auto")])
+def test_killed_three_times_and_resumed_it_gives_the_same_bytes(inputs, tmp_path, suffix, model):
     quiet, killed = tmp_path / f"quiet/p.{suffix}", tmp_path / f"killed/p.{suffix}"
     quiet.parent.mkdir()
     killed.parent.mkdir()
-    dualsr_geo.upscale(inputs[0], quiet, rgb=inputs[1], tile=16)
+    dualsr_geo.upscale(inputs[0], quiet, rgb=inputs[1], tile=16, model=model)
     for tiles in sorted(np.random.default_rng(7).integers(1, 22, 3)):
-        start_and_kill(*map(str, inputs), str(killed), int(tiles))
+        start_and_kill(*map(str, inputs), str(killed), int(tiles), model)
         assert not killed.exists()
-    made = run_cli("upscale", inputs[0], "--rgb", inputs[1], "-o", killed, "--tile", 16, "--resume", "-q")
+    words = ["upscale", inputs[0], "--rgb", inputs[1], "-o", killed, "--tile", 16, "--resume", "--model", model]
+    made = run_cli(*words, "-q")
     assert made.returncode == 0, made.stderr
     assert bytes_of(killed) == bytes_of(quiet)
     assert not Path(f"{killed}.part").exists()
-    again = run_cli("upscale", inputs[0], "--rgb", inputs[1], "-o", killed, "--tile", 16, "--resume")
+    again = run_cli(*words)
     assert again.returncode == 0
     assert "finished already" in again.stdout
 
 
 def test_geotiff_resumes_too(inputs, tmp_path, monkeypatch):
     quiet, broken = tmp_path / "quiet.tif", tmp_path / "broken.tif"
-    wanted = {"rgb": inputs[1], "tile": 32, "format": "GTiff", "jobs": 1}
+    wanted = {"rgb": inputs[1], "tile": 32, "format": "GTiff", "jobs": 1, **START}
     dualsr_geo.upscale(inputs[0], quiet, **wanted)
     _break_after(monkeypatch, 3)
     with pytest.raises(TileError, match=r"Tile 3 \(rows 0\.\.32, columns 96\.\.97"):
@@ -162,20 +165,20 @@ def test_changed_options_are_refused_by_name(inputs, tmp_path, monkeypatch):
     place = tmp_path / "product.tif"
     _break_after(monkeypatch, 1)
     with pytest.raises(TileError, match="the sky fell"):
-        dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], tile=32, jobs=1)
+        dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], tile=32, jobs=1, **START)
     monkeypatch.undo()
     with pytest.raises(ResumeError, match=r"(?s)coregister.*auto.*off|coregister.*off.*auto"):
-        dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], tile=32, resume=True, coregister="off")
+        dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], tile=32, resume=True, coregister="off", **START)
 
 
 def test_another_machines_tile_does_not_matter_when_resuming(inputs, tmp_path, monkeypatch):
     quiet, broken = tmp_path / "quiet.tif", tmp_path / "broken.tif"
-    dualsr_geo.upscale(inputs[0], quiet, rgb=inputs[1], tile=32)
+    dualsr_geo.upscale(inputs[0], quiet, rgb=inputs[1], tile=32, **START)
     _break_after(monkeypatch, 1)
     with pytest.raises(TileError):
-        dualsr_geo.upscale(inputs[0], broken, rgb=inputs[1], tile=32, jobs=1)
+        dualsr_geo.upscale(inputs[0], broken, rgb=inputs[1], tile=32, jobs=1, **START)
     monkeypatch.undo()
-    dualsr_geo.upscale(inputs[0], broken, rgb=inputs[1], resume=True)
+    dualsr_geo.upscale(inputs[0], broken, rgb=inputs[1], resume=True, **START)
     assert broken.read_bytes() == quiet.read_bytes()
 
 
@@ -197,8 +200,21 @@ def small_disk(tmp_path):
 @pytest.mark.slow
 def test_a_full_disk_is_one_line_and_resumes_when_there_is_room(inputs, tmp_path, small_disk):
     quiet, place = tmp_path / "p.tif", small_disk / "p.tif"
-    dualsr_geo.upscale(inputs[0], quiet, rgb=inputs[1], tile=16)
-    words = ["upscale", inputs[0], "--rgb", inputs[1], "-o", place, "--tile", 16, "--resume", "-q"]
+    dualsr_geo.upscale(inputs[0], quiet, rgb=inputs[1], tile=16, **START)
+    words = [
+        "upscale",
+        inputs[0],
+        "--rgb",
+        inputs[1],
+        "-o",
+        place,
+        "--tile",
+        16,
+        "--resume",
+        "-q",
+        "--model",
+        "regression",
+    ]
     full = run_cli(*words)
     assert full.returncode == 1
     said = [line for line in full.stderr.splitlines() if line]
@@ -222,6 +238,7 @@ def test_memory_does_not_grow_with_the_scene(tmp_path):
         scene, guide = samples.write(tmp_path / str(side), shape=(side, side), bands=13, guide="pan")
         run = run_cli(
             "upscale", scene, "--rgb", guide, "-o", tmp_path / f"{side}.tif", "--tile", 64, "-j", 1, "--json",
+            "--model", "regression",
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert run.returncode == 0, run.stderr
@@ -232,7 +249,7 @@ def test_memory_does_not_grow_with_the_scene(tmp_path):
 def test_zarr_and_cog_hold_the_same(inputs, tmp_path):
     one, two = tmp_path / "p.tif", tmp_path / "p.zarr"
     for place in (one, two):
-        dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], tile=32)
+        dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], tile=32, **START)
     with rasterio.open(one) as cog:
         np.testing.assert_array_equal(cog.read(), zarr.open_group(two, mode="r")["scene"][:])
     opened = xr.open_zarr(two)

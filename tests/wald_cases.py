@@ -18,8 +18,7 @@ import numpy as np
 import torch
 
 from dualsr_geo.bands import Packing
-from dualsr_geo.catalogue import MODELS
-from dualsr_geo.correction import halo
+from dualsr_geo.catalogue import load_model
 from dualsr_geo.degrade import Psf
 from dualsr_geo.figures import Figures
 from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
@@ -168,8 +167,8 @@ def product(
 ) -> tuple[np.ndarray, list[Figures]]:
     """Sharpen a scene that lies in memory; return it and what each tile counted."""
     bands, ratio = len(scene), known.psf.ratio
-    chosen = replace(MODELS[model], halo=halo()) if model == "learned" else MODELS[model]
-    known = known if chosen.learned else replace(known, correction=None)
+    chosen = load_model(model)
+    known = replace(known, correction=None) if chosen.ours is None else known
     floats = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
     shape = scene.shape[1:]
     work = Work(shape, bands, ratio, tile, chosen, fine or chosen.fine, packing or floats, "cpu", known)

@@ -14,6 +14,15 @@ import click
 from dualsr_geo.cli import options
 
 
+def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
+    """Read --spectral: None for auto, more than any scene has for all."""
+    if value in ("auto", "all"):
+        return None if value == "auto" else sys.maxsize
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value} is no number of bands. Give 1 or more, all or auto.")
+    return int(value)
+
+
 @click.command(short_help="Sharpen a scene.")
 @click.argument("scene", type=click.Path())
 @options.product
@@ -23,7 +32,7 @@ from dualsr_geo.cli import options
 @click.option("--scale", type=int, help="Ratio of pixel sizes. By default the largest that the guide allows.")
 @click.option(
     "--model",
-    default="regression",
+    default="auto",
     show_default=True,
     help="See `dualsr-geo models list`; or a network's weights file.",
 )
@@ -38,6 +47,14 @@ from dualsr_geo.cli import options
     default="float32",
     show_default=True,
     help="What a network computes in; bfloat16 is faster and within 1e-3 of the range.",
+)
+@click.option(
+    "--spectral",
+    default="auto",
+    show_default=True,
+    callback=_anchors,
+    metavar="K|all|auto",
+    help="On how many bands our networks run; the others follow. auto: 16, or 8 components of noisy scenes.",
 )
 @click.option(
     "--coregister",
@@ -155,6 +172,8 @@ def _bar(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
 
 def summary(result: dict[str, Any]) -> str:
     """Return what a person wants to know of a run, a few lines."""
+    from dualsr_geo.lineage import say_correction  # noqa: PLC0415  # loads torch
+
     if result.get("already_finished"):
         return f"{result['output']} is finished already; nothing was done."
     height, width = result["shape"]
@@ -167,6 +186,7 @@ def summary(result: dict[str, Any]) -> str:
             f"guide: {guide['coverage']:.0%} of the scene, shift {dy:+.2f} px down {dx:+.2f} px right, "
             f"explains {mean:.0%} of the bands' variance"
         )
+    lines.extend(say_correction(result["correction"]))
     fit = result["consistency"]
     if fit["rmse"] is not None:
         angle = "" if fit["sam_deg"] is None else f", {fit['sam_deg']:.2g} deg"

@@ -11,6 +11,7 @@ one set of weights serves all ratios. Above ratio 8 it reads averages of several
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -64,6 +65,14 @@ class Guided(nn.Module):
             nn.init.zeros_(self.last.weight)
             assert self.last.bias is not None
             nn.init.zeros_(self.last.bias)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """Return the network that these weights are of, with them; their shapes tell width and depth."""
+        depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+        network = cls(tensors["first.weight"].shape[0], depth)
+        network.load_state_dict(dict(tensors))
+        return network
 
     def reach(self, ratio: int) -> int:
         """Return how many lr pixels far it sees: two folded pixels a block, first and last, and the fold itself."""

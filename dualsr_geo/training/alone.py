@@ -29,6 +29,7 @@ from dualsr_geo.wald import ridge
 
 # How it is learned (values of `Course`); the shipped weights took 20 000 steps.
 COURSE: Mapping[str, Any] = {
+    "steps": 20_000,
     "rate": 2e-3,
     "schedule": "cosine",
     "warmup": 200,

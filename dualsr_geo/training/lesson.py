@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -26,3 +27,36 @@ class Lesson(Protocol):
 
     def validate(self, network: nn.Module) -> Mapping[str, Mapping[str, float]]:
         """Return scores of each validation scene, such as ``{"sponges": {"psnr": 50.1, "sam": 1.2}}``."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A lesson that begins with weights learned before.
+
+    Attributes
+    ----------
+    lesson : Lesson
+    weights : mapping of str to Tensor
+        Of its network.
+    """
+
+    lesson: Lesson
+    weights: Mapping[str, Tensor]
+
+    def network(self) -> nn.Module:
+        """Return the network with these weights."""
+        network = self.lesson.network()
+        network.load_state_dict(dict(self.weights))
+        return network
+
+    def batch(self, step: int) -> Any:  # as the lesson made it
+        """Return the samples of one step."""
+        return self.lesson.batch(step)
+
+    def loss(self, network: nn.Module, batch: Any) -> Tensor:
+        """Return how wrong the network is."""
+        return self.lesson.loss(network, batch)
+
+    def validate(self, network: nn.Module) -> Mapping[str, Mapping[str, float]]:
+        """Return scores of each validation scene."""
+        return self.lesson.validate(network)

@@ -15,9 +15,9 @@ import torch
 from torch import distributed
 
 from dualsr_geo import weights
-from dualsr_geo.errors import OptionError, OutputError
+from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.training.course import Course, load_course, steps_within
-from dualsr_geo.training.lesson import Lesson
+from dualsr_geo.training.lesson import Begun, Lesson
 from dualsr_geo.training.loop import Listener, Result, step_seconds, train
 from dualsr_geo.training.references import Reference, load, split
 from dualsr_geo.training.subjects import SUBJECTS, Options, Subject
@@ -41,6 +41,8 @@ class Request:
         Names of references that are not learned from.
     licence, note : str
         For the card.
+    begin : str, optional
+        Weights to begin with, of the same network and size.
     """
 
     network: str
@@ -50,6 +52,7 @@ class Request:
     validate: tuple[str, ...] = ()
     licence: str = "unknown"
     note: str = ""
+    begin: str | None = None
 
 
 def study(
@@ -105,6 +108,9 @@ def study(
     learned, validation = split(load([Path(r) for r in references], side), request.validate, side)
     lesson = subject.lesson(learned, validation, request.options)
     identity = _identity(learned, validation, request.options)
+    if request.begin is not None:
+        lesson = _begun(lesson, request.network, request.begin)
+        identity["begin"] = weights.sha256(request.begin)
     course = _course(subject, lesson, request, identity, load_course(folder) if resume else None, device)
     card = replace(subject.card(request.options), licence=request.licence, source="dualsr-geo train")
 
@@ -124,6 +130,25 @@ def _require_free(place: Path, folder: Path, *, resume: bool, overwrite: bool) -
     for taken in (place, folder):
         if taken.exists():
             raise OutputError(f"{taken} exists. Give --resume to go on with it, or --overwrite to begin anew.")
+
+
+def _begun(lesson: Lesson, network: str, path: str) -> Lesson:
+    """Return the lesson that begins with these weights.
+
+    Raises
+    ------
+    InputError
+        If they are of another network or size.
+    """
+    begun = Begun(lesson, weights.read_tensors(path))
+    found = weights.read_card(path).network
+    if found != network:
+        raise InputError(f"--begin {path} holds {found}, and --network is {network}. Give weights of {network}.")
+    try:
+        begun.network()
+    except RuntimeError as error:
+        raise InputError(f"--begin {path} holds {found} of another width or ratio. Give the same --width.") from error
+    return begun
 
 
 def _identity(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> dict[str, Any]:

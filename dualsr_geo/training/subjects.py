@@ -6,9 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from dualsr_geo import alone, guided
+from dualsr_geo.errors import InputError
 from dualsr_geo.trained import HALOS, SEAMS
+from dualsr_geo.training.alone import COURSE as LONE_COURSE
+from dualsr_geo.training.alone import SIDES as LONE_SIDES
+from dualsr_geo.training.alone import AloneLesson
 from dualsr_geo.training.blurs import Degradation
-from dualsr_geo.training.camera import GUIDE_BANDS, GuideKind
+from dualsr_geo.training.camera import GUIDE_BANDS, GuideKind, responses
+from dualsr_geo.training.draws import Floats
+from dualsr_geo.training.guided import COURSE as GUIDED_COURSE
+from dualsr_geo.training.guided import LEAST_SIDE, RATIOS, GuidedLesson
 from dualsr_geo.training.lesson import Lesson
 from dualsr_geo.training.published import Name, PublishedLesson
 from dualsr_geo.training.references import Reference
@@ -42,6 +52,9 @@ class Options:
     published : bool
         Train what the authors' code computes, its slips included.
     seed : int
+
+    Of these our own networks know `width`, `seed` and, for validation, `guide`: they learn all ratios,
+    blurs and guides at once.
     """
 
     scale: int = 4
@@ -117,7 +130,55 @@ def _published(name: Name, guide: GuideKind, degradation: Degradation, patch_lr:
     return Subject(side, lesson, course, card)
 
 
+def _alone() -> Subject:
+    """Return our network without a guide."""
+
+    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> AloneLesson:
+        scenes, held = ({r.name: r.cube for r in part} for part in (learned, validation))
+        return AloneLesson(scenes, held, options.seed, **_width(options))
+
+    def card(options: Options) -> Card:
+        return Card("alone", 0, options.width or AloneLesson.width, halo=alone.HALO)
+
+    side = max(ratio * min(sides) for ratio, sides in LONE_SIDES.items())
+    return Subject(lambda _: side, lesson, lambda _: LONE_COURSE, card)
+
+
+def _guided() -> Subject:
+    """Return our network with a guide."""
+
+    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> GuidedLesson:
+        cameras = {r.name: _cameras(r) for r in learned}
+        held = {r.name: (r.cube, _seen_by(r, options.guide or "pan")) for r in validation}
+        return GuidedLesson({r.name: r.cube for r in learned}, cameras, held, options.seed, **_width(options))
+
+    def card(options: Options) -> Card:
+        return Card("guided", 0, options.width or GuidedLesson.width, halo=guided.HALO, seam=guided.SEAM)
+
+    return Subject(lambda _: LEAST_SIDE * max(RATIOS), lesson, lambda _: GUIDED_COURSE, card)
+
+
+def _width(options: Options) -> dict[str, Any]:
+    return {} if options.width is None else {"width": options.width}
+
+
+def _seen_by(reference: Reference, kind: GuideKind) -> Floats:
+    weights = responses(kind, len(reference.cube), reference.wavelengths_nm)
+    seen: Floats = np.einsum("gb,byx->gyx", weights, reference.cube)
+    return seen
+
+
+def _cameras(reference: Reference) -> list[Floats]:
+    """Return what a camera would make of a reference, where it sees enough of it."""
+    try:
+        return [responses("rgb", len(reference.cube), reference.wavelengths_nm)]
+    except InputError:
+        return []
+
+
 SUBJECTS: Mapping[str, Subject] = {
     "coarsr": _published("coarsr", "none", "bicubic", 32, 64),
     "coarsenet": _published("coarsenet", "rgb", "kernels", 12, 16),
+    "alone": _alone(),
+    "guided": _guided(),
 }

@@ -86,10 +86,15 @@ class Runs:
         return [name for name in MODELS if name in there]
 
     def cases(self, degradation: str) -> list[Case]:
-        """Return the cases of a degradation; one without a guide only where it was run with none."""
+        """Return the cases of a degradation; without a guide those that a model ran both with and without."""
         rows = [row for row in self.rows if row["degradation"] == degradation]
         guided = {row["scene"] for row in rows if row["guide"] != "none"}
-        kept = {case_of(row) for row in rows if row["guide"] != "none" or row["scene"] not in guided}
+        either = [name for name in self.models if MODELS[name].guided]
+        kept = {
+            case_of(row)
+            for row in rows
+            if row["guide"] != "none" or row["model"] in either or row["scene"] not in guided
+        }
         return sorted(kept, key=lambda case: case.place)
 
     def row(self, case: Case, degradation: str, model: str, disturbance: str = "none") -> table.Row | None:

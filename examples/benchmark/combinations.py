@@ -109,15 +109,22 @@ def grid(names: Sequence[str]) -> Iterator[Combination]:
 
 def _models(scene: str, guide: str, ratio: int, degradation: str) -> Iterator[Combination]:
     disturbed = degradation == "mtf" and ratio == ratios(scene)[0]
-    for model in (m for m in MODELS.values() if m.guided == (guide != "none")):
+    for model in (m for m in MODELS.values() if _runs_with(m, guide)):
+        # Without the gate no user runs it: it shows what the gate does.
+        calm = not disturbed or model.name == "learned"
         for name, disturbance in DISTURBANCES.items():
-            if name == "none" or (disturbed and _means_something(disturbance, model)):
+            if name == "none" or (not calm and _means_something(disturbance, model, guide)):
                 yield Combination(scene, guide, ratio, degradation, name, model.name)
 
 
-def _means_something(disturbance: Disturbance, model: Model) -> bool:
+def _runs_with(model: Model, guide: str) -> bool:
+    """Say whether a model is run with a guide: those that use none run once for all guides, ours both ways."""
+    return model.guided == (guide != "none") or (model.ours is not None and guide == "none")
+
+
+def _means_something(disturbance: Disturbance, model: Model, guide: str) -> bool:
     if disturbance.needs == "guide":
-        return model.guided
+        return guide != "none"
     return disturbance.needs == "" or takes_psf(model)
 
 

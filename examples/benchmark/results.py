@@ -14,7 +14,7 @@ import combinations
 import plots
 import scenes
 import table
-from cases import FIGURES, Case, Figure, Runs, case_of, number
+from cases import FIGURES, GUIDES, Case, Figure, Runs, case_of, number
 from degradations import DEGRADATIONS
 from disturbances import DISTURBANCES
 
@@ -23,8 +23,10 @@ from dualsr_geo.errors import DualSRError, InputError
 
 CSV = Path(__file__).with_name("results.csv")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
-# The product, with a guide and alone; every other model is a baseline.
-GUIDED, ALONE = "regression", "interpolation"
+# The product; without training, with a guide and alone; and without its gate. All others are baselines.
+OURS, GUIDED, ALONE, UNGATED = "auto", "regression", "interpolation", "learned"
+# What the shipped networks did not learn from.
+UNSEEN = (*scenes.VALIDATION, "jasper", "sandiego", "enmap", "wv2", "sn6")
 DISTURBED = [name for name in DISTURBANCES if name != "none"]
 
 HOW_TO_READ = """\
@@ -58,7 +60,7 @@ def page(runs: Runs) -> str:
     for name, degradation in DEGRADATIONS.items():
         if runs.cases(name):
             parts += [f"## Protocol `{name}`", degradation.sentence, score_table(runs, name), *verdicts(runs, name)]
-    parts += [*robustness(runs), "## Seconds", seconds(runs), *left_out(runs)]
+    parts += [*learned(runs), *robustness(runs), "## Seconds", seconds(runs), *left_out(runs)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -116,13 +118,16 @@ def _cell(runs: Runs, case: Case, degradation: str, model: str, best: dict[Figur
 
 def verdicts(runs: Runs, degradation: str) -> Iterator[str]:
     """Yield, for each figure, where a baseline is ahead of the product and by how much."""
-    baselines = [m for m in runs.models if m not in (GUIDED, ALONE)]
+    rivals = [m for m in runs.models if m not in (OURS, UNGATED)]
     guided = [case for case in runs.cases(degradation) if case.guide != "none"]
     alone = dict.fromkeys(Case(case.scene, case.ratio, "none") for case in runs.cases(degradation))
-    for ours, cases, rivals in ((GUIDED, guided, [*baselines, ALONE]), (ALONE, list(alone), ["bicubic"])):
-        lines = [line for f in FIGURES if (line := _verdict(runs, degradation, ours, cases, rivals, f))]
+    for cases, others, where in (
+        (guided, rivals, "with a guide"),
+        (list(alone), [ALONE, "bicubic"], "without a guide"),
+    ):
+        lines = [line for f in FIGURES if (line := _verdict(runs, degradation, OURS, cases, others, f))]
         if lines:
-            yield f"Where another is ahead of `{ours}`:" if ours == GUIDED else f"`bicubic` ahead of `{ours}`:"
+            yield f"Where another is ahead of `{OURS}` {where}:"
             yield "\n".join(lines)
 
 
@@ -143,6 +148,52 @@ def _verdict(
     return f"* {figure.name}: in {len(ahead) or 'none'} of {seen} case{'s' * (seen > 1)}{where}." if seen else ""
 
 
+# ---- what the networks add ---------------------------------------------------------------
+
+
+def learned(runs: Runs) -> Iterator[str]:
+    """Yield the section on what our networks add to the start that knows no training."""
+    lines = [line for name in DEGRADATIONS for kind in GUIDES if (line := _gains(runs, name, kind))]
+    if not lines:
+        return
+    yield "## What the networks add"
+    yield (
+        f"PSNR of `{OURS}` (gated by the scene) and `{UNGATED}` (not gated) less that of the start they correct: "
+        f"`{GUIDED}` with a guide, `{ALONE}` without. Mean, and the worst case; SAM as a mean of shares. Scenes that the "
+        f"networks learned from are left out: {', '.join(s for s in scenes.SCENES if s not in UNSEEN)}."
+    )
+    heading = ["protocol", "guide", "cases", f"`{OURS}`, dB", "worst", f"`{UNGATED}`, dB", "worst", f"SAM of `{OURS}`"]
+    yield markdown(heading, lines)
+
+
+def _gains(runs: Runs, degradation: str, kind: str) -> list[str] | None:
+    """Return a line: what is gained over the cases with one kind of guide."""
+    start = ALONE if kind == "none" else GUIDED
+    gains: dict[str, list[tuple[float, str]]] = {OURS: [], UNGATED: []}
+    shares = []
+    for case in runs.cases(degradation):
+        if case.guide != kind or case.scene not in UNSEEN:
+            continue
+        before, ours = runs.row(case, degradation, start), runs.row(case, degradation, OURS)
+        for model, found in gains.items():
+            row = runs.row(case, degradation, model)
+            if (a := number(before, "psnr_db")) is not None and (b := number(row, "psnr_db")) is not None:
+                found.append((b - a, str(case)))
+        if (a := number(before, "sam_deg")) and (b := number(ours, "sam_deg")) is not None:
+            shares.append(b / a)
+    if not gains[OURS] or not shares:
+        return None
+    said = [text for model in (OURS, UNGATED) for text in _mean_and_worst(gains[model])]
+    return [f"`{degradation}`", kind, str(len(gains[OURS])), *said, f"{mean(shares):.3f}"]
+
+
+def _mean_and_worst(found: Sequence[tuple[float, str]]) -> tuple[str, str]:
+    if not found:
+        return "", ""
+    worst, where = min(found)
+    return _signed(mean(v for v, _ in found)), f"{_signed(worst)} ({where})"
+
+
 # ---- robustness and cost -----------------------------------------------------------------
 
 
@@ -161,8 +212,8 @@ def robustness(runs: Runs) -> Iterator[str]:
     lines = [[m, *(_spread([c for c in changes if c[0]["model"] == m], d) for d in DISTURBED)] for m in runs.models]
     yield markdown(["model", *DISTURBED], lines)
     yield "![Change of PSNR under each disturbance](images/benchmark_robustness.png)"
-    yield f"`{GUIDED}`, case by case:"
-    ours = {(case_of(row), row["disturbance"]): change for row, change in changes if row["model"] == GUIDED}
+    yield f"`{OURS}`, case by case:"
+    ours = {(case_of(row), row["disturbance"]): change for row, change in changes if row["model"] == OURS}
     cases = sorted({case for case, _ in ours}, key=lambda case: case.place)
     yield markdown(["case", *DISTURBED], [[str(c), *(_signed(ours.get((c, d))) for d in DISTURBED)] for c in cases])
 

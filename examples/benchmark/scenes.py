@@ -116,23 +116,24 @@ def _mat(path: str) -> dict[str, Any]:
     return found
 
 
-def _hdf5(path: str, key: str) -> Floats:
+def hdf5(path: str, key: str) -> Floats:
     """Read a cube of MATLAB 7.3, which stores columns before rows."""
     with h5py.File(DATA / path) as file:
         cube: Floats = np.asarray(file[key], np.float32)
     return cube.transpose(0, 2, 1)
 
 
-def _tif(path: str) -> Floats:
+def tif(path: str) -> Floats:
+    """Read a raster, (band, y, x)."""
     with rasterio.open(DATA / path) as file:
         read: Floats = file.read().astype(np.float32)
     return read
 
 
-def _unit(cube: NDArray[Any]) -> Floats:
-    floats = np.ascontiguousarray(cube, dtype=np.float32)
-    unit: Floats = floats / floats.max()
-    return unit
+def unit(cube: NDArray[Any]) -> Floats:
+    """Divide by the largest value."""
+    floats: Floats = np.ascontiguousarray(cube, dtype=np.float32)
+    return np.asarray(floats / floats.max(), np.float32)
 
 
 def _aviris_nm() -> NDArray[np.float64]:
@@ -152,13 +153,13 @@ def _cave(name: str) -> Scene:
 def _jasper() -> Scene:
     d = _mat("hyperspectral/jasperRidge2_R198.mat")
     cube = d["Y"].reshape(198, 100, 100).transpose(0, 2, 1)
-    return Scene(_unit(cube), _aviris_nm()[d["SlectBands"].ravel().astype(int) - 1])
+    return Scene(unit(cube), _aviris_nm()[d["SlectBands"].ravel().astype(int) - 1])
 
 
 def _san_diego() -> Scene:
     cube = _mat("hyperspectral/lren_sandiego_plane.mat")["data"].transpose(2, 0, 1)
     good = [i - 1 for i in range(1, 225) if i not in SAN_DIEGO_BAD]
-    return Scene(_unit(cube), _aviris_nm()[good])
+    return Scene(unit(cube), _aviris_nm()[good])
 
 
 def _enmap() -> Scene:
@@ -166,12 +167,12 @@ def _enmap() -> Scene:
         nm = np.array([float(file.tags(i)["wavelength"]) for i in file.indexes])
         cube = file.read().astype(np.float32)
     good = (cube > -1000).all((1, 2))
-    return Scene(_unit(cube[good]), (nm * 1000 if nm.max() < 100 else nm)[good])
+    return Scene(unit(cube[good]), (nm * 1000 if nm.max() < 100 else nm)[good])
 
 
 def _samson() -> Scene:
     cube = _mat("hyperspectral/samson.mat")["Y"].reshape(156, 95, 95).transpose(0, 2, 1)
-    return Scene(_unit(cube), np.linspace(401, 889, 156))
+    return Scene(unit(cube), np.linspace(401, 889, 156))
 
 
 def _moffett() -> Scene:
@@ -181,7 +182,7 @@ def _moffett() -> Scene:
     15 and 34, so it starts at AVIRIS's sixth channel; what was left out beyond the visible matters to no guide.
     """
     cube = _mat("hyperspectral/moffett.mat")["Y"].reshape(184, 50, 50).transpose(0, 2, 1)
-    return Scene(_unit(cube), _aviris_nm()[5 : 5 + len(cube)])
+    return Scene(unit(cube), _aviris_nm()[5 : 5 + len(cube)])
 
 
 def _airport() -> Scene:
@@ -190,15 +191,15 @@ def _airport() -> Scene:
     The file has none. Oxygen's line at 763 nm and water's at 724 nm lie in its bands 44 and 40,
     as in AVIRIS's own table.
     """
-    cube = _hdf5("hyperspectral/abu-airport-4.mat", "hsi")
-    return Scene(_unit(cube), _aviris_nm()[: len(cube)])
+    cube = hdf5("hyperspectral/abu-airport-4.mat", "hsi")
+    return Scene(unit(cube), _aviris_nm()[: len(cube)])
 
 
 def _hsitk() -> Scene:
     d = _mat("hyperspectral/hsitk_a_hsi_img_for_VI_demo.mat")
     cube = d["hsi_img"].transpose(2, 0, 1)
     some = cube.any((1, 2))
-    return Scene(_unit(cube[some]), d["wavelengths"].ravel()[some])
+    return Scene(unit(cube[some]), d["wavelengths"].ravel()[some])
 
 
 # ---- multispectral -----------------------------------------------------------------------
@@ -213,20 +214,20 @@ def _worldview() -> Scene:
 
 
 def _spacenet() -> Scene:
-    cube, pan = _tif("multispectral/solaris_SN6_ms1_native2m.tif"), _tif("multispectral/solaris_SN6_pan1.tif")[:1]
+    cube, pan = tif("multispectral/solaris_SN6_ms1_native2m.tif"), tif("multispectral/solaris_SN6_pan1.tif")[:1]
     part = np.s_[:, :144, :144]
-    return Scene(_unit(cube)[part], np.arange(4.0), (degraded(pan, 4, PAN_GAIN) / cube.max())[part])
+    return Scene(unit(cube)[part], np.arange(4.0), (degraded(pan, 4, PAN_GAIN) / cube.max())[part])
 
 
 def _sentinel() -> Scene:
     """Load Sentinel-2: the 20 m bands, guided by the 10 m bands."""
-    read = partial(_hdf5, "multispectral/dsen2_S2A_MSIL1C_20170527_T33UUB.mat")
+    read = partial(hdf5, "multispectral/dsen2_S2A_MSIL1C_20170527_T33UUB.mat")
     cube, fine = read("im20"), read("im10")
-    return Scene(_unit(cube), np.arange(6.0), degraded(fine, 2, 0.3) / cube.max())
+    return Scene(unit(cube), np.arange(6.0), degraded(fine, 2, 0.3) / cube.max())
 
 
 def _landsat() -> Scene:
-    return Scene(_unit(_tif("multispectral/stars_L7_ETMs.tif")), np.array(LANDSAT_NM))
+    return Scene(unit(tif("multispectral/stars_L7_ETMs.tif")), np.array(LANDSAT_NM))
 
 
 SCENES: dict[str, Callable[[], Scene]] = {

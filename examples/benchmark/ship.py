@@ -1,0 +1,135 @@
+"""Train the weights that come with the package, on the scenes that may be learned from.
+
+Run: python examples/benchmark/ship.py alone|guided OUT.safetensors --steps N [--begin WEIGHTS] [--seed N] [--resume]
+
+The scenes are read in place from `shared/data`; its README says which may be learned from and which validate.
+Checkpoints lie beside OUT in a folder of its stem with `.training` at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import scenes
+import torch
+from numpy.typing import NDArray
+from scenes import DATA, TRAINING, Floats, responses
+from scipy.io import netcdf_file
+
+from dualsr_geo import weights
+from dualsr_geo.training.alone import COURSE as LONE_COURSE
+from dualsr_geo.training.alone import AloneLesson
+from dualsr_geo.training.course import Course
+from dualsr_geo.training.guided import COURSE as GUIDED_COURSE
+from dualsr_geo.training.guided import GuidedLesson
+from dualsr_geo.training.lesson import Begun, Lesson
+from dualsr_geo.training.loop import Listener, Result, train
+from dualsr_geo.training.subjects import SUBJECTS, Options
+from dualsr_geo.weights import read_tensors, sha256
+
+HYPERSPECTRAL = ("samson", "moffett", "abu-airport-4", "hsitk")
+MULTISPECTRAL = ("dsen2", "landsat")
+VALIDATION = ("sponges", "thread_spools", "jasper", "sandiego", "enmap", "wv2", "sn6")
+S2 = "multispectral/dsen2_S2A_MSIL1C_20170527_T33UUB.mat"
+S2_BANDS = ("blue", "green", "red", "nir", "swir1", "swir2")
+
+
+def learned() -> dict[str, Floats]:
+    """Return the scenes to learn from, (band, y, x) in 0..1."""
+    names = [*(f"cave-{name}" for name in TRAINING), *HYPERSPECTRAL, *MULTISPECTRAL]
+    cubes = {name: scenes.load(name).cube for name in names}
+    fine, coarse = scenes.hdf5(S2, "im10"), scenes.hdf5(S2, "im20")
+    halved = fine.reshape(4, 300, 2, 300, 2).mean((2, 4))
+    cubes["dsen2-10"] = scenes.unit(fine)
+    # In the order of their wavelengths; the 10 m bands averaged to 20 m.
+    cubes["dsen2-both"] = scenes.unit(np.concatenate([halved[[2, 1, 0]], coarse[:3], halved[3:], coarse[3:]]))
+    cubes["xrspatial"] = scenes.unit(np.stack([_netcdf(band) for band in S2_BANDS]))
+    cubes["wv3"] = scenes.unit(np.concatenate([scenes.tif(f"fixtures/geoinf_SN2_WV03_{c}.tif")[:1] for c in "BGR"]))
+    assert all(np.isfinite(cube).all() for cube in cubes.values())
+    return {name: np.ascontiguousarray(cube) for name, cube in cubes.items()}
+
+
+def _netcdf(band: str) -> NDArray[np.float32]:
+    with netcdf_file(DATA / f"multispectral/xrspatial_s2_{band}.nc", mmap=False) as file:
+        largest = max((v for v in file.variables.values() if len(v.shape) >= 2), key=lambda v: v.data.size)
+        return np.squeeze(np.asarray(largest.data, np.float32))
+
+
+def cameras(cubes: Mapping[str, Floats]) -> dict[str, Sequence[Floats]]:
+    """Return the responses of real guides to the scenes whose wavelengths are known."""
+    known = {name: scenes.load(name) for name in cubes if name in scenes.SCENES}
+    return {
+        name: [responses(scene, kind).astype(np.float32) for kind in ("rgb", "pan")]
+        for name, scene in known.items()
+        if scene.guide is None
+    }
+
+
+def lesson(network: str, seed: int) -> Lesson:
+    """Return what the network learns, and on what it is validated."""
+    cubes = learned()
+    held = {name: scenes.load(name) for name in VALIDATION}
+    if network == "alone":
+        return AloneLesson(cubes, {n: np.ascontiguousarray(s.cube) for n, s in held.items()}, seed)
+    pairs = {n: (s.cube, s.guide if s.guide is not None else scenes.guide(s, "pan")) for n, s in held.items()}
+    some = {n: (cube, guide) for n, (cube, guide) in pairs.items() if guide is not None}
+    # Begun weights know the wild samples already.
+    return GuidedLesson(cubes, cameras(cubes), some, seed, calm=1)
+
+
+def course(network: str, steps: int, rate: float | None, seed: int) -> Course:
+    """Return how long and how fast it learns."""
+    own = dict(LONE_COURSE if network == "alone" else GUIDED_COURSE)
+    changed = {} if rate is None else {"rate": rate}
+    return Course(**{**own, "network": network, "steps": steps, "seed": seed, "validate_s": 600.0, **changed})
+
+
+def kept(place: Path, network: str, begin: str | None, result: Result) -> None:
+    """Write the weights with their card."""
+    note = {
+        "scenes": sorted(learned()),
+        "steps": result.step,
+        "minutes": round(result.seconds / 60, 1),
+        "begun_with": None if begin is None else sha256(begin),
+        "scores": result.scores,
+        "course": result.course.to_json(),
+        "torch": torch.__version__,
+    }
+    card = SUBJECTS[network].card(Options())
+    card = replace(card, source="examples/benchmark/ship.py", licence="Apache-2.0", note=json.dumps(note))
+    weights.save(place, result.network.state_dict(), card, overwrite=True)
+
+
+def main() -> None:
+    """Train and write weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", choices=("alone", "guided"))
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--rate", type=float, help="Learning rate at its highest.")
+    parser.add_argument("--begin", help="Weights to begin with.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    teach = lesson(asked.network, asked.seed)
+    if asked.begin is not None:
+        teach = Begun(teach, read_tensors(asked.begin))
+    keep: Callable[[Result], None] = partial(kept, asked.output, asked.network, asked.begin)
+    train(
+        teach,
+        course(asked.network, asked.steps, asked.rate, asked.seed),
+        asked.output.with_name(f"{asked.output.stem}.training"),
+        resume=asked.resume,
+        listener=Listener(keep, partial(print, flush=True)),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Our own networks by `study`: from references to weights that sharpen, begun anew or with others."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import dualsr_geo
+from dualsr_geo import samples
+from dualsr_geo.errors import InputError
+from dualsr_geo.training.references import Reference
+from dualsr_geo.training.study import Request, study
+from dualsr_geo.training.subjects import Options, _cameras
+from dualsr_geo.weights import Card, read_card, read_tensors, save
+
+SIDE = 100
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    """Two scenes of 100 x 104 pixels, 9 and 6 bands, with wavelengths."""
+    folder = tmp_path_factory.mktemp("references")
+    for seed, bands in ((1, 9), (2, 6)):
+        samples.write(folder / f"s{seed}", shape=(SIDE, SIDE + 4), bands=bands, ratio=2, seed=seed)
+    return [folder / f"s{seed}" / "scene.tif" for seed in (1, 2)]
+
+
+def named(references, tmp_path):
+    """Return references of names of their own."""
+    out = []
+    for seed, path in enumerate(references):
+        place = tmp_path / f"scene{seed}.tif"
+        place.write_bytes(path.read_bytes())
+        out.append(place)
+    return out
+
+
+def request(network, **changes):
+    return Request(network, Options(width=8), {"steps": 1, "validate_s": 1e6}, validate=("scene1",), **changes)
+
+
+@pytest.mark.parametrize("network", ["alone", "guided"])
+def test_references_become_weights_that_sharpen(references, tmp_path, network):
+    place = tmp_path / f"{network}.safetensors"
+    made = study(named(references, tmp_path), place, request(network))
+    card = read_card(place)
+    assert (card.network, card.ratio, card.width) == (network, 0, 8)
+    told = json.loads(card.note)
+    assert set(told["scores"]["scene1"]) == {"psnr", "sam", "start_psnr", "start_sam"}
+    assert list(told["course"]["lesson"]["references"]) == ["scene0"]
+    assert made.finished
+    scene, guide = samples.write(tmp_path, shape=(24, 21), bands=5, guide="pan", seed=4)
+    said = dualsr_geo.upscale(
+        scene, tmp_path / "p.tif", rgb=guide if network == "guided" else None, scale=4, model=place
+    )
+    assert said["model"] == network
+    assert list(said["correction"]) == [network]
+    # The halo of its card is what a tile needs.
+    again = dualsr_geo.upscale(
+        scene, tmp_path / "q.zarr", rgb=guide if network == "guided" else None, scale=4, model=place, tile=9
+    )
+    assert again["correction"] == said["correction"]
+
+
+def test_weights_begin_where_others_ended(references, tmp_path):
+    place, begun = tmp_path / "alone.safetensors", tmp_path / "begun.safetensors"
+    study(named(references, tmp_path), place, request("alone"))
+    slow = request("alone", begin=str(place))
+    slow.course["rate"] = 1e-12  # type: ignore[index]
+    study(named(references, tmp_path), begun, slow)
+    one, other = (read_tensors(p) for p in (place, begun))
+    assert all(torch.allclose(one[k], other[k], atol=1e-6) for k in one)
+    assert "begin" in json.loads(read_card(begun).note)["course"]["lesson"]
+
+
+@pytest.mark.parametrize(
+    ("card", "state", "said"),
+    [
+        (Card("guided", 0, 8), {}, "w.safetensors holds guided, and --network is alone"),
+        (Card("alone", 0, 8), {"a": torch.zeros(1)}, "w.safetensors holds alone of another width"),
+    ],
+)
+def test_other_weights_are_no_beginning(references, tmp_path, card, state, said):
+    save(tmp_path / "w.safetensors", state or {"a": torch.ones(1)}, card)
+    with pytest.raises(InputError, match=said):
+        study(
+            named(references, tmp_path),
+            tmp_path / "o.safetensors",
+            request("alone", begin=str(tmp_path / "w.safetensors")),
+        )
+    assert not (tmp_path / "o.safetensors").exists()
+
+
+def test_a_reference_without_wavelengths_has_no_camera_but_serves():
+    cube = np.ones((4, 8, 8), np.float32)
+    assert _cameras(Reference("x", cube)) == []
+    nm = np.array([450.0, 550.0, 650.0, 900.0])
+    (seen,) = _cameras(Reference("x", cube, nm))
+    np.testing.assert_allclose(seen.sum(1), 1, rtol=1e-6)
