@@ -37,20 +37,25 @@ class Asked:
         The share of the correction that would have been best there.
     error : float
         Its standard error; infinite where the pair is too small to have one.
+    excess : float
+        The correction's energy on the scene over that on its degraded versions, see `lonegate`.
     """
 
     ratio: int
     best: float
     error: float
+    excess: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; JSON knows no infinity."""
-        return {"ratio": self.ratio, "best": self.best, "error": self.error if math.isfinite(self.error) else None}
+        error = self.error if math.isfinite(self.error) else None
+        return {"ratio": self.ratio, "best": self.best, "error": error, "excess": self.excess}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Asked:
         """Read what `to_json` wrote."""
-        return cls(value["ratio"], value["best"], math.inf if value["error"] is None else value["error"])
+        error = math.inf if value["error"] is None else value["error"]
+        return cls(value["ratio"], value["best"], error, value["excess"])
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def ask(
         held = coarse.Guided(coarse.GuideWindow(block.guide, None, None), fit, torch.from_numpy(mixture))
         window = _opened(block, blur, own, held)
         made = correct(network, window, said, lays=lays)
-        sums.append(_sums(made, window, said, truth, block.weight))
+        sums.append(by_parts(made, _lacking(truth, window, said), block.weight, ratio))
     gain, size = np.concatenate(sums, 1)
     return Evidence(gain, size)
 
@@ -133,15 +133,23 @@ def _opened(block: Block, blur: Psf, space: Subspace, held: coarse.Guided) -> Wi
     return Window(space, block.cube, z, hr, held, blur, closed, block.weight)
 
 
-def _sums(
-    made: torch.Tensor, window: Window, said: Terms, truth: torch.Tensor, weight: torch.Tensor
-) -> NDArray[np.float64]:
-    """Return products and squares of the correction by parts, (2, part)."""
+def _lacking(truth: torch.Tensor, window: Window, said: Terms) -> torch.Tensor:
     bands = said.anchors.bands
-    lacking = window.centred(truth, bands, spectral=said.spectral) - window.start(bands, spectral=said.spectral)
-    ratio = window.psf.ratio
+    return window.centred(truth, bands, spectral=said.spectral) - window.start(bands, spectral=said.spectral)
+
+
+def by_parts(made: torch.Tensor, lacking: torch.Tensor, weight: torch.Tensor, ratio: int) -> NDArray[np.float64]:
+    """Return products of a correction and what the start lacks, and the correction's squares, (2, part).
+
+    Parameters
+    ----------
+    made, lacking : Tensor, shape (anchor, ratio * y, ratio * x)
+    weight : Tensor, shape (y, x)
+        Pixels of no weight are left out.
+    ratio : int
+    """
     valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
     both = torch.stack([(made * lacking).sum(0), made.square().sum(0)]) * valid
     side = min(PART, *both.shape[1:])
-    summed = torch.nn.functional.avg_pool2d(both.double(), side, ceil_mode=True, count_include_pad=False) * side**2
+    summed = torch.nn.functional.avg_pool2d(both.double(), side, ceil_mode=True, divisor_override=1)
     return np.asarray(summed.flatten(1).numpy())

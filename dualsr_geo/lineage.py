@@ -14,6 +14,8 @@ from dualsr_geo.plan import Job
 from dualsr_geo.survey import Survey
 from dualsr_geo.version import __version__
 
+# A correction so much stronger on the scene than on its degraded versions is worth a word.
+NOTICED = 1.05
 # What of a run's report is carried in its product.
 REPORTED = ("scale", "model", "fine", "correction", "guide", "consistency", "clipped", "psf", "notes")
 
@@ -52,11 +54,12 @@ def _correction(known: Survey) -> dict[str, Any] | None:
     """Say by how much our own networks correct the start, and on what that rests."""
     if known.correction is None:
         return None
-    used: dict[str, tuple[float, tuple[Asked, ...]]] = {}
-    if known.correction.guided is not None:
-        used["guided"] = known.correction.guided.share, known.correction.guided_asked
-    else:
-        used["alone"] = known.correction.alone.share, known.correction.alone_asked
+    found, used = known.correction, dict[str, tuple[float, tuple[Asked, ...]]]()
+    if found.guided is not None:
+        used["guided"] = found.guided.share, found.guided_asked
+    # Beside a guide only where some of the scene is without it.
+    if found.guided is None or found.alone_asked:
+        used["alone"] = found.alone.share, found.alone_asked
     return {
         name: {"share": round(share, 3), "wald_pairs": [a.to_json() for a in asked]}
         for name, (share, asked) in used.items()
@@ -82,7 +85,8 @@ def say_correction(found: Mapping[str, Any] | None) -> list[str]:
 
 def _say_pair(pair: Mapping[str, Any]) -> str:
     error = "" if pair["error"] is None else f" +- {pair['error']:.0%}"
-    return f"{pair['ratio']}x: {pair['best']:.0%}{error}"
+    excess = f", where it is {pair['excess']:.2g} times weaker" if pair["excess"] > NOTICED else ""
+    return f"{pair['ratio']}x: {pair['best']:.0%}{error}{excess}"
 
 
 def _guide(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

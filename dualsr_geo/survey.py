@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from dualsr_geo import alone, coarse, gate, regression, subspace, wald
-from dualsr_geo.correction import Asked, Correction
+from dualsr_geo import alone, coarse, regression, shares, subspace, wald
+from dualsr_geo.correction import Correction
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.guidefit import Fit, Mixture, fit_scene
 from dualsr_geo.injection import Injection, fit_injection
@@ -28,7 +28,6 @@ from dualsr_geo.stream import Place, Units, angle, guide_units, scene_units
 from dualsr_geo.subspace import Subspace
 from dualsr_geo.terms import Terms
 from dualsr_geo.tile import Window
-from dualsr_geo.trained import guided_network
 from dualsr_geo.wald import Block
 
 # The response of the guide is fitted to about this many pixels; more do not change it.
@@ -180,9 +179,12 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
     guides = [s.guide for s in samples if s.guide is not None]
     reached = any(np.isfinite(g).any() for g in guides)
     if wishes.ours is not None:
-        told = alone.Known.of(space, spectra, weight, noise, *_most(wishes))
-        bare = replace(bare, correction=Correction(None, told))
+        lone = alone.Known.of(space, spectra, weight, noise, *_most(wishes))
+        bare = replace(bare, correction=Correction(None, lone))
     seen = _guided(bare, filled, guides, wishes) if reached else bare
+    if wishes.ours is not None and seen.correction is not None:
+        told = shares.alone(wishes.ours, seen.correction, filled, guides, seen.psf, space, noise)
+        seen = replace(seen, correction=told)
     return seen if wishes.network is None else _for_network(seen, filled, guides, wishes)
 
 
@@ -294,15 +296,8 @@ def _regressed(seen: Survey, blocks: Sequence[Block], wishes: Wishes) -> Survey:
     if ours is None or correction is None:
         return seen
     told = Terms.of(space, fit, mixture, spectra, guide_lr, weight, *_most(wishes))
-    if not ours.gated:
-        return replace(seen, correction=replace(correction, guided=told))
-    assert ours.guided is not None
-    network = guided_network(ours.guided, "cpu")
-    with torch.inference_mode():
-        said = {r: gate.ask(network, blocks, seen.psf, r, space, found) for r in wald.ratios(side, wishes.ratio)}
-    asked = tuple(Asked(r, e.best, e.error) for r, e in said.items())
-    told = replace(told, share=gate.share(list(said.values())))
-    return replace(seen, correction=replace(correction, guided=told, guided_asked=asked))
+    ratios = wald.ratios(side, wishes.ratio)
+    return replace(seen, correction=shares.guided(ours, correction, told, blocks, seen.psf, ratios, space, found))
 
 
 def _ridges(seen: Survey, blocks: Sequence[Block], fit: Fit, mixture: NDArray[np.float32]) -> NDArray[np.float32]:

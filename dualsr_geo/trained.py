@@ -87,7 +87,8 @@ class Trained:
 @lru_cache(maxsize=4)
 def guided_network(weights: Weights, device: str) -> Guided:
     """Return our network with a guide; one for all tiles of a process. Raises as `ready`."""
-    return _own(Guided, weights, device)
+    network = _own(Guided, weights, device)
+    return network if weights.precision == "float32" else network.lowered(getattr(torch, weights.precision))
 
 
 @lru_cache(maxsize=4)
@@ -99,8 +100,6 @@ def lone_network(weights: Weights, device: str) -> Alone:
 def _own(kind: type[Own], weights: Weights, device: str) -> Own:
     _require_unchanged(weights)
     network = _filled(kind, weights.path)
-    if weights.precision != "float32":
-        network.lowered(getattr(torch, weights.precision))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
     return network.to(device).eval()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import published_networks as slow
 import pytest
 import torch
@@ -12,8 +15,8 @@ from dualsr_geo.fine import REACH_LR
 from dualsr_geo.model import FINE, with_fine
 from dualsr_geo.networks.alone import Alone
 from dualsr_geo.networks.guided import Guided
-from dualsr_geo.trained import convert, guided_network, ready
-from dualsr_geo.weights import Card, save, sha256
+from dualsr_geo.trained import convert, guided_network, lone_network, ready
+from dualsr_geo.weights import Card, read_card, save, sha256
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +88,29 @@ def test_our_networks_come_with_the_package(name):
     model = load_model(name, precision="bfloat16")
     own = {"guided": model.ours.guided, "alone": model.ours.alone}
     assert {n: w.sha256 for n, w in own.items()} == {n: sha256(SHIPPED / f"{n}.safetensors") for n in own}
-    assert {w.precision for w in own.values()} == {"bfloat16"}
+    assert {n: w.precision for n, w in own.items()} == {"guided": "bfloat16", "alone": "float32"}
     assert model.halo == max(w.halo for w in own.values())
     assert model.ours.gated == (name == "auto")
+
+
+def test_the_package_is_small_and_its_weights_load_at_once():
+    files = [p for p in SHIPPED.parent.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert sum(p.stat().st_size for p in files) < 15e6
+    ours = load_model("auto").ours
+    began = time.process_time()
+    guided_network.__wrapped__(ours.guided, "cpu")
+    lone_network.__wrapped__(ours.alone, "cpu")
+    assert time.process_time() - began < 0.3
+
+
+def test_the_shipped_weights_say_what_they_are():
+    for name in ("guided", "alone"):
+        card = read_card(SHIPPED / f"{name}.safetensors")
+        said = json.loads(card.note)
+        assert (card.network, card.licence, card.ratio) == (name, "Apache-2.0", 0)
+        assert {"scenes", "validation", "degradations", "command", "minutes", "does_not_help", "scores"} <= set(said)
+        # Non-profit terms: it may be measured on, not learned from.
+        assert not any("wv2" in scene for scene in said["scenes"])
 
 
 @pytest.fixture

@@ -105,6 +105,14 @@ def test_it_adds_what_interpolation_lacks(sample):
     assert psnr(made, sample.reference) > psnr(plain, sample.reference) + 0.2
 
 
+def test_in_bfloat16_it_differs_by_less_than_a_thousandth(sample):
+    known = surveyed(sample.scene, sample.guide, wishes())
+    full, lowered = (
+        product(sample.scene, sample.guide, known, model="learned", precision=p)[0] for p in ("float32", "bfloat16")
+    )
+    assert 0 < np.abs(full - lowered).max() <= 1e-3 * np.ptp(full)
+
+
 def test_no_share_leaves_the_start(sample):
     known = surveyed(sample.scene, sample.guide, wishes())
     found = known.correction

@@ -59,6 +59,17 @@ def test_the_error_is_the_jackknife_of_the_best_share(gain, size):
     assert Evidence(gain, size).error == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
+@given(st.integers(1, 19), st.integers(1, 19), st.integers(1, 4), st.integers(1, 3))
+def test_parts_add_up_to_the_valid_scene(height, width, ratio, anchors):
+    generator = torch.Generator().manual_seed(height)
+    made, lacking = torch.randn(2, anchors, ratio * height, ratio * width, generator=generator)
+    weight = (torch.rand(height, width, generator=generator) - 0.2).clamp_min(0)
+    valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
+    gain, size = gate.by_parts(made, lacking, weight, ratio).sum(1)
+    assert gain == pytest.approx(float((made * lacking * valid).sum()), rel=1e-4, abs=1e-3)
+    assert size == pytest.approx(float((made.square() * valid).sum()), rel=1e-4)
+
+
 @pytest.mark.parametrize(("bands", "guides", "noise"), [(5, 3, 0.0), (20, 1, 0.0), (12, 2, 0.5)])
 def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise):
     lr, guide, psf = pair(bands, guides, 33, 29, 4, noise=noise)

@@ -163,11 +163,12 @@ def product(
     tile: int = 1000,
     model: str = "regression",
     fine: str | None = None,
+    precision: str = "float32",
     packing: Packing | None = None,
 ) -> tuple[np.ndarray, list[Figures]]:
     """Sharpen a scene that lies in memory; return it and what each tile counted."""
     bands, ratio = len(scene), known.psf.ratio
-    chosen = load_model(model)
+    chosen = load_model(model, precision=precision)
     known = replace(known, correction=None) if chosen.ours is None else known
     floats = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
     shape = scene.shape[1:]

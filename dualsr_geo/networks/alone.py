@@ -72,12 +72,6 @@ class Alone(nn.Module):
         """How many lr pixels far it sees: two a block, the first and last convolution, one above ratio 8."""
         return 2 * self.depth + 3
 
-    def lowered(self, dtype: torch.dtype = torch.bfloat16) -> Self:
-        """Let all convolutions but the last compute in `dtype`, and return the network."""
-        self.first.to(dtype)
-        self.blocks.to(dtype)
-        return self
-
     def forward(self, planes: Tensor, ratio: int) -> Tensor:
         """Return the correction of each tile.
 

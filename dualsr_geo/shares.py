@@ -1,0 +1,106 @@
+"""By how much our own networks correct a scene: without a gate by all, else by what the scene itself says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dualsr_geo import gate, lonegate
+from dualsr_geo.correction import Asked, Correction
+from dualsr_geo.degrade import Psf
+from dualsr_geo.model import Ours
+from dualsr_geo.placement import Filled
+from dualsr_geo.sample import sample_margin
+from dualsr_geo.subspace import Subspace
+from dualsr_geo.terms import Terms
+from dualsr_geo.trained import guided_network, lone_network
+from dualsr_geo.wald import Block
+
+# Less of a correction is not worth its time.
+LEAST = 0.05
+
+
+def guided(
+    ours: Ours,
+    known: Correction,
+    told: Terms,
+    blocks: Sequence[Block],
+    psf: Psf,
+    ratios: Sequence[int],
+    space: Subspace,
+    found: NDArray[np.float64],
+) -> Correction:
+    """Add in what terms the network with a guide is told of the scene, and by how much it corrects.
+
+    Parameters
+    ----------
+    ours : Ours
+    known : Correction
+    told : Terms
+    blocks : sequence of Block
+        The sample.
+    psf : Psf
+        The surveyed blur.
+    ratios : sequence of int
+        Of the Wald pairs that are asked.
+    space : Subspace
+    found : array, shape (band or component, candidate)
+        The candidates' weights, see `gate.ask`.
+    """
+    if not ours.gated:
+        return replace(known, guided=told)
+    assert ours.guided is not None
+    network = guided_network(ours.guided, "cpu")
+    with torch.inference_mode():
+        said = {ratio: gate.ask(network, blocks, psf, ratio, space, found) for ratio in ratios}
+    asked = tuple(Asked(ratio, e.best, e.error) for ratio, e in said.items())
+    share = _worth_it(gate.share(list(said.values())))
+    return replace(known, guided=replace(told, share=share), guided_asked=asked)
+
+
+def alone(
+    ours: Ours,
+    known: Correction,
+    filled: Sequence[Filled],
+    guides: Sequence[NDArray[np.float32]],
+    psf: Psf,
+    space: Subspace,
+    noise: NDArray[np.floating],
+) -> Correction:
+    """Add by how much the network without a guide corrects; where all that was sampled is guided, caution says it.
+
+    Parameters
+    ----------
+    ours : Ours
+    known : Correction
+    filled : sequence of (Tensor, Tensor), shapes (band, y, x) and (y, x)
+        The sample, and how valid its pixels are.
+    guides : sequence of array, shape (guide band, Y, X)
+        With the margin of `sample_margin`, NaN where there is none.
+    psf : Psf
+        The surveyed blur.
+    space : Subspace
+    noise : array, shape (band,)
+    """
+    if not ours.gated:
+        return known
+    if known.guided is not None and _cover(guides, psf.ratio):
+        return replace(known, alone=replace(known.alone, share=gate.CAUTIOUS))
+    assert ours.alone is not None
+    with torch.inference_mode():
+        said = lonegate.ask(lone_network(ours.alone, "cpu"), filled, psf, space, noise)
+    asked = Asked(lonegate.RATIO, said.best, said.error, said.excess)
+    return replace(known, alone=replace(known.alone, share=_worth_it(lonegate.share(said))), alone_asked=(asked,))
+
+
+def _worth_it(share: float) -> float:
+    return share if share >= LEAST else 0.0
+
+
+def _cover(guides: Sequence[NDArray[np.float32]], ratio: int) -> bool:
+    margin = sample_margin(ratio)
+    return all(bool(np.isfinite(g[:, margin:-margin, margin:-margin]).all()) for g in guides)

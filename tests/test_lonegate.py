@@ -1,0 +1,167 @@
+"""How much of the lone network's correction is used: what the scene's own degraded versions say."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_alone import scene
+from test_networks_alone import random_network
+
+from dualsr_geo import alone, lonegate, subspace
+from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.lonegate import POWER, USUAL, LoneEvidence, ask, share
+from dualsr_geo.networks.alone import Alone
+from dualsr_geo.weights import read_tensors
+
+
+def agreeing(best: float, excess: float = 1.0) -> LoneEvidence:
+    size = np.linspace(1, 2, 100)
+    return LoneEvidence(best * size, size, excess)
+
+
+def space_of(cube: torch.Tensor, noise: np.ndarray | None = None) -> subspace.Subspace:
+    flat = cube.flatten(1).numpy()
+    return subspace.find(flat, np.ones(flat.shape[1], np.float32), noise)
+
+
+@torch.inference_mode()
+def asked(network, cube: torch.Tensor, psf: Psf, noise: float = 0.0) -> LoneEvidence:
+    levels = np.full(len(cube), noise)
+    return ask(network, [(cube, torch.ones(cube.shape[1:]))], psf, space_of(cube, levels if noise else None), levels)
+
+
+@cache
+def shipped() -> Alone:
+    path = resources.files("dualsr_geo") / "shipped/alone.safetensors"
+    return Alone.of(read_tensors(str(path))).eval()
+
+
+def fields(height: int, width: int, ratio: int, seed: int = 0) -> torch.Tensor:
+    """Return fields with straight edges between them, of four bands, (band, ratio * y, ratio * x)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: height * ratio, : width * ratio] / ratio
+    seeds = rng.random((height * width // 60, 2)) * (height, width)
+    nearest = ((y[..., None] - seeds[:, 0]) ** 2 + (x[..., None] - seeds[:, 1]) ** 2).argmin(-1)
+    return torch.from_numpy(rng.random((4, len(seeds)))[:, nearest].astype(np.float32))
+
+
+def seen(truth: torch.Tensor, psf: Psf) -> torch.Tensor:
+    y, x = (n // psf.ratio for n in truth.shape[1:])
+    return operator(psf, (y, x)).degrade(truth)
+
+
+@given(st.floats(-1e3, 1e3), st.floats(0, 1e6))
+def test_a_share_lies_between_nothing_and_all(best, excess):
+    assert 0 <= share(agreeing(best, excess)) <= 1
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0, 30), st.floats(0, 30))
+def test_more_gain_raises_the_share_and_more_excess_lowers_it(a, b, c, d):
+    assert share(agreeing(min(a, b), c)) <= share(agreeing(max(a, b), c))
+    assert share(agreeing(a, min(c, d))) >= share(agreeing(a, max(c, d)))
+
+
+def test_clear_evidence_decides():
+    assert share(agreeing(1.2)) == 1
+    assert share(agreeing(-0.3)) < 0.05
+    assert share(agreeing(1.2, excess=16.0)) == pytest.approx(16**-POWER)
+
+
+@pytest.mark.parametrize("shape", [(7, 30), (30, 7), (1, 1)])
+def test_a_scene_too_small_to_be_degraded_says_nothing(shape):
+    found = asked(random_network(), scene(3, *shape), Psf.from_mtf(4))
+    assert math.isinf(found.error)
+    assert found.excess == 1
+    assert share(found) == min(USUAL, 1)
+
+
+@given(st.integers(1, 9), st.integers(8, 37), st.integers(8, 37), st.sampled_from([2, 3, 4, 8, 11]))
+@settings(max_examples=10, deadline=None)
+def test_an_untrained_network_has_nothing_to_weigh(bands, height, width, ratio):
+    found = asked(Alone(8, 1), scene(bands, height, width), Psf.from_mtf(ratio))
+    assert not found.size.any()
+    assert 0 <= share(found) <= 1
+
+
+@pytest.mark.parametrize(("bands", "noise"), [(1, 0.0), (5, 0.0), (20, 0.0), (12, 4.0)])
+def test_a_correction_turned_round_is_judged_the_other_way(bands, noise):
+    cube, network = scene(bands, 33, 29), random_network()
+    found = asked(network, cube, Psf.from_mtf(4), noise)
+    turned = asked(lambda planes, ratio: -network(planes, ratio), cube, Psf.from_mtf(4), noise)
+    assert found.size.sum() > 0
+    np.testing.assert_allclose(turned.size, found.size, rtol=1e-6)
+    np.testing.assert_allclose(turned.gain, -found.gain, rtol=1e-5)
+    assert turned.excess == pytest.approx(found.excess)
+
+
+@given(st.floats(1e-3, 1e3), st.floats(-100, 100))
+@settings(max_examples=8, deadline=None)
+def test_the_units_of_a_scene_do_not_matter(unit, offset):
+    cube, network = scene(4, 31, 26), random_network()
+    found, other = (asked(network, c, Psf.from_mtf(3)) for c in (cube, unit * (cube + offset)))
+    assert other.best == pytest.approx(found.best, rel=2e-2, abs=2e-3)
+    assert other.excess == pytest.approx(found.excess, rel=2e-2)
+
+
+def test_half_a_correction_is_wanted_twice():
+    cube, network = scene(4, 31, 26), random_network()
+    found = asked(network, cube, Psf.from_mtf(4))
+    half = asked(lambda planes, ratio: network(planes, ratio) / 2, cube, Psf.from_mtf(4))
+    assert half.best == pytest.approx(2 * found.best, rel=1e-3)
+    assert half.excess == pytest.approx(found.excess, rel=1e-3)
+
+
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_what_is_as_sharp_as_its_psf_says_keeps_more_than_what_is_sharper_or_resampled(ratio):
+    psf, truth = Psf.from_mtf(ratio), fields(60, 52, ratio)
+    honest = asked(shipped(), seen(truth, psf), psf)
+    aliased = asked(shipped(), truth[:, ratio // 2 :: ratio, ratio // 2 :: ratio].contiguous(), psf)
+    half = seen(truth, Psf.from_mtf(2 * ratio))
+    doubled = asked(shipped(), half.repeat_interleave(2, 1).repeat_interleave(2, 2), psf)
+    assert share(honest) > 0.8
+    assert honest.best > 0.8
+    assert aliased.excess > 2 * honest.excess
+    assert share(aliased) < 0.75 * share(honest)
+    assert doubled.best < 0.3
+    assert share(doubled) < 0.3 * share(honest)
+
+
+def test_holes_are_not_asked():
+    cube, psf = scene(3, 40, 33), Psf.from_mtf(4)
+    weight = torch.ones(40, 33)
+    weight[:, 20:] = 0
+    known, levels, network = space_of(cube), np.zeros(3), random_network()
+    with torch.inference_mode():
+        found = ask(network, [(cube, weight)], psf, known, levels)
+        changed = cube.clone()
+        # Far beyond what the network and the closed form see from the valid part.
+        changed[:, :, 32:] += 1e-3
+        again = ask(network, [(changed, weight)], psf, known, levels)
+    assert found.size.sum() > 0
+    assert again.best == pytest.approx(found.best, rel=5e-2)
+
+
+def test_blocks_are_asked_together():
+    first, second = scene(3, 24, 31), scene(3, 18, 22, seed=1)
+    both = torch.cat([first.flatten(1), second.flatten(1)], 1)
+    known, levels = space_of(both[:, None]), np.zeros(3)
+    blocks = [(c, torch.ones(c.shape[1:])) for c in (first, second)]
+    with torch.inference_mode():
+        found = ask(random_network(), blocks, Psf.from_mtf(2), known, levels)
+        again = ask(random_network(), blocks, Psf.from_mtf(2), known, levels)
+    assert len(found.gain) == 3 * 4 + 3 * 3
+    np.testing.assert_array_equal(found.gain, again.gain)
+    assert found.excess == again.excess
+
+
+def test_the_twin_blurs_as_the_scene_was_blurred():
+    psf = Psf.gaussian(5, (2.0, 3.0), (0.4, -0.3))
+    found, said = (alone.nyquist_gains(p) for p in (lonegate._twin(psf), psf))
+    assert found == pytest.approx(said, abs=0.02)

@@ -1,0 +1,87 @@
+"""By how much our networks may correct: gated or not, guided wholly, partly or not at all."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from wald_cases import product, surveyed
+
+from dualsr_geo import gate, samples, wald
+from dualsr_geo.catalogue import load_model
+from dualsr_geo.degrade import Psf
+from dualsr_geo.sample import Wishes
+from dualsr_geo.survey import Survey
+
+SHAPE = (45, 52)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return samples.make(SHAPE, bands=7, seed=3)
+
+
+def known(sample, guide, model="auto", **wishes):
+    return surveyed(sample.scene, guide, Wishes(4, psf=Psf.from_mtf(4), ours=load_model(model).ours, **wishes))
+
+
+def test_what_is_not_gated_corrects_wholly_and_asks_nothing(sample):
+    for guide in (sample.guide, None):
+        found = known(sample, guide, "learned").correction
+        assert (found.alone.share, found.alone_asked, found.guided_asked) == (1, (), ())
+        assert guide is None or found.guided.share == 1
+
+
+def test_a_guided_scene_is_asked_with_its_guide(sample):
+    found = known(sample, sample.guide).correction
+    assert [asked.ratio for asked in found.guided_asked] == list(wald.ratios(SHAPE, 4))
+    assert 0 <= found.guided.share <= 1
+    assert (found.alone.share, found.alone_asked) == (gate.CAUTIOUS, ())
+
+
+def test_a_scene_alone_is_asked_without(sample):
+    found = known(sample, None).correction
+    assert found.guided is None
+    (asked,) = found.alone_asked
+    assert (asked.ratio, asked.excess > 0) == (2, True)
+    assert 0 < found.alone.share <= 1
+
+
+def test_where_the_guide_ends_both_are_asked(sample):
+    guide = sample.guide.copy()
+    guide[:, :, 150:] = np.nan
+    found = known(sample, guide).correction
+    assert found.guided_asked
+    assert found.alone_asked
+
+
+def test_what_was_asked_is_carried_exactly(sample):
+    seen = known(sample, None)
+    again = Survey.from_json(json.loads(json.dumps(seen.to_json(), allow_nan=False)))
+    assert again.correction.alone_asked == seen.correction.alone_asked
+    assert again.correction.alone.share == seen.correction.alone.share
+
+
+def test_a_scene_too_small_to_ask_is_carried_as_json():
+    small = samples.make((9, 11), bands=3, seed=1)
+    seen = known(small, small.guide)
+    again = Survey.from_json(json.loads(json.dumps(seen.to_json(), allow_nan=False)))
+    assert again.to_json() == seen.to_json()
+
+
+@pytest.mark.parametrize(("wanted", "anchors"), [(None, 7), (3, 3), (10**9, 7), (1, 1)])
+def test_anchors_are_as_many_as_wanted(sample, wanted, anchors):
+    seen = known(sample, sample.guide, anchors=wanted)
+    assert len(seen.correction.guided.anchors.bands) == anchors
+    assert len(seen.correction.alone.anchors.bands) == anchors
+    assert np.isfinite(product(sample.scene, sample.guide, seen, model="auto")[0]).all()
+
+
+def test_noise_alone_is_not_sharpened():
+    rng = np.random.default_rng(0)
+    scene = (0.3 + 0.05 * rng.standard_normal((5, 48, 48))).astype(np.float32)
+    seen = surveyed(scene, None, Wishes(4, psf=Psf.from_mtf(4), ours=load_model("auto").ours))
+    made = product(scene, None, seen, model="auto")[0]
+    plain = product(scene, None, seen, model="interpolation")[0]
+    assert np.abs(made - plain).std() < 0.05 * scene.std()
