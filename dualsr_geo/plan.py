@@ -46,7 +46,7 @@ class Options:
         What a network computes in: ``"float32"``, or ``"bfloat16"``, faster and within 1e-3 of the range.
     spectral : int or None
         On how many bands our own networks run; the others follow by the scene's own relations. Left
-        out, 16, or 8 components of noisy scenes; a number beyond the scene's is all.
+        out, 8, of noisy scenes 8 components; a number beyond the scene's is all.
     coregister : str
         ``"auto"`` moves a displaced guide onto the scene, ``"off"`` leaves it and warns.
     psf : Psf or None

@@ -77,7 +77,7 @@ class Terms:
         weight : array, shape (pixel,)
             0..1, how valid a pixel is.
         count : int, optional
-            Most anchors, 16 by default; 8 components at most on noisy scenes.
+            Most anchors; by default 8, bands or components.
         """
         used = weight > 0
         spectra, guide, w = spectra[:, used], guide[:, used], weight[used].astype(np.float64)

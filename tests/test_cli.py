@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -24,6 +25,7 @@ from rio_cogeo import cog_validate
 from dualsr_geo import samples
 from dualsr_geo.cli import main
 from dualsr_geo.degrade import Psf
+from dualsr_geo.layout import carried
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -416,7 +418,7 @@ def test_json_has_the_fields_that_were_promised(pair: tuple[Path, Path], tmp_pat
     assert (said["output"], said["scale"], said["shape"], said["bands"]) == (str(out), 4, [96, 124], 5)
     assert (said["model"], said["fine"]) == ("auto", "consistency")
     assert 0 <= said["correction"]["guided"]["share"] <= 1
-    assert all({"ratio", "best", "error"} == set(pair) for pair in said["correction"]["guided"]["wald_pairs"])
+    assert all({"ratio", "best", "error", "excess"} == set(pair) for pair in said["correction"]["guided"]["wald_pairs"])
     assert said["guide"]["coverage"] == 1
     assert len(said["guide"]["relevance"]) == 5
     assert all(0 <= r <= 1 for r in said["guide"]["relevance"])
@@ -450,7 +452,26 @@ def test_quiet_says_nothing_and_the_default_a_summary(scene: Path, tmp_path: Pat
     assert (quiet.exit_code, quiet.output) == (0, "")
     loud = run("upscale", scene, "--scale", 2, "-o", tmp_path / "b.tif")
     assert "3 bands, 48 x 62 pixels, 2x sharper" in loud.stdout
+    line = r"^(\d+% of the network's correction to )?`interpolation`.*; best on the scene degraded 2x: "
+    assert re.search(line, loud.stdout, re.MULTILINE)
     assert loud.stderr == ""
+
+
+@pytest.mark.parametrize(("asked", "said"), [("all", 3), ("auto", None), ("2", 2)])
+def test_networks_run_on_so_many_bands(scene: Path, tmp_path: Path, asked: str, said: int | None) -> None:
+    out = tmp_path / "out.tif"
+    result = run("upscale", scene, "--scale", 2, "-o", out, "--model", "learned", "--spectral", asked)
+    assert result.exit_code == 0, result.output
+    lineage = carried(str(out), "COG", "lineage")
+    assert lineage is not None
+    assert lineage["parameters"].get("spectral") == said
+
+
+@pytest.mark.parametrize("asked", ["0", "some", "-3"])
+def test_networks_on_no_number_of_bands_are_a_mistake_in_usage(scene: Path, asked: str) -> None:
+    result = run("upscale", scene, "--scale", 2, "--spectral", asked)
+    assert result.exit_code == 2
+    assert f"{asked} is no number of bands. Give 1 or more, all or auto." in result.output
 
 
 def paletted(target: Any) -> None:

@@ -154,7 +154,7 @@ def test_weights_and_anchors_are_what_they_say():
     lr, guide, psf = pair(20, 4, 20, 21, 4)
     window, terms = opened(known_of(lr, guide, psf), lr, guide)
     assert isinstance(terms.anchors, Anchors)
-    assert len(terms.anchors.bands) == 16
+    assert len(terms.anchors.bands) == 8
     np.testing.assert_allclose(terms.weights.sum(1), 1, rtol=1e-5)
     np.testing.assert_allclose(terms.std, lr.std((1, 2)), rtol=1e-3)
     # Principal components of the degraded guide have no covariance, and unit variance but for weak ones.

@@ -115,3 +115,22 @@ def test_the_folder_of_the_weights_must_exist(cave, tmp_path):
     made = run(cave, "-o", tmp_path / "none" / "w.safetensors", "--network", "coarsr")
     assert "The folder" in made.stderr
     assert made.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [((), "Give --network to train from references, or --rgb to fit"), (("--nodata", 0), "--nodata is for a self-fit")],
+)
+def test_without_a_guide_a_network_is_named_and_no_scene_is_read(cave, tmp_path, words, said):
+    made = run(cave, "-o", tmp_path / "w.safetensors", *words)
+    assert (made.exit_code, said in made.stderr) == (2, True)
+
+
+def test_training_goes_on_from_other_weights(cave, tmp_path):
+    first, second = (tmp_path / f"{n}.safetensors" for n in "ab")
+    words = ("--network", "coarsr", "--steps", 1, *TINY)
+    assert run(cave, "-o", first, *words).exit_code == 0
+    assert run(cave, "-o", second, *words, "--begin", first, "--rate", 1e-12, "--seed", 1).exit_code == 0
+    a, b = read_tensors(first), read_tensors(second)
+    assert all(torch.allclose(a[k], b[k], atol=1e-9) for k in a)
+    assert "--begin" in run(cave, "-o", second, "--overwrite", "--network", "coarsenet", "--begin", first, *TINY).stderr

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dualsr_geo.cli import options
 
@@ -19,14 +20,29 @@ COURSE = ("steps", "rate", "schedule", "halve_every", "warmup", "optimiser", "we
           "average", "bf16", "validate_s", "checkpoint_s")  # fmt: skip
 LESSON = ("scale", "width", "guide", "degradation", "mtf_gain", "patch", "batch", "bands", "validation_side",
           "published", "seed")  # fmt: skip
+# What a self-fit takes; all else is for training from references.
+SELF_FIT = ("begin", "minutes", "steps", "rate", "bf16", "seed", "scale", "bidx", "nodata", "licence", "note")
+BESIDE = ("references", "output", "network", "rgb", "device", "jobs", "overwrite", "quiet")
 
 
-@click.command(short_help="Train a network from high-resolution references.")
+@click.command(short_help="Train a network from references, or fit ours to a scene and its guide.")
 @click.argument("references", type=click.Path(), nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(), required=True, help="The weights to write, .safetensors.")
-@click.option("--network", required=True, help="coarsr (DualSR) or coarsenet (SFPN).")
-@click.option("--scale", type=int, default=4, show_default=True)
-@click.option("--minutes", type=float, help="A budget: the number of steps is fixed by timing a few.")
+@click.option("--network", help="coarsr (DualSR), coarsenet (SFPN), or ours: guided (which --rgb fits) or alone.")
+@click.option(
+    "--rgb",
+    type=click.Path(),
+    multiple=True,
+    metavar="GUIDE",
+    help="Fit our network to the scenes themselves: a guide for each in order, or one pattern such as '{stem}_pan.tif'.",
+)
+@click.option("--begin", type=click.Path(), help="Weights to begin with. For a self-fit the shipped ones by default.")
+@click.option("--scale", type=int, help="4 by default; for a self-fit the largest that the guide allows.")
+@options.bidx
+@options.nodata
+@click.option(
+    "--minutes", type=float, help="A budget: the number of steps is fixed by timing a few. At most 4 for a self-fit."
+)
 @click.option("--steps", type=int, help="By default as many as the network's own recipe has.")
 @click.option("--validate", multiple=True, metavar="NAME", help="A reference not to learn from; repeatable.")
 @click.option(
@@ -63,6 +79,8 @@ def train(  # one keyword an option, passed on untouched
     *,
     references: tuple[str, ...],
     output: str,
+    network: str | None,
+    rgb: tuple[str, ...],
     resume: bool,
     overwrite: bool,
     device: str,
@@ -72,25 +90,39 @@ def train(  # one keyword an option, passed on untouched
 ) -> None:
     r"""Train a network from REFERENCES: scenes, folders of scenes, or CAVE's folders of PNGs.
 
-    Course, checkpoint, log and curves lie beside the weights in OUTPUT's stem + `.training`.
+    With --rgb they are scenes with their guides, and our network is fitted to them in minutes; no
+    reference is needed. Weights are only written where blocks of the scenes that were held out improve.
+
+    Of references, course, checkpoint, log and curves lie beside the weights in OUTPUT's stem + `.training`.
     Several GPUs: `torchrun --no-python --nproc-per-node N dualsr-geo train ...`.
 
     \b
+        dualsr-geo train scene.tif --rgb pan.tif -o mine.safetensors
         dualsr-geo train cave -o mine.safetensors --network coarsenet --scale 4 --minutes 60 \
             --validate sponges --validate thread_spools
     """
     import torch  # noqa: PLC0415
 
-    from dualsr_geo.training.study import Request, study  # noqa: PLC0415
-    from dualsr_geo.training.subjects import Options  # noqa: PLC0415
-
     if chosen["minutes"] is not None and chosen["steps"] is not None:
         raise click.UsageError("--minutes fixes the steps, and --steps is given too. Give one of them.")
     if jobs is not None:
         torch.set_num_threads(jobs)
+    if rgb:
+        _require_self_fit(network, device)
+        _self_fit(references, rgb, output, chosen, overwrite=overwrite, quiet=quiet)
+        return
+    for name in ("bidx", "nodata"):
+        if chosen[name] is not None:
+            raise click.UsageError(f"--{name} is for a self-fit, and --rgb is not given. Leave it out.")
+    if network is None:
+        raise click.UsageError("Give --network to train from references, or --rgb to fit ours to scenes and guides.")
+    from dualsr_geo.training.study import Request, study  # noqa: PLC0415
+    from dualsr_geo.training.subjects import Options  # noqa: PLC0415
+
     said = {name: chosen[name] for name in COURSE if chosen[name] is not None}
-    asked = {name: chosen[name] for name in ("network", "minutes", "validate", "licence", "note")}
-    request = Request(options=Options(**{name: chosen[name] for name in LESSON}), course=said, **asked)
+    asked = {name: chosen[name] for name in ("minutes", "validate", "licence", "note", "begin")}
+    lesson = {name: chosen[name] for name in LESSON if chosen[name] is not None}
+    request = Request(network, Options(**lesson), said, **asked)
     with _processes(device) as used:
         quiet = quiet or os.environ.get("RANK", "0") != "0"
         progress = None if quiet else partial(click.echo, err=True)
@@ -100,6 +132,36 @@ def train(  # one keyword an option, passed on untouched
         sys.exit(1)
     if not quiet:
         click.echo(f"{output}: {made.course.network}, {made.step} steps, {made.seconds / 60:.1f} min")
+
+
+def _require_self_fit(network: str | None, device: str) -> None:
+    """Raise UsageError where an option contradicts --rgb."""
+    if network not in (None, "guided"):
+        raise click.UsageError(
+            f"--rgb fits our network `guided` to scenes, and --network is {network}, which needs references of high "
+            "resolution. Leave out one of the two."
+        )
+    if device == "cuda":
+        raise click.UsageError("--device cuda is for training from references; a self-fit (--rgb) runs on the CPU.")
+    context = click.get_current_context()
+    for param in context.command.params:
+        given = context.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
+        if given and param.name not in (*SELF_FIT, *BESIDE):
+            raise click.UsageError(
+                f"{param.opts[0]} is for training from references, not for a self-fit (--rgb). Leave it out."
+            )
+
+
+def _self_fit(
+    scenes: tuple[str, ...], rgb: tuple[str, ...], output: str, chosen: dict[str, Any], *, overwrite: bool, quiet: bool
+) -> None:
+    from dualsr_geo.training.selffit import Request, fit  # noqa: PLC0415
+
+    request = Request(**{name: chosen[name] for name in SELF_FIT if chosen[name] is not None})
+    progress = None if quiet else partial(click.echo, err=True)
+    verdict = fit(scenes, rgb, output, request, overwrite=overwrite, progress=progress)
+    if not quiet:
+        click.echo("\n".join([f"{output}: fitted to {len(scenes)} scenes", *verdict.lines()]))
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
     show_default=True,
     callback=_anchors,
     metavar="K|all|auto",
-    help="On how many bands our networks run; the others follow. auto: 16, or 8 components of noisy scenes.",
+    help="On how many bands our networks run; the others follow. auto: 8, of noisy scenes 8 components.",
 )
 @click.option(
     "--coregister",

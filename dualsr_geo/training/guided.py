@@ -8,8 +8,9 @@ it will see. That costs more than a step, so samples are kept in a pool and used
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +29,26 @@ from dualsr_geo.terms import Terms
 from dualsr_geo.training import draws, guides
 from dualsr_geo.training.draws import Floats, Rng
 
+# How it is learned (values of `Course`).
+COURSE: Mapping[str, Any] = {
+    "steps": 20_000,
+    "rate": 1.5e-3,
+    "schedule": "cosine",
+    "warmup": 100,
+    "optimiser": "adamw",
+    "weight_decay": 1e-4,
+    "largest_gradient": 1.0,
+    "average": 0.999,
+    "bf16": True,
+}
 # How often a ratio is drawn, and the sides of its patches, lr pixels; small scenes need small ones.
 RATIOS = {2: 0.12, 3: 0.08, 4: 0.45, 5: 0.03, 6: 0.05, 8: 0.27}
 SIDES = {2: (48, 64, 96), 3: (32, 48, 64), 4: (24, 32, 48, 64), 5: (20, 32), 6: (16, 32), 8: (12, 24, 32)}
 LEAST_SIDE = 10
 # Bands of a sample that are learned on, samples of a step and their pixels.
-ROWS, SAMPLES, PIXELS = 6, 2, 65536
+ROWS, SAMPLES, PIXELS = 6, 2, 32768
 # Samples kept, and the steps that one more serves.
-POOL, STEPS_A_SAMPLE = 24, 6
+POOL, STEPS_A_SAMPLE = 32, 8
 # The wild share of samples falls to this, over the first samples.
 LEAST_WILD = 0.35
 NOISY_SHARE, NOISE = 0.3, (0.02, 0.15)
@@ -45,6 +58,9 @@ CALM_GAINS, CUBIC_SHARE = (0.2, 0.4), 0.15
 LEAST_CONTRAST, DRAWS = 0.1, 6
 WEIGHTS = (0.2, 3.0)
 LEAST_ERROR = 0.004
+# Errors count by their square up to so many times the start's error. From 1 on the network says the
+# median of what may be, and corrects too little: by half on wide bands.
+OUTLIER = 3.0
 VALIDATED = 4
 
 
@@ -126,11 +142,11 @@ class GuidedLesson:
         some = rng.choice(np.arange(newest - POOL + 1, newest + 1), SAMPLES, replace=False)
         for old in [i for i in self._pool if i <= newest - POOL]:
             del self._pool[old]
-        return [_some(rng, self._kept(int(i))) for i in some]
+        return [drawn(rng, self._kept(int(i))) for i in some]
 
     def loss(self, network: nn.Module, batch: Sequence[Prepared]) -> Tensor:
         """Return how wrong the corrected start is, in units of the start's own error."""
-        return torch.stack([self._loss(network, one) for one in batch]).mean()
+        return torch.stack([wrongness(network, one) for one in batch]).mean()
 
     def validate(self, network: nn.Module) -> dict[str, dict[str, float]]:
         """Return PSNR and spectral angle of each scene, of the start and corrected."""
@@ -151,19 +167,6 @@ class GuidedLesson:
         if index not in self._pool:
             self._pool[index] = self.sample(index)
         return self._pool[index]
-
-    def _loss(self, network: nn.Module, one: Prepared) -> Tensor:
-        seen = one.seen
-        answer = network(seen.planes, seen.constants, one.window.psf.ratio)
-        # Only the network may be lowered: consistency in bfloat16 is none.
-        with torch.autocast(seen.planes.device.type, enabled=False):
-            detailed = detail(seen, *(v.float() for v in answer))
-            made = one.start + nulled(one.window, one.terms, detailed, one.anchors)
-            wrong = (made - one.reference) / one.error[:, None, None]
-            relative = one.error / torch.from_numpy(one.terms.std)[list(one.anchors)]
-            weight = (relative / relative.mean()).sqrt().clamp(*WEIGHTS)
-            each = functional.smooth_l1_loss(wrong, torch.zeros_like(wrong), reduction="none").mean((1, 2))
-            return (weight * each).mean()
 
     def _prepared(self, rng: Rng, *, wild: bool) -> Prepared | None:
         ratio = int(rng.choice(list(RATIOS), p=list(RATIOS.values())))
@@ -186,7 +189,33 @@ class GuidedLesson:
         return str(rng.choice(names)) if names else None
 
 
-def _some(rng: Rng, one: Prepared) -> Prepared:
+def wrongness(network: Callable[..., tuple[Tensor, Tensor]], one: Prepared, counted: Tensor | None = None) -> Tensor:
+    """Return how wrong a sample's corrected start is, in units of the start's own error, a scalar.
+
+    Parameters
+    ----------
+    network : callable
+        Called as the network is.
+    one : Prepared
+    counted : Tensor of bool, shape (Y, X), optional
+        Pixels that count; all if left out.
+    """
+    seen = one.seen
+    answer = network(seen.planes, seen.constants, one.window.psf.ratio)
+    # Only the network may be lowered: consistency in bfloat16 is none.
+    with torch.autocast(seen.planes.device.type, enabled=False):
+        detailed = detail(seen, *(v.float() for v in answer))
+        made = one.start + nulled(one.window, one.terms, detailed, one.anchors)
+        wrong = (made - one.reference) / one.error[:, None, None]
+        relative = one.error / torch.from_numpy(one.terms.std)[list(one.anchors)]
+        weight = (relative / relative.mean()).sqrt().clamp(*WEIGHTS)
+        zero = torch.zeros_like(wrong)
+        each = functional.smooth_l1_loss(wrong, zero, reduction="none", beta=OUTLIER)
+        mean = each.mean((1, 2)) if counted is None else (each * counted).sum((1, 2)) / counted.sum()
+        return (weight * mean).mean()
+
+
+def drawn(rng: Rng, one: Prepared) -> Prepared:
     """Return a few anchors of a sample, so that steps are alike in size."""
     count = int(np.clip(PIXELS // one.start[0].numel(), 1, len(one.anchors)))
     rows = torch.from_numpy(np.sort(rng.choice(len(one.anchors), count, replace=False)))

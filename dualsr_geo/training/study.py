@@ -108,8 +108,9 @@ def study(
     learned, validation = split(load([Path(r) for r in references], side), request.validate, side)
     lesson = subject.lesson(learned, validation, request.options)
     identity = _identity(learned, validation, request.options)
+    begun = lesson
     if request.begin is not None:
-        lesson = _begun(lesson, request.network, request.begin)
+        begun = _begun(lesson, request.network, request.begin)
         identity["begin"] = weights.sha256(request.begin)
     course = _course(subject, lesson, request, identity, load_course(folder) if resume else None, device)
     card = replace(subject.card(request.options), licence=request.licence, source="dualsr-geo train")
@@ -119,7 +120,7 @@ def study(
         weights.save(place, result.network.state_dict(), noted, overwrite=True)
 
     listener = Listener(keep, progress)
-    return train(lesson, course, folder, resume=resume, device=device, listener=listener)
+    return train(begun, course, folder, resume=resume, device=device, listener=listener)
 
 
 def _require_free(place: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:

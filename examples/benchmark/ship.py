@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -36,6 +37,12 @@ from dualsr_geo.weights import read_tensors, sha256
 HYPERSPECTRAL = ("samson", "moffett", "abu-airport-4", "hsitk")
 MULTISPECTRAL = ("dsen2", "landsat")
 VALIDATION = ("sponges", "thread_spools", "jasper", "sandiego", "enmap", "wv2", "sn6")
+DEGRADATIONS = {
+    "alone": "Gaussians of MTF gain 0.15 to 0.5, some unlike along y and x, some off centre, some misjudged; MATLAB's "
+    "bicubic; noise of 1 to 20 % on a fifth; ratios 2, 3, 4, 8",
+    "guided": "Gaussians of MTF gain 0.15 to 0.5, some unlike along y and x, some off centre, some misjudged; MATLAB's "
+    "bicubic; noise of 2 to 15 % on a third, on some guides; pan, camera and made-up guides; ratios 2 to 8",
+}
 S2 = "multispectral/dsen2_S2A_MSIL1C_20170527_T33UUB.mat"
 S2_BANDS = ("blue", "green", "red", "nir", "swir1", "swir2")
 
@@ -90,14 +97,20 @@ def course(network: str, steps: int, rate: float | None, seed: int) -> Course:
     return Course(**{**own, "network": network, "steps": steps, "seed": seed, "validate_s": 600.0, **changed})
 
 
-def kept(place: Path, network: str, begin: str | None, result: Result) -> None:
+def kept(place: Path, asked: argparse.Namespace, result: Result) -> None:
     """Write the weights with their card."""
+    network, begin = asked.network, asked.begin
     note = {
         "scenes": sorted(learned()),
+        "validation": VALIDATION,
+        "degradations": DEGRADATIONS[network],
+        "command": " ".join(["python examples/benchmark/ship.py", *sys.argv[1:]]),
         "steps": result.step,
         "minutes": round(result.seconds / 60, 1),
         "begun_with": None if begin is None else sha256(begin),
+        "before": asked.before,
         "scores": result.scores,
+        "does_not_help": asked.does_not_help,
         "course": result.course.to_json(),
         "torch": torch.__version__,
     }
@@ -116,12 +129,14 @@ def main() -> None:
     parser.add_argument("--begin", help="Weights to begin with.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--before", default="", help="How the weights to begin with were made, for the card.")
+    parser.add_argument("--does-not-help", default="", help="Where these weights do not help, for the card.")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     teach = lesson(asked.network, asked.seed)
     if asked.begin is not None:
         teach = Begun(teach, read_tensors(asked.begin))
-    keep: Callable[[Result], None] = partial(kept, asked.output, asked.network, asked.begin)
+    keep: Callable[[Result], None] = partial(kept, asked.output, asked)
     train(
         teach,
         course(asked.network, asked.steps, asked.rate, asked.seed),
