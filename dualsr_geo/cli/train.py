@@ -161,7 +161,7 @@ def _self_fit(
     progress = None if quiet else partial(click.echo, err=True)
     verdict = fit(scenes, rgb, output, request, overwrite=overwrite, progress=progress)
     if not quiet:
-        click.echo("\n".join([f"{output}: fitted to {len(scenes)} scenes", *verdict.lines()]))
+        click.echo("\n".join([f"{output}: fitted to {len(scenes)} scene{'s' * (len(scenes) > 1)}", *verdict.lines()]))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ GAINS, GAIN_SPREAD = (0.15, 0.5), 0.02
 # Some blur y and x unlike, as SFPN's operator does, and some are sampled off the centres.
 UNLIKE_SHARE, UNLIKE_GAINS, SHIFT_SHARE = 0.12, (0.03, 0.9), 0.1
 # Some PSFs are not what they are said to be, by this much in the logarithm of the gain.
-MISTAKEN_SHARE, MISTAKE = 0.05, 0.15
+MISTAKEN_SHARE, MISTAKE = 0.1, 0.2
 # Share of patches averaged over so many pixels a side, and of blurred ones.
 AVERAGED = {1: 0.6, 2: 0.3, 3: 0.1}
 SOFT_SHARE, SOFT_PX = 0.1, (0.3, 0.8)
