@@ -8,6 +8,7 @@ correction, and one that says clearly that the network harms it gets none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from dualsr_geo import coarse, regression, subspace, wald
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.fine import consistency
 from dualsr_geo.guided import Window, correct
-from dualsr_geo.guidefit import fit_scene
+from dualsr_geo.guidefit import Fit, fit_scene
 from dualsr_geo.networks.guided import Guided
 from dualsr_geo.subspace import Subspace
 from dualsr_geo.terms import Terms
@@ -31,6 +32,8 @@ CAUTIOUS = 0.5
 DOUBT, SPREAD = 0.3, 0.4
 # Sides of the parts that are to agree, pixels of the scene.
 PART = 8
+# lr pixels, and blocks, on which the correction's own strength is taken.
+OWN_PX, OWN_BLOCKS = 4096, 4
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,13 @@ class Evidence:
         Products of the correction and what the start lacks, summed over a part of the scene.
     size : array, shape (part,)
         The correction's own squares.
+    strength : float
+        Root mean square of the correction, in deviations of its bands.
     """
 
     gain: NDArray[np.float64]
     size: NDArray[np.float64]
+    strength: float = 0.0
 
     @property
     def best(self) -> float:
@@ -63,13 +69,20 @@ class Evidence:
         return float(np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum()))
 
 
-def share(evidence: Sequence[Evidence]) -> float:
+def share(evidence: Sequence[Evidence], strength: float = math.inf) -> float:
     """Return how much of the correction is used, 0..1.
 
     The cautious share and the best ones of all Wald pairs, each by what it is sure of (precision).
+
+    Parameters
+    ----------
+    evidence : sequence of Evidence
+    strength : float
+        Of the correction on the scene itself. A pair on which it is stronger is another task, with
+        errors of another kind: what it says counts in proportion.
     """
     sure = [SPREAD**-2] + [1 / (DOUBT**2 + e.error**2) for e in evidence]
-    said = [CAUTIOUS] + [e.best for e in evidence]
+    said = [CAUTIOUS] + [e.best * min(1.0, strength / max(e.strength, 1e-300)) for e in evidence]
     return float(np.clip(np.average(said, weights=sure), 0, 1))
 
 
@@ -112,17 +125,58 @@ def ask(
     fit = fit_scene(own.components(spectra), guide, weight)
     mixture = (own.share() @ found if own.keeps_rest else found).astype(np.float32)
     said = Terms.of(own, fit, mixture, spectra, guide, weight)
-    sums = []
+    sums, all_made = [], []
     for block, truth in pairs:
-        held = coarse.Guided(coarse.GuideWindow(block.guide, None, None), fit, torch.from_numpy(mixture))
-        window = _opened(block, blur, own, held)
-        made = correct(network, window, said, lays=lays)
-        sums.append(by_parts(made, _lacking(truth, window, said), block.weight, ratio))
+        window = _opened(block, blur, own, fit, mixture)
+        all_made.append(correct(network, window, said, lays=lays))
+        sums.append(by_parts(all_made[-1], _lacking(truth, window, said), block.weight, ratio))
     gain, size = np.concatenate(sums, 1)
-    return Evidence(gain, size)
+    return Evidence(gain, size, _strength(all_made, said))
 
 
-def _opened(block: Block, blur: Psf, space: Subspace, held: coarse.Guided) -> Window:
+def strength(
+    network: Guided,
+    blocks: Sequence[Block],
+    psf: Psf,
+    space: Subspace,
+    fit: Fit,
+    mixture: NDArray[np.float32],
+    told: Terms,
+) -> float:
+    """Return the root mean square of the correction on the scene itself, in deviations of its bands.
+
+    Parameters
+    ----------
+    network : Guided
+    blocks : sequence of Block
+        The sample; the midst of a few is enough.
+    psf : Psf
+        The surveyed blur.
+    space : Subspace
+    fit : Fit
+    mixture : array, shape (component, candidate)
+    told : Terms
+    """
+    side = math.isqrt(OWN_PX // min(len(blocks), OWN_BLOCKS))
+    some = [_midst(block, psf.ratio, side) for block in blocks[:: -(-len(blocks) // OWN_BLOCKS)]]
+    return _strength([correct(network, _opened(b, psf, space, fit, mixture), told) for b in some], told)
+
+
+def _strength(made: Sequence[torch.Tensor], told: Terms) -> float:
+    """Return the root mean square of corrections (anchor, Y, X), each anchor in its deviation."""
+    std = torch.from_numpy(told.std).to(made[0])[list(told.anchors.bands), None, None].clamp_min(1e-30)
+    square = sum(float((m / std).double().square().sum()) for m in made)
+    return math.sqrt(square / sum(m.numel() for m in made))
+
+
+def _midst(block: Block, ratio: int, side: int) -> Block:
+    rows, columns = (slice(max(0, (n - side) // 2), (n + side) // 2) for n in block.shape)
+    fine = (slice(ratio * s.start, ratio * s.stop) for s in (rows, columns))
+    return Block(block.cube[:, rows, columns], block.weight[rows, columns], block.guide[:, *fine])
+
+
+def _opened(block: Block, blur: Psf, space: Subspace, fit: Fit, mixture: NDArray[np.float32]) -> Window:
+    held = coarse.Guided(coarse.GuideWindow(block.guide, None, None), fit, torch.from_numpy(mixture))
     op = operator(blur, block.shape)
     z = wald.components(space, block.cube)
     pair = regression.pair(z, block.guide, held.fit, op, block.weight)

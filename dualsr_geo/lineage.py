@@ -14,8 +14,8 @@ from dualsr_geo.plan import Job
 from dualsr_geo.survey import Survey
 from dualsr_geo.version import __version__
 
-# A correction so much stronger on the scene than on its degraded versions is worth a word.
-NOTICED = 1.05
+# A correction so many times stronger or weaker than on the scene itself is worth a word.
+NOTICED = 1.5
 # What of a run's report is carried in its product.
 REPORTED = ("scale", "model", "fine", "correction", "guide", "consistency", "clipped", "psf", "notes")
 
@@ -85,8 +85,9 @@ def say_correction(found: Mapping[str, Any] | None) -> list[str]:
 
 def _say_pair(pair: Mapping[str, Any]) -> str:
     error = "" if pair["error"] is None else f" +- {pair['error']:.0%}"
-    excess = f", where it is {pair['excess']:.2g} times weaker" if pair["excess"] > NOTICED else ""
-    return f"{pair['ratio']}x: {pair['best']:.0%}{error}{excess}"
+    times = pair["excess"]
+    other = f", where it is {max(times, 1 / times):.2g} times {'weaker' if times > 1 else 'stronger'}"
+    return f"{pair['ratio']}x: {pair['best']:.0%}{error}{other if max(times, 1 / times) > NOTICED else ''}"
 
 
 def _guide(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dualsr_geo import gate, lonegate
 from dualsr_geo.correction import Asked, Correction
 from dualsr_geo.degrade import Psf
+from dualsr_geo.guidefit import Fit
 from dualsr_geo.model import Ours
 from dualsr_geo.placement import Filled
 from dualsr_geo.sample import sample_margin
@@ -33,6 +34,8 @@ def guided(
     ratios: Sequence[int],
     space: Subspace,
     found: NDArray[np.float64],
+    fit: Fit,
+    mixture: NDArray[np.float32],
 ) -> Correction:
     """Add in what terms the network with a guide is told of the scene, and by how much it corrects.
 
@@ -50,6 +53,8 @@ def guided(
     space : Subspace
     found : array, shape (band or component, candidate)
         The candidates' weights, see `gate.ask`.
+    fit : Fit
+    mixture : array, shape (component, candidate)
     """
     if not ours.gated:
         return replace(known, guided=told)
@@ -57,8 +62,11 @@ def guided(
     network = guided_network(ours.guided, "cpu")
     with torch.inference_mode():
         said = {ratio: gate.ask(network, blocks, psf, ratio, space, found) for ratio in ratios}
-    asked = tuple(Asked(ratio, e.best, e.error) for ratio, e in said.items())
-    share = _worth_it(gate.share(list(said.values())))
+        own = gate.strength(network, blocks, psf, space, fit, mixture, told)
+    # Where there is no correction it is neither stronger nor weaker.
+    times = {ratio: own / e.strength if own and e.strength else 1.0 for ratio, e in said.items()}
+    asked = tuple(Asked(ratio, e.best, e.error, times[ratio]) for ratio, e in said.items())
+    share = _worth_it(gate.share(list(said.values()), own))
     return replace(known, guided=replace(told, share=share), guided_asked=asked)
 
 

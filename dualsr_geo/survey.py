@@ -297,7 +297,8 @@ def _regressed(seen: Survey, blocks: Sequence[Block], wishes: Wishes) -> Survey:
         return seen
     told = Terms.of(space, fit, mixture, spectra, guide_lr, weight, *_most(wishes))
     ratios = wald.ratios(side, wishes.ratio)
-    return replace(seen, correction=shares.guided(ours, correction, told, blocks, seen.psf, ratios, space, found))
+    asked = shares.guided(ours, correction, told, blocks, seen.psf, ratios, space, found, fit, mixture)
+    return replace(seen, correction=asked)
 
 
 def _ridges(seen: Survey, blocks: Sequence[Block], fit: Fit, mixture: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_guided import pair
 from test_networks_guided import random_network
+from wald_cases import surveyed
 
-from dualsr_geo import gate, wald
+from dualsr_geo import gate, samples, wald
+from dualsr_geo.catalogue import load_model
+from dualsr_geo.degrade import Psf
 from dualsr_geo.gate import CAUTIOUS, Evidence, share
 from dualsr_geo.networks.guided import FOLD
 from dualsr_geo.regression import CANDIDATES
+from dualsr_geo.sample import Wishes
 from dualsr_geo.training.guided import known_of
 from dualsr_geo.wald import Block
 
@@ -91,3 +95,21 @@ def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise)
     assert len(judged[0].gain) == 4 * 4
     np.testing.assert_allclose(judged[1].size, judged[0].size, rtol=1e-4)
     np.testing.assert_allclose(judged[1].gain, -judged[0].gain, rtol=1e-3, atol=1e-5 * np.abs(judged[0].gain).max())
+
+
+@given(st.floats(0.1, 1.5), st.floats(1.0, 20.0))
+def test_a_pair_on_which_the_correction_is_stronger_counts_in_proportion(best, times):
+    pair = Evidence(np.full(9, best), np.ones(9), strength=times)
+    assert gate.share([pair], 1.0) == pytest.approx(gate.share([Evidence(np.full(9, best / times), np.ones(9))]))
+    # A weaker one says no more than it says.
+    assert gate.share([pair], 2 * times) == gate.share([pair])
+
+
+def test_the_strength_is_in_deviations_whatever_the_units():
+    sample = samples.make((40, 44), bands=5, seed=3)
+    found = []
+    for unit in (1.0, 3000.0):
+        told = surveyed(sample.scene * unit, sample.guide, Wishes(4, psf=Psf.from_mtf(4), ours=load_model("auto").ours))
+        found.append([asked.excess for asked in told.correction.guided_asked])
+    assert found[0] == pytest.approx(found[1], rel=1e-2)
+    assert all(0 < excess < 100 for excess in found[0])

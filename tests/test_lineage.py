@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dualsr_geo import samples
 from dualsr_geo.degrade import Psf
-from dualsr_geo.lineage import REPORTED, add_up, lineage
+from dualsr_geo.lineage import REPORTED, add_up, lineage, say_correction
 from dualsr_geo.plan import Job, Options, plan
 from dualsr_geo.read import open_scene
 from dualsr_geo.subspace import Subspace
@@ -89,3 +89,22 @@ def test_lineage_is_json_and_the_same_for_the_same_job() -> None:
     assert {"scene", "guide"} == set(said["inputs"])
     assert {len(sha) for sha in said["weights_sha256"].values()} == {64}
     assert "a.tif" not in first
+
+
+@pytest.mark.parametrize(
+    ("excess", "said"),
+    [(1.4, "4x: 90% +- 5%"), (2.0, "4x: 90% +- 5%, where it is 2 times weaker"), (0.25, "where it is 4 times stronger")],
+)
+def test_a_share_is_said_with_what_it_rests_on(excess: float, said: str) -> None:
+    pair = {"ratio": 4, "best": 0.9, "error": 0.05, "excess": excess}
+    (line,) = say_correction({"guided": {"share": 0.8, "wald_pairs": [pair]}})
+    assert line.startswith("80% of the network's correction to `regression`; best on the scene degraded 4x: 90%")
+    assert line.endswith(said)
+
+
+def test_no_share_is_said_as_the_start_alone() -> None:
+    pair = {"ratio": 2, "best": -0.4, "error": None, "excess": 1.0}
+    assert say_correction({"alone": {"share": 0.0, "wald_pairs": [pair]}}) == [
+        "`interpolation` alone; best on the scene degraded 2x: -40%"
+    ]
+    assert say_correction(None) == []
