@@ -93,7 +93,11 @@ def test_lineage_is_json_and_the_same_for_the_same_job() -> None:
 
 @pytest.mark.parametrize(
     ("excess", "said"),
-    [(1.4, "4x: 90% +- 5%"), (2.0, "4x: 90% +- 5%, where it is 2 times weaker"), (0.25, "where it is 4 times stronger")],
+    [
+        (1.4, "4x: 90% +- 5%"),
+        (2.0, "4x: 90% +- 5%, where it is 2 times weaker"),
+        (0.25, "where it is 4 times stronger"),
+    ],
 )
 def test_a_share_is_said_with_what_it_rests_on(excess: float, said: str) -> None:
     pair = {"ratio": 4, "best": 0.9, "error": 0.05, "excess": excess}
