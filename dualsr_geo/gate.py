@@ -30,6 +30,8 @@ from dualsr_geo.wald import Block
 CAUTIOUS = 0.5
 # How far the best shares of a scene and of its Wald pair differ, and how far scenes differ (standard deviations).
 DOUBT, SPREAD = 0.3, 0.4
+# More than this no pair is believed: one that asks for twice the correction is unlike the scene.
+MOST = 1.2
 # Sides of the parts that are to agree, pixels of the scene.
 PART = 8
 # lr pixels, and blocks, on which the correction's own strength is taken.
@@ -82,7 +84,7 @@ def share(evidence: Sequence[Evidence], strength: float = math.inf) -> float:
         errors of another kind: what it says counts in proportion.
     """
     sure = [SPREAD**-2] + [1 / (DOUBT**2 + e.error**2) for e in evidence]
-    said = [CAUTIOUS] + [e.best * min(1.0, strength / max(e.strength, 1e-300)) for e in evidence]
+    said = [CAUTIOUS] + [min(e.best, MOST) * min(1.0, strength / max(e.strength, 1e-300)) for e in evidence]
     return float(np.clip(np.average(said, weights=sure), 0, 1))
 
 
