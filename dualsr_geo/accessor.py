@@ -37,7 +37,7 @@ class ArrayAccessor:
         rgb: Guide | Sequence[Guide] | None = None,
         options: Options | None = None,
         **changes: Any,  # fields of Options
-    ) -> xr.DataArray:
+    ) -> Any:  # a DataArray; a Dataset with uncertainty, which no type says without saying all options
         """Sharpen the scene; nothing is computed before `.compute()`.
 
         Parameters
@@ -51,7 +51,8 @@ class ArrayAccessor:
         Returns
         -------
         DataArray
-            On the target grid, in the scene's own form (masked or as stored), lazy.
+            On the target grid, in the scene's own form (masked or as stored), lazy. With
+            ``uncertainty=True`` a Dataset: the product under its name, and ``uncertainty``.
 
         Raises
         ------
@@ -73,7 +74,8 @@ class ArrayAccessor:
         """
         from dualsr_geo.lazy import degrade  # noqa: PLC0415  # loads torch
 
-        return _each(self._array, lambda array, _: degrade(array, scale, mtf_gain))
+        made: xr.DataArray = _each(self._array, lambda array, _: degrade(array, scale, mtf_gain))
+        return made
 
     def evaluate(
         self,
@@ -135,8 +137,12 @@ class DatasetAccessor:
         self._dataset = dataset
 
     def upscale(self, **wishes: Any) -> xr.Dataset:  # see ArrayAccessor.upscale
-        """Sharpen the scene; see `ArrayAccessor.upscale`."""
-        return _by_variable(self._dataset, lambda array: ArrayAccessor(array).upscale(**wishes))
+        """Sharpen the scene; see `ArrayAccessor.upscale`. ``<name>_uncertainty`` is the uncertainty of a variable."""
+        own = {k: v for k, v in wishes.items() if k not in ("rgb", "options")}
+        if not _options(wishes.get("options"), own).uncertainty:
+            return _by_variable(self._dataset, lambda array: ArrayAccessor(array).upscale(**wishes))
+        product, sigma = (_part(self._dataset, wishes, place) for place in (0, 1))
+        return product.assign({_uncertainty_of(product, n): _doubting(v, n) for n, v in sigma.data_vars.items()})
 
     def degrade(self, *, scale: int, mtf_gain: float = 0.3) -> xr.Dataset:
         """Blur and decimate; see `ArrayAccessor.degrade`."""
@@ -156,6 +162,29 @@ class DatasetAccessor:
     def quicklook(self, bands: Sequence[int] | None = None, *, longest: int = 1024) -> Image:
         """Return a picture; see `ArrayAccessor.quicklook`."""
         return _pictured(self._dataset, bands, longest)
+
+
+def _part(dataset: xr.Dataset, wishes: dict[str, Any], place: int) -> xr.Dataset:
+    """Return the product (0) or its standard deviations (1); both are one dask graph."""
+
+    def work(array: xr.DataArray) -> xr.DataArray:
+        both = ArrayAccessor(array).upscale(**wishes)
+        return cast("xr.DataArray", both[list(both.data_vars)[place]])
+
+    return _by_variable(dataset, work)
+
+
+def _uncertainty_of(product: xr.Dataset, name: Any) -> str:
+    """Return the name of a variable's uncertainty, and say it there."""
+    product[name].attrs["ancillary_variables"] = f"{name}_uncertainty"
+    return f"{name}_uncertainty"
+
+
+def _doubting(sigma: xr.DataArray, name: Any) -> xr.DataArray:
+    from dualsr_geo.layout import deviation_attrs  # noqa: PLC0415  # loads rasterio
+
+    sigma.attrs |= deviation_attrs(sigma.attrs, str(name))
+    return sigma
 
 
 def _evaluated(
@@ -207,13 +236,14 @@ def _options(options: Options | None, changes: dict[str, Any]) -> Options:
     return replace(options or Made(), **changes)
 
 
-def _upscale(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> xr.DataArray:
-    from dualsr_geo.lazy import as_dataarray  # noqa: PLC0415  # loads torch
+def _upscale(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> xr.DataArray | xr.Dataset:
+    from dualsr_geo.lazy import as_dataarray, as_dataset  # noqa: PLC0415  # loads torch
     from dualsr_geo.plan import plan  # noqa: PLC0415
     from dualsr_geo.read import open_scene  # noqa: PLC0415
 
     scene = open_scene(array, bidx=options.bidx, nodata=options.nodata if options.dtype is None else None)
-    return as_dataarray(plan(scene, [open_scene(g) for g in guides], options), _cube(scene))
+    job = plan(scene, [open_scene(g) for g in guides], options)
+    return as_dataset(job, _cube(scene)) if options.uncertainty else as_dataarray(job, _cube(scene))
 
 
 def _cube(scene: Scene) -> xr.DataArray:
@@ -237,13 +267,16 @@ def _now(guide: Guide, at: int | None) -> Guide:
     return guide
 
 
-def _each(array: xr.DataArray, work: Callable[[xr.DataArray, int | None], xr.DataArray]) -> xr.DataArray:
+def _each(array: xr.DataArray, work: Callable[[xr.DataArray, int | None], Any]) -> Any:  # as `work` returns
     """Do a stack of dates scene by scene."""
     if TIME not in array.dims:
         return work(array, None)
     made = [work(array.isel({TIME: i}), i) for i in range(array.sizes[TIME])]
     out = xr.concat(made, dim=array[TIME] if TIME in array.coords else TIME, join="override")
     out.encoding = made[0].encoding
+    if isinstance(out, xr.Dataset):
+        for name, variable in out.data_vars.items():
+            variable.encoding = made[0][name].encoding
     return out
 
 

@@ -126,9 +126,11 @@ def _candidates(dataset: xr.Dataset) -> tuple[list[str], list[str]]:
     """Return the names of the 3-D and of the 2-D variables on a grid."""
     cubes: list[str] = []
     layers: list[str] = []
+    # CF: what another variable names as ancillary (an uncertainty, flags) tells of it and is no scene.
+    ancillary = {n for v in dataset.data_vars.values() for n in str(v.attrs.get("ancillary_variables", "")).split()}
     for name, variable in dataset.data_vars.items():
         dims = spatial_dims(variable)
-        if dims is None or variable.dtype.kind not in "iufc":
+        if dims is None or variable.dtype.kind not in "iufc" or name in ancillary:
             continue
         deep = any(n > 1 for d, n in variable.sizes.items() if d not in dims)
         (cubes if deep or variable.ndim == 3 else layers).append(str(name))

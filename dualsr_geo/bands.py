@@ -138,6 +138,11 @@ class Packing:
         """Whether values are stored as floating point numbers."""
         return np.dtype(self.dtype).kind == "f"
 
+    @property
+    def deviations(self) -> Packing:
+        """How standard deviations of these values are stored: in the same steps, without an offset."""
+        return replace(self, scales=tuple(map(abs, self.scales)), offsets=(0.0,) * len(self.offsets))
+
     def steps(self) -> NDArray[np.float64]:
         """Return the physical size of one stored step of each band, shape (band,); 0 for floats."""
         size = np.abs(np.asarray(self.scales, dtype=np.float64))

@@ -7,7 +7,7 @@ its support is finite, so a tile with its halo gives what the whole scene would 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -178,6 +178,14 @@ class Spectra:
         if self.rest is not None:
             out += self.cubic_y.rows(self.cubic_x.columns(self.rest[rows]))
         return out
+
+    def through(self, response: torch.Tensor) -> torch.Tensor:
+        """Return what an instrument of this response (guide band, band) sees of all bands, (guide band, y, x)."""
+        rest = None if self.rest is None else torch.einsum("gb,byx->gyx", response, self.rest)
+        added = tuple(replace(part, spread=response @ part.spread) for part in self.added)
+        mean, expand = response @ self.mean, response @ self.expand
+        made = replace(self, rest=rest, mean=mean, expand=expand, added=added)
+        return made.bands(slice(0, len(response)))
 
 
 def spectra(

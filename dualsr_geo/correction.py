@@ -129,8 +129,8 @@ def added(
         assert ours.alone is not None
         lone = lone_network(ours.alone, seen.device.type)
         detail = alone.correct(lone, seen, known.alone.levels, known.alone.anchors.bands, psf, plain)
-        faded = _faded(detail, blend, weight)
-        part = detail if faded is None else alone.null(detail * faded, plain)
+        counts = faded(detail, None if blend is None else 1 - blend, weight)
+        part = detail if counts is None else alone.null(detail * counts, plain)
         made.append((part * known.alone.share, known.alone.anchors))
     rows, columns = core.slices
     return tuple(
@@ -138,13 +138,12 @@ def added(
     )
 
 
-def _faded(like: Tensor, blend: Tensor | None, weight: Tensor | None) -> Tensor | None:
-    """Return how much the network without a guide counts, (Y, X): where there is no guide, and away from holes.
+def faded(like: Tensor, used: Tensor | None, weight: Tensor | None) -> Tensor | None:
+    """Return how much a correction counts, (Y, X): where it is used, 0..1, and away from holes; None for all of it.
 
-    What a hole is filled with has no detail, and the network would take its rim for an edge.
+    What a hole is filled with has no detail, and a network would take its rim for an edge.
     """
-    faded = None if blend is None else 1 - blend
     if weight is None:
-        return faded
+        return used
     whole = ramp(weight >= 1, like)
-    return whole if faded is None else faded * whole
+    return whole if used is None else used * whole

@@ -98,6 +98,27 @@ def encode(
     return Encoded(stored, physical, cut, saturated)
 
 
+def encode_deviation(
+    values: torch.Tensor, packing: Packing, rows: slice, hole: torch.Tensor | None
+) -> NDArray[np.generic]:
+    """Store standard deviations, (band, Y, X): rounded up, so that what is doubted never reads 0.
+
+    Parameters
+    ----------
+    values : Tensor, shape (band, Y, X)
+        Physical units; changed in place.
+    packing : Packing
+        Of the values that deviate.
+    rows : slice
+    hole : Tensor of bool, shape (band, Y, X), or None
+    """
+    own = packing.deviations
+    if not own.is_float:
+        step = _column(own.scales[rows], values)
+        values.div_(step).ceil_().mul_(step)
+    return encode(values, own, rows, 0.0, hole).stored
+
+
 def _column(values: tuple[float, ...], like: torch.Tensor) -> torch.Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
 

@@ -15,7 +15,7 @@ from dualsr_geo.align import Guide
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.displacement import Block, block_windows, displacements
 from dualsr_geo.layout import Layout, carried, carried_lineage
-from dualsr_geo.lineage import say_correction
+from dualsr_geo.lineage import say_correction, say_refinement
 from dualsr_geo.picture import visible_bands
 from dualsr_geo.placement import guide_margin, move_guide
 from dualsr_geo.plan import Job
@@ -60,6 +60,8 @@ class Material:
     lineage : mapping
     tile_extent : (float, float) or None
         Rows and columns of a tile as a share of the scene's.
+    uncertainty : Scene or None
+        Standard deviations of the product's errors.
     """
 
     scene: Scene
@@ -71,6 +73,7 @@ class Material:
     tiles: NDArray[np.float64] | None = None
     lineage: Mapping[str, Any] = field(default_factory=dict)
     tile_extent: tuple[float, float] | None = None
+    uncertainty: Scene | None = None
 
     @property
     def psf(self) -> Psf:
@@ -110,10 +113,21 @@ def of_run(
         tiles,
         carried_lineage(layout) or {},
         (job.sizes.tile / scene.shape[0], job.sizes.tile / scene.shape[1]),
+        _deviations(layout),
     )
     return exhibit(
         material, f"{scene.name}, {job.ratio} times sharper", _facts(job, product, said), notes=said["notes"]
     )
+
+
+def _deviations(layout: Layout) -> Scene | None:
+    """Return the standard deviations that a product carries."""
+    if not layout.uncertainty:
+        return None
+    if layout.format == "Zarr":
+        return open_scene(f"{layout.path}/{layout.variables[1].name}")
+    count = layout.shape[0]
+    return open_scene(layout.path, bidx=f"{count + 1}..{2 * count}")
 
 
 def tile_rmse(figures: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -132,10 +146,13 @@ def _facts(job: Job, product: Scene, said: Mapping[str, Any]) -> dict[str, str]:
     before, after = grid.gsd(job.scene.geobox), grid.gsd(product.geobox)
     height, width = product.shape
     fit, guide = said["consistency"], said["guide"]
+    refined = say_refinement(said.get("refinement"), said["fine"])
     facts = {
         "Pixels": f"{before:.4g} to {after:.4g} {grid.unit(product.geobox)}",
         "Size": f"{product.count} bands, {height} x {width} pixels",
-        "Model": "; ".join([f"{said['model']}, fine stage {said['fine']}", *say_correction(said.get("correction"))]),
+        "Model": "; ".join(
+            [f"{said['model']}, fine stage {said['fine']}", *say_correction(said.get("correction")), *refined]
+        ),
         "Blur": f"sigma {said['psf']['sigma_px'][0]:.2f} x {said['psf']['sigma_px'][1]:.2f} px ({said['psf']['source']})",
     }
     if guide:
@@ -195,6 +212,7 @@ def exhibit(
         lineage=material.lineage,
         notes=tuple(notes),
         tile_extent=material.tile_extent,
+        uncertainty=_mean_uncertainty(material),
     )
 
 
@@ -262,6 +280,7 @@ def _crop(material: Material, name: str, window: Window) -> Crop:
         reference=None if material.reference is None else material.reference.read(hr),
         guide=_guide(material, window),
         consistency=_consistency(material, window),
+        uncertainty=_uncertainty(material, hr),
     )
 
 
@@ -285,6 +304,22 @@ def _consistency(material: Material, window: Window) -> NDArray[np.float32]:
     square = np.where(there, wrong, 0) ** 2
     mean = square.sum(0) / np.maximum(there.sum(0), 1)
     return np.where(there.any(0), np.sqrt(mean), np.nan).astype(np.float32)
+
+
+def _uncertainty(material: Material, hr: Window) -> NDArray[np.float32] | None:
+    """Return the standard deviations of the first band that is shown, (Y, X)."""
+    scene = material.uncertainty
+    if scene is None:
+        return None
+    read: NDArray[np.float32] = scene.source.read(hr, [visible_bands(material.scene.bands, scene.count)[0]])
+    plane: NDArray[np.float32] = read[0]
+    return plane
+
+
+def _mean_uncertainty(material: Material) -> NDArray[np.float64] | None:
+    """Return the mean standard deviation of every band, NaN where there is none."""
+    said = material.lineage.get("uncertainty")
+    return None if said is None else np.array(said["mean_per_band"], np.float64)
 
 
 # ---- the guide ---------------------------------------------------------------------------

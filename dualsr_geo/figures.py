@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dualsr_geo.degrade import BLOCK_LR, Banded, Psf, blur_matrix
 from dualsr_geo.tile import Window
@@ -29,6 +30,8 @@ class Figures:
         lr pixels that the guide covers.
     coverage : float
         Their share of the core.
+    deviations, doubted : array, shape (band,)
+        Standard deviations of the product's error, and of how many hr pixels they are the sum.
     """
 
     def __init__(self, count: int) -> None:
@@ -40,6 +43,16 @@ class Figures:
         self.saturated = 0
         self.guided = 0.0
         self.coverage = 0.0
+        self.deviations = np.zeros(count)
+        self.doubted = np.zeros(count)
+
+    def doubt(self, rows: slice, sigma: torch.Tensor, valid: NDArray[np.bool_], ratio: int) -> None:
+        """Count the standard deviations of some bands, (band, Y, X), where their lr pixels are valid."""
+        count, height, width = valid.shape
+        # Axis by axis: a tenth of the time of both at once.
+        sums = sigma.view(count, height, ratio, -1).sum(2).view(count, height, width, ratio).sum(3).double()
+        self.deviations[rows] += (sums * torch.from_numpy(valid).to(sums)).sum((1, 2)).cpu().numpy()
+        self.doubted[rows] += ratio**2 * valid.sum((1, 2))
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping."""
@@ -52,6 +65,8 @@ class Figures:
             "saturated": self.saturated,
             "guided": self.guided,
             "coverage": self.coverage,
+            "deviations": self.deviations.tolist(),
+            "doubted": self.doubted.tolist(),
         }
 
 

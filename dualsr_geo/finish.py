@@ -29,7 +29,7 @@ from rasterio.io import DatasetWriter
 from dualsr_geo.bands import Band
 from dualsr_geo.errors import OptionError, OutputError
 from dualsr_geo.header import ROOM, carry_domains, missing_block, room_for
-from dualsr_geo.layout import Layout, disk_full
+from dualsr_geo.layout import Layout, band_title, disk_full
 from dualsr_geo.tile import Tiling, Window
 
 BLOCK = 512
@@ -271,13 +271,6 @@ def _describe_band(target: DatasetWriter, index: int, band: Band) -> None:
     known = {k: f"{v / 1000:.12g}" for k, v in imagery.items() if v is not None}
     if known:
         target.update_tags(index, ns="IMAGERY", **known)
-
-
-def band_title(band: Band, index: int) -> str | None:
-    """Return what a band is called: its name, else one made of its wavelength."""
-    if band.name is not None or band.wavelength_nm is None:
-        return band.name
-    return f"Band {index} ({band.wavelength_nm:.1f} nm)"
 
 
 def spectral_tags(band: Band) -> dict[str, str]:

@@ -46,7 +46,7 @@ def dress(folder: Path, layout: Layout, notes: Mapping[str, Any]) -> None:
     Parameters
     ----------
     folder : Path
-        A Zarr v3 group that holds the array `layout.name`.
+        A Zarr v3 group that holds the arrays of `layout.variables`.
     layout : Layout
     notes : mapping
         ``"lineage"`` and ``"survey"``, JSON; kept as the group's attribute ``dualsr``.
@@ -64,7 +64,8 @@ def dress(folder: Path, layout: Layout, notes: Mapping[str, Any]) -> None:
             overwrite=True,
         )
         made[...] = item.values
-    group[layout.name].attrs.put(variable_attrs(layout, [c.name for c in beside if c.dims != (c.name,)]))
+    for variable in layout.variables:
+        group[variable.name].attrs.put(variable_attrs(variable, [c.name for c in beside if c.dims != (c.name,)]))
     tags = {"gdal_metadata": plain(layout.tags)} if layout.tags else {}
     group.attrs.put({"Conventions": "CF-1.11", "dualsr": dict(notes), **tags, **map_attrs(layout.geobox)})
     with warnings.catch_warnings():

@@ -16,20 +16,23 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from threadpoolctl import threadpool_limits
 
-from dualsr_geo import grid
+from dualsr_geo import finefit, grid
 from dualsr_geo.align import Guide
 from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.errors import OptionError
 from dualsr_geo.figures import Figures
+from dualsr_geo.layout import deviation_attrs
+from dualsr_geo.model import is_refined
 from dualsr_geo.plan import Job, product_packing
 from dualsr_geo.read import open_scene
 from dualsr_geo.reduce import degrade_window, require_degradable, store_degraded
+from dualsr_geo.refinement import Refinement
 from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
 from dualsr_geo.scene import Scene
 from dualsr_geo.sources import ArraySource, Source
 from dualsr_geo.survey import Survey, survey
-from dualsr_geo.tile import Window
+from dualsr_geo.tile import Tile, Window
 from dualsr_geo.window import Work, guide_window, one_thread, sharpen_tile
 
 MOST_TASKS = 10**5
@@ -64,7 +67,7 @@ class Ground:
 def upscale(job: Job) -> da.Array:
     """Return the product as a lazy array, (band, Y, X), stored values.
 
-    Blocks are tiles. Keys follow from the inputs, so the same call has the same graph.
+    With uncertainty its standard deviations follow, as many bands more. Blocks are tiles. Keys follow from the inputs, so the same call has the same graph.
 
     Parameters
     ----------
@@ -84,12 +87,15 @@ def upscale(job: Job) -> da.Array:
             f"A tile of {job.sizes.tile} lr pixels makes {rows * columns} tasks, more than {MOST_TASKS}. "
             "Give a larger tile, or write to disk with dualsr_geo.upscale."
         )
+    fitted = None
+    if is_refined(job.model, job.fine):
+        fitted = delayed(_fitted, pure=True)(job.work, known, sampled, job.wishes)
     run = delayed(_tile, pure=True)
     blocks = []
     for tile in job.tiling:
         piece = _ground(job, tile.padded, margin)
-        shape = (job.scene.count, *tile.core.scaled(job.ratio).shape)
-        made = run(job.work, known, tile.index, piece)
+        shape = (job.scene.count * (1 + job.options.uncertainty), *tile.core.scaled(job.ratio).shape)
+        made = run(job.work, known, fitted, tile.index, piece)
         blocks.append(da.from_delayed(made, shape=shape, dtype=job.packing.dtype))
     lines = [blocks[i * columns : (i + 1) * columns] for i in range(rows)]
     array: da.Array = da.concatenate([da.concatenate(line, axis=2) for line in lines], axis=1)
@@ -125,13 +131,28 @@ def _survey(pieces: Sequence[Ground], wishes: Wishes) -> Survey:
         return survey(samples, wishes)
 
 
-def _tile(make: Callable[[Survey], Work], known: Survey, index: int, piece: Ground) -> NDArray[np.generic]:
-    """Sharpen one tile in memory."""
-    work = make(known)
-    tile = work.tiling[index]
-    cube = piece.scene.read(piece.window)
+def _fitted(
+    make: Callable[[Survey], Work], known: Survey, pieces: Sequence[Ground], wishes: Wishes
+) -> Refinement | None:
+    """Fit the fine stage to the sampled pieces."""
+    work, at = make(known), {piece.place: piece for piece in pieces}
+    with threadpool_limits(1, user_api="blas"):
+        return finefit.fit(work, wishes, lambda tile: _read(work, tile, at[tile.padded]))
+
+
+def _read(work: Work, tile: Tile, piece: Ground) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     guide = piece.guide.read(guide_window(work, tile)) if piece.guide is not None and work.guided else None
-    shape = (work.count, *tile.core.scaled(work.ratio).shape)
+    return piece.scene.read(piece.window), guide
+
+
+def _tile(
+    make: Callable[[Survey], Work], known: Survey, fitted: Refinement | None, index: int, piece: Ground
+) -> NDArray[np.generic]:
+    """Sharpen one tile in memory."""
+    work = replace(make(known), refinement=fitted)
+    tile = work.tiling[index]
+    cube, guide = _read(work, tile, piece)
+    shape = (work.count * (1 + (known.doubt is not None)), *tile.core.scaled(work.ratio).shape)
     out = np.empty(shape, work.packing.dtype)
     for rows, stored in sharpen_tile(work, tile, cube, guide, Figures(work.count)):
         out[rows] = stored
@@ -151,6 +172,27 @@ def as_dataarray(job: Job, like: xr.DataArray) -> xr.DataArray:
         The scene.
     """
     return _finished(upscale(job), job.packing, job.scene, like, job.target)
+
+
+def as_dataset(job: Job, like: xr.DataArray) -> xr.Dataset:
+    """Return the lazy product beside the standard deviations of its errors, ``uncertainty``, in the same form.
+
+    Parameters
+    ----------
+    job : Job
+        With uncertainty.
+    like : DataArray, dims (band, y, x)
+        The scene.
+    """
+    stored, count = upscale(job), job.scene.count
+    product, sigma = (
+        _finished(part, packing, job.scene, like, job.target)
+        for part, packing in ((stored[:count], job.packing), (stored[count:], job.packing.deviations))
+    )
+    name = str(like.name or job.scene.name)
+    product.attrs["ancillary_variables"] = "uncertainty"
+    sigma.attrs |= deviation_attrs(sigma.attrs, name)
+    return xr.Dataset({name: product, "uncertainty": sigma})
 
 
 def _finished(stored: da.Array, packing: Packing, scene: Scene, like: xr.DataArray, target: GeoBox) -> xr.DataArray:

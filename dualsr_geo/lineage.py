@@ -11,22 +11,28 @@ from numpy.typing import NDArray
 from dualsr_geo.correction import Asked
 from dualsr_geo.model import Model
 from dualsr_geo.plan import Job
+from dualsr_geo.refinement import Refinement
 from dualsr_geo.survey import Survey
 from dualsr_geo.version import __version__
 
 # A correction so many times stronger or weaker than on the scene itself is worth a word.
 NOTICED = 1.5
 # What of a run's report is carried in its product.
-REPORTED = ("scale", "model", "fine", "correction", "guide", "consistency", "clipped", "psf", "notes")
+REPORTED = (
+    "scale", "model", "fine", "correction", "refinement", "guide", "consistency", "uncertainty", "clipped", "psf", "notes",
+)  # fmt: skip
 
 
-def add_up(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def add_up(
+    job: Job, known: Survey, figures: Sequence[Mapping[str, Any]], refined: Refinement | None = None
+) -> dict[str, Any]:
     """Add up what the tiles counted, always in tile order.
 
     Returns
     -------
     dict
-        scale, shape, bands, model, fine, correction, guide, consistency, clipped, psf, notes.
+        scale, shape, bands, model, fine, correction, refinement, guide, consistency, uncertainty,
+        clipped, psf, notes.
     """
     height, width = job.target.shape
     return {
@@ -36,8 +42,10 @@ def add_up(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dic
         "model": job.model.name,
         "fine": job.fine,
         "correction": _correction(known),
+        "refinement": _refinement(refined),
         "guide": _guide(job, known, figures),
         "consistency": _consistency(figures, job.scene.count),
+        "uncertainty": _uncertainty(known, figures),
         "clipped": {
             "below_minimum": sum(f["cut"] for f in figures),
             "saturated": sum(f["saturated"] for f in figures),
@@ -64,6 +72,36 @@ def _correction(known: Survey) -> dict[str, Any] | None:
         name: {"share": round(share, 3), "wald_pairs": [a.to_json() for a in asked]}
         for name, (share, asked) in used.items()
     }
+
+
+def _refinement(found: Refinement | None) -> dict[str, Any] | None:
+    """Say how much of a fine stage that corrects the start is used, and on what that rests."""
+    if found is None:
+        return None
+    return {
+        "share": round(found.share, 3),
+        "wald_pairs": [a.to_json() for a in found.asked],
+        "steps": found.steps,
+        "angle_deg": found.angle,
+        "sha256": found.sha256,
+    }
+
+
+def say_refinement(found: Mapping[str, Any] | None, fine: str) -> list[str]:
+    """Return a sentence on how much of a fine stage is used, and why so much; none where it has no share.
+
+    Parameters
+    ----------
+    found : mapping or None
+        ``refinement`` of a report.
+    fine : str
+        ``fine`` of the same.
+    """
+    if found is None:
+        return []
+    pairs = ", ".join(_say_pair(pair) for pair in found["wald_pairs"])
+    rests = f"best on the scene degraded {pairs}" if pairs else "the scene cannot say whether it helps"
+    return [f"{found['share']:.0%} of --fine {fine}; {rests}"]
 
 
 def say_correction(found: Mapping[str, Any] | None) -> list[str]:
@@ -119,6 +157,24 @@ def _consistency(figures: Sequence[Mapping[str, Any]], bands: int) -> dict[str, 
         "rmse": float(np.sqrt(square.sum() / pixels.sum())) if pixels.sum() else None,
         "sam_deg": sum(f["angle"] for f in figures) / angles if angles else None,
         "rmse_per_band": [float(f"{v:.6g}") if n else None for v, n in zip(each, pixels, strict=True)],
+    }
+
+
+def _uncertainty(known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Say how large the standard deviations are, and on what Wald pairs they rest."""
+    if known.doubt is None:
+        return None
+    sums, pixels = (np.sum([f[k] for f in figures], axis=0) for k in ("deviations", "doubted"))
+    levels = {"guided": known.doubt.guided, "alone": known.doubt.alone}
+    rests = {
+        name: {"wald_ratio": level.ratio, "trend": round(level.trend, 4), "growth": round(level.growth, 4)}
+        for name, level in levels.items()
+        if level is not None
+    }
+    return {
+        "is": "standard deviation of the error, 1.645 of them to either side for 90 %",
+        "mean_per_band": [float(f"{s / n:.6g}") if n else None for s, n in zip(sums, pixels, strict=True)],
+        **rests,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
@@ -26,6 +27,8 @@ COMFORTABLE_TILE = 64
 # Components are at most this many for all but the noisiest scenes; more only cost memory.
 TYPICAL_COMPONENTS = 64
 CLUSTER_FEATURES = 14
+# What uncertainty keeps of the candidates: products of eight components; and bands at work.
+CANDIDATE_PLANES, DOUBT_PLANES = 36, 64
 DEFAULT_SHARE = 0.5
 
 
@@ -54,6 +57,8 @@ class Need:
         Planes of float32 on the hr grid that a network keeps.
     published : bool
         Whether it is a published network: no spectral components.
+    uncertainty : bool
+        Whether errors are told of, too.
     """
 
     bands: int
@@ -63,6 +68,7 @@ class Need:
     block: int = 1
     features: int = 0
     published: bool = False
+    uncertainty: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,10 @@ def tile_bytes(shape: tuple[int, int], tile: int, need: Need) -> int:
     clusters = CLUSTER_FEATURES * (guides + 1) + 4 * guides + 1 if guides and not need.published else 0
     components = 0 if need.published else min(need.bands, TYPICAL_COMPONENTS)
     planes = clusters + components + need.features + 24
-    return 4 * (padded * need.ratio**2 * planes + padded * need.bands * 5 + core * 16 * 5)
+    # Of the core and two lr pixels around it.
+    marked = 2 * components + DOUBT_PLANES + (CANDIDATE_PLANES if guides else 0)
+    marks = need.uncertainty * marked * math.prod(min(n, tile + 4) for n in shape)
+    return 4 * ((padded * planes + marks) * need.ratio**2 + padded * need.bands * 5 + core * 16 * 5)
 
 
 def cores() -> int:

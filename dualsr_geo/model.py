@@ -6,14 +6,19 @@ from dataclasses import dataclass, replace
 
 from dualsr_geo.errors import InputError, OptionError, ScaleError
 
-FINE = ("none", "consistency", "backprojection")
+# The last four correct a finished start, by as much as the scene's own Wald pair allows (`refinement`).
+FINE = ("none", "consistency", "backprojection", "backprojection-pixel", "finenet", "finenet-per-tile")
+FITTED = ("finenet", "finenet-per-tile")
 PRECISIONS = ("float32", "bfloat16")
 # lr pixels that a fine stage sees beyond what a network made: blur, closed form and interpolation
 # (algorithm-lab-2.md A1a); bicubic to half the ratio and back.
-FINE_REACH = {"none": 0, "consistency": 12, "backprojection": 6}
+FINE_REACH = {"none": 0, "consistency": 12, "backprojection": 6, "backprojection-pixel": 6, "finenet": 2}
+FINE_REACH["finenet-per-tile"] = FINE_REACH["finenet"]
 LEAST_BANDS = {"coarsr": 5, "coarsenet": 3}
 # Four anchors at once, each with what the network reads, its features and its answer.
 LEARNED_PLANES = 250
+# What a fine stage sees of the anchors, and its features.
+REFINED_PLANES = 150
 
 
 @dataclass(frozen=True)
@@ -220,19 +225,63 @@ def choose_fine(model: Model, asked: str | None) -> str:
         return model.fine
     if asked not in FINE:
         raise OptionError(f"There is no fine stage `{asked}`. Give --fine {' or '.join(FINE)}.")
-    if asked == "backprojection" and model.weights is None:
+    if asked == "backprojection-pixel" and model.weights is not None:
         raise OptionError(
-            f"--fine backprojection is for networks, and `{model.name}` is none. "
-            "Give weights as --model, or --fine consistency."
+            f"--fine {asked} weighs all bands of a pixel, and the network `{model.name}` makes one after another. "
+            "Give --fine backprojection."
+        )
+    if asked in FITTED and not model.guided:
+        raise OptionError(
+            f"--fine {asked} compares with a guide, and `{model.name}` takes none. "
+            "Give --fine consistency, or another --model."
         )
     return asked
 
 
+def require_fine(fine: str, ratio: int, *, guided: bool) -> None:
+    """Check that a fine stage can work at a ratio, with or without a guide.
+
+    Raises
+    ------
+    OptionError
+        If it cannot.
+    """
+    if fine in FITTED and not guided:
+        raise OptionError(f"--fine {fine} compares with a guide, and none is given. Give --rgb, or --fine consistency.")
+    if fine.startswith("backprojection") and ratio % 2:
+        raise OptionError(
+            f"--fine {fine} wants the result of half the ratio too, and {ratio} has no half. "
+            "Give --fine none or consistency."
+        )
+
+
+def is_refined(model: Model, fine: str) -> bool:
+    """Say whether the fine stage corrects a finished start; a network's back-projection is its own."""
+    return fine in FINE[2:] and not (fine == "backprojection" and model.weights is not None)
+
+
+def is_consistent(model: Model, fine: str) -> bool:
+    """Say whether the closed form makes the start consistent with the scene; what corrects it then keeps that."""
+    return (model.fine if is_refined(model, fine) else fine) == "consistency"
+
+
+def planes(model: Model, fine: str, bands: int) -> int:
+    """Return how many planes of float32 on the hr grid a tile keeps for networks and for what corrects a start."""
+    if not is_refined(model, fine):
+        return model.features
+    # What is not made of components is made once, and kept.
+    return model.features + REFINED_PLANES + (0 if model.spectral else bands)
+
+
 def with_fine(model: Model, fine: str) -> Model:
-    """Return a model with the halo that a network and the fine stage after it see."""
-    if model.weights is None:
+    """Return a model with the halo that its coarse stage and the fine stage after it see."""
+    if model.weights is None and not is_refined(model, fine):
         return model
-    return replace(model, halo=_whole(model.halo + FINE_REACH[fine], model.block))
+    more = FINE_REACH[fine]
+    if is_refined(model, fine) and is_consistent(model, fine):
+        # What corrects a consistent start is made consistent itself.
+        more += FINE_REACH["consistency"]
+    return replace(model, halo=_whole(model.halo + more, model.block))
 
 
 def _whole(length: int, block: int) -> int:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from dualsr_geo import grid, infer, memory
+from dualsr_geo import finefit, grid, infer, memory
 from dualsr_geo.bands import Packing
 from dualsr_geo.errors import DualSRError, DualSRWarning
 from dualsr_geo.exhibit import of_run
@@ -30,8 +31,12 @@ from dualsr_geo.report import require_report, write_report
 from dualsr_geo.sample import Sample, sample_margin, sample_windows
 from dualsr_geo.scene import Scene
 from dualsr_geo.survey import Survey, survey
-from dualsr_geo.window import one_thread
-from dualsr_geo.write import Store, is_same_product
+from dualsr_geo.tile import Tile
+from dualsr_geo.window import Work, guide_window, one_thread
+from dualsr_geo.write import Store, full_disk_named, is_same_product
+
+# The fitted fine stage, in the work folder.
+FINE_FILE = "fine.safetensors"
 
 Where = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
@@ -89,8 +94,9 @@ def upscale(
         return said if report is None else _reported(job, layout, said, None, report)
     store = Store.begin(layout, job.identity, resume=wanted.resume, overwrite=wanted.overwrite)
     known = _survey_of(job, store)
-    figures = _run(Plan(job.scene.source, job.guide, job.work(known), store), job.sizes.jobs, client, progress)
-    found = {"output": layout.path, **add_up(job, known, figures)}
+    work = _with_fine(job, store, job.work(known))
+    figures = _run(Plan(job.scene.source, job.guide, work, store), job.sizes.jobs, client, progress)
+    found = {"output": layout.path, **add_up(job, known, figures, work.refinement)}
     store.finish(lineage(job, found), known.to_json())
     said = {**found, **_cost(began)}
     return said if report is None else _reported(job, layout, said, figures, report)
@@ -142,6 +148,7 @@ def layout_of(job: Job, place: Path) -> Layout:
         job.scene.name,
         job.sizes.tile * job.ratio,
         job.options.creation,
+        job.options.uncertainty,
     )
 
 
@@ -168,7 +175,7 @@ def dry_run(
 def plan_json(job: Job, layout: Layout) -> dict[str, Any]:
     """Return what a run would do, for --dry-run."""
     height, width = layout.geobox.shape
-    raw = len(layout.bands) * height * width * np.dtype(layout.packing.dtype).itemsize
+    raw = len(layout.variables) * layout.raw_bytes
     return {
         "output": layout.path,
         "format": layout.format,
@@ -258,6 +265,17 @@ def _survey_of(job: Job, store: Store) -> Survey:
         warnings.warn(note, DualSRWarning, stacklevel=3)
     store.remember("survey", known.to_json())
     return known
+
+
+def _with_fine(job: Job, store: Store, work: Work) -> Work:
+    """Fit the fine stage to the scene where it wants that, or take the fit of the interrupted run."""
+
+    def read(tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        guide = job.guide.read(guide_window(work, tile)) if job.guide and work.guided else None
+        return job.scene.source.read(tile.padded), guide
+
+    with full_disk_named(store.layout), threadpool_limits(1, user_api="blas"):
+        return replace(work, refinement=finefit.fit_once(Path(store.folder) / FINE_FILE, work, job.wishes, read))
 
 
 def samples(scene: Scene, job: Job) -> list[Sample]:

@@ -12,10 +12,20 @@ from odc.geo.geobox import GeoBox
 from dualsr_geo import grid, memory
 from dualsr_geo.align import Guide, on_grid
 from dualsr_geo.bands import Packing
+from dualsr_geo.calibration import SMALLEST_SIDE
 from dualsr_geo.catalogue import load_model, with_half
 from dualsr_geo.degrade import Psf
-from dualsr_geo.errors import OptionError
-from dualsr_geo.model import Model, choose_fine, require_inputs, require_ratio, with_fine
+from dualsr_geo.errors import InputError, OptionError
+from dualsr_geo.model import (
+    Model,
+    choose_fine,
+    is_consistent,
+    planes,
+    require_fine,
+    require_inputs,
+    require_ratio,
+    with_fine,
+)
 from dualsr_geo.sample import Wishes
 from dualsr_geo.scene import Scene
 from dualsr_geo.survey import Survey
@@ -47,6 +57,8 @@ class Options:
     spectral : int or None
         On how many bands our own networks run; the others follow by the scene's own relations. Left
         out, 8, of noisy scenes 8 components; a number beyond the scene's is all.
+    uncertainty : bool
+        Whether the product says of every value how far it may be off (standard deviation).
     coregister : str
         ``"auto"`` moves a displaced guide onto the scene, ``"off"`` leaves it and warns.
     psf : Psf or None
@@ -75,6 +87,7 @@ class Options:
     published: bool = False
     precision: str = "float32"
     spectral: int | None = None
+    uncertainty: bool = False
     coregister: str = "auto"
     psf: Psf | None = None
     mtf_gain: float | None = None
@@ -136,6 +149,7 @@ class Job:
             angle=self.fine == "backprojection",
             ours=self.model.ours,
             anchors=None if o.spectral is None else min(o.spectral, self.scene.count),
+            uncertainty=o.uncertainty,
         )
 
     @property
@@ -174,6 +188,7 @@ class Job:
             "psf": None if o.psf is None else o.psf.to_json(),
             "mtf_gain": o.mtf_gain,
             "tile": self.sizes.tile,
+            **({"uncertainty": True} if o.uncertainty else {}),
             **({} if o.spectral is None else {"spectral": min(o.spectral, self.scene.count)}),
             **({} if model.ours is None else {"ours": model.ours.identity}),
             **{name: used.identity for name, used in networks.items() if used is not None},
@@ -194,17 +209,45 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
     model = with_fine(with_half(model, options.half_model, fine), fine)
     _check_blur(options, model.halo)
     require_inputs(model, scene.count, sum(g.count for g in guides) if guides else None)
+    if options.uncertainty:
+        require_doubt(model, fine, scene.shape)
     placed = [place_guide(scene, g) for g in guides]
     ratio = choose_scale(scene, placed, options, model)
     require_ratio(model, ratio)
+    require_fine(fine, ratio, guided=bool(placed))
     target = grid.refine(scene.geobox, ratio)
     # A model without a guide takes no more than the ratio from one.
     guide = on_grid(placed, target) if placed and model.guided else None
     guide_bands, published = guide.count if guide else 0, model.weights is not None
-    need = memory.Need(scene.count, guide_bands, ratio, model.halo, model.block, model.features, published)
+    kept = planes(model, fine, scene.count)
+    need = memory.Need(scene.count, guide_bands, ratio, model.halo, model.block, kept, published, options.uncertainty)
     sizes = memory.sizes(scene.shape, need, options)
     packing = product_packing(scene, options.dtype, options.nodata)
     return Job(scene, guide, ratio, target, model, fine, packing, sizes, options)
+
+
+def require_doubt(model: Model, fine: str, shape: tuple[int, int]) -> None:
+    """Check that the errors of a model can be told from the scene itself.
+
+    Raises
+    ------
+    OptionError
+        If nothing is known of the errors of this model, or of its start without consistency.
+    InputError
+        If the scene is too small to be degraded once more.
+    """
+    if not model.spectral or not is_consistent(model, fine):
+        said = f"`{model.name}` with --fine {fine}"
+        raise OptionError(
+            f"--uncertainty knows the errors of auto, learned, regression and interpolation made consistent with "
+            f"the scene, not those of {said}. Leave it out, or give --model auto."
+        )
+    least = 2 * SMALLEST_SIDE
+    if min(shape) < least:
+        raise InputError(
+            f"--uncertainty degrades the scene once more, which takes {least} x {least} pixels; "
+            f"the scene has {shape[0]} x {shape[1]}. Leave it out."
+        )
 
 
 def product_packing(scene: Scene, dtype: str | None = None, nodata: float | None = None) -> Packing:

@@ -75,6 +75,7 @@ def crop_plates(
     reference: NDArray[np.float32] | None,
     guide: NDArray[np.float32] | None,
     consistency: NDArray[np.floating] | None,
+    uncertainty: NDArray[np.floating] | None = None,
     bands: Sequence[Band],
     unit: str,
 ) -> Iterator[Plate]:
@@ -105,6 +106,10 @@ def crop_plates(
         wrong, legend = errors(consistency, unit)
         words = "RMSE over bands of the degraded product against the scene, per scene pixel"
         yield Plate("consistency", "Consistency", uri(wrong), words, legend)
+    if uncertainty is not None:
+        wrong, legend = errors(uncertainty, unit)
+        first = f"band {shown[0] + 1}"
+        yield Plate("uncertainty", "Uncertainty", uri(wrong), f"standard deviation of the error of {first}", legend)
 
 
 def _size(cube: NDArray[np.float32]) -> str:

@@ -23,6 +23,7 @@ from dualsr_geo.decoding import Decoding, require_numbers, settle_nodata
 from dualsr_geo.errors import DualSRWarning, InputError
 from dualsr_geo.georeference import parse_crs
 from dualsr_geo.handles import open_quietly, reason
+from dualsr_geo.layout import DEVIATION_OF
 from dualsr_geo.metadata import LAYOUT_DOMAINS, useful_tags
 from dualsr_geo.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, netcdf_geobox
 from dualsr_geo.scene import Scene
@@ -126,10 +127,11 @@ def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float 
 
 
 def _spectral_indexes(dataset: DatasetReader) -> list[int]:
-    """Every band but the alpha band, which is the mask."""
+    """Every band but the alpha band, which is the mask, and the standard deviations of other bands."""
     alpha = [i for i, c in zip(dataset.indexes, dataset.colorinterp, strict=True) if c == ColorInterp.alpha]
+    spectral = [i for i in dataset.indexes if DEVIATION_OF not in dataset.tags(i)]
     if not alpha or dataset.count == 1:
-        return list(dataset.indexes)
+        return spectral
     height, width = dataset.shape
     seen = np.unique(dataset.read(alpha[0], out_shape=(min(height, 256), min(width, 256))))
     if len(seen) > 2:
@@ -140,7 +142,7 @@ def _spectral_indexes(dataset: DatasetReader) -> list[int]:
             DualSRWarning,
             stacklevel=2,
         )
-    return [i for i in dataset.indexes if i not in alpha]
+    return [i for i in spectral if i not in alpha]
 
 
 def _mask(dataset: DatasetReader, indexes: Sequence[int]) -> Literal["none", "shared", "own"]:

@@ -48,6 +48,8 @@ class Crop:
     guide : array, shape (guide band, ratio * y, ratio * x), or None
     consistency : array, shape (y, x), or None
         RMSE over bands of the degraded product against the scene, physical units.
+    uncertainty : array, shape (ratio * y, ratio * x), or None
+        Standard deviation of the error of the first band that is shown.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Crop:
     reference: NDArray[np.float32] | None
     guide: NDArray[np.float32] | None
     consistency: NDArray[np.float32] | None
+    uncertainty: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ class Exhibit:
         Warnings.
     tile_extent : tuple of float or None
         Rows and columns of a tile as a share of the scene's; without it tiles are drawn in one size.
+    uncertainty : array, shape (band,), or None
+        Mean standard deviation of the error; NaN where unknown.
     """
 
     title: str
@@ -123,6 +128,7 @@ class Exhibit:
     lineage: Mapping[str, Any]
     notes: tuple[str, ...]
     tile_extent: tuple[float, float] | None = None
+    uncertainty: NDArray[np.float64] | None = None
 
 
 def require_report(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -230,6 +236,7 @@ def _plates(exhibit: Exhibit, crop: Crop) -> list[plates.Plate]:
         reference=crop.reference,
         guide=crop.guide,
         consistency=crop.consistency,
+        uncertainty=crop.uncertainty,
         bands=exhibit.bands,
         unit=exhibit.unit or "",
     )

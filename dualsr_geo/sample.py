@@ -64,6 +64,8 @@ class Wishes:
         How our own networks correct the start.
     anchors : int or None
         Most bands that they run on; None for their own choice.
+    uncertainty : bool
+        Whether to find out how large the product's errors are.
     """
 
     ratio: int
@@ -76,6 +78,7 @@ class Wishes:
     angle: bool = False
     ours: Ours | None = None
     anchors: int | None = None
+    uncertainty: bool = False
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Window]:

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from dualsr_geo import alone, coarse, regression, shares, subspace, wald
+from dualsr_geo import alone, calibration, coarse, regression, shares, subspace, wald
 from dualsr_geo.correction import Correction
 from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.doubt import Doubt
 from dualsr_geo.guidefit import Fit, Mixture, fit_scene
 from dualsr_geo.injection import Injection, fit_injection
 from dualsr_geo.model import require_inputs
@@ -72,6 +73,8 @@ class Survey:
         Weight of DualSR's fine stage; None without it.
     correction : Correction or None
         What our own networks need; None for other models.
+    doubt : Doubt or None
+        How large the product's errors are; None where nobody asked.
     notes : tuple of str
         What the user should know.
     """
@@ -95,6 +98,7 @@ class Survey:
     units: Units | None = None
     angle: float | None = None
     correction: Correction | None = None
+    doubt: Doubt | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -113,6 +117,7 @@ class Survey:
         injected = v["injection"]
         v["injection"] = injected and Injection(**{k: _array(m) for k, m in injected.items()})
         v["correction"] = v["correction"] and Correction.from_json(v["correction"])
+        v["doubt"] = v["doubt"] and Doubt.from_json(v["doubt"])
         v["units"] = v["units"] and Units(**v["units"])
         for name in ("noise", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
             v[name] = None if v[name] is None else _array(v[name])
@@ -125,7 +130,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         # The shortest text that reads back as the same float32.
         return [_plain(row) for row in value] if value.ndim > 1 else [float(str(v)) for v in value]
-    if isinstance(value, Psf | Correction):
+    if isinstance(value, Psf | Correction | Doubt):
         return value.to_json()
     if isinstance(value, Subspace | Fit | Mixture | Injection | Units):
         return {k: _plain(getattr(value, k)) for k in value.__dataclass_fields__}
@@ -185,6 +190,9 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
     if wishes.ours is not None and seen.correction is not None:
         told = shares.alone(wishes.ours, seen.correction, filled, guides, seen.psf, space, noise)
         seen = replace(seen, correction=told)
+    if wishes.uncertainty and seen.doubt is None:
+        bare_blocks = calibration.unguided(filled, wishes.ratio)
+        seen = replace(seen, doubt=calibration.doubt(bare_blocks, seen.psf, space))
     return seen if wishes.network is None else _for_network(seen, filled, guides, wishes)
 
 
@@ -292,6 +300,9 @@ def _regressed(seen: Survey, blocks: Sequence[Block], wishes: Wishes) -> Survey:
     mixture = (space.share() @ found if space.keeps_rest else found).astype(np.float32)
     lams = _ridges(seen, blocks, fit, mixture)
     seen = replace(seen, fit=fit, mixture=mixture, lams=lams)
+    if wishes.uncertainty:
+        held = calibration.Held(fit, mixture, found)
+        seen = replace(seen, doubt=calibration.doubt(blocks, seen.psf, space, held))
     ours, correction = wishes.ours, seen.correction
     if ours is None or correction is None:
         return seen

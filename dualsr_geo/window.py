@@ -15,16 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo import coarse, correction, fine
+from dualsr_geo import coarse, correction, doubt, fine
 from dualsr_geo import guided as learned
+from dualsr_geo import refinement as refining
 from dualsr_geo.alone import observed
+from dualsr_geo.anchors import Anchors
 from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import BLOCK_LR, Banded, Operator, cubic_matrix, operator
-from dualsr_geo.encode import Encoded, empty_value, encode, floor
+from dualsr_geo.encode import Encoded, empty_value, encode, encode_deviation, floor
 from dualsr_geo.figures import Check, Figures
 from dualsr_geo.injection import Sharpened, injector
-from dualsr_geo.model import Model
+from dualsr_geo.model import Model, is_consistent
+from dualsr_geo.networks.backprojection import halved
 from dualsr_geo.placement import guide_margin, move_guide
+from dualsr_geo.refinement import Refinement, View
 from dualsr_geo.stream import Place, Stream
 from dualsr_geo.survey import Survey
 from dualsr_geo.tile import Tile, Tiling, Window
@@ -52,6 +56,8 @@ class Work:
         Of the product.
     device : str
     survey : Survey
+    refinement : Refinement or None
+        A fine stage that corrects the start, fitted to the scene.
     """
 
     shape: tuple[int, int]
@@ -63,11 +69,17 @@ class Work:
     packing: Packing
     device: str
     survey: Survey
+    refinement: Refinement | None = None
 
     @cached_property
     def tiling(self) -> Tiling:
         """The scene cut in tiles."""
         return Tiling(self.shape, self.tile, self.model.halo)
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the start is made consistent with the scene."""
+        return is_consistent(self.model, self.fine)
 
     @property
     def guided(self) -> bool:
@@ -108,7 +120,8 @@ def sharpen_tile(
     Yields
     ------
     slice and array, shape (band, ratio * y, ratio * x)
-        Bands of the product, and their core in its packing.
+        Bands of the product, and their core in its packing; where doubt was surveyed, also
+        the standard deviations of their errors, as bands that follow all others.
     """
     ranges = list(band_ranges or _ranges(work.count))
     valid = np.isfinite(cube[(slice(None), *tile.core.within(tile.padded).slices)])
@@ -126,7 +139,20 @@ def sharpen_tile(
             figures.saturated += encoded.saturated
             check.add(rows, encoded.physical, window.observed(rows, valid), figures)
             yield rows, encoded.stored
+            if window.marks is not None:
+                yield _beyond(work, rows), window.deviations(rows, valid, figures)
         check.close(figures)
+
+
+def view(
+    work: Work, tile: Tile, cube: NDArray[np.float32], guide: NDArray[np.float32] | None, anchors: Anchors
+) -> View:
+    """Return a tile's start on the anchors, for a fine stage to be fitted to.
+
+    Parameters are those of `sharpen_tile`; all of the padded window is shown. `work.refinement`
+    says whether half the ratio is wanted, and is not applied.
+    """
+    return _Window(work, tile, cube, guide, whole=True).view(anchors)
 
 
 def _ranges(count: int) -> list[slice]:
@@ -138,24 +164,44 @@ def _nothing(work: Work, tile: Tile, ranges: list[slice]) -> Iterator[tuple[slic
     for rows in ranges:
         shape = (rows.stop - rows.start, height, width)
         yield rows, np.full(shape, empty_value(work.packing), dtype=work.packing.dtype)
+        if work.survey.doubt is not None:
+            yield _beyond(work, rows), np.full(shape, empty_value(work.packing), dtype=work.packing.dtype)
+
+
+def _beyond(work: Work, rows: slice) -> slice:
+    """Return which bands hold the standard deviations of some."""
+    return slice(work.count + rows.start, work.count + rows.stop)
 
 
 class _Window:
     """A tile at work: everything between the windows read and the bands written."""
 
-    def __init__(self, work: Work, tile: Tile, cube: NDArray[np.float32], guide: NDArray[np.float32] | None) -> None:
+    def __init__(
+        self,
+        work: Work,
+        tile: Tile,
+        cube: NDArray[np.float32],
+        guide: NDArray[np.float32] | None,
+        *,
+        whole: bool = False,
+    ) -> None:
         survey = work.survey
         self.work, self.tile, self.device = work, tile, torch.device(work.device)
         self.core = tile.core.within(tile.padded)
         self.row_of = {band: i for i, band in enumerate(survey.used)}
         mean = torch.from_numpy(survey.space.mean).to(self.device)
         raw = torch.from_numpy(np.ascontiguousarray(cube[list(survey.used)])).to(self.device)
+        self.raw = cube, guide
         self.cube, weight = coarse.fill(raw, mean)
+        self.weight = weight
+        refined = work.refinement is not None and work.refinement.share > 0
+        # What corrects a start looks around itself; else the core is enough.
+        self.span = tile.padded.within(tile.padded) if whole or refined else self.core
         self.operator = operator(survey.psf, work.shape, tile.padded, self.device)
         if work.model.cubic_a is not None:
             self.operator = _plain(self.operator, work, tile, work.model.cubic_a)
         self.coverage = 0.0
-        ready = self._ready(guide)
+        self.ready = ready = self._ready(guide)
         self.injected = self._injected(ready)
         self.blend = None if ready is None else ready.blend
         self.stream = self._stream(ready)
@@ -163,9 +209,14 @@ class _Window:
         closed, alone = (self._closed(v.tolist()) for v in (survey.lams, survey.lams_alone))
         project = torch.from_numpy(survey.space.project).to(self.device)
         z = (project @ (self.cube - mean[:, None, None]).flatten(1)).view(-1, *self.cube.shape[1:])
-        hr = coarse.sharpen(z, weight, guided, closed, alone, consistent=work.fine == "consistency")
-        made = coarse.spectra(survey.space, self.cube, z, hr, self.operator, self.core.scaled(work.ratio))
+        hr = coarse.sharpen(z, weight, guided, closed, alone, consistent=work.consistent)
+        self.seen = observed(survey.space, self.cube, z)
+        made = coarse.spectra(survey.space, self.cube, z, hr, self.operator, self.span.scaled(work.ratio))
         self.spectra = replace(made, added=self._added(z, hr, weight, guided, closed))
+        self.marks = None if whole else self._marks(z, hr, closed, guided)
+        self.kept = self._kept() if refined or whole else None
+        if refined and not whole:
+            self._refine()
 
     def _added(
         self,
@@ -184,9 +235,20 @@ class _Window:
         if guided is not None:
             origin = (padded.y0, padded.x0)
             window = learned.Window(space, self.cube, z, hr, guided, psf, closed, weight, origin)
-        seen = observed(space, self.cube, z)
         plain = self._closed([0.0] * len(self.cube))
-        return correction.added(ours, known, window, seen, weight, psf, plain, self.core.scaled(self.work.ratio))
+        core = self.span.scaled(self.work.ratio)
+        return correction.added(ours, known, window, self.seen, weight, psf, plain, core)
+
+    def _marks(
+        self, z: torch.Tensor, hr: torch.Tensor, closed: fine.Consistency, guided: coarse.Guided | None
+    ) -> doubt.Marks | None:
+        """Return what tells of errors in the core; None where nobody asked."""
+        survey = self.work.survey
+        if survey.doubt is None:
+            return None
+        expand = torch.from_numpy(survey.space.expand).to(self.device)
+        start = doubt.Start(expand, z, hr, closed, guided, self.weight)
+        return doubt.marks(start, self.core, self.work.ratio)
 
     def _ready(self, guide: NDArray[np.float32] | None) -> coarse.GuideWindow | None:
         survey, work = self.work.survey, self.work
@@ -230,11 +292,38 @@ class _Window:
     def bands(self, rows: slice, valid: NDArray[np.bool_]) -> Encoded:
         """Return some bands of the core as they are stored."""
         values, low = self._values(rows)
-        hole = None
-        if not valid[rows].all():
-            small = torch.from_numpy(~valid[rows]).to(self.device)
-            hole = small.repeat_interleave(self.work.ratio, 1).repeat_interleave(self.work.ratio, 2)
-        return encode(values, self.work.packing, rows, low, hole)
+        return encode(values, self.work.packing, rows, low, self._hole(valid[rows]))
+
+    def _hole(self, valid: NDArray[np.bool_]) -> torch.Tensor | None:
+        """Return where nothing is, (band, Y, X); None where all is there."""
+        if valid.all():
+            return None
+        small = torch.from_numpy(~valid).to(self.device)
+        return small.repeat_interleave(self.work.ratio, 1).repeat_interleave(self.work.ratio, 2)
+
+    def deviations(self, rows: slice, valid: NDArray[np.bool_], figures: Figures) -> NDArray[np.generic]:
+        """Return the standard deviations of some bands of the core as they are stored."""
+        assert self.marks is not None
+        used = [self.row_of.get(band) for band in range(rows.start, rows.stop)]
+        known = [i for i in used if i is not None]
+        values = torch.zeros((len(used), *self.core.scaled(self.work.ratio).shape), device=self.device)
+        if known:
+            there = torch.tensor([i is not None for i in used])
+            values[there] = self._sigma(slice(known[0], known[-1] + 1))
+        # Of bands with too few pixels to be used nothing is known.
+        valid = valid[rows] & np.array([i is not None for i in used])[:, None, None]
+        figures.doubt(rows, values, valid, self.work.ratio)
+        return encode_deviation(values, self.work.packing, rows, self._hole(valid))
+
+    def _sigma(self, some: slice) -> torch.Tensor:
+        known, seen = self.work.survey.doubt, self.marks
+        assert known is not None
+        assert seen is not None
+        blend = self.blend
+        if blend is not None:
+            rows, columns = self.core.scaled(self.work.ratio).slices
+            blend = blend[rows, columns]
+        return doubt.sigma(known, seen, some, blend)
 
     def _values(self, rows: slice) -> tuple[torch.Tensor, float | torch.Tensor]:
         """Return some bands, physical, and the lowest value allowed; bands without data hold that."""
@@ -258,16 +347,79 @@ class _Window:
         return floor(self.cube[some], self.work.survey.low, self.core.slices, self.work.ratio)
 
     def _made(self, some: slice) -> torch.Tensor:
-        consistent = self.work.fine == "consistency"
-        if self.work.model.spectral or not (consistent or self.injected or self.stream):
+        """Return some bands of the core, physical, not clamped."""
+        made = self.start(some)
+        rows, columns = self.core.within(self._shown).scaled(self.work.ratio).slices
+        return made[:, rows, columns].contiguous()
+
+    @property
+    def _by_bands(self) -> bool:
+        """Whether bands are made one by one: then rules and the fine stage run on the bands themselves."""
+        work = self.work
+        return not work.model.spectral and bool(work.consistent or self.injected or self.stream)
+
+    @property
+    def _shown(self) -> Window:
+        """What `start` makes, in the window's own coordinates, lr pixels."""
+        return self.tile.padded.within(self.tile.padded) if self._by_bands else self.span
+
+    def start(self, some: slice) -> torch.Tensor:
+        """Return some bands of what `_shown` says, (band, Y, X)."""
+        if self.kept is not None:
+            return self.kept[some]
+        if not self._by_bands:
             return self.spectra.bands(some)
-        # Band by band there are no components: rules and the fine stage run on the bands themselves.
         observed = self.cube[some]
         estimate = self._band_by_band(observed, some)
-        if consistent:
-            estimate = self._closed([0.0] * len(observed))(estimate, observed)
-        rows, columns = self.core.scaled(self.work.ratio).slices
-        return estimate[:, rows, columns].contiguous()
+        return self._closed([0.0] * len(observed))(estimate, observed) if self.work.consistent else estimate
+
+    def _kept(self) -> torch.Tensor | None:
+        """Return all bands, where they can be made but once and a fine stage needs some of them first."""
+        self.kept = None
+        return self.start(slice(0, len(self.cube))) if self._by_bands else None
+
+    def view(self, anchors: Anchors) -> View:
+        """Return the padded window's start on the anchors, as a fine stage sees it."""
+        rows, work = list(anchors.bands), self.work
+        start = torch.cat([self.start(slice(i, i + 1)) for i in rows])
+        valid = correction.faded(start, None if self.ready is None else self.ready.blend, self.weight)
+        closed = self._closed([0.0] * len(rows)) if work.consistent else None
+        seen = View(start, self.seen[rows], self.operator, work.survey.psf, closed, valid)
+        wanted = work.refinement
+        if wanted is not None and wanted.is_projected:
+            return replace(seen, half=self._half(wanted, anchors))
+        return seen if self.ready is None else replace(seen, guide=self.ready.values, missed=self._missed(self.ready))
+
+    def _missed(self, ready: coarse.GuideWindow) -> torch.Tensor:
+        """Return what the response leaves of the guide, (guide band, Y, X), but for what it leaves on the lr grid."""
+        response = torch.from_numpy(self.work.survey.srf).to(self.cube)
+        made = self.spectra.through(response) if self.kept is None else torch.einsum("gb,byx->gyx", response, self.kept)
+        usual = self.operator.degrade(ready.values) - torch.einsum("gb,byx->gyx", response, self.seen)
+        return ready.values - made - self.operator.upsample(usual)
+
+    def _half(self, refinement: Refinement, anchors: Anchors) -> torch.Tensor:
+        """Return the anchors at half the ratio."""
+        rows, (cube, guide), work = list(anchors.bands), self.raw, self.work
+        if refinement.half is None:
+            return self.seen[rows]
+        if guide is not None:
+            moved = move_guide(guide, work.survey.moved_px, guide_margin(work.survey.moved_px))
+            guide = halved(torch.from_numpy(moved)).numpy()
+        half = replace(work, ratio=work.ratio // 2, survey=refinement.half, refinement=None)
+        window = _Window(half, self.tile, cube, guide, whole=True)
+        return torch.cat([window.start(slice(i, i + 1)) for i in rows])
+
+    def _refine(self) -> None:
+        """Correct the start of the padded window."""
+        refinement = self.work.refinement
+        assert refinement is not None
+        planes = refining.correct(refinement, self.view(refinement.anchors)).flatten(1)
+        spread = torch.from_numpy(refinement.anchors.spread).to(planes)
+        if self.kept is None:
+            part = coarse.Added(planes, spread)
+            self.spectra = replace(self.spectra, added=(*self.spectra.added, part))
+        else:
+            self.kept.flatten(1).addmm_(spread, planes)
 
     def _band_by_band(self, observed: torch.Tensor, some: slice) -> torch.Tensor:
         """Return some bands of the padded window, (band, ratio * y, ratio * x), before the fine stage."""

@@ -12,12 +12,13 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
@@ -110,7 +111,8 @@ class Store:
         window : Window
             On the target grid.
         bands : slice
-            One of `band_ranges`, or several that follow each other.
+            One of `band_ranges`, or several that follow each other; beyond the product's bands
+            those of their standard deviations.
         values : array, shape (band, y, x)
             Packed, in the layout's dtype.
 
@@ -122,8 +124,10 @@ class Store:
         OutputError
             If the disk is full.
         """
-        start, stop, _ = bands.indices(self.layout.shape[0])
-        region = (slice(start, stop), *window.slices)
+        count = self.layout.shape[0]
+        start, stop, _ = bands.indices(count * len(self.layout.variables))
+        which, first = divmod(start, count)
+        region = (slice(first, stop - which * count), *window.slices)
         self._require_whole_chunks(region)
         expected = tuple(s.stop - s.start for s in region)
         if values.shape != expected or values.dtype != self.layout.packing.dtype:
@@ -131,7 +135,7 @@ class Store:
                 f"values are {values.dtype} {values.shape}, the region holds {self.layout.packing.dtype} {expected}"
             )
         with full_disk_named(self.layout):
-            self._array("r+")[region] = values
+            self._arrays("r+")[which][region] = values
 
     def mark(self, index: int, stats: Mapping[str, object]) -> None:
         """Mark a tile as finished, atomically; only after all its writes returned."""
@@ -172,7 +176,7 @@ class Store:
                 dress(self._store, self.layout, plain(kept))
                 publish_folder(self._store, Path(self.layout.path), self._old)
             else:
-                made = make_tiff(self.layout, self._array("r"), plain(kept))
+                made = make_tiff(self.layout.stacked, Stacked(self._arrays("r")), plain(kept))
                 publish_file(made, Path(self.layout.path))
             remove(Path(self.folder))
 
@@ -192,8 +196,9 @@ class Store:
     def _old(self) -> Path:
         return Path(self.folder) / "old.zarr"
 
-    def _array(self, mode: str) -> Any:
-        return zarr.open_array(self._store / self.layout.name, mode=mode, zarr_format=3)
+    def _arrays(self, mode: str) -> list[Any]:
+        """Open the product, and the standard deviations where they are kept."""
+        return [zarr.open_array(self._store / v.name, mode=mode, zarr_format=3) for v in self.layout.variables]
 
     def _put_run(self, record: dict[str, Any]) -> None:
         _put(self._run, record)
@@ -208,21 +213,22 @@ class Store:
 
     def _lay_out(self) -> None:
         """Create the array unless it is there; marks without an array mean nothing."""
-        if (self._store / self.layout.name / "zarr.json").exists():
+        if all((self._store / v.name / "zarr.json").exists() for v in self.layout.variables):
             self._done.mkdir(exist_ok=True)
             return
         shutil.rmtree(self._done, ignore_errors=True)
         self._done.mkdir()
         group = zarr.open_group(self._store, mode="w", zarr_format=3)
-        group.create_array(
-            self.layout.name,
-            shape=self.layout.shape,
-            chunks=self.layout.chunks,
-            dtype=self.layout.packing.dtype,
-            fill_value=self.layout.fill,
-            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
-            dimension_names=("band", "y", "x"),
-        )
+        for variable in self.layout.variables:
+            group.create_array(
+                variable.name,
+                shape=variable.shape,
+                chunks=variable.chunks,
+                dtype=variable.packing.dtype,
+                fill_value=variable.fill,
+                compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+                dimension_names=("band", "y", "x"),
+            )
 
     def _require_whole_chunks(self, region: tuple[slice, ...]) -> None:
         axes = zip(("bands", "rows", "columns"), region, self.layout.shape, self.layout.chunks, strict=True)
@@ -232,6 +238,24 @@ class Store:
                 raise ValueError(
                     f"{axis} {part.start}:{part.stop} of {size} do not lie on chunk borders, which are {chunk} apart"
                 )
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Arrays of the same shape (band, y, x), read as one whose bands follow each other."""
+
+    arrays: Sequence[Any]
+
+    def __getitem__(self, region: tuple[slice, slice, slice]) -> NDArray[Any]:
+        """Return some bands, rows and columns."""
+        bands, rows, columns = region
+        count = self.arrays[0].shape[0]
+        parts = []
+        for at, array in enumerate(self.arrays):
+            first, last = max(bands.start - at * count, 0), min(bands.stop - at * count, count)
+            if first < last:
+                parts.append(array[first:last, rows, columns])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @contextmanager

@@ -6,7 +6,20 @@ import pytest
 
 from dualsr_geo.catalogue import load_model
 from dualsr_geo.errors import InputError, OptionError, ScaleError
-from dualsr_geo.model import Model, Weights, choose_fine, require_inputs, require_ratio
+from dualsr_geo.model import (
+    FINE,
+    FITTED,
+    Model,
+    Weights,
+    choose_fine,
+    is_consistent,
+    is_refined,
+    planes,
+    require_fine,
+    require_inputs,
+    require_ratio,
+    with_fine,
+)
 
 
 def network(name, guide_bands=0):
@@ -32,9 +45,40 @@ def test_the_fine_stage_is_the_models_own_unless_asked():
     assert choose_fine(load_model("bicubic"), "consistency") == "consistency"
     with pytest.raises(OptionError, match="no fine stage `ibp`.*none or consistency or backprojection"):
         choose_fine(load_model("bicubic"), "ibp")
-    with pytest.raises(OptionError, match="backprojection is for networks, and `bicubic` is none"):
-        choose_fine(load_model("bicubic"), "backprojection")
+    assert choose_fine(load_model("auto"), "finenet") == "finenet"
     assert choose_fine(network("coarsr"), "backprojection") == "backprojection"
+    with pytest.raises(OptionError, match="the network `mine` makes one after another. Give --fine backprojection"):
+        choose_fine(network("coarsr"), "backprojection-pixel")
+
+
+@pytest.mark.parametrize("fine", FITTED)
+def test_what_compares_with_a_guide_wants_one(fine):
+    for name in ("bicubic", "interpolation"):
+        with pytest.raises(OptionError, match=f"--fine {fine} compares with a guide, and `{name}` takes none"):
+            choose_fine(load_model(name), fine)
+    require_fine(fine, 3, guided=True)
+    with pytest.raises(OptionError, match=f"--fine {fine} compares with a guide, and none is given. Give --rgb"):
+        require_fine(fine, 4, guided=False)
+
+
+@pytest.mark.parametrize("ratio", [3, 5])
+@pytest.mark.parametrize("fine", ["backprojection", "backprojection-pixel"])
+def test_what_has_no_half_is_not_projected(fine, ratio):
+    require_fine(fine, ratio - 1, guided=False)
+    with pytest.raises(OptionError, match=f"--fine {fine} wants the result of half the ratio too, and {ratio} has no"):
+        require_fine(fine, ratio, guided=True)
+
+
+@pytest.mark.parametrize("fine", FINE)
+def test_what_corrects_a_consistent_start_is_consistent(fine):
+    ours, plain, net = load_model("auto"), load_model("gsa"), network("coarsenet", 3)
+    assert is_refined(ours, fine) == (fine not in ("none", "consistency"))
+    assert is_consistent(ours, fine) == (fine != "none")
+    assert is_consistent(plain, fine) == (fine == "consistency")
+    assert is_refined(net, fine) == (is_refined(ours, fine) and fine != "backprojection")
+    # What looks around itself needs a wider halo, and what it looks at room.
+    assert (with_fine(ours, fine).halo > ours.halo) == is_refined(ours, fine)
+    assert (planes(plain, fine, 7) > plain.features + 7) == is_refined(plain, fine)
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 8])

@@ -166,14 +166,18 @@ def product(
     precision: str = "float32",
     packing: Packing | None = None,
 ) -> tuple[np.ndarray, list[Figures]]:
-    """Sharpen a scene that lies in memory; return it and what each tile counted."""
+    """Sharpen a scene that lies in memory; return it and what each tile counted.
+
+    Where doubt was surveyed, the standard deviations follow as bands.
+    """
     bands, ratio = len(scene), known.psf.ratio
     chosen = load_model(model, precision=precision)
     known = replace(known, correction=None) if chosen.ours is None else known
     floats = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
     shape = scene.shape[1:]
     work = Work(shape, bands, ratio, tile, chosen, fine or chosen.fine, packing or floats, "cpu", known)
-    out = np.zeros((bands, shape[0] * ratio, shape[1] * ratio), work.packing.dtype)
+    count = bands * (1 + (known.doubt is not None))
+    out = np.zeros((count, shape[0] * ratio, shape[1] * ratio), work.packing.dtype)
     counted = []
     for piece in work.tiling:
         figures = Figures(bands)

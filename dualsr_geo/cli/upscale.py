@@ -36,7 +36,11 @@ def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
     show_default=True,
     help="See `dualsr-geo models list`; or a network's weights file.",
 )
-@click.option("--fine", help="Fine stage: consistency, backprojection or none. By default the model's own.")
+@click.option(
+    "--fine",
+    help="Fine stage: none, consistency, backprojection, backprojection-pixel, finenet or finenet-per-tile. "
+    "By default the model's own.",
+)
 @click.option(
     "--half-model", type=click.Path(), help="Weights of half the ratio, for --fine backprojection of a network."
 )
@@ -56,6 +60,7 @@ def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
     metavar="K|all|auto",
     help="On how many bands our networks run; the others follow. auto: 8, of noisy scenes 8 components.",
 )
+@click.option("--uncertainty", is_flag=True, help="Also write how far each value may be off (standard deviation).")
 @click.option(
     "--coregister",
     type=click.Choice(["auto", "off"]),
@@ -172,7 +177,7 @@ def _bar(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
 
 def summary(result: dict[str, Any]) -> str:
     """Return what a person wants to know of a run, a few lines."""
-    from dualsr_geo.lineage import say_correction  # noqa: PLC0415  # loads torch
+    from dualsr_geo.lineage import say_correction, say_refinement  # noqa: PLC0415  # loads torch
 
     if result.get("already_finished"):
         return f"{result['output']} is finished already; nothing was done."
@@ -187,6 +192,7 @@ def summary(result: dict[str, Any]) -> str:
             f"explains {mean:.0%} of the bands' variance"
         )
     lines.extend(say_correction(result["correction"]))
+    lines.extend(say_refinement(result["refinement"], result["fine"]))
     fit = result["consistency"]
     if fit["rmse"] is not None:
         angle = "" if fit["sam_deg"] is None else f", {fit['sam_deg']:.2g} deg"

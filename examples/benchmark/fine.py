@@ -1,0 +1,167 @@
+"""What each fine stage gains over its coarse input, and what it costs.
+
+Run: python examples/benchmark/fine.py [--scenes jasper enmap] [--models auto] [--ratios 4] [--out fine.csv]
+
+The scene is surveyed once (blur and shift estimated), and sharpened by the model alone (`none`), by
+its own fine stage, and by each other one, whole and in memory, on one thread. Seconds are CPU time of
+the tiles; the fit, which is made once a scene of whatever size, stands apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from degradations import DEGRADATIONS
+from numpy.typing import NDArray
+from scenes import cut, guide, load
+
+from dualsr_geo import finefit, metrics
+from dualsr_geo.bands import Packing
+from dualsr_geo.catalogue import load_model
+from dualsr_geo.figures import Figures
+from dualsr_geo.model import with_fine
+from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
+from dualsr_geo.survey import Survey, survey
+from dualsr_geo.tile import Tile, Window
+from dualsr_geo.window import Work, guide_window, sharpen_tile
+
+Floats = NDArray[np.float32]
+FINE = ("none", "consistency", "finenet", "finenet-per-tile", "backprojection", "backprojection-pixel")
+SCENES = ("jasper", "sandiego", "enmap", "wv2", "sn6", "sponges", "thread_spools")
+COLUMNS = (
+    "scene", "ratio", "guide", "degradation", "model", "fine", "psnr_db", "sam_deg", "gain_db", "share", "best",
+    "fit_s", "s_per_mpx_band",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A scene, its guide, and what it was made of."""
+
+    scene: Floats
+    guide: Floats
+    reference: Floats
+    ratio: int
+
+    def shown(self, window: Window) -> Floats:
+        """Return a window of the guide, NaN beyond it."""
+        inside = window.clipped(self.guide.shape[1:])
+        out = np.full((len(self.guide), *window.shape), np.nan, np.float32)
+        out[(slice(None), *inside.within(window).slices)] = self.guide[(slice(None), *inside.slices)]
+        return out
+
+    def survey(self, wishes: Wishes) -> Survey:
+        """Survey it."""
+        margin = sample_margin(self.ratio)
+        windows = sample_windows(self.scene.shape[1:])
+        some = [
+            Sample(self.scene[(slice(None), *w.slices)], self.shown(w.scaled(self.ratio).grown(margin)))
+            for w in windows
+        ]
+        return survey(some, wishes)
+
+
+def pair(name: str, ratio: int, kind: str, degradation: str) -> Pair:
+    """Make a pair of a benchmark scene."""
+    scene = cut(load(name), ratio)
+    shown = guide(scene, kind)
+    assert shown is not None
+    seen = DEGRADATIONS[degradation].observe(scene.cube, ratio, scene.gains)
+    return Pair(seen, shown, scene.cube, ratio)
+
+
+def rows(one: Pair, model: str, coregister: str, stages: list[str]) -> Iterator[dict[str, str]]:
+    """Yield the scores of each fine stage."""
+    chosen = load_model(model)
+    wishes = Wishes(
+        one.ratio,
+        coregister=coregister,
+        subspace=chosen.spectral,
+        injection=chosen.injection is not None,
+        ours=chosen.ours,
+    )
+    known, before = one.survey(wishes), math.nan
+    for fine in stages:
+        work = _work(one, known, model, fine)
+
+        def read(tile: Tile, work: Work = work) -> tuple[Floats, Floats | None]:
+            near = one.shown(guide_window(work, tile)) if work.guided else None
+            return one.scene[(slice(None), *tile.padded.slices)], near
+
+        began = time.process_time()
+        fitted = finefit.fit(work, wishes, read)
+        between = time.process_time()
+        made = _product(replace(work, refinement=fitted), read)
+        spent = time.process_time() - between
+        psnr = metrics.psnr(made, one.reference)
+        before = psnr if fine == "none" else before
+        asked = () if fitted is None else fitted.asked
+        yield {
+            "fine": fine,
+            "psnr_db": f"{psnr:.3f}",
+            "sam_deg": f"{metrics.sam(made, one.reference):.3f}",
+            "gain_db": f"{psnr - before:+.3f}",
+            "share": "" if fitted is None else f"{fitted.share:.2f}",
+            "best": " ".join(f"{a.ratio}x:{a.best:.2f}+-{a.error:.2f}" for a in asked),
+            "fit_s": f"{between - began:.1f}",
+            "s_per_mpx_band": f"{spent / made.size * 1e6:.4f}",
+        }
+
+
+def _work(one: Pair, known: Survey, model: str, fine: str) -> Work:
+    bands = len(one.scene)
+    packing = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
+    chosen = with_fine(load_model(model), fine)
+    return Work(one.scene.shape[1:], bands, one.ratio, 128, chosen, fine, packing, "cpu", known)
+
+
+def _product(work: Work, read: finefit.Read) -> Floats:
+    height, width = (n * work.ratio for n in work.shape)
+    out = np.empty((work.count, height, width), np.float32)
+    for tile in work.tiling:
+        for some, stored in sharpen_tile(work, tile, *read(tile), Figures(work.count)):
+            out[(some, *tile.core.scaled(work.ratio).slices)] = stored
+    return out
+
+
+def main() -> None:
+    """Print a table as it is made."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--scenes", nargs="+", default=SCENES)
+    parser.add_argument("--models", nargs="+", default=["auto"])
+    parser.add_argument("--ratios", nargs="+", type=int, default=[4])
+    parser.add_argument("--guides", nargs="+", default=["rgb", "pan"])
+    parser.add_argument("--degradations", nargs="+", default=["mtf", "sfpn-noise"])
+    parser.add_argument("--fine", nargs="+", default=[f for f in FINE if f != "finenet-per-tile"])
+    parser.add_argument("--out", type=Path, default=Path("fine.csv"))
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    new = not asked.out.exists()
+    with asked.out.open("a", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            table.writeheader()
+        for name in asked.scenes:
+            kinds = ["own"] if load(name).guide is not None else asked.guides
+            for kind, ratio, degradation in (
+                (k, r, d) for k in kinds for r in asked.ratios for d in asked.degradations
+            ):
+                one, coregister = pair(name, ratio, kind, degradation), DEGRADATIONS[degradation].coregister
+                for model in asked.models:
+                    fixed = {"scene": name, "ratio": ratio, "guide": kind, "degradation": degradation, "model": model}
+                    for row in rows(one, model, coregister, asked.fine):
+                        table.writerow({**fixed, **row})
+                        file.flush()
+                        print(*fixed.values(), *row.values(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

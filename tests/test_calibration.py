@@ -1,0 +1,92 @@
+"""The levels of uncertainty, against errors that are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from wald_cases import DATA, case, product, surveyed
+
+from dualsr_geo import samples
+from dualsr_geo.calibration import DEVIATIONS, MOST, fine_noise, unguided
+from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.sample import Wishes
+
+RATIO = 4
+
+
+def covered(reference: np.ndarray, made: np.ndarray) -> float:
+    bands = len(reference)
+    return float((np.abs(made[:bands] - reference) <= DEVIATIONS * made[bands:]).mean())
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the scenes are not here")
+@pytest.mark.parametrize(
+    "name", ["jasper 4 M rgb", "jasper 4 M pan", "sandiego 4 M rgb", "enmap 4 M pan", "sn6 4 M pan"]
+)
+def test_nine_tenths_are_covered_on_real_scenes(name):
+    one = case(name)
+    known = surveyed(one.scene, one.guide, Wishes(one.ratio, coregister="off", uncertainty=True))
+    assert 0.80 <= covered(one.reference, product(one.scene, one.guide, known)[0]) <= 0.97
+
+
+@pytest.mark.parametrize("count", [6, 24])
+def test_noise_of_the_finer_grid_is_found(count):
+    """White noise of 0.01 on the target grid, blurred and decimated with the scene."""
+    sample, psf = samples.make((60, 75), bands=count, seed=1), Psf.from_mtf(RATIO)
+    noise = torch.randn((count, 240, 300), generator=torch.Generator().manual_seed(0))
+    cube = torch.from_numpy(sample.scene) + operator(psf, (60, 75)).degrade(0.01 * noise)
+    (block,) = unguided([(cube, torch.ones(60, 75))], RATIO)
+    block = replace(block, guide=torch.from_numpy(sample.guide))
+    found = fine_noise([block], psf)
+    assert np.median(found) == pytest.approx(0.01, rel=0.35)
+
+
+def test_holes_do_not_count_as_noise():
+    sample = samples.make((60, 75), bands=14, seed=1)
+    cube, weight = torch.from_numpy(sample.scene.copy()), torch.ones(60, 75)
+    plain = fine_noise(unguided([(cube, weight)], RATIO), Psf.from_mtf(RATIO))
+    holed, there = cube.clone(), weight.clone()
+    holed[:, 10:30, 10:60], there[10:30, 10:60] = cube.mean((1, 2))[:, None, None], 0
+    found = fine_noise(unguided([(holed, there)], RATIO), Psf.from_mtf(RATIO))
+    np.testing.assert_allclose(found, plain, rtol=0.5)
+
+
+def test_levels_grow_with_the_scene():
+    sample = samples.make((33, 41), bands=5, seed=2)
+    one, ten = (
+        surveyed(s, sample.guide, Wishes(RATIO, uncertainty=True)).doubt for s in (sample.scene, 10 * sample.scene)
+    )
+    for a, b in ((one.guided, ten.guided), (one.alone, ten.alone)):
+        np.testing.assert_allclose(b.size, 10 * a.size, rtol=1e-2)
+        assert b.trend == pytest.approx(a.trend, rel=1e-2)
+
+
+def test_a_guide_lowers_the_doubt():
+    sample = samples.make((40, 51), bands=6, seed=2)
+    doubt = surveyed(sample.scene, sample.guide, Wishes(RATIO, uncertainty=True)).doubt
+    assert np.median(doubt.guided.size) < np.median(doubt.alone.size)
+
+
+@pytest.mark.parametrize(("side", "ratio", "wald"), [(8, 4, 2), (12, 4, 3), (16, 4, 4), (17, 8, 4), (9, 2, 2)])
+def test_the_wald_pair_is_the_largest_that_leaves_four_pixels(side, ratio, wald):
+    sample = samples.make((side, side + 5), bands=4, seed=3, ratio=ratio)
+    level = surveyed(sample.scene, None, Wishes(ratio, uncertainty=True)).doubt.alone
+    assert level.ratio == wald
+    assert 1 / MOST <= level.trend <= MOST
+    assert 1 / MOST <= level.growth <= MOST
+
+
+def test_a_scene_without_contrast_is_not_doubted():
+    flat = np.full((3, 20, 24), 0.25, np.float32)
+    doubt = surveyed(flat, None, Wishes(RATIO, uncertainty=True)).doubt
+    for values in (doubt.alone.size, doubt.floor):
+        assert np.isfinite(values).all()
+        assert values.max() < 1e-6
+
+
+def test_nobody_asked():
+    sample = samples.make((12, 15), bands=3)
+    assert surveyed(sample.scene, sample.guide, Wishes(RATIO)).doubt is None

@@ -1,0 +1,138 @@
+"""The standard deviation of a product's error: what a tile makes of the survey's levels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from wald_cases import product, surveyed
+
+from dualsr_geo import samples
+from dualsr_geo.degrade import operator
+from dualsr_geo.doubt import DETAIL_ALONE, DETAIL_GUIDED, LEAST_MARK, SPREAD, Doubt, Level, Marks, Start, marks, shape
+from dualsr_geo.fine import consistency
+from dualsr_geo.sample import Wishes
+from dualsr_geo.survey import Survey
+from dualsr_geo.tile import Window
+
+RATIO, BANDS = 4, 7
+WISHES = Wishes(RATIO, uncertainty=True)
+
+
+@pytest.fixture(scope="module")
+def sample() -> samples.Sample:
+    return samples.make((41, 53), bands=BANDS, seed=5)
+
+
+@pytest.fixture(scope="module")
+def known(sample) -> Survey:
+    return surveyed(sample.scene, sample.guide, WISHES)
+
+
+def deviations(sample, known: Survey, guide=..., **wishes) -> np.ndarray:
+    shown = sample.guide if guide is ... else guide
+    return product(sample.scene, shown, known, **wishes)[0][BANDS:]
+
+
+def scaled(level: Level | None, by: float) -> Level | None:
+    return None if level is None else replace(level, size=level.size * np.float32(by))
+
+
+def of_levels(known: Survey, guided: float = 1, alone: float = 1, floor: float = 1) -> Survey:
+    doubt = known.doubt
+    return replace(
+        known,
+        doubt=Doubt(doubt.floor * np.float32(floor), scaled(doubt.alone, alone), scaled(doubt.guided, guided)),
+    )
+
+
+def test_json_and_back_is_exact(known):
+    again = Survey.from_json(known.to_json())
+    assert again.to_json() == known.to_json()
+    np.testing.assert_array_equal(again.doubt.guided.size, known.doubt.guided.size)
+    assert again.doubt.alone.spread is None
+
+
+@pytest.mark.parametrize(("ratio", "tile"), [(4, 16), (3, 23), (2, 17)])
+def test_tiled_is_whole_with_holes_noise_shift_and_half_a_guide(ratio, tile):
+    made = samples.make((47, 58), bands=13, seed=5, noise=0.02, shift_px=(1.5, -0.7), ratio=ratio)
+    scene, guide = made.scene.copy(), made.guide.copy()
+    scene[:, 20:27, 30:41] = np.nan
+    scene[2, 40:, :9] = np.nan
+    guide[:, :, 40 * ratio :] = np.nan
+    known = surveyed(scene, guide, Wishes(ratio, uncertainty=True))
+    whole, tiled = (product(scene, guide, known, tile=t)[0] for t in (1000, tile))
+    np.testing.assert_array_equal(np.isnan(whole), np.isnan(tiled))
+    np.testing.assert_array_equal(np.isnan(whole[:13]), np.isnan(whole[13:]))
+    assert np.nanmax(np.abs(tiled - whole)) <= 1e-5 * np.ptp(whole[:13][np.isfinite(whole[:13])])
+
+
+def test_the_product_is_the_same_with_and_without(sample, known):
+    with_it = product(sample.scene, sample.guide, known)[0][:BANDS]
+    without = product(sample.scene, sample.guide, replace(known, doubt=None))[0]
+    np.testing.assert_array_equal(with_it, without)
+
+
+def test_each_level_counts_where_its_start_does(sample, known):
+    guide = sample.guide.copy()
+    guide[:, :, 100:] = np.nan
+    half = of_levels(surveyed(sample.scene, guide, WISHES), floor=0)
+    usual, other = (deviations(sample, k, guide) for k in (half, of_levels(half, guided=3)))
+    ratio = other / usual
+    np.testing.assert_allclose(ratio[:, :, 116:], 1)
+    np.testing.assert_allclose(ratio[:, :, :80], 3, rtol=1e-5)
+    other = deviations(sample, of_levels(half, alone=3), guide)
+    np.testing.assert_allclose((other / usual)[:, :, :80], 1)
+
+
+def test_a_floor_alone_is_the_same_everywhere(sample, known):
+    flat = of_levels(known, guided=0, alone=0)
+    flat = replace(flat, doubt=replace(flat.doubt, floor=np.arange(1, BANDS + 1, dtype=np.float32)))
+    made = deviations(sample, flat)
+    np.testing.assert_allclose(made, np.broadcast_to(np.arange(1, BANDS + 1)[:, None, None], made.shape), rtol=1e-6)
+
+
+def test_no_pixel_is_below_the_floor(sample, known):
+    lifted = replace(known, doubt=replace(known.doubt, floor=np.full(BANDS, 0.02, np.float32)))
+    assert deviations(sample, lifted).min() >= 0.02 * (1 - 1e-6)
+
+
+def test_other_units_change_nothing_but_the_units(sample):
+    scene, tenfold = sample.scene, 10 * sample.scene
+    plain, large = (product(s, sample.guide, surveyed(s, sample.guide, WISHES))[0][BANDS:] for s in (scene, tenfold))
+    assert np.abs(large / plain - 10).max() < 0.1
+
+
+def test_figures_add_up_to_the_mean(sample, known):
+    made, counted = product(sample.scene, sample.guide, known, tile=16)
+    mean = sum(f.deviations for f in counted) / sum(f.doubted for f in counted)
+    np.testing.assert_allclose(mean, made[BANDS:].mean((1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_shape_is_the_formula(guided):
+    rng = np.random.default_rng(3)
+    detail, spread = (torch.from_numpy(rng.uniform(0, 4, (3, 50)).astype(np.float32)) for _ in range(2))
+    usual = tuple(rng.uniform(0.5, 2, 3).astype(np.float32) for _ in range(2))
+    got = shape(detail, spread if guided else None, usual).numpy()
+    terms = [(m.numpy() / u[:, None] + LEAST_MARK) for m, u in zip((detail, spread), usual, strict=True)]
+    want = terms[0] ** DETAIL_GUIDED * terms[1] ** SPREAD if guided else terms[0] ** DETAIL_ALONE
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_detail_is_what_scipy_makes_of_it(known):
+    """Away from the edge: Gaussian of ratio / 2.5, cut at 2.5 widths, of |x - up(degrade x)|."""
+    rng = np.random.default_rng(0)
+    planes = torch.from_numpy(rng.standard_normal((2, 12 * RATIO, 15 * RATIO)).astype(np.float32))
+    op = operator(known.psf, (12, 15))
+    closed = consistency(known.psf, (12, 15), [0.0, 0.0], op)
+    expand = torch.tensor([[1.0, 0.5], [-0.3, 2.0], [0.0, 1.0]])
+    start = Start(expand, op.degrade(planes), planes, closed, None, None)
+    seen: Marks = marks(start, Window(2, 9, 3, 14), RATIO)
+    bands = torch.einsum("bk,kyx->byx", expand, planes - op.upsample(op.degrade(planes))).abs().numpy()
+    want = np.stack([gaussian_filter(b, RATIO / 2.5, truncate=2.5) for b in bands])[:, 8:36, 12:56]
+    np.testing.assert_allclose(seen.bands(slice(0, 3))[0].numpy(), want, rtol=1e-4, atol=1e-5)
+    assert seen.bands(slice(1, 3))[1] is None
