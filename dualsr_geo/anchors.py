@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-# 8 lose 0.02 dB at most against all bands on five scenes, and cost a sixth to a tenth on 128 bands
+# 8 lose 0.05 dB at most against all bands on five scenes, and cost a sixth to a tenth on 128 bands
 # (examples/benchmark/anchors.py).
 COUNT = 8
 # Share of an anchor's variance that the regression takes for noise.

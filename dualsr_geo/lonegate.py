@@ -119,7 +119,7 @@ def ask(
         for d, truth, x, weight in zip(made[1], seen, starts, scales[1].weights, strict=True)
     ]
     gain, size = np.concatenate(sums, 1)
-    return LoneEvidence(gain, size, excess)
+    return LoneEvidence(gain, size, excess=excess)
 
 
 def _twin(psf: Psf) -> Psf:

@@ -23,7 +23,7 @@ from dualsr_geo.weights import read_tensors
 
 def agreeing(best: float, excess: float = 1.0) -> LoneEvidence:
     size = np.linspace(1, 2, 100)
-    return LoneEvidence(best * size, size, excess)
+    return LoneEvidence(best * size, size, excess=excess)
 
 
 def space_of(cube: torch.Tensor, noise: np.ndarray | None = None) -> subspace.Subspace:

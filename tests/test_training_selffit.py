@@ -298,7 +298,7 @@ def fitted(place):
 def test_a_scene_teaches_a_network(place, fitted):
     assert "step 40/40 " in fitted.stderr
     first, second, third = fitted.stdout.splitlines()
-    assert first == f"{place / 'mine.safetensors'}: fitted to 1 scenes"
+    assert first == f"{place / 'mine.safetensors'}: fitted to 1 scene"
     assert " held-out blocks: start " in second
     assert third.startswith("a block is better by ")
     card = weights.read_card(place / "mine.safetensors")
