@@ -1,0 +1,16 @@
+"""The instruments that come with the package: one module a family, their tables as CSV in `tables/`."""
+
+from __future__ import annotations
+
+from dualsr_geo.instrument import Sensor
+from dualsr_geo.sensors import cameras, landsat, sentinel, spectrometers, worldview
+
+__all__ = ["BUILT_IN"]
+
+BUILT_IN: tuple[Sensor, ...] = (
+    *worldview.SENSORS,
+    *sentinel.SENSORS,
+    *landsat.SENSORS,
+    *spectrometers.SENSORS,
+    *cameras.SENSORS,
+)

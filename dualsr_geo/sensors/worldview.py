@@ -1,0 +1,56 @@
+"""WorldView-2 and WorldView-3."""
+
+from __future__ import annotations
+
+from dualsr_geo.instrument import Sensor, Sources
+from dualsr_geo.sensors.tables import bands_of, responses_of
+
+OPENER = "dualsr_geo.products.maxar:open_delivery"
+TOOLBOX = (
+    "MTF-matched filters of the pansharpening toolbox: Vivone et al., A critical comparison among pansharpening "
+    "algorithms, IEEE TGRS 53 (2015) 2565, genMTF"
+)
+SOURCES_2 = Sources(
+    "DigitalGlobe's relative spectral responses (2017 PDF, as tabulated in ACOLITE), centre and width computed from "
+    "them; GSD at nadir from DigitalGlobe's data sheet",
+    TOOLBOX,
+    "delivered as counts; the factors that make radiance of them are in the IMD file",
+)
+SOURCES_3 = Sources(
+    "Maxar's relative spectral responses (text file of 2020, as tabulated in ACOLITE), centre and width computed from "
+    "them; GSD at nadir from Maxar's data sheet",
+    TOOLBOX,
+    SOURCES_2.packing,
+)
+SWIR_MTF = "assumed"
+
+
+def _sensor(name: str, title: str, sources: Sources, aliases: tuple[str, ...], guide: str | None) -> Sensor:
+    return Sensor(
+        name,
+        title,
+        bands_of(name),
+        sources,
+        responses=responses_of(name),
+        mtf_measured=sources.mtf != SWIR_MTF,
+        guide=guide,
+        aliases=aliases,
+        opener=OPENER,
+    )
+
+
+NAMES_2 = ("WV02", "WV2", "WorldView02", "WorldView-2")
+NAMES_3 = ("WV03", "WV3", "WorldView03", "WorldView-3")
+SENSORS = (
+    _sensor("worldview-2", "WorldView-2, 8 multispectral bands", SOURCES_2, NAMES_2, "worldview-2-pan"),
+    _sensor("worldview-2-pan", "WorldView-2, panchromatic", SOURCES_2, NAMES_2, None),
+    _sensor("worldview-3", "WorldView-3, 8 multispectral bands", SOURCES_3, NAMES_3, "worldview-3-pan"),
+    _sensor("worldview-3-pan", "WorldView-3, panchromatic", SOURCES_3, NAMES_3, None),
+    _sensor(
+        "worldview-3-swir",
+        "WorldView-3, 8 short-wave infrared bands",
+        Sources(SOURCES_3.bands, SWIR_MTF, SOURCES_3.packing),
+        NAMES_3,
+        "worldview-3-pan",
+    ),
+)

@@ -1,0 +1,24 @@
+"""My sensor; copy this folder, and replace what is here by what you know of yours (docs/sensors.md)."""
+
+from __future__ import annotations
+
+from dualsr_geo.sensor import Sensor, Sources, UsualPacking, read_bands
+
+SENSORS = Sensor(
+    "my-sensor",
+    "My sensor, 3 bands of 5 m",
+    # Columns: name, centre and FWHM in nm, GSD in m (may be empty), MTF gain at Nyquist.
+    read_bands("dualsr_geo_my_sensor:bands.csv"),
+    Sources(
+        bands="the operator's data sheet, its edition and where to find it",
+        # Say "assumed" and leave `mtf_measured` out if nobody measured it: 0.3 is a usual figure.
+        mtf="edge targets, who measured them and when",
+        packing="the product guide, its edition",
+    ),
+    mtf_measured=True,
+    # Where the atmosphere leaves no signal, nm.
+    bad_windows_nm=(),
+    packing=UsualPacking("L2 surface reflectance", scale=1e-4, nodata=0),
+    # As its products' metadata spells it.
+    aliases=("MYSENSOR", "My Sensor 1"),
+)
