@@ -1,0 +1,1 @@
+"""Products opened as their providers deliver them, one module a kind."""

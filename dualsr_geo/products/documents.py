@@ -1,0 +1,88 @@
+"""The text files that metadata come in: XML, and groups of NAME = VALUE."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+from xml.etree.ElementTree import Element
+
+from dualsr_geo.errors import InputError
+
+Groups = dict[str, dict[str, str]]
+
+
+def parse_xml(path: Path) -> Element:
+    """Read an XML file, names without namespace.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    try:
+        root = ET.parse(path).getroot()  # noqa: S314  # expat refuses what expands without end
+    except (OSError, ET.ParseError) as error:
+        raise InputError(f"{path} cannot be read as metadata: {error}. Fetch it again.") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def require_text(root: Element, name: str, where: Path) -> str:
+    """Return the text of the first element of a name, at any depth.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    text = root.findtext(f".//{name}")
+    if not text or not text.strip():
+        raise InputError(f"The metadata of {where.name} have no {name}. Fetch the metadata file again.")
+    return text.strip()
+
+
+def to_number(text: str, name: str, where: Path) -> float:
+    """Read a number of the metadata.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"The metadata of {where.name} have {name} {text!r}, no number. Fetch them again.") from None
+
+
+def parse_groups(path: Path) -> Groups:
+    """Read ``GROUP = NAME`` or ``BEGIN_GROUP = NAME``, ``NAME = VALUE``; inner groups stand beside outer ones.
+
+    Landsat's MTL.txt, and Maxar's IMD and TIL. Values have no quotes; those before any group are in ``""``.
+
+    Raises
+    ------
+    InputError
+        If it is missing.
+    """
+    try:
+        lines = path.read_text(encoding="latin-1").splitlines()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as metadata: {error}. Fetch it again.") from error
+    found: Groups = {"": {}}
+    inside = [""]
+    for line in lines:
+        match = re.match(r"\s*(\w+)\s*=\s*(.*?)\s*;?\s*$", line)
+        if match is None:
+            continue
+        name, value = match[1], match[2].strip('"')
+        if name in ("GROUP", "BEGIN_GROUP"):
+            inside.append(value)
+            found.setdefault(value, {})
+        elif name == "END_GROUP":
+            inside = inside[:-1] or [""]
+        else:
+            found[inside[-1]][name] = value
+    return found
