@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from dualsr_geo import grid
+from dualsr_geo.field import Field
 from dualsr_geo.resample import SHIFT_SUPPORT_PX, resample, shift
 from dualsr_geo.scene import Scene
 from dualsr_geo.sources import ArraySource, Source
 from dualsr_geo.tile import Window
 
-__all__ = ["SHIFT_SUPPORT_PX", "Guide", "Nested", "Stacked", "Warped", "on_grid", "shift"]
+__all__ = ["SHIFT_SUPPORT_PX", "Displaced", "Guide", "Nested", "Stacked", "Warped", "displaced", "on_grid", "shift"]
 
 # Guide pixels around a window's outline: 3 for the cubic kernel at its widest, the rest for
 # outlines that bend between the points where they are sampled.
@@ -276,6 +277,42 @@ class Stacked:
     def fingerprint(self) -> dict[str, object]:
         """Return the fingerprint of every part."""
         return {"guides": [part.fingerprint() for part in self.parts]}
+
+
+@dataclass(frozen=True)
+class Displaced:
+    """A guide on the target grid whose content a field moves to where it belongs.
+
+    Attributes
+    ----------
+    guide : Guide
+    field : Field
+    """
+
+    guide: Guide
+    field: Field
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return self.guide.count
+
+    def read(self, window: Window) -> NDArray[np.float32]:
+        """Return a window of the target grid; see `Guide.read`."""
+        return self.field.moved(self.guide.read(window.grown(self.field.margin_px)), window)
+
+    def near(self, window: Window) -> Displaced:
+        """Return this guide holding no more of an array than the window needs."""
+        return replace(self, guide=self.guide.near(window.grown(self.field.margin_px)))
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return the guide's fingerprint and the field."""
+        return {**self.guide.fingerprint(), "field": self.field.to_json()}
+
+
+def displaced(guide: Guide, field: Field | None) -> Guide:
+    """Return a guide with its content moved by a field; as it is where there is none."""
+    return guide if field is None else Displaced(guide, field)
 
 
 def _apply(

@@ -25,6 +25,9 @@ from dualsr_geo.terms import Terms
 from dualsr_geo.tile import Window
 from dualsr_geo.trained import guided_network, lone_network
 
+# A pixel of at least this weight has no hole near: of degraded weights, 1 but for rounding.
+WHOLE = 0.999
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -145,5 +148,5 @@ def faded(like: Tensor, used: Tensor | None, weight: Tensor | None) -> Tensor | 
     """
     if weight is None:
         return used
-    whole = ramp(weight >= 1, like)
+    whole = ramp(weight > WHOLE, like)
     return whole if used is None else used * whole

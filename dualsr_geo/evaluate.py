@@ -19,7 +19,8 @@ from dualsr_geo.errors import GridError, InputError, OptionError
 from dualsr_geo.layout import carried
 from dualsr_geo.metrics import score
 from dualsr_geo.plan import Options, choose_scale, place_guide, plan
-from dualsr_geo.read import open_scene
+from dualsr_geo.products.delivered import say_delivered
+from dualsr_geo.read import open_delivered, open_guides, open_scene
 from dualsr_geo.report import Exhibit, require_report, write_report
 from dualsr_geo.scene import Scene
 from dualsr_geo.trial import GDAL, Outcome, Trial, contenders, ordered, prepare, run
@@ -108,7 +109,7 @@ def evaluate(
     *,
     rgb: Raster | Sequence[Raster] | None = None,
     models: Sequence[str | os.PathLike[str]] | None = None,
-    mtf_gain: float = DEFAULT_MTF_GAIN,
+    mtf_gain: float | None = None,
     guide_mtf_gain: float = GUIDE_MTF_GAIN,
     options: Options | None = None,
     report: str | os.PathLike[str] | None = None,
@@ -125,8 +126,8 @@ def evaluate(
     models : sequence of str, optional
         All that can run are compared if left out, ``"gdal-brovey"`` among them where the guide is one band.
     mtf_gain, guide_mtf_gain : float
-        MTF gains at the coarse Nyquist frequency by which scene and guide are degraded, between 0 and 1.
-        The models are not told.
+        MTF gains at the coarse Nyquist frequency by which scene and guide are degraded, between 0 and 1;
+        the scene's left out, its instrument's, else 0.3. The models are not told.
     options : Options, optional
     report : path, optional
         An HTML page to write.
@@ -138,7 +139,7 @@ def evaluate(
     Returns
     -------
     dict
-        scene, scale, protocol, and models: name to psnr_db, psnr_band_mean_db, ssim, sam_deg, ergas, rmse,
+        scene, scale, opened, protocol, and models: name to psnr_db, psnr_band_mean_db, ssim, sam_deg, ergas, rmse,
         cc, q2n, uqi, scc, peak, pixels, seconds, peak_memory_bytes, notes.
 
     Raises
@@ -149,13 +150,15 @@ def evaluate(
     wanted = replace(options or Options(), **changes)
     if report is not None:
         require_report(report, overwrite=wanted.overwrite)
-    opened = open_scene(scene, bidx=wanted.bidx, nodata=wanted.nodata)
-    guides = [place_guide(opened, open_scene(g)) for g in _several(rgb)]
+    delivered = open_delivered(scene, bidx=wanted.bidx, nodata=wanted.nodata, gsd=wanted.gsd, sensor=wanted.sensor)
+    opened = delivered.scene
+    given = [g for r in _several(rgb) for g in open_guides(r)] or delivered.guides
+    guides = [place_guide(opened, g) for g in given]
     scale = choose_scale(opened, guides, wanted)
     names = contenders(models, opened.count, guides, scale)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="dualsr-evaluate-")))
-        trial = prepare(opened, guides, scale, mtf_gain, guide_mtf_gain, folder)
+        trial = prepare(opened, guides, scale, _gain(mtf_gain, opened), guide_mtf_gain, folder)
         outcomes = []
         for name in names:
             if progress is not None:
@@ -164,6 +167,7 @@ def evaluate(
         found = {
             "scene": opened.name,
             "scale": scale,
+            "opened": [*say_delivered(delivered, lent=bool(_several(rgb))), *_said(opened)],
             "protocol": trial.protocol,
             "models": {o.model: o.to_json() for o in outcomes},
         }
@@ -171,6 +175,15 @@ def evaluate(
             write_report(_page(trial, outcomes, found), report, overwrite=wanted.overwrite)
             found["report"] = os.fspath(report)
     return found
+
+
+def _gain(given: float | None, scene: Scene) -> float:
+    known = None if scene.sensor is None else scene.sensor.mtf_gain
+    return next((gain for gain in (given, known) if gain is not None), DEFAULT_MTF_GAIN)
+
+
+def _said(scene: Scene) -> list[str]:
+    return [] if scene.sensor is None else [scene.sensor.said]
 
 
 def _several(rgb: Raster | Sequence[Raster] | None) -> list[Raster]:

@@ -15,7 +15,7 @@ from dualsr_geo.align import Guide
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.displacement import Block, block_windows, displacements
 from dualsr_geo.layout import Layout, carried, carried_lineage
-from dualsr_geo.lineage import say_correction, say_refinement
+from dualsr_geo.lineage import say_correction, say_detail, say_refinement
 from dualsr_geo.picture import visible_bands
 from dualsr_geo.placement import guide_margin, move_guide
 from dualsr_geo.plan import Job
@@ -155,6 +155,8 @@ def _facts(job: Job, product: Scene, said: Mapping[str, Any]) -> dict[str, str]:
         ),
         "Blur": f"sigma {said['psf']['sigma_px'][0]:.2f} x {said['psf']['sigma_px'][1]:.2f} px ({said['psf']['source']})",
     }
+    if sensor := said.get("sensor"):
+        facts["Sensor"] = sensor["said"].removeprefix("Sensor").lstrip(": ")
     if guide:
         facts["Guide"] = (
             f"covers {guide['coverage']:.0%}, lies {guide['shift_px'][0]:+.2f} px down, {guide['shift_px'][1]:+.2f} px right"
@@ -162,6 +164,8 @@ def _facts(job: Job, product: Scene, said: Mapping[str, Any]) -> dict[str, str]:
     if fit["rmse"] is not None:
         angle = "" if fit["sam_deg"] is None else f", {fit['sam_deg']:.2g} degrees"
         facts["Consistency"] = f"degraded it differs from the scene by {fit['rmse']:.3g} (RMSE){angle}"
+    if worth := say_detail(said.get("detail")):
+        facts["Detail"] = worth[0].removeprefix("detail, ")
     if "seconds" in said:
         facts["Cost"] = f"{said['seconds']:.1f} s, {said['peak_memory_bytes'] / 2**20:.0f} MiB"
     return facts
@@ -213,6 +217,7 @@ def exhibit(
         notes=tuple(notes),
         tile_extent=material.tile_extent,
         uncertainty=_mean_uncertainty(material),
+        detail=_worth(material),
     )
 
 
@@ -320,6 +325,12 @@ def _mean_uncertainty(material: Material) -> NDArray[np.float64] | None:
     """Return the mean standard deviation of every band, NaN where there is none."""
     said = material.lineage.get("uncertainty")
     return None if said is None else np.array(said["mean_per_band"], np.float64)
+
+
+def _worth(material: Material) -> dict[str, NDArray[np.float64]]:
+    """Return what every band's detail is worth, shares of the true detail; NaN where that is not known."""
+    said = material.lineage.get("detail")
+    return {} if said is None else {k: np.array(v, np.float64) for k, v in said["per_band"].items()}
 
 
 # ---- the guide ---------------------------------------------------------------------------

@@ -27,8 +27,10 @@ from dualsr_geo.refinement import Refinement, Scales, View
 from dualsr_geo.rehearsal import Piece, Rehearsal
 from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
 from dualsr_geo.survey import Survey, survey
+from dualsr_geo.threads import one_thread
 from dualsr_geo.tile import Tile, Window
-from dualsr_geo.window import Work, one_thread, view
+from dualsr_geo.window import view
+from dualsr_geo.work import Work
 
 # lr pixels around a crop that its start is made with; the rest of its error lies in the halo of tiles, not here.
 MARGIN = 8

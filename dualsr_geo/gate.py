@@ -160,7 +160,7 @@ def strength(
     told : Terms
     """
     side = math.isqrt(OWN_PX // min(len(blocks), OWN_BLOCKS))
-    some = [_midst(block, psf.ratio, side) for block in blocks[:: -(-len(blocks) // OWN_BLOCKS)]]
+    some = [midst(block, psf.ratio, side) for block in blocks[:: -(-len(blocks) // OWN_BLOCKS)]]
     return _strength([correct(network, _opened(b, psf, space, fit, mixture), told) for b in some], told)
 
 
@@ -171,7 +171,8 @@ def _strength(made: Sequence[torch.Tensor], told: Terms) -> float:
     return math.sqrt(square / sum(m.numel() for m in made))
 
 
-def _midst(block: Block, ratio: int, side: int) -> Block:
+def midst(block: Block, ratio: int, side: int) -> Block:
+    """Return the middle of a block, at most `side` scene pixels a side."""
     rows, columns = (slice(max(0, (n - side) // 2), (n + side) // 2) for n in block.shape)
     fine = (slice(ratio * s.start, ratio * s.stop) for s in (rows, columns))
     return Block(block.cube[:, rows, columns], block.weight[rows, columns], block.guide[:, *fine])

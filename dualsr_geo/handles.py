@@ -11,8 +11,9 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
-# Handles that a thread keeps open: scene, guides, and a few to spare.
-OPEN_HANDLES = 8
+# Handles that a thread keeps open: scene, guides, and a few to spare. Sentinel-2 is a file a band:
+# six of the scene, four of the guide.
+OPEN_HANDLES = 16
 
 # GDAL's own default is 5 % of the machine, which a whole scene fills before it ends; a tile rereads
 # little more than its halo.

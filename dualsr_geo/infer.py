@@ -15,7 +15,8 @@ from dualsr_geo.align import Guide
 from dualsr_geo.errors import DualSRError, TileError
 from dualsr_geo.figures import Figures
 from dualsr_geo.sources import Source
-from dualsr_geo.window import Work, guide_window, sharpen_tile
+from dualsr_geo.window import sharpen_tile
+from dualsr_geo.work import Work, guide_window
 from dualsr_geo.write import Store
 
 if TYPE_CHECKING:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from threadpoolctl import threadpool_limits
 
-from dualsr_geo import finefit, grid
-from dualsr_geo.align import Guide
+from dualsr_geo import finefit, grid, registration
+from dualsr_geo.align import Guide, displaced
 from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.errors import OptionError
+from dualsr_geo.field import Field
 from dualsr_geo.figures import Figures
 from dualsr_geo.layout import deviation_attrs
 from dualsr_geo.model import is_refined
@@ -32,8 +33,10 @@ from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
 from dualsr_geo.scene import Scene
 from dualsr_geo.sources import ArraySource, Source
 from dualsr_geo.survey import Survey, survey
+from dualsr_geo.threads import one_thread
 from dualsr_geo.tile import Tile, Window
-from dualsr_geo.window import Work, guide_window, one_thread, sharpen_tile
+from dualsr_geo.window import sharpen_tile
+from dualsr_geo.work import Work, guide_window
 
 MOST_TASKS = 10**5
 # Where xarray and rioxarray keep how values are stored.
@@ -78,9 +81,15 @@ def upscale(job: Job) -> da.Array:
     OptionError
         If the graph would have more than 10^5 tasks.
     """
-    margin = sample_margin(job.ratio)
+    local = job.options.coregister == "local" and job.guide is not None
+    # Whatever a field says, the guide that it needs comes along.
+    margin = sample_margin(job.ratio) + (registration.margin(job.ratio) if local else 0)
     sampled = [_ground(job, w, margin) for w in sample_windows(job.scene.shape)]
-    known = delayed(_survey, pure=True)(sampled, job.wishes)
+    field = None
+    if local:
+        places = [_ground(job, w, margin) for w in registration.windows(job.scene.shape)]
+        field = delayed(_field, pure=True)(places, job.scene.shape, job.wishes)
+    known = delayed(_survey, pure=True)(sampled, job.wishes, field)
     rows, columns = job.tiling.grid
     if rows * columns > MOST_TASKS:
         raise OptionError(
@@ -119,16 +128,24 @@ def _chunked(array: xr.DataArray) -> xr.DataArray:
     return array if array.chunks is not None else array.chunk()
 
 
-def _survey(pieces: Sequence[Ground], wishes: Wishes) -> Survey:
+def _field(pieces: Sequence[Ground], shape: tuple[int, int], wishes: Wishes) -> Field | None:
+    """Estimate how the guide is displaced, place by place."""
+    margin, places = registration.margin(wishes.ratio), [p.place for p in pieces]
+    guides = [p.guide.read(p.place.scaled(wishes.ratio).grown(margin)) for p in pieces if p.guide is not None]
+    with one_thread(), threadpool_limits(1, user_api="blas"):
+        return registration.local_field(places, [p.scene.read(p.window) for p in pieces], guides, shape, wishes)
+
+
+def _survey(pieces: Sequence[Ground], wishes: Wishes, field: Field | None) -> Survey:
     """Survey the sampled pieces."""
     margin = sample_margin(wishes.ratio)
     samples = []
     for piece in pieces:
         near = piece.place.scaled(wishes.ratio).grown(margin)
-        guide = None if piece.guide is None else piece.guide.read(near)
+        guide = None if piece.guide is None else displaced(piece.guide, field).read(near)
         samples.append(Sample(piece.scene.read(piece.window), guide))
     with one_thread(), threadpool_limits(1, user_api="blas"):
-        return survey(samples, wishes)
+        return replace(survey(samples, wishes), field=field)
 
 
 def _fitted(
@@ -141,7 +158,9 @@ def _fitted(
 
 
 def _read(work: Work, tile: Tile, piece: Ground) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    guide = piece.guide.read(guide_window(work, tile)) if piece.guide is not None and work.guided else None
+    guide = None
+    if piece.guide is not None and work.guided:
+        guide = displaced(piece.guide, work.survey.field).read(guide_window(work, tile))
     return piece.scene.read(piece.window), guide
 
 
@@ -203,8 +222,17 @@ def _finished(stored: da.Array, packing: Packing, scene: Scene, like: xr.DataArr
         packing if _is_decoded(scene) else replace(packing, scales=(1.0,) * scene.count, offsets=(0.0,) * scene.count)
     )
     values = da.map_blocks(_decoded, stored, done, like.dtype, dtype=like.dtype) if masked else stored
-    out = _dressed(values, like, target)
+    out = _told(_dressed(values, like, target), scene)
     return out if packing == scene.packing else _repacked(out, packing, masked=masked)
+
+
+def _told(out: xr.DataArray, scene: Scene) -> xr.DataArray:
+    """Add what the scene's instrument says of its bands, where the array says nothing."""
+    if scene.sensor is None or not scene.sensor.used or out.ndim < 3:
+        return out
+    known = {"wavelength": [b.wavelength_nm for b in scene.bands], "fwhm": [b.fwhm_nm for b in scene.bands]}
+    new = {name: (out.dims[0], values, {"units": "nm"}) for name, values in known.items() if name not in out.coords}
+    return out.assign_coords(new)
 
 
 def _is_decoded(scene: Scene) -> bool:

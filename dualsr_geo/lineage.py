@@ -19,7 +19,7 @@ from dualsr_geo.version import __version__
 NOTICED = 1.5
 # What of a run's report is carried in its product.
 REPORTED = (
-    "scale", "model", "fine", "correction", "refinement", "guide", "consistency", "uncertainty", "clipped", "psf", "notes",
+    "scale", "sensor", "model", "fine", "correction", "refinement", "guide", "consistency", "uncertainty", "detail", "clipped", "psf", "noise", "opened", "notes",
 )  # fmt: skip
 
 
@@ -31,14 +31,15 @@ def add_up(
     Returns
     -------
     dict
-        scale, shape, bands, model, fine, correction, refinement, guide, consistency, uncertainty,
-        clipped, psf, notes.
+        scale, shape, bands, sensor, model, fine, correction, refinement, guide, consistency, uncertainty,
+        detail, clipped, psf, noise, opened, notes.
     """
     height, width = job.target.shape
     return {
         "scale": job.ratio,
         "shape": [int(height), int(width)],
         "bands": job.scene.count,
+        "sensor": None if job.scene.sensor is None else job.scene.sensor.to_json(),
         "model": job.model.name,
         "fine": job.fine,
         "correction": _correction(known),
@@ -46,6 +47,7 @@ def add_up(
         "guide": _guide(job, known, figures),
         "consistency": _consistency(figures, job.scene.count),
         "uncertainty": _uncertainty(known, figures),
+        "detail": _detail(known, job.scene.count),
         "clipped": {
             "below_minimum": sum(f["cut"] for f in figures),
             "saturated": sum(f["saturated"] for f in figures),
@@ -53,9 +55,34 @@ def add_up(
         "psf": {
             "source": known.psf_source,
             "sigma_px": [round(s, 3) for s in known.psf.sigma_px],
+            "sigma_error_px": _rounded(known.sigma_error_px),
         },
+        "noise": _noise(known, job.scene.count),
+        "opened": list(job.opening),
         "notes": list(known.notes),
     }
+
+
+def _rounded(pair: tuple[float, float] | None) -> list[float] | None:
+    return None if pair is None else [round(v, 3) for v in pair]
+
+
+def _noise(known: Survey, bands: int) -> dict[str, Any]:
+    """Say how noisy every band is, and how sure that is; nothing of those where noise looks like signal."""
+    told = known.noise > 0
+    error = np.zeros_like(known.noise) if known.noise_error is None else known.noise_error
+    each = {"std_per_band": known.noise, "error_per_band": error}
+    return {
+        "is": "standard deviation, and the standard error of that",
+        **{name: _told(values, told, known.used, bands) for name, values in each.items()},
+    }
+
+
+def _told(values: NDArray[np.float32], told: NDArray[np.bool_], used: Sequence[int], count: int) -> list[float | None]:
+    out: list[float | None] = [None] * count
+    for band, value, known in zip(used, values, told, strict=True):
+        out[band] = float(f"{value:.4g}") if known else None
+    return out
 
 
 def _correction(known: Survey) -> dict[str, Any] | None:
@@ -136,6 +163,7 @@ def _guide(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dic
     covered = sum(f["guided"] for f in figures) / pixels
     found: dict[str, Any] = {
         "shift_px": [round(v, 3) for v in known.shift_px],
+        "shift_error_px": _rounded(known.shift_error_px),
         "moved_px": [round(v, 3) for v in known.moved_px],
         "coverage": round(covered, 4),
         "relevance": _per_band(known.relevance, known.used, job.scene.count),
@@ -178,12 +206,50 @@ def _uncertainty(known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
+def _detail(known: Survey, bands: int) -> dict[str, Any] | None:
+    """Say what the detail of a Wald pair's product is worth, every band's and on average."""
+    found = known.detail
+    if found is None or not np.isfinite(found.improvement).any():
+        return None
+    shares = {
+        "improvement": found.improvement,
+        "omission": found.omission,
+        "hallucination_guide": found.guide,
+        "hallucination_neither": found.neither,
+    }
+    if found.contradicted is not None:
+        shares["contradicted"] = found.contradicted
+    return {
+        "is": "shares of the true detail on the scene's Wald pair; contradicted: of the coarse start's on the scene itself",
+        "wald_ratio": found.ratio,
+        "mean": {name: round(float(np.nanmean(values)), 4) for name, values in shares.items()},
+        "per_band": {name: _per_band(values, known.used, bands) for name, values in shares.items()},
+    }
+
+
+def say_detail(found: Mapping[str, Any] | None) -> list[str]:
+    """Return a sentence on what the product's detail is worth; none where nobody knows.
+
+    Parameters
+    ----------
+    found : mapping or None
+        ``detail`` of a report.
+    """
+    if found is None:
+        return []
+    mean = found["mean"]
+    guide, neither = mean["hallucination_guide"], mean["hallucination_neither"]
+    origin = f" ({guide:.0%} from the guide, {neither:.0%} from neither)" if "contradicted" in mean else ""
+    shares = f"{mean['improvement']:.0%} improved, {mean['omission']:.0%} omitted, {guide + neither:.0%} hallucinated"
+    return [f"detail, on the scene degraded {found['wald_ratio']}x: {shares}{origin}"]
+
+
 def _per_band(values: NDArray[np.float32] | None, used: Sequence[int], count: int) -> list[float | None] | None:
     if values is None:
         return None
     out: list[float | None] = [None] * count
     for band, value in zip(used, values, strict=True):
-        out[band] = round(float(value), 4)
+        out[band] = round(float(value), 4) if np.isfinite(value) else None
     return out
 
 

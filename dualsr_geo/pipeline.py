@@ -16,23 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from dualsr_geo import finefit, grid, infer, memory
+from dualsr_geo import finefit, grid, infer, memory, registration
+from dualsr_geo.align import displaced
 from dualsr_geo.bands import Packing
 from dualsr_geo.errors import DualSRError, DualSRWarning
 from dualsr_geo.exhibit import of_run
+from dualsr_geo.field import Field
 from dualsr_geo.finish import require_options
 from dualsr_geo.infer import Plan
 from dualsr_geo.layout import Layout, carried_lineage, format_of
 from dualsr_geo.lineage import REPORTED, add_up, lineage
 from dualsr_geo.plan import Job, Options, plan
+from dualsr_geo.products.delivered import say_delivered
 from dualsr_geo.publish import beside, remove, require_apart, require_place
-from dualsr_geo.read import open_scene
+from dualsr_geo.read import open_delivered, open_guides
 from dualsr_geo.report import require_report, write_report
 from dualsr_geo.sample import Sample, sample_margin, sample_windows
 from dualsr_geo.scene import Scene
 from dualsr_geo.survey import Survey, survey
+from dualsr_geo.threads import one_thread
 from dualsr_geo.tile import Tile
-from dualsr_geo.window import Work, guide_window, one_thread
+from dualsr_geo.work import Work, guide_window
 from dualsr_geo.write import Store, full_disk_named, is_same_product
 
 # The fitted fine stage, in the work folder.
@@ -58,11 +62,11 @@ def upscale(
     Parameters
     ----------
     scene : path
-        Whatever rasterio or Zarr opens.
+        Whatever rasterio or Zarr opens, or a product as delivered.
     output : path, optional
         ``scene_x<scale>.tif`` beside the scene if left out.
     rgb : path or sequence of paths, optional
-        The guide.
+        The guide; if left out, the product's own sharper bands where it has some.
     options : Options, optional
     client : distributed.Client, optional
         Run the tiles there.
@@ -94,8 +98,9 @@ def upscale(
         return said if report is None else _reported(job, layout, said, None, report)
     store = Store.begin(layout, job.identity, resume=wanted.resume, overwrite=wanted.overwrite)
     known = _survey_of(job, store)
-    work = _with_fine(job, store, job.work(known))
-    figures = _run(Plan(job.scene.source, job.guide, work, store), job.sizes.jobs, client, progress)
+    shown = bent(job, known.field)
+    work = _with_fine(shown, store, job.work(known))
+    figures = _run(Plan(job.scene.source, shown.guide, work, store), job.sizes.jobs, client, progress)
     found = {"output": layout.path, **add_up(job, known, figures, work.refinement)}
     store.finish(lineage(job, found), known.to_json())
     said = {**found, **_cost(began)}
@@ -125,10 +130,12 @@ def prepare(
     scene: Where, output: Where | None = None, *, rgb: Where | Sequence[Where] | None = None, options: Options
 ) -> tuple[Job, Layout]:
     """Read what there is and check that it can be done; compute and write nothing."""
-    opened = open_scene(scene, bidx=options.bidx, nodata=options.nodata if options.dtype is None else None)
+    nodata = options.nodata if options.dtype is None else None
+    delivered = open_delivered(scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor)
     paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
-    guides = [open_scene(p) for p in paths]
-    job = plan(opened, guides, options)
+    guides = [g for p in paths for g in open_guides(p)] or list(delivered.guides)
+    opened = delivered.scene
+    job = replace(plan(opened, guides, options), opening=say_delivered(delivered, lent=bool(paths)))
     place = Path(output) if output is not None else beside(scene, opened, f"_x{job.ratio}")
     require_apart(place, [opened, *guides])
     job = _as_before(job, place)
@@ -188,6 +195,8 @@ def plan_json(job: Job, layout: Layout) -> dict[str, Any]:
         "model": job.model.name,
         "fine": job.fine,
         "guide_bands": 0 if job.guide is None else job.guide.count,
+        "opened": list(job.opening),
+        "sensor": None if job.scene.sensor is None else job.scene.sensor.to_json(),
         "tile": job.sizes.tile,
         "halo": job.model.halo,
         "tiles": len(job.tiling),
@@ -198,7 +207,13 @@ def plan_json(job: Job, layout: Layout) -> dict[str, Any]:
 
 
 def describe(
-    scene: Where, *, rgb: Where | None = None, bidx: str | None = None, nodata: float | None = None
+    scene: Where,
+    *,
+    rgb: Where | None = None,
+    bidx: str | None = None,
+    nodata: float | None = None,
+    gsd: float | None = None,
+    sensor: str | None = None,
 ) -> dict[str, Any]:
     """Return what a scene is, as this program reads it.
 
@@ -207,14 +222,20 @@ def describe(
     scene, rgb : path
     bidx : str, optional
     nodata : float, optional
+    gsd : float, optional
+        Which bands of a product with several pixel sizes, metres.
+    sensor : str, optional
+        Whose product it is, where it does not say.
 
     Returns
     -------
     dict
         scene, shape, gsd, unit, crs, transform, bands, dtype, nodata, scales, offsets,
-        band_table, and with a guide its gsd, bands and the largest scale it allows.
+        band_table; its sensor where one knows; of a product as delivered its sensor, level and notes; with a guide, or bands of
+        its own that are sharper, their gsd, number and the largest scale they allow.
     """
-    opened = open_scene(scene, bidx=bidx, nodata=nodata)
+    delivered = open_delivered(scene, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)
+    opened = delivered.scene
     box, packing = opened.geobox, opened.packing
     found: dict[str, Any] = {
         "scene": str(scene),
@@ -233,8 +254,12 @@ def describe(
             for b in opened.bands
         ],
     }
-    if rgb is not None:
-        guide = open_scene(rgb)
+    if opened.sensor is not None:
+        found["sensor"] = opened.sensor.to_json()
+    if delivered.sensor:
+        found["product"] = {"sensor": delivered.sensor, "level": delivered.level, "notes": list(delivered.notes)}
+    guides = delivered.guides if rgb is None else open_guides(rgb)
+    for guide in guides:
         grid.require_same_world(box, guide.geobox)
         found["guide"] = {"gsd": grid.gsd(guide.geobox, like=box), "bands": guide.count}
         found["largest_scale"] = grid.largest_ratio(box, guide.geobox)
@@ -256,7 +281,8 @@ def _survey_of(job: Job, store: Store) -> Survey:
         return Survey.from_json(before)
     try:
         with one_thread(), threadpool_limits(1, user_api="blas"):
-            known = survey(samples(job.scene, job), job.wishes)
+            field = _field(job)
+            known = replace(survey(samples(job.scene, bent(job, field)), job.wishes), field=field)
     except DualSRError:
         # Without a survey there is no tile yet, so there is nothing to resume.
         remove(Path(store.folder))
@@ -276,6 +302,21 @@ def _with_fine(job: Job, store: Store, work: Work) -> Work:
 
     with full_disk_named(store.layout), threadpool_limits(1, user_api="blas"):
         return replace(work, refinement=finefit.fit_once(Path(store.folder) / FINE_FILE, work, job.wishes, read))
+
+
+def bent(job: Job, field: Field | None) -> Job:
+    """Return a job whose guide lies on the scene place by place, where a field says how."""
+    return job if job.guide is None else replace(job, guide=displaced(job.guide, field))
+
+
+def _field(job: Job) -> Field | None:
+    """Read what a local displacement is estimated from, and estimate it where that is asked for."""
+    guide, source, shape = job.guide, job.scene.source, job.scene.shape
+    if guide is None or job.options.coregister != "local":
+        return None
+    places, margin = registration.windows(shape), registration.margin(job.ratio)
+    guides = [guide.read(w.scaled(job.ratio).grown(margin)) for w in places]
+    return registration.local_field(places, [source.read(w) for w in places], guides, shape, job.wishes)
 
 
 def samples(scene: Scene, job: Job) -> list[Sample]:

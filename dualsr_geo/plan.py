@@ -31,9 +31,9 @@ from dualsr_geo.scene import Scene
 from dualsr_geo.survey import Survey
 from dualsr_geo.tile import Tiling
 from dualsr_geo.version import __version__
-from dualsr_geo.window import Work
+from dualsr_geo.work import Work
 
-COREGISTER = ("auto", "off")
+COREGISTER = ("auto", "local", "off")
 # Taps printed with four digits sum to 1 within this.
 SUM_TOLERANCE = 1e-3
 
@@ -60,13 +60,18 @@ class Options:
     uncertainty : bool
         Whether the product says of every value how far it may be off (standard deviation).
     coregister : str
-        ``"auto"`` moves a displaced guide onto the scene, ``"off"`` leaves it and warns.
+        ``"auto"`` moves a displaced guide onto the scene as a whole, ``"local"`` also place by place,
+        ``"off"`` leaves it and warns.
     psf : Psf or None
         A known blur; nothing is estimated then.
     mtf_gain : float or None
-        The sensor's MTF gain at Nyquist, the fallback where blur cannot be estimated.
+        The sensor's MTF gain at Nyquist, used unless the scene contradicts it; it wins over `sensor`'s.
     bidx : str or None
         Bands of the scene, ``"1,3..5"``.
+    gsd : float or None
+        Which bands of a product with several pixel sizes, metres.
+    sensor : str or None
+        The instrument that took the scene, by its name in the registry; left out, its metadata is asked.
     tile : int or None
         Side of a tile's core, lr pixels; left out, `max_memory` decides.
     jobs : int or None
@@ -92,6 +97,8 @@ class Options:
     psf: Psf | None = None
     mtf_gain: float | None = None
     bidx: str | None = None
+    gsd: float | None = None
+    sensor: str | None = None
     tile: int | None = None
     jobs: int | None = None
     max_memory: int | None = None
@@ -122,6 +129,8 @@ class Job:
     sizes : Sizes
         Tile, tiles at once, memory.
     options : Options
+    opening : tuple of str
+        What was decided in opening a product as delivered, a sentence each.
     """
 
     scene: Scene
@@ -133,6 +142,13 @@ class Job:
     packing: Packing
     sizes: memory.Sizes
     options: Options
+    opening: tuple[str, ...] = ()
+
+    @property
+    def mtf_gain(self) -> float | None:
+        """The gain at Nyquist that the user gave, or that the scene's instrument is known to have."""
+        known = self.scene.sensor
+        return known.mtf_gain if self.options.mtf_gain is None and known is not None else self.options.mtf_gain
 
     @property
     def wishes(self) -> Wishes:
@@ -141,7 +157,7 @@ class Job:
         return Wishes(
             self.ratio,
             o.psf,
-            o.mtf_gain,
+            self.mtf_gain,
             o.coregister,
             subspace=self.model.spectral,
             injection=self.model.injection is not None,
@@ -150,6 +166,8 @@ class Job:
             ours=self.model.ours,
             anchors=None if o.spectral is None else min(o.spectral, self.scene.count),
             uncertainty=o.uncertainty,
+            detail=self.model.spectral and is_consistent(self.model, self.fine),
+            mtf_named=o.mtf_gain is not None or o.sensor is not None,
         )
 
     @property
@@ -186,8 +204,11 @@ class Job:
             "fine": self.fine,
             "coregister": o.coregister,
             "psf": None if o.psf is None else o.psf.to_json(),
-            "mtf_gain": o.mtf_gain,
+            "mtf_gain": self.mtf_gain,
             "tile": self.sizes.tile,
+            **(
+                {"sensor": self.scene.sensor.sensor} if self.scene.sensor is not None and self.scene.sensor.used else {}
+            ),
             **({"uncertainty": True} if o.uncertainty else {}),
             **({} if o.spectral is None else {"spectral": min(o.spectral, self.scene.count)}),
             **({} if model.ours is None else {"ours": model.ours.identity}),
@@ -265,7 +286,7 @@ def product_packing(scene: Scene, dtype: str | None = None, nodata: float | None
 
 def _check(options: Options) -> None:
     if options.coregister not in COREGISTER:
-        raise OptionError(f"--coregister {options.coregister} is not known. Give auto or off.")
+        raise OptionError(f"--coregister {options.coregister} is not known. Give auto, local or off.")
     least = memory.SMALLEST_TILE
     if options.tile is not None and options.tile < least:
         raise OptionError(f"--tile {options.tile} is below {least} lr pixels. Give {least} or more.")

@@ -18,6 +18,10 @@ SIDECARS = (".aux.xml", ".ovr", ".msk")
 def beside(where: str | os.PathLike[str], scene: Scene, suffix: str) -> Path:
     """Return the default place of a product: beside the scene, which was opened as `where`."""
     place, read = Path(where), scene.source.files_read()
+    if place.is_dir() and read and place.resolve() in Path(read[0]).resolve().parents:
+        # A product's folder stands for the files in it; "." has no name to go by.
+        place = Path(os.path.abspath(place))
+        return place.with_name(f"{place.name.removesuffix('.SAFE')}{suffix}.tif")
     # A subdataset, or an array in a store, is no place; the file that it lies in is.
     if read and not place.is_file() and not (place.exists() and place.samefile(read[0])):
         place = Path(read[0])

@@ -21,8 +21,8 @@ from dualsr_geo.plan import product_packing
 from dualsr_geo.publish import beside, require_apart
 from dualsr_geo.read import open_scene
 from dualsr_geo.scene import Scene
+from dualsr_geo.threads import one_thread
 from dualsr_geo.tile import Tile, Tiling
-from dualsr_geo.window import one_thread
 from dualsr_geo.write import Store
 
 TILE = 256

@@ -26,7 +26,8 @@ from dualsr_geo.sample import FEWEST_PX, Sample, Wishes, sample_margin
 from dualsr_geo.survey import Survey, survey
 from dualsr_geo.tile import Tile, Window
 from dualsr_geo.wald import Block
-from dualsr_geo.window import Work, view
+from dualsr_geo.window import view
+from dualsr_geo.work import Work
 
 # What is used of a correction that nothing is known about.
 USUAL = 0.0
@@ -170,7 +171,7 @@ def bordered(guide: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
 def again(wishes: Wishes, ratio: int, psf: Psf) -> Wishes:
     """Return what another survey of the scene is asked, whose blur is known; the networks' shares are `shared`."""
     ours = wishes.ours and replace(wishes.ours, gated=False)
-    return replace(wishes, ratio=ratio, psf=psf, coregister="off", ours=ours, uncertainty=False)
+    return replace(wishes, ratio=ratio, psf=psf, coregister="off", ours=ours, uncertainty=False, detail=False)
 
 
 def shared(found: Survey, known: Survey) -> Survey:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +28,14 @@ from dualsr_geo.tables import lineage_rows, metrics, number, plain, score_table,
 
 # Base64 of all cubes together: a page of this size still opens at once and can be mailed.
 BUDGET_BYTES = 12_000_000
+# What a product's detail is worth, in words.
+DETAIL = {
+    "improvement": "Improved",
+    "omission": "Omitted",
+    "hallucination_guide": "Hallucinated, from the guide",
+    "hallucination_neither": "Hallucinated, from neither",
+    "contradicted": "Contradicted",
+}
 SCRIPTS = ("charts.js", "cubes.js", "report.js")
 
 
@@ -110,6 +118,9 @@ class Exhibit:
         Rows and columns of a tile as a share of the scene's; without it tiles are drawn in one size.
     uncertainty : array, shape (band,), or None
         Mean standard deviation of the error; NaN where unknown.
+    detail : mapping
+        Kind (improvement, omission, ...) to shares of the true detail, shape (band,), NaN where unknown;
+        empty where nobody knows.
     """
 
     title: str
@@ -129,6 +140,7 @@ class Exhibit:
     notes: tuple[str, ...]
     tile_extent: tuple[float, float] | None = None
     uncertainty: NDArray[np.float64] | None = None
+    detail: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def require_report(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -199,6 +211,7 @@ def render(exhibit: Exhibit, *, budget_bytes: int = BUDGET_BYTES) -> str:
         "cubes": {f"cube-{i}-{k}": c.text for i, t in enumerate(takes) for k, c in t.cubes.items()},
         "crops": [(crop, _plates(exhibit, crop)) for crop in exhibit.crops],
         "bar": plates.bar(),
+        "shares": [(DETAIL[kind], values.tolist()) for kind, values in exhibit.detail.items()],
         "scores": score_table(exhibit.scores, exhibit.unit),
         "metrics": metrics(exhibit.per_band, exhibit.unit),
         "band_names": [_band_name(b, i) for i, b in enumerate(exhibit.bands)],
@@ -268,6 +281,7 @@ def _data(exhibit: Exhibit, takes: Sequence[Take]) -> dict[str, Any]:
         "unit": exhibit.unit or "",
         "crops": [_crop_data(crop, take) for crop, take in zip(exhibit.crops, takes, strict=True)],
         "perBand": {m.key: plates.finite(m.models) for m in metrics(exhibit.per_band, exhibit.unit)},
+        "detail": plates.finite({DETAIL[k]: v for k, v in exhibit.detail.items()}),
         "relevance": [] if exhibit.relevance is None else plates.finite({"": exhibit.relevance})[""],
     }
 

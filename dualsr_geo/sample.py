@@ -49,9 +49,12 @@ class Wishes:
     psf : Psf or None
         A known blur; nothing is estimated then.
     mtf_gain : float or None
-        The sensor's MTF gain at Nyquist, the fallback where the estimate is unreliable.
+        The sensor's MTF gain at Nyquist; used unless the scene contradicts it.
+    mtf_named : bool
+        Whether the user named that sensor or gain, and wants to hear where the scene contradicts it.
     coregister : str
-        ``"auto"`` moves a displaced guide onto the scene, ``"off"`` leaves it.
+        ``"auto"`` moves a displaced guide onto the scene as a whole, ``"local"`` also place by place,
+        ``"off"`` leaves it.
     subspace : bool
         False for models that work band by band (bicubic).
     injection : bool
@@ -66,6 +69,8 @@ class Wishes:
         Most bands that they run on; None for their own choice.
     uncertainty : bool
         Whether to find out how large the product's errors are.
+    detail : bool
+        Whether to find out what the product's detail is worth.
     """
 
     ratio: int
@@ -79,6 +84,8 @@ class Wishes:
     ours: Ours | None = None
     anchors: int | None = None
     uncertainty: bool = False
+    detail: bool = False
+    mtf_named: bool = True
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Window]:

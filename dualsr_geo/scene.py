@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from dualsr_geo.bands import Band, Packing
+from dualsr_geo.sensing import Sensing
 from dualsr_geo.sources import Source
 
 
@@ -32,6 +33,8 @@ class Scene:
         CF attributes of the variable; empty for rasters.
     name : str
         The file's stem or the array's name.
+    sensor : Sensing or None
+        The instrument that took it, where one knows.
     """
 
     source: Source
@@ -41,6 +44,7 @@ class Scene:
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     attrs: Mapping[str, object] = field(default_factory=dict)
     name: str = "scene"
+    sensor: Sensing | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -61,6 +65,7 @@ class Scene:
             source=self.source.select(chosen),
             bands=tuple(self.bands[i] for i in chosen),
             packing=self.packing.select(chosen),
+            sensor=None if self.sensor is None else self.sensor.select(chosen),
         )
 
 

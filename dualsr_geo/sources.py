@@ -63,7 +63,8 @@ class Source(Protocol):
         ...
 
 
-def _stamp(path: str) -> dict[str, object]:
+def file_stamp(path: str) -> dict[str, object]:
+    """Return what tells a file from a changed one: path, size and time."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -149,7 +150,7 @@ class RasterSource:
         return {
             "uri": self.uri,
             "bands": list(self.indexes),
-            "files": [_stamp(f) for f in self.files_read()],
+            "files": [file_stamp(f) for f in self.files_read()],
         }
 
     def _load(self, window: Window, bands: Sequence[int], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -172,7 +173,7 @@ class RasterSource:
 
     def _dataset(self) -> DatasetReader:
         # A forked child must not use its parent's handles, nor anyone those of a replaced file.
-        stamp = (os.getpid(), _stamp(self.files[0] if self.files else self.uri))
+        stamp = (os.getpid(), file_stamp(self.files[0] if self.files else self.uri))
         return borrow(self.uri, stamp, self.config)
 
 
@@ -189,7 +190,7 @@ def _zarr_array(  # process and time of writing are part of the key only
 def _written(uri: str, variable: str) -> tuple[object, ...]:
     """When an array's metadata was written; a replaced store must be opened anew."""
     documents = (os.path.join(uri, variable, name) for name in ("zarr.json", ".zarray"))
-    return tuple(_stamp(d).get("mtime_ns") for d in documents)
+    return tuple(file_stamp(d).get("mtime_ns") for d in documents)
 
 
 @dataclass(frozen=True)
@@ -346,7 +347,7 @@ class ArraySource:
         """
         variable, path = self.array.variable, self.array.encoding.get("source")
         unread = variable.chunks is None and not getattr(variable, "_in_memory", True)
-        identity = _stamp(str(path)) if unread and path else {"token": tokenize(variable.data)}
+        identity = file_stamp(str(path)) if unread and path else {"token": tokenize(variable.data)}
         return {**identity, "shape": list(self.array.shape)}
 
     def _load(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:

@@ -15,11 +15,24 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from dualsr_geo import alone, calibration, coarse, regression, shares, subspace, wald
+from dualsr_geo import (
+    alone,
+    calibration,
+    certainty,
+    coarse,
+    hallucination,
+    notation,
+    regression,
+    shares,
+    subspace,
+    wald,
+)
 from dualsr_geo.correction import Correction
 from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.detail import Detail
 from dualsr_geo.doubt import Doubt
-from dualsr_geo.guidefit import Fit, Mixture, fit_scene
+from dualsr_geo.field import Field
+from dualsr_geo.guidefit import Fit, fit_scene
 from dualsr_geo.injection import Injection, fit_injection
 from dualsr_geo.model import require_inputs
 from dualsr_geo.noise import is_noisy, scene_noise
@@ -61,6 +74,10 @@ class Survey:
         How far the guide lies below and right of the scene, hr pixels.
     moved_px : (float, float)
         How far it is moved back.
+    shift_error_px, sigma_error_px : (float, float) or None
+        Standard errors of shift and width of the blur, hr pixels; None where they were not estimated.
+    noise_error : array, shape (band,), or None
+        Standard error of `noise`.
     relevance : array, shape (band,)
         How well the guide explains a band, 0..1.
     srf : array, shape (guide band, band)
@@ -75,6 +92,10 @@ class Survey:
         What our own networks need; None for other models.
     doubt : Doubt or None
         How large the product's errors are; None where nobody asked.
+    detail : Detail or None
+        What the product's detail is worth; None where nobody asked, and of scenes too small to say.
+    field : Field or None
+        How the guide is bent back, place by place, before all else; None where it is not.
     notes : tuple of str
         What the user should know.
     """
@@ -92,6 +113,9 @@ class Survey:
     guide_mean: NDArray[np.float32] | None = None
     shift_px: tuple[float, float] = (0.0, 0.0)
     moved_px: tuple[float, float] = (0.0, 0.0)
+    shift_error_px: tuple[float, float] | None = None
+    sigma_error_px: tuple[float, float] | None = None
+    noise_error: NDArray[np.float32] | None = None
     relevance: NDArray[np.float32] | None = None
     srf: NDArray[np.float32] | None = None
     injection: Injection | None = None
@@ -99,11 +123,13 @@ class Survey:
     angle: float | None = None
     correction: Correction | None = None
     doubt: Doubt | None = None
+    detail: Detail | None = None
+    field: Field | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: notation.plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Survey:
@@ -111,47 +137,21 @@ class Survey:
         v = dict(value)
         v["psf"] = Psf.from_json(v["psf"])
         space = v["space"]
-        mean, expand, scale = (_array(space[k]) for k in ("mean", "expand", "scale"))
+        mean, expand, scale = (notation.array(space[k]) for k in ("mean", "expand", "scale"))
         v["space"] = Subspace(mean, expand.reshape(len(mean), -1), scale, space["noise"])
-        v["fit"] = None if v["fit"] is None else _fit_from_json(v["fit"])
+        v["fit"] = None if v["fit"] is None else notation.fit(v["fit"])
         injected = v["injection"]
-        v["injection"] = injected and Injection(**{k: _array(m) for k, m in injected.items()})
+        v["injection"] = injected and Injection(**{k: notation.array(m) for k, m in injected.items()})
         v["correction"] = v["correction"] and Correction.from_json(v["correction"])
         v["doubt"] = v["doubt"] and Doubt.from_json(v["doubt"])
+        v["detail"] = v["detail"] and Detail.from_json(v["detail"])
+        v["field"] = v["field"] and Field.from_json(v["field"])
         v["units"] = v["units"] and Units(**v["units"])
-        for name in ("noise", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
-            v[name] = None if v[name] is None else _array(v[name])
-        for name in ("used", "shift_px", "moved_px", "notes"):
-            v[name] = tuple(v[name])
+        for name in ("noise", "noise_error", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
+            v[name] = None if v[name] is None else notation.array(v[name])
+        for name in ("used", "shift_px", "moved_px", "shift_error_px", "sigma_error_px", "notes"):
+            v[name] = None if v[name] is None else tuple(v[name])
         return cls(**v)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        # The shortest text that reads back as the same float32.
-        return [_plain(row) for row in value] if value.ndim > 1 else [float(str(v)) for v in value]
-    if isinstance(value, Psf | Correction | Doubt):
-        return value.to_json()
-    if isinstance(value, Subspace | Fit | Mixture | Injection | Units):
-        return {k: _plain(getattr(value, k)) for k in value.__dataclass_fields__}
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    return value
-
-
-def _array(value: Any) -> NDArray[np.float32]:
-    return np.asarray(value, dtype=np.float32)
-
-
-def _fit_from_json(value: Mapping[str, Any]) -> Fit:
-    mixtures = {
-        int(k): Mixture(_array(m["centres"]), float(m["width"]), _array(m["coefficients"]))
-        for k, m in value["mixtures"].items()
-    }
-    arrays = {name: _array(value[name]) for name in Fit.__dataclass_fields__ if name != "mixtures"}
-    return Fit(**arrays, mixtures=mixtures)
 
 
 def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
@@ -175,12 +175,13 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
     low = min(float(np.nanmin(c.numpy())) for c in cubes if bool(torch.isfinite(c).any()))
     filled = [_filled(c, mean) for c in cubes]
     spectra, weight = wald.stack([f for f, _ in filled]), wald.stack([w for _, w in filled])
-    noise = scene_noise([f.numpy() for f, _ in filled], [w.numpy() for _, w in filled])
+    planes, weights = [f.numpy() for f, _ in filled], [w.numpy() for _, w in filled]
+    noise, errors = scene_noise(planes, weights), certainty.of_noise(planes, weights).astype(np.float32)
     noisy = is_noisy(noise, spectra[:, weight > 0].std(1))
     space = subspace.find(spectra, weight, noise if noisy else None) if wishes.subspace else _no_space(mean)
     lams = _ridges_alone(space, spectra[:, weight > 0])
     known = assumed(wishes)
-    bare = Survey(known.psf, known.source, used, low, noise.astype(np.float32), space, lams, lams)
+    bare = Survey(known.psf, known.source, used, low, noise.astype(np.float32), space, lams, lams, noise_error=errors)
     guides = [s.guide for s in samples if s.guide is not None]
     reached = any(np.isfinite(g).any() for g in guides)
     if wishes.ours is not None:
@@ -193,7 +194,17 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
     if wishes.uncertainty and seen.doubt is None:
         bare_blocks = calibration.unguided(filled, wishes.ratio)
         seen = replace(seen, doubt=calibration.doubt(bare_blocks, seen.psf, space))
+    if wishes.detail and seen.fit is None:
+        seen = replace(seen, detail=_detail(seen, calibration.unguided(filled, wishes.ratio), wishes))
     return seen if wishes.network is None else _for_network(seen, filled, guides, wishes)
+
+
+def _detail(
+    seen: Survey, blocks: Sequence[Block], wishes: Wishes, held: calibration.Held | None = None
+) -> Detail | None:
+    ours, known = wishes.ours, seen.correction
+    networks = None if ours is None or known is None else hallucination.Networks(ours, known)
+    return hallucination.ask(blocks, seen.psf, seen.space, seen.noise, held, networks)
 
 
 def _filled(cube: torch.Tensor, mean: torch.Tensor) -> Filled:
@@ -230,6 +241,8 @@ def _guided(bare: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.
         psf_source=placed.source,
         shift_px=placed.shift_px,
         moved_px=placed.moved_px,
+        shift_error_px=placed.shift_error_px,
+        sigma_error_px=placed.sigma_error_px,
         notes=placed.notes,
         guide_mean=mean,
     )
@@ -300,16 +313,16 @@ def _regressed(seen: Survey, blocks: Sequence[Block], wishes: Wishes) -> Survey:
     mixture = (space.share() @ found if space.keeps_rest else found).astype(np.float32)
     lams = _ridges(seen, blocks, fit, mixture)
     seen = replace(seen, fit=fit, mixture=mixture, lams=lams)
+    held = calibration.Held(fit, mixture, found)
     if wishes.uncertainty:
-        held = calibration.Held(fit, mixture, found)
         seen = replace(seen, doubt=calibration.doubt(blocks, seen.psf, space, held))
     ours, correction = wishes.ours, seen.correction
-    if ours is None or correction is None:
-        return seen
-    told = Terms.of(space, fit, mixture, spectra, guide_lr, weight, *_most(wishes))
-    ratios = wald.ratios(side, wishes.ratio)
-    asked = shares.guided(ours, correction, told, blocks, seen.psf, ratios, space, found, fit, mixture)
-    return replace(seen, correction=asked)
+    if ours is not None and correction is not None:
+        told = Terms.of(space, fit, mixture, spectra, guide_lr, weight, *_most(wishes))
+        ratios = wald.ratios(side, wishes.ratio)
+        asked = shares.guided(ours, correction, told, blocks, seen.psf, ratios, space, found, fit, mixture)
+        seen = replace(seen, correction=asked)
+    return replace(seen, detail=_detail(seen, blocks, wishes, held)) if wishes.detail else seen
 
 
 def _ridges(seen: Survey, blocks: Sequence[Block], fit: Fit, mixture: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -188,7 +188,17 @@ def run(trial: Trial, name: str, options: Options) -> Outcome:
 
 def _sharpen(trial: Trial, name: str, options: Options, product: Path) -> tuple[str, ...]:
     """Run a model of ours; return what it has to say."""
-    chosen = replace(options, scale=trial.scale, model=name, bidx=None, nodata=None, resume=False, uncertainty=False)
+    chosen = replace(
+        options,
+        scale=trial.scale,
+        model=name,
+        bidx=None,
+        gsd=None,
+        sensor=None,
+        nodata=None,
+        resume=False,
+        uncertainty=False,
+    )
     with warnings.catch_warnings():
         # They stand in the result: the same note by several models would only fill the screen.
         warnings.simplefilter("ignore", DualSRWarning)

@@ -147,3 +147,13 @@ def test_without_guide_and_figures(folder):
     assert page.shifts == ()
     assert page.consistency_tiles is None
     assert page.crops[0].guide is None
+
+
+def test_the_worth_of_detail_is_what_the_run_reported(page, ran):
+    said = ran[2]["detail"]
+    assert {"improvement", "omission", "hallucination_guide", "hallucination_neither", "contradicted"} == set(
+        page.detail
+    )
+    for kind, values in said["per_band"].items():
+        np.testing.assert_array_equal(page.detail[kind], np.array(values, float))
+    assert page.facts["Detail"].startswith("on the scene degraded 4x: ")

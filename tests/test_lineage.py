@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from dualsr_geo import samples
 from dualsr_geo.degrade import Psf
-from dualsr_geo.lineage import REPORTED, add_up, lineage, say_correction
+from dualsr_geo.detail import Detail
+from dualsr_geo.lineage import REPORTED, add_up, lineage, say_correction, say_detail
 from dualsr_geo.plan import Job, Options, plan
 from dualsr_geo.read import open_scene
 from dualsr_geo.subspace import Subspace
@@ -112,3 +114,30 @@ def test_no_share_is_said_as_the_start_alone() -> None:
         "`interpolation` alone; best on the scene degraded 2x: -40%"
     ]
     assert say_correction(None) == []
+
+
+def worth(guided: bool) -> Detail:
+    improvement, guide, neither = (
+        np.float32(v) for v in ([0.9, 0.8, np.nan], [0.04, 0.06, np.nan], [0.01, 0.03, np.nan])
+    )
+    taken = np.float32([0.1, 0.2, 0.3]) if guided else None
+    return Detail(3, improvement, guide if guided else 0 * guide, neither, taken)
+
+
+@pytest.mark.parametrize(
+    ("guided", "end"), [(True, "7% hallucinated (5% from the guide, 2% from neither)"), (False, "2% hallucinated")]
+)
+def test_the_worth_of_detail_is_said_on_average_and_kept_by_band(guided: bool, end: str) -> None:
+    said = add_up(job(), replace(known(), detail=worth(guided)), [tile(0, 1)])["detail"]
+    assert say_detail(said) == [f"detail, on the scene degraded 3x: 85% improved, 15% omitted, {end}"]
+    assert said["per_band"]["improvement"] == [0.9, 0.8, None, None]
+    assert ("contradicted" in said["per_band"]) == guided
+    json.dumps(said, allow_nan=False)
+
+
+def test_of_detail_that_nobody_measured_nothing_is_said() -> None:
+    nothing = Detail(2, *(np.full(3, np.nan, np.float32) for _ in range(3)))
+    for found in (None, nothing):
+        said = add_up(job(), replace(known(), detail=found), [tile(0, 1)])["detail"]
+        assert said is None
+        assert say_detail(said) == []

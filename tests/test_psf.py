@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 
 from dualsr_geo import psf, samples, subspace
+from dualsr_geo.blurfit import Piece
 from dualsr_geo.degrade import Psf, blur_matrix
+from dualsr_geo.taps import TAPS_LOWEST
 
 RATIO = 4
 
 
-def piece(scene: np.ndarray, guide: np.ndarray, weight: np.ndarray | None = None) -> psf.Piece:
+def piece(scene: np.ndarray, guide: np.ndarray, weight: np.ndarray | None = None) -> Piece:
     flat = scene.reshape(len(scene), -1)
     space = subspace.find(flat, np.ones(flat.shape[1], np.float32))
     z = space.components(flat)[: psf.COMPONENTS].reshape(-1, *scene.shape[1:])
     guide = guide - guide.mean((1, 2), keepdims=True)
-    return psf.Piece(z.astype(float), guide.astype(float), np.ones(scene.shape[1:]) if weight is None else weight)
+    return Piece(z.astype(float), guide.astype(float), np.ones(scene.shape[1:]) if weight is None else weight)
 
 
-def pair(blur: Psf, shape: tuple[int, int] = (45, 58), **wishes) -> psf.Piece:
+def pair(blur: Psf, shape: tuple[int, int] = (45, 58), **wishes) -> Piece:
     """Degrade a made-up ground by any PSF."""
     sample = samples.make(shape, ratio=blur.ratio, seed=2, **wishes)
     lr = samples.degrade(sample.abundances, blur, shape)
@@ -97,7 +99,7 @@ def test_taps_look_like_optics():
     found = psf.estimate([pair(Psf.gaussian(RATIO, (1.2, 2.8), (0.4, 0.1)))], RATIO)
     for taps in (found.psf.taps_y, found.psf.taps_x):
         assert sum(taps) == pytest.approx(1)
-        assert min(taps) > psf.TAPS_LOWEST * max(taps)
+        assert min(taps) > TAPS_LOWEST * max(taps)
 
 
 def test_pixels_without_weight_do_not_count():
@@ -106,7 +108,7 @@ def test_pixels_without_weight_do_not_count():
     weight[10:20, 30:45] = 0
     spoilt = good.components.copy()
     spoilt[:, 10:20, 30:45] = 50
-    found = psf.estimate([psf.Piece(spoilt, good.guide, weight)], RATIO)
+    found = psf.estimate([Piece(spoilt, good.guide, weight)], RATIO)
     assert found.shift_px == pytest.approx((0.5, -1.3), abs=0.05)
 
 
@@ -114,7 +116,7 @@ def test_several_blocks_are_as_good_as_one():
     blur = Psf.gaussian(RATIO, (1.9, 1.9), (0.5, -1.3))
     whole = pair(blur)
     halves = [
-        psf.Piece(whole.components[..., cut], whole.guide[..., cut.start * 4 : cut.stop * 4], whole.weight[..., cut])
+        Piece(whole.components[..., cut], whole.guide[..., cut.start * 4 : cut.stop * 4], whole.weight[..., cut])
         for cut in (slice(0, 29), slice(29, 58))
     ]
     found = psf.estimate(halves, RATIO)
@@ -124,7 +126,7 @@ def test_several_blocks_are_as_good_as_one():
 
 @pytest.mark.parametrize("shape", [(11, 40), (7, 8), (12, 11)])
 def test_a_tiny_scene_says_nothing(shape):
-    small = psf.Piece(np.ones((3, *shape)), np.ones((1, 4 * shape[0], 4 * shape[1])), np.ones(shape))
+    small = Piece(np.ones((3, *shape)), np.ones((1, 4 * shape[0], 4 * shape[1])), np.ones(shape))
     assert psf.estimate([small], RATIO) is None
 
 

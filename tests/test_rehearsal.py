@@ -18,7 +18,7 @@ from dualsr_geo.rehearsal import LEAST, Piece, rehearse, share
 from dualsr_geo.sample import Sample, Wishes, sample_margin
 from dualsr_geo.survey import survey
 from dualsr_geo.tile import Tile, Window
-from dualsr_geo.window import Work
+from dualsr_geo.work import Work
 
 SHAPE = (41, 30)
 

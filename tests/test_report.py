@@ -64,6 +64,7 @@ def exhibit(**changes):
         consistency_tiles=np.array([[0.25, np.nan, 0.5]]),
         lineage={"software": "dualsr-geo", "survey": {"psf": [1.5, 1.25]}},
         notes=("The guide lay 2.5 px off.",),
+        detail={"improvement": np.linspace(0.5, 0.8625, 8), "contradicted": np.array([0.0625, *[np.nan] * 7])},
     )
     return replace(plain, **changes)
 
@@ -282,14 +283,16 @@ def test_without_scripts_there_are_pictures_and_tables():
 def test_odd_exhibits_render(case):
     odd = {
         "no crops": {"crops": ()},
-        "one band": {"bands": (Band(),), "crops": (crop(count=1 + 2),), "per_band": {}, "relevance": None},
+        "one band": {"bands": (Band(),), "crops": (crop(count=1 + 2),), "per_band": {}, "relevance": None,
+                     "detail": {"omission": np.zeros(1)}},
         "400 bands": {"bands": tuple(Band(wavelength_nm=400.0 + 5 * i) for i in range(400)), "crops": (crop(count=400),),
-                      "per_band": {"m": {"psnr_db": np.full(400, np.inf)}}, "relevance": np.zeros(400, np.float32)},
+                      "per_band": {"m": {"psnr_db": np.full(400, np.inf)}}, "relevance": np.zeros(400, np.float32),
+                      "detail": {"omission": np.zeros(400)}},
         "all NaN": {"overview": np.full((1, 3, 4), np.nan, np.float32), "consistency_tiles": np.full((1, 1), np.nan),
                     "crops": (replace(crop(), scene=crop().scene * np.nan, product=crop().product * np.nan),)},
         "no wavelengths": {"bands": (Band(),) * 8},
         "bare": {"crops": (), "scores": {}, "per_band": {}, "relevance": None, "shifts": (), "shift_scale": "", "facts": {},
-                 "consistency_tiles": None, "lineage": {}, "notes": (), "unit": None, "shown": ""},
+                 "consistency_tiles": None, "lineage": {}, "notes": (), "unit": None, "shown": "", "detail": {}},
     }[case]  # fmt: skip
     if case == "one band":
         one = crop(count=3)
@@ -347,6 +350,14 @@ def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):
         write_report(exhibit(crops=()), place, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
     assert place.read_text() == "mine"
+
+
+def test_the_worth_of_detail_stands_in_a_table_and_a_chart():
+    text = render(exhibit())
+    assert text.count('id="detail"') == 1
+    assert "Improved" in text
+    assert json.loads(Page(text).scripts["data"])["detail"]["Contradicted"] == [0.0625, *[None] * 7]
+    assert 'id="detail"' not in render(exhibit(detail={}))
 
 
 # ---- in a browser ------------------------------------------------------------------------

@@ -250,14 +250,45 @@ def test_a_given_blur_is_taken_as_it_is(sample):
     assert known.psf == wrong
     assert known.psf_source == "given"
     assert known.shift_px == (0.0, 0.0)
+    assert "0.80 x 2.70 px wide, +1.00 px down" in known.notes[0]
+    assert "leave out --psf" in known.notes[0]
+    assert surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO))).notes == ()
+
+
+def test_errors_of_blur_shift_and_noise_are_told(sample):
+    known = surveyed(sample.scene, sample.guide, Wishes(RATIO))
+    assert all(0 < e < 0.05 for e in (*known.shift_error_px, *known.sigma_error_px))
+    assert known.noise_error.shape == known.noise.shape
+    tiny = samples.make((9, 10), bands=16)
+    unknown = surveyed(tiny.scene, tiny.guide, Wishes(RATIO))
+    assert unknown.shift_error_px is None
+    assert again(unknown).to_json() == unknown.to_json()
 
 
 def test_a_sensors_blur_that_the_scene_contradicts_is_said(sample):
     known = surveyed(sample.scene, sample.guide, Wishes(RATIO, mtf_gain=0.75))
     assumed = Psf.from_mtf(RATIO, 0.75).sigma_px[0]
     assert known.psf_source.startswith("estimated")
-    assert any(f"{assumed:.2f} px" in n and "the scene's is used" in n for n in known.notes)
-    assert surveyed(sample.scene, sample.guide, Wishes(RATIO, mtf_gain=0.31)).notes == ()
+    assert any(f"{assumed:.3f} px" in n and "the scene's is used" in n for n in known.notes)
+    shown, error = known.psf.sigma_px[0], known.sigma_error_px[0]
+    assert f"{shown:.3f} +- {error:.3f} x" in known.notes[0]
+
+
+def test_a_sensors_blur_that_the_scene_confirms_is_used(sample):
+    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, mtf_gain=0.302))
+    assert known.psf_source == "sensor"
+    assert known.psf.sigma_px == pytest.approx(Psf.from_mtf(RATIO, 0.302).sigma_px, rel=1e-4)
+    assert known.notes == ()
+
+
+def test_noise_makes_a_scene_contradict_less():
+    """2 % of width cannot be told under noise, and is told without."""
+    wide = math.exp(-0.5 * (math.pi * Psf.from_mtf(RATIO).sigma_px[0] * 1.02 / RATIO) ** 2)
+    sources = []
+    for noise in (0.0, 0.1):
+        sample = samples.make((41, 53), bands=16, seed=1, noise=noise)
+        sources.append(surveyed(sample.scene, sample.guide, Wishes(RATIO, mtf_gain=wide)).psf_source)
+    assert sources == ["estimated gaussian", "sensor"]
 
 
 @pytest.mark.parametrize(("gain", "source"), [(None, "default"), (0.5, "sensor")])

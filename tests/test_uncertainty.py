@@ -10,6 +10,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from click.testing import CliRunner
+from dask.distributed import Client, LocalCluster
 from rio_cogeo import cog_validate
 
 import dualsr_geo
@@ -137,6 +138,14 @@ def test_the_accessor_gives_the_same_lazily(cog, inputs):
     assert lazy.uncertainty.chunks == lazy[next(iter(lazy.data_vars))].chunks
     with rasterio.open(cog[0]) as made:
         np.testing.assert_array_equal(np.concatenate([v.values for v in lazy.data_vars.values()]), made.read())
+
+
+def test_a_cluster_makes_the_same_bytes(cog, inputs, tmp_path):
+    far = tmp_path / "p.tif"
+    workers = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with LocalCluster(**workers) as cluster, Client(cluster) as client:
+        dualsr_geo.upscale(inputs[0], far, rgb=inputs[1], client=client, **CHOSEN)
+    assert bytes_of(far) == bytes_of(cog[0])
 
 
 def test_a_dataset_of_bands_gets_an_uncertainty_for_each():

@@ -13,7 +13,7 @@ from dualsr_geo import samples
 from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Psf
 from dualsr_geo.sample import Wishes
-from dualsr_geo.window import one_thread
+from dualsr_geo.threads import one_thread
 
 RATIO = 4
 

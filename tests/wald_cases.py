@@ -24,7 +24,8 @@ from dualsr_geo.figures import Figures
 from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
 from dualsr_geo.survey import Survey, survey
 from dualsr_geo.tile import Window
-from dualsr_geo.window import Work, guide_window, sharpen_tile
+from dualsr_geo.window import sharpen_tile
+from dualsr_geo.work import Work, guide_window
 
 # The benchmark's scenes; run as a script, nothing else says where they are.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "benchmark"))

@@ -17,6 +17,7 @@ from dualsr_geo.cli.evaluate import evaluate
 from dualsr_geo.cli.info import info
 from dualsr_geo.cli.models import models
 from dualsr_geo.cli.sample import sample
+from dualsr_geo.cli.sensors import sensors
 from dualsr_geo.cli.train import train
 from dualsr_geo.cli.upscale import upscale
 from dualsr_geo.errors import DualSRError, DualSRWarning
@@ -63,5 +64,5 @@ def main() -> None:
     """Sharpen hyperspectral and multispectral scenes on their map grid."""
 
 
-for _command in (upscale, evaluate, degrade, info, models, sample, train):
+for _command in (upscale, evaluate, degrade, info, models, sensors, sample, train):
     main.add_command(_command)

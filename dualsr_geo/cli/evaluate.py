@@ -38,11 +38,15 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 @click.option("--rgb", "--pan", "--guide", "rgb", type=click.Path(), multiple=True, help="The guide; repeatable.")
 @click.option("--scale", type=int, help="Ratio of pixel sizes. By default the largest that the guide allows.")
 @click.option("--models", callback=_names, metavar="NAME,...", help="Models to compare. All that can run by default.")
-@click.option("--mtf-gain", type=float, help="MTF gain by which the scene is degraded.  [default: 0.3]")
+@click.option(
+    "--mtf-gain", type=float, help="MTF gain by which the scene is degraded.  [default: the sensor's, or 0.3]"
+)
 @click.option("--guide-mtf-gain", type=float, help="MTF gain by which the guide is degraded.  [default: 0.15]")
 @click.option("--report", type=click.Path(), metavar="FILE.html", help="Also write a page to look at.")
 @options.bidx
 @options.nodata
+@options.gsd
+@options.sensor
 @options.jobs
 @options.max_memory
 @options.overwrite
@@ -77,7 +81,7 @@ def evaluate(  # one keyword an option, passed on untouched
         found = score_product(scene, reference, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs)
         click.echo(json.dumps(found) if as_json else table({"product": found}))
         return
-    if not chosen["rgb"] and scale is None:
+    if not chosen["rgb"] and scale is None and not _is_delivery(scene):
         raise click.UsageError(
             "Without --rgb nothing says how far to go. Give --scale, or --reference to score a product."
         )
@@ -87,6 +91,13 @@ def evaluate(  # one keyword an option, passed on untouched
     with _bar(hidden=quiet or as_json) as progress:
         found = run(scene, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, progress=progress, **given)
     click.echo(json.dumps(found) if as_json else _said(found))
+
+
+def _is_delivery(scene: str) -> bool:
+    """Say whether a product may bring its own guide."""
+    from dualsr_geo.products.kinds import is_delivery  # noqa: PLC0415  # loads rasterio
+
+    return is_delivery(scene)
 
 
 def _require_alone(chosen: Mapping[str, Any]) -> None:
@@ -101,7 +112,7 @@ def _require_alone(chosen: Mapping[str, Any]) -> None:
 def _said(found: Mapping[str, Any]) -> str:
     """Return the table, each note once, and the protocol."""
     notes = dict.fromkeys(n for m in found["models"].values() for n in m.get("notes", ()))
-    return "\n".join([table(found["models"]), "", *(f"Note: {n}" for n in notes), found["protocol"]])
+    return "\n".join([table(found["models"]), "", *found["opened"], *(f"Note: {n}" for n in notes), found["protocol"]])
 
 
 def table(models: Mapping[str, Mapping[str, Any]]) -> str:

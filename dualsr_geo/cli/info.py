@@ -15,12 +15,14 @@ from dualsr_geo.cli import options
 @click.option("--rgb", "--pan", "--guide", "rgb", type=click.Path(), help="Also say how it fits this guide.")
 @options.bidx
 @options.nodata
+@options.gsd
+@options.sensor
 @options.as_json
-def info(scene: str, rgb: str | None, bidx: str | None, nodata: float | None, *, as_json: bool) -> None:
+def info(scene: str, rgb: str | None, *, as_json: bool, **chosen: Any) -> None:  # as click parsed them
     """Print grid, bands, wavelengths and packing of SCENE as dualsr-geo reads them."""
     from dualsr_geo.pipeline import describe  # noqa: PLC0415  # loads torch
 
-    found = describe(scene, rgb=rgb, bidx=bidx, nodata=nodata)
+    found = describe(scene, rgb=rgb, **chosen)
     click.echo(json.dumps(found) if as_json else _table(found))
 
 
@@ -35,6 +37,10 @@ def _table(found: dict[str, Any]) -> str:
         f"bands:   {found['bands']}{span}",
         f"stored:  {found['dtype']}, nodata {found['nodata']}, scale {found['scales'][0]:g}",
     ]
+    if sensor := found.get("sensor"):
+        lines.append(f"sensor:  {sensor['said'].removeprefix('Sensor').lstrip(': ')}")
+    if product := found.get("product"):
+        lines.append(f"product: {product['sensor']} {product['level']}. {' '.join(product['notes'])}")
     if found.get("largest_scale"):
         lines.append(f"guide:   allows --scale {found['largest_scale']}")
     return "\n".join(lines)

@@ -44,6 +44,12 @@ format_ = click.option(
     help="Of the product; by default its suffix says: .tif COG, .zarr Zarr.",
 )  # fmt: skip
 bidx = click.option("-b", "--bidx", help="Bands of the scene, e.g. 1, 1,3 or 2..5. All by default.")
+gsd = click.option("--gsd", type=float, help="Which bands of a product with several pixel sizes, metres, e.g. 20.")
+sensor = click.option(
+    "--sensor",
+    metavar="NAME",
+    help="The instrument that took it; see `dualsr-geo sensors list`. By default its metadata says.",
+)
 creation = click.option(
     "--co", "--profile", "creation", multiple=True, metavar="NAME=VALUE", callback=_creation,
     help="Creation option of the GDAL driver; repeatable.",

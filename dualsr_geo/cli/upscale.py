@@ -29,6 +29,8 @@ def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
 @click.option(
     "--rgb", "--pan", "--guide", "rgb", type=click.Path(), multiple=True, help="The sharper image; repeatable."
 )
+@options.gsd
+@options.sensor
 @click.option("--scale", type=int, help="Ratio of pixel sizes. By default the largest that the guide allows.")
 @click.option(
     "--model",
@@ -71,9 +73,7 @@ def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
 @click.option(
     "--psf", type=click.Path(exists=True, dir_okay=False), help="A known blur as JSON; nothing is estimated then."
 )
-@click.option(
-    "--mtf-gain", type=float, help="The sensor's MTF gain at Nyquist, e.g. 0.3: used where blur cannot be estimated."
-)
+@click.option("--mtf-gain", type=float, help="The sensor's MTF gain at Nyquist, e.g. 0.3; wins over that of --sensor.")
 @click.option("--tile", type=int, help="Side of a tile's core, lr pixels. By default --max-memory decides.")
 @options.jobs
 @options.max_memory
@@ -100,7 +100,8 @@ def upscale(  # one keyword an option, passed on untouched
     r"""Sharpen SCENE, guided by a sharper image (--rgb) or alone (--scale).
 
     Writes SCENE_x<scale>.tif beside the scene, a Cloud Optimized GeoTIFF on exactly the scene's
-    extent, in the scene's own data type.
+    extent, in the scene's own data type. SCENE may be a product as delivered, e.g. a Sentinel-2 SAFE
+    folder, which may bring sharper bands to be guided by.
 
     \b
         dualsr-geo upscale scene.tif --rgb pan.tif
@@ -108,7 +109,7 @@ def upscale(  # one keyword an option, passed on untouched
     """
     from dualsr_geo.catalogue import MODELS  # noqa: PLC0415
 
-    if not rgb and chosen["scale"] is None and chosen["model"] in MODELS:
+    if not rgb and chosen["scale"] is None and chosen["model"] in MODELS and not _is_delivery(scene):
         raise click.UsageError("Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4.")
     from dualsr_geo import pipeline  # noqa: PLC0415  # loads torch
     from dualsr_geo.plan import Options  # noqa: PLC0415
@@ -123,6 +124,13 @@ def upscale(  # one keyword an option, passed on untouched
         click.echo(json.dumps(result))
     elif not quiet:
         click.echo(summary(result))
+
+
+def _is_delivery(scene: str) -> bool:
+    """Say whether a product may bring its own guide."""
+    from dualsr_geo.products.kinds import is_delivery  # noqa: PLC0415  # loads rasterio
+
+    return is_delivery(scene)
 
 
 def _psf(path: str | None) -> Any:  # a Psf; importing it here would load torch
@@ -175,24 +183,33 @@ def _bar(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
         yield progress
 
 
+def _sure(value: float, error: float | None) -> str:
+    return f"{value:+.2f}" if error is None else f"{value:+.2f} (+- {error:.2f})"
+
+
 def summary(result: dict[str, Any]) -> str:
     """Return what a person wants to know of a run, a few lines."""
-    from dualsr_geo.lineage import say_correction, say_refinement  # noqa: PLC0415  # loads torch
+    from dualsr_geo.lineage import say_correction, say_detail, say_refinement  # noqa: PLC0415  # loads torch
 
     if result.get("already_finished"):
         return f"{result['output']} is finished already; nothing was done."
     height, width = result["shape"]
     lines = [f"{result['output']}: {result['bands']} bands, {height} x {width} pixels, {result['scale']}x sharper"]
+    lines.extend(result["opened"])
+    if sensor := result["sensor"]:
+        lines.append(sensor["said"])
     if guide := result["guide"]:
         dy, dx = guide["shift_px"]
         relevance = [r for r in guide["relevance"] or [] if r is not None]
         mean = sum(relevance) / len(relevance) if relevance else 0.0
+        (ey, ex) = guide["shift_error_px"] or (None, None)
         lines.append(
-            f"guide: {guide['coverage']:.0%} of the scene, shift {dy:+.2f} px down {dx:+.2f} px right, "
+            f"guide: {guide['coverage']:.0%} of the scene, shift {_sure(dy, ey)} px down {_sure(dx, ex)} px right, "
             f"explains {mean:.0%} of the bands' variance"
         )
     lines.extend(say_correction(result["correction"]))
     lines.extend(say_refinement(result["refinement"], result["fine"]))
+    lines.extend(say_detail(result["detail"]))
     fit = result["consistency"]
     if fit["rmse"] is not None:
         angle = "" if fit["sam_deg"] is None else f", {fit['sam_deg']:.2g} deg"

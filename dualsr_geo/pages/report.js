@@ -211,6 +211,12 @@ function showRelevance() {
   lineChart(byId("relevance"), { ...bandAxis(), label: "Relevance of every band", yLabel: "Relevance", series, yEnds: [0, 1] });
 }
 
+function showDetail() {
+  const series = Object.entries(data.detail).map(([name, values]) => ({ name, values }));
+  const label = "Share of the true detail";
+  lineChart(byId("detail"), { ...bandAxis(), label: `${label}, of every band`, yLabel: label, series });
+}
+
 function wireCopy() {
   byId("copy").addEventListener("click", async () => {
     const text = byId("lineage-json");
@@ -238,4 +244,5 @@ if (byId("metric")) {
   showMetric();
 }
 if (byId("relevance")) showRelevance();
+if (byId("detail")) showDetail();
 if (byId("copy")) wireCopy();

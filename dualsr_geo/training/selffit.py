@@ -30,6 +30,7 @@ from dualsr_geo.plan import Options, plan
 from dualsr_geo.read import open_scene
 from dualsr_geo.sample import sample_margin
 from dualsr_geo.survey import survey
+from dualsr_geo.threads import one_thread
 from dualsr_geo.training import record
 from dualsr_geo.training.course import ASIDE, LEAST_STEPS, Course
 from dualsr_geo.training.learner import Learner
@@ -39,7 +40,6 @@ from dualsr_geo.training.pairs import FEWEST, LEAST_SIDE, Pair, Sampled, held_si
 from dualsr_geo.training.record import Row
 from dualsr_geo.training.verdict import Verdict, judge, try_out
 from dualsr_geo.weights import Card, read_card, read_tensors
-from dualsr_geo.window import one_thread
 
 # lr pixels of all scenes together, and most scenes: both bound memory and the time before the first step.
 MOST_PX, MOST_SCENES = 131072, 16

@@ -31,7 +31,8 @@ from dualsr_geo.model import with_fine
 from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
 from dualsr_geo.survey import Survey, survey
 from dualsr_geo.tile import Tile, Window
-from dualsr_geo.window import Work, guide_window, sharpen_tile
+from dualsr_geo.window import sharpen_tile
+from dualsr_geo.work import Work, guide_window
 
 Floats = NDArray[np.float32]
 FINE = ("none", "consistency", "finenet", "finenet-per-tile", "backprojection", "backprojection-pixel")

@@ -1,0 +1,127 @@
+"""What the survey's estimates of blur, shift and noise are worth.
+
+Run: python examples/benchmark/estimates.py [--scenes jasper enmap] [--model regression]
+
+Two tables. The first: scenes whose blur is 30 % narrower or wider than what is usual, or whose pixels lie
+half an hr pixel off; PSNR where the blur is known, and what is lost to that where the survey estimates it,
+where a sensor of another blur is named and the survey must notice, and where nobody notices. The second:
+the noise that the survey finds, and how far the product, degraded, lies from the scene.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from degradations import DEGRADATIONS, SFPN_NOISE
+from fine import SCENES, Pair, pair
+
+from dualsr_geo import metrics
+from dualsr_geo.bands import Packing
+from dualsr_geo.catalogue import load_model
+from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.figures import Figures
+from dualsr_geo.model import with_fine
+from dualsr_geo.sample import Wishes
+from dualsr_geo.survey import Survey
+from dualsr_geo.window import sharpen_tile
+from dualsr_geo.work import Work, guide_window
+
+RATIO = 4
+USUAL = 0.3
+# Width of the blur against the usual one, and its shift, hr pixels.
+BLURS = {"30 % narrower": (0.7, 0.0), "30 % wider": (1.3, 0.0), "0.5 px off": (1.0, 0.5)}
+
+
+def blurred(one: Pair, psf: Psf) -> Pair:
+    """Make the scene of the pair's reference by another blur."""
+    shape = one.scene.shape[1:]
+    return replace(one, scene=operator(psf, shape).degrade(torch.from_numpy(one.reference)).numpy())
+
+
+def product(one: Pair, known: Survey, model: str) -> tuple[np.ndarray, Figures]:
+    """Sharpen a pair whole, in memory."""
+    bands, shape = len(one.scene), one.scene.shape[1:]
+    floats = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
+    chosen = load_model(model)
+    work = Work(shape, bands, one.ratio, 10**6, with_fine(chosen, chosen.fine), chosen.fine, floats, "cpu", known)
+    tile, counted = work.tiling[0], Figures(bands)
+    out = np.empty_like(one.reference)
+    near = one.shown(guide_window(work, tile))
+    for rows, stored in sharpen_tile(work, tile, one.scene, near, counted):
+        out[rows] = stored
+    return out, counted
+
+
+def wishes(model: str, **known: Psf | float | None) -> Wishes:
+    """Return what a run asks of the survey; the guide stays, since the reference lies on it."""
+    return Wishes(RATIO, coregister="off", ours=load_model(model).ours, **known)
+
+
+def lost(one: Pair, psf: Psf, model: str) -> tuple[float, list[float]]:
+    """Return the PSNR where the blur is known, and what is lost otherwise, dB."""
+    usual = Psf.from_mtf(RATIO, USUAL)
+    ways = ({"psf": psf}, {}, {"mtf_gain": USUAL}, {"psf": usual})
+    known, *others = (
+        metrics.psnr(product(one, one.survey(wishes(model, **way)), model)[0], one.reference) for way in ways
+    )
+    return known, [known - o for o in others]
+
+
+def blur_table(scenes: list[str], model: str) -> Iterator[str]:
+    """Yield the first table, a line a case, and the worst of each column."""
+    yield "| scene, guide | blur | known, dB | estimated | another sensor named | unnoticed |"
+    yield "|---|---|---|---|---|---|"
+    every = []
+    for name, kind in cases(scenes):
+        sharp = pair(name, RATIO, kind, "mtf")
+        for said, (times, shift) in BLURS.items():
+            sigma = times * Psf.from_mtf(RATIO, USUAL).sigma_px[0]
+            psf = Psf.gaussian(RATIO, (sigma, sigma), (shift, shift))
+            known, losses = lost(blurred(sharp, psf), psf, model)
+            every.append(losses)
+            yield f"| {name} {kind} | {said} | {known:.2f} | " + " | ".join(f"{v:+.3f}" for v in losses) + " |"
+    worst = np.max(every, axis=0)
+    yield "| worst | | | " + " | ".join(f"{v:+.3f}" for v in worst) + " |"
+
+
+def noise_table(scenes: list[str], model: str) -> Iterator[str]:
+    """Yield the second table."""
+    yield "| scene, guide | noise put in | found | its standard error | product, degraded, from the scene | of the range |"
+    yield "|---|---|---|---|---|---|"
+    for name, kind in cases(scenes):
+        for degradation, true in (("mtf", 0.0), ("sfpn-noise", SFPN_NOISE)):
+            one = pair(name, RATIO, kind, degradation)
+            known = one.survey(replace(wishes(model), coregister=DEGRADATIONS[degradation].coregister))
+            _, counted = product(one, known, model)
+            away = math.sqrt(float(np.sum(counted.square)) / float(np.sum(counted.pixels)))
+            assert known.noise_error is not None
+            found, error = (float(np.sqrt((v.astype(float) ** 2).mean())) for v in (known.noise, known.noise_error))
+            span = float(one.scene.max() - one.scene.min())
+            yield f"| {name} {kind} | {true:.5f} | {found:.5f} | {error:.5f} | {away:.5f} | {away / span:.1e} |"
+
+
+def cases(scenes: list[str]) -> list[tuple[str, str]]:
+    """Return scenes with their guides."""
+    return [(s, g) for s in scenes for g in (("own",) if s in ("wv2", "sn6") else ("rgb", "pan"))]
+
+
+def main() -> None:
+    """Print both tables as they are made."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--scenes", nargs="+", default=list(SCENES))
+    parser.add_argument("--model", default="regression")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    for table in (blur_table, noise_table):
+        for line in table(asked.scenes, asked.model):
+            print(line, flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()

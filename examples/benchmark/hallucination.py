@@ -1,0 +1,110 @@
+"""What a product's detail is worth, as the scene's own Wald pair says it, beside the truth.
+
+Run: python examples/benchmark/hallucination.py [--only WORD ...] [--models auto]
+
+Sharpens scenes as a user would, blur and shift estimated, and prints shares of the true detail in
+percent, means over the bands: first what the survey said without any truth, then the same measured
+on the product against the reference. Columns are those of `dualsr_geo.detail`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from combinations import undisturbed
+from degradations import DEGRADATIONS, Floats
+from disturbances import Pair
+from run import located
+
+from dualsr_geo import detail
+from dualsr_geo.catalogue import load_model
+from dualsr_geo.degrade import operator
+from dualsr_geo.detail import Detail, Piece
+from dualsr_geo.noise import scene_noise
+from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
+from dualsr_geo.survey import Survey, survey
+
+RATIO = 4
+GUIDES = {"wv2": ("own", "none"), "sn6": ("own", "none")}
+SCENES = ("sponges", "thread_spools", "jasper", "sandiego", "enmap", "wv2", "sn6")
+CASES = tuple(
+    (scene, guide, degradation)
+    for degradation in ("mtf", "sfpn-noise")
+    for scene in SCENES
+    for guide in GUIDES.get(scene, ("rgb", "pan", "none"))
+)
+SHARES = ("improvement", "hallucination", "guide", "neither")
+
+
+def surveyed(pair: Pair, model: str, coregister: str) -> Survey:
+    """Survey a pair as `upscale` does."""
+    chosen, margin, ratio = load_model(model), sample_margin(pair.ratio), pair.ratio
+    guide = pair.guide
+    if guide is not None:
+        guide = np.pad(guide, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
+    samples = []
+    for window in sample_windows((pair.scene.shape[1], pair.scene.shape[2])):
+        rows, columns = window.slices
+        hr = window.scaled(ratio).grown(margin)
+        near = None if guide is None else guide[:, hr.y0 + margin : hr.y1 + margin, hr.x0 + margin : hr.x1 + margin]
+        samples.append(Sample(pair.scene[:, rows, columns], near))
+    return survey(samples, Wishes(ratio, coregister=coregister, ours=chosen.ours, detail=True))
+
+
+def true_detail(pair: Pair, product: Floats, known: Survey) -> Detail:
+    """Return what the product's detail is worth against the reference."""
+    op = operator(known.psf, (pair.scene.shape[1], pair.scene.shape[2]))
+    made, reference = torch.from_numpy(product), torch.from_numpy(pair.reference)
+    guide = torch.zeros(0, *made.shape[1:]) if pair.guide is None else torch.from_numpy(pair.guide)
+    plain, low = (op.upsample(op.degrade(planes)) for planes in (reference, guide))
+    valid = torch.ones(made.shape[1:], dtype=torch.bool)
+    noise = scene_noise([pair.reference], [np.ones(made.shape[1:], np.float32)])
+    return detail.measure([Piece(made, reference, plain, guide - low, valid)], noise, pair.ratio)
+
+
+def run(scene: str, guide: str, degradation: str, model: str) -> tuple[Detail, Detail]:
+    """Sharpen one scene; return what is said of its detail, and what is true."""
+    pair = undisturbed(scene, guide, RATIO, degradation)
+    coregister = DEGRADATIONS[degradation].coregister
+    known = surveyed(pair, model, coregister)
+    shown = None if pair.guide is None else located(pair.guide, 1.0)
+    lazy = located(pair.scene, float(RATIO)).dualsr.upscale(scale=RATIO, rgb=shown, model=model, coregister=coregister)
+    product: Floats = lazy.compute(scheduler="single-threaded").to_numpy()
+    assert known.detail is not None
+    return known.detail, true_detail(pair, product, known)
+
+
+def table(cases: Sequence[tuple[str, str, str]], models: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a table, one a run."""
+    yield "| scene | guide | degradation | model | pair | improved | hallucinated | guide | neither | contradicted |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for case in cases:
+        for model in models:
+            named = "interpolation" if model == "regression" and case[1] == "none" else model
+            said, true = run(*case, named)
+            cells = [f"{_mean(said, name)} / {_mean(true, name)}" for name in SHARES]
+            taken = "" if said.contradicted is None else f"{100 * np.nanmean(said.contradicted):.0f}"
+            yield f"| {' | '.join(case)} | {named} | {said.ratio}x | {' | '.join(cells)} | {taken} |"
+
+
+def _mean(found: Detail, name: str) -> str:
+    return f"{100 * float(np.nanmean(getattr(found, name))):.0f}"
+
+
+def main(words: Sequence[str]) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="values that a case must have")
+    parser.add_argument("--models", nargs="+", default=["auto"])
+    asked = parser.parse_args(words)
+    for line in table([c for c in CASES if set(asked.only) <= set(c)], asked.models):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1:])

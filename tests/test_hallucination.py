@@ -1,0 +1,171 @@
+"""What a scene's product makes up, as its own Wald pair says."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from wald_cases import product, surveyed
+
+from dualsr_geo import detail, samples
+from dualsr_geo.catalogue import load_model
+from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.detail import Detail, Piece
+from dualsr_geo.hallucination import SMALLEST_SIDE
+from dualsr_geo.sample import Wishes
+from dualsr_geo.survey import Survey
+
+RATIO = 4
+NAMES = ("improvement", "guide", "neither")
+
+
+def told(scene: np.ndarray, guide: np.ndarray | None, model: str = "regression", ratio: int = RATIO) -> Detail:
+    wishes = Wishes(ratio, psf=Psf.from_mtf(ratio), ours=load_model(model).ours, detail=True)
+    found = surveyed(scene, guide, wishes).detail
+    assert found is not None
+    return found
+
+
+def mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values))
+
+
+@pytest.fixture(scope="module")
+def sample() -> samples.Sample:
+    return samples.make((61, 77), bands=7, seed=1)
+
+
+@pytest.fixture(scope="module")
+def plain(sample) -> Detail:
+    return told(sample.scene, sample.guide)
+
+
+def pasted(guide: np.ndarray) -> np.ndarray:
+    """Replace a quarter of a guide by bricks."""
+    out = guide.copy()
+    height, width = (n // 2 for n in guide.shape[1:])
+    y, x = np.mgrid[:height, :width]
+    bricks = 2.0 * ((y // 9 + x // 7) % 2) - 1
+    level, contrast = (f((1, 2))[:, None, None] for f in (guide.mean, guide.std))
+    out[:, :height, :width] = level + contrast * bricks
+    return out
+
+
+@pytest.mark.parametrize("model", ["regression", "auto"])
+def test_texture_that_only_the_guide_has_shows(sample, model):
+    before, after = told(sample.scene, sample.guide, model), told(sample.scene, pasted(sample.guide), model)
+    assert mean(after.guide) > 1.4 * mean(before.guide)
+    assert mean(after.guide) - mean(before.guide) > 0.03
+    assert mean(after.improvement) < mean(before.improvement) - 0.1
+    # The scene itself contradicts it, too.
+    assert mean(after.contradicted) > 4 * mean(before.contradicted)
+
+
+@pytest.mark.parametrize("seed", [1, 5])
+def test_it_is_about_what_is_true(seed):
+    sample = samples.make((61, 77), bands=7, seed=seed)
+    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
+    made = torch.from_numpy(product(sample.scene, sample.guide, known)[0])
+    op, truth, guide = operator(known.psf, (61, 77)), *map(torch.from_numpy, (sample.reference, sample.guide))
+    plain, low = (op.upsample(op.degrade(planes)) for planes in (truth, guide))
+    valid = torch.ones(made.shape[1:], dtype=torch.bool)
+    true = detail.measure([Piece(made, truth, plain, guide - low, valid)], np.zeros(7), RATIO)
+    assert mean(known.detail.improvement) == pytest.approx(mean(true.improvement), abs=0.15)
+    assert mean(known.detail.hallucination) == pytest.approx(mean(true.hallucination), abs=0.1)
+
+
+def test_a_guide_adds_detail(sample, plain):
+    alone = told(sample.scene, None)
+    assert mean(alone.improvement) < mean(plain.improvement) - 0.2
+    np.testing.assert_array_equal(alone.guide, 0)
+    assert alone.contradicted is None
+
+
+def test_a_guide_that_shows_nothing_of_the_scene_is_hardly_followed(sample):
+    other = samples.make((61, 77), bands=7, seed=9).guide
+    found, alone = told(sample.scene, other), told(sample.scene, None)
+    assert mean(found.improvement) == pytest.approx(mean(alone.improvement), abs=0.1)
+    assert mean(found.guide) < 0.15
+
+
+def test_our_networks_count(sample):
+    before, after = told(sample.scene, None), told(sample.scene, None, "learned")
+    assert mean(after.improvement) > mean(before.improvement) + 0.02
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_it_knows_no_units(sample, guided):
+    guide = sample.guide if guided else None
+    one, many = told(sample.scene, guide), told(3000 * sample.scene, guide)
+    for name in NAMES:
+        np.testing.assert_allclose(getattr(many, name), getattr(one, name), atol=0.02)
+
+
+def test_a_noisy_scene_improves_less(sample, plain):
+    rng = np.random.default_rng(0)
+    noisy = (sample.scene + 0.2 * sample.scene.std() * rng.standard_normal(sample.scene.shape)).astype(np.float32)
+    found = told(noisy, sample.guide)
+    assert mean(found.improvement) < mean(plain.improvement)
+    assert all(np.isfinite(getattr(found, name)).all() for name in NAMES)
+
+
+def test_holes_change_little(sample, plain):
+    scene, guide = sample.scene.copy(), sample.guide.copy()
+    scene[:, 5:9, 40:52] = np.nan
+    scene[2, 30:33, 10:15] = np.nan
+    guide[:, -30:, :40] = np.nan
+    found = told(scene, guide)
+    for name in NAMES:
+        assert mean(getattr(found, name)) == pytest.approx(mean(getattr(plain, name)), abs=0.05)
+
+
+def test_a_guide_that_covers_too_little_counts_as_none(sample):
+    guide = np.full_like(sample.guide, np.nan)
+    guide[:, :8, :8] = 1
+    found, alone = told(sample.scene, guide), told(sample.scene, None)
+    np.testing.assert_allclose(found.improvement, alone.improvement, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["auto", "regression"])
+@pytest.mark.parametrize("guided", [True, False])
+def test_one_band(model, guided):
+    sample = samples.make((31, 45), bands=1, seed=2)
+    found = told(sample.scene, sample.guide if guided else None, model)
+    assert found.improvement.shape == (1,)
+    assert 0 < found.improvement[0] <= 1
+
+
+def test_bands_without_data_have_no_share(sample):
+    scene = sample.scene.copy()
+    scene[3] = np.nan
+    assert told(scene, sample.guide).improvement.shape == (6,)
+
+
+@pytest.mark.parametrize(("side", "ratio", "wald"), [(12, 4, 2), (19, 4, 3), (25, 4, 4), (31, 2, 2), (49, 8, 8)])
+def test_the_pair_is_the_largest_that_leaves_enough(side, ratio, wald):
+    sample = samples.make((side, side + 5), bands=3, seed=3, ratio=ratio)
+    assert told(sample.scene, None, ratio=ratio).ratio == wald
+
+
+def test_of_a_scene_too_small_nothing_is_said():
+    sample = samples.make((2 * SMALLEST_SIDE - 1, 40), bands=3, seed=3)
+    wishes = Wishes(RATIO, psf=Psf.from_mtf(RATIO), detail=True)
+    assert surveyed(sample.scene, sample.guide, wishes).detail is None
+
+
+def test_a_scene_without_contrast_has_no_detail():
+    flat = np.full((2, 30, 34), 0.25, np.float32)
+    assert np.isnan(told(flat, None).improvement).all()
+
+
+def test_nobody_asked(sample):
+    assert surveyed(sample.scene, None, Wishes(RATIO, psf=Psf.from_mtf(RATIO))).detail is None
+
+
+def test_it_travels_with_the_survey(sample):
+    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
+    back = Survey.from_json(json.loads(json.dumps(known.to_json(), allow_nan=False)))
+    for name in (*NAMES, "contradicted"):
+        np.testing.assert_array_equal(getattr(back.detail, name), getattr(known.detail, name))
