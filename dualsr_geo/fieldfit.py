@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from dualsr_geo.blurfit import Array, inside
 from dualsr_geo.degrade import Operator, Psf, operator
@@ -21,9 +22,10 @@ from dualsr_geo.field import DEGREE, Field, basis
 from dualsr_geo.tile import Window
 
 # An interval of the B-spline is at least so many lr pixels long, and an axis has no more intervals than that.
-INTERVAL_LR = 6
+INTERVAL_LR = 4
 MOST_INTERVALS = 8
-STEPS = 3
+# What is compared is first smoothed by so many lr pixels: edges are then wide against the displacement.
+SMOOTHED_LR = (2.0, 1.0, 0.0, 0.0)
 # How stiff the field is, from soft to stiff, beside one without any bend at all: what predicts held-out parts
 # best is taken. In units of what the scene says, mean of the coefficients.
 STIFFNESS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -119,8 +121,8 @@ def fit(patches: Sequence[Patch], psf: Psf, start: Field, farthest_px: float) ->
         No coefficient leaves this, hr pixels.
     """
     found = Found(start.limited(farthest_px), 0.0, 0.0)
-    for _ in range(STEPS):
-        said = _Quadratic.around(found.field, patches, psf)
+    for smoothed in SMOOTHED_LR:
+        said = _Quadratic.around(found.field, patches, psf, smoothed)
         nodes, gain, errors = said.best()
         field = replace(start, nodes=nodes.reshape(start.nodes.shape).astype(np.float32))
         found = Found(field.limited(farthest_px), gain, errors)
@@ -144,9 +146,9 @@ class _Quadratic:
     nodes: tuple[int, int]
 
     @classmethod
-    def around(cls, field: Field, patches: Sequence[Patch], psf: Psf) -> _Quadratic:
+    def around(cls, field: Field, patches: Sequence[Patch], psf: Psf, smoothed: float) -> _Quadratic:
         """Linearise the moved guide in the coefficients, and the regression with it."""
-        rows = [_Rows.of(p, field, psf) for p in patches]
+        rows = [_Rows.of(p, field, psf, smoothed) for p in patches]
         seen, slopes = (np.concatenate([getattr(r, n) for r in rows], -1) for n in ("seen", "slopes"))
         near, fold = np.concatenate([r.near for r in rows]), np.concatenate([r.fold for r in rows])
         scene = np.concatenate([r.components for r in rows], 1)
@@ -231,7 +233,7 @@ class _Rows:
     fold: NDArray[np.intp]
 
     @classmethod
-    def of(cls, patch: Patch, field: Field, psf: Psf) -> _Rows:
+    def of(cls, patch: Patch, field: Field, psf: Psf, smoothed: float) -> _Rows:
         """Move, degrade and differentiate the guide of a patch."""
         moved, window, ratio = patch.moved(field), patch.window, psf.ratio
         there = np.isfinite(moved).all(0)
@@ -242,9 +244,9 @@ class _Rows:
         used = inside(patch.weight * (_low(op, there[None].astype(np.float32))[0] > 0.999))
         y, x = np.nonzero(used)
         return cls(
-            patch.components[:, used],
-            _low(op, filled)[:, used],
-            _low(op, slopes)[..., used],
+            _smooth(patch.components, smoothed)[:, used],
+            _smooth(_low(op, filled), smoothed)[:, used],
+            _smooth(_low(op, slopes), smoothed)[..., used],
             _near(field, y + window.y0 + 0.5, x + window.x0 + 0.5, ratio),
             # A knight's move apart, so that neighbours of a part are never held out with it.
             ((y + window.y0) // PART_LR * 3 + (x + window.x0) // PART_LR * 5) % FOLDS,
@@ -253,6 +255,12 @@ class _Rows:
 
 def _low(op: Operator, planes: NDArray[np.float32]) -> Array:
     return op.degrade(torch.from_numpy(np.ascontiguousarray(planes))).numpy().astype(np.float64)
+
+
+def _smooth(planes: Array, width: float) -> Array:
+    if not width:
+        return planes
+    return np.asarray(gaussian_filter(planes, (0,) * (planes.ndim - 2) + (width, width), mode="nearest"))
 
 
 def _near(field: Field, y: Array, x: Array, ratio: int) -> Array:

@@ -21,7 +21,7 @@ from dualsr_geo.tile import Window
 # Larger scenes are looked at in so many windows along an axis, of this side, lr pixels.
 WINDOWS, SIDE = 8, 32
 # Blur and field are estimated in turns: a guide that is bent looks as if the scene were blurred more.
-ROUNDS = 2
+ROUNDS = 3
 
 
 def windows(shape: tuple[int, int]) -> list[Window]:

@@ -22,6 +22,7 @@ from dualsr_geo import (
     coarse,
     hallucination,
     notation,
+    processed,
     regression,
     shares,
     subspace,
@@ -181,8 +182,9 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
     space = subspace.find(spectra, weight, noise if noisy else None) if wishes.subspace else _no_space(mean)
     lams = _ridges_alone(space, spectra[:, weight > 0])
     known = assumed(wishes)
-    bare = Survey(known.psf, known.source, used, low, noise.astype(np.float32), space, lams, lams, noise_error=errors)
     guides = [s.guide for s in samples if s.guide is not None]
+    levels, notes = noise.astype(np.float32), _signs([c.numpy() for c in cubes], guides)
+    bare = Survey(known.psf, known.source, used, low, levels, space, lams, lams, noise_error=errors, notes=notes)
     reached = any(np.isfinite(g).any() for g in guides)
     if wishes.ours is not None:
         lone = alone.Known.of(space, spectra, weight, noise, *_most(wishes))
@@ -205,6 +207,12 @@ def _detail(
     ours, known = wishes.ours, seen.correction
     networks = None if ours is None or known is None else hallucination.Networks(ours, known)
     return hallucination.ask(blocks, seen.psf, seen.space, seen.noise, held, networks)
+
+
+def _signs(cubes: Sequence[NDArray[np.float32]], guides: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
+    """Say where scene or guide are not what an instrument measured."""
+    repeated = processed.say_repeated(cubes, "scene")
+    return (*(repeated or processed.say_borrowed(cubes)), *processed.say_repeated(guides, "guide"))
 
 
 def _filled(cube: torch.Tensor, mean: torch.Tensor) -> Filled:
@@ -243,7 +251,7 @@ def _guided(bare: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.
         moved_px=placed.moved_px,
         shift_error_px=placed.shift_error_px,
         sigma_error_px=placed.sigma_error_px,
-        notes=placed.notes,
+        notes=(*bare.notes, *placed.notes),
         guide_mean=mean,
     )
     if float(sum((b.weight > 0).sum() for b in blocks)) < FEWEST_PX:
