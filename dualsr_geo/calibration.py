@@ -26,7 +26,7 @@ from dualsr_geo import coarse, regression, subspace, wald
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.doubt import Doubt, Level, Marks, Start, marks, shape
 from dualsr_geo.fine import consistency
-from dualsr_geo.guidefit import Fit, fit_scene
+from dualsr_geo.guidefit import Held, fit_scene
 from dualsr_geo.placement import Filled
 from dualsr_geo.subspace import Subspace
 from dualsr_geo.tile import Window
@@ -53,23 +53,6 @@ BANDS = 16
 # what they leave is noise alone.
 NEIGHBOURS, FEW_BANDS = 10, 12
 CALM_PERCENT, CALM_SIDE = 10, 5
-
-
-@dataclass(frozen=True)
-class Held:
-    """What the survey found of a guide.
-
-    Attributes
-    ----------
-    fit : Fit
-    mixture : array, shape (component, candidate)
-    found : array, shape (band or component, candidate)
-        Weights of the candidates, of which Wald pairs make mixtures of their own.
-    """
-
-    fit: Fit
-    mixture: NDArray[np.float32]
-    found: NDArray[np.float64]
 
 
 @dataclass(frozen=True)

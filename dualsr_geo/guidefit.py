@@ -70,6 +70,23 @@ class Fit:
     mixtures: dict[int, Mixture]
 
 
+@dataclass(frozen=True)
+class Held:
+    """What the survey found of a guide.
+
+    Attributes
+    ----------
+    fit : Fit
+    mixture : array, shape (component, candidate)
+    found : array, shape (band or component, candidate)
+        Weights of the candidates, of which Wald pairs make mixtures of their own.
+    """
+
+    fit: Fit
+    mixture: NDArray[np.float32]
+    found: NDArray[np.float64]
+
+
 def fit_scene(components: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]) -> Fit:
     """Fit everything that the candidates take from the whole scene.
 

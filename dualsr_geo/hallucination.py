@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualsr_geo import alone, coarse, correction, detail, guided, regression, subspace, wald
-from dualsr_geo.calibration import WHOLE, Held
+from dualsr_geo.calibration import WHOLE
 from dualsr_geo.correction import Correction
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.detail import Detail, Piece
 from dualsr_geo.fine import consistency
 from dualsr_geo.gate import midst
-from dualsr_geo.guidefit import Fit, fit_scene
+from dualsr_geo.guidefit import Fit, Held, fit_scene
 from dualsr_geo.model import Ours
 from dualsr_geo.subspace import Subspace
 from dualsr_geo.terms import Terms

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dualsr_geo import gate, lonegate
 from dualsr_geo.correction import Asked, Correction
 from dualsr_geo.degrade import Psf
-from dualsr_geo.guidefit import Fit
+from dualsr_geo.guidefit import Held
 from dualsr_geo.model import Ours
 from dualsr_geo.placement import Filled
 from dualsr_geo.sample import sample_margin
@@ -33,9 +33,7 @@ def guided(
     psf: Psf,
     ratios: Sequence[int],
     space: Subspace,
-    found: NDArray[np.float64],
-    fit: Fit,
-    mixture: NDArray[np.float32],
+    held: Held,
 ) -> Correction:
     """Add in what terms the network with a guide is told of the scene, and by how much it corrects.
 
@@ -51,18 +49,16 @@ def guided(
     ratios : sequence of int
         Of the Wald pairs that are asked.
     space : Subspace
-    found : array, shape (band or component, candidate)
-        The candidates' weights, see `gate.ask`.
-    fit : Fit
-    mixture : array, shape (component, candidate)
+    held : Held
+        What the survey found of the guide.
     """
     if not ours.gated:
         return replace(known, guided=told)
     assert ours.guided is not None
     network = guided_network(ours.guided, "cpu")
     with torch.inference_mode():
-        said = {ratio: gate.ask(network, blocks, psf, ratio, space, found) for ratio in ratios}
-        own = gate.strength(network, blocks, psf, space, fit, mixture, told)
+        said = {ratio: gate.ask(network, blocks, psf, ratio, space, held.found) for ratio in ratios}
+        own = gate.strength(network, blocks, psf, space, held.fit, held.mixture, told)
     # Where there is no correction it is neither stronger nor weaker.
     times = {ratio: own / e.strength if own and e.strength else 1.0 for ratio, e in said.items()}
     asked = tuple(Asked(ratio, e.best, e.error, times[ratio]) for ratio, e in said.items())

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from dualsr_geo import (
     alone,
+    beside,
     calibration,
     certainty,
     coarse,
@@ -33,20 +33,17 @@ from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.detail import Detail
 from dualsr_geo.doubt import Doubt
 from dualsr_geo.field import Field
-from dualsr_geo.guidefit import Fit, fit_scene
+from dualsr_geo.guidefit import Fit, Held, fit_scene
 from dualsr_geo.injection import Injection, fit_injection
 from dualsr_geo.model import require_inputs
 from dualsr_geo.noise import is_noisy, scene_noise
-from dualsr_geo.placement import Filled, assumed, move_guide, place
-from dualsr_geo.sample import FEWEST_PX, Sample, Wishes, band_means, bands_with_data, sample_margin
+from dualsr_geo.placement import Filled, assumed, place
+from dualsr_geo.sample import FEWEST_PX, Sample, Wishes, band_means, bands_with_data
 from dualsr_geo.stream import Place, Units, angle, guide_units, scene_units
 from dualsr_geo.subspace import Subspace
 from dualsr_geo.terms import Terms
 from dualsr_geo.tile import Window
 from dualsr_geo.wald import Block
-
-# The response of the guide is fitted to about this many pixels; more do not change it.
-SRF_PX = 4000
 
 
 @dataclass(frozen=True)
@@ -201,9 +198,7 @@ def survey(samples: Sequence[Sample], wishes: Wishes) -> Survey:
     return seen if wishes.network is None else _for_network(seen, filled, guides, wishes)
 
 
-def _detail(
-    seen: Survey, blocks: Sequence[Block], wishes: Wishes, held: calibration.Held | None = None
-) -> Detail | None:
+def _detail(seen: Survey, blocks: Sequence[Block], wishes: Wishes, held: Held | None = None) -> Detail | None:
     ours, known = wishes.ours, seen.correction
     networks = None if ours is None or known is None else hallucination.Networks(ours, known)
     return hallucination.ask(blocks, seen.psf, seen.space, seen.noise, held, networks)
@@ -242,7 +237,7 @@ def _guided(bare: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.
     """Add what the guide says: blur, shift, regressions, weights, relevance."""
     leading = bare.space if bare.space.count else _leading(filled)
     placed = place(leading, filled, guides, wishes)
-    blocks, mean = _blocks(filled, guides, placed.psf, placed.moved_px)
+    blocks, mean = beside.blocks(filled, guides, placed.psf, placed.moved_px)
     seen = replace(
         bare,
         psf=placed.psf,
@@ -256,10 +251,10 @@ def _guided(bare: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.
     )
     if float(sum((b.weight > 0).sum() for b in blocks)) < FEWEST_PX:
         return replace(seen, notes=(*seen.notes, "The guide covers too little of the scene to be used."))
-    relevance, srf = _relevance(blocks, seen.psf)
+    relevance, srf = beside.relevance(blocks, seen.psf)
     seen = replace(seen, relevance=relevance, srf=srf)
     if wishes.injection:
-        return replace(seen, injection=fit_injection(*_pixels(blocks, seen.psf)))
+        return replace(seen, injection=fit_injection(*beside.pixels(blocks, seen.psf)))
     return _regressed(seen, blocks, wishes) if seen.space.count else seen
 
 
@@ -276,7 +271,7 @@ def _for_network(
         return seen
     shown: list[torch.Tensor | None] = [None] * len(cubes)
     if model.guided:
-        blocks, _ = _blocks(filled, guides, seen.psf, seen.moved_px)
+        blocks, _ = beside.blocks(filled, guides, seen.psf, seen.moved_px)
         cubes, shown = [b.cube for b in blocks], [guide_units(b.guide, units) for b in blocks]
     places = [Place(Window(0, c.shape[1], 0, c.shape[2]), (c.shape[1], c.shape[2])) for c in cubes]
     with torch.inference_mode():
@@ -287,33 +282,10 @@ def _leading(filled: Sequence[Filled]) -> Subspace:
     return subspace.find(wald.stack([c for c, _ in filled]), wald.stack([w for _, w in filled]))
 
 
-def _blocks(
-    filled: Sequence[Filled], guides: Sequence[NDArray[np.float32]], psf: Psf, moved_px: tuple[float, float]
-) -> tuple[list[Block], NDArray[np.float32]]:
-    """Move, crop and fill the sampled guides; return them beside the scene, and their mean."""
-    margin = sample_margin(psf.ratio)
-    moved = [move_guide(g, moved_px, margin) for g in guides]
-    mean = np.nanmean(np.concatenate([m.reshape(len(m), -1) for m in moved], 1), 1).astype(np.float32)
-    out = []
-    for (cube, weight), guide in zip(filled, moved, strict=True):
-        op = operator(psf, (cube.shape[1], cube.shape[2]))
-        window = coarse.ready_guide(torch.from_numpy(guide), torch.from_numpy(mean), op)
-        if window is not None:
-            both = weight if window.weight is None else weight * window.weight
-            out.append(Block(cube, both, window.values))
-    return out, mean
-
-
-def _pixels(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return spectra (band, pixel), the degraded guide (guide band, pixel), and weights (pixel,)."""
-    guide = wald.stack([operator(blur, b.shape).degrade(b.guide) for b in blocks])
-    return wald.stack([b.cube for b in blocks]), guide, wald.stack([b.weight for b in blocks])
-
-
 def _regressed(seen: Survey, blocks: Sequence[Block], wishes: Wishes) -> Survey:
     """Add what the candidates need, how far each is trusted, and what they leave to the fine stage."""
     space = seen.space
-    spectra, guide_lr, weight = _pixels(blocks, seen.psf)
+    spectra, guide_lr, weight = beside.pixels(blocks, seen.psf)
     fit = fit_scene(space.components(spectra), guide_lr, weight)
     side = max((b.shape for b in blocks), key=min)
     grams = [wald.errors(blocks, seen.psf, r, space) for r in wald.ratios(side, wishes.ratio)]
@@ -321,14 +293,14 @@ def _regressed(seen: Survey, blocks: Sequence[Block], wishes: Wishes) -> Survey:
     mixture = (space.share() @ found if space.keeps_rest else found).astype(np.float32)
     lams = _ridges(seen, blocks, fit, mixture)
     seen = replace(seen, fit=fit, mixture=mixture, lams=lams)
-    held = calibration.Held(fit, mixture, found)
+    held = Held(fit, mixture, found)
     if wishes.uncertainty:
         seen = replace(seen, doubt=calibration.doubt(blocks, seen.psf, space, held))
     ours, correction = wishes.ours, seen.correction
     if ours is not None and correction is not None:
         told = Terms.of(space, fit, mixture, spectra, guide_lr, weight, *_most(wishes))
         ratios = wald.ratios(side, wishes.ratio)
-        asked = shares.guided(ours, correction, told, blocks, seen.psf, ratios, space, found, fit, mixture)
+        asked = shares.guided(ours, correction, told, blocks, seen.psf, ratios, space, held)
         seen = replace(seen, correction=asked)
     return replace(seen, detail=_detail(seen, blocks, wishes, held)) if wishes.detail else seen
 
@@ -348,19 +320,3 @@ def _ridges(seen: Survey, blocks: Sequence[Block], fit: Fit, mixture: NDArray[np
         square += ((left.double() ** 2) * block.weight).sum((1, 2)).numpy()
         count += float(block.weight.sum())
     return wald.ridge(square / max(count, 1), space.noise).astype(np.float32)
-
-
-def _relevance(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return how well the guide explains each band (R2), and the guide's response to the bands."""
-    spectra, guide, weight = _pixels(blocks, blur)
-    used = weight > 0
-    x, y = spectra[:, used].astype(np.float64), guide[:, used].astype(np.float64)
-    xc, yc = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
-    gram = yc @ yc.T
-    gram += 1e-9 * np.trace(gram) / len(gram) * np.eye(len(gram)) + 1e-30 * np.eye(len(gram))
-    slope = np.linalg.solve(gram, yc @ xc.T)
-    left = ((xc - slope.T @ yc) ** 2).sum(1) / np.maximum((xc**2).sum(1), 1e-30)
-    step = max(1, x.shape[1] // SRF_PX)
-    design = np.vstack([x[:, ::step], np.ones(x[:, ::step].shape[1])]).T
-    srf = np.stack([nnls(design, row[::step])[0][:-1] for row in y])
-    return np.clip(1 - left, 0, 1).astype(np.float32), srf.astype(np.float32)
