@@ -21,6 +21,7 @@ from dualsr_geo.georeference import geobox_of, spatial_dims
 from dualsr_geo.metadata import useful_attrs
 from dualsr_geo.scene import Scene
 from dualsr_geo.sources import ArraySource, ZarrSource
+from dualsr_geo.stores import holds, is_url, is_writable, named, shown, zarr_store
 from dualsr_geo.variables import bands_of, values_of
 
 
@@ -85,13 +86,16 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
     size = (cube.shape[1], cube.shape[2])
     axes = (None if band < 0 else band, y, x)
     source = ZarrSource(uri, variable, axes, tuple(range(len(cube))), size, decoding)
-    scene = _scene(cube, source, packing, dataset.attrs, Path(uri).stem)
+    scene = _scene(cube, source, packing, dataset.attrs, Path(shown(uri)).stem)
     source.read_far_end()
     return scene
 
 
 def _split(where: str) -> tuple[str, str | None]:
     """Return the group and the variable in it, if `where` is an array."""
+    if is_url(where):
+        uri, suffix, inside = where.partition(".zarr/")
+        return (uri + suffix.rstrip("/"), inside.strip("/")) if inside.strip("/") else (where.rstrip("/"), None)
     path = Path(where).expanduser()
     if (path / ".zarray").exists() or _is_array(path / "zarr.json"):
         return os.path.abspath(path.parent), path.name
@@ -107,13 +111,17 @@ def _is_array(document: Path) -> bool:
 
 
 def _open_group(uri: str, where: str) -> xr.Dataset:
-    try:
-        with warnings.catch_warnings():
-            # A store without consolidated metadata is as good.
-            warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*consolidated")
-            dataset = xr.open_zarr(uri, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all")
-    except (OSError, ValueError, KeyError, BaseZarrError) as error:
-        raise InputError(f"{where} cannot be opened as a Zarr group: {error}.") from error
+    with named(uri, InputError), warnings.catch_warnings():
+        # A store without consolidated metadata is as good.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*consolidated")
+        kept = zarr_store(uri) if is_url(uri) else uri
+        try:
+            dataset = xr.open_zarr(kept, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all")
+        except (OSError, ValueError, KeyError, BaseZarrError) as error:
+            # What is missing is no error to Zarr, the bucket included.
+            if is_writable(uri) and not holds(uri, InputError):
+                raise InputError(f"{shown(where)} does not exist. Give the URL of a Zarr group.") from None
+            raise InputError(f"{shown(where)} cannot be opened as a Zarr group: {shown(str(error))}.") from error
     return _with_scalars_as_coords(dataset)
 
 

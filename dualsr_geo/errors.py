@@ -41,5 +41,9 @@ class TileError(DualSRError, RuntimeError):
     """A tile failed; the message names it."""
 
 
+class ClusterError(DualSRError, ConnectionError):
+    """A dask cluster went away, lost too many workers, or has none."""
+
+
 class DualSRWarning(UserWarning):
     """Something the user should know; the product is still right."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dualsr_geo import grid
-from dualsr_geo.align import Guide
+from dualsr_geo.align import Guide, displaced
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.displacement import Block, block_windows, displacements
 from dualsr_geo.layout import Layout, carried, carried_lineage
@@ -102,13 +102,15 @@ def of_run(
         What each tile counted; not known of a product that was finished before.
     """
     scene, product = job.scene, open_scene(layout.path)
+    known = carried_survey(layout.path, layout.format)
+    field = None if known is None else known.field
     tiles = None if figures is None else tile_rmse(figures, job.tiling.grid)
     material = Material(
         scene,
         product,
         job.ratio,
-        job.guide,
-        carried_survey(layout.path, layout.format),
+        None if job.guide is None else displaced(job.guide, field),
+        known,
         None,
         tiles,
         carried_lineage(layout) or {},

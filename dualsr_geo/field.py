@@ -93,6 +93,19 @@ class Field:
             band[:] = _interpolated(plane, places, plane[row, column])
         return out
 
+    def summary(self) -> dict[str, Any]:
+        """Return what is worth saying of it: its mean, and how long it is over a grid of 64 x 64 places, hr pixels."""
+        (height, width), (_, ny, nx) = self.shape, self.nodes.shape
+        y, x = ((np.arange(64) + 0.5) / 64 * n for n in (height, width))
+        away = basis(y, height, ny) @ self.nodes.astype(np.float64) @ basis(x, width, nx).T
+        longest = np.hypot(*away)
+        return {
+            "mean_px": [round(float(a.mean()), 3) for a in away],
+            "rms_px": round(float(np.sqrt((longest**2).mean())), 3),
+            "largest_px": round(float(longest.max()), 3),
+            "nodes": [ny, nx],
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; `from_json` is its exact inverse."""
         return {"shape": list(self.shape), "nodes": [[[float(str(v)) for v in r] for r in n] for n in self.nodes]}
@@ -104,7 +117,7 @@ class Field:
         return cls((int(height), int(width)), np.asarray(value["nodes"], np.float32))
 
 
-def basis(places: NDArray[np.float64], length: float, count: int) -> NDArray[np.float64]:
+def basis(places: NDArray[np.floating], length: float, count: int) -> NDArray[np.float64]:
     """Return the values of `count` cubic B-splines over 0..length, shape (place, count); rows sum to 1.
 
     Parameters

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from dualsr_geo.blurfit import Array, inside
+from dualsr_geo.blurfit import Array
 from dualsr_geo.degrade import Operator, Psf, operator
 from dualsr_geo.field import DEGREE, Field, basis
 from dualsr_geo.tile import Window
@@ -29,15 +29,19 @@ SMOOTHED_LR = (2.0, 1.0, 0.0, 0.0)
 # How stiff the field is, from soft to stiff, beside one without any bend at all: what predicts held-out parts
 # best is taken. In units of what the scene says, mean of the coefficients.
 STIFFNESS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-# Of a slope against a bend: small, so that a tilt costs little, but a place that says nothing follows its surroundings.
-SLOPE = 0.05
+# Of a slope against a bend; the slope keeps a place that says nothing near its surroundings.
+SLOPE = 1.0
+# lr pixels at the scene's rim that the blur sees only in part; one less than for blur, since bends are worst there.
+RIM = 1
 # Parts of this many lr pixels along a side are held out together, a fold at a time.
 PART_LR = 4
 FOLDS = 8
 # A field is told from a shift where it predicts what was held out better by so many standard errors, and
 # departs from it by more than moving the guide costs (as `placement.STILL_PX`), root mean square, hr pixels.
-ERRORS = 3.0
+ERRORS = 2.0
 STILL_PX = 0.1
+# A guide that the scene explains no better shows something else.
+UNEXPLAINED = 0.5
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,14 @@ class Found:
         By what share it lowers what is unexplained of parts that it was not fitted to, against one shift.
     errors : float
         The same, in standard errors.
+    unexplained : float
+        1 - R2 of the guide on the scene where the field was not fitted, 0..1.
     """
 
     field: Field
     gain: float
     errors: float
+    unexplained: float
 
     @property
     def bend_px(self) -> float:
@@ -98,7 +105,7 @@ class Found:
     @property
     def told(self) -> bool:
         """Whether it is told from a shift."""
-        return self.errors > ERRORS and self.bend_px > STILL_PX
+        return self.errors > ERRORS and self.bend_px > STILL_PX and self.unexplained < UNEXPLAINED
 
 
 def still(shape: tuple[int, int], ratio: int, shift_px: tuple[float, float]) -> Field:
@@ -120,12 +127,12 @@ def fit(patches: Sequence[Patch], psf: Psf, start: Field, farthest_px: float) ->
     farthest_px : float
         No coefficient leaves this, hr pixels.
     """
-    found = Found(start.limited(farthest_px), 0.0, 0.0)
+    found = Found(start.limited(farthest_px), 0.0, 0.0, 1.0)
     for smoothed in SMOOTHED_LR:
         said = _Quadratic.around(found.field, patches, psf, smoothed)
-        nodes, gain, errors = said.best()
+        nodes, gain, errors, unexplained = said.best()
         field = replace(start, nodes=nodes.reshape(start.nodes.shape).astype(np.float32))
-        found = Found(field.limited(farthest_px), gain, errors)
+        found = Found(field.limited(farthest_px), gain, errors, unexplained / len(patches[0].guide))
     return found
 
 
@@ -168,17 +175,17 @@ class _Quadratic:
                 c[i] += rest @ rest
         return cls(a, b, c, (field.nodes.shape[1], field.nodes.shape[2]))
 
-    def best(self) -> tuple[Array, float, float]:
-        """Return the coefficients of the stiffness that predicts best, its gain over one shift, and that in errors."""
+    def best(self) -> tuple[Array, float, float, float]:
+        """Return the coefficients that predict best, their gain over one shift, that in errors, and what is left."""
         one = self._held(None)
         tried = {stiff: self._held(stiff) for stiff in STIFFNESS}
         chosen = min(tried, key=lambda stiff: float(tried[stiff].sum()))
         less = one - tried[chosen]
         if less.sum() <= 0:
-            return self._solved(self.a.sum(0), self.b.sum(0), None), 0.0, 0.0
+            return self._solved(self.a.sum(0), self.b.sum(0), None), 0.0, 0.0, float(one.sum())
         errors = less.mean() / max(float(less.std()) / np.sqrt(FOLDS - 1), 1e-30)
         nodes = self._solved(self.a.sum(0), self.b.sum(0), chosen)
-        return nodes, float(less.sum() / one.sum()), float(errors)
+        return nodes, float(less.sum() / one.sum()), float(errors), float(tried[chosen].sum())
 
     def _held(self, stiff: float | None) -> Array:
         """Return what each fold leaves unexplained of a field fitted to the others."""
@@ -236,12 +243,13 @@ class _Rows:
     def of(cls, patch: Patch, field: Field, psf: Psf, smoothed: float) -> _Rows:
         """Move, degrade and differentiate the guide of a patch."""
         moved, window, ratio = patch.moved(field), patch.window, psf.ratio
-        there = np.isfinite(moved).all(0)
+        there = np.asarray(np.isfinite(moved).all(0))
         centre = moved[:, there].mean(1) if there.any() else np.zeros(len(moved), np.float32)
         filled = np.where(there, moved, centre[:, None, None]) - centre[:, None, None]
         slopes = np.stack(np.gradient(filled, axis=(1, 2)), 1)
         op = operator(psf, window.shape)
-        used = inside(patch.weight * (_low(op, there[None].astype(np.float32))[0] > 0.999))
+        used = patch.weight * _low(op, there[None].astype(np.float32))[0] > 0.999
+        used = np.pad(used[RIM:-RIM, RIM:-RIM], RIM)
         y, x = np.nonzero(used)
         return cls(
             _smooth(patch.components, smoothed)[:, used],
@@ -263,7 +271,7 @@ def _smooth(planes: Array, width: float) -> Array:
     return np.asarray(gaussian_filter(planes, (0,) * (planes.ndim - 2) + (width, width), mode="nearest"))
 
 
-def _near(field: Field, y: Array, x: Array, ratio: int) -> Array:
+def _near(field: Field, y: NDArray[np.floating], x: NDArray[np.floating], ratio: int) -> Array:
     """Return all B-splines at some places, lr pixels; the blur is narrow against them."""
     _, ny, nx = field.nodes.shape
     rows, columns = basis(y * ratio, field.shape[0], ny), basis(x * ratio, field.shape[1], nx)

@@ -30,6 +30,8 @@ class Figures:
         lr pixels that the guide covers.
     coverage : float
         Their share of the core.
+    withheld : float
+        lr pixels where the guide shows something else and is not used.
     deviations, doubted : array, shape (band,)
         Standard deviations of the product's error, and of how many hr pixels they are the sum.
     """
@@ -43,6 +45,7 @@ class Figures:
         self.saturated = 0
         self.guided = 0.0
         self.coverage = 0.0
+        self.withheld = 0.0
         self.deviations = np.zeros(count)
         self.doubted = np.zeros(count)
 
@@ -65,6 +68,7 @@ class Figures:
             "saturated": self.saturated,
             "guided": self.guided,
             "coverage": self.coverage,
+            "withheld": self.withheld,
             "deviations": self.deviations.tolist(),
             "doubted": self.doubted.tolist(),
         }

@@ -21,6 +21,7 @@ import zarr_cm.proj
 import zarr_cm.spatial
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from zarr.abc.store import Store
 
 from dualsr_geo.bands import Packing
 from dualsr_geo.layout import Layout, plain
@@ -38,14 +39,14 @@ class Coordinate:
     attrs: Mapping[str, Any]
 
 
-def dress(folder: Path, layout: Layout, notes: Mapping[str, Any]) -> None:
+def dress(folder: Path | Store, layout: Layout, notes: Mapping[str, Any]) -> None:
     """Give a store of bare values its coordinates and attributes, and consolidate it.
 
     May be called again on a store where it was interrupted.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or zarr Store
         A Zarr v3 group that holds the arrays of `layout.variables`.
     layout : Layout
     notes : mapping

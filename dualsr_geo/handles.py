@@ -11,6 +11,8 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
+from dualsr_geo.stores import gdal_options
+
 # Handles that a thread keeps open: scene, guides, and a few to spare. Sentinel-2 is a file a band:
 # six of the scene, four of the guide.
 OPEN_HANDLES = 16
@@ -26,7 +28,7 @@ _opening = threading.Lock()
 def open_quietly(uri: str, config: tuple[tuple[str, str], ...] = ()) -> DatasetReader:
     """Open a dataset under GDAL options, without rasterio's warning about a missing georeference."""
     cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}
-    with _opening, warnings.catch_warnings(), rasterio.Env(**dict(config), **cache):
+    with _opening, warnings.catch_warnings(), rasterio.Env(**gdal_options(uri), **dict(config), **cache):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(uri, sharing=False)
 

@@ -6,11 +6,15 @@ bits of a matrix product; parallel work is many tiles.
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dualsr_geo import cluster
 from dualsr_geo.align import Guide
 from dualsr_geo.errors import DualSRError, TileError
 from dualsr_geo.figures import Figures
@@ -41,6 +45,27 @@ class Plan:
     store: Store
 
 
+@dataclass(frozen=True)
+class Done:
+    """A finished tile.
+
+    Attributes
+    ----------
+    index : int
+    figures : dict
+        Of `process_tile`.
+    seconds : float
+        What it took.
+    worker : str
+        Host and process that made it.
+    """
+
+    index: int
+    figures: dict[str, Any]
+    seconds: float
+    worker: str
+
+
 def process_tile(plan: Plan, index: int) -> dict[str, Any]:
     """Read, sharpen, write and mark one tile; return its figures.
 
@@ -62,49 +87,48 @@ def process_tile(plan: Plan, index: int) -> dict[str, Any]:
     except DualSRError:
         raise
     except Exception as error:  # whatever it is, the run must say which tile
-        core = tile.core
         raise TileError(
-            f"Tile {index} (rows {core.y0}..{core.y1}, columns {core.x0}..{core.x1} of the scene) failed: "
-            f"{type(error).__name__}: {error}. Run again with --resume to redo only what is missing."
+            f"{_named(plan, index)} failed: {type(error).__name__}: {error}. Run again with --resume to redo only what is missing."
         ) from error
     return result
 
 
-def run_here(plan: Plan, indices: list[int], jobs: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Run tiles on threads of this process, `jobs` at a time; yield figures as tiles finish."""
+def _named(plan: Plan, index: int) -> str:
+    core = plan.work.tiling[index].core
+    return f"Tile {index} (rows {core.y0}..{core.y1}, columns {core.x0}..{core.x1} of the scene)"
+
+
+def timed(plan: Plan, index: int) -> Done:
+    """Process one tile, and say how long it took and where."""
+    began = time.monotonic()
+    figures = process_tile(plan, index)
+    return Done(index, figures, time.monotonic() - began, f"{socket.gethostname()}:{os.getpid()}")
+
+
+def run_here(plan: Plan, indices: list[int], jobs: int) -> Iterator[Done]:
+    """Run tiles on threads of this process, `jobs` at a time; yield them as they finish."""
     waiting = iter(indices)
     with ThreadPoolExecutor(jobs, thread_name_prefix="tile") as pool:
-        running: dict[Future[dict[str, Any]], int] = {}
+        running: set[Future[Done]] = set()
         try:
             while True:
                 while len(running) < jobs and (index := next(waiting, None)) is not None:
-                    running[pool.submit(process_tile, plan, index)] = index
+                    running.add(pool.submit(timed, plan, index))
                 if not running:
                     return
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(done), done.result()
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for done in finished:
+                    yield done.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def run_on(client: Client, plan: Plan, indices: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Run tiles on a dask cluster in a sliding window of two a worker thread."""
-    from distributed import as_completed  # noqa: PLC0415  # only where a cluster is asked for
+def run_on(client: Client, plan: Plan, indices: list[int]) -> Iterator[Done]:
+    """Run tiles on a dask cluster; yield them as they finish.
 
-    run = plan.store.record()["fingerprint"]
-    slots = 2 * max(1, sum(client.nthreads().values()))
-    waiting = iter(indices)
-
-    def submit(index: int) -> Any:  # distributed is not typed
-        return client.submit(process_tile, plan, index, key=f"dualsr-{run}-{index}", retries=2, pure=False)
-
-    first = [(i, submit(i)) for _, i in zip(range(slots), waiting, strict=False)]
-    index_of = {future.key: i for i, future in first}
-    finished = as_completed([f for _, f in first])
-    for future in finished:
-        yield index_of.pop(future.key), future.result()
-        following = next(waiting, None)
-        if following is not None:
-            new = submit(following)
-            index_of[new.key] = following
-            finished.add(new)
+    Raises
+    ------
+    ClusterError
+        If a tile ends too many workers, which it names, or the cluster goes away.
+    """
+    return cluster.spread(client, timed, plan, indices, lambda index: _named(plan, index), plan.work.device)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import obstore
 import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
 from dualsr_geo.bands import Band, Packing
 from dualsr_geo.errors import OptionError, OutputError
+from dualsr_geo.stores import gdal_options, gdal_path, is_url, named, open_store
 from dualsr_geo.version import __version__
 
 FORMATS = ("COG", "GTiff", "Zarr")
@@ -57,6 +60,8 @@ class Layout:
         Creation options, ``--co NAME=VALUE``; they override the defaults.
     uncertainty : bool
         Whether the standard deviation of every value's error is kept, too.
+    work_dir : str or None
+        Where a TIFF for an object store is made on disk; left out, the current folder.
     """
 
     path: str
@@ -70,6 +75,7 @@ class Layout:
     tile: int
     options: tuple[tuple[str, str], ...] = ()
     uncertainty: bool = False
+    work_dir: str | None = None
 
     @property
     def variables(self) -> tuple[Layout, ...]:
@@ -100,10 +106,28 @@ class Layout:
         return replace(self, bands=self.bands + beyond, packing=packing, uncertainty=False)
 
     @property
+    def work(self) -> str:
+        """The work folder, a path or a URL: beside the product, but of a TIFF, which GDAL cannot write otherwise, on disk."""
+        return f"{self.path}.part" if is_url(self.path) and self.format == "Zarr" else str(self.folder)
+
+    @property
     def folder(self) -> Path:
-        """The work folder beside the product."""
+        """The work folder on disk."""
+        if is_url(self.path):
+            # Products of one name in several buckets have a folder each.
+            which = hashlib.sha256(self.path.encode()).hexdigest()[:8]
+            return Path(os.path.abspath(self.work_dir or ".")) / f"{Path(self.path).name}.{which}.part"
         place = Path(self.path)
         return place.with_name(place.name + ".part")
+
+    @property
+    def largest_disk_bytes(self) -> int:
+        """The most that a run takes on disk, nothing compressed: the values, and a TIFF twice as it is made."""
+        raw = len(self.variables) * self.raw_bytes
+        if self.format == "Zarr":
+            return 0 if is_url(self.path) else raw
+        overviews = raw // 3 if self.format == "COG" else 0
+        return raw + 2 * (raw + overviews)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -247,13 +271,19 @@ def carried_lineage(layout: Layout) -> dict[str, Any] | None:
 
 def carried(path: str, format_: str, what: str) -> dict[str, Any] | None:
     """Return the ``"lineage"`` or ``"survey"`` that a product carries; None where it carries none of ours."""
+    remote = is_url(path)
     try:
         if format_ == "Zarr":
-            meta = json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))
+            meta = json.loads(_group_document(path) if remote else (Path(path) / "zarr.json").read_bytes())
             found = meta["attributes"]["dualsr"][what]
         else:
-            with rasterio.open(path) as product:
+            with rasterio.Env(**gdal_options(path)), rasterio.open(gdal_path(path) if remote else path) as product:
                 found = json.loads(product.tags(ns="DUALSR")[what.upper()])
         return dict(found)
     except (OSError, RasterioError, ValueError, KeyError, TypeError):
         return None
+
+
+def _group_document(url: str) -> bytes:
+    with named(url, OutputError):
+        return bytes(obstore.get(open_store(url), "zarr.json").bytes())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import dask.array as da
@@ -12,12 +14,13 @@ import rioxarray  # noqa: F401  # registers .rio
 import torch
 import xarray as xr
 from dask.delayed import delayed
+from dask.highlevelgraph import HighLevelGraph
+from dask.tokenize import tokenize
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from threadpoolctl import threadpool_limits
 
 from dualsr_geo import finefit, grid, registration
-from dualsr_geo.align import Guide, displaced
+from dualsr_geo.align import displaced
 from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.errors import OptionError
@@ -25,6 +28,7 @@ from dualsr_geo.field import Field
 from dualsr_geo.figures import Figures
 from dualsr_geo.layout import deviation_attrs
 from dualsr_geo.model import is_refined
+from dualsr_geo.mosaic import Ground, Key, Part, unfilled, with_sources
 from dualsr_geo.plan import Job, product_packing
 from dualsr_geo.read import open_scene
 from dualsr_geo.reduce import degrade_window, require_degradable, store_degraded
@@ -35,10 +39,13 @@ from dualsr_geo.sources import ArraySource, Source
 from dualsr_geo.survey import Survey, survey
 from dualsr_geo.threads import one_thread
 from dualsr_geo.tile import Tile, Window
+from dualsr_geo.version import __version__
 from dualsr_geo.window import sharpen_tile
 from dualsr_geo.work import Work, guide_window
 
 MOST_TASKS = 10**5
+# Pieces of scene and guide that tiles share, see `_tiles_a_ground`.
+MOST_GROUNDS = 6400
 # Where xarray and rioxarray keep how values are stored.
 PACKING_KEYS = (
     "dtype", "rasterio_dtype", "_FillValue", "missing_value", "nodata", "nodatavals",
@@ -46,31 +53,11 @@ PACKING_KEYS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Ground:
-    """A piece of scene and guide: sources that hold no more than a window of them.
-
-    Attributes
-    ----------
-    scene : Source
-    window : Window
-        The piece, in the coordinates of `scene`.
-    place : Window
-        The piece, in the coordinates of the whole scene.
-    guide : Guide or None
-        On the target grid of the whole scene.
-    """
-
-    scene: Source
-    window: Window
-    place: Window
-    guide: Guide | None
-
-
 def upscale(job: Job) -> da.Array:
     """Return the product as a lazy array, (band, Y, X), stored values.
 
-    With uncertainty its standard deviations follow, as many bands more. Blocks are tiles. Keys follow from the inputs, so the same call has the same graph.
+    With uncertainty its standard deviations follow, as many bands more. Blocks are tiles. Keys follow from the
+    inputs, so the same call has the same graph.
 
     Parameters
     ----------
@@ -79,81 +66,140 @@ def upscale(job: Job) -> da.Array:
     Raises
     ------
     OptionError
-        If the graph would have more than 10^5 tasks.
+        If the graph would have more than 10^5 tiles.
     """
-    local = job.options.coregister == "local" and job.guide is not None
-    # Whatever a field says, the guide that it needs comes along.
-    margin = sample_margin(job.ratio) + (registration.margin(job.ratio) if local else 0)
-    sampled = [_ground(job, w, margin) for w in sample_windows(job.scene.shape)]
-    field = None
-    if local:
-        places = [_ground(job, w, margin) for w in registration.windows(job.scene.shape)]
-        field = delayed(_field, pure=True)(places, job.scene.shape, job.wishes)
-    known = delayed(_survey, pure=True)(sampled, job.wishes, field)
     rows, columns = job.tiling.grid
     if rows * columns > MOST_TASKS:
         raise OptionError(
             f"A tile of {job.sizes.tile} lr pixels makes {rows * columns} tasks, more than {MOST_TASKS}. "
             "Give a larger tile, or write to disk with dualsr_geo.upscale."
         )
-    fitted = None
-    if is_refined(job.model, job.fine):
-        fitted = delayed(_fitted, pure=True)(job.work, known, sampled, job.wishes)
-    run = delayed(_tile, pure=True)
-    blocks = []
-    for tile in job.tiling:
-        piece = _ground(job, tile.padded, margin)
-        shape = (job.scene.count * (1 + job.options.uncertainty), *tile.core.scaled(job.ratio).shape)
-        made = run(job.work, known, fitted, tile.index, piece)
-        blocks.append(da.from_delayed(made, shape=shape, dtype=job.packing.dtype))
-    lines = [blocks[i * columns : (i + 1) * columns] for i in range(rows)]
-    array: da.Array = da.concatenate([da.concatenate(line, axis=2) for line in lines], axis=1)
-    return array
+    ground, arrays = _whole(job)
+    token = tokenize(__version__, job.work, job.wishes, *(s.fingerprint() for s in (job.scene.source, job.guide) if s))
+    name = f"dualsr_tile-{token}"
+    graph = HighLevelGraph.from_collections(name, _tasks(job, ground, name, token), dependencies=arrays)  # type: ignore[arg-type]  # dask types no arrays
+    count = job.scene.count * (1 + job.options.uncertainty)
+    sides = (
+        tuple(min(job.sizes.tile, n - i) * job.ratio for i in range(0, n, job.sizes.tile)) for n in job.scene.shape
+    )
+    return da.Array(graph, name, ((count,), *sides), meta=np.empty((0, 0, 0), job.packing.dtype))
 
 
-def _ground(job: Job, window: Window, margin: int) -> Ground:
-    """Return the piece of the inputs that a window needs; dask arrays in it stay lazy."""
-    source, at = job.scene.source, window
-    if isinstance(source, ArraySource):
-        source = replace(source, array=_chunked(source.array)[:, window.slices[0], window.slices[1]])
-        at = window.within(window)
-    guide = job.guide
-    if guide is not None:
-        guide = guide.near(window.scaled(job.ratio).grown(margin))
-    return Ground(source, at, window, guide)
+def _whole(job: Job) -> tuple[Ground, list[da.Array]]:
+    """Return scene and guide without what their arrays hold, and the dask arrays that hold it."""
+    arrays: list[da.Array] = []
+
+    def change(source: Source) -> Source:
+        part, array = unfilled(source)
+        arrays.extend([] if array is None else [array])
+        return part
+
+    scene = change(job.scene.source)
+    guide = None if job.guide is None else with_sources(job.guide, change)
+    return Ground(scene, Window(0, job.scene.shape[0], 0, job.scene.shape[1]), guide, cut=True), arrays
 
 
-def _chunked(array: xr.DataArray) -> xr.DataArray:
-    """Return the array as dask, so that slices of it are tasks and not copies in the graph."""
-    return array if array.chunks is not None else array.chunk()
+def _tasks(job: Job, whole: Ground, name: str, token: str) -> dict[Any, tuple[Any, ...]]:
+    """Return the survey, the fitted fine stage, the grounds and the tiles as dask's tasks."""
+    local = job.options.coregister == "local" and job.guide is not None
+    # Whatever a field says, the guide that it needs comes along.
+    margin = sample_margin(job.ratio) + (registration.margin(job.ratio) if local else 0)
+
+    def near(windows: Sequence[Window]) -> tuple[list[Ground], list[list[Key]]]:
+        pieces = [whole.near(w, job.ratio, margin) for w in windows]
+        return pieces, [p.keys() for p in pieces]
+
+    field, known, fitted = (f"dualsr_{what}-{token}" for what in ("field", "survey", "fine"))
+    sampled = near(sample_windows(job.scene.shape))
+    tasks: dict[Any, tuple[Any, ...]] = {known: (_survey, *sampled, job.wishes, field if local else None)}
+    if local:
+        tasks[field] = (_field, *near(registration.windows(job.scene.shape)), job.scene.shape, job.wishes)
+    refined = is_refined(job.model, job.fine)
+    if refined:
+        tasks[fitted] = (_fitted, job.work, known, *sampled, job.wishes)
+    step, tiling, make = _tiles_a_ground(job, whole), job.tiling, job.work
+    rows, columns = tiling.grid
+    for i, j in product(range(0, rows, step), range(0, columns, step)):
+        members = list(product(range(i, min(i + step, rows)), range(j, min(j + step, columns))))
+        first, last = (tiling[r * columns + c].padded for r, c in (members[0], members[-1]))
+        piece = whole.near(Window(first.y0, last.y1, first.x0, last.x1), job.ratio, margin)
+        key = (f"dualsr_ground-{token}", i, j)
+        tasks[key] = (_ground, make, known, fitted if refined else None, piece, piece.keys())
+        tasks |= {(name, 0, r, c): (_tile, key, r * columns + c) for r, c in members}
+    return tasks
 
 
-def _field(pieces: Sequence[Ground], shape: tuple[int, int], wishes: Wishes) -> Field | None:
+def _tiles_a_ground(job: Job, whole: Ground) -> int:
+    """Return how many tiles along each axis share what is read: about a chunk of the scene.
+
+    Tiles that each took from chunks themselves would all hang together, and dask's ordering of 10^5
+    such tasks takes minutes. Few grounds take it seconds.
+    """
+    array = whole.scene.array if isinstance(whole.scene, ArraySource) else None
+    chunk = array.chunks.side if isinstance(array, Part) else 0
+    return max(
+        1, min(round(chunk / job.sizes.tile), *job.tiling.grid), math.ceil(math.sqrt(len(job.tiling) / MOST_GROUNDS))
+    )
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A piece of the inputs, and what its tiles need to know."""
+
+    work: Work
+    ground: Ground
+
+
+def _ground(
+    make: Callable[[Survey], Work],
+    known: Survey,
+    fitted: Refinement | None,
+    piece: Ground,
+    blocks: Sequence[NDArray[Any]],
+) -> Ready:
+    """Put a piece of the inputs together."""
+    return Ready(replace(make(known), refinement=fitted), piece.filled(blocks))
+
+
+def _field(
+    pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]], shape: tuple[int, int], wishes: Wishes
+) -> Field | None:
     """Estimate how the guide is displaced, place by place."""
-    margin, places = registration.margin(wishes.ratio), [p.place for p in pieces]
-    guides = [p.guide.read(p.place.scaled(wishes.ratio).grown(margin)) for p in pieces if p.guide is not None]
-    with one_thread(), threadpool_limits(1, user_api="blas"):
-        return registration.local_field(places, [p.scene.read(p.window) for p in pieces], guides, shape, wishes)
+    filled = _filled(pieces, blocks)
+    margin, places = registration.margin(wishes.ratio), [p.place for p in filled]
+    guides = [p.guide.read(p.place.scaled(wishes.ratio).grown(margin)) for p in filled if p.guide is not None]
+    with one_thread():
+        return registration.local_field(places, [p.read(p.place) for p in filled], guides, shape, wishes)
 
 
-def _survey(pieces: Sequence[Ground], wishes: Wishes, field: Field | None) -> Survey:
+def _filled(pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]]) -> list[Ground]:
+    return [p.filled(b) for p, b in zip(pieces, blocks, strict=True)]
+
+
+def _survey(
+    pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]], wishes: Wishes, field: Field | None
+) -> Survey:
     """Survey the sampled pieces."""
     margin = sample_margin(wishes.ratio)
     samples = []
-    for piece in pieces:
+    for piece in _filled(pieces, blocks):
         near = piece.place.scaled(wishes.ratio).grown(margin)
         guide = None if piece.guide is None else displaced(piece.guide, field).read(near)
-        samples.append(Sample(piece.scene.read(piece.window), guide))
-    with one_thread(), threadpool_limits(1, user_api="blas"):
+        samples.append(Sample(piece.read(piece.place), guide))
+    with one_thread():
         return replace(survey(samples, wishes), field=field)
 
 
 def _fitted(
-    make: Callable[[Survey], Work], known: Survey, pieces: Sequence[Ground], wishes: Wishes
+    make: Callable[[Survey], Work],
+    known: Survey,
+    pieces: Sequence[Ground],
+    blocks: Sequence[Sequence[NDArray[Any]]],
+    wishes: Wishes,
 ) -> Refinement | None:
     """Fit the fine stage to the sampled pieces."""
-    work, at = make(known), {piece.place: piece for piece in pieces}
-    with threadpool_limits(1, user_api="blas"):
+    work, at = make(known), {piece.place: piece for piece in _filled(pieces, blocks)}
+    with one_thread():
         return finefit.fit(work, wishes, lambda tile: _read(work, tile, at[tile.padded]))
 
 
@@ -161,17 +207,15 @@ def _read(work: Work, tile: Tile, piece: Ground) -> tuple[NDArray[np.float32], N
     guide = None
     if piece.guide is not None and work.guided:
         guide = displaced(piece.guide, work.survey.field).read(guide_window(work, tile))
-    return piece.scene.read(piece.window), guide
+    return piece.read(tile.padded), guide
 
 
-def _tile(
-    make: Callable[[Survey], Work], known: Survey, fitted: Refinement | None, index: int, piece: Ground
-) -> NDArray[np.generic]:
+def _tile(ready: Ready, index: int) -> NDArray[np.generic]:
     """Sharpen one tile in memory."""
-    work = replace(make(known), refinement=fitted)
+    work = ready.work
     tile = work.tiling[index]
-    cube, guide = _read(work, tile, piece)
-    shape = (work.count * (1 + (known.doubt is not None)), *tile.core.scaled(work.ratio).shape)
+    cube, guide = _read(work, tile, ready.ground)
+    shape = (work.count * (1 + (work.survey.doubt is not None)), *tile.core.scaled(work.ratio).shape)
     out = np.empty(shape, work.packing.dtype)
     for rows, stored in sharpen_tile(work, tile, cube, guide, Figures(work.count)):
         out[rows] = stored
@@ -325,7 +369,7 @@ def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
     if not isinstance(source, ArraySource):
         raise TypeError(f"{scene.name} is no xarray object")
     like = source.array
-    lazy = replace(source, array=_chunked(like))
+    lazy = replace(source, array=like if like.chunks is not None else like.chunk())
     packing = product_packing(scene)
     made = delayed(_degraded, pure=True)(lazy, psf, packing)
     stored = da.from_delayed(made, (scene.count, *target.shape), packing.dtype)

@@ -166,6 +166,8 @@ def _guide(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dic
         "shift_error_px": _rounded(known.shift_error_px),
         "moved_px": [round(v, 3) for v in known.moved_px],
         "coverage": round(covered, 4),
+        "withheld": round(sum(f["withheld"] for f in figures) / pixels, 4),
+        "field": None if known.field is None else known.field.summary(),
         "relevance": _per_band(known.relevance, known.used, job.scene.count),
     }
     if covered < 1:

@@ -80,8 +80,27 @@ class Sizes:
     bytes: int
 
 
-def sizes(shape: tuple[int, int], need: Need, asked: _Asked) -> Sizes:
-    """Choose the tile and the number of tiles at once.
+@dataclass(frozen=True)
+class Room:
+    """What each worker of a cluster offers.
+
+    Attributes
+    ----------
+    threads : int
+        Tiles that a worker runs at once; only whoever starts it can change that.
+    bytes : int or None
+        Of memory; None where the smallest worker has no limit.
+    device : str
+        torch's.
+    """
+
+    threads: int
+    bytes: int | None
+    device: str
+
+
+def sizes(shape: tuple[int, int], need: Need, asked: _Asked, room: Room | None = None) -> Sizes:
+    """Choose the tile and the number of tiles at once, of this process or of each worker.
 
     Raises
     ------
@@ -96,18 +115,29 @@ def sizes(shape: tuple[int, int], need: Need, asked: _Asked) -> Sizes:
         )
     limit = asked.max_memory or int(psutil.virtual_memory().total * DEFAULT_SHARE)
     jobs = asked.jobs or cores()
+    if room is not None:
+        # A worker's limit holds whatever is asked for; without one nothing is known but this machine.
+        limit, jobs = min(asked.max_memory or room.bytes or limit, room.bytes or limit), room.threads
 
     def total(tile: int, count: int) -> int:
         return BASE_BYTES + count * tile_bytes(shape, tile, need)
 
-    for count in (jobs, 1):
+    for count in (jobs, 1) if room is None else (jobs,):
         candidates = [asked.tile] if asked.tile else _candidates(shape, need, count)
         fitting = [t for t in candidates if total(t, count) <= limit]
-        large_enough = [t for t in fitting if t >= COMFORTABLE_TILE] if count > 1 and not need.features else fitting
+        fewer = count > 1 and room is None and not need.features
+        large_enough = [t for t in fitting if t >= COMFORTABLE_TILE] if fewer else fitting
         chosen = (large_enough or (fitting if asked.tile else []))[:1]
         if chosen:
             return Sizes(chosen[0], count, total(chosen[0], count))
     smallest = min(candidates)
+    if room is not None:
+        least = total(smallest, jobs)
+        raise OptionError(
+            f"A worker may use {limit / 2**20:.0f} MiB, too little for {jobs} tiles of {smallest} lr pixels and "
+            f"{need.bands} bands at once, which need {least / 2**20:.0f} MiB. Start workers with fewer --nthreads or "
+            "a larger --memory-limit" + (", or give a smaller --tile." if asked.tile else ".")
+        )
     least = total(smallest, 1)
     raise OptionError(
         f"--max-memory {limit / 2**20:.0f} MiB is too little for a tile of {smallest} lr pixels and "

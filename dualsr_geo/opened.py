@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo import coarse, correction, doubt, fine
+from dualsr_geo import changes, coarse, correction, doubt, fine
 from dualsr_geo import guided as learned
 from dualsr_geo import refinement as refining
 from dualsr_geo.alone import observed
@@ -45,6 +45,8 @@ class Opened:
         What `start` makes, in the padded window, lr pixels.
     coverage : float
         Share of the core that the guide reaches, 0..1.
+    withheld : float
+        Share of the core where the guide shows something else and is not used, 0..1.
     marks : Marks or None
         What tells of errors in the core; None where nobody asked.
     """
@@ -72,7 +74,7 @@ class Opened:
         self.operator = operator(survey.psf, work.shape, tile.padded, self.device)
         if work.model.cubic_a is not None:
             self.operator = _plain(self.operator, work, tile, work.model.cubic_a)
-        self.coverage = 0.0
+        self.coverage = self.withheld = 0.0
         self.ready = ready = self._ready(guide)
         self.injected = self._injected(ready)
         self.blend = None if ready is None else ready.blend
@@ -130,7 +132,12 @@ class Opened:
         core = self.core.scaled(work.ratio)
         self.coverage = float(np.isfinite(moved[(slice(None), *core.slices)]).all(0).mean())
         mean = torch.from_numpy(survey.guide_mean).to(self.device)
-        return coarse.ready_guide(torch.from_numpy(moved).to(self.device), mean, self.operator)
+        ready = coarse.ready_guide(torch.from_numpy(moved).to(self.device), mean, self.operator)
+        if ready is None or survey.changes is None:
+            return ready
+        ready, kept = changes.withheld(survey.changes, self.cube, ready, self.operator)
+        self.withheld = 1 - float(kept[self.core.slices].mean())
+        return ready
 
     def _guided(self, ready: coarse.GuideWindow | None) -> coarse.Guided | None:
         survey = self.work.survey

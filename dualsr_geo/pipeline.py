@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from dualsr_geo import finefit, grid, infer, memory, registration
+from dualsr_geo import cluster, finefit, grid, infer, memory, registration
 from dualsr_geo.align import displaced
 from dualsr_geo.bands import Packing
 from dualsr_geo.errors import DualSRError, DualSRWarning
+from dualsr_geo.events import Tell, of_scene
 from dualsr_geo.exhibit import of_run
 from dualsr_geo.field import Field
 from dualsr_geo.finish import require_options
+from dualsr_geo.folder import RECORD, folder_at
 from dualsr_geo.infer import Plan
 from dualsr_geo.layout import Layout, carried_lineage, format_of
 from dualsr_geo.lineage import REPORTED, add_up, lineage
 from dualsr_geo.plan import Job, Options, plan
 from dualsr_geo.products.delivered import say_delivered
-from dualsr_geo.publish import beside, remove, require_apart, require_place
+from dualsr_geo.publish import beside, placed, require_apart, require_place
 from dualsr_geo.read import open_delivered, open_guides
 from dualsr_geo.report import require_report, write_report
 from dualsr_geo.sample import Sample, sample_margin, sample_windows
 from dualsr_geo.scene import Scene
+from dualsr_geo.stores import is_url
 from dualsr_geo.survey import Survey, survey
 from dualsr_geo.threads import one_thread
 from dualsr_geo.tile import Tile
@@ -88,22 +88,39 @@ def upscale(
     DualSRError
         For any input or option that cannot be carried out; the message names the way out.
     """
-    began = time.monotonic()
     wanted = replace(options or Options(), **changes)
-    job, layout = prepare(scene, output, rgb=rgb, options=wanted)
+    with of_scene(os.fspath(scene), None if output is None else os.fspath(output)) as tell:
+        return _upscaled(scene, output, rgb, wanted, client, report, progress, tell)
+
+
+def _upscaled(
+    scene: Where,
+    output: Where | None,
+    rgb: Where | Sequence[Where] | None,
+    wanted: Options,
+    client: Any,  # as in `upscale`
+    report: Where | None,
+    progress: Progress | None,
+    tell: Tell,
+) -> dict[str, Any]:
+    began = time.monotonic()
+    job, layout = prepare(scene, output, rgb=rgb, options=wanted, client=client)
     if report is not None:
         require_report(report, overwrite=wanted.overwrite or wanted.resume)
     if wanted.resume and is_same_product(layout, job.identity):
+        tell("scene was finished", output=layout.path)
         said = {**_finished(job, layout), **_cost(began), "already_finished": True}
         return said if report is None else _reported(job, layout, said, None, report)
     store = Store.begin(layout, job.identity, resume=wanted.resume, overwrite=wanted.overwrite)
-    known = _survey_of(job, store)
+    known = _survey_of(job, store, client)
+    tell("scene surveyed", tiles=len(job.tiling), tile=job.sizes.tile, model=job.model.name, notes=list(known.notes))
     shown = bent(job, known.field)
     work = _with_fine(shown, store, job.work(known))
-    figures = _run(Plan(job.scene.source, shown.guide, work, store), job.sizes.jobs, client, progress)
+    figures = _run(Plan(job.scene.source, shown.guide, work, store), job.sizes.jobs, client, progress, tell)
     found = {"output": layout.path, **add_up(job, known, figures, work.refinement)}
     store.finish(lineage(job, found), known.to_json())
     said = {**found, **_cost(began)}
+    tell("scene finished", output=layout.path, **_cost(began))
     return said if report is None else _reported(job, layout, said, figures, report)
 
 
@@ -127,26 +144,36 @@ def _finished(job: Job, layout: Layout) -> dict[str, Any]:
 
 
 def prepare(
-    scene: Where, output: Where | None = None, *, rgb: Where | Sequence[Where] | None = None, options: Options
+    scene: Where,
+    output: Where | None = None,
+    *,
+    rgb: Where | Sequence[Where] | None = None,
+    options: Options,
+    client: Any = None,  # as in `upscale`
 ) -> tuple[Job, Layout]:
-    """Read what there is and check that it can be done; compute and write nothing."""
+    """Read what there is and check that it can be done, here or by the workers; compute and write nothing."""
     nodata = options.nodata if options.dtype is None else None
     delivered = open_delivered(scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor)
     paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
     guides = [g for p in paths for g in open_guides(p)] or list(delivered.guides)
     opened = delivered.scene
-    job = replace(plan(opened, guides, options), opening=say_delivered(delivered, lent=bool(paths)))
-    place = Path(output) if output is not None else beside(scene, opened, f"_x{job.ratio}")
+    room = None if client is None else cluster.room(client, options.device)
+    job = replace(plan(opened, guides, options, room), opening=say_delivered(delivered, lent=bool(paths)))
+    place = placed(output) if output is not None else str(beside(scene, opened, f"_x{job.ratio}"))
+    if client is not None and not is_url(place):
+        # A worker may run in another folder.
+        place = os.path.abspath(place)
     require_apart(place, [opened, *guides])
-    job = _as_before(job, place)
+    layout = layout_of(job, place)
+    job = _as_before(job, layout)
     return job, layout_of(job, place)
 
 
-def layout_of(job: Job, place: Path) -> Layout:
+def layout_of(job: Job, place: str) -> Layout:
     """Return what the product will be."""
     return Layout(
-        str(place),
-        format_of(str(place), job.options.format),
+        place,
+        format_of(place, job.options.format),
         job.target,
         job.scene.bands,
         job.packing,
@@ -156,16 +183,24 @@ def layout_of(job: Job, place: Path) -> Layout:
         job.sizes.tile * job.ratio,
         job.options.creation,
         job.options.uncertainty,
+        job.options.work_dir,
     )
 
 
-def _as_before(job: Job, place: Path) -> Job:
+def _as_before(job: Job, layout: Layout) -> Job:
     """Take the tile of the run to resume, where none is asked for: another machine chooses another."""
-    record = place.with_name(place.name + ".part") / "run.json"
-    if not job.options.resume or job.options.tile is not None or not record.exists():
+    if not job.options.resume or job.options.tile is not None:
         return job
-    before = json.loads(record.read_text()).get("identity", {}).get("tile", job.sizes.tile)
-    return replace(job, sizes=replace(job.sizes, tile=int(before)))
+    work = folder_at(layout.work)
+    if work.has(RECORD):
+        return _with_tile(job, work.read(RECORD).get("identity", {}))
+    finished = _with_tile(job, (carried_lineage(layout) or {}).get("parameters", {}))
+    return finished if is_same_product(layout_of(finished, layout.path), finished.identity) else job
+
+
+def _with_tile(job: Job, made: Mapping[str, Any]) -> Job:
+    """Return a job with the tile of what was made before."""
+    return replace(job, sizes=replace(job.sizes, tile=int(made.get("tile", job.sizes.tile))))
 
 
 def dry_run(
@@ -203,6 +238,8 @@ def plan_json(job: Job, layout: Layout) -> dict[str, Any]:
         "jobs": job.sizes.jobs,
         "estimated_memory_bytes": job.sizes.bytes,
         "raw_bytes": int(raw),
+        "work": layout.work,
+        "largest_disk_bytes": layout.largest_disk_bytes,
     }
 
 
@@ -274,23 +311,28 @@ def _shown(packing: Packing) -> float | int | str | None:
     return value if packing.is_float else int(value)
 
 
-def _survey_of(job: Job, store: Store) -> Survey:
-    """Survey the scene, or take the survey of the interrupted run."""
+def _survey_of(job: Job, store: Store, client: Any) -> Survey:
+    """Survey the scene, here or on the cluster, or take the survey of the interrupted run."""
     before = store.record().get("survey")
     if before is not None:
         return Survey.from_json(before)
     try:
-        with one_thread(), threadpool_limits(1, user_api="blas"):
-            field = _field(job)
-            known = replace(survey(samples(job.scene, bent(job, field)), job.wishes), field=field)
+        known = surveyed(job) if client is None else cluster.once(client, f"survey of {job.scene.name}", surveyed, job)
     except DualSRError:
         # Without a survey there is no tile yet, so there is nothing to resume.
-        remove(Path(store.folder))
+        store.abandon()
         raise
     for note in known.notes:
         warnings.warn(note, DualSRWarning, stacklevel=3)
     store.remember("survey", known.to_json())
     return known
+
+
+def surveyed(job: Job) -> Survey:
+    """Read the sample and survey it."""
+    with one_thread():
+        field = local_field(job)
+        return replace(survey(samples(job.scene, bent(job, field)), job.wishes), field=field)
 
 
 def _with_fine(job: Job, store: Store, work: Work) -> Work:
@@ -300,8 +342,8 @@ def _with_fine(job: Job, store: Store, work: Work) -> Work:
         guide = job.guide.read(guide_window(work, tile)) if job.guide and work.guided else None
         return job.scene.source.read(tile.padded), guide
 
-    with full_disk_named(store.layout), threadpool_limits(1, user_api="blas"):
-        return replace(work, refinement=finefit.fit_once(Path(store.folder) / FINE_FILE, work, job.wishes, read))
+    with full_disk_named(store.layout), one_thread(), store.file(FINE_FILE) as path:
+        return replace(work, refinement=finefit.fit_once(path, work, job.wishes, read))
 
 
 def bent(job: Job, field: Field | None) -> Job:
@@ -309,7 +351,7 @@ def bent(job: Job, field: Field | None) -> Job:
     return job if job.guide is None else replace(job, guide=displaced(job.guide, field))
 
 
-def _field(job: Job) -> Field | None:
+def local_field(job: Job) -> Field | None:
     """Read what a local displacement is estimated from, and estimate it where that is asked for."""
     guide, source, shape = job.guide, job.scene.source, job.scene.shape
     if guide is None or job.options.coregister != "local":
@@ -330,17 +372,29 @@ def samples(scene: Scene, job: Job) -> list[Sample]:
 
 
 def _run(
-    plan: Plan, jobs: int, client: Any, progress: Progress | None
-) -> list[dict[str, Any]]:  # distributed is not typed
+    plan: Plan,
+    jobs: int,
+    client: Any,  # as in `upscale`
+    progress: Progress | None,
+    tell: Tell,
+) -> list[dict[str, Any]]:
     """Run the tiles that are not done yet; return the figures of all in tile order."""
     done = plan.store.done()
     total = len(plan.work.tiling)
     left = [i for i in range(total) if i not in done]
-    results = infer.run_here(plan, left, jobs) if client is None else infer.run_on(client, plan, left)
+    finished = infer.run_here(plan, left, jobs) if client is None else infer.run_on(client, plan, left)
     if progress is not None:
         progress(len(done), total)
-    for index, figures in results:
-        done[index] = figures
+    for tile in finished:
+        done[tile.index] = tile.figures
+        tell(
+            "tile done",
+            tile=tile.index,
+            done=len(done),
+            tiles=total,
+            seconds=round(tile.seconds, 3),
+            worker=tile.worker,
+        )
         if progress is not None:
             progress(len(done), total)
     return [done[i] for i in range(total)]

@@ -34,6 +34,7 @@ from dualsr_geo.version import __version__
 from dualsr_geo.work import Work
 
 COREGISTER = ("auto", "local", "off")
+CHANGES = ("auto", "off")
 # Taps printed with four digits sum to 1 within this.
 SUM_TOLERANCE = 1e-3
 
@@ -62,6 +63,8 @@ class Options:
     coregister : str
         ``"auto"`` moves a displaced guide onto the scene as a whole, ``"local"`` also place by place,
         ``"off"`` leaves it and warns.
+    changes : str
+        ``"auto"`` leaves the guide out where it shows something else than the scene, ``"off"`` uses it everywhere.
     psf : Psf or None
         A known blur; nothing is estimated then.
     mtf_gain : float or None
@@ -83,6 +86,8 @@ class Options:
     format, dtype, nodata, creation
         Of the product, as GDAL knows them.
     overwrite, resume : bool
+    work_dir : str or None
+        Where a TIFF for an object store is made on disk; left out, the current folder.
     """
 
     scale: int | None = None
@@ -94,6 +99,7 @@ class Options:
     spectral: int | None = None
     uncertainty: bool = False
     coregister: str = "auto"
+    changes: str = "auto"
     psf: Psf | None = None
     mtf_gain: float | None = None
     bidx: str | None = None
@@ -109,6 +115,7 @@ class Options:
     creation: tuple[tuple[str, str], ...] = ()
     overwrite: bool = False
     resume: bool = False
+    work_dir: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,8 @@ class Job:
     options : Options
     opening : tuple of str
         What was decided in opening a product as delivered, a sentence each.
+    room : Room or None
+        What the workers offer that run the tiles; None for this process.
     """
 
     scene: Scene
@@ -143,6 +152,7 @@ class Job:
     sizes: memory.Sizes
     options: Options
     opening: tuple[str, ...] = ()
+    room: memory.Room | None = None
 
     @property
     def mtf_gain(self) -> float | None:
@@ -167,6 +177,7 @@ class Job:
             anchors=None if o.spectral is None else min(o.spectral, self.scene.count),
             uncertainty=o.uncertainty,
             detail=self.model.spectral and is_consistent(self.model, self.fine),
+            changes=self.model.spectral and o.changes == "auto",
             mtf_named=o.mtf_gain is not None or o.sensor is not None,
         )
 
@@ -182,7 +193,7 @@ class Job:
             self.model,
             self.fine,
             self.packing,
-            memory.device(self.options.device),
+            memory.device(self.options.device) if self.room is None else self.room.device,
         )
 
     @property
@@ -203,6 +214,7 @@ class Job:
             "model": self.model.name,
             "fine": self.fine,
             "coregister": o.coregister,
+            "changes": o.changes,
             "psf": None if o.psf is None else o.psf.to_json(),
             "mtf_gain": self.mtf_gain,
             "tile": self.sizes.tile,
@@ -216,8 +228,8 @@ class Job:
         }
 
 
-def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
-    """Check that what is asked for can be done with what there is.
+def plan(scene: Scene, guides: Sequence[Scene], options: Options, room: memory.Room | None = None) -> Job:
+    """Check that what is asked for can be done with what there is, here or on workers that offer `room`.
 
     Raises
     ------
@@ -242,9 +254,9 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options) -> Job:
     guide_bands, published = guide.count if guide else 0, model.weights is not None
     kept = planes(model, fine, scene.count)
     need = memory.Need(scene.count, guide_bands, ratio, model.halo, model.block, kept, published, options.uncertainty)
-    sizes = memory.sizes(scene.shape, need, options)
+    sizes = memory.sizes(scene.shape, need, options, room)
     packing = product_packing(scene, options.dtype, options.nodata)
-    return Job(scene, guide, ratio, target, model, fine, packing, sizes, options)
+    return Job(scene, guide, ratio, target, model, fine, packing, sizes, options, room=room)
 
 
 def require_doubt(model: Model, fine: str, shape: tuple[int, int]) -> None:
@@ -287,6 +299,8 @@ def product_packing(scene: Scene, dtype: str | None = None, nodata: float | None
 def _check(options: Options) -> None:
     if options.coregister not in COREGISTER:
         raise OptionError(f"--coregister {options.coregister} is not known. Give auto, local or off.")
+    if options.changes not in CHANGES:
+        raise OptionError(f"--changes {options.changes} is not known. Give auto or off.")
     least = memory.SMALLEST_TILE
     if options.tile is not None and options.tile < least:
         raise OptionError(f"--tile {options.tile} is below {least} lr pixels. Give {least} or more.")

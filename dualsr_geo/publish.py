@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from dualsr_geo.errors import OutputError
 from dualsr_geo.layout import Layout
+from dualsr_geo.objects import require_object_place, require_url
 from dualsr_geo.scene import Scene
+from dualsr_geo.stores import is_url, shown, url_of
 
 # What other programs leave beside a raster: it speaks of the pixels that were there before.
 SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
+def placed(output: str | os.PathLike[str]) -> str:
+    """Return where a product was asked for, a path or a URL, in the form that all say it."""
+    where = os.fspath(output)
+    return where.rstrip("/") if is_url(where) else str(Path(where))
+
+
 def beside(where: str | os.PathLike[str], scene: Scene, suffix: str) -> Path:
-    """Return the default place of a product: beside the scene, which was opened as `where`."""
+    """Return the default place of a product: beside the scene, which was opened as `where`.
+
+    Raises
+    ------
+    OutputError
+        If the scene lies in a store or on the web: nobody puts things there unasked.
+    """
+    if is_url(os.fspath(where)):
+        raise OutputError(f"{shown(os.fspath(where))} is no file that a product could lie beside. Give --output.")
     place, read = Path(where), scene.source.files_read()
     if place.is_dir() and read and place.resolve() in Path(read[0]).resolve().parents:
         # A product's folder stands for the files in it; "." has no name to go by.
@@ -28,7 +43,7 @@ def beside(where: str | os.PathLike[str], scene: Scene, suffix: str) -> Path:
     return place.with_name(f"{place.stem}{suffix}.tif")
 
 
-def require_apart(place: Path, inputs: Sequence[Scene]) -> None:
+def require_apart(output: str, inputs: Sequence[Scene]) -> None:
     """Check that the product replaces none of its inputs, nor a file that one of them reads.
 
     Raises
@@ -36,6 +51,13 @@ def require_apart(place: Path, inputs: Sequence[Scene]) -> None:
     OutputError
         If it would, by whatever name or link.
     """
+    require_url(output)
+    if is_url(output):
+        for url in (url_of(f) for scene in inputs for f in scene.source.files_read()):
+            if url is not None and f"{shown(url).rstrip('/')}/".startswith(f"{shown(output).rstrip('/')}/"):
+                raise OutputError(f"The output {output} is the input {shown(url)} itself. Give another --output.")
+        return
+    place = Path(output)
     if not place.exists():
         return
     for path in (Path(f) for scene in inputs for f in scene.source.files_read()):
@@ -54,19 +76,25 @@ def require_place(layout: Layout, *, overwrite: bool) -> None:
         If its folder is missing or not writable, a product exists and may not be replaced,
         or something else lies where the work folder goes.
     """
+    if is_url(layout.path):
+        require_object_place(layout, overwrite=overwrite)
+    if is_url(layout.work):
+        return
     place, folder = Path(layout.path), layout.folder
-    parent = place.parent
+    parent = folder.parent
+    way_out = "another --work-dir" if is_url(layout.path) else "another --output"
     if not parent.is_dir():
-        raise OutputError(f"The folder {parent} of {place} does not exist. Create it, or give another --output.")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"The folder {parent} is not writable. Give another --output.")
-    if place.exists() and not overwrite:
-        raise OutputError(f"{place} exists. Give --overwrite to replace it, or another --output.")
-    _require_replaceable(layout)
-    if folder.exists() and not _is_ours(folder):
         raise OutputError(
-            f"{folder} is needed for unfinished work, but is not ours. Move it, or give another --output."
+            f"The folder {parent} of {folder.name.removesuffix('.part')} does not exist. Create it, or give {way_out}."
         )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"The folder {parent} is not writable. Give {way_out}.")
+    if not is_url(layout.path):
+        if place.exists() and not overwrite:
+            raise OutputError(f"{place} exists. Give --overwrite to replace it, or another --output.")
+        _require_replaceable(layout)
+    if folder.exists() and not _is_ours(folder):
+        raise OutputError(f"{folder} is needed for unfinished work, but is not ours. Move it, or give {way_out}.")
 
 
 def _require_replaceable(layout: Layout) -> None:
@@ -108,17 +136,3 @@ def put_back(aside: Path, place: Path) -> None:
     """Undo a replacement of a Zarr product that was killed between its two renames."""
     if aside.exists() and not place.exists():
         os.replace(aside, place)
-
-
-def remove(folder: Path) -> None:
-    """Remove a work folder: no mark may outlive its tile, nor anything what makes it ours."""
-    if not folder.exists():
-        return
-    shutil.rmtree(folder / "done", ignore_errors=True)
-    for item in folder.iterdir():
-        if item.is_dir():
-            shutil.rmtree(item)
-        elif item.name != "run.json":
-            item.unlink()
-    (folder / "run.json").unlink(missing_ok=True)
-    folder.rmdir()

@@ -29,6 +29,7 @@ from dualsr_geo.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, netcdf_geobo
 from dualsr_geo.scene import Scene
 from dualsr_geo.sources import RasterSource
 from dualsr_geo.spectrum import Spectrum, from_envi, from_imagery, from_tags
+from dualsr_geo.stores import explain_gdal, gdal_path, is_url, shown, stripped, url_of
 from dualsr_geo.tile import Window
 
 # Suffixes of the data file that an ENVI header may lie beside.
@@ -59,13 +60,15 @@ def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Scene:
         try:
             dataset = open_quietly(uri)
         except RasterioError as error:
+            if url_of(uri) is not None:
+                raise InputError(explain_gdal(where, reason(error, uri))) from None
             raise InputError(
-                f"{where} cannot be opened: {reason(error, uri)}. Give a raster that GDAL opens, or a Zarr group."
+                f"{stripped(where)} cannot be opened: {stripped(reason(error, uri))}. Give a raster that GDAL opens, or a Zarr group."
             ) from error
     with dataset:
         if dataset.count:
             return _describe(dataset, uri, bidx, nodata)
-        inner = _only_subdataset(dataset, where)
+        inner = _only_subdataset(dataset, shown(where))
     return open_raster(inner, bidx=bidx, nodata=nodata)
 
 
@@ -73,6 +76,8 @@ def _locate(where: str) -> str:
     """Return an absolute path (workers may run elsewhere), or what GDAL resolves itself."""
     if where.startswith(("<", "/vsi")):
         return where
+    if is_url(where):
+        return gdal_path(where)
     path = Path(where).expanduser()
     if not path.exists():
         # A subdataset or a URL; one letter is a Windows drive.
@@ -102,7 +107,7 @@ def _only_subdataset(dataset: DatasetReader, where: str) -> str:
     if not usable:
         raise InputError(f"{where} holds no raster bands. Give a file with an image in it.")
     usable.sort(key=lambda u: -u[0])
-    listed = "; ".join(f"{name} ({size})" for _, name, size in usable[:5])
+    listed = "; ".join(f"{stripped(name)} ({size})" for _, name, size in usable[:5])
     more = f" and {len(usable) - 5} more" if len(usable) > 5 else ""
     raise InputError(f"{where} holds {len(usable)} rasters. Give one of these as the scene: {listed}{more}.")
 
@@ -110,7 +115,7 @@ def _only_subdataset(dataset: DatasetReader, where: str) -> str:
 def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float | None) -> Scene:
     asked = None if bidx is None else [i + 1 for i in parse_bidx(bidx, dataset.count)]
     indexes = asked or _spectral_indexes(dataset)
-    where = dataset.files[0] if dataset.files else uri
+    where = shown(dataset.files[0] if dataset.files else uri)
     for i in indexes:
         require_numbers(dataset.dtypes[i - 1], where)
     dtype = str(np.result_type(*(dataset.dtypes[i - 1] for i in indexes)))

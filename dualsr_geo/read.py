@@ -17,6 +17,7 @@ from dualsr_geo.products.kinds import open_product
 from dualsr_geo.rasters import open_raster
 from dualsr_geo.scene import Scene, preview
 from dualsr_geo.sources import ArraySource, RasterSource, Source, ZarrSource
+from dualsr_geo.stores import is_url, split
 
 __all__ = [
     "ArraySource",
@@ -156,7 +157,7 @@ def _open_file(where: str, bidx: str | None, nodata: float | None) -> Scene:
 def _is_zarr(where: str) -> bool:
     if where.startswith("ZARR:"):
         return False
+    if is_url(where):
+        return any(part.endswith(".zarr") for part in split(where)[2].split("/"))
     path = Path(where).expanduser()
-    if path.exists():
-        return any((path / name).exists() for name in ZARR_DOCUMENTS)
-    return "://" in where and where.rstrip("/").endswith(".zarr")
+    return any((path / name).exists() for name in ZARR_DOCUMENTS)

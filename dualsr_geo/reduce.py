@@ -18,7 +18,7 @@ from dualsr_geo.encode import encode
 from dualsr_geo.errors import ScaleError
 from dualsr_geo.layout import Layout, format_of
 from dualsr_geo.plan import product_packing
-from dualsr_geo.publish import beside, require_apart
+from dualsr_geo.publish import beside, placed, require_apart
 from dualsr_geo.read import open_scene
 from dualsr_geo.scene import Scene
 from dualsr_geo.threads import one_thread
@@ -87,7 +87,7 @@ def degrade(
         output, scale, shape, bands.
     """
     opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
-    place = Path(output) if output is not None else beside(scene, opened, f"_d{scale}")
+    place = placed(output) if output is not None else str(beside(scene, opened, f"_d{scale}"))
     require_apart(place, [opened])
     layout = _layout(opened, place, scale, format, creation)
     layout = replace(layout, packing=product_packing(opened, dtype, nodata))
@@ -96,7 +96,7 @@ def degrade(
 
 def degrade_to(scene: Scene, output: Path, scale: int, mtf_gain: float) -> None:
     """Degrade an opened scene to a new product, stored as the scene is."""
-    layout = _layout(scene, output, scale, "GTiff", ())
+    layout = _layout(scene, str(output), scale, "GTiff", ())
     degrade_scene(scene, replace(layout, packing=product_packing(scene)), scale, mtf_gain, overwrite=False)
 
 
@@ -128,14 +128,10 @@ def store_degraded(values: torch.Tensor, packing: Packing, bands: slice) -> NDAr
     return encode(made, packing, bands, float("-inf"), hole if bool(hole.any()) else None).stored
 
 
-def _layout(
-    scene: Scene, place: Path, scale: int, format_: str | None, creation: tuple[tuple[str, str], ...]
-) -> Layout:
+def _layout(scene: Scene, place: str, scale: int, format_: str | None, creation: tuple[tuple[str, str], ...]) -> Layout:
     target = grid.coarsen(scene.geobox, scale)
-    kind = format_of(str(place), format_)
-    return Layout(
-        str(place), kind, target, scene.bands, scene.packing, scene.tags, scene.attrs, scene.name, TILE, creation
-    )
+    kind = format_of(place, format_)
+    return Layout(place, kind, target, scene.bands, scene.packing, scene.tags, scene.attrs, scene.name, TILE, creation)
 
 
 def _one(scene: Scene, psf: Psf, layout: Layout, store: Store, tile: Tile) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo import coarse, wald
+from dualsr_geo import changes, coarse, wald
 from dualsr_geo.anchors import Anchors
 from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Psf, operator
@@ -160,6 +160,8 @@ def _block(work: Work, piece: Piece) -> Block:
     ready = coarse.ready_guide(moved, torch.from_numpy(known.guide_mean), op)
     if ready is None:
         return Block(filled, both * 0, moved.nan_to_num())
+    if known.changes is not None:
+        ready, _ = changes.withheld(known.changes, filled, ready, op)
     return Block(filled, both if ready.weight is None else both * ready.weight, ready.values)
 
 
@@ -171,7 +173,9 @@ def bordered(guide: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
 def again(wishes: Wishes, ratio: int, psf: Psf) -> Wishes:
     """Return what another survey of the scene is asked, whose blur is known; the networks' shares are `shared`."""
     ours = wishes.ours and replace(wishes.ours, gated=False)
-    return replace(wishes, ratio=ratio, psf=psf, coregister="off", ours=ours, uncertainty=False, detail=False)
+    return replace(
+        wishes, ratio=ratio, psf=psf, coregister="off", ours=ours, uncertainty=False, detail=False, changes=False
+    )
 
 
 def shared(found: Survey, known: Survey) -> Survey:

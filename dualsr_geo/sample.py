@@ -71,6 +71,8 @@ class Wishes:
         Whether to find out how large the product's errors are.
     detail : bool
         Whether to find out what the product's detail is worth.
+    changes : bool
+        Whether the guide is left out where it shows something else than the scene.
     """
 
     ratio: int
@@ -85,6 +87,7 @@ class Wishes:
     anchors: int | None = None
     uncertainty: bool = False
     detail: bool = False
+    changes: bool = False
     mtf_named: bool = True
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 import dask
 import numpy as np
+import obstore
 import rasterio
 import xarray as xr
 import zarr
@@ -26,6 +27,18 @@ from rasterio.io import DatasetReader
 from dualsr_geo.decoding import Decoding
 from dualsr_geo.errors import InputError
 from dualsr_geo.handles import borrow, reason
+from dualsr_geo.stores import (
+    explain_gdal,
+    is_url,
+    is_writable,
+    named,
+    open_store,
+    shown,
+    stamp,
+    stripped,
+    url_of,
+    zarr_store,
+)
 from dualsr_geo.tile import Window
 
 
@@ -64,12 +77,16 @@ class Source(Protocol):
 
 
 def file_stamp(path: str) -> dict[str, object]:
-    """Return what tells a file from a changed one: path, size and time."""
+    """Return what tells a file from a changed one: path, size and time; of an object, its ETag."""
+    return stamp(path) if url_of(path) is not None else local_stamp(path)
+
+
+def local_stamp(path: str) -> dict[str, object]:
+    """Return what tells a file from a changed one, and of what is none its name, which costs no request."""
     try:
         stat = os.stat(path)
     except OSError:
-        # A URL or a virtual file: its name is all that can be known cheaply.
-        return {"path": path}
+        return {"path": stripped(path)}
     return {"path": path, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
@@ -148,7 +165,7 @@ class RasterSource:
     def fingerprint(self) -> dict[str, object]:
         """Return URI, bands, and size and time of every file behind it."""
         return {
-            "uri": self.uri,
+            "uri": shown(self.uri),
             "bands": list(self.indexes),
             "files": [file_stamp(f) for f in self.files_read()],
         }
@@ -165,16 +182,19 @@ class RasterSource:
             elif self.mask == "own":
                 values[dataset.read_masks(indexes, window=part, out_shape=shape) == 0] = np.nan
         except RasterioError as error:
+            url = url_of(self.uri)
+            if url is not None:
+                raise InputError(explain_gdal(url, reason(error))) from None
             raise InputError(
-                f"{self.uri}: rows {window.y0} to {window.y1}, columns {window.x0} to {window.x1} "
+                f"{stripped(self.uri)}: rows {window.y0} to {window.y1}, columns {window.x0} to {window.x1} "
                 f"cannot be read: {reason(error)}. The file is damaged or incomplete; fetch it again."
             ) from error
         return values
 
     def _dataset(self) -> DatasetReader:
         # A forked child must not use its parent's handles, nor anyone those of a replaced file.
-        stamp = (os.getpid(), file_stamp(self.files[0] if self.files else self.uri))
-        return borrow(self.uri, stamp, self.config)
+        written = (os.getpid(), local_stamp(self.files[0] if self.files else self.uri))
+        return borrow(self.uri, written, self.config)
 
 
 @lru_cache(maxsize=16)
@@ -184,13 +204,13 @@ def _zarr_array(  # process and time of writing are part of the key only
     process: int,  # noqa: ARG001
     written: tuple[object, ...],  # noqa: ARG001
 ) -> zarr.Array[Any]:
-    return zarr.open_array(uri, path=variable, mode="r")
+    return zarr.open_array(zarr_store(uri) if is_url(uri) else uri, path=variable, mode="r")
 
 
 def _written(uri: str, variable: str) -> tuple[object, ...]:
     """When an array's metadata was written; a replaced store must be opened anew."""
     documents = (os.path.join(uri, variable, name) for name in ("zarr.json", ".zarray"))
-    return tuple(file_stamp(d).get("mtime_ns") for d in documents)
+    return tuple(local_stamp(d).get("mtime_ns") for d in documents)
 
 
 @dataclass(frozen=True)
@@ -258,7 +278,9 @@ class ZarrSource:
         return (self.uri,)
 
     def fingerprint(self) -> dict[str, object]:
-        """Return URI, bands, and for a local store the count, size and newest time of its files."""
+        """Return URI, bands, and the count, size and newest time of the files; on the web, of its document."""
+        if is_url(self.uri):
+            return {"uri": shown(self.uri), "variable": self.variable, "bands": list(self.indices), **self._objects()}
         files = [p.stat() for p in (Path(self.uri) / self.variable).rglob("*") if p.is_file()]
         return {
             "uri": self.uri,
@@ -269,7 +291,21 @@ class ZarrSource:
             "mtime_ns": max((f.st_mtime_ns for f in files), default=0),
         }
 
+    def _objects(self) -> dict[str, object]:
+        """Return the count, size and newest time of the objects; a web server lists none."""
+        if not is_writable(self.uri):
+            return stamp(f"{self.uri}/zarr.json")
+        with named(self.uri, InputError):
+            found = [o for page in obstore.list(open_store(self.uri), self.variable) for o in page]
+        newest = max((o["last_modified"] for o in found), default=None)
+        size = sum(o["size"] for o in found)
+        return {"files": len(found), "size": size, "modified": None if newest is None else newest.isoformat()}
+
     def _load(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
+        with named(self.uri, InputError):
+            return self._read(bands, rows, columns)
+
+    def _read(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
         band_axis, y_axis, x_axis = self.axes
         try:
             array = _zarr_array(self.uri, self.variable, os.getpid(), _written(self.uri, self.variable))

@@ -19,6 +19,7 @@ from dualsr_geo import (
     beside,
     calibration,
     certainty,
+    changes,
     coarse,
     hallucination,
     notation,
@@ -28,6 +29,7 @@ from dualsr_geo import (
     subspace,
     wald,
 )
+from dualsr_geo.changes import Changes
 from dualsr_geo.correction import Correction
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.detail import Detail
@@ -94,6 +96,8 @@ class Survey:
         What the product's detail is worth; None where nobody asked, and of scenes too small to say.
     field : Field or None
         How the guide is bent back, place by place, before all else; None where it is not.
+    changes : Changes or None
+        How the guide should look, to tell where it shows something else; None where that is not asked or not known.
     notes : tuple of str
         What the user should know.
     """
@@ -123,6 +127,7 @@ class Survey:
     doubt: Doubt | None = None
     detail: Detail | None = None
     field: Field | None = None
+    changes: Changes | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -144,6 +149,7 @@ class Survey:
         v["doubt"] = v["doubt"] and Doubt.from_json(v["doubt"])
         v["detail"] = v["detail"] and Detail.from_json(v["detail"])
         v["field"] = v["field"] and Field.from_json(v["field"])
+        v["changes"] = v["changes"] and Changes.from_json(v["changes"])
         v["units"] = v["units"] and Units(**v["units"])
         for name in ("noise", "noise_error", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
             v[name] = None if v[name] is None else notation.array(v[name])
@@ -236,8 +242,10 @@ def _ridges_alone(space: Subspace, spectra: NDArray[np.float32]) -> NDArray[np.f
 def _guided(bare: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.float32]], wishes: Wishes) -> Survey:
     """Add what the guide says: blur, shift, regressions, weights, relevance."""
     leading = bare.space if bare.space.count else _leading(filled)
-    placed = place(leading, filled, guides, wishes)
+    steady = _unchanged(leading, filled, guides, bare.psf) if wishes.changes else filled
+    placed = place(leading, steady, guides, wishes)
     blocks, mean = beside.blocks(filled, guides, placed.psf, placed.moved_px)
+    known, blocks = changes.unchanged(blocks, placed.psf, leading) if wishes.changes else (None, blocks)
     seen = replace(
         bare,
         psf=placed.psf,
@@ -248,6 +256,7 @@ def _guided(bare: Survey, filled: Sequence[Filled], guides: Sequence[NDArray[np.
         sigma_error_px=placed.sigma_error_px,
         notes=(*bare.notes, *placed.notes),
         guide_mean=mean,
+        changes=known,
     )
     if float(sum((b.weight > 0).sum() for b in blocks)) < FEWEST_PX:
         return replace(seen, notes=(*seen.notes, "The guide covers too little of the scene to be used."))
@@ -276,6 +285,19 @@ def _for_network(
     places = [Place(Window(0, c.shape[1], 0, c.shape[2]), (c.shape[1], c.shape[2])) for c in cubes]
     with torch.inference_mode():
         return replace(seen, angle=angle(model, [scene_units(c, units) for c in cubes], shown, places))
+
+
+def _unchanged(
+    leading: Subspace, filled: Sequence[Filled], guides: Sequence[NDArray[np.float32]], psf: Psf
+) -> list[Filled]:
+    """Return the sample without places where the guide shows something else, as far as that is told before it is placed."""
+    reached = [i for i, g in enumerate(guides) if np.isfinite(g).any()]
+    blocks, _ = beside.blocks([filled[i] for i in reached], [guides[i] for i in reached], psf, (0.0, 0.0))
+    out = list(filled)
+    if len(blocks) == len(reached):
+        for i, block in zip(reached, changes.unchanged(blocks, psf, leading)[1], strict=True):
+            out[i] = filled[i][0], block.weight
+    return out
 
 
 def _leading(filled: Sequence[Filled]) -> Subspace:

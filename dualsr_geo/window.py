@@ -64,6 +64,7 @@ def sharpen_tile(
         core = _Core(opened)
         figures.coverage = opened.coverage
         figures.guided = opened.coverage * valid[0].size
+        figures.withheld = opened.withheld * valid[0].size
         check = Check(work.survey.psf, work.shape, tile.core, opened.device)
         for rows in ranges:
             encoded = core.bands(rows, valid)

@@ -2,18 +2,15 @@
 
 The work folder `<path>.part` holds `run.json` (what the run is), `store.zarr` (the values)
 and `done/<index>.json` (one mark a finished tile). It is the checkpoint of the run and goes
-when the product is in its place.
+when the product is in its place. That of a Zarr product in an object store lies there, too.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +20,14 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
-from dualsr_geo.errors import ResumeError, TileError
+from dualsr_geo.errors import OutputError, ResumeError, TileError
 from dualsr_geo.finish import make_tiff, require_options
+from dualsr_geo.folder import MARKS, RECORD, VALUES, Folder, folder_at
 from dualsr_geo.geozarr import dress
 from dualsr_geo.layout import Layout, disk_full, fingerprint, format_of, full_identity, is_same_product, plain
-from dualsr_geo.publish import publish_file, publish_folder, put_back, remove, require_place
+from dualsr_geo.objects import publish_group, require_writable, upload
+from dualsr_geo.publish import publish_file, publish_folder, put_back, require_place
+from dualsr_geo.stores import is_url, named
 from dualsr_geo.tile import Window
 
 __all__ = ["Layout", "Store", "format_of", "is_same_product"]
@@ -42,7 +42,7 @@ class Store:
     layout : Layout
         The product to be.
     folder : str
-        The work folder.
+        The work folder, a path or a URL.
     """
 
     layout: Layout
@@ -71,18 +71,21 @@ class Store:
         ResumeError
             If the interrupted run had another identity.
         """
-        store = cls(layout, str(layout.folder))
-        put_back(store._old, Path(layout.path))
+        store = cls(layout, layout.work)
+        if not is_url(layout.path):
+            put_back(store._old, Path(layout.path))
         require_place(layout, overwrite=overwrite)
         require_options(layout)
+        if is_url(layout.path) and not is_url(layout.work):
+            require_writable(layout)
         with full_disk_named(layout):
-            if resume and store._run.exists():
+            if resume and store._work.has(RECORD):
                 _require_same(layout, store.record()["identity"], full_identity(layout, identity))
-                store._sweep()
+                store._work.sweep()
             else:
-                remove(layout.folder)
-                layout.folder.mkdir()
-                store._put_run({"identity": full_identity(layout, identity)})
+                store._work.remove()
+                store._work.make()
+                store._work.put(RECORD, {"identity": full_identity(layout, identity)})
             # Not a part of the identity: another form of the product keeps the tiles.
             store.remember("fingerprint", fingerprint(layout, identity))
             store._lay_out()
@@ -90,13 +93,21 @@ class Store:
 
     def record(self) -> dict[str, Any]:
         """Return what `begin` wrote (``"identity"``) and `remember` added."""
-        found: dict[str, Any] = json.loads(self._run.read_text(encoding="utf-8"))
-        return found
+        return self._work.read(RECORD)
 
     def remember(self, key: str, value: object) -> None:
         """Add a JSON value to the run's record, atomically."""
         with full_disk_named(self.layout):
-            self._put_run({**self.record(), key: value})
+            self._work.put(RECORD, {**self.record(), key: value})
+
+    def file(self, name: str) -> AbstractContextManager[Path]:
+        """Lend a file of the work folder; what is written to it is kept when it is given back."""
+        lent: AbstractContextManager[Path] = self._work.file(name)
+        return lent
+
+    def abandon(self) -> None:
+        """Remove the work folder of a run that has nothing to resume."""
+        self._work.remove()
 
     def band_ranges(self) -> tuple[slice, ...]:
         """Return the blocks of bands in which a tile is to be written."""
@@ -122,7 +133,7 @@ class Store:
             If the region does not lie on chunk borders or the array's end, or does not
             match the values. Two writers that share a chunk would overwrite each other.
         OutputError
-            If the disk is full.
+            If the disk is full, or the object store refuses or goes away.
         """
         count = self.layout.shape[0]
         start, stop, _ = bands.indices(count * len(self.layout.variables))
@@ -134,18 +145,17 @@ class Store:
             raise ValueError(
                 f"values are {values.dtype} {values.shape}, the region holds {self.layout.packing.dtype} {expected}"
             )
-        with full_disk_named(self.layout):
+        with full_disk_named(self.layout), self._store_named():
             self._arrays("r+")[which][region] = values
 
     def mark(self, index: int, stats: Mapping[str, object]) -> None:
         """Mark a tile as finished, atomically; only after all its writes returned."""
         with full_disk_named(self.layout):
-            _put(self._done / f"{index}.json", plain(stats))
+            self._work.put(f"{MARKS}/{index}.json", plain(stats))
 
     def done(self) -> dict[int, dict[str, Any]]:
         """Return the finished tiles and what was said of each."""
-        marks = {int(p.stem): p for p in self._done.glob("*.json")}
-        return {i: json.loads(marks[i].read_text(encoding="utf-8")) for i in sorted(marks)}
+        return self._work.marks()
 
     def finish(self, lineage: Mapping[str, object], survey: Mapping[str, object] | None) -> None:
         """Make the product, put it in its place at once, and remove the work folder.
@@ -162,7 +172,8 @@ class Store:
         TileError
             If tiles are missing.
         OutputError
-            If the disk is full or GDAL refuses an option; the finished tiles are kept.
+            If the disk is full, GDAL refuses an option, or the object store refuses or goes away; the
+            finished tiles are kept.
         """
         missing = sorted(set(range(self.layout.tiles)) - set(self.done()))
         if missing:
@@ -171,26 +182,30 @@ class Store:
                 f"{missing[0]}. Run again with --resume."
             )
         kept = {"lineage": {**lineage, "fingerprint": self.record()["fingerprint"]}, "survey": survey}
-        with full_disk_named(self.layout):
+        with full_disk_named(self.layout), self._store_named():
             if self.layout.format == "Zarr":
-                dress(self._store, self.layout, plain(kept))
-                publish_folder(self._store, Path(self.layout.path), self._old)
+                dress(self._work.values(), self.layout, plain(kept))
+                self._publish_group()
             else:
                 made = make_tiff(self.layout.stacked, Stacked(self._arrays("r")), plain(kept))
-                publish_file(made, Path(self.layout.path))
-            remove(Path(self.folder))
+                self._publish(made)
+            self._work.remove()
+
+    def _publish_group(self) -> None:
+        if is_url(self.layout.path):
+            publish_group(f"{self.folder}/{VALUES}", self.layout.path)
+        else:
+            publish_folder(Path(self.folder) / VALUES, Path(self.layout.path), self._old)
+
+    def _publish(self, made: Path) -> None:
+        if is_url(self.layout.path):
+            upload(made, self.layout.path)
+        else:
+            publish_file(made, Path(self.layout.path))
 
     @property
-    def _run(self) -> Path:
-        return Path(self.folder) / "run.json"
-
-    @property
-    def _done(self) -> Path:
-        return Path(self.folder) / "done"
-
-    @property
-    def _store(self) -> Path:
-        return Path(self.folder) / "store.zarr"
+    def _work(self) -> Folder:
+        return folder_at(self.folder)
 
     @property
     def _old(self) -> Path:
@@ -198,27 +213,21 @@ class Store:
 
     def _arrays(self, mode: str) -> list[Any]:
         """Open the product, and the standard deviations where they are kept."""
-        return [zarr.open_array(self._store / v.name, mode=mode, zarr_format=3) for v in self.layout.variables]
+        values = self._work.values()
+        return [zarr.open_array(values, path=v.name, mode=mode, zarr_format=3) for v in self.layout.variables]
 
-    def _put_run(self, record: dict[str, Any]) -> None:
-        _put(self._run, record)
-
-    def _sweep(self) -> None:
-        """Remove what killed writers left half-written."""
-        for left in Path(self.folder).rglob("*.partial"):
-            left.unlink()
-        for pattern in ("stage.*", "product*"):
-            for left in Path(self.folder).glob(pattern):
-                left.unlink()
+    @contextmanager
+    def _store_named(self) -> Iterator[None]:
+        """Say in one line what an object store said, and that what is done is not lost."""
+        with named(self.layout.path, OutputError):
+            yield
 
     def _lay_out(self) -> None:
         """Create the array unless it is there; marks without an array mean nothing."""
-        if all((self._store / v.name / "zarr.json").exists() for v in self.layout.variables):
-            self._done.mkdir(exist_ok=True)
+        if all(self._work.has(f"{VALUES}/{v.name}/zarr.json") for v in self.layout.variables):
             return
-        shutil.rmtree(self._done, ignore_errors=True)
-        self._done.mkdir()
-        group = zarr.open_group(self._store, mode="w", zarr_format=3)
+        self._work.forget_marks()
+        group = zarr.open_group(self._work.values(), mode="w", zarr_format=3)
         for variable in self.layout.variables:
             group.create_array(
                 variable.name,
@@ -269,24 +278,13 @@ def full_disk_named(layout: Layout) -> Iterator[None]:
         raise
 
 
-def _put(path: Path, value: object) -> None:
-    """Write JSON so that a reader sees the old file or the new one, nothing between."""
-    temp = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        temp.write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
-        os.replace(temp, path)
-    except OSError:
-        temp.unlink(missing_ok=True)
-        raise
-
-
 def _require_same(layout: Layout, before: dict[str, Any], now: dict[str, Any]) -> None:
     old, new = _flat(before), _flat(now)
     changed = [k for k in sorted({*old, *new}) if old.get(k, "absent") != new.get(k, "absent")]
     if changed:
         said = "; ".join(f"{k} was {old.get(k, 'absent')}, is {new.get(k, 'absent')}" for k in changed)
         raise ResumeError(
-            f"The interrupted run in {layout.folder} was another one: {said}. "
+            f"The interrupted run in {layout.work} was another one: {said}. "
             "Give what it had, or leave --resume out to start anew."
         )
 

@@ -12,8 +12,10 @@ from typing import Any, TextIO
 
 import click
 
+from dualsr_geo.cli.batch import batch
 from dualsr_geo.cli.degrade import degrade
 from dualsr_geo.cli.evaluate import evaluate
+from dualsr_geo.cli.guide_check import guide_check
 from dualsr_geo.cli.info import info
 from dualsr_geo.cli.models import models
 from dualsr_geo.cli.sample import sample
@@ -64,5 +66,5 @@ def main() -> None:
     """Sharpen hyperspectral and multispectral scenes on their map grid."""
 
 
-for _command in (upscale, evaluate, degrade, info, models, sensors, sample, train):
+for _command in (upscale, batch, evaluate, degrade, info, guide_check, models, sensors, sample, train):
     main.add_command(_command)

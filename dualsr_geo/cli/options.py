@@ -62,6 +62,9 @@ max_memory = click.option(
     "--max-memory", "--ram", callback=_bytes, metavar="SIZE", help="Bound, e.g. 4GB; plain numbers are MiB."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+log_json = click.option(
+    "--log-json", metavar="FILE|-", help="Add a line of JSON for whatever happens to a file; - is standard error."
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 
 

@@ -65,10 +65,17 @@ def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
 @click.option("--uncertainty", is_flag=True, help="Also write how far each value may be off (standard deviation).")
 @click.option(
     "--coregister",
+    type=click.Choice(["auto", "local", "off"]),
+    default="auto",
+    show_default=True,
+    help="Move a displaced guide onto the scene, as a whole or also place by place (local), or leave it and warn.",
+)
+@click.option(
+    "--changes",
     type=click.Choice(["auto", "off"]),
     default="auto",
     show_default=True,
-    help="Move a displaced guide onto the scene, or leave it and warn.",
+    help="Leave the guide out where it shows something else than the scene, or use it everywhere.",
 )
 @click.option(
     "--psf", type=click.Path(exists=True, dir_okay=False), help="A known blur as JSON; nothing is estimated then."
@@ -79,9 +86,15 @@ def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
 @options.max_memory
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--scheduler", metavar="tcp://...", help="Run the tiles on this dask cluster.")
+@click.option(
+    "--work-dir",
+    type=click.Path(file_okay=False),
+    help="Where a TIFF for an object store is made on disk. By default the current folder.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--report", type=click.Path(), metavar="FILE.html", help="Also write a page to look at.")
 @click.option("--dry-run", is_flag=True, help="Print the plan as JSON and write nothing.")
+@options.log_json
 @options.as_json
 @options.quiet
 def upscale(  # one keyword an option, passed on untouched
@@ -93,6 +106,7 @@ def upscale(  # one keyword an option, passed on untouched
     scheduler: str | None,
     report: str | None,
     dry_run: bool,
+    log_json: str | None,
     as_json: bool,
     quiet: bool,
     **chosen: Any,  # as click parsed them
@@ -111,14 +125,18 @@ def upscale(  # one keyword an option, passed on untouched
 
     if not rgb and chosen["scale"] is None and chosen["model"] in MODELS and not _is_delivery(scene):
         raise click.UsageError("Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4.")
-    from dualsr_geo import pipeline  # noqa: PLC0415  # loads torch
+    from dualsr_geo import events, pipeline  # noqa: PLC0415  # loads torch
     from dualsr_geo.plan import Options  # noqa: PLC0415
 
-    run = Options(psf=_psf(psf), **chosen)
+    run = Options(psf=psf_of(psf), **chosen)
     if dry_run:
         click.echo(json.dumps(pipeline.dry_run(scene, output, rgb=rgb, options=run), indent=2))
         return
-    with _client(scheduler) as client, _bar(hidden=quiet or as_json) as progress:
+    with (
+        events.written(log_json),
+        client_of(scheduler, silent=quiet) as client,
+        _bar(hidden=quiet or as_json) as progress,
+    ):
         result = pipeline.upscale(scene, output, rgb=rgb, options=run, client=client, report=report, progress=progress)
     if as_json:
         click.echo(json.dumps(result))
@@ -133,7 +151,8 @@ def _is_delivery(scene: str) -> bool:
     return is_delivery(scene)
 
 
-def _psf(path: str | None) -> Any:  # a Psf; importing it here would load torch
+def psf_of(path: str | None) -> Any:  # a Psf; importing it here would load torch
+    """Read a blur; None where none is given."""
     if path is None:
         return None
     from dualsr_geo.degrade import Psf  # noqa: PLC0415
@@ -148,7 +167,8 @@ def _psf(path: str | None) -> Any:  # a Psf; importing it here would load torch
 
 
 @contextmanager
-def _client(address: str | None) -> Iterator[Any]:
+def client_of(address: str | None, *, silent: bool = False) -> Iterator[Any]:
+    """Connect to a dask cluster and say where to watch it; None where none is asked for."""
     if address is None:
         yield None
         return
@@ -163,6 +183,8 @@ def _client(address: str | None) -> Iterator[Any]:
             f"--scheduler {address} does not answer ({error}). Start one with `dask scheduler`."
         ) from error
     with client:
+        if not silent and client.dashboard_link:
+            click.echo(f"Watch it at {client.dashboard_link}", err=True)
         yield client
 
 
@@ -207,6 +229,12 @@ def summary(result: dict[str, Any]) -> str:
             f"guide: {guide['coverage']:.0%} of the scene, shift {_sure(dy, ey)} px down {_sure(dx, ex)} px right, "
             f"explains {mean:.0%} of the bands' variance"
         )
+        if field := guide["field"]:
+            lines.append(
+                f"guide: bent by {field['rms_px']:.2f} px (root mean square), {field['largest_px']:.2f} px at most"
+            )
+        if guide["withheld"]:
+            lines.append(f"guide: left out of {guide['withheld']:.1%} of the scene, where it shows something else")
     lines.extend(say_correction(result["correction"]))
     lines.extend(say_refinement(result["refinement"], result["fine"]))
     lines.extend(say_detail(result["detail"]))

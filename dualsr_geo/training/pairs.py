@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dualsr_geo import coarse, regression, subspace, wald
+from dualsr_geo import changes, coarse, regression, subspace, wald
 from dualsr_geo.degrade import Psf, operator
 from dualsr_geo.fine import consistency
 from dualsr_geo.guided import Window
@@ -112,6 +112,8 @@ def sampled(samples: Sequence[Sample], known: Survey, most_px: int) -> Sampled:
         moved = torch.from_numpy(move_guide(sample.guide, known.moved_px, margin))
         op = operator(known.psf, (cube.shape[1], cube.shape[2]))
         guide = coarse.ready_guide(moved, torch.from_numpy(known.guide_mean), op)
+        if guide is not None and known.changes is not None:
+            guide, _ = changes.withheld(known.changes, cube, guide, op)
         if guide is not None:
             ones = torch.ones(cube.shape[1:])
             both = [ones if w is None else w for w in (weight, guide.weight)]

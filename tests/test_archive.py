@@ -1,0 +1,473 @@
+"""Archives: one scene's failure stops no other, and what was interrupted goes on to the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import dualsr_geo
+from dualsr_geo import archive, memory, pipeline, samples
+from dualsr_geo.agenda import SETUP_SECONDS, Batch, plans
+from dualsr_geo.cli import main
+from dualsr_geo.errors import DualSRError, InputError, OutputError, ResumeError
+from dualsr_geo.layout import carried
+from dualsr_geo.ledger import LEDGER, Ledger
+from dualsr_geo.matching import rule
+from dualsr_geo.plan import Options
+
+CLI = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='dualsr-geo')"]
+START = Options(model="regression", jobs=1)
+PAN = "{stem}_pan.tif"
+
+
+def fill(folder: Path, names: list[str], shape: tuple[int, int] = (21, 30)) -> Path:
+    """Write a scene and its guide of each name."""
+    for seed, name in enumerate(names):
+        place = folder / f"{name}.tif"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scene, guide = samples.write(folder / ".new", shape=shape, bands=3, guide="pan", seed=seed)
+        os.replace(scene, place)
+        os.replace(guide, place.with_name(f"{place.stem}_pan.tif"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory) -> Path:
+    return fill(tmp_path_factory.mktemp("scenes"), ["a", "b c", "deep/ü"])
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    found = (p for p in folder.rglob("*") if p.suffix in (".tif", ".zarr"))
+    return {str(p.relative_to(folder)): digest(p) for p in found}
+
+
+def digest(path: Path) -> str:
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+
+
+def batch_of(folder: Path, **more: Any) -> Batch:
+    options = more.pop("options", START)
+    return Batch(folder, rule([PAN]), options, **more)
+
+
+def statuses(records: list[dict[str, Any]]) -> dict[str, str]:
+    return {Path(r["scene"]).name: r["status"] for r in records}
+
+
+def cli(*words: object) -> Result:
+    return CliRunner().invoke(main, ["batch", *map(str, words)])
+
+
+# ---- a run -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(scenes, tmp_path_factory) -> Path:
+    """Return the folder of a run, which tests only read."""
+    folder = tmp_path_factory.mktemp("finished")
+    archive.run([str(scenes)], batch_of(folder))
+    return folder
+
+
+def test_products_are_those_of_upscale(scenes, finished, tmp_path):
+    assert sorted(bytes_of(finished)) == ["a_x4.tif", "b c_x4.tif", "deep/ü_x4.tif"]
+    dualsr_geo.upscale(scenes / "a.tif", tmp_path / "p.tif", rgb=scenes / "a_pan.tif", options=START)
+    assert digest(tmp_path / "p.tif") == digest(finished / "a_x4.tif")
+
+
+def test_ledger_and_summaries_agree(finished, scenes):
+    asked, ledger = Ledger(finished).read()
+    said = json.loads((finished / "summary.json").read_text())
+    with (finished / "summary.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert said["scenes"] == list(ledger.values())
+    assert said["counts"] == {"planned": 0, "running": 0, "done": 3, "failed": 0, "skipped": 3}
+    assert [r["scene"] for r in table] == list(ledger)
+    for row in table:
+        record = ledger[row["scene"]]
+        assert row["status"] == record["status"]
+        if record["status"] == "done":
+            lineage = carried(str(finished / row["product"]), "COG", "lineage")
+            assert float(row["rmse"]) == lineage["consistency"]["rmse"]
+            assert float(row["seconds"]) > 0
+            assert int(row["peak_memory_bytes"]) > 2**20
+        else:
+            assert row["reason"] == f"The guide of {row['scene'].replace('_pan', '')}."
+    assert asked["options"]["model"] == "regression"
+
+
+@pytest.mark.parametrize("at_once", [2, 3])
+def test_several_scenes_at_once_write_the_same_bytes(scenes, finished, tmp_path, at_once):
+    archive.run([str(scenes)], batch_of(tmp_path, at_once=at_once))
+    assert bytes_of(tmp_path) == bytes_of(finished)
+
+
+@pytest.mark.slow
+def test_a_cluster_writes_the_same_bytes(scenes, finished, tmp_path):
+    import distributed
+
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        archive.run([str(scenes)], batch_of(tmp_path, at_once=2), client=client)
+    assert bytes_of(tmp_path) == bytes_of(finished)
+
+
+def test_zarr_is_written_where_it_is_asked_for(scenes, tmp_path):
+    options = Options(model="bicubic", scale=2, format="Zarr", jobs=1)
+    (record,) = archive.run([str(scenes / "a.tif")], Batch(tmp_path, options=options))
+    assert (record["status"], record["product"]) == ("done", "a_x2.zarr")
+
+
+def test_what_nobody_foresaw_is_a_failure_with_its_traceback(scenes, tmp_path, monkeypatch):
+    whole = pipeline.upscale
+
+    def breaks(scene: str, *args: Any, **kwargs: Any) -> Any:
+        if "b c" in scene:
+            raise ZeroDivisionError("in\nthe middle")
+        return whole(scene, *args, **kwargs)
+
+    monkeypatch.setattr(pipeline, "upscale", breaks)
+    told: list[dict[str, Any]] = []
+    records = archive.run([str(scenes)], batch_of(tmp_path), told=told.append)
+    assert [r["status"] for r in told] == ["done", "failed", "done"]
+    broken = next(r for r in records if r["status"] == "failed")
+    assert broken["reason"] == "ZeroDivisionError: in\\nthe middle"
+    assert "breaks" in "".join(broken["traceback"])
+
+
+# ---- resume ------------------------------------------------------------------------------
+
+
+def test_resume_makes_what_is_missing_and_leaves_the_rest(scenes, finished, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    (out / "b c_x4.tif").unlink()
+    stamp, before = (out / "a_x4.tif").stat().st_mtime_ns, Ledger(out).read()[1]
+    options = Options(model="regression", jobs=1, resume=True)
+    records = archive.run([str(scenes)], batch_of(out, options=options))
+    assert bytes_of(out) == bytes_of(finished)
+    assert (out / "a_x4.tif").stat().st_mtime_ns == stamp
+    # What a finished product cost is what it cost the run that made it.
+    assert records[0] == before[records[0]["scene"]]
+
+
+def test_a_ledger_that_says_done_is_not_believed(scenes, tmp_path):
+    out = tmp_path / "out"
+    archive.run([str(scenes / "a.tif")], batch_of(out))
+    other = Options(model="bicubic", scale=4, jobs=1, overwrite=True)
+    dualsr_geo.upscale(scenes / "a.tif", out / "a_x4.tif", options=other)
+    again = Options(model="regression", jobs=1, resume=True)
+    (record,) = archive.run([str(scenes / "a.tif")], batch_of(out, options=again))
+    assert record["status"] == "failed"
+    assert "a_x4.tif exists. Give --overwrite" in record["reason"]
+    both = Options(model="regression", jobs=1, resume=True, overwrite=True)
+    (record,) = archive.run([str(scenes / "a.tif")], batch_of(out, options=both))
+    assert record["status"] == "done"
+    assert carried(str(out / "a_x4.tif"), "COG", "lineage")["model"] == "regression"
+
+
+def test_another_machines_tile_does_not_undo_what_is_done(scenes, finished, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    monkeypatch.setattr(memory, "TILES", (16,))
+    options = Options(model="regression", jobs=1, resume=True)
+    records = archive.run([str(scenes)], batch_of(out, options=options))
+    assert statuses(records)["a.tif"] == "done"
+    assert bytes_of(out) == bytes_of(finished)
+
+
+def test_a_second_run_has_to_say_what_it_wants(scenes, finished, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    with pytest.raises(OutputError, match=r"a batch of 6 scenes, 3 of them done\. Give --resume"):
+        archive.run([str(scenes)], batch_of(out))
+    other = Options(model="bicubic", scale=2, jobs=1, resume=True)
+    with pytest.raises(ResumeError, match=r"scale was None, is 2; model was regression, is bicubic"):
+        archive.run([str(scenes)], batch_of(out, options=other))
+    assert bytes_of(out) == bytes_of(finished)
+    anew = Options(model="bicubic", scale=2, jobs=1, overwrite=True)
+    records = archive.run([str(scenes / "a.tif")], Batch(out, options=anew))
+    assert statuses(records) == {"a.tif": "done"}
+    assert len(Ledger(out).read()[1]) == 1
+
+
+def test_scenes_that_were_not_named_again_stay_in_the_ledger(scenes, tmp_path):
+    archive.run([str(scenes / "a.tif")], batch_of(tmp_path))
+    options = Options(model="regression", jobs=1, resume=True)
+    records = archive.run([str(scenes / "b c.tif")], batch_of(tmp_path, options=options))
+    assert statuses(records) == {"b c.tif": "done"}
+    assert statuses(list(Ledger(tmp_path).read()[1].values())) == {"a.tif": "done", "b c.tif": "done"}
+
+
+def test_what_a_dead_process_was_at_comes_last(scenes, tmp_path):
+    asked = batch_of(tmp_path, options=Options(model="regression", jobs=1, resume=True))
+    poison = {"scene": str(scenes / "a.tif"), "status": "running"}
+    Ledger(tmp_path).begin(asked.asked, {poison["scene"]: poison})
+
+    def stopped(_: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    # Also if another end comes before it is its turn.
+    with pytest.raises(KeyboardInterrupt):
+        archive.run([str(scenes)], asked, told=stopped)
+    order: list[str] = []
+    archive.run([str(scenes)], asked, told=lambda r: order.append(Path(r["scene"]).name))
+    assert order == ["ü.tif", "b c.tif", "a.tif"]
+
+
+# ---- what there is to do -----------------------------------------------------------------
+
+
+def test_products_that_would_be_one_are_refused_by_name(scenes, tmp_path):
+    other = fill(tmp_path / "other", ["a"])
+    asked = batch_of(tmp_path / "out")
+    first, second = archive.run([str(scenes / "a.tif"), str(other / "a.tif")], asked)
+    assert first["status"] == "done"
+    assert (second["status"], f"would be that of {scenes / 'a.tif'}" in second["reason"]) == ("failed", True)
+
+
+def test_match_says_what_a_scene_is(scenes, tmp_path):
+    by = rule(["{id}_pan.tif"], match=r"(?P<id>[a-z ]+)(?<!_pan)\.tif$")
+    records = archive.run([str(scenes)], Batch(tmp_path, by, START))
+    assert statuses(records) == {"a.tif": "done", "b c.tif": "done"}
+    with pytest.raises(InputError, match="None of 6 scenes matches"):
+        archive.run([str(scenes)], Batch(tmp_path / "none", rule([], match="nothing"), START))
+
+
+def test_a_plan_costs_nothing_and_says_what_it_would(scenes, finished, tmp_path):
+    out = tmp_path / "out"
+    found = plans([str(scenes)], batch_of(out))
+    assert not out.exists()
+    able = [r for r in found if r["status"] == "planned"]
+    assert [Path(r["output"]).relative_to(out).as_posix() for r in able] == ["a_x4.tif", "b c_x4.tif", "deep/ü_x4.tif"]
+    for record in able:
+        assert record["raw_bytes"] == 3 * 84 * 120 * 2
+        assert record["estimated_seconds"] > 0
+        assert record["estimated_memory_bytes"] > 2**20
+    resumed = Options(model="regression", jobs=1, resume=True)
+    again = plans([str(scenes)], batch_of(finished, options=resumed))
+    assert sorted(r["status"] for r in again) == ["done"] * 3 + ["skipped"] * 3
+    exists = plans([str(scenes / "a.tif")], batch_of(finished))
+    assert "exists. Give --overwrite" in exists[0]["reason"]
+
+
+def test_time_is_estimated_by_size_and_model(scenes, tmp_path):
+    small, wide = scenes / "a.tif", fill(tmp_path, ["w"], (63, 90)) / "w.tif"
+
+    def cost(scene: Path, model: str) -> float:
+        asked = Batch(tmp_path / "out", rule([PAN]), Options(model=model, tile=16, jobs=1))
+        return plans([str(scene)], asked)[0]["estimated_seconds"]
+
+    assert cost(wide, "auto") - SETUP_SECONDS == pytest.approx(9 * (cost(small, "auto") - SETUP_SECONDS), abs=0.5)
+    assert cost(wide, "auto") > cost(wide, "regression") > cost(wide, "bicubic")
+
+
+def test_scenes_at_once_share_the_machine(tmp_path):
+    asked = Batch(tmp_path, options=Options(jobs=8, max_memory=6 * 2**30), at_once=3)
+    assert (asked.each.jobs, asked.each.max_memory) == (2, 2 * 2**30)
+
+
+# ---- the command -------------------------------------------------------------------------
+
+
+def test_the_command_names_what_failed_last_and_exits_with_1(scenes, tmp_path):
+    bad = tmp_path / "bad.tif"
+    bad.write_bytes(b"II*\0 nothing")
+    shutil.copy(scenes / "a_pan.tif", tmp_path / "bad_pan.tif")
+    result = cli(scenes, bad, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "-j1")
+    assert result.exit_code == 1, result.output
+    lines = result.output.splitlines()
+    assert lines[-2].startswith("3 done, 1 failed, 3 skipped; all in ")
+    assert lines[-1].startswith(f"failed  {bad}")
+    status = cli("-o", tmp_path / "out", "--status")
+    assert status.exit_code == 0
+    assert status.output.splitlines()[-1] == "3 done, 1 failed, 3 skipped; no process is at work; go on with --resume"
+    os.replace(shutil.copy(scenes / "a.tif", tmp_path / "copy"), bad)
+    mended = cli(
+        scenes, bad, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "-j1", "--resume", "--json"
+    )
+    assert mended.exit_code == 0, mended.output
+    assert json.loads(mended.stdout)["counts"]["done"] == 4
+
+
+def test_the_command_plans(scenes, tmp_path):
+    words = (scenes, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "--dry-run")
+    found = json.loads(cli(*words, "--json").stdout)
+    assert {"scene", "status", "output", "estimated_seconds", "estimated_memory_bytes", "raw_bytes"} <= set(found[0])
+    assert "3 of 6 scenes: about" in cli(*words).stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_says_what_is_missing(tmp_path):
+    assert cli("-o", tmp_path).exit_code == 2
+    nothing = cli("-o", tmp_path, "--status")
+    assert (nothing.exit_code, "holds no batch" in nothing.output) == (1, True)
+
+
+# ---- hostile archives --------------------------------------------------------------------
+
+
+def test_a_hostile_archive_fails_scene_by_scene(tmp_path):
+    folder = fill(tmp_path / "in", ["good", "with  space", "new\nline", "ünï-日本", "-dash", "[x]*?", "cut"])
+    whole = (folder / "cut.tif").read_bytes()
+    (folder / "cut.tif").write_bytes(whole[: len(whole) // 2])
+    (folder / "zero.tif").touch()
+    (folder / "text.tif").write_text("no raster")
+    (folder / "folder.tif").mkdir()
+    os.mkfifo(folder / "pipe.tif")
+    (folder / "self.tif").symlink_to("self.tif")
+    (folder / "gone.tif").symlink_to("nowhere")
+    (folder / "round").symlink_to(folder)
+    bad = ["zero", "text", "folder", "pipe", "self", "gone"]
+    for name in bad:
+        shutil.copy(folder / "good_pan.tif", folder / f"{name}_pan.tif")
+    words = [folder, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "-j1", "--json"]
+    ended = subprocess.run([*CLI, "batch", *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 1, ended.stderr
+    found = {Path(r["scene"]).name: r for r in json.loads(ended.stdout)["scenes"]}
+    good = ["good", "with  space", "new\nline", "ünï-日本", "-dash", "[x]*?"]
+    assert {n for n, r in found.items() if r["status"] == "done"} == {f"{n}.tif" for n in good}
+    assert {n for n, r in found.items() if r["status"] == "failed"} == {f"{n}.tif" for n in (*bad, "cut")}
+    for record in found.values():
+        if record["status"] == "failed":
+            assert record["reason"].isprintable()
+            assert "traceback" not in record, record
+    assert sorted(bytes_of(tmp_path / "out")) == sorted(f"{n}_x4.tif" for n in good)
+    left = {p.name for p in (tmp_path / "out").iterdir()}
+    assert left == {f"{n}_x4.tif" for n in good} | {"batch.jsonl", "batch.lock", "summary.csv", "summary.json"}
+
+
+# ---- killed ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    return fill(tmp_path_factory.mktemp("many"), [f"s{i:02}" for i in range(8)], (24, 31))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(many, tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert start(many, folder).wait() == 0
+    return bytes_of(folder)
+
+
+def start(source: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    words = ["batch", str(source), "--rgb", PAN, "-o", str(out), "--model", "regression", "-j1", "--tile", "8", *more]
+    return subprocess.Popen([*CLI, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+class Watcher(threading.Thread):
+    """Looks at an output folder until told to stop, and keeps what it should not have seen."""
+
+    def __init__(self, folder: Path, expected: dict[str, str]):
+        super().__init__(daemon=True)
+        self.folder, self.expected = folder, expected
+        self.ended = threading.Event()
+        self.wrong: list[str] = []
+        self.looks = 0
+
+    def run(self) -> None:
+        seen: dict[str, tuple[int, int]] = {}
+        while not self.ended.is_set():
+            self.looks += 1
+            for path in self.folder.glob("*.tif"):
+                stat = path.stat()
+                if seen.get(path.name) != (stat.st_ino, stat.st_mtime_ns):
+                    seen[path.name] = (stat.st_ino, stat.st_mtime_ns)
+                    if digest(path) != self.expected[path.name]:
+                        self.wrong.append(f"{path.name} is half-written")
+            for path in self.folder.glob("*.json"):
+                try:
+                    json.loads(path.read_text())
+                except FileNotFoundError:
+                    pass
+                except ValueError:
+                    self.wrong.append(f"{path.name} is half-written")
+            time.sleep(0.005)
+
+
+@pytest.fixture
+def watched(tmp_path, undisturbed) -> Iterator[Watcher]:
+    watcher = Watcher(tmp_path, undisturbed)
+    watcher.start()
+    yield watcher
+    watcher.ended.set()
+    watcher.join()
+    assert watcher.looks > 10
+    assert watcher.wrong == []
+
+
+def tiles(folder: Path, left: set[Path]) -> int:
+    """Return how many tiles are done of the scene that is at work, not of those that were `left` unfinished."""
+    return len([p for p in folder.glob("*.part/done/*.json") if p.parents[1] not in left])
+
+
+def running(folder: Path) -> int:
+    try:
+        return (folder / LEDGER).read_text().count('"status": "running"')
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.slow
+def test_killed_five_times_and_resumed_the_products_are_the_same(many, undisturbed, tmp_path, watched):
+    rng, killed_at = random.Random(3), []
+    for kill in range(5):
+        left = set(tmp_path.glob("*.part"))
+        process = start(many, tmp_path, *(["--resume"] if kill else []))
+        marks = rng.randint(1, 10)
+        while tiles(tmp_path, left) < marks:
+            assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        killed_at.append(tiles(tmp_path, left))
+    # They died in the middle of scenes of 12 tiles each, and not all was done.
+    assert sum(0 < n < 12 for n in killed_at) >= 3, killed_at
+    assert bytes_of(tmp_path) != undisturbed
+    last = start(many, tmp_path, "--resume")
+    assert last.wait() == 0, last.stderr.read()
+    assert bytes_of(tmp_path) == undisturbed
+    assert not list(tmp_path.glob("*.part"))
+    assert set(statuses(list(Ledger(tmp_path).read()[1].values())).values()) == {"done", "skipped"}
+
+
+@pytest.mark.slow
+def test_two_batches_on_one_folder_do_not_meet(many, undisturbed, tmp_path, watched):
+    first = start(many, tmp_path)
+    while not running(tmp_path):
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.01)
+    # The first waits, however slow the others are in starting.
+    first.send_signal(signal.SIGSTOP)
+    seconds = [start(many, tmp_path, *more) for more in ([], ["--resume"], ["--overwrite"])]
+    for second in seconds:
+        assert second.wait() == 1
+        assert f"is being worked on by process {first.pid} on" in second.stderr.read()
+    first.send_signal(signal.SIGCONT)
+    assert first.wait() == 0
+    assert bytes_of(tmp_path) == undisturbed
+
+
+def test_errors_are_ours(scenes, tmp_path):
+    with pytest.raises(DualSRError, match="holds no scene"):
+        archive.run([str(tmp_path)], batch_of(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

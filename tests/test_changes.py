@@ -1,0 +1,154 @@
+"""Where the guide shows something else its detail is left out; elsewhere nothing changes."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from wald_cases import product, psnr, surveyed
+
+from dualsr_geo import changes, samples, subspace, upscale, wald
+from dualsr_geo.degrade import Psf
+from dualsr_geo.errors import OptionError
+from dualsr_geo.sample import Wishes
+from dualsr_geo.survey import Survey
+
+RATIO = 4
+ASKED = Wishes(RATIO, changes=True)
+# A quarter of the scene, lr pixels, and what lies clear of it by more than the blur mixes.
+INSIDE = np.s_[16:46, 12:54]
+
+
+@pytest.fixture(scope="module")
+def made() -> samples.Sample:
+    return samples.make((61, 83), bands=8, seed=5)
+
+
+@pytest.fixture(scope="module")
+def pasted(made):
+    guide = made.guide.copy()
+    rows, columns = (slice(s.start * RATIO, s.stop * RATIO) for s in INSIDE)
+    guide[:, rows, columns] = np.roll(made.guide, (120, 170), (1, 2))[:, rows, columns][:, :, ::-1]
+    return guide
+
+
+@pytest.fixture(scope="module")
+def known(made, pasted):
+    return surveyed(made.scene, pasted, ASKED)
+
+
+def masks(shape, clear=3):
+    inside, near = np.zeros(shape, bool), np.zeros(shape, bool)
+    inside[INSIDE] = True
+    near[tuple(slice(s.start - clear, s.stop + clear) for s in INSIDE)] = True
+    return (m.repeat(RATIO, 0).repeat(RATIO, 1) for m in (inside, ~near))
+
+
+def decibels(made, truth, where):
+    return 10 * np.log10(truth.max() ** 2 / np.mean((made - truth)[:, where] ** 2, dtype=float))
+
+
+def test_an_unchanged_guide_is_used_to_the_last_bit(made):
+    for noise in (0.0, 0.02):
+        sample = samples.make((37, 50), bands=8, seed=5, noise=noise)
+        off, auto = (surveyed(sample.scene, sample.guide, w) for w in (Wishes(RATIO), ASKED))
+        assert auto.changes is not None
+        (plain, _), (asked, counted) = (product(sample.scene, sample.guide, k) for k in (off, auto))
+        np.testing.assert_array_equal(plain, asked)
+        assert sum(f.withheld for f in counted) == 0
+
+
+def test_inside_a_change_it_is_as_without_a_guide_and_elsewhere_no_worse(made, pasted, known):
+    inside, clear = masks(made.scene.shape[1:])
+    alone = product(made.scene, None, surveyed(made.scene, None, Wishes(RATIO)), model="interpolation")[0]
+    used = product(made.scene, pasted, surveyed(made.scene, pasted, Wishes(RATIO)))[0]
+    left, counted = product(made.scene, pasted, known)
+    without, worse, ours = (decibels(p, made.reference, inside) for p in (alone, used, left))
+    assert worse < without - 1
+    assert ours > without - 0.2
+    assert decibels(left, made.reference, clear) >= decibels(used, made.reference, clear)
+    share = sum(f.withheld for f in counted) / made.scene[0].size
+    assert share == pytest.approx(30 * 42 / (61 * 83), rel=0.25)
+
+
+@pytest.mark.parametrize("tile", [16, 27])
+def test_tiled_is_whole(made, pasted, known, tile):
+    whole, tiled = (product(made.scene, pasted, known, tile=t)[0] for t in (1000, tile))
+    assert np.abs(whole - tiled).max() <= 1e-5 * np.ptp(whole)
+
+
+def test_the_survey_is_not_spoilt_by_a_changed_quarter(made, pasted, known):
+    clean = surveyed(made.scene, made.guide, ASKED)
+    np.testing.assert_allclose(known.psf.sigma_px, clean.psf.sigma_px, rtol=0.02)
+    spoilt = surveyed(made.scene, pasted, Wishes(RATIO))
+    visible = np.s_[:4]
+    np.testing.assert_allclose(known.relevance[visible], clean.relevance[visible], atol=0.01)
+    assert np.abs(spoilt.relevance - clean.relevance)[visible].min() > 0.1
+
+
+def test_it_survives_json(known):
+    again = Survey.from_json(json.loads(json.dumps(known.to_json())))
+    for name in ("response", "offset", "scale", "floor"):
+        np.testing.assert_array_equal(getattr(again.changes, name), getattr(known.changes, name))
+    assert again.changes.usual == known.changes.usual
+
+
+@given(st.floats(0.2, 5), st.floats(-3, 3), st.integers(0, 99))
+def test_gain_and_offset_are_no_change_and_a_negative_is(gain, offset, seed):
+    plane = torch.from_numpy(np.random.default_rng(seed).standard_normal((2, 13, 17)))
+    nothing = torch.zeros(2, dtype=torch.float64)
+    alike = changes.agreement(plane, gain * plane + offset, nothing, None)
+    np.testing.assert_allclose(alike.numpy(), 1, atol=1e-6)
+    np.testing.assert_allclose(changes.agreement(plane, -plane, nothing, None).numpy(), -1, atol=1e-6)
+    # What stays below the floor means nothing.
+    floor = torch.full((2,), 1e6, dtype=torch.float64)
+    np.testing.assert_allclose(changes.agreement(plane, -plane, floor, None).numpy(), 1, atol=1e-4)
+
+
+def test_a_guide_that_nowhere_follows_the_scene_has_not_changed_either(made):
+    rng = np.random.default_rng(3)
+    cube = torch.from_numpy(made.scene)
+    space = subspace.find(made.scene.reshape(8, -1), np.ones(made.scene[0].size, np.float32))
+    noise = torch.from_numpy(rng.standard_normal(made.guide.shape).astype(np.float32))
+    block = wald.Block(cube, torch.ones(cube.shape[1:]), noise)
+    _, left = changes.unchanged([block], Psf.from_mtf(RATIO), space)
+    assert left[0].weight.min() == 1
+    few = wald.Block(cube[:, :4, :5], torch.ones(4, 5), noise[:, :16, :20])
+    assert changes.unchanged([few], Psf.from_mtf(RATIO), space)[0] is None
+
+
+def test_an_unknown_way_is_refused(tmp_path):
+    scene, guide = samples.write(tmp_path, shape=(16, 16), bands=3)
+    with pytest.raises(OptionError, match="--changes maybe is not known. Give auto or off."):
+        upscale(scene, rgb=guide, changes="maybe")
+
+
+# ---- other radiometry --------------------------------------------------------------------
+
+
+def photographed(guide, quality):
+    """Return a guide as an 8-bit JPEG has it: gamma, saturated highlights, blocks."""
+    low, high = np.percentile(guide, (0, 99))
+    encoded = np.clip((guide - low) / (high - low), 0, 1) ** (1 / 2.2) * 255
+    held = io.BytesIO()
+    Image.fromarray(np.rint(encoded).astype(np.uint8).transpose(1, 2, 0)).save(held, "JPEG", quality=quality)
+    return np.asarray(Image.open(held), np.float32).transpose(2, 0, 1)
+
+
+def test_an_aerial_photograph_guides_almost_as_well(made):
+    known = surveyed(made.scene, made.guide, ASKED)
+    linear = psnr(product(made.scene, made.guide, known)[0], made.reference)
+    alone = psnr(product(made.scene, None, replace(known, guide_mean=None), model="interpolation")[0], made.reference)
+    photo = photographed(made.guide, 90)
+    said = surveyed(made.scene, photo, ASKED)
+    found, counted = product(made.scene, photo, said)
+    kept = (psnr(found, made.reference) - alone) / (linear - alone)
+    assert kept > 0.6
+    assert sum(f.withheld for f in counted) < 0.02 * made.scene[0].size

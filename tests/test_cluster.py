@@ -1,0 +1,184 @@
+"""A cluster of other processes: the same bytes, lost workers, limits, and what is said of it in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+# Workers import this module for what they run, so what loads torch is imported where it is used.
+from dualsr_geo import cluster
+from dualsr_geo.errors import ClusterError, OptionError
+from dualsr_geo.memory import Room
+
+OPTIONS = {"scale": 2, "model": "regression", "tile": 16, "jobs": 1}
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def client():
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="1GiB", dashboard_address=None) as local,
+        Client(local) as connected,
+    ):
+        yield connected
+
+
+class Scheduler:
+    """Stands for a client: what the scheduler says of its workers, no more."""
+
+    def __init__(self, *workers: dict) -> None:
+        usual = {"nthreads": 1, "memory_limit": 4096 * MIB, "resources": {}}
+        self.workers = {str(i): {**usual, **w} for i, w in enumerate(workers)}
+
+    def wait_for_workers(self, count: int, timeout: float) -> None:  # noqa: ARG002
+        assert len(self.workers) >= count
+
+    def scheduler_info(self, n_workers: int) -> dict:
+        assert n_workers == -1
+        return {"workers": self.workers}
+
+
+def digest(product: Path) -> list[str]:
+    files = [product] if product.is_file() else sorted(f for f in product.rglob("*") if f.is_file())
+    return [hashlib.sha256(f.read_bytes()).hexdigest() for f in files]
+
+
+def square(shared: int, index: int) -> int:
+    return shared + index**2
+
+
+def die(_: int, index: int) -> int:
+    if index == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return index
+
+
+def fail(_: int, index: int) -> int:
+    if index == 3:
+        raise ZeroDivisionError(index)
+    return index
+
+
+def test_all_indices_come_back_once(client):
+    made = list(cluster.spread(client, square, 7, range(23), str, "cpu"))
+    assert sorted(made) == [7 + i**2 for i in range(23)]
+    assert list(cluster.spread(client, square, 7, [], str, "cpu")) == []
+
+
+def test_few_tasks_are_there_at_a_time(client):
+    asked = []
+
+    def indices():
+        for i in range(40):
+            asked.append(i)
+            yield i
+
+    done = 0
+    for done, _ in enumerate(cluster.spread(client, square, 0, indices(), str, "cpu"), 1):
+        assert len(asked) - done <= cluster.TASKS_A_THREAD * 2 + 1
+    assert done == 40
+
+
+def test_an_error_comes_back_as_it_is_and_nothing_runs_after_it(client):
+    with pytest.raises(ZeroDivisionError):
+        list(cluster.spread(client, fail, 0, range(30), str, "cpu"))
+    assert not any(client.processing().values())
+
+
+def test_what_ends_all_workers_is_named(client):
+    with pytest.raises(ClusterError, match=r"tile one ended 4 workers.*tcp://.*memory.*--tile"):
+        list(cluster.spread(client, die, 0, range(2), ["tile zero", "tile one"].__getitem__, "cpu"))
+    client.wait_for_workers(2)
+
+
+@pytest.mark.parametrize(("workers", "device", "room"), [
+    ([{}, {"memory_limit": 1000 * MIB}], "auto", Room(1, 700 * MIB, "cpu")),
+    ([{"nthreads": 3}, {}], "cpu", Room(3, int(4096 * MIB * 0.7), "cpu")),
+    ([{"memory_limit": 0}], "auto", Room(1, None, "cpu")),
+    ([{"memory_limit": 900 * MIB}, {"nthreads": 8, "resources": {"GPU": 2}}], "auto", Room(2, int(4096 * MIB * 0.7), "cuda")),
+    ([{"resources": {"GPU": 1}}], "cpu", Room(1, int(4096 * MIB * 0.7), "cpu")),
+])  # fmt: skip
+def test_the_smallest_worker_that_is_used_decides(workers, device, room):
+    assert cluster.room(Scheduler(*workers), device) == room
+
+
+def test_cuda_wants_workers_that_say_so():
+    with pytest.raises(OptionError, match=r"none of 2 workers has the resource GPU.*--resources GPU=1"):
+        cluster.room(Scheduler({}, {}), "cuda")
+
+
+def test_a_tile_fits_into_a_worker(client, tmp_path):
+    from dualsr_geo import Options, samples
+    from dualsr_geo.pipeline import prepare
+
+    scene, guide = samples.write(tmp_path, shape=(400, 400), bands=60, seed=3)
+    here, _ = prepare(scene, rgb=guide, options=Options(max_memory=64 * 2**30, model="regression"))
+    there, _ = prepare(scene, rgb=guide, options=Options(max_memory=64 * 2**30, model="regression"), client=client)
+    assert there.sizes.jobs == 1
+    assert there.sizes.bytes <= 1024 * MIB * cluster.WORKER_SHARE
+    assert there.sizes.tile < here.sizes.tile
+
+
+def test_paths_hold_for_workers_elsewhere(client, tmp_path, monkeypatch):
+    from dualsr_geo import samples, upscale
+
+    samples.write(tmp_path, shape=(30, 41), bands=4, seed=1, ratio=2)
+    homes = client.run(os.getcwd)
+    client.run(os.chdir, "/")
+    try:
+        monkeypatch.chdir(tmp_path)
+        said = upscale("scene.tif", "p.zarr", rgb="rgb.tif", **OPTIONS, client=client)
+    finally:
+        client.run(os.chdir, next(iter(homes.values())))
+    assert said["output"] == str(tmp_path / "p.zarr")
+    upscale("scene.tif", "here.zarr", rgb="rgb.tif", **OPTIONS)
+    assert digest(tmp_path / "p.zarr/scene") == digest(tmp_path / "here.zarr/scene")
+
+
+def test_scenes_outlive_their_workers(client, tmp_path):
+    """The small form of examples/scale/killed.py: 12 scenes, 3 kills, each product whole whenever it is there."""
+    from dualsr_geo import samples, upscale
+
+    scenes = [samples.write(tmp_path / f"in{i}", shape=(33, 37 + i), bands=4, seed=i, ratio=2) for i in range(12)]
+    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
+    for folder in (quiet, killed):
+        folder.mkdir()
+    for i, (scene, guide) in enumerate(scenes):
+        upscale(scene, quiet / f"{i}.tif", rgb=guide, **OPTIONS)
+    over, wrong = threading.Event(), []
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            wrong.extend(p.name for p in killed.glob("*.tif") if digest(p) != digest(quiet / p.name))
+
+    def kill() -> None:
+        for _ in range(3):
+            over.wait(1.0)
+            pids = client.run(os.getpid, on_error="ignore")
+            os.kill(random.choice(list(pids.values())), signal.SIGKILL)
+
+    with ThreadPoolExecutor(5) as pool:
+        watching, killing = pool.submit(watch), pool.submit(kill)
+        try:
+            made = [
+                pool.submit(upscale, s, killed / f"{i}.tif", rgb=g, client=client, **OPTIONS)
+                for i, (s, g) in enumerate(scenes)
+            ]
+            for future in made:
+                future.result()
+            killing.result()
+        finally:
+            over.set()
+        watching.result()
+    assert not wrong
+    assert not list(killed.glob("*.part"))
+    assert [digest(killed / f"{i}.tif") for i in range(12)] == [digest(quiet / f"{i}.tif") for i in range(12)]

@@ -1,0 +1,493 @@
+"""Object stores: read from and written to a moto S3 server, undisturbed, failing, killed; no secret is shown."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dualsr_geo
+from dualsr_geo import samples
+from dualsr_geo.errors import InputError, OutputError, ResumeError
+from dualsr_geo.folder import folder_at
+from dualsr_geo.pipeline import dry_run
+from dualsr_geo.plan import Options
+from dualsr_geo.read import open_scene
+from dualsr_geo.sources import file_stamp
+from dualsr_geo.stores import gdal_path, shown, url_of, zarr_store
+from dualsr_geo.tile import Window
+
+RUN = {"model": "regression", "tile": 16, "jobs": 2}
+SECRET = "wJalrXUtnFEMIsecret"
+KEY = "AKIAIOSFODNN7EXAMPLE"
+HERE = Path(__file__).parent
+CLI = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='dualsr-geo')"]
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def started(command, port):
+    """Start a server and wait until it listens; rasterio holds the GIL while it opens, so it is its own process."""
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return server
+        time.sleep(0.1)
+    server.kill()
+    pytest.fail(f"{command} does not listen on {port}")
+    return None
+
+
+class Bucket:
+    """A bucket of the server, and what goes wrong on the way to it."""
+
+    name = "scenes"
+
+    def __init__(self, client, proxy):
+        self.client, self.proxy = client, proxy
+
+    def fail(self, **plan):
+        self._control(json.dumps(plan).encode())
+
+    def count(self, what):
+        return self._control(None)[what]
+
+    def _control(self, body):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.proxy}/-/faults", body, timeout=30) as said:
+            return json.load(said)
+
+    def keys(self, prefix=""):
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return [o["Key"] for page in pages for o in page.get("Contents", [])]
+
+    def get(self, key):
+        return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+
+    def put(self, key, path):
+        self.client.upload_file(str(path), self.name, key, ExtraArgs={"ACL": "public-read"})
+
+    def put_folder(self, prefix, folder):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                self.put(f"{prefix}/{path.relative_to(folder)}", path)
+
+    def group(self, prefix):
+        return {k.removeprefix(f"{prefix}/"): self.get(k) for k in self.keys(f"{prefix}/")}
+
+
+@pytest.fixture(scope="module")
+def servers():
+    pytest.importorskip("moto", reason="moto is not installed: pip install 'dualsr-geo[dev]'")
+    port, proxy = free_port(), free_port()
+    moto = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
+    running = [
+        started([sys.executable, "-c", moto], port),
+        started([sys.executable, str(HERE / "faulty_store.py"), str(proxy), str(port)], proxy),
+    ]
+    yield port, proxy
+    for server in running:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Scene and guide of an awkward size, 41 x 57 lr pixels."""
+    return samples.write(tmp_path_factory.mktemp("inputs"), shape=(41, 57), bands=5, guide="rgb", seed=5)
+
+
+@pytest.fixture
+def bucket(servers, inputs, monkeypatch):
+    import boto3
+
+    port, proxy = servers
+    for name in [n for n in os.environ if n.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    patience = {"GDAL_HTTP_RETRY_DELAY": "0.05", "GDAL_HTTP_TIMEOUT": "2", "GDAL_HTTP_MAX_RETRY": "4"}
+    ours = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**patience, **ours, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy}"}.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
+    client.create_bucket(Bucket=Bucket.name)
+    made = Bucket(client, proxy)
+    made.fail()
+    made.put("in/scene.tif", inputs[0])
+    made.put("in/rgb.tif", inputs[1])
+    yield made
+    for key in made.keys():  # noqa: SIM118  # a method of ours
+        client.delete_object(Bucket=Bucket.name, Key=key)
+
+
+SCENE, GUIDE = "s3://scenes/in/scene.tif", "s3://scenes/in/rgb.tif"
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory):
+    """Return a product as it is made on disk, made once a module: the bytes of a file, or of every file of a group."""
+    made = {}
+
+    def product(suffix, scene, **options):
+        which = (suffix, str(scene), *sorted(options.items()))
+        if which not in made:
+            made[which] = tmp_path_factory.mktemp("local") / f"p.{suffix}"
+            dualsr_geo.upscale(scene, made[which], **RUN, **options)
+        return made[which].read_bytes() if suffix == "tif" else files_of(made[which])
+
+    return product
+
+
+def in_store(bucket, suffix):
+    """Return the same of the product in the store."""
+    return bucket.get("out/p.tif") if suffix == "tif" else bucket.group("out/p.zarr")
+
+
+def files_of(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+# What a URL means
+
+
+WORDS = st.text(st.characters(categories=["Ll", "Nd"]), min_size=1, max_size=8)
+
+
+@given(
+    scheme=st.sampled_from(["s3", "gs", "az", "http", "https"]),
+    host=WORDS,
+    key=WORDS,
+    user=WORDS,
+    before=st.sampled_from(["", "GDAL says: ", "(", "'/vsicurl/"]),
+)
+def test_no_user_and_no_query_is_shown(scheme, host, key, user, before):
+    said = shown(f"{before}{scheme}://{user}:{SECRET}@{host}/{key}.tif?X-Amz-Signature={SECRET}&a=b is not there")
+    assert SECRET not in said
+    assert f"{scheme}://{host}/{key}.tif" in said
+    assert said.endswith("is not there")
+
+
+@pytest.mark.parametrize("url", ["s3://b/k.tif", "gs://b/a/k.tif", "az://c/k.tif", "https://h/k.tif"])
+def test_gdals_name_of_a_url_is_known_again(url):
+    assert url_of(gdal_path(url)) == url
+    assert url_of("/data/k.tif") is None
+    assert shown(gdal_path(url)) == url
+
+
+def test_of_what_only_gdal_can_ask_for_the_name_is_known():
+    known = {"path": "https://127.0.0.1/k.tif"}
+    assert file_stamp(f"/vsicurl/https://me:{SECRET}@127.0.0.1/k.tif?sig={SECRET}") == known
+    zipped = file_stamp(f"/vsizip//vsicurl/https://me:{SECRET}@127.0.0.1/k.zip/k.tif")
+    assert zipped == {"path": "/vsizip//vsicurl/https://127.0.0.1/k.zip/k.tif"}
+
+
+# Reading
+
+
+def test_a_scene_in_a_store_is_the_same_scene(bucket, inputs):
+    ours, theirs = open_scene(SCENE), open_scene(inputs[0])
+    whole = Window(0, 41, 0, 57)
+    np.testing.assert_array_equal(ours.source.read(whole), theirs.source.read(whole))
+    assert (ours.geobox, ours.bands, ours.packing, ours.name) == (
+        theirs.geobox, theirs.bands, theirs.packing, theirs.name,
+    )  # fmt: skip
+
+
+def test_a_window_is_read_without_the_rest(bucket, tmp_path):
+    values = np.random.default_rng(0).integers(0, 60000, (3, 1024, 768), dtype="uint16")
+    form = {"driver": "GTiff", "tiled": True, "blockxsize": 256, "blockysize": 256, "interleave": "band"}
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(8, 0, 389000, 0, -8, 5820000)}
+    with rasterio.open(
+        tmp_path / "l.tif", "w", count=3, height=1024, width=768, dtype="uint16", **form, **place
+    ) as file:
+        file.write(values)
+    bucket.put("in/large.tif", tmp_path / "l.tif")
+    source = open_scene("s3://scenes/in/large.tif").source
+    bucket.fail()
+    window = Window(300, 420, 260, 500)
+    np.testing.assert_array_equal(source.read(window, [1])[0], values[1, 300:420, 260:500])
+    assert 0 < bucket.count("sent") < values.nbytes / 5
+
+
+@pytest.mark.parametrize("suffix", ["", "/scene"])
+@pytest.mark.parametrize("scheme", ["s3", "http"])
+def test_a_zarr_group_in_a_store_is_the_same_scene(bucket, inputs, tmp_path, suffix, scheme):
+    dualsr_geo.upscale(inputs[0], tmp_path / "p.zarr", scale=2, **RUN)
+    bucket.put_folder("in/p.zarr", tmp_path / "p.zarr")
+    root = "s3://scenes" if scheme == "s3" else f"http://127.0.0.1:{bucket.proxy}/scenes"
+    ours, theirs = open_scene(f"{root}/in/p.zarr{suffix}"), open_scene(f"{tmp_path}/p.zarr{suffix}")
+    window = Window(3, 82, 10, 100)
+    np.testing.assert_array_equal(ours.source.read(window), theirs.source.read(window))
+    assert (ours.geobox, ours.bands, ours.packing) == (theirs.geobox, theirs.bands, theirs.packing)
+
+
+def test_a_changed_object_is_told_from_the_one_before(bucket, inputs):
+    before = open_scene(SCENE).source.fingerprint()
+    assert before == open_scene(SCENE).source.fingerprint()
+    bucket.put("in/scene.tif", inputs[1])
+    after = open_scene(SCENE).source.fingerprint()
+    assert before["files"][0]["etag"] != after["files"][0]["etag"]
+
+
+# Writing
+
+
+def test_a_cog_in_a_store_has_the_bytes_of_the_one_on_disk(bucket, on_disk, tmp_path):
+    dualsr_geo.upscale(SCENE, "s3://scenes/out/p.tif", rgb=GUIDE, work_dir=str(tmp_path), **RUN)
+    assert bucket.get("out/p.tif") == on_disk("tif", SCENE, rgb=GUIDE)
+    assert bucket.keys("out/") == ["out/p.tif"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_zarr_group_in_a_store_has_the_objects_of_the_one_on_disk(bucket, tmp_path):
+    options = {**RUN, "uncertainty": True}
+    dualsr_geo.upscale(SCENE, tmp_path / "p.zarr", scale=2, **options)
+    dualsr_geo.upscale(SCENE, "s3://scenes/out/p.zarr", scale=2, **options)
+    assert bucket.group("out/p.zarr") == files_of(tmp_path / "p.zarr")
+    assert not bucket.keys("out/p.zarr.part")
+    ours = xr.open_zarr(zarr_store("s3://scenes/out/p.zarr"), chunks=None)
+    xr.testing.assert_identical(ours, xr.open_zarr(tmp_path / "p.zarr", chunks=None))
+
+
+def test_a_file_larger_than_a_part_arrives_whole(bucket, tmp_path):
+    from dualsr_geo.objects import PART_BYTES, upload
+
+    made = tmp_path / "product.tif"
+    made.write_bytes(np.random.default_rng(1).bytes(2 * PART_BYTES + 12345))
+    bucket.fail(every=3, kinds=["500", "503", "reset"])
+    upload(made, "s3://scenes/out/large.tif")
+    assert bucket.get("out/large.tif") == made.read_bytes()
+    assert bucket.count("failed") >= 1
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_a_product_is_replaced_only_when_asked_and_nothing_of_it_is_left(bucket, inputs, on_disk, tmp_path, suffix):
+    place, options = f"s3://scenes/out/p.{suffix}", {**RUN, "work_dir": str(tmp_path)}
+    dualsr_geo.upscale(inputs[0], place, scale=4, **options)
+    before = bucket.group("out")
+    with pytest.raises(OutputError, match=rf"{place} exists. Give --overwrite"):
+        dualsr_geo.upscale(inputs[0], place, scale=2, **options)
+    assert bucket.group("out") == before
+    dualsr_geo.upscale(inputs[0], place, scale=2, overwrite=True, **options)
+    assert in_store(bucket, suffix) == on_disk(suffix, inputs[0], scale=2)
+    assert not [k for k in bucket.keys("out/") if not k.startswith(f"out/p.{suffix}") or ".part" in k]
+
+
+def test_a_report_shows_a_product_in_a_store(bucket, inputs, tmp_path):
+    report = tmp_path / "r.html"
+    dualsr_geo.upscale(inputs[0], "s3://scenes/out/p.zarr", scale=2, report=report, **RUN)
+    assert report.stat().st_size > 10_000
+
+
+def test_a_plan_says_what_of_it_lies_on_disk(bucket, tmp_path):
+    tiff = dry_run(SCENE, "s3://scenes/out/p.tif", options=Options(scale=4, work_dir=str(tmp_path)))
+    assert Path(tiff["work"]).parent == tmp_path
+    # Values, stage and product, the latter two with a third more for overviews.
+    assert tiff["largest_disk_bytes"] == pytest.approx(tiff["raw_bytes"] * (1 + 2 * 4 / 3), abs=2)
+    group = dry_run(SCENE, "s3://scenes/out/p.zarr", options=Options(scale=4))
+    assert (group["work"], group["largest_disk_bytes"]) == ("s3://scenes/out/p.zarr.part", 0)
+    assert not bucket.keys("out/")
+
+
+def test_a_work_folder_in_a_store_keeps_files_marks_and_record(bucket):
+    folder = folder_at("s3://scenes/out/p.zarr.part")
+    with folder.file("fine.bin") as path:
+        assert not path.exists()
+        path.write_bytes(b"fitted")
+    with folder.file("fine.bin") as path:
+        assert path.read_bytes() == b"fitted"
+    folder.put("run.json", {"a": 1})
+    for n in (11, 2):
+        folder.put(f"done/{n}.json", {"n": n})
+    assert list(folder.marks().items()) == [(2, {"n": 2}), (11, {"n": 11})]
+    assert folder.read("run.json") == {"a": 1}
+    folder.forget_marks()
+    assert folder.marks() == {}
+    assert folder.has("run.json")
+    folder.remove()
+    assert bucket.keys("out/") == []
+
+
+# What fails, and how it is said
+
+
+@pytest.mark.parametrize(("place", "said"), [
+    ("s3://nowhere/out/p.zarr", "no bucket `nowhere`"),
+    ("s3://nowhere/out/p.tif", "no bucket `nowhere`"),
+    ("https://host/p.tif", "https:// can be read, not written"),
+    ("s3://scenes", "names no object"),
+    ("s3://scenes/in/scene.tif", "is the input s3://scenes/in/scene.tif itself"),
+    ("s3://scenes/in.zarr", "exists and is not Zarr"),
+    ("s3://scenes/out/p.tif", "folder .*missing.* does not exist.* --work-dir"),
+])  # fmt: skip
+def test_a_place_that_cannot_be_is_refused_before_the_work(bucket, inputs, tmp_path, place, said):
+    bucket.put("in.zarr/readme.txt", inputs[0])
+    form = {"format": "COG"} if place == "s3://scenes" else {}
+    with pytest.raises(OutputError, match=said):
+        dualsr_geo.upscale(SCENE, place, scale=2, overwrite=True, work_dir=str(tmp_path / "missing"), **form, **RUN)
+
+
+def test_a_product_is_not_put_beside_a_scene_in_a_store_unasked(bucket):
+    with pytest.raises(OutputError, match="Give --output"):
+        dualsr_geo.upscale(SCENE, scale=2, **RUN)
+
+
+@pytest.mark.parametrize(("scene", "kinds", "said"), [
+    ("s3://scenes/in/nothing.tif", [], "there is no such object"),
+    ("s3://scenes/in/nothing.zarr", [], "does not exist. Give the URL of a Zarr group"),
+    ("s3://nowhere/in/scene.tif", [], "there is no bucket `nowhere`"),
+    ("s3://nowhere/in/scene.zarr", [], "there is no bucket `nowhere`"),
+    (SCENE, ["403"], "access is denied"),
+    (SCENE, ["503"], "asks to slow down, and still did after 4 retries"),
+    (SCENE, ["500"], "failed, and still did after 4 retries"),
+    ("s3://scenes/in/p.zarr", ["403"], "access is denied"),
+    ("s3://scenes/in/p.zarr", ["503"], "slow down, and still did after 4 retries"),
+])  # fmt: skip
+def test_what_a_store_refuses_is_one_line(bucket, scene, kinds, said):
+    bucket.fail(every=1 if kinds else 0, kinds=kinds)
+    with pytest.raises(InputError, match=said) as caught:
+        open_scene(scene)
+    assert "\n" not in str(caught.value)
+    assert scene in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["scene.tif", "scene.zarr"])
+def test_a_store_that_is_not_there_is_one_line(bucket, monkeypatch, what):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(InputError, match="cannot be reached. Check the network and, for S3, AWS_ENDPOINT_URL"):
+        open_scene(f"s3://scenes/in/{what}")
+
+
+@pytest.mark.parametrize("what", ["scene.tif", "scene.zarr"])
+def test_missing_credentials_are_one_line(bucket, monkeypatch, tmp_path, what):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="there are no credentials for it.*AWS_PROFILE"):
+        open_scene(f"s3://scenes/in/{what}")
+
+
+def test_credentials_of_a_profile_are_found(bucket, monkeypatch, tmp_path):
+    file = tmp_path / "credentials"
+    file.write_text(f"[mine]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    dualsr_geo.upscale(SCENE, "s3://scenes/out/p.zarr", scale=2, **RUN)
+    assert "out/p.zarr/zarr.json" in bucket.keys("out/")
+
+
+# Stores that fail meanwhile
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_a_failing_store_delays_the_product_and_does_not_change_it(bucket, on_disk, tmp_path, suffix):
+    options = {**RUN, "work_dir": str(tmp_path)}
+    wanted = on_disk(suffix, SCENE, rgb=GUIDE)
+    bucket.fail(every=9, kinds=["500", "503", "reset", "500", "503", "hang", "500", "503", "reset", "500", "503"])
+    dualsr_geo.upscale(SCENE, f"s3://scenes/out/p.{suffix}", rgb=GUIDE, **options)
+    assert bucket.count("failed") >= 2
+    bucket.fail()
+    assert in_store(bucket, suffix) == wanted
+
+
+@pytest.mark.parametrize(("suffix", "only", "after"), [
+    ("zarr", "PUT /scenes/out/p.zarr.part/store.zarr/scene/c", 3),
+    ("zarr", "PUT /scenes/out/p.zarr/", 3),
+    ("tif", "PUT /scenes/out/p.tif ", 0),
+    ("zarr", "/scenes/in/", 4),
+])  # fmt: skip
+def test_a_store_that_goes_away_leaves_nothing_that_looks_whole(bucket, inputs, on_disk, tmp_path, suffix, only, after):
+    scene, place = (SCENE if "/in/" in only else str(inputs[0])), f"s3://scenes/out/p.{suffix}"
+    options = {**RUN, "scale": 4, "work_dir": str(tmp_path), "jobs": 1}
+    wanted = on_disk(suffix, scene, scale=4)
+    bucket.fail(every=1, after=after, kinds=["503"], only=only)
+    with pytest.raises((OutputError, InputError), match="still did after 4 retries.*--resume"):
+        dualsr_geo.upscale(scene, place, **options)
+    bucket.fail()
+    assert not {"out/p.tif", "out/p.zarr/zarr.json"} & set(bucket.keys("out/"))
+    dualsr_geo.upscale(scene, place, resume=True, **options)
+    assert in_store(bucket, suffix) == wanted
+    assert not bucket.keys("out/p.zarr.part")
+
+
+@pytest.mark.parametrize(("suffix", "only", "after"), [
+    ("zarr", "PUT /scenes/out/p.zarr.part/done", 3),
+    ("zarr", "PUT /scenes/out/p.zarr/", 5),
+    ("tif", "PUT /scenes/out/p.tif ", 0),
+])  # fmt: skip
+def test_a_run_killed_against_the_store_resumes_to_the_same_bytes(bucket, on_disk, tmp_path, suffix, only, after):
+    place = f"s3://scenes/out/p.{suffix}"
+    words = ["upscale", SCENE, "--scale", "4", "-o", place, "--model", "regression", "--tile", "16", "-j", "1"]
+    bucket.fail(every=1, after=after, kinds=["hang"], only=only)
+    run = subprocess.Popen([*CLI, *words, "-q", "--work-dir", str(tmp_path)])
+    while not bucket.count("failed") and run.poll() is None:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert not {"out/p.tif", "out/p.zarr/zarr.json"} & set(bucket.keys("out/"))
+    kept = bucket.keys("out/p.zarr.part/done") or list(tmp_path.glob("*.part/done/*.json"))
+    assert len(kept) == (after if "done" in only else 12)
+    bucket.fail()
+    options = {**RUN, "scale": 4, "work_dir": str(tmp_path), "resume": True}
+    dualsr_geo.upscale(SCENE, place, **options)
+    assert in_store(bucket, suffix) == on_disk(suffix, SCENE, scale=4)
+    assert bucket.keys("out/p.zarr.part") == list(tmp_path.glob("*.part")) == []
+    assert dualsr_geo.upscale(SCENE, place, **options)["already_finished"]
+
+
+def test_an_object_that_changed_is_named_when_resuming(bucket, inputs, tmp_path):
+    bucket.fail(every=1, after=2, kinds=["500"], only="PUT /scenes/out/p.zarr.part/done")
+    with pytest.raises(OutputError, match="--resume"):
+        dualsr_geo.upscale(SCENE, "s3://scenes/out/p.zarr", scale=4, **RUN)
+    bucket.fail()
+    other, _ = samples.write(tmp_path, shape=(41, 57), bands=5, guide="rgb", seed=6)
+    bucket.put("in/scene.tif", other)
+    with pytest.raises(ResumeError, match="etag"):
+        dualsr_geo.upscale(SCENE, "s3://scenes/out/p.zarr", scale=4, resume=True, **RUN)
+
+
+# Secrets
+
+
+def test_no_secret_is_in_what_is_said_or_kept(bucket, tmp_path):
+    user = "PASSWORDinTheUrl"
+    web = f"http://me:{user}@127.0.0.1:{bucket.proxy}/scenes/in/scene.tif?X-Amz-Signature={user}"
+    secrets = (user, SECRET, KEY)
+    place = tmp_path / "p.zarr"
+    plan = dry_run(web, place, options=Options(scale=2))
+    said = dualsr_geo.upscale(web, place, scale=2, report=tmp_path / "r.html", **RUN)
+    cog = dualsr_geo.upscale(SCENE, "s3://scenes/out/p.tif", scale=2, work_dir=str(tmp_path), **RUN)
+    texts = [json.dumps(plan), json.dumps(said), json.dumps(cog), repr(open_scene(web).name)]
+    bucket.fail(every=1, kinds=["403"])
+    for words in ([web, "-o", tmp_path / "q.tif"], [SCENE, "-o", "s3://scenes/out/q.zarr"]):
+        run = subprocess.run(
+            [*CLI, "upscale", *map(str, words), "--scale", "2", "--log-json", "-"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 1
+        assert "access is denied" in run.stderr
+        texts += [run.stdout, run.stderr]
+    bucket.fail()
+    texts += [v.decode("latin-1") for v in [*files_of(place).values(), *bucket.group("out").values()]]
+    texts.append((tmp_path / "r.html").read_text())
+    assert not [s for s in secrets for text in texts if s in text]
