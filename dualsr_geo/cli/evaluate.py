@@ -64,7 +64,7 @@ def evaluate(  # one keyword an option, passed on untouched
     quiet: bool,
     **chosen: Any,  # as click parsed them
 ) -> None:
-    r"""Score SCENE, a product, against a reference; or compare models on SCENE by the Wald protocol.
+    """Score SCENE, a product, against a reference; or compare models on SCENE by the Wald protocol.
 
     \b
         dualsr-geo evaluate product.tif --reference truth.tif --scale 4
@@ -73,7 +73,7 @@ def evaluate(  # one keyword an option, passed on untouched
     The Wald protocol degrades scene and guide by --scale, sharpens them back with every model,
     and compares with the scene as it was. PSNR (dB), SSIM, Q2n and CC: more is better; SAM
     (degrees), ERGAS and RMSE: less is better.
-    """
+    """  # noqa: D301  # click looks for the character, which a raw string has not
     if reference is not None:
         _require_alone(chosen)
         from dualsr_geo.evaluate import score_product  # noqa: PLC0415  # loads torch

@@ -88,7 +88,7 @@ def train(  # one keyword an option, passed on untouched
     quiet: bool,
     **chosen: Any,  # as click parsed them
 ) -> None:
-    r"""Train a network from REFERENCES: scenes, folders of scenes, or CAVE's folders of PNGs.
+    """Train a network from REFERENCES: scenes, folders of scenes, or CAVE's folders of PNGs.
 
     With --rgb they are scenes with their guides, and our network is fitted to them in minutes; no
     reference is needed. Weights are only written where blocks of the scenes that were held out improve.
@@ -98,9 +98,9 @@ def train(  # one keyword an option, passed on untouched
 
     \b
         dualsr-geo train scene.tif --rgb pan.tif -o mine.safetensors
-        dualsr-geo train cave -o mine.safetensors --network coarsenet --scale 4 --minutes 60 \
+        dualsr-geo train cave -o mine.safetensors --network coarsenet --scale 4 --minutes 60 \\
             --validate sponges --validate thread_spools
-    """
+    """  # noqa: D301  # click looks for the character, which a raw string has not
     import torch  # noqa: PLC0415
 
     if chosen["minutes"] is not None and chosen["steps"] is not None:

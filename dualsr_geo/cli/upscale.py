@@ -111,7 +111,7 @@ def upscale(  # one keyword an option, passed on untouched
     quiet: bool,
     **chosen: Any,  # as click parsed them
 ) -> None:
-    r"""Sharpen SCENE, guided by a sharper image (--rgb) or alone (--scale).
+    """Sharpen SCENE, guided by a sharper image (--rgb) or alone (--scale).
 
     Writes SCENE_x<scale>.tif beside the scene, a Cloud Optimized GeoTIFF on exactly the scene's
     extent, in the scene's own data type. SCENE may be a product as delivered, e.g. a Sentinel-2 SAFE
@@ -120,7 +120,7 @@ def upscale(  # one keyword an option, passed on untouched
     \b
         dualsr-geo upscale scene.tif --rgb pan.tif
         dualsr-geo upscale scene.tif --scale 2 -o sharper.zarr
-    """
+    """  # noqa: D301  # click looks for the character, which a raw string has not
     from dualsr_geo.catalogue import MODELS  # noqa: PLC0415
 
     if not rgb and chosen["scale"] is None and chosen["model"] in MODELS and not _is_delivery(scene):
