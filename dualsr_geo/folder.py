@@ -18,7 +18,7 @@ import obstore
 from zarr.storage import ObjectStore
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.stores import is_url, named, open_store, zarr_store
+from dualsr_geo.stores import delete, is_url, named, open_store, zarr_store
 
 RECORD = "run.json"
 MARKS = "done"
@@ -163,11 +163,8 @@ class Prefix:
         names = self._names("")
         with self._named():
             for first in (True, False):
-                part = [n for n in names if n != RECORD and n.startswith(f"{MARKS}/") is first]
-                if part:
-                    obstore.delete(self._store, part)
-            if RECORD in names:
-                obstore.delete(self._store, RECORD)
+                delete(self.url, [n for n in names if n != RECORD and n.startswith(f"{MARKS}/") is first])
+            delete(self.url, [n for n in names if n == RECORD])
 
     def sweep(self) -> None:
         """Do nothing: an object that was not finished is not there."""
@@ -202,8 +199,7 @@ class Prefix:
         """Mark no tile as done."""
         names = self._names(MARKS)
         with self._named():
-            if names:
-                obstore.delete(self._store, names)
+            delete(self.url, names)
 
     def values(self, *, read_only: bool = False) -> ObjectStore[Any]:
         """Return what Zarr keeps the values in."""

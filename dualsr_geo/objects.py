@@ -15,7 +15,7 @@ import obstore
 from dualsr_geo.errors import OutputError
 from dualsr_geo.folder import AT_ONCE, RECORD, folder_at
 from dualsr_geo.layout import Layout
-from dualsr_geo.stores import holds, is_url, is_writable, named, open_store, shown, split
+from dualsr_geo.stores import delete, holds, is_url, is_writable, named, open_store, shown, split
 
 # Without one of these at its top, nobody takes what lies in a folder for a Zarr group.
 DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
@@ -88,7 +88,7 @@ def require_writable(layout: Layout) -> None:
     root, _, name = layout.path.rpartition("/")
     with named(layout.path, OutputError):
         obstore.put(open_store(root), f"{name}.part", b"dualsr-geo asks whether it may write here.\n")
-        obstore.delete(open_store(root), f"{name}.part")
+        delete(root, [f"{name}.part"])
 
 
 def upload(made: Path, place: str) -> None:
@@ -106,9 +106,7 @@ def upload(made: Path, place: str) -> None:
             if beside != made:
                 _put(store, stem + beside.name.removeprefix(made.stem), beside)
         _put(store, name, made)
-        for suffix in (".aux.xml", ".ovr", ".msk"):
-            if _has(root, name + suffix):
-                obstore.delete(store, name + suffix)
+        delete(root, [name + s for s in (".aux.xml", ".ovr", ".msk") if _has(root, name + s)])
 
 
 def _put(store: object, name: str, path: Path) -> None:
@@ -150,12 +148,8 @@ def publish_group(values: str, place: str) -> None:
 def _withdraw(place: str) -> None:
     """Remove an old group, first what makes it one."""
     names = _names(place)
-    store = open_store(place)
-    for document in [n for n in names if n in DOCUMENTS]:
-        obstore.delete(store, document)
-    rest = [n for n in names if n not in DOCUMENTS]
-    if rest:
-        obstore.delete(store, rest)
+    delete(place, [n for n in names if n in DOCUMENTS])
+    delete(place, [n for n in names if n not in DOCUMENTS])
 
 
 def _names(url: str) -> list[str]:

@@ -11,6 +11,8 @@ Array = NDArray[np.floating]
 
 # A row is the one before it where so many of its pixels are; more rows in a run than this are no repetition.
 SAME, LONGEST = 0.9, 8
+# Of rows that are no repetition at most so many pixels are equal to those before.
+MOST_ALIKE = 0.5
 # Below this mean number of repetitions a scene may just have a few equal rows.
 LEAST_REPEATED = 1.2
 # Detail of a scene's own is about as varied as what lies 4 pixels apart, and noise makes it more so: on 22
@@ -57,7 +59,11 @@ def _runs(cube: Array) -> Iterator[int]:
     both = known[1:] & known[:-1]
     equal = np.asarray((cube[:, 1:] == cube[:, :-1]).all(0)) & both
     share = equal.sum(1) / np.maximum(both.sum(1), 1)
-    ends = np.flatnonzero(share < SAME) + 1
+    other = share < SAME
+    # Of few values, a map of classes say, all rows are nearly alike.
+    if not other.any() or share[other].mean() > MOST_ALIKE:
+        return
+    ends = np.flatnonzero(other) + 1
     yield from np.diff(ends).tolist()
 
 

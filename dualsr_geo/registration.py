@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo import beside, changes, coarse, fieldfit, psf, subspace, wald
-from dualsr_geo.degrade import Psf
+from dualsr_geo import coarse, fieldfit, psf, subspace, wald
 from dualsr_geo.field import SUPPORT_PX, Field
 from dualsr_geo.fieldfit import Patch
-from dualsr_geo.placement import Filled, Placement, place
+from dualsr_geo.placement import Filled, place
 from dualsr_geo.sample import WHOLE_PX, Wishes, band_means, bands_with_data, sample_margin
 from dualsr_geo.subspace import Subspace
 from dualsr_geo.tile import Window
@@ -83,33 +82,17 @@ def local_field(
     used = list(bands_with_data(tensors))
     filled = _filled([t[used] for t in tensors])
     space = subspace.find(wald.stack([c for c, _ in filled]), wald.stack([w for _, w in filled]))
-    ratio, known = wishes.ratio, Placement(Psf.from_mtf(wishes.ratio), "")
+    ratio = wishes.ratio
     patches = [_patch(places[i], guides[i], one, space, margin(ratio)) for i, one in zip(reached, filled, strict=True)]
     field = fieldfit.still(shape, ratio, (0.0, 0.0))
-    for turn in range(ROUNDS):
-        # Before the first a displaced guide looks changed.
-        steady = _unchanged(patches, field, known.psf, filled, space) if turn else filled
-        known = place(space, steady, [_near(p, field, ratio) for p in patches], wishes)
+    for _ in range(ROUNDS):
+        known = place(space, filled, [_near(p, field, ratio) for p in patches], wishes)
         start = replace(field, nodes=field.nodes + np.asarray(known.moved_px, np.float32)[:, None, None])
-        weights = [w.numpy().astype(np.float64) for _, w in steady]
-        shown = [replace(p, weight=w) for p, w in zip(patches, weights, strict=True)]
-        found = fieldfit.fit(shown, known.psf, start, psf.FARTHEST * ratio)
+        found = fieldfit.fit(patches, known.psf, start, psf.FARTHEST * ratio)
         if not found.told:
             return None
         field = found.field
     return field
-
-
-def _unchanged(
-    patches: Sequence[Patch], field: Field, blur: Psf, filled: Sequence[Filled], space: Subspace
-) -> list[Filled]:
-    """Return the sample without places where the moved guide shows something else."""
-    moved = [np.pad(p.moved(field), ((0, 0), *[(sample_margin(blur.ratio),) * 2] * 2), mode="edge") for p in patches]
-    blocks, _ = beside.blocks(filled, moved, blur, (0.0, 0.0))
-    if len(blocks) < len(filled):
-        return list(filled)
-    _, left = changes.unchanged(blocks, blur, space)
-    return [(cube, block.weight) for (cube, _), block in zip(filled, left, strict=True)]
 
 
 def _filled(cubes: Sequence[torch.Tensor]) -> list[Filled]:

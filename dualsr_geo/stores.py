@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
@@ -18,8 +18,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
+from zarr.core.buffer import Buffer
 from zarr.storage import ObjectStore
 
 from dualsr_geo.errors import DualSRError, InputError
@@ -113,9 +114,18 @@ def open_store(url: str) -> Any:  # one of obstore's stores, which have no commo
     return _open_store(url.rstrip("/"), os.getpid(), settings)
 
 
-def zarr_store(url: str, *, read_only: bool = True) -> ObjectStore[Any]:
+class Objects(ObjectStore[Any]):
+    """Zarr's store without conditional requests: obstore repeats none that was lost, and old servers refuse them."""
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Write what is not there; a run is the only one that writes metadata."""
+        if not await self.exists(key):
+            await self.set(key, value)
+
+
+def zarr_store(url: str, *, read_only: bool = True) -> Objects:
     """Return what Zarr reads and writes below a URL."""
-    return ObjectStore(open_store(url), read_only=read_only)
+    return Objects(open_store(url), read_only=read_only)
 
 
 @lru_cache(maxsize=32)
@@ -223,6 +233,22 @@ def holds(url: str, problem: Problem) -> bool:
     """Say whether anything lies below a URL; raise `problem` if its bucket is not there or not ours."""
     with named(url, problem):
         return any(page for page in obstore.list(open_store(url), chunk_size=1))
+
+
+def delete(url: str, names: Sequence[str]) -> None:
+    """Delete objects below a URL.
+
+    obstore repeats no request for many that was lost; to delete twice does no harm.
+    """
+    known = {**GDAL_DEFAULTS, **os.environ}
+    for left in reversed(range(int(known["GDAL_HTTP_MAX_RETRY"]) + 1) if names else ()):
+        try:
+            obstore.delete(open_store(url), names)
+        except GenericError:
+            if not left:
+                raise
+        else:
+            return
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import random
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ def client():
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="1GiB", dashboard_address=None) as local,
+        LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="1GiB", dashboard_address=":0") as local,
         Client(local) as connected,
     ):
         yield connected
@@ -148,37 +150,36 @@ def test_scenes_outlive_their_workers(client, tmp_path):
     """The small form of examples/scale/killed.py: 12 scenes, 3 kills, each product whole whenever it is there."""
     from dualsr_geo import samples, upscale
 
-    scenes = [samples.write(tmp_path / f"in{i}", shape=(33, 37 + i), bands=4, seed=i, ratio=2) for i in range(12)]
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"
+    scenes = [samples.write(tmp_path / f"in{i}", shape=(33, 37 + i), bands=4, seed=i)[0] for i in range(12)]
     for folder in (quiet, killed):
         folder.mkdir()
-    for i, (scene, guide) in enumerate(scenes):
-        upscale(scene, quiet / f"{i}.tif", rgb=guide, **OPTIONS)
-    over, wrong = threading.Event(), []
+    options = {**OPTIONS, "model": "interpolation"}
+    for i, scene in enumerate(scenes):
+        upscale(scene, quiet / f"{i}.tif", **options)
+    wrong, dead, tiles, over = [], [], itertools.count(1), threading.Event()
 
     def watch() -> None:
         while not over.wait(0.02):
             wrong.extend(p.name for p in killed.glob("*.tif") if digest(p) != digest(quiet / p.name))
 
-    def kill() -> None:
-        for _ in range(3):
-            over.wait(1.0)
+    def progress(done: int, _: int) -> None:
+        # At one third of the 108 tiles, at two, and near the end.
+        if done and next(tiles) in (36, 72, 100):
             pids = client.run(os.getpid, on_error="ignore")
-            os.kill(random.choice(list(pids.values())), signal.SIGKILL)
+            dead.append(random.choice([p for p in pids.values() if isinstance(p, int)]))
+            os.kill(dead[-1], signal.SIGKILL)
 
     with ThreadPoolExecutor(5) as pool:
-        watching, killing = pool.submit(watch), pool.submit(kill)
+        watching = pool.submit(watch)
         try:
-            made = [
-                pool.submit(upscale, s, killed / f"{i}.tif", rgb=g, client=client, **OPTIONS)
-                for i, (s, g) in enumerate(scenes)
-            ]
-            for future in made:
-                future.result()
-            killing.result()
+            run = partial(upscale, client=client, progress=progress, **options)
+            made = [pool.submit(run, s, killed / f"{i}.tif") for i, s in enumerate(scenes)]
+            assert [m.result()["output"] for m in made] == [str(killed / f"{i}.tif") for i in range(12)]
         finally:
             over.set()
         watching.result()
+    assert len(dead) == 3
     assert not wrong
     assert not list(killed.glob("*.part"))
     assert [digest(killed / f"{i}.tif") for i in range(12)] == [digest(quiet / f"{i}.tif") for i in range(12)]

@@ -268,7 +268,7 @@ def test_a_file_larger_than_a_part_arrives_whole(bucket, tmp_path):
 
     made = tmp_path / "product.tif"
     made.write_bytes(np.random.default_rng(1).bytes(2 * PART_BYTES + 12345))
-    bucket.fail(every=3, kinds=["500", "503", "reset"])
+    bucket.fail(every=3, kinds=["500", "503", "reset", "hang"])
     upload(made, "s3://scenes/out/large.tif")
     assert bucket.get("out/large.tif") == made.read_bytes()
     assert bucket.count("failed") >= 1
@@ -318,7 +318,9 @@ def test_a_work_folder_in_a_store_keeps_files_marks_and_record(bucket):
     folder.forget_marks()
     assert folder.marks() == {}
     assert folder.has("run.json")
+    bucket.fail(every=2, kinds=["hang"], only="POST")
     folder.remove()
+    assert bucket.count("failed")
     assert bucket.keys("out/") == []
 
 

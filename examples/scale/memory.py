@@ -1,0 +1,73 @@
+"""Thousands of tiles through one process, and whether its memory stays flat.
+
+One scene is run again and again, its done marks taken away each time, so that the same process makes tile after
+tile, as a worker of a cluster does through a night. Resident memory is noted every few tiles.
+
+    python examples/scale/memory.py --tiles 2000
+    python examples/scale/memory.py --tiles 2000 --scenes 40     # caches of many scenes
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from dualsr_geo import Options, infer, pipeline, samples
+from dualsr_geo.infer import Plan
+from dualsr_geo.write import Store
+
+SIDE, TILE = 160, 16
+# The first tiles fill caches, and the allocator finds its size.
+SETTLED = 0.25
+
+
+def plans(folder: Path, count: int, options: Options) -> Iterator[Plan]:
+    """Yield plans of made-up scenes, surveyed, each with its own store."""
+    for i in range(count):
+        scene, guide = samples.write(folder / f"{i}", shape=(SIDE, SIDE), bands=16, seed=i)
+        job, layout = pipeline.prepare(scene, folder / f"{i}.zarr", rgb=guide, options=options)
+        store = Store.begin(layout, job.identity, resume=False, overwrite=True)
+        known = pipeline.surveyed(job)
+        yield Plan(job.scene.source, pipeline.bent(job, known.field).guide, job.work(known), store)
+
+
+def main() -> None:
+    """Run, fit a line to resident memory, print figures as JSON."""
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("--tiles", type=int, default=2000)
+    ask.add_argument("--scenes", type=int, default=1)
+    ask.add_argument("--model", default="regression")
+    asked = ask.parse_args()
+    process, at, resident = psutil.Process(), [], []
+    with tempfile.TemporaryDirectory() as place:
+        made = list(plans(Path(place), asked.scenes, Options(model=asked.model, tile=TILE, jobs=1)))
+        gc.collect()
+        busy = time.process_time()
+        for i in range(asked.tiles):
+            plan = made[i * len(made) // asked.tiles]
+            infer.process_tile(plan, i % len(plan.work.tiling))
+            if i % 10 == 9:
+                at.append(i + 1)
+                resident.append(process.memory_info().rss)
+        busy = time.process_time() - busy
+    kept = np.array(at) > SETTLED * asked.tiles
+    slope = np.polyfit(np.array(at)[kept], np.array(resident)[kept], 1)[0]
+    said = {
+        "tiles": asked.tiles, "scenes": asked.scenes, "model": asked.model,
+        "slope_kb_a_tile": round(slope / 1e3, 2),
+        "resident_mib": [round(resident[int(s * (len(resident) - 1))] / 2**20) for s in (0, 0.25, 0.5, 0.75, 1)],
+        "processor_s_a_tile": round(busy / asked.tiles, 3),
+    }  # fmt: skip
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()

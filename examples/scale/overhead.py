@@ -1,0 +1,110 @@
+"""What the engine costs beside the arithmetic of a tile, and what more workers bring.
+
+Processor time of one process, because the machine may be shared: tiles of one scene are made in a plain loop
+(`window.sharpen_tile` on windows read before), with reading, with reading and writing, by `infer.run_here`, and by
+`infer.run_on` on a cluster, whose workers' processor time is asked of them. `--workers` also times 1, 2 and 4.
+
+    python examples/scale/overhead.py
+    python examples/scale/overhead.py --workers 1 2 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from distributed import Client, LocalCluster
+
+from dualsr_geo import Options, infer, pipeline, samples
+from dualsr_geo.figures import Figures
+from dualsr_geo.infer import Plan
+from dualsr_geo.window import sharpen_tile
+from dualsr_geo.work import guide_window
+from dualsr_geo.write import Store
+
+
+def planned(folder: Path, asked: argparse.Namespace) -> Plan:
+    """Return a surveyed scene, ready to run."""
+    scene, guide = samples.write(folder, shape=(asked.side, asked.side), bands=asked.bands)
+    options = Options(model=asked.model, tile=asked.tile, jobs=1)
+    job, layout = pipeline.prepare(scene, folder / "p.zarr", rgb=guide, options=options)
+    store = Store.begin(layout, job.identity, resume=False, overwrite=True)
+    return Plan(job.scene.source, job.guide, job.work(pipeline.surveyed(job)), store)
+
+
+def looped(plan: Plan, *, read: bool) -> Callable[[], None]:
+    """Return a loop over all tiles that computes, and reads in the loop or before it."""
+
+    def windows(index: int) -> tuple:
+        tile = plan.work.tiling[index]
+        return tile, plan.scene.read(tile.padded), plan.guide.read(guide_window(plan.work, tile))
+
+    indices = range(len(plan.work.tiling))
+    before = None if read else [windows(i) for i in indices]
+
+    def loop() -> None:
+        for i in indices:
+            for _ in sharpen_tile(plan.work, *(windows(i) if before is None else before[i]), Figures(plan.work.count)):
+                pass
+
+    return loop
+
+
+def processor_s(function: Callable[[], object]) -> float:
+    """Return the processor time of a call."""
+    began = time.process_time()
+    function()
+    return time.process_time() - began
+
+
+def on_workers(plan: Plan, count: int, indices: list[int]) -> tuple[float, float]:
+    """Return workers' processor time and wall time of a run on a cluster of so many processes."""
+    with (
+        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        # Once before, so that every worker has imported what it needs.
+        list(infer.run_on(client, plan, indices[: 4 * count]))
+        before, began = client.run(time.process_time), time.monotonic()
+        list(infer.run_on(client, plan, indices))
+        wall, after = time.monotonic() - began, client.run(time.process_time)
+    return sum(after[w] - before[w] for w in before), wall
+
+
+def main() -> None:
+    """Time everything, the least of several rounds, and print figures as JSON."""
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("--side", type=int, default=512, help="lr pixels")
+    ask.add_argument("--bands", type=int, default=64)
+    ask.add_argument("--tile", type=int, default=128)
+    ask.add_argument("--model", default="regression")
+    ask.add_argument("--rounds", type=int, default=2)
+    ask.add_argument("--workers", type=int, nargs="*", default=[1])
+    asked = ask.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        plan = planned(Path(place), asked)
+        indices = list(range(len(plan.work.tiling)))
+        ways = {
+            "compute": looped(plan, read=False),
+            "compute_read": looped(plan, read=True),
+            "compute_read_write": lambda: [infer.process_tile(plan, i) for i in indices],
+            "run_here": lambda: list(infer.run_here(plan, indices, 1)),
+        }
+        took = {name: min(processor_s(way) for _ in range(asked.rounds)) for name, way in ways.items()}
+        walls = {}
+        for count in asked.workers:
+            runs = [on_workers(plan, count, indices) for _ in range(asked.rounds)]
+            took[f"run_on_{count}"], walls[count] = (min(r[k] for r in runs) for k in (0, 1))
+    said = {
+        "tiles": len(indices),
+        "processor_ms_a_tile": {k: round(1e3 * v / len(indices), 1) for k, v in took.items()},
+    }
+    print(json.dumps(said | {"wall_s": {k: round(v, 1) for k, v in walls.items()}}))
+
+
+if __name__ == "__main__":
+    main()
