@@ -37,7 +37,7 @@ def known(used: tuple[int, ...] = (0, 1, 3)) -> Survey:
 
 def tile(square: float, pixels: int, **more: float) -> dict[str, Any]:
     each = {"square": [square, 0.0, 0.0, square], "pixels": [pixels, pixels, 0, pixels], "angle": 0.0, "angles": 0}
-    return {**each, "cut": 0, "saturated": 0, "guided": 0.0, "coverage": 0.0, **more}
+    return {**each, "cut": 0, "saturated": 0, "guided": 0.0, "coverage": 0.0, "withheld": 0.0, **more}
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e6), st.integers(0, 10**6)), min_size=4, max_size=4))

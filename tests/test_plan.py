@@ -82,7 +82,7 @@ def test_a_gain_outside_0_and_1_is_refused(gain: float) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"coregister": "local"}, "--coregister local"),
+        ({"coregister": "near"}, "--coregister near"),
         ({"tile": 7}, "--tile 7 is below 8"),
         ({"jobs": 0}, "--jobs 0"),
         ({"model": "x"}, "`x`"),
