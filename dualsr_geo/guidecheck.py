@@ -151,12 +151,13 @@ def _said(look: Look) -> dict[str, Any]:
     shift = np.asarray(known.shift_px)
     if known.field is not None:
         shift = shift + known.field.summary()["mean_px"]
+    reached = [np.isfinite(_moved(known, s, look.job.ratio)).all(0).ravel() for s in look.samples]
     margin = sample_margin(look.job.ratio)
     shown = [s.guide[:, margin:-margin, margin:-margin] for s in look.samples if s.guide is not None]
     repeated = (1.0, 1.0) if known.field is not None else processed.repetition(shown)
     return {
         "scale": look.job.ratio,
-        "coverage": round(float(there.mean()), 4),
+        "coverage": round(float(np.concatenate(reached).mean()), 4),
         "shift_px": [round(float(v), 3) for v in shift],
         "shift_error_px": known.shift_error_px and [round(v, 3) for v in known.shift_error_px],
         "field": None if known.field is None else known.field.summary(),

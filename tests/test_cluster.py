@@ -118,16 +118,20 @@ def test_cuda_wants_workers_that_say_so():
         cluster.room(Scheduler({}, {}), "cuda")
 
 
-def test_a_tile_fits_into_a_worker(client, tmp_path):
+def test_a_tile_fits_into_the_smallest_worker(tmp_path):
     from dualsr_geo import Options, samples
     from dualsr_geo.pipeline import prepare
 
-    scene, guide = samples.write(tmp_path, shape=(400, 400), bands=60, seed=3)
-    here, _ = prepare(scene, rgb=guide, options=Options(max_memory=64 * 2**30, model="regression"))
-    there, _ = prepare(scene, rgb=guide, options=Options(max_memory=64 * 2**30, model="regression"), client=client)
-    assert there.sizes.jobs == 1
-    assert there.sizes.bytes <= 1024 * MIB * cluster.WORKER_SHARE
+    scene, guide = samples.write(tmp_path, shape=(60, 61), bands=200, seed=3)
+    asked = Options(max_memory=64 * 2**30, model="regression", jobs=7)
+    here, _ = prepare(scene, rgb=guide, options=asked)
+    there, _ = prepare(scene, rgb=guide, options=asked, client=Scheduler({"memory_limit": 760 * MIB}, {}))
+    assert (here.sizes.jobs, there.sizes.jobs) == (7, 1)
+    assert there.sizes.bytes <= 760 * MIB * cluster.WORKER_SHARE
     assert there.sizes.tile < here.sizes.tile
+    small = Scheduler({"memory_limit": 760 * MIB, "nthreads": 16})
+    with pytest.raises(OptionError, match=r"may use 532 MiB, too little for 16 tiles of 16 lr.*fewer --nthreads"):
+        prepare(scene, rgb=guide, options=asked, client=small)
 
 
 def test_paths_hold_for_workers_elsewhere(client, tmp_path, monkeypatch):
