@@ -28,6 +28,7 @@ from dualsr_geo.weights import Card, read_card, read_tensors, sha256
 
 READERS = {"coarsr": coarsr, "coarsenet": coarsenet, "finenet": finenet}
 RATIOS = (2, 32)
+SHIPPED = Path(__file__).with_name("shipped")
 Own = TypeVar("Own", Guided, Alone)
 HALOS = {"coarsr": coarsr.HALO, "coarsenet": coarsenet.HALO}
 SEAMS = {"coarsenet": coarsenet.SEAM}
@@ -98,8 +99,7 @@ def lone_network(weights: Weights, device: str) -> Alone:
 
 
 def _own(kind: type[Own], weights: Weights, device: str) -> Own:
-    _require_unchanged(weights)
-    network = _filled(kind, weights.path)
+    network = _filled(kind, _unchanged(weights))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
     return network.to(device).eval()
 
@@ -123,21 +123,25 @@ def ready(weights: Weights, device: str) -> nn.Module:
     InputError
         If the file is not what it was when the run was planned.
     """
-    _require_unchanged(weights)
-    network = load_model(weights.path, weights.published).network
+    network = load_model(_unchanged(weights), weights.published).network
     if weights.precision != "float32":
         assert isinstance(network, CoarSR | CoarseNet)
         network.lowered(getattr(torch, weights.precision))
     return network.to(device).eval()
 
 
-def _require_unchanged(weights: Weights) -> None:
-    found = sha256(weights.path)
+def _unchanged(weights: Weights) -> str:
+    """Return where the weights lie on this machine, once they are known to be those that the run was planned with."""
+    own = SHIPPED / Path(weights.path).name
+    # On a worker the package may lie elsewhere than where the run was planned.
+    path = str(own) if own.exists() and not Path(weights.path).exists() else weights.path
+    found = sha256(path)
     if found != weights.sha256:
         raise InputError(
-            f"{weights.path} has changed: its SHA-256 is {found[:12]}..., the run was planned with "
+            f"{path} has changed: its SHA-256 is {found[:12]}..., the run was planned with "
             f"{weights.sha256[:12]}... Begin anew with --overwrite."
         )
+    return path
 
 
 def load_model(path: str | os.PathLike[str], published: bool = False) -> Trained:  # noqa: FBT001, FBT002  # the documented call
