@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -187,3 +188,16 @@ def test_scenes_outlive_their_workers(client, tmp_path):
     assert not wrong
     assert not list(killed.glob("*.part"))
     assert [digest(killed / f"{i}.tif") for i in range(12)] == [digest(quiet / f"{i}.tif") for i in range(12)]
+
+
+def test_a_worker_finds_its_own_copy_of_the_shipped_weights():
+    from dualsr_geo.catalogue import load_model
+    from dualsr_geo.errors import InputError
+    from dualsr_geo.trained import lone_network
+
+    here = load_model("auto").ours.alone
+    there = replace(here, path="/opt/elsewhere/dualsr_geo/shipped/alone.safetensors")
+    ours, theirs = (lone_network(w, "cpu").state_dict() for w in (here, there))
+    assert all(bool((ours[k] == theirs[k]).all()) for k in ours)
+    with pytest.raises(InputError, match="alone.safetensors has changed.*planned with 000000000000"):
+        lone_network(replace(there, sha256="0" * 64), "cpu")
