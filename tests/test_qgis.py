@@ -49,6 +49,8 @@ def surroundings(home):
     """Return the variables of a session without a screen, at that home."""
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "PYTHON"))},
+        # QGIS asks the first python3 on the path where its modules lie; a virtual environment's has none.
+        "PATH": "/usr/bin:/bin",
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(home),
         "QT_QPA_PLATFORM": "offscreen",
