@@ -36,5 +36,5 @@ def test_the_readmes_first_command_makes_a_sharper_scene(tmp_path):
 def test_the_readme_names_the_commands_that_exist():
     from dualsr_geo.cli import main
 
-    named = set(re.findall(r"dualsr-geo ([a-z]+)", README.read_text()))
+    named = set(re.findall(r"dualsr-geo ([a-z]+(?:-[a-z]+)*)", README.read_text()))
     assert named <= set(main.commands)
