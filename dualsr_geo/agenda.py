@@ -12,13 +12,14 @@ from typing import Any
 import psutil
 
 from dualsr_geo import memory, pipeline
+from dualsr_geo.entry import Entry
 from dualsr_geo.errors import DualSRError, InputError
 from dualsr_geo.layout import is_same_product
 from dualsr_geo.ledger import one_line
-from dualsr_geo.listing import Entry, entries
+from dualsr_geo.listing import entries
 from dualsr_geo.matching import Rule, belongs, guides_of
 from dualsr_geo.plan import Job, Options
-from dualsr_geo.stores import shown
+from dualsr_geo.urls import shown
 from dualsr_geo.version import __version__
 
 # Options that decide how a product is made, not what it is.
@@ -37,7 +38,9 @@ class Batch:
     Attributes
     ----------
     folder : Path
-        Where products, ledger and summary go.
+        Where ledger, summary, pages and items go, and the products unless `store` is given.
+    store : str or None
+        The URL below which the products go.
     rule : Rule
         How guides are found.
     options : Options
@@ -57,6 +60,11 @@ class Batch:
     report: bool = False
     stac: bool = False
     at_once: int = 1
+    store: str | None = None
+
+    def product(self, name: str) -> str:
+        """Return where a product goes, a path or a URL, given its path below the output."""
+        return str(self.folder / name) if self.store is None else f"{self.store.rstrip('/')}/{name}"
 
     @property
     def asked(self) -> Record:
@@ -68,10 +76,11 @@ class Batch:
     def each(self) -> Options:
         """The options of a scene: what the machine has is shared by those at once."""
         jobs, limit = self.options.jobs, self.options.max_memory
+        options = self.options if self.store is None else replace(self.options, work_dir=str(self.folder))
         if self.at_once == 1:
-            return self.options
+            return options
         return replace(
-            self.options,
+            options,
             jobs=max(1, (jobs or memory.cores()) // self.at_once),
             max_memory=(limit or int(psutil.virtual_memory().total * memory.DEFAULT_SHARE)) // self.at_once,
         )
@@ -104,7 +113,7 @@ def tasks(sources: Sequence[str], batch: Batch) -> list[Task]:
     DualSRError
         If the sources hold nothing, or cannot be read.
     """
-    listed = entries(sources, asset=batch.asset, guides=batch.rule.patterns, avoid=str(batch.folder))
+    listed = entries(sources, asset=batch.asset, guides=batch.rule.patterns, avoid=batch.store or str(batch.folder))
     matched = [_matched(e, batch.rule) for e in listed if belongs(e, batch.rule)]
     if not matched:
         raise InputError(
@@ -157,12 +166,12 @@ def _planned(task: Task, batch: Batch) -> Record:
     if task.status != "planned":
         return task.record
     try:
-        place, options = place_of(task, batch), batch.each
+        place, options = batch.product(name_of(task, batch)), batch.each
         job, layout = pipeline.prepare(task.entry.path, place, rgb=task.guides, options=options)
         if options.resume and is_same_product(layout, job.identity):
-            return {**task.record, "status": "done", "output": str(place)}
+            return {**task.record, "status": "done", "output": place}
         # Its folder is made when the scene is sharpened; until then nothing can be in the way.
-        if place.parent.is_dir():
+        if (Path(place).parent if batch.store is None else batch.folder).is_dir():
             pipeline.dry_run(task.entry.path, place, rgb=task.guides, options=options)
         found = pipeline.plan_json(job, layout)
     except Exception as error:  # noqa: BLE001  # whatever a scene raises, the others are planned
@@ -182,16 +191,15 @@ def seconds(job: Job) -> float:
     return round(SETUP_SECONDS + each[0 if job.guide is not None else 1] * values / at_work, 1)
 
 
-def place_of(task: Task, batch: Batch) -> Path:
-    """Return where a product goes; unless --scale says it, its scene and guides say how fine it is."""
+def name_of(task: Task, batch: Batch) -> str:
+    """Return a product's path below the output; unless --scale says it, its scene and guides say how fine it is."""
     entry, options = task.entry, batch.each
     suffix = ".zarr" if (options.format or "").lower() == "zarr" else ".tif"
-    folder = batch.folder / entry.folder
     ratio = options.scale
     if ratio is None:
         job, _ = pipeline.prepare(entry.path, batch.folder / f"{entry.stem}{suffix}", rgb=task.guides, options=options)
         ratio = job.ratio
-    return folder / f"{entry.stem}_x{ratio}{suffix}"
+    return str(Path(entry.folder, f"{entry.stem}_x{ratio}{suffix}"))
 
 
 def failed(task: Task, error: BaseException) -> Record:

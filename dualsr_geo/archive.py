@@ -19,13 +19,15 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from dualsr_geo import memory, pipeline
-from dualsr_geo.agenda import Batch, Record, Task, failed, place_of, tasks
+from dualsr_geo.agenda import Batch, Record, Task, failed, name_of, tasks
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.layout import plain
 from dualsr_geo.ledger import STATUSES, Ledger, one_line, write_whole
 from dualsr_geo.plan import Options
 from dualsr_geo.stac import write_collection, write_item
+from dualsr_geo.stores import is_there
 from dualsr_geo.threads import one_thread
+from dualsr_geo.urls import is_url
 
 # How scenes are taken: new ones first; those that a dead process was at come after all of them.
 ORDER = ("planned", "done", "failed", "skipped")
@@ -164,20 +166,24 @@ def _sharpened(task: Task, before: Record, batch: Batch, client: Any) -> Record:
     if batch.at_once == 1:
         memory.forget_peak()
     try:
-        place = place_of(task, batch)
+        name = name_of(task, batch)
+        # What is written beside a product, or in its stead if that is in a store.
+        place = batch.folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        record = {**task.record, "status": "done", **_facts(_upscaled(task, place, batch, client), before, batch)}
+        found = _upscaled(task, name, batch, client)
+        record = {**task.record, "status": "done", **_facts(found, place, before, batch)}
         if batch.stac:
-            record["item"] = _below(batch, write_item(place, record, task.entry.taken))
+            item = write_item(batch.product(name), record, task.entry.taken, place=place.with_suffix(".json"))
+            record["item"] = _below(batch, item)
     except (Exception, CancelledError) as error:  # noqa: BLE001  # one scene's failure never stops the rest
         record = failed(task, error)
     return {"seconds": round(time.monotonic() - began, 2), **record}
 
 
-def _upscaled(task: Task, place: Path, batch: Batch, client: Any) -> Record:
-    options, page = batch.each, place.with_suffix(".html")
+def _upscaled(task: Task, name: str, batch: Batch, client: Any) -> Record:
+    options, place, page = batch.each, batch.product(name), (batch.folder / name).with_suffix(".html")
     # A finished product's page is written after it.
-    seen = options.resume and not options.overwrite and place.exists() and page.exists()
+    seen = options.resume and not options.overwrite and page.exists() and _is_there(place)
     report = page if batch.report and not seen else None
 
     def upscale(options: Options) -> Record:
@@ -192,20 +198,26 @@ def _upscaled(task: Task, place: Path, batch: Batch, client: Any) -> Record:
         return upscale(replace(options, resume=False))
 
 
-def _facts(found: Record, before: Record, batch: Batch) -> Record:
+def _is_there(product: str) -> bool:
+    if is_url(product):
+        return is_there(f"{product}/zarr.json" if product.endswith(".zarr") else product)
+    return Path(product).exists()
+
+
+def _facts(found: Record, place: Path, before: Record, batch: Batch) -> Record:
     """Return what the summary tells of a product; what it cost from the run that made it."""
     made = before if found.get("already_finished") else found
     fit = found["consistency"]
     facts: Record = {"product": _below(batch, found["output"]), "rmse": fit["rmse"], "sam_deg": fit["sam_deg"]}
     facts |= {k: found[k] for k in ("scale", "shape", "bands", "model", "notes") if k in found}
-    page = Path(found["output"]).with_suffix(".html")
+    page = place.with_suffix(".html")
     facts |= {"report": _below(batch, page)} if page.exists() else {}
     return facts | {k: made[k] for k in ("seconds", "peak_memory_bytes") if k in made}
 
 
 def _below(batch: Batch, path: str | os.PathLike[str]) -> str:
-    """Return a path from the output folder, which may be moved."""
-    return os.path.relpath(path, batch.folder)
+    """Return a path from the output folder, which may be moved; a URL as it is."""
+    return str(path) if is_url(os.fspath(path)) else os.path.relpath(path, batch.folder)
 
 
 # ---- the summary -------------------------------------------------------------------------

@@ -21,7 +21,8 @@ from dualsr_geo.georeference import geobox_of, spatial_dims
 from dualsr_geo.metadata import useful_attrs
 from dualsr_geo.scene import Scene
 from dualsr_geo.sources import ArraySource, ZarrSource
-from dualsr_geo.stores import holds, is_url, is_writable, named, shown, zarr_store
+from dualsr_geo.stores import holds, named, zarr_store
+from dualsr_geo.urls import is_url, is_writable, shown
 from dualsr_geo.variables import bands_of, values_of
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.stores import shown
+from dualsr_geo.urls import shown
 
 Tell = Callable[..., None]
 STANDARD_ERROR = "-"

@@ -18,7 +18,8 @@ import obstore
 from zarr.storage import ObjectStore
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.stores import delete, is_url, named, open_store, zarr_store
+from dualsr_geo.stores import delete, named, open_store, zarr_store
+from dualsr_geo.urls import is_url
 
 RECORD = "run.json"
 MARKS = "done"

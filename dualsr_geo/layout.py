@@ -19,7 +19,8 @@ from rasterio.errors import RasterioError
 
 from dualsr_geo.bands import Band, Packing
 from dualsr_geo.errors import OptionError, OutputError
-from dualsr_geo.stores import gdal_options, gdal_path, is_url, named, open_store
+from dualsr_geo.stores import gdal_options, named, open_store
+from dualsr_geo.urls import gdal_path, is_url
 from dualsr_geo.version import __version__
 
 FORMATS = ("COG", "GTiff", "Zarr")

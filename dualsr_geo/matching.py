@@ -10,8 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dualsr_geo.entry import Entry, is_remote
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.listing import Entry, is_remote
+from dualsr_geo.folders import matches
+from dualsr_geo.stores import is_there
+from dualsr_geo.urls import is_writable, straightened
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 KNOWN = ("stem", "name", "parent")
@@ -141,13 +144,14 @@ def _of_pattern(entry: Entry, pattern: str, by: Rule) -> str:
     filled = _filled(entry, pattern, by)
     parent = entry.key.rpartition("/")[0]
     place = filled if is_remote(filled) else f"{glob.escape(parent)}/{filled}" if not filled.startswith("/") else filled
-    place = place if is_remote(place) else os.path.normpath(place)
-    if is_remote(place):
+    if is_remote(place) and not is_writable(place):
+        # Nobody can be asked what there is; opening it says.
         return _plain(place)
-    found = sorted(glob.glob(place)) if glob.has_magic(pattern) else _there(_plain(place))
+    place = straightened(place) if is_writable(place) else os.path.normpath(place)
+    found = _several(place) if glob.has_magic(pattern) else _there(_plain(place))
     if len(found) != 1:
         raise InputError(_missing(entry, pattern, _plain(place), found))
-    if os.path.exists(entry.path) and os.path.samefile(found[0], entry.path):
+    if found[0] == entry.path or (os.path.exists(entry.path) and os.path.samefile(found[0], entry.path)):
         raise InputError(f"--rgb {pattern} names the scene {entry.path} itself. Give a pattern of its guide.")
     return found[0]
 
@@ -170,7 +174,12 @@ def _plain(path: str) -> str:
 
 
 def _there(path: str) -> list[str]:
-    return [path] if os.path.lexists(path) else []
+    there = is_there(path) or path.endswith(".zarr") if is_writable(path) else os.path.lexists(path)
+    return [path] if there else []
+
+
+def _several(pattern: str) -> list[str]:
+    return matches(pattern) if is_writable(pattern) else sorted(glob.glob(pattern))
 
 
 def _missing(entry: Entry, pattern: str, place: str, found: Iterable[str]) -> str:

@@ -15,7 +15,8 @@ import obstore
 from dualsr_geo.errors import OutputError
 from dualsr_geo.folder import AT_ONCE, RECORD, folder_at
 from dualsr_geo.layout import Layout
-from dualsr_geo.stores import delete, holds, is_url, is_writable, named, open_store, shown, split
+from dualsr_geo.stores import delete, holds, named, open_store
+from dualsr_geo.urls import is_url, is_writable, shown, split
 
 # Without one of these at its top, nobody takes what lies in a folder for a Zarr group.
 DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")

@@ -32,10 +32,10 @@ from dualsr_geo.read import open_delivered, open_guides
 from dualsr_geo.report import require_report, write_report
 from dualsr_geo.sample import Sample, sample_margin, sample_windows
 from dualsr_geo.scene import Scene
-from dualsr_geo.stores import is_url
 from dualsr_geo.survey import Survey, survey
 from dualsr_geo.threads import one_thread
 from dualsr_geo.tile import Tile
+from dualsr_geo.urls import is_url
 from dualsr_geo.work import Work, guide_window
 from dualsr_geo.write import Store, full_disk_named, is_same_product
 

@@ -10,7 +10,7 @@ from dualsr_geo.errors import OutputError
 from dualsr_geo.layout import Layout
 from dualsr_geo.objects import require_object_place, require_url
 from dualsr_geo.scene import Scene
-from dualsr_geo.stores import is_url, shown, url_of
+from dualsr_geo.urls import is_url, shown, url_of
 
 # What other programs leave beside a raster: it speaks of the pixels that were there before.
 SIDECARS = (".aux.xml", ".ovr", ".msk")

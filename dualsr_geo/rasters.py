@@ -29,8 +29,9 @@ from dualsr_geo.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, netcdf_geobo
 from dualsr_geo.scene import Scene
 from dualsr_geo.sources import RasterSource
 from dualsr_geo.spectrum import Spectrum, from_envi, from_imagery, from_tags
-from dualsr_geo.stores import explain_gdal, gdal_path, is_url, shown, stripped, url_of
+from dualsr_geo.stores import explain_gdal
 from dualsr_geo.tile import Window
+from dualsr_geo.urls import gdal_path, is_url, shown, stripped, url_of
 
 # Suffixes of the data file that an ENVI header may lie beside.
 ENVI_SUFFIXES = ("", ".img", ".dat", ".bin", ".raw", ".bsq", ".bil", ".bip", ".envi")

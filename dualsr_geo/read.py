@@ -17,7 +17,7 @@ from dualsr_geo.products.kinds import open_product
 from dualsr_geo.rasters import open_raster
 from dualsr_geo.scene import Scene, preview
 from dualsr_geo.sources import ArraySource, RasterSource, Source, ZarrSource
-from dualsr_geo.stores import is_url, split
+from dualsr_geo.urls import is_url, split
 
 __all__ = [
     "ArraySource",

@@ -27,19 +27,9 @@ from rasterio.io import DatasetReader
 from dualsr_geo.decoding import Decoding
 from dualsr_geo.errors import InputError
 from dualsr_geo.handles import borrow, reason
-from dualsr_geo.stores import (
-    explain_gdal,
-    is_url,
-    is_writable,
-    named,
-    open_store,
-    shown,
-    stamp,
-    stripped,
-    url_of,
-    zarr_store,
-)
+from dualsr_geo.stores import explain_gdal, named, open_store, stamp, zarr_store
 from dualsr_geo.tile import Window
+from dualsr_geo.urls import is_url, is_writable, shown, stripped, url_of
 
 
 class Source(Protocol):

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pystac
@@ -25,6 +25,8 @@ from dualsr_geo.layout import band_title
 from dualsr_geo.ledger import write_whole
 from dualsr_geo.read import open_scene
 from dualsr_geo.scene import Scene
+from dualsr_geo.stores import modified
+from dualsr_geo.urls import is_url
 from dualsr_geo.version import __version__
 
 # pystac has no class for it.
@@ -36,13 +38,13 @@ NM_PER_UM = 1000.0
 EDGE_POINTS = 10
 
 
-def write_item(product: Path, found: Mapping[str, Any], taken: str = "") -> Path:
-    """Write the item of a product beside it, ``<product>.json``; return its path.
+def write_item(product: str, found: Mapping[str, Any], taken: str = "", *, place: Path | None = None) -> Path:
+    """Write the item of a product; return its path.
 
     Parameters
     ----------
-    product : Path
-        A finished product.
+    product : str
+        A finished product, a path or a URL.
     found : mapping
         Of its run: scene, model, scale, rmse.
     taken : str
@@ -54,9 +56,9 @@ def write_item(product: Path, found: Mapping[str, Any], taken: str = "") -> Path
         If the product cannot be read.
     """
     # Relative hrefs start at the item, not at the current folder.
-    product = product.absolute()
-    place = product.with_suffix(".json")
-    item = item_of(product, found, taken)
+    product = product if is_url(product) else os.path.abspath(product)
+    place = (place or Path(product).with_suffix(".json")).absolute()
+    item = item_of(product, found, taken, page=place.with_suffix(".html"))
     item.set_self_href(str(place))
     item.make_asset_hrefs_relative()
     write_whole(place, json.dumps(item.to_dict(include_self_link=False), indent=1))
@@ -69,25 +71,25 @@ def write_collection(place: Path, items: Iterable[Path]) -> None:
     for path in items:
         item = pystac.Item.from_file(str(path.absolute()))
         for asset in item.assets.values():
-            asset.href = os.path.relpath(asset.get_absolute_href() or asset.href, place.parent.absolute())
+            if not is_url(asset.href):
+                asset.href = os.path.relpath(asset.get_absolute_href() or asset.href, place.parent.absolute())
         collected.append(item.to_dict(include_self_link=False, transform_hrefs=False))
     write_whole(place, json.dumps({"type": "FeatureCollection", "features": collected}, indent=1))
 
 
-def item_of(product: Path, found: Mapping[str, Any], taken: str = "") -> pystac.Item:
+def item_of(product: str, found: Mapping[str, Any], taken: str = "", *, page: Path | None = None) -> pystac.Item:
     """Return the STAC item of a product, as `write_item` writes it."""
-    scene = open_scene(product)
+    scene, name = open_scene(product), PurePosixPath(product)
     when, properties = _when(product, scene, taken)
     properties |= {
         "processing:software": {"dualsr-geo": __version__},
         "processing:lineage": f"Sharpened {found['scale']} times with the model {found['model']}.",
     }
     geometry, bbox = _footprint(scene.geobox)
-    item = pystac.Item(product.stem, geometry, bbox, when, properties, stac_extensions=[PROCESSING])
-    media = ZARR_TYPE if product.suffix == ".zarr" else COG_TYPE
-    item.add_asset("data", pystac.Asset(str(product), media_type=media, roles=["data"]))
-    page = product.with_suffix(".html")
-    if page.exists():
+    item = pystac.Item(name.stem, geometry, bbox, when, properties, stac_extensions=[PROCESSING])
+    media = ZARR_TYPE if name.suffix == ".zarr" else COG_TYPE
+    item.add_asset("data", pystac.Asset(product, media_type=media, roles=["data"]))
+    if page is not None and page.exists():
         item.add_asset("report", pystac.Asset(str(page), media_type="text/html", roles=["metadata"]))
     _project(item, scene.geobox)
     _describe_bands(item.assets["data"], scene)
@@ -95,7 +97,7 @@ def item_of(product: Path, found: Mapping[str, Any], taken: str = "") -> pystac.
     return item
 
 
-def _when(product: Path, scene: Scene, taken: str) -> tuple[datetime, dict[str, Any]]:
+def _when(product: str, scene: Scene, taken: str) -> tuple[datetime, dict[str, Any]]:
     """Return when the scene was taken, which STAC wants to know; else when the product was made, saying so."""
     tags = scene.tags
     said = (taken, tags.get("", {}).get("ACQUISITION"), tags.get("IMAGERY", {}).get("ACQUISITIONDATETIME"))
@@ -105,7 +107,7 @@ def _when(product: Path, scene: Scene, taken: str) -> tuple[datetime, dict[str, 
                 return _utc(str_to_datetime(text)), {}
         except (ValueError, OverflowError):
             continue
-    made = datetime.fromtimestamp(product.stat().st_mtime, UTC)
+    made = modified(product) if is_url(product) else datetime.fromtimestamp(Path(product).stat().st_mtime, UTC)
     return made, {"description": "The scene does not say when it was taken; datetime is when the product was made."}
 
 

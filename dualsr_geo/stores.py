@@ -11,7 +11,7 @@ import re
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from http.client import HTTPException
 from typing import Any
@@ -24,10 +24,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import ObjectStore
 
 from dualsr_geo.errors import DualSRError, InputError
-
-# What can be written, and what GDAL calls it.
-WRITABLE = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
-READABLE = (*WRITABLE, "http", "https")
+from dualsr_geo.urls import WRITABLE, is_writable, shown, split, url_of
 
 # GDAL's own are no retry and no limit of time, with which a busy store ends a run and a dead one hangs it.
 # Nothing is kept of a closed file: the product of a run before may have been replaced.
@@ -43,46 +40,6 @@ GDAL_DEFAULTS = {
 _SETTINGS = ("AWS_", "AZURE_", "GOOGLE_", "GDAL_HTTP_")
 
 Problem = type[DualSRError]
-
-
-def is_url(where: str) -> bool:
-    """Say whether something lies in an object store or on the web."""
-    return "://" in where and where.partition("://")[0].lower() in READABLE
-
-
-def is_writable(where: str) -> bool:
-    """Say whether something lies in an object store that products can be put into."""
-    return is_url(where) and where.partition("://")[0].lower() in WRITABLE
-
-
-def gdal_path(url: str) -> str:
-    """Return what GDAL calls a URL: ``/vsis3/bucket/key``, ``/vsicurl/https://...``."""
-    scheme, _, rest = url.partition("://")
-    return WRITABLE[scheme.lower()] + rest if is_writable(url) else f"/vsicurl/{url}"
-
-
-def url_of(path: str) -> str | None:
-    """Return the URL of what GDAL calls ``/vsis3/...``, or of a URL itself; None for any other path."""
-    if path.startswith("/vsicurl/"):
-        path = path.removeprefix("/vsicurl/")
-    for scheme, prefix in WRITABLE.items():
-        if path.startswith(prefix):
-            return f"{scheme}://{path.removeprefix(prefix)}"
-    return path if is_url(path) else None
-
-
-def shown(where: str) -> str:
-    """Return a path or URL, or a text with them, as a user would write it and without what may be secret."""
-    for scheme, prefix in WRITABLE.items():
-        where = where.replace(prefix, f"{scheme}://")
-    return stripped(re.sub(r"/vsicurl/(?=https?://)", "", where))
-
-
-def stripped(where: str) -> str:
-    """Return a path or URL, or a text with them, without what may be secret: user, password, query."""
-    where = re.sub(r"(/vsicurl)\?\S*", r"\1?...", where)
-    where = re.sub(r"(?<=://)[^/\s@]*@", "", where)
-    return re.sub(r"(://[^\s?'\"<>]*)\?[^\s'\"<>)]*", r"\1", where)
 
 
 def gdal_options(path: str) -> dict[str, str]:
@@ -191,12 +148,6 @@ def _profile(said: Mapping[str, str], url: str) -> Any:
         raise InputError(explain(url, f"NoCredentials: {error}")) from None
 
 
-def split(url: str) -> tuple[str, str, str]:
-    """Return the scheme, the bucket (host, container), and what follows without slashes at its ends."""
-    parts = urlsplit(url)
-    return parts.scheme.lower(), parts.netloc, parts.path.strip("/")
-
-
 def stamp(path: str) -> dict[str, object]:
     """Return what tells an object from a changed one: its URL, and size and ETag where the store says them."""
     url = url_of(path)
@@ -233,6 +184,65 @@ def holds(url: str, problem: Problem) -> bool:
     """Say whether anything lies below a URL; raise `problem` if its bucket is not there or not ours."""
     with named(url, problem):
         return any(page for page in obstore.list(open_store(url), chunk_size=1))
+
+
+def names_below(url: str) -> list[str]:
+    """Return the names of all objects below a URL.
+
+    Raises
+    ------
+    InputError
+        If the store refuses, or is not there.
+    """
+    with named(url, InputError):
+        return [str(o["path"]) for page in obstore.list(open_store(url)) for o in page]
+
+
+def is_there(url: str) -> bool:
+    """Say whether there is an object.
+
+    Raises
+    ------
+    InputError
+        If the store refuses, or is not there.
+    """
+    root, _, name = url.rpartition("/")
+    with named(url, InputError):
+        try:
+            obstore.head(open_store(root), name)
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def modified(url: str) -> datetime:
+    """Return when an object was written, or the newest of those below it.
+
+    Raises
+    ------
+    InputError
+        If the store refuses, or nothing is there.
+    """
+    root, _, name = url.rpartition("/")
+    with named(url, InputError):
+        try:
+            when: datetime = obstore.head(open_store(root), name)["last_modified"]
+        except FileNotFoundError:
+            when = max(o["last_modified"] for page in obstore.list(open_store(url)) for o in page)
+    return when
+
+
+def text_of(url: str) -> str:
+    """Return an object's text.
+
+    Raises
+    ------
+    InputError
+        If the store refuses, or it is not there.
+    """
+    root, _, name = url.rpartition("/")
+    with named(url, InputError):
+        return bytes(obstore.get(open_store(root), name).bytes()).decode()
 
 
 def delete(url: str, names: Sequence[str]) -> None:

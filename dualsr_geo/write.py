@@ -27,8 +27,9 @@ from dualsr_geo.geozarr import dress
 from dualsr_geo.layout import Layout, disk_full, fingerprint, format_of, full_identity, is_same_product, plain
 from dualsr_geo.objects import publish_group, require_writable, upload
 from dualsr_geo.publish import publish_file, publish_folder, put_back, require_place
-from dualsr_geo.stores import is_url, named
+from dualsr_geo.stores import named
 from dualsr_geo.tile import Window
+from dualsr_geo.urls import is_url
 
 __all__ = ["Layout", "Store", "format_of", "is_same_product"]
 

@@ -2,9 +2,13 @@
 
 import os
 
+import pytest
 import scipy.linalg  # noqa: F401  # brings the BLAS that is limited below
+import store_server
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
+
+from dualsr_geo import samples
 
 # Threads that wait for a busy core make small matrices ten to a hundred times slower. BLAS is
 # loaded by now and is told; OpenMP, torch's, reads the variable when it starts.
@@ -14,3 +18,19 @@ threadpool_limits(1, user_api="blas")
 # The machines that run these are shared: how long one example takes says nothing.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
+
+
+@pytest.fixture(scope="session")
+def servers():
+    yield from store_server.run_servers()
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    """Scene and guide of an awkward size, 41 x 57 lr pixels."""
+    return samples.write(tmp_path_factory.mktemp("inputs"), shape=(41, 57), bands=5, guide="rgb", seed=5)
+
+
+@pytest.fixture
+def bucket(servers, inputs, monkeypatch):
+    yield from store_server.make_bucket(servers, inputs, monkeypatch)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualsr_geo.entry import Entry, named
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.listing import Entry, named
 from dualsr_geo.matching import belongs, guides_of, rule
 
 

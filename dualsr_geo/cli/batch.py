@@ -27,7 +27,13 @@ MOST_NAMED = 20
 
 @click.command(short_help="Sharpen an archive.", params=[p for p in upscale.params if p.name in SAME])
 @click.argument("src", nargs=-1)
-@click.option("-o", "--output", type=click.Path(file_okay=False), required=True, help="Folder of products and ledger.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    required=True,
+    help="Folder of products and ledger, or s3://, gs://, az:// for the products.",
+)
 @click.option(
     "--rgb", "--pan", "--guide", "rgb", multiple=True, metavar="PATTERN",
     help="The guide of a scene: a path with {stem}, {name}, {parent} or a group of --match, from the scene's folder; "
@@ -42,6 +48,11 @@ MOST_NAMED = 20
 @click.option("--stac", is_flag=True, help="Also write a STAC item for each product, and items.json of all.")
 @click.option("--scenes-at-once", type=click.IntRange(1), help="1 by default, with --scheduler 2.")
 @click.option("--scheduler", metavar="tcp://...", help="Run the tiles on this dask cluster.")
+@click.option(
+    "--work-dir",
+    type=click.Path(file_okay=False),
+    help="With products in a store: folder of ledger, summary, pages, items, and of a TIFF while it is made.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and estimates; write nothing.")
 @click.option("--status", is_flag=True, help="Print what has become of the scenes in --output; do nothing.")
 @options.log_json
@@ -54,6 +65,7 @@ def batch(
     *,
     src: tuple[str, ...],
     output: str,
+    work_dir: str | None,
     dry_run: bool,
     status: bool,
     as_json: bool,
@@ -72,14 +84,15 @@ def batch(
         dualsr-geo batch archive/ --rgb '{stem}_pan.tif' -o out/ --resume
         dualsr-geo batch items.json --rgb pan --asset ms -o out/ --stac
     """  # noqa: D301  # click looks for the character, which a raw string has not
+    folder, store = _places(output, work_dir)
     if status:
-        _print_status(Path(output), as_json=as_json)
+        _print_status(folder, as_json=as_json)
         return
     if not src:
         raise click.UsageError("There is nothing to sharpen. Give SRC, or --status to see what a batch has done.")
     from dualsr_geo import events  # noqa: PLC0415  # loads torch
 
-    asked = _batch(output, scheduler, chosen)
+    asked = _batch(folder, store, scheduler, chosen)
     if dry_run:
         records = _planned(src, asked, as_json=as_json)
     else:
@@ -91,7 +104,27 @@ def batch(
         ctx.exit(1)
 
 
-def _batch(output: str, scheduler: str | None, chosen: dict[str, Any]) -> Any:  # a Batch; importing it loads torch
+def _places(output: str, work_dir: str | None) -> tuple[Path, str | None]:
+    """Return the folder of the ledger, and the URL of the products if they go to a store."""
+    from dualsr_geo.urls import is_url  # noqa: PLC0415  # what `--help` does not need
+
+    if not is_url(output):
+        if work_dir is not None:
+            raise click.UsageError("--work-dir is for an --output in an object store; a folder holds its own work.")
+        if Path(output).exists() and not Path(output).is_dir():
+            raise click.UsageError(f"--output {output} is a file. Give a folder.")
+        return Path(output), None
+    if work_dir is None:
+        raise click.UsageError(
+            f"--output {output} is in an object store. Give --work-dir too: a folder on disk for ledger, summary "
+            "and unfinished TIFFs."
+        )
+    return Path(work_dir), output
+
+
+def _batch(
+    folder: Path, store: str | None, scheduler: str | None, chosen: dict[str, Any]
+) -> Any:  # a Batch; importing it loads torch
     from dualsr_geo.agenda import Batch  # noqa: PLC0415
     from dualsr_geo.matching import rule  # noqa: PLC0415
     from dualsr_geo.plan import Options  # noqa: PLC0415
@@ -100,7 +133,7 @@ def _batch(output: str, scheduler: str | None, chosen: dict[str, Any]) -> Any:  
     at_once = chosen.pop("scenes_at_once") or (1 if scheduler is None else 2)
     asset, report, stac = (chosen.pop(name) for name in ("asset", "report", "stac"))
     run = Options(psf=psf_of(chosen.pop("psf")), **chosen)
-    return Batch(Path(output), found, run, asset, report, stac, at_once)
+    return Batch(folder, found, run, asset, report, stac, at_once, store)
 
 
 def _planned(src: Sequence[str], asked: Any, *, as_json: bool) -> list[dict[str, Any]]:
