@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from dualsr_geo.plan import plan
 from dualsr_geo.read import open_scene
 
 CHUNK = 256
+_held: list[object] = []
 
 
 class EnoughError(Exception):
@@ -73,16 +75,14 @@ def on_cluster(product: da.Array, tiles: int, jobs: int) -> list[float]:
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
     done: list[float] = []
-    with (
-        LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
-        began = time.perf_counter()
-        thread = threading.Thread(target=_follow(client, began, done, tiles), daemon=True)
-        thread.start()
-        kept = client.persist(product)
-        thread.join()
-        client.cancel(kept)
+    client = Client(LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None))
+    began = time.perf_counter()
+    thread = threading.Thread(target=_follow(client, began, done, tiles), daemon=True)
+    thread.start()
+    kept = client.persist(product)
+    thread.join()
+    # Held until the process ends: the scheduler would take minutes to forget 10^5 tasks that nobody needs.
+    _held.append((client, kept))
     return done
 
 
@@ -123,7 +123,8 @@ def main() -> None:
     run = on_cluster if asked.distributed else on_threads
     done = run(product, asked.tiles, asked.jobs)
     said |= {"first_tiles_s": [round(t, 1) for t in done], "peak_mib": round(peak() / 2**20)}
-    print(json.dumps(said))
+    print(json.dumps(said), flush=True)
+    os._exit(0)
 
 
 if __name__ == "__main__":
