@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dualsr_geo import accessor as _accessor  # noqa: F401  # registers .dualsr
+import wrapt
+
 from dualsr_geo.version import __version__
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ _HOME = {
     "open_scene": "read",
     "upscale": "pipeline",
 }
+
+
+@wrapt.when_imported("xarray")
+def _register(_: object) -> None:
+    """Register .dualsr as soon as somebody has xarray, whose import takes longer than `dualsr-geo --help` may."""
+    from dualsr_geo import accessor  # noqa: F401, PLC0415
 
 
 def __getattr__(name: str) -> Any:  # whatever the module holds

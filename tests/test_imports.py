@@ -8,7 +8,7 @@ import pytest
 
 import dualsr_geo
 
-HEAVY = ("torch", "scipy", "skimage", "rasterio", "distributed")
+HEAVY = ("torch", "scipy", "skimage", "rasterio", "distributed", "xarray", "pandas", "dask")
 
 
 def modules_after(code):
@@ -32,8 +32,9 @@ def test_help_loads_nothing_heavy():
     assert not modules_after(code).intersection(HEAVY)
 
 
-def test_importing_the_package_registers_the_accessor():
-    run = "import dualsr_geo, xarray; print(hasattr(xarray.DataArray, 'dualsr'), hasattr(xarray.Dataset, 'dualsr'))"
+@pytest.mark.parametrize("imports", ["dualsr_geo, xarray", "xarray, dualsr_geo", "dualsr_geo, rioxarray, xarray"])
+def test_the_accessor_is_there_whoever_is_imported_first(imports):
+    run = f"import {imports}; print(hasattr(xarray.DataArray, 'dualsr'), hasattr(xarray.Dataset, 'dualsr'))"
     made = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
     assert made.stdout.split() == ["True", "True"]
 
