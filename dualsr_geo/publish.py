@@ -49,7 +49,7 @@ def require_apart(output: str, inputs: Sequence[Scene]) -> None:
     Raises
     ------
     OutputError
-        If it would, by whatever name or link.
+        If it would, by whatever name or link, or if its folder may not be looked into.
     """
     require_url(output)
     if is_url(output):
@@ -58,7 +58,11 @@ def require_apart(output: str, inputs: Sequence[Scene]) -> None:
                 raise OutputError(f"The output {output} is the input {shown(url)} itself. Give another --output.")
         return
     place = Path(output)
-    if not place.exists():
+    try:
+        there = place.exists()
+    except PermissionError as error:
+        raise OutputError(f"{place.parent} may not be looked into: {error.strerror}. Give another --output.") from error
+    if not there:
         return
     for path in (Path(f) for scene in inputs for f in scene.source.files_read()):
         # A product may be a folder, which is replaced with all that lies in it.

@@ -355,6 +355,50 @@ def test_a_hostile_archive_fails_scene_by_scene(tmp_path):
     assert left == {f"{n}_x4.tif" for n in good} | {"batch.jsonl", "batch.lock", "summary.csv", "summary.json"}
 
 
+def mortal() -> list[str]:
+    """Return what makes a command of root's respect permissions."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root reads everything, and setpriv (util-linux), which would stop it, is not installed")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+
+
+def test_what_may_not_be_read_or_is_locked_fails_alone(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    folder = fill(tmp_path / "in", ["good", "secret", "shy", "deep/inner", "shut"])
+    hidden = [folder / "secret.tif", folder / "shy_pan.tif", folder / "deep", tmp_path / "out/shut"]
+    (folder / "shut").mkdir()
+    os.replace(folder / "shut.tif", folder / "shut/s.tif")
+    os.replace(folder / "shut_pan.tif", folder / "shut/s_pan.tif")
+    (tmp_path / "out/shut").mkdir(parents=True)
+    words = [folder, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "-j1", "--json"]
+    run = [*mortal(), *CLI, "batch", *map(str, words)]
+    shutil.copy(folder / "good_pan.tif", folder / "locked_pan.tif")
+    with h5py.File(folder / "locked.h5", "w") as held:
+        # Its writer holds the system's lock on it.
+        held["x"] = [1.0]
+        held.flush()
+        for path in hidden:
+            path.chmod(0)
+        try:
+            ended = subprocess.run(run, capture_output=True, text=True, check=False, timeout=120)
+        finally:
+            for path in hidden:
+                path.chmod(0o700)
+    assert ended.returncode == 1, ended.stderr
+    found = {str(Path(r["scene"]).relative_to(folder)): r for r in json.loads(ended.stdout)["scenes"]}
+    assert {n: r["status"] for n, r in found.items() if r["status"] != "skipped"} == {
+        "good.tif": "done", "secret.tif": "failed", "shy.tif": "failed", "deep": "failed", "shut/s.tif": "failed",
+        "locked.h5": "failed",
+    }  # fmt: skip
+    why = {"secret.tif": "Permission denied", "shy.tif": "shy_pan.tif", "shut/s.tif": "may not be looked into"}
+    for name, said in {**why, "deep": "cannot be read"}.items():
+        assert said in found[name]["reason"], found[name]
+    for record in found.values():
+        assert "traceback" not in record, record
+
+
 # ---- killed ------------------------------------------------------------------------------
 
 
