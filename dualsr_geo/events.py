@@ -46,7 +46,8 @@ def of_scene(scene: str, output: str | None) -> Iterator[Tell]:
 
     def tell(event: str, *, level: int = logging.INFO, **facts: Any) -> None:
         said = {"scene": scene, **facts, "elapsed_s": round(time.monotonic() - began, 3)}
-        _log.log(level, event, extra={"facts": said})
+        # Here, not where lines are written: others may listen.
+        _log.log(level, event, extra={"facts": _shown(said)})
 
     tell("scene started", output=output)
     try:
@@ -57,13 +58,13 @@ def of_scene(scene: str, output: str | None) -> Iterator[Tell]:
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time (UTC), level, event, and its facts, without passwords."""
+    """A record as one line of JSON: time (UTC), level, event, and its facts."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         said = {"time": when, "level": record.levelname.lower(), "event": record.getMessage()}
-        return json.dumps(_shown({**said, **getattr(record, "facts", {})}))
+        return json.dumps({**said, **getattr(record, "facts", {})})
 
 
 def _shown(value: Any) -> Any:  # JSON
