@@ -6,9 +6,10 @@ there at a time, and says in one line what dask says in many.
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,49 @@ WORKER_SHARE = 0.7
 LAST_TILES_S = 300
 GPU = "GPU"
 Result = TypeVar("Result")
+
+
+def cards(count: int) -> list[str]:
+    """Return the names by which CUDA knows that many cards of this machine.
+
+    Raises
+    ------
+    OptionError
+        If there are fewer.
+    """
+    import torch  # noqa: PLC0415  # slow, and of no use without cards
+
+    there = torch.cuda.device_count()
+    if count > there:
+        raise OptionError(
+            f"--gpus {count} was asked for, but torch sees {there} cards here. "
+            + (f"Give --gpus {there}." if there else "Leave it out, and --device cuda too.")
+        )
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = visible.split(",") if visible else [str(i) for i in range(there)]
+    return names[:count]
+
+
+@contextmanager
+def on_cards(names: Sequence[str]) -> Iterator[Client]:
+    """Start a cluster on this machine, a process of one thread for each card; end it afterwards.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As ``CUDA_VISIBLE_DEVICES`` has them.
+    """
+    from distributed import Client, Nanny, Scheduler, SpecCluster  # noqa: PLC0415
+
+    def worker(card: str) -> dict[str, Any]:
+        options = {"nthreads": 1, "resources": {GPU: 1}, "env": {"CUDA_VISIBLE_DEVICES": card}}
+        return {"cls": Nanny, "options": options}
+
+    # LocalCluster gives all workers one environment.
+    here = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
+    with SpecCluster({card: worker(card) for card in names}, here) as local, Client(local) as client:
+        client.wait_for_workers(len(names), timeout=FIRST_WORKER_S)
+        yield client
 
 
 def room(client: Client, device: str) -> Room:

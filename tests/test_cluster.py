@@ -201,3 +201,48 @@ def test_a_worker_finds_its_own_copy_of_the_shipped_weights():
     assert all(bool((ours[k] == theirs[k]).all()) for k in ours)
     with pytest.raises(InputError, match="alone.safetensors has changed.*planned with 000000000000"):
         lone_network(replace(there, sha256="0" * 64), "cpu")
+
+
+# ---- cards -------------------------------------------------------------------------------
+
+
+def test_each_process_sees_its_own_card():
+    def seen(dask_worker=None) -> tuple:
+        return os.environ["CUDA_VISIBLE_DEVICES"], dask_worker.state.nthreads, dask_worker.state.total_resources
+
+    with cluster.on_cards(["3", "GPU-7f"]) as client:
+        found = sorted(client.run(seen).values())
+        assert found == [("3", 1, {"GPU": 1}), ("GPU-7f", 1, {"GPU": 1})]
+        assert cluster.room(client, "auto").device == "cuda"
+        assert list(cluster.spread(client, square, 1, range(4), str, "cuda"))
+
+
+@pytest.mark.parametrize(
+    ("there", "visible", "count", "names"),
+    [(4, None, 2, ["0", "1"]), (2, "5,GPU-1", 2, ["5", "GPU-1"]), (2, "5,6,7", 1, ["5"]), (4, "", 1, ["0"])],
+)
+def test_the_cards_are_those_that_cuda_may_see(monkeypatch, there, visible, count, names):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert cluster.cards(count) == names
+    with pytest.raises(OptionError, match=rf"--gpus {there + 1} was asked for, but torch sees {there} cards here"):
+        cluster.cards(there + 1)
+
+
+@pytest.mark.gpu
+def test_on_its_cards_a_product_is_that_of_one_process(tmp_path):
+    import torch
+
+    from dualsr_geo import samples, upscale
+
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU here")
+    scene, guide = samples.write(tmp_path / "in", shape=(33, 41), bands=6, ratio=2)
+    upscale(scene, tmp_path / "a.zarr", rgb=guide, **OPTIONS, device="cuda")
+    with cluster.on_cards(cluster.cards(torch.cuda.device_count())) as client:
+        upscale(scene, tmp_path / "b.zarr", rgb=guide, **OPTIONS, client=client)
+    assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")

@@ -46,8 +46,9 @@ MOST_NAMED = 20
 @click.option("--overwrite", is_flag=True, help="Begin anew; with --resume replace only what was made otherwise.")
 @click.option("--report", is_flag=True, help="Also write a page to look at for each product.")
 @click.option("--stac", is_flag=True, help="Also write a STAC item for each product, and items.json of all.")
-@click.option("--scenes-at-once", type=click.IntRange(1), help="1 by default, with --scheduler 2.")
-@click.option("--scheduler", metavar="tcp://...", help="Run the tiles on this dask cluster.")
+@click.option("--scenes-at-once", type=click.IntRange(1), help="1 by default, on a cluster 2.")
+@options.scheduler
+@options.gpus
 @click.option(
     "--work-dir",
     type=click.Path(file_okay=False),
@@ -71,6 +72,7 @@ def batch(
     as_json: bool,
     quiet: bool,
     scheduler: str | None,
+    gpus: int | None,
     log_json: str | None,
     **chosen: Any,  # as click parsed them
 ) -> None:
@@ -92,12 +94,12 @@ def batch(
         raise click.UsageError("There is nothing to sharpen. Give SRC, or --status to see what a batch has done.")
     from dualsr_geo import events  # noqa: PLC0415  # loads torch
 
-    asked = _batch(folder, store, scheduler, chosen)
+    asked = _batch(folder, store, chosen, cluster=bool(scheduler or gpus))
     if dry_run:
         records = _planned(src, asked, as_json=as_json)
     else:
         with events.written(log_json):
-            records = _run(src, asked, scheduler, as_json=as_json, quiet=quiet)
+            records = _run(src, asked, scheduler, gpus, as_json=as_json, quiet=quiet)
     if not dry_run and not as_json:
         _say_end(records, asked.folder, quiet=quiet)
     if any(r["status"] == "failed" for r in records):
@@ -123,14 +125,14 @@ def _places(output: str, work_dir: str | None) -> tuple[Path, str | None]:
 
 
 def _batch(
-    folder: Path, store: str | None, scheduler: str | None, chosen: dict[str, Any]
+    folder: Path, store: str | None, chosen: dict[str, Any], *, cluster: bool
 ) -> Any:  # a Batch; importing it loads torch
     from dualsr_geo.agenda import Batch  # noqa: PLC0415
     from dualsr_geo.matching import rule  # noqa: PLC0415
-    from dualsr_geo.plan import Options  # noqa: PLC0415
+    from dualsr_geo.options import Options  # noqa: PLC0415
 
     found = rule(chosen.pop("rgb"), match=chosen.pop("match"), alone=chosen.pop("alone"))
-    at_once = chosen.pop("scenes_at_once") or (1 if scheduler is None else 2)
+    at_once = chosen.pop("scenes_at_once") or (2 if cluster else 1)
     asset, report, stac = (chosen.pop(name) for name in ("asset", "report", "stac"))
     run = Options(psf=psf_of(chosen.pop("psf")), **chosen)
     return Batch(folder, found, run, asset, report, stac, at_once, store)
@@ -149,12 +151,14 @@ def _planned(src: Sequence[str], asked: Any, *, as_json: bool) -> list[dict[str,
     return found
 
 
-def _run(src: Sequence[str], asked: Any, scheduler: str | None, *, as_json: bool, quiet: bool) -> list[dict[str, Any]]:
+def _run(
+    src: Sequence[str], asked: Any, scheduler: str | None, gpus: int | None, *, as_json: bool, quiet: bool
+) -> list[dict[str, Any]]:
     from dualsr_geo import archive  # noqa: PLC0415
 
     # They would not say of which scene they speak; they are notes in the summary.
     warnings.simplefilter("ignore", DualSRWarning)
-    with client_of(scheduler, silent=quiet) as client, _told(silent=as_json or quiet) as told:
+    with client_of(scheduler, gpus, silent=quiet) as client, _told(silent=as_json or quiet) as told:
         found = archive.run(src, asked, client=client, told=told)
     if as_json:
         click.echo(json.dumps({"counts": archive.counts(found), "scenes": found}))

@@ -57,6 +57,10 @@ creation = click.option(
 overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing product.")
 nodata = click.option("--nodata", type=float, help="Nodata value, of the scene or, with --dtype, of the product.")
 dtype = click.option("-t", "--dtype", type=click.Choice(DTYPES), help="Of the product. The scene's own by default.")
+scheduler = click.option("--scheduler", metavar="tcp://...", help="Run the tiles on this dask cluster.")
+gpus = click.option(
+    "--gpus", type=click.IntRange(1), help="Run the tiles on so many cards of this machine, a process each."
+)
 jobs = click.option("-j", "--jobs", "--num-threads", type=int, help="Tiles at once. One a core by default.")
 max_memory = click.option(
     "--max-memory", "--ram", callback=_bytes, metavar="SIZE", help="Bound, e.g. 4GB; plain numbers are MiB."

@@ -85,7 +85,8 @@ def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
 @options.jobs
 @options.max_memory
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--scheduler", metavar="tcp://...", help="Run the tiles on this dask cluster.")
+@options.scheduler
+@options.gpus
 @click.option(
     "--work-dir",
     type=click.Path(file_okay=False),
@@ -104,6 +105,7 @@ def upscale(  # one keyword an option, passed on untouched
     rgb: tuple[str, ...],
     psf: str | None,
     scheduler: str | None,
+    gpus: int | None,
     report: str | None,
     dry_run: bool,
     log_json: str | None,
@@ -126,7 +128,7 @@ def upscale(  # one keyword an option, passed on untouched
     if not rgb and chosen["scale"] is None and chosen["model"] in MODELS and not _is_delivery(scene):
         raise click.UsageError("Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4.")
     from dualsr_geo import events, pipeline  # noqa: PLC0415  # loads torch
-    from dualsr_geo.plan import Options  # noqa: PLC0415
+    from dualsr_geo.options import Options  # noqa: PLC0415
 
     run = Options(psf=psf_of(psf), **chosen)
     if dry_run:
@@ -134,7 +136,7 @@ def upscale(  # one keyword an option, passed on untouched
         return
     with (
         events.written(log_json),
-        client_of(scheduler, silent=quiet) as client,
+        client_of(scheduler, gpus, silent=quiet) as client,
         _bar(hidden=quiet or as_json) as progress,
     ):
         result = pipeline.upscale(scene, output, rgb=rgb, options=run, client=client, report=report, progress=progress)
@@ -167,8 +169,16 @@ def psf_of(path: str | None) -> Any:  # a Psf; importing it here would load torc
 
 
 @contextmanager
-def client_of(address: str | None, *, silent: bool = False) -> Iterator[Any]:
-    """Connect to a dask cluster and say where to watch it; None where none is asked for."""
+def client_of(address: str | None, gpus: int | None = None, *, silent: bool = False) -> Iterator[Any]:
+    """Connect to a dask cluster, or start one on cards, and say where to watch it; None where none is asked for."""
+    if address is not None and gpus is not None:
+        raise click.UsageError("--scheduler and --gpus each say where tiles run. Give one of them.")
+    if gpus is not None:
+        from dualsr_geo import cluster  # noqa: PLC0415
+
+        with cluster.on_cards(cluster.cards(gpus)) as client:
+            yield client
+        return
     if address is None:
         yield None
         return
