@@ -28,7 +28,7 @@ from dualsr_geo.metadata import LAYOUT_DOMAINS, useful_tags
 from dualsr_geo.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, netcdf_geobox
 from dualsr_geo.scene import Scene
 from dualsr_geo.sources import RasterSource
-from dualsr_geo.spectrum import Spectrum, from_envi, from_imagery, from_tags
+from dualsr_geo.spectrum import Spectrum, from_envi, from_imagery, from_name, from_tags
 from dualsr_geo.stores import explain_gdal
 from dualsr_geo.tile import Window
 from dualsr_geo.urls import gdal_path, is_url, shown, stripped, url_of
@@ -192,9 +192,10 @@ def _band(dataset: DatasetReader, index: int, lists: Sequence[Spectrum], unit: s
     own = from_tags(tags, unit)
     if lists:
         own = own.or_else(lists[index - 1])
-    known = from_imagery(dataset.tags(index, ns="IMAGERY"), own)
+    name = dataset.descriptions[index - 1]
+    known = from_imagery(dataset.tags(index, ns="IMAGERY"), own).or_else(from_name(name))
     return Band(
-        name=dataset.descriptions[index - 1],
+        name=name,
         wavelength_nm=known.wavelength_nm,
         fwhm_nm=known.fwhm_nm,
         good=known.good is not False,

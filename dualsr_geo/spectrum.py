@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from dualsr_geo.bands import nm_per_unit
 # What variables that list the bands are called.
 WAVELENGTH_NAMES = ("wavelength", "wavelengths")
 GOOD_NAMES = ("good_band", "good_bands", "good_wavelengths", "bbl")
+# How GDAL calls the bands of ENVI files, `red (650.0 Nanometers)`, the one place where copies of copies keep them.
+IN_NAME = re.compile(r"\(\s*([0-9]+(?:\.[0-9]*)?)\s*([A-Za-zµμ]+)\s*\)\s*$")
+# A name may also end in a pixel size, `B8A (20 m)`.
+OPTICAL_NM = (100.0, 20000.0)
 # Half of the last digit that GDAL writes, and a little for the double in between.
 IMAGERY_ROUNDING_NM = 0.501
 
@@ -74,6 +79,14 @@ def from_imagery(imagery: Mapping[str, str], own: Spectrum) -> Spectrum:
         return known.or_else(own)
     same = abs(known.wavelength_nm - own.wavelength_nm) <= IMAGERY_ROUNDING_NM
     return own.or_else(known) if same else known.or_else(own)
+
+
+def from_name(name: str | None) -> Spectrum:
+    """Read the wavelength that a band's name ends in, in parentheses and with its unit."""
+    found = IN_NAME.search(name or "")
+    known = Spectrum() if found is None else in_nm(number(found[1]), None, unit=found[2])
+    inside = known.wavelength_nm is not None and OPTICAL_NM[0] <= known.wavelength_nm <= OPTICAL_NM[1]
+    return known if inside else Spectrum()
 
 
 def from_envi(items: Mapping[str, str], count: int) -> list[Spectrum]:

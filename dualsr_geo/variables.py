@@ -10,7 +10,7 @@ import xarray as xr
 
 from dualsr_geo.bands import Band, Packing
 from dualsr_geo.decoding import Decoding, settle_nodata
-from dualsr_geo.spectrum import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum, from_columns, parse_list
+from dualsr_geo.spectrum import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum, from_columns, from_name, parse_list
 
 # CF standard names of a band's centre.
 _CENTRE_NAMES = ("sensor_band_central_radiation_wavelength", "radiation_wavelength")
@@ -93,10 +93,11 @@ def bands_of(cube: xr.DataArray) -> tuple[Band, ...]:
     units = _per_band(cube, attrs.get("band_units", attrs.get("units"))) or nothing
     colors = _per_band(cube, attrs.get("color_interpretation", "undefined")) or ["undefined"] * count
     tags = _per_band(cube, attrs.get("band_tags")) or nothing
-    spectra = _spectra(cube) or [Spectrum()] * count
+    names = _names(cube)
+    spectra = [s.or_else(from_name(n)) for s, n in zip(_spectra(cube) or [Spectrum()] * count, names, strict=True)]
     return tuple(
         Band(name, s.wavelength_nm, s.fwhm_nm, s.good is not False, unit or None, color, dict(tag or {}))
-        for name, s, unit, color, tag in zip(_names(cube), spectra, units, colors, tags, strict=True)
+        for name, s, unit, color, tag in zip(names, spectra, units, colors, tags, strict=True)
     )
 
 
