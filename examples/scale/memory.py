@@ -4,6 +4,7 @@ One scene is run again and again, its done marks taken away each time, so that t
 tile, as a worker of a cluster does through a night. Resident memory is noted every few tiles.
 
     python examples/scale/memory.py --tiles 2000
+    python examples/scale/memory.py --tiles 2000 --worker        # in a worker of a cluster
     python examples/scale/memory.py --tiles 2000 --scenes 40     # caches of many scenes
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from distributed import Client, LocalCluster
 
 from dualsr_geo import Options, infer, pipeline, samples
 from dualsr_geo.infer import Plan
@@ -39,32 +42,55 @@ def plans(folder: Path, count: int, options: Options) -> Iterator[Plan]:
         yield Plan(job.scene.source, pipeline.bent(job, known.field).guide, job.work(known), store)
 
 
+def here(made: list[Plan], tiles: int) -> Iterator[int]:
+    """Make so many tiles in this process; yield its resident memory after each."""
+    process = psutil.Process()
+    for i in range(tiles):
+        plan = made[i * len(made) // tiles]
+        infer.process_tile(plan, i % len(plan.work.tiling))
+        yield process.memory_info().rss
+
+
+def on_worker(made: list[Plan], tiles: int) -> Iterator[int]:
+    """Make so many tiles in a worker of a cluster; yield its resident memory after each."""
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        (pid,) = client.run(os.getpid).values()
+        process, each = psutil.Process(pid), -(-tiles // len(made))
+        for plan in made:
+            order = [i % len(plan.work.tiling) for i in range(each)]
+            for start in range(0, each, len(plan.work.tiling)):
+                for _ in infer.run_on(client, plan, order[start : start + len(plan.work.tiling)]):
+                    yield process.memory_info().rss
+
+
 def main() -> None:
     """Run, fit a line to resident memory, print figures as JSON."""
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--tiles", type=int, default=2000)
     ask.add_argument("--scenes", type=int, default=1)
     ask.add_argument("--model", default="regression")
+    ask.add_argument("--worker", action="store_true", help="in a worker of a cluster")
     asked = ask.parse_args()
-    process, at, resident = psutil.Process(), [], []
+    at, resident = [], []
     with tempfile.TemporaryDirectory() as place:
         made = list(plans(Path(place), asked.scenes, Options(model=asked.model, tile=TILE, jobs=1)))
         gc.collect()
         busy = time.process_time()
-        for i in range(asked.tiles):
-            plan = made[i * len(made) // asked.tiles]
-            infer.process_tile(plan, i % len(plan.work.tiling))
+        for i, bytes_ in enumerate((on_worker if asked.worker else here)(made, asked.tiles)):
             if i % 10 == 9:
                 at.append(i + 1)
-                resident.append(process.memory_info().rss)
+                resident.append(bytes_)
         busy = time.process_time() - busy
     kept = np.array(at) > SETTLED * asked.tiles
     slope = np.polyfit(np.array(at)[kept], np.array(resident)[kept], 1)[0]
     said = {
-        "tiles": asked.tiles, "scenes": asked.scenes, "model": asked.model,
+        "tiles": asked.tiles, "scenes": asked.scenes, "model": asked.model, "worker": asked.worker,
         "slope_kb_a_tile": round(slope / 1e3, 2),
         "resident_mib": [round(resident[int(s * (len(resident) - 1))] / 2**20) for s in (0, 0.25, 0.5, 0.75, 1)],
-        "processor_s_a_tile": round(busy / asked.tiles, 3),
+        "processor_s_a_tile": None if asked.worker else round(busy / asked.tiles, 3),
     }  # fmt: skip
     print(json.dumps(said))
 
