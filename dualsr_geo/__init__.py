@@ -11,8 +11,8 @@ from dualsr_geo.version import __version__
 if TYPE_CHECKING:
     from dualsr_geo.degrade import Psf
     from dualsr_geo.errors import DualSRError, DualSRWarning
+    from dualsr_geo.options import Options
     from dualsr_geo.pipeline import upscale
-    from dualsr_geo.plan import Options
     from dualsr_geo.read import Scene, open_scene
     from dualsr_geo.trained import load_model
 
@@ -31,7 +31,7 @@ __all__ = [
 _HOME = {
     "DualSRError": "errors",
     "DualSRWarning": "errors",
-    "Options": "plan",
+    "Options": "options",
     "Psf": "degrade",
     "Scene": "read",
     "load_model": "trained",

@@ -15,7 +15,7 @@ from dualsr_geo.errors import BandError, InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from dualsr_geo.plan import Options
+    from dualsr_geo.options import Options
     from dualsr_geo.scene import Scene
 
 Guide = xr.DataArray | xr.Dataset | str | os.PathLike[str]
@@ -231,7 +231,7 @@ def _require_one_date(scene: xr.DataArray | xr.Dataset) -> None:
 
 
 def _options(options: Options | None, changes: dict[str, Any]) -> Options:
-    from dualsr_geo.plan import Options as Made  # noqa: PLC0415  # loads torch
+    from dualsr_geo.options import Options as Made  # noqa: PLC0415  # loads torch
 
     return replace(options or Made(), **changes)
 
@@ -248,7 +248,7 @@ def _upscale(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> 
 
 
 def _cube(scene: Scene) -> xr.DataArray:
-    from dualsr_geo.sources import ArraySource  # noqa: PLC0415
+    from dualsr_geo.arraysources import ArraySource  # noqa: PLC0415
 
     if not isinstance(scene.source, ArraySource):
         raise TypeError(f"{scene.name} is no xarray object")
@@ -323,7 +323,7 @@ def _require_one_nodata(layers: Sequence[xr.DataArray]) -> None:
 
 def _layer(sharp: xr.DataArray, index: int, like: xr.DataArray) -> xr.DataArray:
     """Return a band of the product as the variable that it was: its own attributes, the product's packing."""
-    from dualsr_geo.lazy import PACKING_KEYS  # noqa: PLC0415  # loads torch
+    from dualsr_geo.labels import PACKING_KEYS  # noqa: PLC0415  # loads dask
 
     out = sharp.isel(band=index, drop=True)
     found = []

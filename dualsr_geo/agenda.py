@@ -18,7 +18,8 @@ from dualsr_geo.layout import is_same_product
 from dualsr_geo.ledger import one_line
 from dualsr_geo.listing import entries
 from dualsr_geo.matching import Rule, belongs, guides_of
-from dualsr_geo.plan import Job, Options
+from dualsr_geo.options import Options
+from dualsr_geo.plan import Job
 from dualsr_geo.urls import shown
 from dualsr_geo.version import __version__
 

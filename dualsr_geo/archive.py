@@ -23,7 +23,7 @@ from dualsr_geo.agenda import Batch, Record, Task, failed, name_of, tasks
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.layout import plain
 from dualsr_geo.ledger import STATUSES, Ledger, one_line, write_whole
-from dualsr_geo.plan import Options
+from dualsr_geo.options import Options
 from dualsr_geo.stac import write_collection, write_item
 from dualsr_geo.stores import is_there
 from dualsr_geo.threads import one_thread

@@ -14,13 +14,13 @@ import numpy as np
 import xarray as xr
 from zarr.errors import BaseZarrError
 
+from dualsr_geo.arraysources import ArraySource, ZarrSource
 from dualsr_geo.bands import Packing
 from dualsr_geo.decoding import Decoding, require_numbers
 from dualsr_geo.errors import InputError
 from dualsr_geo.georeference import geobox_of, spatial_dims
 from dualsr_geo.metadata import useful_attrs
 from dualsr_geo.scene import Scene
-from dualsr_geo.sources import ArraySource, ZarrSource
 from dualsr_geo.stores import holds, named, zarr_store
 from dualsr_geo.urls import is_url, is_writable, shown
 from dualsr_geo.variables import bands_of, values_of

@@ -13,12 +13,13 @@ from typing import Any
 
 import xarray as xr
 
-from dualsr_geo import exhibit, grid
+from dualsr_geo import exhibit, grid, views
 from dualsr_geo.degrade import DEFAULT_MTF_GAIN
 from dualsr_geo.errors import GridError, InputError, OptionError
 from dualsr_geo.layout import carried
 from dualsr_geo.metrics import score
-from dualsr_geo.plan import Options, choose_scale, place_guide, plan
+from dualsr_geo.options import Options
+from dualsr_geo.plan import choose_scale, place_guide, plan
 from dualsr_geo.products.delivered import say_delivered
 from dualsr_geo.read import open_delivered, open_guides, open_scene
 from dualsr_geo.report import Exhibit, require_report, write_report
@@ -205,7 +206,7 @@ def _page(trial: Trial, outcomes: Sequence[Outcome], found: dict[str, Any]) -> E
     scene = open_scene(trial.scene)
     guides = [open_scene(g) for g in trial.guides]
     guided = plan(scene, guides, Options(scale=trial.scale)).guide
-    material = exhibit.Material(
+    material = views.Material(
         scene,
         open_scene(best.product),
         trial.scale,

@@ -17,9 +17,10 @@ from dualsr_geo import coarse, grid, pipeline, processed
 from dualsr_geo.degrade import operator
 from dualsr_geo.errors import OptionError
 from dualsr_geo.field import Field
+from dualsr_geo.options import Options
 from dualsr_geo.picture import composite, image, stretch
 from dualsr_geo.placement import move_guide
-from dualsr_geo.plan import Job, Options
+from dualsr_geo.plan import Job
 from dualsr_geo.plates import Drawing, arrows, overview
 from dualsr_geo.read import open_delivered, open_guides
 from dualsr_geo.sample import Sample, sample_margin, sample_windows

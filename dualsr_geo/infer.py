@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dualsr_geo import cluster
-from dualsr_geo.align import Guide
 from dualsr_geo.errors import DualSRError, TileError
 from dualsr_geo.figures import Figures
+from dualsr_geo.guide import Guide
 from dualsr_geo.sources import Source
 from dualsr_geo.window import sharpen_tile
 from dualsr_geo.work import Work, guide_window

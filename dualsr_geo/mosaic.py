@@ -15,8 +15,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dualsr_geo.align import Guide, Nested, Stacked, Warped
-from dualsr_geo.sources import ArraySource, Source
+from dualsr_geo.arraysources import ArraySource
+from dualsr_geo.guide import Guide, Nested, Stacked, Warped
+from dualsr_geo.sources import Source
 from dualsr_geo.tile import Window
 
 Key = tuple[str | int, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 import warnings
@@ -14,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo import cluster, finefit, grid, infer, memory, registration
-from dualsr_geo.align import displaced
-from dualsr_geo.bands import Packing
 from dualsr_geo.errors import DualSRError, DualSRWarning
 from dualsr_geo.events import Tell, of_scene
 from dualsr_geo.exhibit import of_run
 from dualsr_geo.field import Field
 from dualsr_geo.finish import require_options
 from dualsr_geo.folder import RECORD, folder_at
+from dualsr_geo.guide import displaced
 from dualsr_geo.infer import Plan
 from dualsr_geo.layout import Layout, carried_lineage, format_of
 from dualsr_geo.lineage import REPORTED, add_up, lineage
-from dualsr_geo.plan import Job, Options, plan
+from dualsr_geo.options import Options
+from dualsr_geo.plan import Job, plan
 from dualsr_geo.products.delivered import say_delivered
 from dualsr_geo.publish import beside, placed, require_apart, require_place
 from dualsr_geo.read import open_delivered, open_guides
@@ -241,74 +240,6 @@ def plan_json(job: Job, layout: Layout) -> dict[str, Any]:
         "work": layout.work,
         "largest_disk_bytes": layout.largest_disk_bytes,
     }
-
-
-def describe(
-    scene: Where,
-    *,
-    rgb: Where | None = None,
-    bidx: str | None = None,
-    nodata: float | None = None,
-    gsd: float | None = None,
-    sensor: str | None = None,
-) -> dict[str, Any]:
-    """Return what a scene is, as this program reads it.
-
-    Parameters
-    ----------
-    scene, rgb : path
-    bidx : str, optional
-    nodata : float, optional
-    gsd : float, optional
-        Which bands of a product with several pixel sizes, metres.
-    sensor : str, optional
-        Whose product it is, where it does not say.
-
-    Returns
-    -------
-    dict
-        scene, shape, gsd, unit, crs, transform, bands, dtype, nodata, scales, offsets,
-        band_table; its sensor where one knows; of a product as delivered its sensor, level and notes; with a guide, or bands of
-        its own that are sharper, their gsd, number and the largest scale they allow.
-    """
-    delivered = open_delivered(scene, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)
-    opened = delivered.scene
-    box, packing = opened.geobox, opened.packing
-    found: dict[str, Any] = {
-        "scene": str(scene),
-        "shape": list(opened.shape),
-        "gsd": grid.gsd(box),
-        "unit": grid.unit(box),
-        "crs": grid.crs_name(box),
-        "transform": list(box.affine)[:6],
-        "bands": opened.count,
-        "dtype": packing.dtype,
-        "nodata": _shown(packing),
-        "scales": list(packing.scales),
-        "offsets": list(packing.offsets),
-        "band_table": [
-            {"name": b.name, "wavelength_nm": b.wavelength_nm, "fwhm_nm": b.fwhm_nm, "good": b.good}
-            for b in opened.bands
-        ],
-    }
-    if opened.sensor is not None:
-        found["sensor"] = opened.sensor.to_json()
-    if delivered.sensor:
-        found["product"] = {"sensor": delivered.sensor, "level": delivered.level, "notes": list(delivered.notes)}
-    guides = delivered.guides if rgb is None else open_guides(rgb)
-    for guide in guides:
-        grid.require_same_world(box, guide.geobox)
-        found["guide"] = {"gsd": grid.gsd(guide.geobox, like=box), "bands": guide.count}
-        found["largest_scale"] = grid.largest_ratio(box, guide.geobox)
-    return found
-
-
-def _shown(packing: Packing) -> float | int | str | None:
-    """Return a nodata value as JSON has it."""
-    value = packing.nodata
-    if value is None or not math.isfinite(value):
-        return None if value is None else str(value)
-    return value if packing.is_float else int(value)
 
 
 def _survey_of(job: Job, store: Store, client: Any) -> Survey:

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from dualsr_geo import psf
-from dualsr_geo.align import SHIFT_SUPPORT_PX, shift
 from dualsr_geo.blurfit import Piece
 from dualsr_geo.degrade import DEFAULT_MTF_GAIN, Psf, operator
+from dualsr_geo.resample import SHIFT_SUPPORT_PX, shift
 from dualsr_geo.sample import Wishes, sample_margin
 from dualsr_geo.subspace import Subspace
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from dualsr_geo.arrays import open_array, open_dataset, open_zarr
+from dualsr_geo.arraysources import ArraySource, ZarrSource
 from dualsr_geo.bands import parse_bidx
 from dualsr_geo.detection import detect, tell
 from dualsr_geo.errors import InputError, OptionError
@@ -16,7 +17,7 @@ from dualsr_geo.products.delivered import Delivered
 from dualsr_geo.products.kinds import open_product
 from dualsr_geo.rasters import open_raster
 from dualsr_geo.scene import Scene, preview
-from dualsr_geo.sources import ArraySource, RasterSource, Source, ZarrSource
+from dualsr_geo.sources import RasterSource, Source
 from dualsr_geo.urls import is_url, split
 
 __all__ = [

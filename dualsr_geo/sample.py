@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.align import SHIFT_SUPPORT_PX
 from dualsr_geo.degrade import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.model import Model, Ours
 from dualsr_geo.psf import FARTHEST
+from dualsr_geo.resample import SHIFT_SUPPORT_PX
 from dualsr_geo.tile import Window
 
 # Scenes up to this many lr pixels are surveyed whole; larger ones by nine blocks.

@@ -20,8 +20,8 @@ from dualsr_geo.catalogue import MODELS, load_model
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.metrics import Scores, score
 from dualsr_geo.model import require_inputs, require_ratio
+from dualsr_geo.options import Options
 from dualsr_geo.pipeline import upscale
-from dualsr_geo.plan import Options
 from dualsr_geo.read import open_scene
 from dualsr_geo.reduce import degrade_to
 from dualsr_geo.scene import Scene

@@ -25,12 +25,14 @@ from rasterio.vrt import WarpedVRT
 from scipy.ndimage import correlate1d, fourier_shift, gaussian_filter
 
 from dualsr_geo import align, grid
+from dualsr_geo.arraysources import ArraySource, ZarrSource
 from dualsr_geo.bands import Band, Packing
 from dualsr_geo.decoding import Decoding
 from dualsr_geo.errors import GridError
+from dualsr_geo.guide import ARRAY_MARGIN_PX, MARGIN_PX
 from dualsr_geo.read import open_scene
+from dualsr_geo.resample import SHIFT_SUPPORT_PX, shift
 from dualsr_geo.scene import Scene
-from dualsr_geo.sources import ArraySource, ZarrSource
 from dualsr_geo.tile import Window
 
 UTM = "EPSG:32633"
@@ -324,14 +326,14 @@ def test_a_window_that_needs_much_is_read_in_pieces_that_fit_without_seams(monke
     at_once = guide.read(whole(target))
     assert len(seen) == 1
     del seen[:]
-    monkeypatch.setattr(align, "MAX_VALUES", 20_000)
+    monkeypatch.setattr("dualsr_geo.guide.MAX_VALUES", 20_000)
     np.testing.assert_allclose(guide.read(whole(target)), at_once, rtol=0, atol=1e-4)
     assert len(seen) >= 4
     assert max(2 * w.shape[0] * w.shape[1] for w in seen) <= 20_000
 
 
 def test_a_target_pixel_that_holds_more_than_fits_is_still_read(monkeypatch):
-    monkeypatch.setattr(align, "MAX_VALUES", 10)
+    monkeypatch.setattr("dualsr_geo.guide.MAX_VALUES", 10)
     target = utm(10, (2, 3), EAST + 500, NORTH - 400)
     guide = align.on_grid([scene_of(image((1, 700, 800)), geographic())], target)
     assert np.isfinite(guide.read(whole(target))).all()
@@ -343,7 +345,7 @@ def test_a_large_guide_costs_only_the_window():
     scene, seen = watched(scene_of(huge, box))
     got = align.on_grid([scene], TARGET).read(whole(TARGET))
     np.testing.assert_array_equal(got, 0)
-    assert [max(w.shape) for w in seen] == [47 + 2 * align.MARGIN_PX + 1]
+    assert [max(w.shape) for w in seen] == [47 + 2 * MARGIN_PX + 1]
 
 
 @pytest.mark.parametrize("gsd", [2.0, 0.7])
@@ -474,12 +476,12 @@ def forbidden(block):
 
 @pytest.mark.parametrize("lazy", [True, False])
 def test_the_array_is_what_read_gives_on_the_grown_target(lazy, monkeypatch):
-    monkeypatch.setattr(align, "ARRAY_CHUNK_PX", 50)
+    monkeypatch.setattr("dualsr_geo.guide.ARRAY_CHUNK_PX", 50)
     values = [image((1, 33, 47)), image((2, 200, 320), seed=1)]
     boxes = [TARGET, utm(0.5, (200, 320), EAST - 30, NORTH + 30)]
     arrays = [da.from_array(v, chunks=(1, 40, 40)) if lazy else v for v in values]
     guide = align.on_grid([scene_of(a, b) for a, b in zip(arrays, boxes, strict=True)], TARGET)
-    window = whole(TARGET).grown(align.ARRAY_MARGIN_PX)
+    window = whole(TARGET).grown(ARRAY_MARGIN_PX)
     assert guide.array.shape == (3, *window.shape)
     assert guide.array.dtype == np.float32
     assert guide.array.name == guide.array.name
@@ -553,18 +555,18 @@ def test_shift_keeps_detail_near_nyquist_where_catmull_rom_does_not(edge, allowe
     def wrong(moved):
         return np.sqrt(np.mean((moved - true)[inner] ** 2)) / plane.std()
 
-    ours = wrong(align.shift(plane[None].astype(np.float32), dy, dx)[0])
+    ours = wrong(shift(plane[None].astype(np.float32), dy, dx)[0])
     assert ours < allowed
     assert ours < 0.5 * wrong(catmull_rom(plane, dy, dx))
 
 
 def test_shift_by_whole_pixels_is_exact_and_brings_nan_from_outside():
     values = image((2, 9, 13))
-    out = align.shift(values, 2, -3)
+    out = shift(values, 2, -3)
     np.testing.assert_array_equal(out[:, :7, 3:], values[:, 2:, :10])
     assert np.isnan(out[:, 7:]).all()
     assert np.isnan(out[:, :, :3]).all()
-    assert np.isnan(align.shift(values, 40, 0)).all()
+    assert np.isnan(shift(values, 40, 0)).all()
 
 
 @settings(max_examples=40)
@@ -574,9 +576,9 @@ def test_shift_depends_on_its_support_and_not_on_where_the_window_begins(dy, dx,
     if holes:
         values[:, 20:23, 17:30] = np.nan
         values[:, 3::11, ::7] = np.nan
-    margin = align.SHIFT_SUPPORT_PX + 3
-    full = align.shift(values, dy, dx)
-    part = align.shift(values[:, top:40, left:45], dy, dx)
+    margin = SHIFT_SUPPORT_PX + 3
+    full = shift(values, dy, dx)
+    part = shift(values[:, top:40, left:45], dy, dx)
     inner = np.s_[:, margin:-margin, margin:-margin]
     np.testing.assert_array_equal(part[inner], full[:, top:40, left:45][inner])
 
@@ -591,9 +593,9 @@ def test_a_hole_moves_along_and_neither_grows_nor_rings_nor_reaches_beyond_the_s
     row, column = math.floor(dy + 0.5), math.floor(dx + 0.5)
     moved = np.roll(np.isnan(holed), (-row, -column), (1, 2))
     inner = np.s_[:, 3:-3, 3:-3]
-    out, intact = align.shift(holed, dy, dx), align.shift(values, dy, dx)
+    out, intact = shift(holed, dy, dx), shift(values, dy, dx)
     np.testing.assert_array_equal(np.isnan(out)[inner], moved[inner])
-    reach = gaussian_filter(moved.astype(float), (0, 1, 1), truncate=align.SHIFT_SUPPORT_PX) > 0
+    reach = gaussian_filter(moved.astype(float), (0, 1, 1), truncate=SHIFT_SUPPORT_PX) > 0
     np.testing.assert_array_equal(out[inner][~reach[inner]], intact[inner][~reach[inner]])
     low, high = np.nanmin(values), np.nanmax(values)
     assert np.nanmin(out) > low - 0.35 * (high - low)
@@ -604,7 +606,7 @@ def test_a_hole_moves_along_and_neither_grows_nor_rings_nor_reaches_beyond_the_s
 def test_a_flat_image_stays_flat_to_its_edges_and_holes(dy, dx, level):
     values = np.full((1, 23, 17), level, np.float32)
     values[:, 5:9, 3:7] = np.nan
-    out = align.shift(values, dy, dx)
+    out = shift(values, dy, dx)
     np.testing.assert_allclose(out[np.isfinite(out)], level, rtol=1e-5, atol=1e-3)
     assert np.isfinite(out).any()
 
@@ -612,6 +614,6 @@ def test_a_flat_image_stays_flat_to_its_edges_and_holes(dy, dx, level):
 def test_shift_takes_each_band_with_its_own_holes():
     values = image((2, 23, 17))
     values[0, 5:9, 3:7] = np.nan
-    out = align.shift(values, 0.4, -0.3)
+    out = shift(values, 0.4, -0.3)
     for band in range(2):
-        np.testing.assert_array_equal(out[band], align.shift(values[band : band + 1], 0.4, -0.3)[0])
+        np.testing.assert_array_equal(out[band], shift(values[band : band + 1], 0.4, -0.3)[0])

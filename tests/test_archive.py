@@ -28,7 +28,7 @@ from dualsr_geo.errors import DualSRError, InputError, OutputError, ResumeError
 from dualsr_geo.layout import carried
 from dualsr_geo.ledger import LEDGER, Ledger
 from dualsr_geo.matching import rule
-from dualsr_geo.plan import Options
+from dualsr_geo.options import Options
 
 CLI = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='dualsr-geo')"]
 START = Options(model="regression", jobs=1)

@@ -21,7 +21,7 @@ from dualsr_geo.cli import main
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.listing import entries
 from dualsr_geo.matching import rule
-from dualsr_geo.plan import Options
+from dualsr_geo.options import Options
 
 SCENES = ("a.tif", "deep/b c.tif", "deep/ü.tif")
 PAN = "{stem}_pan.tif"

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dualsr_geo import fieldfit, metrics, registration, samples, upscale
-from dualsr_geo.align import Displaced
 from dualsr_geo.errors import OptionError
 from dualsr_geo.field import SUPPORT_PX, Field, basis
+from dualsr_geo.guide import Displaced
 from dualsr_geo.sample import Wishes
 from dualsr_geo.tile import Window
 

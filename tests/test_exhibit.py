@@ -9,9 +9,10 @@ from rasterio.transform import from_origin
 
 from dualsr_geo import Options, open_scene, samples
 from dualsr_geo.degrade import operator
-from dualsr_geo.exhibit import CROP_PX, PLACES, Material, carried_survey, crop_windows, of_run, tile_rmse
+from dualsr_geo.exhibit import carried_survey, of_run, tile_rmse
 from dualsr_geo.pipeline import prepare, upscale
 from dualsr_geo.tile import Window
+from dualsr_geo.views import CROP_PX, PLACES, Material, crop_windows
 
 
 @pytest.fixture(scope="module")

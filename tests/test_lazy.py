@@ -15,7 +15,8 @@ from dask.core import flatten
 from dualsr_geo import lazy, samples
 from dualsr_geo.degrade import Psf
 from dualsr_geo.errors import OptionError
-from dualsr_geo.plan import Job, Options, plan
+from dualsr_geo.options import Options
+from dualsr_geo.plan import Job, plan
 from dualsr_geo.read import open_scene
 
 SAMPLE = samples.make((40, 47), bands=4)

@@ -15,7 +15,8 @@ from dualsr_geo import samples
 from dualsr_geo.degrade import Psf
 from dualsr_geo.detail import Detail
 from dualsr_geo.lineage import REPORTED, add_up, lineage, say_correction, say_detail
-from dualsr_geo.plan import Job, Options, plan
+from dualsr_geo.options import Options
+from dualsr_geo.plan import Job, plan
 from dualsr_geo.read import open_scene
 from dualsr_geo.subspace import Subspace
 from dualsr_geo.survey import Survey

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dualsr_geo import memory
 from dualsr_geo.errors import OptionError
-from dualsr_geo.plan import Options
+from dualsr_geo.options import Options
 
 MIB = 2**20
 SCENE = (629, 583)

@@ -11,9 +11,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualsr_geo.arraysources import ArraySource
 from dualsr_geo.decoding import Decoding
 from dualsr_geo.mosaic import Chunks, Ground, Part, unfilled
-from dualsr_geo.sources import ArraySource
 from dualsr_geo.tile import Window
 
 

@@ -18,7 +18,8 @@ from dualsr_geo import samples
 from dualsr_geo.bands import Packing
 from dualsr_geo.degrade import Psf
 from dualsr_geo.errors import GridError, OptionError, ScaleError
-from dualsr_geo.plan import Job, Options, plan, product_packing
+from dualsr_geo.options import Options
+from dualsr_geo.plan import Job, plan, product_packing
 from dualsr_geo.read import Scene, open_scene
 
 SAMPLE = samples.make((24, 31), bands=3)

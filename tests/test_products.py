@@ -17,8 +17,9 @@ from click.testing import CliRunner
 from dualsr_geo import grid
 from dualsr_geo.cli import main
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.pipeline import describe, dry_run, upscale
-from dualsr_geo.plan import Options
+from dualsr_geo.info import describe
+from dualsr_geo.options import Options
+from dualsr_geo.pipeline import dry_run, upscale
 from dualsr_geo.products import emit, enmap, kinds, landsat, mat, maxar, prisma, sentinel2
 from dualsr_geo.read import open_delivered, open_guides, open_scene
 from dualsr_geo.tile import Window

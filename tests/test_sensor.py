@@ -18,7 +18,8 @@ from dualsr_geo.bands import Band
 from dualsr_geo.detection import detect, match, tell
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.instrument import Sensor, SensorBand, Sources, read_bands, read_responses
-from dualsr_geo.plan import Options, plan
+from dualsr_geo.options import Options
+from dualsr_geo.plan import plan
 from dualsr_geo.read import open_scene
 from dualsr_geo.sensor import find, sensors
 from dualsr_geo.sensors import BUILT_IN

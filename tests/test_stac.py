@@ -25,7 +25,7 @@ import dualsr_geo
 from dualsr_geo import archive, samples
 from dualsr_geo.agenda import Batch
 from dualsr_geo.errors import InputError
-from dualsr_geo.plan import Options
+from dualsr_geo.options import Options
 from dualsr_geo.stac import item_of, write_collection, write_item
 
 FOUND = {"scene": "/data/scene.tif", "scale": 2, "model": "bicubic"}

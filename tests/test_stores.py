@@ -19,8 +19,8 @@ import dualsr_geo
 from dualsr_geo import samples
 from dualsr_geo.errors import InputError, OutputError, ResumeError
 from dualsr_geo.folder import folder_at
+from dualsr_geo.options import Options
 from dualsr_geo.pipeline import dry_run
-from dualsr_geo.plan import Options
 from dualsr_geo.read import open_scene
 from dualsr_geo.sources import file_stamp
 from dualsr_geo.stores import zarr_store

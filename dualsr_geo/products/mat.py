@@ -13,6 +13,7 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from dualsr_geo.arraysources import ArraySource
 from dualsr_geo.bands import Band, Packing
 from dualsr_geo.decoding import Decoding
 from dualsr_geo.errors import InputError, OptionError
@@ -20,7 +21,6 @@ from dualsr_geo.products.delivered import Delivered
 from dualsr_geo.products.hdf5 import Hdf5Source, reading
 from dualsr_geo.scene import Scene
 from dualsr_geo.sensor import find
-from dualsr_geo.sources import ArraySource
 
 SUFFIX, MARK = ".mat", "#"
 # Where y, x and band may stand, in MATLAB's order.

@@ -25,8 +25,9 @@ from dualsr_geo import pipeline, weights
 from dualsr_geo.catalogue import SHIPPED
 from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.networks.guided import Guided
+from dualsr_geo.options import Options
 from dualsr_geo.placement import move_guide
-from dualsr_geo.plan import Options, plan
+from dualsr_geo.plan import plan
 from dualsr_geo.read import open_scene
 from dualsr_geo.sample import sample_margin
 from dualsr_geo.survey import survey
