@@ -7,6 +7,8 @@ there at a time, and says in one line what dask says in many.
 from __future__ import annotations
 
 import os
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +28,8 @@ TASKS_A_THREAD = 2
 RETRIES = 2
 # Of a worker's memory limit: dask pauses a worker at 80 % and kills it at 95 %.
 WORKER_SHARE = 0.7
+# How long a run waits when all workers have gone: whatever deploys them may start others.
+LAST_WORKER_S = 600
 # How long a run that fails waits for the tiles that have begun.
 LAST_TILES_S = 300
 GPU = "GPU"
@@ -136,7 +140,8 @@ def once(client: Client, what: str, function: Callable[..., Result], *args: Any)
     """
     name = f"dualsr-{what.replace(' ', '-')}-{uuid.uuid4().hex}"
     future = client.submit(function, *args, key=name, retries=RETRIES, pure=False)
-    made: Result = _result(client, future, f"The {what}")
+    with _attended(client, lambda: [future]) as gone:
+        made: Result = _result(client, future, f"The {what}", gone)
     return made
 
 
@@ -178,16 +183,19 @@ def spread(
     running: dict[Future[Any], int] = {}
     finished = as_completed()
     try:
-        while True:
-            for index in islice(waiting, max(0, _slots(client) - len(running))):
-                key = f"dualsr-tile-{run}-{index}"
-                future = client.submit(function, held, index, key=key, retries=RETRIES, pure=False, resources=resources)
-                running[future] = index
-                finished.add(future)
-            if not running:
-                return
-            for future in finished.next_batch():
-                yield _result(client, future, named(running.pop(future)))
+        with _attended(client, lambda: list(running)) as gone:
+            while True:
+                for index in islice(waiting, max(0, _slots(client) - len(running))):
+                    key = f"dualsr-tile-{run}-{index}"
+                    future = client.submit(
+                        function, held, index, key=key, retries=RETRIES, pure=False, resources=resources
+                    )
+                    running[future] = index
+                    finished.add(future)
+                if not running:
+                    return
+                for future in finished.next_batch():
+                    yield _result(client, future, named(running.pop(future)), gone)
     finally:
         _let_finish(client, list(running))
 
@@ -205,6 +213,31 @@ def _slots(client: Client) -> int:
     return TASKS_A_THREAD * max(1, threads)
 
 
+@contextmanager
+def _attended(client: Client, running: Callable[[], list[Future[Any]]]) -> Iterator[threading.Event]:
+    """Give up what runs, and set an event, if no worker has been there for `LAST_WORKER_S`: dask would wait for ever."""
+    gone, over = threading.Event(), threading.Event()
+
+    def attend() -> None:
+        seen = time.monotonic()
+        while not over.wait(min(LAST_WORKER_S / 4, 10)):
+            with suppress(TimeoutError, OSError, RuntimeError):
+                if client.nthreads():
+                    seen = time.monotonic()
+                elif time.monotonic() - seen > LAST_WORKER_S:
+                    gone.set()
+                    client.cancel(running())
+                    return
+
+    attendant = threading.Thread(target=attend, name="attendant", daemon=True)
+    attendant.start()
+    try:
+        yield gone
+    finally:
+        over.set()
+        attendant.join()
+
+
 def _let_finish(client: Client, running: list[Future[Any]]) -> None:
     """Wait for what has begun when a run fails, so that nothing writes after it."""
     from distributed import CancelledError, wait  # noqa: PLC0415
@@ -214,7 +247,7 @@ def _let_finish(client: Client, running: list[Future[Any]]) -> None:
             wait(running, timeout=LAST_TILES_S)
 
 
-def _result(client: Client, future: Any, what: str) -> Any:  # distributed is not typed
+def _result(client: Client, future: Any, what: str, gone: threading.Event) -> Any:  # distributed is not typed
     from distributed import CancelledError, KilledWorker  # noqa: PLC0415
     from distributed.comm.core import CommClosedError  # noqa: PLC0415
 
@@ -227,13 +260,20 @@ def _result(client: Client, future: Any, what: str) -> Any:  # distributed is no
             "memory, or a smaller --tile, and run again."
         ) from error
     except (CancelledError, CommClosedError) as error:
-        raise _gone(client) from error
+        raise (_deserted(client) if gone.is_set() else _gone(client)) from error
 
 
 def _gone(client: Client) -> ClusterError:
     return ClusterError(
         f"The cluster {_name(client)} went away, or somebody cancelled its tasks. Run again with --resume "
         "to redo only what is missing."
+    )
+
+
+def _deserted(client: Client) -> ClusterError:
+    return ClusterError(
+        f"{_name(client)} has had no worker for {LAST_WORKER_S} s. Start some, and run again with --resume to redo only "
+        "what is missing."
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 
+import dask
 import pytest
 import scipy.linalg  # noqa: F401  # brings the BLAS that is limited below
 import store_server
@@ -14,6 +15,9 @@ from dualsr_geo import samples
 # loaded by now and is told; OpenMP, torch's, reads the variable when it starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 threadpool_limits(1, user_api="blas")
+
+# A LocalCluster gives up a worker that takes 15 s to come back, which on a busy machine is not enough.
+dask.config.set({"distributed.deploy.lost-worker-timeout": "300s"})
 
 # The machines that run these are shared: how long one example takes says nothing.
 settings.register_profile("shared", deadline=None)

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -101,6 +102,32 @@ def test_what_ends_all_workers_is_named(client):
     with pytest.raises(ClusterError, match=r"tile one ended 4 workers.*tcp://.*memory.*--tile"):
         list(cluster.spread(client, die, 0, range(2), ["tile zero", "tile one"].__getitem__, "cpu"))
     client.wait_for_workers(2)
+
+
+def slow(_: object, index: int) -> int:
+    time.sleep(60)
+    return index
+
+
+def test_a_cluster_without_workers_is_given_up(monkeypatch):
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setattr(cluster, "LAST_WORKER_S", 2)
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as local,
+        Client(local) as lonely,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        running = [
+            pool.submit(lambda: list(cluster.spread(lonely, slow, 0, range(3), str, "cpu"))),
+            pool.submit(cluster.once, lonely, "survey", slow, 0, 0),
+        ]
+        while not lonely.processing() or not any(lonely.processing().values()):
+            time.sleep(0.05)
+        local.scale(0)
+        for run in running:
+            with pytest.raises(ClusterError, match=r"tcp://.* has had no worker for 2 s\. Start some.*--resume"):
+                run.result(timeout=60)
 
 
 @pytest.mark.parametrize(("workers", "device", "room"), [

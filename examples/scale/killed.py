@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import dask
 from distributed import Client, LocalCluster
 
 from dualsr_geo import Options, samples, upscale
@@ -86,6 +87,8 @@ def disturbed(
     """Sharpen all scenes on a cluster while workers die; return the processes that were killed."""
     tiles: list[int] = []
     with (
+        # It gives up a worker that takes 15 s to come back, which on a busy machine is not enough.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "300s"}),
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
         ThreadPoolExecutor(asked.threads + 1) as pool,
