@@ -18,6 +18,8 @@ SAMPLE_SIDE = 64
 SAMPLE_STEP = 2
 # Spans of 2..98 % that differ by more are another unit, no bad estimate.
 UNIT_FACTOR = 5
+# Spans of fewer values say nothing of a unit.
+UNIT_VALUES = 50
 # What one tile of both images holds in memory, float32. 128 bands: tiles of 384 pixels.
 TILE_BYTES = 160 * 2**20
 LARGEST_TILE, SMALLEST_TILE = 512, 64
@@ -192,7 +194,7 @@ def _starts(length: int) -> list[int]:
 
 
 def _require_same_unit(estimate: NDArray[Any], reference: NDArray[Any]) -> None:
-    if not len(reference):
+    if len(reference) < UNIT_VALUES:
         return
     spans = [float(np.subtract(*np.percentile(v.astype(np.float64), (98, 2)))) for v in (estimate, reference)]
     if min(spans) > 0 and max(spans) > UNIT_FACTOR * min(spans):
