@@ -130,7 +130,9 @@ def _gaussian_taps(ratio: int, sigma: float, shift: float) -> tuple[tuple[float,
     centre = (ratio - 1) / 2 + shift
     half = math.ceil(4 * sigma) + 1
     at = np.arange(math.floor(centre) - half, math.floor(centre) + half + 2)
-    weights = np.exp(-0.5 * ((at - centre) / max(sigma, 1e-3)) ** 2)
+    off = ((at - centre) / max(sigma, 1e-3)) ** 2
+    # Counted from the nearest tap, of which there may be two: far off all of them would be 0.
+    weights = np.exp(-0.5 * (off - off.min()))
     weights /= weights.sum()
     used = np.flatnonzero(weights > 1e-9)
     first, last = used[0], used[-1] + 1

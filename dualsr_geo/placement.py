@@ -20,6 +20,8 @@ from dualsr_geo.subspace import Subspace
 PSF_PX = 16384
 # Shifts below this are left to the PSF: moving the guide would only blur it.
 STILL_PX = 0.1
+# A guide that lies far off is moved again by what is left, once: where it lay the scene knew less of it.
+MOVES = 2
 # A shift that stays is worth a warning above half a pixel.
 WARN_SHIFT_PX = 0.5
 # A known width is contradicted by one that lies farther off than this share and so many standard errors. 1 %
@@ -95,11 +97,16 @@ def place(space: Subspace, cubes: Sequence[Filled], guides: Sequence[NDArray[np.
         return _given(known, found)
     if found is None or not found.shift_reliable:
         return _distrusted(known, found, wishes)
-    at = found.shift_px
+    at, moves = found.shift_px, wishes.coregister != "off"
     placed = replace(known, shift_px=at, shift_error_px=found.shift_error_px)
-    if max(map(abs, at)) > STILL_PX and wishes.coregister != "off":
-        placed = replace(placed, moved_px=at)
-        found = psf.estimate(_pieces(space, cubes, guides, known.psf, at), wishes.ratio) or found
+    if max(map(abs, at)) > STILL_PX and moves:
+        for _ in range(MOVES):
+            placed = replace(placed, shift_px=at, moved_px=at)
+            found = psf.estimate(_pieces(space, cubes, guides, known.psf, at), wishes.ratio) or found
+            rest = found.psf.shift_px
+            if not found.shift_reliable or max(map(abs, rest)) <= STILL_PX:
+                break
+            at = (at[0] + rest[0], at[1] + rest[1])
     elif max(map(abs, at)) > WARN_SHIFT_PX:
         placed = placed.noting(
             f"The guide lies {at[0]:+.2f} px down and {at[1]:+.2f} px right of the scene (hr pixels), and "

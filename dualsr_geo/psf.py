@@ -34,6 +34,8 @@ FIRST_STEPS = (0.6, 0.6, 0.35, 0.35)
 FARTHEST = 2.0
 # An optimum counts if half a pixel of shift, or a quarter of the width, costs 1 % of the rest.
 FLAT = 0.01
+# An optimum that lies a lr pixel or more from the check counts if it leaves less than this share of what is left there.
+FAR_BETTER = 0.5
 # MTF gains at Nyquist outside this range are no optics.
 GAINS = (0.02, 0.97)
 
@@ -94,7 +96,7 @@ def estimate(pieces: Sequence[Piece], ratio: int) -> Estimate | None:
     psf = Psf.gaussian(ratio, (sy, sx), (dy, dx))
     rest = fit.unexplained(psf)
     shift_ok, width_ok = _curved(fit, (dy, dx, sy, sx), rest)
-    agrees = max(abs(dy - check[0]), abs(dx - check[1])) < ratio
+    agrees = max(abs(dy - check[0]), abs(dx - check[1])) < ratio or _far_better(fit, check, (sy, sx), rest)
     taps = plausible_taps(fit, psf) if _side(large) >= SMALLEST_SIDE_TAPS and width_ok else psf
     better = fit.unexplained(taps)
     kind = "taps" if better < (1 - TAPS_GAIN) * rest else "gaussian"
@@ -129,6 +131,15 @@ def _search(fit: Fit, check: tuple[float, float]) -> tuple[float, float, float, 
 
 def _gaussian(p: Array, ratio: int) -> Psf:
     return Psf.gaussian(ratio, (math.exp(p[2]) * ratio, math.exp(p[3]) * ratio), (p[0], p[1]))
+
+
+def _far_better(fit: Fit, check: tuple[float, float], sigma_px: tuple[float, float], rest: float) -> bool:
+    """Say whether an optimum far from the check explains so much more that the check must be wrong.
+
+    It compares the guide with what the scene explains of it where it lies; of a guide that lies more than a lr pixel
+    off that is much, too, so that the check falls short.
+    """
+    return rest < FAR_BETTER * fit.unexplained(Psf.gaussian(fit.ratio, sigma_px, check))
 
 
 def _curved(fit: Fit, at: tuple[float, ...], rest: float) -> tuple[bool, bool]:

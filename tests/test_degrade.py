@@ -138,3 +138,11 @@ def test_noise_gain_is_what_white_noise_shrinks_by():
 def test_a_gain_that_is_none_is_refused(gain):
     with pytest.raises(OptionError, match=f"{gain:g} is not between 0 and 1"):
         Psf.from_mtf(4, gain)
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 4])
+@pytest.mark.parametrize("sigma", [0.0, 0.01, 1e-6])
+def test_a_blur_of_no_width_is_the_nearest_pixels(ratio, sigma):
+    taps = Psf.gaussian(ratio, (sigma, sigma)).taps_y
+    assert taps == pytest.approx((1.0,) if ratio % 2 else (0.5, 0.5))
+    assert Psf.gaussian(ratio, (sigma, sigma)).shift_px == pytest.approx((0, 0), abs=1e-12)

@@ -57,6 +57,21 @@ def test_phase_correlation_agrees_to_a_quarter_of_a_lr_pixel():
     assert found.check_px == pytest.approx((2.5, -3.0), abs=0.25 * RATIO)
 
 
+@pytest.mark.parametrize("guide", ["rgb", "pan"])
+@pytest.mark.parametrize("shift", [(5.2, -3.4), (7.5, 0.5), (-6.0, 7.0)])
+def test_a_shift_beyond_a_lr_pixel_is_found(shift, guide):
+    found = psf.estimate([pair(Psf.gaussian(RATIO, (1.9, 1.9), shift), guide=guide)], RATIO)
+    assert found.psf.shift_px == pytest.approx(shift, abs=0.1)
+    assert found.shift_reliable
+
+
+@pytest.mark.parametrize("turn", [(1, -1), (-1, 1), (-1, -1)])
+def test_a_guide_of_other_ground_is_believed_nowhere(turn):
+    there = pair(Psf.gaussian(RATIO, (1.9, 1.9)))
+    turned = Piece(there.components, there.guide[:, :: turn[0], :: turn[1]], there.weight)
+    assert not psf.estimate([turned], RATIO).shift_reliable
+
+
 def test_the_samples_own_shift_has_the_sign_that_is_promised():
     sample = samples.make((40, 51), shift_px=(1.5, -0.5))
     found = psf.estimate([piece(sample.scene, sample.guide)], RATIO)

@@ -235,6 +235,15 @@ def test_a_shifted_guide_is_moved_back():
     assert psnr(made, there.reference) > psnr(left, there.reference) + 5
 
 
+@pytest.mark.parametrize("shift", [(5.2, -3.4), (-6.2, 7.4)])
+def test_a_guide_that_lies_far_off_is_moved_back_though_phase_correlation_falls_short(shift):
+    moved = samples.make((60, 80), ratio=4, guide="pan", seed=7, noise=1e-3, shift_px=shift)
+    known = surveyed(moved.scene, moved.guide, Wishes(4))
+    assert known.shift_px == pytest.approx(shift, abs=0.05)
+    assert known.moved_px == known.shift_px
+    assert known.notes == ()
+
+
 def test_with_coregister_off_it_stays_and_that_is_said():
     moved = samples.make((41, 53), bands=16, seed=1, shift_px=(1.5, -0.7))
     known = surveyed(moved.scene, moved.guide, Wishes(RATIO, coregister="off"))
