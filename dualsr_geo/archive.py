@@ -183,7 +183,7 @@ def _sharpened(task: Task, before: Record, batch: Batch, client: Any) -> Record:
 def _upscaled(task: Task, name: str, batch: Batch, client: Any) -> Record:
     options, place, page = batch.each, batch.product(name), (batch.folder / name).with_suffix(".html")
     # A finished product's page is written after it.
-    seen = options.resume and not options.overwrite and page.exists() and _is_there(place)
+    seen = options.resume and not options.overwrite and page.exists() and _made(place)
     report = page if batch.report and not seen else None
 
     def upscale(options: Options) -> Record:
@@ -198,10 +198,8 @@ def _upscaled(task: Task, name: str, batch: Batch, client: Any) -> Record:
         return upscale(replace(options, resume=False))
 
 
-def _is_there(product: str) -> bool:
-    if is_url(product):
-        return is_there(f"{product}/zarr.json" if product.endswith(".zarr") else product)
-    return Path(product).exists()
+def _made(product: str) -> bool:
+    return is_there(product, OutputError) if is_url(product) else Path(product).exists()
 
 
 def _facts(found: Record, place: Path, before: Record, batch: Batch) -> Record:

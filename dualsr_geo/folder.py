@@ -18,7 +18,7 @@ import obstore
 from zarr.storage import ObjectStore
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.stores import delete, named, open_store, zarr_store
+from dualsr_geo.stores import delete, is_object, named, names_below, open_store, zarr_store
 from dualsr_geo.urls import is_url
 
 RECORD = "run.json"
@@ -161,7 +161,7 @@ class Prefix:
 
     def remove(self) -> None:
         """Remove it: no mark may outlive its tile, nor anything what makes it ours."""
-        names = self._names("")
+        names = names_below(self.url, OutputError)
         with self._named():
             for first in (True, False):
                 delete(self.url, [n for n in names if n != RECORD and n.startswith(f"{MARKS}/") is first])
@@ -172,12 +172,7 @@ class Prefix:
 
     def has(self, name: str) -> bool:
         """Say whether an object is there."""
-        with self._named():
-            try:
-                obstore.head(self._store, name)
-            except FileNotFoundError:
-                return False
-        return True
+        return is_object(f"{self.url}/{name}", OutputError)
 
     def read(self, name: str) -> dict[str, Any]:
         """Return a JSON document."""
@@ -192,13 +187,13 @@ class Prefix:
 
     def marks(self) -> dict[int, dict[str, Any]]:
         """Return the tiles marked as done and what was said of each, in order."""
-        numbers = sorted(int(Path(n).stem) for n in self._names(MARKS))
+        numbers = sorted(int(Path(n).stem) for n in names_below(self.url, OutputError, MARKS))
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return dict(zip(numbers, pool.map(lambda n: self.read(f"{MARKS}/{n}.json"), numbers), strict=True))
 
     def forget_marks(self) -> None:
         """Mark no tile as done."""
-        names = self._names(MARKS)
+        names = names_below(self.url, OutputError, MARKS)
         with self._named():
             delete(self.url, names)
 
@@ -222,10 +217,6 @@ class Prefix:
     @property
     def _store(self) -> Any:
         return open_store(self.url)
-
-    def _names(self, prefix: str) -> list[str]:
-        with self._named():
-            return [str(o["path"]) for page in obstore.list(self._store, prefix or None) for o in page]
 
     @contextmanager
     def _named(self) -> Iterator[None]:

@@ -13,10 +13,9 @@ from pathlib import Path
 from fsspec.utils import glob_translate
 
 from dualsr_geo.entry import Entry, named
-from dualsr_geo.errors import OptionError
+from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.products.kinds import is_delivery
-from dualsr_geo.read import ZARR_DOCUMENTS
-from dualsr_geo.stores import names_below
+from dualsr_geo.stores import ZARR_DOCUMENTS, names_below
 from dualsr_geo.urls import is_writable
 
 # In a folder what has one of these is a scene; the second ones only with an ENVI header beside them.
@@ -116,19 +115,17 @@ def in_store(url: str, avoid: str) -> list[Entry] | None:
     OptionError
         If the URL is the one to avoid.
     """
-    named_one = url.rstrip("/").endswith((*RASTERS, *GROUPS))
-    if not is_writable(url) or (named_one and not glob.has_magic(url)):
+    url, output = url.rstrip("/"), avoid.rstrip("/")
+    several = glob.has_magic(url)
+    if not is_writable(url) or (url.endswith((*RASTERS, *GROUPS)) and not several):
         return None
-    url = url.rstrip("/")
     root, keys = _objects(url)
-    if root == avoid.rstrip("/"):
+    if root == output:
         raise _itself(avoid)
-    if not keys:
-        return [] if root != url else None
-    scenes = _scenes_among(root, keys, os.path.splitext(url)[1] if root != url else "")
-    if root != url:
-        scenes = {s for s in scenes if re.match(glob_translate(url), s)}
-    return [_found(root, s) for s in sorted(scenes) if not s.startswith(f"{avoid.rstrip('/')}/")]
+    if not keys and not several:
+        return None
+    scenes = _named_by(url, root, keys) if several else sorted(_scenes_among(root, keys))
+    return [_found(root, s) for s in scenes if not s.startswith(f"{output}/")]
 
 
 def matches(pattern: str) -> list[str]:
@@ -139,7 +136,10 @@ def matches(pattern: str) -> list[str]:
     InputError
         If the store cannot be listed.
     """
-    root, keys = _objects(pattern)
+    return _named_by(pattern, *_objects(pattern))
+
+
+def _named_by(pattern: str, root: str, keys: Sequence[str]) -> list[str]:
     scenes = _scenes_among(root, keys, os.path.splitext(pattern)[1])
     return sorted(s for s in scenes if re.match(glob_translate(pattern), s))
 
@@ -148,10 +148,10 @@ def _objects(url: str) -> tuple[str, list[str]]:
     """Return what of a URL is above its wildcards, and the objects below that."""
     parts = url.split("/")
     root = "/".join(itertools.takewhile(lambda part: not glob.has_magic(part), parts))
-    return root, [f"{root}/{name}" for name in names_below(root)]
+    return root, [f"{root}/{name}" for name in names_below(root, InputError)]
 
 
-def _scenes_among(root: str, keys: Sequence[str], literal: str) -> set[str]:
+def _scenes_among(root: str, keys: Sequence[str], literal: str = "") -> set[str]:
     """Return the scenes that objects are or belong to; also what ends as a glob does is one."""
     there = set(keys)
     rasters = {k for k in keys if _is_raster(k, there.__contains__) or (literal and k.endswith(literal))}

@@ -174,7 +174,7 @@ def _plain(path: str) -> str:
 
 
 def _there(path: str) -> list[str]:
-    there = is_there(path) or path.endswith(".zarr") if is_writable(path) else os.path.lexists(path)
+    there = is_there(path, InputError) if is_writable(path) else os.path.lexists(path)
     return [path] if there else []
 
 

@@ -15,11 +15,8 @@ import obstore
 from dualsr_geo.errors import OutputError
 from dualsr_geo.folder import AT_ONCE, RECORD, folder_at
 from dualsr_geo.layout import Layout
-from dualsr_geo.stores import delete, holds, named, open_store
+from dualsr_geo.stores import ZARR_DOCUMENTS, delete, holds, is_group, is_object, named, names_below, open_store
 from dualsr_geo.urls import is_url, is_writable, shown, split
-
-# Without one of these at its top, nobody takes what lies in a folder for a Zarr group.
-DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
 # A store takes 10,000 parts at most, none below 5 MiB.
 PART_BYTES, MOST_PARTS = 8 << 20, 10_000
@@ -55,22 +52,19 @@ def require_object_place(layout: Layout, *, overwrite: bool) -> None:
     """
     place = layout.path
     require_url(place)
-    root, _, name = place.rpartition("/")
-    inside = holds(place, OutputError)
-    with named(place, OutputError):
-        is_file = _has(root, name)
-        is_group = any(_has(place, d) for d in DOCUMENTS) if inside else False
-    if (is_file or is_group) and not overwrite:
+    inside, file = holds(place, OutputError), is_object(place, OutputError)
+    group = inside and is_group(place, OutputError)
+    if (file or group) and not overwrite:
         raise OutputError(f"{place} exists. Give --overwrite to replace it, or another --output.")
     if layout.format != "Zarr":
         if inside:
             raise OutputError(f"{place} is a folder and {layout.format} is a file. Give another --output.")
         return
-    if is_file:
+    if file:
         raise OutputError(f"{place} exists and is not Zarr, so it is not replaced. Give another --output.")
     ours = folder_at(layout.work).has(RECORD)
     # Copies of ours without what makes them a group are left where a run ended while it put them there.
-    if inside and not is_group and not ours:
+    if inside and not group and not ours:
         raise OutputError(f"{place} exists and is not Zarr, so it is not replaced. Give another --output.")
     if not ours and holds(layout.work, OutputError):
         raise OutputError(
@@ -107,7 +101,7 @@ def upload(made: Path, place: str) -> None:
             if beside != made:
                 _put(store, stem + beside.name.removeprefix(made.stem), beside)
         _put(store, name, made)
-        delete(root, [name + s for s in (".aux.xml", ".ovr", ".msk") if _has(root, name + s)])
+        delete(root, [name + s for s in (".aux.xml", ".ovr", ".msk") if is_object(place + s, OutputError)])
 
 
 def _put(store: object, name: str, path: Path) -> None:
@@ -134,7 +128,7 @@ def publish_group(values: str, place: str) -> None:
     store = open_store(f"{scheme}://{bucket}")
     with named(place, OutputError):
         _withdraw(place)
-        names = sorted(_names(values), key=lambda n: (n.endswith("zarr.json"), -n.count("/")))
+        names = sorted(names_below(values, OutputError), key=lambda n: (n.endswith("zarr.json"), -n.count("/")))
         chunks = [n for n in names if not n.endswith("zarr.json")]
 
         def copy(name: str) -> None:
@@ -148,18 +142,6 @@ def publish_group(values: str, place: str) -> None:
 
 def _withdraw(place: str) -> None:
     """Remove an old group, first what makes it one."""
-    names = _names(place)
-    delete(place, [n for n in names if n in DOCUMENTS])
-    delete(place, [n for n in names if n not in DOCUMENTS])
-
-
-def _names(url: str) -> list[str]:
-    return [str(o["path"]) for page in obstore.list(open_store(url)) for o in page]
-
-
-def _has(root: str, name: str) -> bool:
-    try:
-        obstore.head(open_store(root), name)
-    except FileNotFoundError:
-        return False
-    return True
+    names = names_below(place, OutputError)
+    delete(place, [n for n in names if n in ZARR_DOCUMENTS])
+    delete(place, [n for n in names if n not in ZARR_DOCUMENTS])

@@ -18,6 +18,7 @@ from dualsr_geo.products.kinds import open_product
 from dualsr_geo.rasters import open_raster
 from dualsr_geo.scene import Scene, preview
 from dualsr_geo.sources import RasterSource, Source
+from dualsr_geo.stores import ZARR_DOCUMENTS
 from dualsr_geo.urls import is_url, split
 
 __all__ = [
@@ -32,9 +33,6 @@ __all__ = [
     "open_scene",
     "preview",
 ]
-
-# What a Zarr group or array has in its folder, versions 3 and 2.
-ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
 
 def open_scene(

@@ -36,6 +36,9 @@ GDAL_DEFAULTS = {
     "CPL_VSIL_CURL_NON_CACHED": ":".join((*WRITABLE.values(), "/vsicurl/")),
 }
 
+# What a Zarr group or array has at its top, versions 3 and 2: without one of them nobody takes a folder for one.
+ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
+
 # What decides which store is opened and how; a changed environment opens it anew.
 _SETTINGS = ("AWS_", "AZURE_", "GOOGLE_", "GDAL_HTTP_")
 
@@ -186,33 +189,31 @@ def holds(url: str, problem: Problem) -> bool:
         return any(page for page in obstore.list(open_store(url), chunk_size=1))
 
 
-def names_below(url: str) -> list[str]:
-    """Return the names of all objects below a URL.
-
-    Raises
-    ------
-    InputError
-        If the store refuses, or is not there.
-    """
-    with named(url, InputError):
-        return [str(o["path"]) for page in obstore.list(open_store(url)) for o in page]
+def names_below(url: str, problem: Problem, prefix: str | None = None) -> list[str]:
+    """Return the names of all objects below a URL, or of those in one folder there; raise `problem` if the store refuses."""
+    with named(url, problem):
+        return [str(o["path"]) for page in obstore.list(open_store(url), prefix) for o in page]
 
 
-def is_there(url: str) -> bool:
-    """Say whether there is an object.
-
-    Raises
-    ------
-    InputError
-        If the store refuses, or is not there.
-    """
+def is_object(url: str, problem: Problem) -> bool:
+    """Say whether there is an object; raise `problem` if the store refuses."""
     root, _, name = url.rpartition("/")
-    with named(url, InputError):
+    with named(url, problem):
         try:
             obstore.head(open_store(root), name)
         except FileNotFoundError:
             return False
     return True
+
+
+def is_group(url: str, problem: Problem) -> bool:
+    """Say whether there is a Zarr group or array; raise `problem` if the store refuses."""
+    return any(is_object(f"{url}/{document}", problem) for document in ZARR_DOCUMENTS)
+
+
+def is_there(url: str, problem: Problem) -> bool:
+    """Say whether there is a raster, or a Zarr group by its suffix; raise `problem` if the store refuses."""
+    return is_group(url, problem) if url.endswith(".zarr") else is_object(url, problem)
 
 
 def modified(url: str) -> datetime:

@@ -179,6 +179,16 @@ def test_a_guide_that_is_not_there_fails_its_scene_alone(stored, tmp_path):
     assert "failed" not in {r["status"] for r in archive.run(["s3://scenes/archive"], with_alone)}
 
 
+def test_a_zarr_guide_is_there_if_it_is_a_group(stored, tmp_path):
+    asked = replace(batch_of(tmp_path), rule=rule(["{stem}_pan.zarr"]))
+    put_empty(stored, "archive/a_pan.zarr/c/0/0/0")  # what a killed copy leaves
+    (record,) = plans(["s3://scenes/archive/a.tif"], asked)
+    assert record["reason"].startswith("Its guide s3://scenes/archive/a_pan.zarr is not there")
+    put_empty(stored, "archive/a_pan.zarr/zarr.json")
+    (record,) = plans(["s3://scenes/archive/a.tif"], asked)
+    assert "is not there" not in record["reason"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "match"),
     [("../archive/{stem}_p?n.tif", None), ("s3://scenes/archive/{x}_pan.tif", "archive/(?P<x>.+)[.]tif")],

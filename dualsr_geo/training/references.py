@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
-from dualsr_geo.read import ZARR_DOCUMENTS, open_scene
+from dualsr_geo.read import open_scene
+from dualsr_geo.stores import ZARR_DOCUMENTS
 from dualsr_geo.tile import Window
 
 # Suffixes of scenes in a folder; a single file is opened whatever it is called.
