@@ -9,12 +9,12 @@ import wrapt
 from dualsr_geo.version import __version__
 
 if TYPE_CHECKING:
-    from dualsr_geo.degrade import Psf
+    from dualsr_geo.degradation.operators import Psf
+    from dualsr_geo.engine.options import Options
+    from dualsr_geo.engine.upscale import upscale
     from dualsr_geo.errors import DualSRError, DualSRWarning
-    from dualsr_geo.options import Options
-    from dualsr_geo.pipeline import upscale
-    from dualsr_geo.read import Scene, open_scene
-    from dualsr_geo.trained import load_model
+    from dualsr_geo.io.scenes import Scene, open_scene
+    from dualsr_geo.models.loading import load_model
 
 __all__ = [
     "DualSRError",
@@ -31,12 +31,12 @@ __all__ = [
 _HOME = {
     "DualSRError": "errors",
     "DualSRWarning": "errors",
-    "Options": "options",
-    "Psf": "degrade",
-    "Scene": "read",
-    "load_model": "trained",
-    "open_scene": "read",
-    "upscale": "pipeline",
+    "Options": "engine.options",
+    "Psf": "degradation.operators",
+    "Scene": "io.scenes",
+    "load_model": "models.loading",
+    "open_scene": "io.scenes",
+    "upscale": "engine.upscale",
 }
 
 

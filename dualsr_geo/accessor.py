@@ -15,8 +15,8 @@ from dualsr_geo.errors import BandError, InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from dualsr_geo.options import Options
-    from dualsr_geo.scene import Scene
+    from dualsr_geo.engine.options import Options
+    from dualsr_geo.raster.scene import Scene
 
 Guide = xr.DataArray | xr.Dataset | str | os.PathLike[str]
 TIME = "time"
@@ -72,7 +72,7 @@ class ArrayAccessor:
         mtf_gain : float
             MTF gain at the coarse Nyquist frequency, between 0 and 1.
         """
-        from dualsr_geo.lazy import degrade  # noqa: PLC0415  # loads torch
+        from dualsr_geo.engine.lazy import degrade  # noqa: PLC0415  # loads torch
 
         made: xr.DataArray = _each(self._array, lambda array, _: degrade(array, scale, mtf_gain))
         return made
@@ -83,7 +83,7 @@ class ArrayAccessor:
         *,
         rgb: Guide | Sequence[Guide] | None = None,
         scale: int | None = None,
-        **wishes: Any,  # of dualsr_geo.evaluate
+        **wishes: Any,  # of dualsr_geo.evaluation.evaluate
     ) -> dict[str, Any]:
         """Score a product against a reference, or compare models on a scene by the Wald protocol.
 
@@ -96,8 +96,8 @@ class ArrayAccessor:
         scale : int, optional
             The ratio; with a reference, the one that ERGAS speaks of.
         **wishes
-            Of `dualsr_geo.evaluate.evaluate` (``models``, ``mtf_gain``, ``report``, ...), or of
-            `dualsr_geo.evaluate.score_product`.
+            Of `dualsr_geo.evaluation.evaluate.evaluate` (``models``, ``mtf_gain``, ``report``, ...), or of
+            `dualsr_geo.evaluation.evaluate.score_product`.
 
         Returns
         -------
@@ -181,7 +181,7 @@ def _uncertainty_of(product: xr.Dataset, name: Any) -> str:
 
 
 def _doubting(sigma: xr.DataArray, name: Any) -> xr.DataArray:
-    from dualsr_geo.layout import deviation_attrs  # noqa: PLC0415  # loads rasterio
+    from dualsr_geo.io.writers.output_spec import deviation_attrs  # noqa: PLC0415  # loads rasterio
 
     sigma.attrs |= deviation_attrs(sigma.attrs, str(name))
     return sigma
@@ -194,7 +194,7 @@ def _evaluated(
     scale: int | None,
     wishes: dict[str, Any],
 ) -> dict[str, Any]:
-    from dualsr_geo.evaluate import evaluate, score_product  # noqa: PLC0415  # loads torch
+    from dualsr_geo.evaluation.evaluate import evaluate, score_product  # noqa: PLC0415  # loads torch
 
     _require_one_date(scene)
     if reference is None:
@@ -205,8 +205,8 @@ def _evaluated(
 
 
 def _pictured(scene: xr.DataArray | xr.Dataset, bands: Sequence[int] | None, longest: int) -> Image:
-    from dualsr_geo.picture import quicklook, visible_bands  # noqa: PLC0415
-    from dualsr_geo.read import open_scene  # noqa: PLC0415
+    from dualsr_geo.io.scenes import open_scene  # noqa: PLC0415
+    from dualsr_geo.report.quicklook import quicklook, visible_bands  # noqa: PLC0415
 
     _require_one_date(scene)
     opened = open_scene(scene)
@@ -231,15 +231,15 @@ def _require_one_date(scene: xr.DataArray | xr.Dataset) -> None:
 
 
 def _options(options: Options | None, changes: dict[str, Any]) -> Options:
-    from dualsr_geo.options import Options as Made  # noqa: PLC0415  # loads torch
+    from dualsr_geo.engine.options import Options as Made  # noqa: PLC0415  # loads torch
 
     return replace(options or Made(), **changes)
 
 
 def _upscale(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> xr.DataArray | xr.Dataset:
-    from dualsr_geo.lazy import as_dataarray, as_dataset  # noqa: PLC0415  # loads torch
-    from dualsr_geo.plan import plan  # noqa: PLC0415
-    from dualsr_geo.read import open_guides, open_scene  # noqa: PLC0415
+    from dualsr_geo.engine.lazy import as_dataarray, as_dataset  # noqa: PLC0415  # loads torch
+    from dualsr_geo.engine.plan import plan  # noqa: PLC0415
+    from dualsr_geo.io.scenes import open_guides, open_scene  # noqa: PLC0415
 
     nodata = options.nodata if options.dtype is None else None
     scene = open_scene(array, bidx=options.bidx, nodata=nodata, sensor=options.sensor)
@@ -248,7 +248,7 @@ def _upscale(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> 
 
 
 def _cube(scene: Scene) -> xr.DataArray:
-    from dualsr_geo.arraysources import ArraySource  # noqa: PLC0415
+    from dualsr_geo.io.readers.array_sources import ArraySource  # noqa: PLC0415
 
     if not isinstance(scene.source, ArraySource):
         raise TypeError(f"{scene.name} is no xarray object")
@@ -285,7 +285,7 @@ def _by_variable(dataset: xr.Dataset, work: Callable[[xr.DataArray], xr.DataArra
     """Work on a Dataset: its 2-D variables are the bands of one scene, a 3-D one is a scene."""
     names = [n for n, v in dataset.data_vars.items() if v.ndim >= 2]  # grid mappings are scalars
     if not names:
-        from dualsr_geo.read import open_scene  # noqa: PLC0415  # says what is missing
+        from dualsr_geo.io.scenes import open_scene  # noqa: PLC0415  # says what is missing
 
         open_scene(dataset)
     deep = [n for n in names if {d for d in dataset[n].dims if d != TIME} - set(dataset[names[0]].dims[-2:])]
@@ -323,7 +323,7 @@ def _require_one_nodata(layers: Sequence[xr.DataArray]) -> None:
 
 def _layer(sharp: xr.DataArray, index: int, like: xr.DataArray) -> xr.DataArray:
     """Return a band of the product as the variable that it was: its own attributes, the product's packing."""
-    from dualsr_geo.labels import PACKING_KEYS  # noqa: PLC0415  # loads dask
+    from dualsr_geo.io.to_xarray import PACKING_KEYS  # noqa: PLC0415  # loads dask
 
     out = sharp.isel(band=index, drop=True)
     found = []

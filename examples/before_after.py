@@ -12,7 +12,7 @@ import numpy as np
 import rasterio
 
 import dualsr_geo
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 
 RGB_NM = (650.0, 550.0, 460.0)
 
@@ -21,7 +21,7 @@ def picture(path: Path, nm: np.ndarray) -> np.ndarray:
     """Read a raster as an RGB picture of its middle."""
     with rasterio.open(path) as file:
         bands = [int(np.abs(nm - w).argmin()) + 1 for w in RGB_NM] if file.count > 1 else [1, 1, 1]
-        values = file.read(bands) * samples.SCALE
+        values = file.read(bands) * synthetic.SCALE
     height, width = values.shape[1:]
     middle = values[:, height // 10 : height // 2, width // 3 : width * 4 // 5]
     return np.clip(middle / 0.22, 0, 1).transpose(1, 2, 0) ** 0.7
@@ -30,9 +30,9 @@ def picture(path: Path, nm: np.ndarray) -> np.ndarray:
 def main(target: str) -> None:
     """Make, sharpen, plot."""
     with tempfile.TemporaryDirectory() as folder:
-        scene, pan = samples.write(folder, shape=(120, 160), guide="pan")
+        scene, pan = synthetic.write(folder, shape=(120, 160), guide="pan")
         made = dualsr_geo.upscale(scene, rgb=pan)["output"]
-        nm = samples.make((8, 8), guide="pan").wavelengths_nm
+        nm = synthetic.make((8, 8), guide="pan").wavelengths_nm
         shown = {"scene, 8 m, 31 bands": scene, "guide, 2 m, pan": pan, "product, 2 m, 31 bands": made}
         figure, axes = plt.subplots(1, 3, figsize=(13.5, 3.3), constrained_layout=True)
         for axis, (title, path) in zip(axes, shown.items(), strict=True):

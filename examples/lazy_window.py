@@ -8,7 +8,7 @@ import tempfile
 import rioxarray
 
 import dualsr_geo  # noqa: F401  # registers .dualsr
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scene, pan = (
             rioxarray.open_rasterio(path, masked=True, chunks={})
-            for path in samples.write(folder, shape=(72, 96), bands=6, guide="pan")
+            for path in synthetic.write(folder, shape=(72, 96), bands=6, guide="pan")
         )
         sharp = scene.dualsr.upscale(rgb=pan, tile=32)
         print(f"lazy: {dict(sharp.sizes)}, blocks of {sharp.data.chunksize}, nothing computed")

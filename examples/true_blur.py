@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 
 import dualsr_geo
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 
 SHAPE, RATIO, GAIN = (40, 56), 4, 0.12
 
@@ -19,9 +19,9 @@ SHAPE, RATIO, GAIN = (40, 56), 4, 0.12
 def main() -> None:
     """Sharpen twice, compare with the truth."""
     wishes = {"shape": SHAPE, "ratio": RATIO, "bands": 8, "mtf_gain": GAIN}
-    truth = samples.make(**wishes).reference
+    truth = synthetic.make(**wishes).reference
     with tempfile.TemporaryDirectory() as folder:
-        scene, _ = samples.write(folder, **wishes)
+        scene, _ = synthetic.write(folder, **wishes)
         true = dualsr_geo.Psf.from_mtf(RATIO, GAIN)
         # The same file serves the command line: dualsr-geo upscale scene.tif --scale 4 --psf psf.json
         where = Path(folder, "psf.json")
@@ -30,7 +30,7 @@ def main() -> None:
         for name, psf in (("the usual gain of 0.3", None), (f"the true gain of {GAIN}", given)):
             made = dualsr_geo.upscale(scene, f"{folder}/made.tif", scale=RATIO, psf=psf, overwrite=True)
             with rasterio.open(made["output"]) as product:
-                error = np.sqrt(np.mean((product.read() * samples.SCALE - truth) ** 2))
+                error = np.sqrt(np.mean((product.read() * synthetic.SCALE - truth) ** 2))
             print(f"{name}: RMSE {error:.4f} of reflectance")
 
 

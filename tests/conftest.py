@@ -9,7 +9,7 @@ import store_server
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 
 # Threads that wait for a busy core make small matrices ten to a hundred times slower. BLAS is
 # loaded by now and is told; OpenMP, torch's, reads the variable when it starts.
@@ -32,7 +32,7 @@ def servers():
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory):
     """Scene and guide of an awkward size, 41 x 57 lr pixels."""
-    return samples.write(tmp_path_factory.mktemp("inputs"), shape=(41, 57), bands=5, guide="rgb", seed=5)
+    return synthetic.write(tmp_path_factory.mktemp("inputs"), shape=(41, 57), bands=5, guide="rgb", seed=5)
 
 
 @pytest.fixture

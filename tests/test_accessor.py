@@ -17,8 +17,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import dualsr_geo  # noqa: F401  # registers .dualsr
-from dualsr_geo import samples, upscale
-from dualsr_geo.degrade import Psf
+from dualsr_geo import synthetic, upscale
+from dualsr_geo.degradation.operators import Psf
 from dualsr_geo.errors import BandError, GridError, InputError, OptionError, ScaleError
 
 pytestmark = [
@@ -32,10 +32,10 @@ PSF = Psf.from_mtf(4)
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("pair")
-    scene, guide = samples.write(folder, shape=(24, 31), bands=4, guide="rgb")
+    scene, guide = synthetic.write(folder, shape=(24, 31), bands=4, guide="rgb")
     with rasterio.open(scene, "r+") as target:
         values = target.read()
-        values[:, 3:6, 20:25] = values[1, 15, 2:5] = samples.NODATA
+        values[:, 3:6, 20:25] = values[1, 15, 2:5] = synthetic.NODATA
         target.write(values)
     return scene, guide
 
@@ -108,8 +108,8 @@ def test_tiles_and_chunks_are_of_no_matter(pair: tuple[Path, Path], stored: NDAr
 
 
 def test_unlabelled_floats_come_back_as_floats(pair: tuple[Path, Path]) -> None:
-    sample = samples.make((24, 31), bands=4)
-    scene, guide = samples.as_dataarray(sample), samples.as_dataarray(sample, "guide")
+    sample = synthetic.make((24, 31), bands=4)
+    scene, guide = synthetic.as_dataarray(sample), synthetic.as_dataarray(sample, "guide")
     sharp = scene.dualsr.upscale(rgb=guide, psf=PSF)
     assert (sharp.dtype, sharp.name, sharp.shape) == (np.float32, "reflectance", (4, 96, 124))
     np.testing.assert_array_equal(sharp.wavelength, scene.wavelength)
@@ -193,8 +193,8 @@ def bomb(like: xr.DataArray) -> xr.DataArray:
 
 @pytest.mark.parametrize("what", ["scene", "guide"])
 def test_nothing_is_computed_before_compute(what: str) -> None:
-    sample = samples.make((24, 31), bands=3)
-    scene, guide = samples.as_dataarray(sample), samples.as_dataarray(sample, "guide")
+    sample = synthetic.make((24, 31), bands=3)
+    scene, guide = synthetic.as_dataarray(sample), synthetic.as_dataarray(sample, "guide")
     sharp = bomb(scene).dualsr.upscale(rgb=guide) if what == "scene" else scene.dualsr.upscale(rgb=bomb(guide))
     part = sharp[:, :8, :8]
     with pytest.raises(RuntimeError, match="computed"):
@@ -202,7 +202,7 @@ def test_nothing_is_computed_before_compute(what: str) -> None:
 
 
 def test_degrade_is_lazy_too() -> None:
-    small = bomb(samples.as_dataarray(samples.make((24, 31), bands=3))).dualsr.degrade(scale=3)
+    small = bomb(synthetic.as_dataarray(synthetic.make((24, 31), bands=3))).dualsr.degrade(scale=3)
     assert small.shape == (3, 8, 10)
     with pytest.raises(RuntimeError, match="computed"):
         small.compute()
@@ -302,7 +302,7 @@ def test_a_dataset_of_stacked_bands_works(pair: tuple[Path, Path], stored: NDArr
 
 @pytest.mark.parametrize("form", FORMS)
 def test_degrade_is_the_programs(form: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
-    from dualsr_geo.reduce import degrade
+    from dualsr_geo.engine.degrade_raster import degrade
 
     degrade(pair[0], tmp_path / "cli.tif", scale=5, mtf_gain=0.25)
     small = opened(pair[0], **FORMS[form]).dualsr.degrade(scale=5, mtf_gain=0.25)
@@ -355,7 +355,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_a_quicklook_shows_the_visible_bands_and_no_nodata():
-    cube = samples.as_dataarray(samples.make((30, 41), bands=31, seed=1)).copy()
+    cube = synthetic.as_dataarray(synthetic.make((30, 41), bands=31, seed=1)).copy()
     cube[:, 4:9, 20:] = np.nan
     picture = cube.dualsr.quicklook()
     assert picture.size == (41, 30)
@@ -369,7 +369,7 @@ def test_a_quicklook_shows_the_visible_bands_and_no_nodata():
 
 
 def test_a_quicklook_of_asked_bands_is_no_longer_than_asked():
-    cube = samples.as_dataarray(samples.make((60, 30), bands=5, seed=1)).chunk(x=10)
+    cube = synthetic.as_dataarray(synthetic.make((60, 30), bands=5, seed=1)).chunk(x=10)
     assert cube.dualsr.quicklook([3], longest=20).size == (10, 20)
     assert cube.dualsr.quicklook([5, 3, 1]).size == (30, 60)
     variables = xr.Dataset({f"b{i}": cube.isel(band=i, drop=True) for i in range(5)})
@@ -377,7 +377,7 @@ def test_a_quicklook_of_asked_bands_is_no_longer_than_asked():
 
 
 def test_what_cannot_be_shown_or_judged():
-    cube = samples.as_dataarray(samples.make((20, 20), bands=5, seed=1))
+    cube = synthetic.as_dataarray(synthetic.make((20, 20), bands=5, seed=1))
     for bands in ([0, 1, 2], [1, 2], [6]):
         with pytest.raises(BandError, match=r"within 1\.\.5"):
             cube.dualsr.quicklook(bands)

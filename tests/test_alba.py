@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.networks import alba
+from dualsr_geo.models.networks import alba
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

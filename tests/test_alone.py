@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_networks_alone import random_network
 
-from dualsr_geo import alone, anchors, subspace
-from dualsr_geo.alone import Known, Levels
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.fine import Consistency, consistency
-from dualsr_geo.model import FINE_REACH
-from dualsr_geo.networks.alone import Alone
-from dualsr_geo.tile import Window
+from dualsr_geo.degradation.consistency import Consistency, consistency
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.fusion import anchor_bands, subspace
+from dualsr_geo.models import unguided_correction
+from dualsr_geo.models.definition import FINE_REACH
+from dualsr_geo.models.networks.unguided import Alone
+from dualsr_geo.models.unguided_correction import Known, Levels
+from dualsr_geo.raster.windows import Window
 
 
 def closed(psf: Psf, shape: tuple[int, int], bands: int, window: Window | None = None) -> Consistency:
@@ -43,7 +44,7 @@ def levels(cube: torch.Tensor) -> Levels:
 def corrected(network, cube, psf, lays=1):
     shape = (cube.shape[1], cube.shape[2])
     form = closed(psf, shape, len(cube))
-    return alone.correct(network, cube, levels(cube), range(len(cube)), psf, form, lays=lays)
+    return unguided_correction.correct(network, cube, levels(cube), range(len(cube)), psf, form, lays=lays)
 
 
 @given(st.integers(1, 9), st.integers(3, 17), st.integers(3, 17), st.integers(2, 5), st.sampled_from([1, 3]))
@@ -67,7 +68,9 @@ def test_what_the_sensor_sees_of_a_correction_is_gone(bands, height, width, rati
     seen = form.operator.degrade(made).norm() / made.norm()
     untreated = form.operator.degrade(raw).norm() / raw.norm()
     assert float(seen) < 0.2 * float(untreated)
-    assert float(form.operator.degrade(alone.null(raw, form)).norm()) < 0.05 * float(form.operator.degrade(raw).norm())
+    assert float(form.operator.degrade(unguided_correction.null(raw, form)).norm()) < 0.05 * float(
+        form.operator.degrade(raw).norm()
+    )
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (1.5, -0.75)])
@@ -76,11 +79,13 @@ def test_what_the_sensor_sees_of_a_correction_is_gone(bands, height, width, rati
 def test_a_tile_with_its_halo_equals_the_whole(ratio, shift):
     cube, psf = scene(4, 71, 83), Psf.gaussian(ratio, (0.45 * ratio, 0.5 * ratio), shift)
     network, known = random_network(), levels(cube)
-    whole = alone.correct(network, cube, known, range(4), psf, closed(psf, (71, 83), 4))
+    whole = unguided_correction.correct(network, cube, known, range(4), psf, closed(psf, (71, 83), 4))
     core = Window(30, 39, 28, 41)
     # The network's own reach, a shift's, and the closed form's.
     padded = core.grown(network.reach + 1 + FINE_REACH["consistency"]).clipped((71, 83))
-    part = alone.correct(network, cube[:, *padded.slices], known, range(4), psf, closed(psf, (71, 83), 4, padded))
+    part = unguided_correction.correct(
+        network, cube[:, *padded.slices], known, range(4), psf, closed(psf, (71, 83), 4, padded)
+    )
     inside = core.within(padded).scaled(ratio).slices
     made, wanted = part[:, *inside], whole[:, *core.scaled(ratio).slices]
     assert float((made - wanted).abs().max()) < 2e-6 * float(whole.abs().max())
@@ -115,7 +120,7 @@ def test_a_band_without_contrast_is_left_alone():
 @given(st.integers(-3, 3), st.integers(-3, 3))
 def test_whole_pixels_are_moved_exactly(down, right):
     planes = torch.randn(2, 12, 15)
-    moved = alone.moved(planes, (float(down), float(right)))
+    moved = unguided_correction.moved(planes, (float(down), float(right)))
     inner = (slice(None), slice(4, -4), slice(4, -4))
     torch.testing.assert_close(moved[inner], planes.roll((down, right), (1, 2))[inner])
 
@@ -126,7 +131,7 @@ def test_parts_of_pixels_are_moved_as_the_smooth_function_would_be():
     def wave(dy: float, dx: float) -> torch.Tensor:
         return (torch.sin((y - dy) / 5) + torch.cos((x - dx) / 6))[None]
 
-    moved = alone.moved(wave(0, 0), (1.5, -0.3))
+    moved = unguided_correction.moved(wave(0, 0), (1.5, -0.3))
     assert float((moved - wave(1.5, -0.3))[:, 4:-4, 4:-4].abs().max()) < 0.01
 
 
@@ -134,7 +139,7 @@ def test_parts_of_pixels_are_moved_as_the_smooth_function_would_be():
 def test_gains_are_those_that_a_gaussian_was_made_of(ratio, gain_y, gain_x, shift):
     sigma = tuple(ratio / math.pi * math.sqrt(-2 * math.log(g)) for g in (gain_y, gain_x))
     psf = Psf.gaussian(ratio, sigma, (shift * ratio, 0.0))
-    assert alone.nyquist_gains(psf) == pytest.approx((gain_y, gain_x), abs=0.02)
+    assert unguided_correction.nyquist_gains(psf) == pytest.approx((gain_y, gain_x), abs=0.02)
 
 
 def test_a_noisy_scene_is_seen_through_its_subspace():
@@ -143,7 +148,7 @@ def test_a_noisy_scene_is_seen_through_its_subspace():
     flat, weight = cube.flatten(1).numpy(), np.ones(700, np.float32)
     space = subspace.find(flat, weight, np.full(30, 3.0))
     z = torch.from_numpy(space.components(flat)).view(-1, 25, 28)
-    seen = alone.observed(space, cube, z)
+    seen = unguided_correction.observed(space, cube, z)
     left = float((seen - clean).std())
     assert left < 0.5 * 3
     known = Known.of(space, flat, weight, np.full(30, 3.0), 8)
@@ -159,24 +164,24 @@ def test_a_clean_scene_is_seen_as_it_is():
     flat, weight = cube.flatten(1).numpy(), np.ones(99, np.float32)
     space = subspace.find(flat, weight)
     z = torch.from_numpy(space.components(flat)).view(-1, 9, 11)
-    assert alone.observed(space, cube, z) is cube
+    assert unguided_correction.observed(space, cube, z) is cube
     assert Known.of(space, flat, weight, np.zeros(5)).anchors.bands == (0, 1, 2, 3, 4)
 
 
 def test_neighbours_stay_within_the_bands():
-    assert alone.neighbours([0, 3, 5], 6).tolist() == [[0, 0, 1, 0, 2], [3, 2, 4, 1, 5], [5, 4, 5, 3, 5]]
-    assert alone.neighbours([0], 1).tolist() == [[0] * 5]
+    assert unguided_correction.neighbours([0, 3, 5], 6).tolist() == [[0, 0, 1, 0, 2], [3, 2, 4, 1, 5], [5, 4, 5, 3, 5]]
+    assert unguided_correction.neighbours([0], 1).tolist() == [[0] * 5]
 
 
 def test_anchors_reach_all_bands_of_a_linear_scene():
     cube = scene(40, 14, 15)
     flat = cube.flatten(1).numpy()
-    found = anchors.find(flat, np.ones(flat.shape[1], np.float32), 8)
+    found = anchor_bands.find(flat, np.ones(flat.shape[1], np.float32), 8)
     rng = torch.Generator().manual_seed(0)
     fields = torch.randn(3, 6, 7, generator=rng)
     mixing = torch.from_numpy(np.linalg.lstsq(_fields(14, 15), flat.T - 10, rcond=None)[0].T.astype(np.float32))
     truth = torch.einsum("bf,fyx->byx", mixing, fields)
-    made = alone.spread(found, truth[list(found.bands)], slice(5, 31))
+    made = unguided_correction.spread(found, truth[list(found.bands)], slice(5, 31))
     assert float((made - truth[5:31]).abs().max()) < 5e-3 * float(truth.abs().max())
 
 

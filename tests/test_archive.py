@@ -21,14 +21,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 import dualsr_geo
-from dualsr_geo import archive, memory, pipeline, samples
-from dualsr_geo.agenda import SETUP_SECONDS, Batch, plans
+from dualsr_geo import synthetic
+from dualsr_geo.batch import run as archive
+from dualsr_geo.batch.guide_matching import rule
+from dualsr_geo.batch.journal import LEDGER, Ledger
+from dualsr_geo.batch.tasks import SETUP_SECONDS, Batch, plans
 from dualsr_geo.cli import main
+from dualsr_geo.engine import tile_size, upscale
+from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import DualSRError, InputError, OutputError, ResumeError
-from dualsr_geo.layout import carried
-from dualsr_geo.ledger import LEDGER, Ledger
-from dualsr_geo.matching import rule
-from dualsr_geo.options import Options
+from dualsr_geo.io.writers.output_spec import carried
 
 CLI = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='dualsr-geo')"]
 START = Options(model="regression", jobs=1)
@@ -40,7 +42,7 @@ def fill(folder: Path, names: list[str], shape: tuple[int, int] = (21, 30)) -> P
     for seed, name in enumerate(names):
         place = folder / f"{name}.tif"
         place.parent.mkdir(parents=True, exist_ok=True)
-        scene, guide = samples.write(folder / ".new", shape=shape, bands=3, guide="pan", seed=seed)
+        scene, guide = synthetic.write(folder / ".new", shape=shape, bands=3, guide="pan", seed=seed)
         os.replace(scene, place)
         os.replace(guide, place.with_name(f"{place.stem}_pan.tif"))
     return folder
@@ -137,14 +139,14 @@ def test_zarr_is_written_where_it_is_asked_for(scenes, tmp_path):
 
 
 def test_what_nobody_foresaw_is_a_failure_with_its_traceback(scenes, tmp_path, monkeypatch):
-    whole = pipeline.upscale
+    whole = upscale.upscale
 
     def breaks(scene: str, *args: Any, **kwargs: Any) -> Any:
         if "b c" in scene:
             raise ZeroDivisionError("in\nthe middle")
         return whole(scene, *args, **kwargs)
 
-    monkeypatch.setattr(pipeline, "upscale", breaks)
+    monkeypatch.setattr(upscale, "upscale", breaks)
     told: list[dict[str, Any]] = []
     records = archive.run([str(scenes)], batch_of(tmp_path), told=told.append)
     assert [r["status"] for r in told] == ["done", "failed", "done"]
@@ -187,7 +189,7 @@ def test_a_ledger_that_says_done_is_not_believed(scenes, tmp_path):
 def test_another_machines_tile_does_not_undo_what_is_done(scenes, finished, tmp_path, monkeypatch):
     out = tmp_path / "out"
     shutil.copytree(finished, out)
-    monkeypatch.setattr(memory, "TILES", (16,))
+    monkeypatch.setattr(tile_size, "TILES", (16,))
     options = Options(model="regression", jobs=1, resume=True)
     records = archive.run([str(scenes)], batch_of(out, options=options))
     assert statuses(records)["a.tif"] == "done"

@@ -15,13 +15,14 @@ import pytest
 from click.testing import CliRunner
 from store_server import KEY, SECRET
 
-from dualsr_geo import archive, samples
-from dualsr_geo.agenda import Batch, plans
+from dualsr_geo import synthetic
+from dualsr_geo.batch import run as archive
+from dualsr_geo.batch.guide_matching import rule
+from dualsr_geo.batch.inputs import entries
+from dualsr_geo.batch.tasks import Batch, plans
 from dualsr_geo.cli import main
+from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.listing import entries
-from dualsr_geo.matching import rule
-from dualsr_geo.options import Options
 
 SCENES = ("a.tif", "deep/b c.tif", "deep/ü.tif")
 PAN = "{stem}_pan.tif"
@@ -35,7 +36,7 @@ def on_disk(tmp_path_factory):
     """Return an archive on disk with its guides."""
     folder = tmp_path_factory.mktemp("archive")
     for seed, name in enumerate(SCENES):
-        scene, guide = samples.write(folder / ".new", shape=(33, 25), bands=3, guide="pan", seed=seed)
+        scene, guide = synthetic.write(folder / ".new", shape=(33, 25), bands=3, guide="pan", seed=seed)
         place = folder / name
         place.parent.mkdir(exist_ok=True)
         os.replace(scene, place)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.networks.backprojection import angle_weight, angles, back_project, doubled, halved
+from dualsr_geo.models.networks.backprojection import angle_weight, angles, back_project, doubled, halved
 
 
 def cubic(x):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from wald_cases import DATA, case, product, surveyed
 
-from dualsr_geo import samples
-from dualsr_geo.calibration import DEVIATIONS, MOST, fine_noise, unguided
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.sample import Wishes
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.survey.error_calibration import DEVIATIONS, MOST, fine_noise, unguided
+from dualsr_geo.survey.sampling import Wishes
 
 RATIO = 4
 
@@ -35,7 +35,7 @@ def test_nine_tenths_are_covered_on_real_scenes(name):
 @pytest.mark.parametrize("count", [6, 24])
 def test_noise_of_the_finer_grid_is_found(count):
     """White noise of 0.01 on the target grid, blurred and decimated with the scene."""
-    sample, psf = samples.make((60, 75), bands=count, seed=1), Psf.from_mtf(RATIO)
+    sample, psf = synthetic.make((60, 75), bands=count, seed=1), Psf.from_mtf(RATIO)
     noise = torch.randn((count, 240, 300), generator=torch.Generator().manual_seed(0))
     cube = torch.from_numpy(sample.scene) + operator(psf, (60, 75)).degrade(0.01 * noise)
     (block,) = unguided([(cube, torch.ones(60, 75))], RATIO)
@@ -45,7 +45,7 @@ def test_noise_of_the_finer_grid_is_found(count):
 
 
 def test_holes_do_not_count_as_noise():
-    sample = samples.make((60, 75), bands=14, seed=1)
+    sample = synthetic.make((60, 75), bands=14, seed=1)
     cube, weight = torch.from_numpy(sample.scene.copy()), torch.ones(60, 75)
     plain = fine_noise(unguided([(cube, weight)], RATIO), Psf.from_mtf(RATIO))
     holed, there = cube.clone(), weight.clone()
@@ -55,7 +55,7 @@ def test_holes_do_not_count_as_noise():
 
 
 def test_levels_grow_with_the_scene():
-    sample = samples.make((33, 41), bands=5, seed=2)
+    sample = synthetic.make((33, 41), bands=5, seed=2)
     one, ten = (
         surveyed(s, sample.guide, Wishes(RATIO, uncertainty=True)).doubt for s in (sample.scene, 10 * sample.scene)
     )
@@ -65,14 +65,14 @@ def test_levels_grow_with_the_scene():
 
 
 def test_a_guide_lowers_the_doubt():
-    sample = samples.make((40, 51), bands=6, seed=2)
+    sample = synthetic.make((40, 51), bands=6, seed=2)
     doubt = surveyed(sample.scene, sample.guide, Wishes(RATIO, uncertainty=True)).doubt
     assert np.median(doubt.guided.size) < np.median(doubt.alone.size)
 
 
 @pytest.mark.parametrize(("side", "ratio", "wald"), [(8, 4, 2), (12, 4, 3), (16, 4, 4), (17, 8, 4), (9, 2, 2)])
 def test_the_wald_pair_is_the_largest_that_leaves_four_pixels(side, ratio, wald):
-    sample = samples.make((side, side + 5), bands=4, seed=3, ratio=ratio)
+    sample = synthetic.make((side, side + 5), bands=4, seed=3, ratio=ratio)
     level = surveyed(sample.scene, None, Wishes(ratio, uncertainty=True)).doubt.alone
     assert level.ratio == wald
     assert 1 / MOST <= level.trend <= MOST
@@ -88,5 +88,5 @@ def test_a_scene_without_contrast_is_not_doubted():
 
 
 def test_nobody_asked():
-    sample = samples.make((12, 15), bands=3)
+    sample = synthetic.make((12, 15), bands=3)
     assert surveyed(sample.scene, sample.guide, Wishes(RATIO)).doubt is None

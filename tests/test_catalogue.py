@@ -9,14 +9,14 @@ import published_networks as slow
 import pytest
 import torch
 
-from dualsr_geo.catalogue import MODELS, SHIPPED, load_model, with_half
+from dualsr_geo.degradation.consistency import REACH_LR
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.fine import REACH_LR
-from dualsr_geo.model import FINE, with_fine
-from dualsr_geo.networks.alone import Alone
-from dualsr_geo.networks.guided import Guided
-from dualsr_geo.trained import convert, guided_network, lone_network, ready
-from dualsr_geo.weights import Card, read_card, save, sha256
+from dualsr_geo.models.definition import FINE, with_fine
+from dualsr_geo.models.loading import convert, guided_network, lone_network, ready
+from dualsr_geo.models.networks.guided import Guided
+from dualsr_geo.models.networks.unguided import Alone
+from dualsr_geo.models.registry import MODELS, SHIPPED, load_model, with_half
+from dualsr_geo.models.weights import Card, read_card, save, sha256
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_an_unknown_precision_is_refused():
 def test_our_networks_come_with_the_package(name):
     model = load_model(name, precision="bfloat16")
     own = {"guided": model.ours.guided, "alone": model.ours.alone}
-    assert {n: w.sha256 for n, w in own.items()} == {n: sha256(SHIPPED / f"{n}.safetensors") for n in own}
+    assert {n: w.sha256 for n, w in own.items()} == {n: sha256(SHIPPED / f"{'unguided' if n == 'alone' else n}.safetensors") for n in own}
     assert {n: w.precision for n, w in own.items()} == {"guided": "bfloat16", "alone": "float32"}
     assert model.halo == max(w.halo for w in own.values())
     assert model.ours.gated == (name == "auto")
@@ -104,8 +104,8 @@ def test_the_package_is_small_and_its_weights_load_at_once():
 
 
 def test_the_shipped_weights_say_what_they_are():
-    for name in ("guided", "alone"):
-        card = read_card(SHIPPED / f"{name}.safetensors")
+    for name, file in (("guided", "guided"), ("alone", "unguided")):
+        card = read_card(SHIPPED / f"{file}.safetensors")
         said = json.loads(card.note)
         assert (card.network, card.licence, card.ratio) == (name, "Apache-2.0", 0)
         assert {"scenes", "validation", "degradations", "command", "minutes", "does_not_help", "scores"} <= set(said)

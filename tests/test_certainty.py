@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from dualsr_geo import certainty, psf, samples, subspace
-from dualsr_geo.blurfit import Fit, Piece
-from dualsr_geo.degrade import Psf
-from dualsr_geo.noise import scene_noise
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.noise import scene_noise
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.fusion import subspace
+from dualsr_geo.registration import blur_estimation, standard_errors
+from dualsr_geo.registration.guide_regression import Fit, Piece
 
 RATIO = 4
 
@@ -18,13 +20,13 @@ RATIO = 4
 def piece(scene: np.ndarray, guide: np.ndarray) -> Piece:
     flat = scene.reshape(len(scene), -1)
     space = subspace.find(flat, np.ones(flat.shape[1], np.float32))
-    z = space.components(flat)[: psf.COMPONENTS].reshape(-1, *scene.shape[1:])
+    z = space.components(flat)[: blur_estimation.COMPONENTS].reshape(-1, *scene.shape[1:])
     centred = guide - guide.mean((1, 2), keepdims=True)
     return Piece(z.astype(float), centred.astype(float), np.ones(scene.shape[1:]))
 
 
 def made(seed: int, noise: float, shape: tuple[int, int] = (33, 46)) -> Piece:
-    sample = samples.make(shape, bands=16, seed=seed, noise=noise, shift_px=(0.5, -1.3))
+    sample = synthetic.make(shape, bands=16, seed=seed, noise=noise, shift_px=(0.5, -1.3))
     return piece(sample.scene, sample.guide)
 
 
@@ -36,7 +38,7 @@ def test_the_truth_lies_within_the_errors():
     """Under noise most estimates lie within 2 standard errors, and none is idle; a few parts have long tails."""
     off = []
     for seed in range(8):
-        found = psf.estimate([made(seed, 0.02)], RATIO)
+        found = blur_estimation.estimate([made(seed, 0.02)], RATIO)
         true = Psf.from_mtf(RATIO).sigma_px
         wrong = np.subtract((*found.shift_px, *found.psf.sigma_px), (0.5, -1.3, *true))
         off.append(wrong / (*found.shift_error_px, *found.sigma_error_px))
@@ -47,7 +49,9 @@ def test_the_truth_lies_within_the_errors():
 
 
 def test_noise_makes_errors_larger_and_pixels_make_them_smaller():
-    small, noisy, large = (psf.estimate([p], RATIO) for p in (made(1, 0.02), made(1, 0.06), made(1, 0.02, (95, 101))))
+    small, noisy, large = (
+        blur_estimation.estimate([p], RATIO) for p in (made(1, 0.02), made(1, 0.06), made(1, 0.02, (95, 101)))
+    )
     for name in ("shift_error_px", "sigma_error_px"):
         one, two, three = (np.mean(getattr(found, name)) for found in (small, noisy, large))
         assert two > 1.5 * one
@@ -62,30 +66,30 @@ def test_blocks_are_parts_of_one_scene():
         for cut in (slice(0, 32), slice(32, 64))
     ]
     at = (0.5, -1.3), Psf.from_mtf(RATIO).sigma_px
-    apart, together = (np.ravel(certainty.of_blur(Fit(p, RATIO), *at)) for p in (halves, [one]))
+    apart, together = (np.ravel(standard_errors.of_blur(Fit(p, RATIO), *at)) for p in (halves, [one]))
     np.testing.assert_allclose(apart, together, rtol=0.5)
 
 
 def test_a_flat_guide_says_nothing():
-    scene = samples.make((30, 35)).scene
+    scene = synthetic.make((30, 35)).scene
     fit = Fit([piece(scene, np.zeros((1, 120, 140)))], RATIO)
-    assert certainty.of_blur(fit, (0.0, 0.0), (1.9, 1.9)) == ((math.inf, math.inf), (math.inf, math.inf))
+    assert standard_errors.of_blur(fit, (0.0, 0.0), (1.9, 1.9)) == ((math.inf, math.inf), (math.inf, math.inf))
 
 
 @pytest.mark.parametrize("bands", [5, 31])
 def test_the_noise_lies_within_its_error(bands):
     off = []
     for seed in range(6):
-        sample = samples.make((57, 43), bands=bands, seed=seed, noise=0.02)
-        found, error = scene_noise(*whole(sample.scene)), certainty.of_noise(*whole(sample.scene))
+        sample = synthetic.make((57, 43), bands=bands, seed=seed, noise=0.02)
+        found, error = scene_noise(*whole(sample.scene)), standard_errors.of_noise(*whole(sample.scene))
         off.append((found - 0.02) / error)
     assert np.median(np.abs(off)) < 3
     assert np.median(np.abs(off)) > 0.1
 
 
 def test_uneven_noise_is_less_certain():
-    scene = samples.make((57, 43), bands=31, seed=3).scene
+    scene = synthetic.make((57, 43), bands=31, seed=3).scene
     draw = np.random.default_rng(0).standard_normal(scene.shape).astype(np.float32)
     even, uneven = draw * 0.02, draw * np.linspace(0.001, 0.035, 43, dtype=np.float32)
-    errors = [np.median(certainty.of_noise(*whole(scene + noise))) for noise in (even, uneven)]
+    errors = [np.median(standard_errors.of_noise(*whole(scene + noise))) for noise in (even, uneven)]
     assert errors[1] > 3 * errors[0]

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from wald_cases import product, psnr, surveyed
 
-from dualsr_geo import changes, samples, subspace, upscale, wald
-from dualsr_geo.degrade import Psf
+from dualsr_geo import synthetic, upscale
+from dualsr_geo.degradation.operators import Psf
 from dualsr_geo.errors import OptionError
-from dualsr_geo.sample import Wishes
-from dualsr_geo.survey import Survey
+from dualsr_geo.fusion import change_detection, subspace
+from dualsr_geo.survey import wald_pairs
+from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.sampling import Wishes
 
 RATIO = 4
 ASKED = Wishes(RATIO, changes=True)
@@ -27,8 +29,8 @@ INSIDE = np.s_[16:46, 12:54]
 
 
 @pytest.fixture(scope="module")
-def made() -> samples.Sample:
-    return samples.make((61, 83), bands=8, seed=5)
+def made() -> synthetic.Sample:
+    return synthetic.make((61, 83), bands=8, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def decibels(made, truth, where):
 
 def test_an_unchanged_guide_is_used_to_the_last_bit(made):
     for noise in (0.0, 0.02):
-        sample = samples.make((37, 50), bands=8, seed=5, noise=noise)
+        sample = synthetic.make((37, 50), bands=8, seed=5, noise=noise)
         off, auto = (surveyed(sample.scene, sample.guide, w) for w in (Wishes(RATIO), ASKED))
         assert auto.changes is not None
         (plain, _), (asked, counted) = (product(sample.scene, sample.guide, k) for k in (off, auto))
@@ -109,12 +111,12 @@ def test_it_survives_json(known):
 def test_gain_and_offset_are_no_change_and_a_negative_is(gain, offset, seed):
     plane = torch.from_numpy(np.random.default_rng(seed).standard_normal((2, 13, 17)))
     nothing = torch.zeros(2, dtype=torch.float64)
-    alike = changes.agreement(plane, gain * plane + offset, nothing, None)
+    alike = change_detection.agreement(plane, gain * plane + offset, nothing, None)
     np.testing.assert_allclose(alike.numpy(), 1, atol=1e-6)
-    np.testing.assert_allclose(changes.agreement(plane, -plane, nothing, None).numpy(), -1, atol=1e-6)
+    np.testing.assert_allclose(change_detection.agreement(plane, -plane, nothing, None).numpy(), -1, atol=1e-6)
     # What stays below the floor means nothing.
     floor = torch.full((2,), 1e6, dtype=torch.float64)
-    np.testing.assert_allclose(changes.agreement(plane, -plane, floor, None).numpy(), 1, atol=1e-4)
+    np.testing.assert_allclose(change_detection.agreement(plane, -plane, floor, None).numpy(), 1, atol=1e-4)
 
 
 def test_a_guide_that_nowhere_follows_the_scene_has_not_changed_either(made):
@@ -122,15 +124,15 @@ def test_a_guide_that_nowhere_follows_the_scene_has_not_changed_either(made):
     cube = torch.from_numpy(made.scene)
     space = subspace.find(made.scene.reshape(8, -1), np.ones(made.scene[0].size, np.float32))
     noise = torch.from_numpy(rng.standard_normal(made.guide.shape).astype(np.float32))
-    block = wald.Block(cube, torch.ones(cube.shape[1:]), noise)
-    _, left = changes.unchanged([block], Psf.from_mtf(RATIO), space)
+    block = wald_pairs.Block(cube, torch.ones(cube.shape[1:]), noise)
+    _, left = change_detection.unchanged([block], Psf.from_mtf(RATIO), space)
     assert left[0].weight.min() == 1
-    few = wald.Block(cube[:, :4, :5], torch.ones(4, 5), noise[:, :16, :20])
-    assert changes.unchanged([few], Psf.from_mtf(RATIO), space)[0] is None
+    few = wald_pairs.Block(cube[:, :4, :5], torch.ones(4, 5), noise[:, :16, :20])
+    assert change_detection.unchanged([few], Psf.from_mtf(RATIO), space)[0] is None
 
 
 def test_an_unknown_way_is_refused(tmp_path):
-    scene, guide = samples.write(tmp_path, shape=(16, 16), bands=3)
+    scene, guide = synthetic.write(tmp_path, shape=(16, 16), bands=3)
     with pytest.raises(OptionError, match="--changes maybe is not known. Give auto or off."):
         upscale(scene, rgb=guide, changes="maybe")
 

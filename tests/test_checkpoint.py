@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.networks import coarsenet, coarsr, finenet
-from dualsr_geo.networks.checkpoint import Reader, network_of
+from dualsr_geo.models.networks import coarsenet, coarsr, finenet
+from dualsr_geo.models.networks.published_checkpoint import Reader, network_of
 
 CASES = {
     "coarsr": (coarsr, slow.state_coarsr(4, 4, batch_norm=True)),

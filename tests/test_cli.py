@@ -22,10 +22,10 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from rio_cogeo import cog_validate
 
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 from dualsr_geo.cli import main
-from dualsr_geo.degrade import Psf
-from dualsr_geo.layout import carried
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.io.writers.output_spec import carried
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -62,7 +62,7 @@ def ground(count: int = 3, shape: tuple[int, int] = (24, 31), seed: int = 0) -> 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return samples.write(tmp_path_factory.mktemp("pair"), shape=(24, 31), bands=5, guide="pan")
+    return synthetic.write(tmp_path_factory.mktemp("pair"), shape=(24, 31), bands=5, guide="pan")
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 # Workers import this module for what they run, so what loads torch is imported where it is used.
-from dualsr_geo import cluster
+from dualsr_geo.engine import dask_cluster
+from dualsr_geo.engine.tile_size import Room
 from dualsr_geo.errors import ClusterError, OptionError
-from dualsr_geo.memory import Room
 
 OPTIONS = {"scale": 2, "model": "regression", "tile": 16, "jobs": 1}
 MIB = 2**20
@@ -73,9 +73,9 @@ def fail(_: int, index: int) -> int:
 
 
 def test_all_indices_come_back_once(client):
-    made = list(cluster.spread(client, square, 7, range(23), str, "cpu"))
+    made = list(dask_cluster.spread(client, square, 7, range(23), str, "cpu"))
     assert sorted(made) == [7 + i**2 for i in range(23)]
-    assert list(cluster.spread(client, square, 7, [], str, "cpu")) == []
+    assert list(dask_cluster.spread(client, square, 7, [], str, "cpu")) == []
 
 
 def test_few_tasks_are_there_at_a_time(client):
@@ -87,20 +87,20 @@ def test_few_tasks_are_there_at_a_time(client):
             yield i
 
     done = 0
-    for done, _ in enumerate(cluster.spread(client, square, 0, indices(), str, "cpu"), 1):
-        assert len(asked) - done <= cluster.TASKS_A_THREAD * 2 + 1
+    for done, _ in enumerate(dask_cluster.spread(client, square, 0, indices(), str, "cpu"), 1):
+        assert len(asked) - done <= dask_cluster.TASKS_A_THREAD * 2 + 1
     assert done == 40
 
 
 def test_an_error_comes_back_as_it_is_and_nothing_runs_after_it(client):
     with pytest.raises(ZeroDivisionError):
-        list(cluster.spread(client, fail, 0, range(30), str, "cpu"))
+        list(dask_cluster.spread(client, fail, 0, range(30), str, "cpu"))
     assert not any(client.processing().values())
 
 
 def test_what_ends_all_workers_is_named(client):
     with pytest.raises(ClusterError, match=r"tile one ended 4 workers.*tcp://.*memory.*--tile"):
-        list(cluster.spread(client, die, 0, range(2), ["tile zero", "tile one"].__getitem__, "cpu"))
+        list(dask_cluster.spread(client, die, 0, range(2), ["tile zero", "tile one"].__getitem__, "cpu"))
     client.wait_for_workers(2)
 
 
@@ -112,15 +112,15 @@ def slow(_: object, index: int) -> int:
 def test_a_cluster_without_workers_is_given_up(monkeypatch):
     from distributed import Client, LocalCluster
 
-    monkeypatch.setattr(cluster, "LAST_WORKER_S", 2)
+    monkeypatch.setattr(dask_cluster, "LAST_WORKER_S", 2)
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as local,
         Client(local) as lonely,
         ThreadPoolExecutor(2) as pool,
     ):
         running = [
-            pool.submit(lambda: list(cluster.spread(lonely, slow, 0, range(3), str, "cpu"))),
-            pool.submit(cluster.once, lonely, "survey", slow, 0, 0),
+            pool.submit(lambda: list(dask_cluster.spread(lonely, slow, 0, range(3), str, "cpu"))),
+            pool.submit(dask_cluster.once, lonely, "survey", slow, 0, 0),
         ]
         while not lonely.processing() or not any(lonely.processing().values()):
             time.sleep(0.05)
@@ -138,24 +138,24 @@ def test_a_cluster_without_workers_is_given_up(monkeypatch):
     ([{"resources": {"GPU": 1}}], "cpu", Room(1, int(4096 * MIB * 0.7), "cpu")),
 ])  # fmt: skip
 def test_the_smallest_worker_that_is_used_decides(workers, device, room):
-    assert cluster.room(Scheduler(*workers), device) == room
+    assert dask_cluster.room(Scheduler(*workers), device) == room
 
 
 def test_cuda_wants_workers_that_say_so():
     with pytest.raises(OptionError, match=r"none of 2 workers has the resource GPU.*--resources GPU=1"):
-        cluster.room(Scheduler({}, {}), "cuda")
+        dask_cluster.room(Scheduler({}, {}), "cuda")
 
 
 def test_a_tile_fits_into_the_smallest_worker(tmp_path):
-    from dualsr_geo import Options, samples
-    from dualsr_geo.pipeline import prepare
+    from dualsr_geo import Options, synthetic
+    from dualsr_geo.engine.upscale import prepare
 
-    scene, guide = samples.write(tmp_path, shape=(60, 61), bands=200, seed=3)
+    scene, guide = synthetic.write(tmp_path, shape=(60, 61), bands=200, seed=3)
     asked = Options(max_memory=64 * 2**30, model="regression", jobs=7)
     here, _ = prepare(scene, rgb=guide, options=asked)
     there, _ = prepare(scene, rgb=guide, options=asked, client=Scheduler({"memory_limit": 760 * MIB}, {}))
     assert (here.sizes.jobs, there.sizes.jobs) == (7, 1)
-    assert there.sizes.bytes <= 760 * MIB * cluster.WORKER_SHARE
+    assert there.sizes.bytes <= 760 * MIB * dask_cluster.WORKER_SHARE
     assert there.sizes.tile < here.sizes.tile
     small = Scheduler({"memory_limit": 760 * MIB, "nthreads": 16})
     with pytest.raises(OptionError, match=r"may use 532 MiB, too little for 16 tiles of 16 lr.*fewer --nthreads"):
@@ -163,9 +163,9 @@ def test_a_tile_fits_into_the_smallest_worker(tmp_path):
 
 
 def test_paths_hold_for_workers_elsewhere(client, tmp_path, monkeypatch):
-    from dualsr_geo import samples, upscale
+    from dualsr_geo import synthetic, upscale
 
-    samples.write(tmp_path, shape=(30, 41), bands=4, seed=1, ratio=2)
+    synthetic.write(tmp_path, shape=(30, 41), bands=4, seed=1, ratio=2)
     homes = client.run(os.getcwd)
     client.run(os.chdir, "/")
     try:
@@ -180,10 +180,10 @@ def test_paths_hold_for_workers_elsewhere(client, tmp_path, monkeypatch):
 
 def test_scenes_outlive_their_workers(client, tmp_path):
     """The small form of examples/scale/killed.py: 12 scenes, 3 kills, each product whole whenever it is there."""
-    from dualsr_geo import samples, upscale
+    from dualsr_geo import synthetic, upscale
 
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"
-    scenes = [samples.write(tmp_path / f"in{i}", shape=(33, 37 + i), bands=4, seed=i)[0] for i in range(12)]
+    scenes = [synthetic.write(tmp_path / f"in{i}", shape=(33, 37 + i), bands=4, seed=i)[0] for i in range(12)]
     for folder in (quiet, killed):
         folder.mkdir()
     options = {**OPTIONS, "model": "interpolation"}
@@ -218,12 +218,12 @@ def test_scenes_outlive_their_workers(client, tmp_path):
 
 
 def test_a_worker_finds_its_own_copy_of_the_shipped_weights():
-    from dualsr_geo.catalogue import load_model
     from dualsr_geo.errors import InputError
-    from dualsr_geo.trained import lone_network
+    from dualsr_geo.models.loading import lone_network
+    from dualsr_geo.models.registry import load_model
 
     here = load_model("auto").ours.alone
-    there = replace(here, path="/opt/elsewhere/dualsr_geo/shipped/alone.safetensors")
+    there = replace(here, path="/opt/elsewhere/dualsr_geo/models/data/unguided.safetensors")
     ours, theirs = (lone_network(w, "cpu").state_dict() for w in (here, there))
     assert all(bool((ours[k] == theirs[k]).all()) for k in ours)
     with pytest.raises(InputError, match="alone.safetensors has changed.*planned with 000000000000"):
@@ -237,11 +237,11 @@ def test_each_process_sees_its_own_card():
     def seen(dask_worker=None) -> tuple:
         return os.environ["CUDA_VISIBLE_DEVICES"], dask_worker.state.nthreads, dask_worker.state.total_resources
 
-    with cluster.on_cards(["3", "GPU-7f"]) as client:
+    with dask_cluster.on_cards(["3", "GPU-7f"]) as client:
         found = sorted(client.run(seen).values())
         assert found == [("3", 1, {"GPU": 1}), ("GPU-7f", 1, {"GPU": 1})]
-        assert cluster.room(client, "auto").device == "cuda"
-        assert list(cluster.spread(client, square, 1, range(4), str, "cuda"))
+        assert dask_cluster.room(client, "auto").device == "cuda"
+        assert list(dask_cluster.spread(client, square, 1, range(4), str, "cuda"))
 
 
 @pytest.mark.parametrize(
@@ -255,21 +255,21 @@ def test_the_cards_are_those_that_cuda_may_see(monkeypatch, there, visible, coun
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert cluster.cards(count) == names
+    assert dask_cluster.cards(count) == names
     with pytest.raises(OptionError, match=rf"--gpus {there + 1} was asked for, but torch sees {there} cards here"):
-        cluster.cards(there + 1)
+        dask_cluster.cards(there + 1)
 
 
 @pytest.mark.gpu
 def test_on_its_cards_a_product_is_that_of_one_process(tmp_path):
     import torch
 
-    from dualsr_geo import samples, upscale
+    from dualsr_geo import synthetic, upscale
 
     if not torch.cuda.is_available():
         pytest.skip("torch sees no GPU here")
-    scene, guide = samples.write(tmp_path / "in", shape=(33, 41), bands=6, ratio=2)
+    scene, guide = synthetic.write(tmp_path / "in", shape=(33, 41), bands=6, ratio=2)
     upscale(scene, tmp_path / "a.zarr", rgb=guide, **OPTIONS, device="cuda")
-    with cluster.on_cards(cluster.cards(torch.cuda.device_count())) as client:
+    with dask_cluster.on_cards(dask_cluster.cards(torch.cuda.device_count())) as client:
         upscale(scene, tmp_path / "b.zarr", rgb=guide, **OPTIONS, client=client)
     assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.networks import pieces
-from dualsr_geo.networks.alba import centred, lead_at, similar
-from dualsr_geo.networks.coarsenet import CoarseNet, from_published, recognise
+from dualsr_geo.models.networks import piecewise
+from dualsr_geo.models.networks.alba import centred, lead_at, similar
+from dualsr_geo.models.networks.coarsenet import CoarseNet, from_published, recognise
 
 recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} is absent")
 
@@ -84,7 +84,7 @@ def test_streaming_is_forward_and_a_batch_is_its_tiles():
 
 
 def test_bands_that_were_handed_out_stay(monkeypatch):
-    monkeypatch.setattr(pieces, "PIECE", 12)
+    monkeypatch.setattr(piecewise, "PIECE", 12)
     network = made(slow.state_coarsenet(4), 2)
     lr, guide = case(2, 6, 15, 20)
     with torch.inference_mode():
@@ -104,12 +104,12 @@ def test_large_tiles_in_pieces_are_the_whole(monkeypatch, lowered):
     lr, guide = case(2, 5, 23, 31, tiles=2)
     with torch.inference_mode():
         whole = network(lr, guide)
-        run = pieces.Workspace.run
+        run = piecewise.Workspace.run
 
         def small(self, name, step, reach, *inputs, **options):
             return run(self, name, step, reach, *inputs, **(options | {"side": 20}))
 
-        monkeypatch.setattr(pieces.Workspace, "run", small)
+        monkeypatch.setattr(piecewise.Workspace, "run", small)
         # Sums of another order round bfloat16 otherwise.
         assert (network(lr, guide) - whole).abs().max() < (1e-3 if lowered else 1e-5)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dualsr_geo.errors import InputError, ScaleError
-from dualsr_geo.networks import coarsr
-from dualsr_geo.networks.coarsr import HALO, CoarSR, from_published, neighbours, recognise
+from dualsr_geo.models.networks import coarsr
+from dualsr_geo.models.networks.coarsr import HALO, CoarSR, from_published, neighbours, recognise
 
 recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} is absent")
 

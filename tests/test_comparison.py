@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from dualsr_geo import comparison
-from dualsr_geo.comparison import largest, pair, tiling
 from dualsr_geo.errors import InputError
+from dualsr_geo.evaluation.metrics import image_pair
+from dualsr_geo.evaluation.metrics.image_pair import largest, pair, tiling
 
 
 @dataclass
@@ -110,7 +110,7 @@ def test_tiles_fit_in_memory_and_begin_at_blocks(bands, side):
     tiles = tiling(bands, (2000, 1500), 5)
     assert tiles.size == side
     assert side % 32 == 0
-    assert bands > 5000 or bands * (side + 10) ** 2 * 8 <= comparison.TILE_BYTES
+    assert bands > 5000 or bands * (side + 10) ** 2 * 8 <= image_pair.TILE_BYTES
 
 
 def test_the_largest_value_is_a_valid_one_of_a_compared_band():

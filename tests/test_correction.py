@@ -15,12 +15,12 @@ import torch
 from wald_cases import product, psnr, surveyed
 
 import dualsr_geo
-from dualsr_geo import samples
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.layout import carried
-from dualsr_geo.sample import Wishes
-from dualsr_geo.survey import Survey
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.io.writers.output_spec import carried
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.sampling import Wishes
 
 SHAPE = (61, 97)
 OURS = load_model("auto").ours
@@ -32,7 +32,7 @@ def wishes(ratio=4):
 
 @pytest.fixture(scope="module")
 def sample():
-    return samples.make(SHAPE, bands=21, seed=5)
+    return synthetic.make(SHAPE, bands=21, seed=5)
 
 
 def test_the_survey_carries_it_exactly(sample):
@@ -55,7 +55,7 @@ def test_a_halo_is_enough(sample, guided):
 
 
 def test_a_halo_is_enough_where_noise_shift_and_holes_are():
-    sample = samples.make((61, 70), bands=14, seed=5, noise=0.02, shift_px=(1.5, -0.7))
+    sample = synthetic.make((61, 70), bands=14, seed=5, noise=0.02, shift_px=(1.5, -0.7))
     scene, guide = sample.scene.copy(), sample.guide.copy()
     scene[:, 20:27, 30:41] = np.nan
     scene[2, 50:, :9] = np.nan
@@ -70,7 +70,7 @@ def test_a_halo_is_enough_where_noise_shift_and_holes_are():
 
 @pytest.mark.parametrize("ratio", [2, 3, 5, 8, 16])
 def test_every_ratio(ratio):
-    sample = samples.make((24, 31), bands=5, ratio=ratio, seed=1)
+    sample = synthetic.make((24, 31), bands=5, ratio=ratio, seed=1)
     known = surveyed(sample.scene, sample.guide, wishes(ratio))
     made = product(sample.scene, sample.guide, known, model="learned")[0]
     assert made.shape == sample.reference.shape
@@ -79,7 +79,7 @@ def test_every_ratio(ratio):
 @pytest.mark.parametrize("bands", [1, 2, 4])
 @pytest.mark.parametrize("guided", [True, False])
 def test_few_bands(bands, guided):
-    sample = samples.make((24, 31), bands=bands, seed=2)
+    sample = synthetic.make((24, 31), bands=bands, seed=2)
     guide = sample.guide if guided else None
     known = surveyed(sample.scene, guide, wishes())
     made = product(sample.scene, guide, known, model="learned")[0]
@@ -123,11 +123,11 @@ def test_no_share_leaves_the_start(sample):
 
 
 def test_a_product_names_the_weights_and_is_whole_on_disk(tmp_path):
-    scene, guide = samples.write(tmp_path, shape=(40, 33), bands=6, guide="pan", seed=4)
+    scene, guide = synthetic.write(tmp_path, shape=(40, 33), bands=6, guide="pan", seed=4)
     said = dualsr_geo.upscale(scene, tmp_path / "p.tif", rgb=guide, model="learned", psf=Psf.from_mtf(4), tile=16)
     assert (said["model"], said["shape"]) == ("learned", [160, 132])
     lineage = carried(str(tmp_path / "p.tif"), "GTiff", "lineage")
-    files = sorted((Path(dualsr_geo.__file__).parent / "shipped").glob("*.safetensors"))
+    files = sorted((Path(dualsr_geo.__file__).parent / "models/data").glob("*.safetensors"))
     assert lineage["weights_sha256"] == {f.stem: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
     assert lineage["parameters"]["ours"]["guided"]["sha256"] == lineage["weights_sha256"]["guided"]
     # As asked for, whatever the scene says.

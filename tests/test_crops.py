@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.crops import choose
+from dualsr_geo.engine.tiles.crops import choose
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import correlate1d
 
-from dualsr_geo.degrade import Banded, Psf, blur_matrix, cubic, cubic_matrix, operator
+from dualsr_geo.degradation.operators import Banded, Psf, blur_matrix, cubic, cubic_matrix, operator
 from dualsr_geo.errors import OptionError
-from dualsr_geo.tile import Window
+from dualsr_geo.raster.windows import Window
 
 ratios = st.integers(2, 8)
 sigmas = st.tuples(st.floats(0.4, 4.0), st.floats(0.4, 4.0))

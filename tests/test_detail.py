@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.detail import Detail, Piece, agreement, measure
+from dualsr_geo.survey.detail import Detail, Piece, agreement, measure
 
 SHAPE = (47, 61)
 # Independent draws of this many pixels agree within a few percent.

@@ -15,27 +15,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dualsr_geo import fieldfit, metrics, registration, samples, upscale
+from dualsr_geo import synthetic, upscale
 from dualsr_geo.errors import OptionError
-from dualsr_geo.field import SUPPORT_PX, Field, basis
-from dualsr_geo.guide import Displaced
-from dualsr_geo.sample import Wishes
-from dualsr_geo.tile import Window
+from dualsr_geo.evaluation import metrics
+from dualsr_geo.io.guides import Displaced
+from dualsr_geo.raster.windows import Window
+from dualsr_geo.registration import field_estimation, local_displacement
+from dualsr_geo.registration.displacement_field import SUPPORT_PX, Field, basis
+from dualsr_geo.survey.sampling import Wishes
 
 RATIO, RIM = 4, 2
 LOCAL = Wishes(RATIO, coregister="local")
 
 
 @pytest.fixture(scope="module")
-def made() -> samples.Sample:
-    return samples.make((44, 57), bands=7, seed=6)
+def made() -> synthetic.Sample:
+    return synthetic.make((44, 57), bands=7, seed=6)
 
 
 def found(scene, guide, *, rim: int = 0) -> Field | None:
     """Estimate a field from a whole scene; the guide reaches `rim` hr pixels beyond it."""
-    shape, margin = scene.shape[1:], registration.margin(RATIO)
+    shape, margin = scene.shape[1:], local_displacement.margin(RATIO)
     wide = np.pad(guide, ((0, 0), (margin - rim,) * 2, (margin - rim,) * 2), constant_values=np.nan)
-    return registration.local_field(registration.windows(shape), [scene], [wide], shape, LOCAL)
+    return local_displacement.local_field(local_displacement.windows(shape), [scene], [wide], shape, LOCAL)
 
 
 @given(
@@ -62,7 +64,7 @@ def test_splines_share_out_every_place_beyond_the_ends_too(count, length, places
 
 
 def test_a_field_of_one_shift_moves_a_plane_by_it():
-    field = fieldfit.still((19, 26), RATIO, (1.25, -2.5))
+    field = field_estimation.still((19, 26), RATIO, (1.25, -2.5))
     window, margin = Window(7, 38, 11, 52), field.margin_px
     y, x = np.mgrid[window.y0 - margin : window.y1 + margin, window.x0 - margin : window.x1 + margin].astype(np.float32)
     # Far from its ends a spline continues a plane exactly.
@@ -111,7 +113,7 @@ def test_a_smooth_field_is_found(made, intervals):
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (1.5, -2.0)])
 def test_a_guide_that_is_not_bent_is_left_alone(shift):
     for noise in (0.0, 0.02):
-        sample = samples.make((36, 45), bands=7, seed=8, shift_px=shift, noise=noise)
+        sample = synthetic.make((36, 45), bands=7, seed=8, shift_px=shift, noise=noise)
         assert found(sample.scene, sample.guide) is None
 
 
@@ -124,7 +126,7 @@ def test_a_guide_of_something_else_or_nowhere_has_no_field(made):
 @settings(max_examples=60)
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_what_is_read_is_bounded_disjoint_and_inside(height, width):
-    places = registration.windows((height, width))
+    places = local_displacement.windows((height, width))
     assert sum(w.shape[0] * w.shape[1] for w in places) <= 2**16
     for i, w in enumerate(places):
         assert 0 <= w.y0 < w.y1 <= height
@@ -219,11 +221,11 @@ def test_a_displaced_guide_is_a_guide():
         def fingerprint(self):
             return {"name": "ramp"}
 
-    field = fieldfit.still((30, 40), RATIO, (2.0, 0.0))
+    field = field_estimation.still((30, 40), RATIO, (2.0, 0.0))
     guide = Displaced(Ramp(), field)
     window = Window(20, 27, 30, 41)
     y, x = np.mgrid[window.slices]
     np.testing.assert_allclose(guide.read(window)[0], y + 2 + 1000 * x, rtol=1e-4)
     assert guide.near(window).guide.asked == window.grown(field.margin_px)
-    other = replace(guide, field=fieldfit.still((30, 40), RATIO, (2.5, 0.0)))
+    other = replace(guide, field=field_estimation.still((30, 40), RATIO, (2.5, 0.0)))
     assert guide.fingerprint() != other.fingerprint()

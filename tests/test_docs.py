@@ -22,9 +22,9 @@ import pytest
 import rioxarray
 from click.testing import CliRunner
 
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 from dualsr_geo.cli import main
-from dualsr_geo.sensor import find
+from dualsr_geo.sensors.registry import find
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -89,13 +89,13 @@ def material(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     wishes = {"shape": SIZE, "wavelengths_nm": find("worldview-2").wavelengths_nm, "gsd_m": 2.0, "seed": 3}
     for guide in ("pan", "rgb"):
-        samples.write(folder, guide=guide, **wishes)
+        synthetic.write(folder, guide=guide, **wishes)
     shutil.copy(folder / "scene.tif", folder / "ms.tif")
     (folder / "archive").mkdir()
     for stem in ("a", "b"):
         shutil.copy(folder / "scene.tif", folder / f"archive/{stem}_ms.tif")
         shutil.copy(folder / "pan.tif", folder / f"archive/{stem}_ms_pan.tif")
-    truth = samples.as_dataarray(samples.make(**wishes), "reference").astype("float32")
+    truth = synthetic.as_dataarray(synthetic.make(**wishes), "reference").astype("float32")
     truth.rio.to_raster(folder / "truth.tif")
     assert call(["dualsr-geo", "upscale", str(folder / "scene.tif"), "--scale", "4", "--model", "bicubic",
                  "-t", "float32", "-o", str(folder / "product.tif")])[0] == 0  # fmt: skip

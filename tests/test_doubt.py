@@ -10,21 +10,32 @@ import torch
 from scipy.ndimage import gaussian_filter
 from wald_cases import product, surveyed
 
-from dualsr_geo import samples
-from dualsr_geo.degrade import operator
-from dualsr_geo.doubt import DETAIL_ALONE, DETAIL_GUIDED, LEAST_MARK, SPREAD, Doubt, Level, Marks, Start, marks, shape
-from dualsr_geo.fine import consistency
-from dualsr_geo.sample import Wishes
-from dualsr_geo.survey import Survey
-from dualsr_geo.tile import Window
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.consistency import consistency
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.fusion.uncertainty import (
+    DETAIL_ALONE,
+    DETAIL_GUIDED,
+    LEAST_MARK,
+    SPREAD,
+    Doubt,
+    Level,
+    Marks,
+    Start,
+    marks,
+    shape,
+)
+from dualsr_geo.raster.windows import Window
+from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.sampling import Wishes
 
 RATIO, BANDS = 4, 7
 WISHES = Wishes(RATIO, uncertainty=True)
 
 
 @pytest.fixture(scope="module")
-def sample() -> samples.Sample:
-    return samples.make((41, 53), bands=BANDS, seed=5)
+def sample() -> synthetic.Sample:
+    return synthetic.make((41, 53), bands=BANDS, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +69,7 @@ def test_json_and_back_is_exact(known):
 
 @pytest.mark.parametrize(("ratio", "tile"), [(4, 16), (3, 23), (2, 17)])
 def test_tiled_is_whole_with_holes_noise_shift_and_half_a_guide(ratio, tile):
-    made = samples.make((47, 58), bands=13, seed=5, noise=0.02, shift_px=(1.5, -0.7), ratio=ratio)
+    made = synthetic.make((47, 58), bands=13, seed=5, noise=0.02, shift_px=(1.5, -0.7), ratio=ratio)
     scene, guide = made.scene.copy(), made.guide.copy()
     scene[:, 20:27, 30:41] = np.nan
     scene[2, 40:, :9] = np.nan

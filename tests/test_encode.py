@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.bands import Packing
-from dualsr_geo.encode import empty_value, encode, floor
+from dualsr_geo.engine.tiles.encoding import empty_value, encode, floor
+from dualsr_geo.raster.bands import Packing
 
 ALL = slice(0, 1)
 LOWEST = -1e30

@@ -12,11 +12,11 @@ import xarray as xr
 from click.testing import CliRunner
 from rasterio.transform import from_origin
 
-from dualsr_geo import DualSRError, samples
+from dualsr_geo import DualSRError, synthetic
 from dualsr_geo.cli import main
 from dualsr_geo.errors import GridError, InputError, OptionError, OutputError, ScaleError
-from dualsr_geo.evaluate import evaluate, score_product
-from dualsr_geo.trial import GDAL, contenders
+from dualsr_geo.evaluation.evaluate import evaluate, score_product
+from dualsr_geo.evaluation.wald_protocol import GDAL, contenders
 
 KEYS = {"psnr_db", "psnr_band_mean_db", "ssim", "sam_deg", "ergas", "rmse", "cc", "q2n", "seconds"}
 GUIDED = ["auto", "regression", "interpolation", "learned", "bicubic", "brovey", "gsa", "mtf-glp-hpm"]
@@ -25,8 +25,8 @@ GUIDED = ["auto", "regression", "interpolation", "learned", "bicubic", "brovey",
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("scenes")
-    samples.write(place, shape=(83, 61), bands=6, seed=2, guide="pan")
-    samples.write(place / "rgb", shape=(83, 61), bands=6, seed=2, guide="rgb")
+    synthetic.write(place, shape=(83, 61), bands=6, seed=2, guide="pan")
+    synthetic.write(place / "rgb", shape=(83, 61), bands=6, seed=2, guide="rgb")
     return place
 
 
@@ -174,7 +174,7 @@ def test_rgb_guides_leave_gdal_out(folder):
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_scenes_without_georeference_of_odd_size(tmp_path):
-    sample = samples.make((41, 34), bands=4, seed=1, guide="pan")
+    sample = synthetic.make((41, 34), bands=4, seed=1, guide="pan")
     for name, cube in (("scene", sample.scene), ("pan", sample.guide)):
         write_bare(tmp_path / f"{name}.tif", cube)
     found = evaluate(tmp_path / "scene.tif", rgb=tmp_path / "pan.tif", models=["regression", "bicubic"])["models"]

@@ -7,18 +7,18 @@ import pytest
 import torch
 from rasterio.transform import from_origin
 
-from dualsr_geo import Options, open_scene, samples
-from dualsr_geo.degrade import operator
-from dualsr_geo.exhibit import carried_survey, of_run, tile_rmse
-from dualsr_geo.pipeline import prepare, upscale
-from dualsr_geo.tile import Window
-from dualsr_geo.views import CROP_PX, PLACES, Material, crop_windows
+from dualsr_geo import Options, open_scene, synthetic
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.engine.upscale import prepare, upscale
+from dualsr_geo.raster.windows import Window
+from dualsr_geo.report.gather import carried_survey, of_run, tile_rmse
+from dualsr_geo.report.views import CROP_PX, PLACES, Material, crop_windows
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("exhibit")
-    samples.write(place, shape=(150, 97), bands=7, seed=2, guide="rgb", shift_px=(1.5, -2.0))
+    synthetic.write(place, shape=(150, 97), bands=7, seed=2, guide="rgb", shift_px=(1.5, -2.0))
     return place
 
 
@@ -55,7 +55,7 @@ def test_crops_are_cut_from_scene_product_and_guide(page, ran):
 
 def test_the_guide_is_shown_where_it_was_used(page, ran, folder):
     """As delivered it lies (1.5, -2) px off; the crop has it moved back, as a guide without shift lies."""
-    samples.write(folder / "calm", shape=(150, 97), bands=7, seed=2, guide="rgb")
+    synthetic.write(folder / "calm", shape=(150, 97), bands=7, seed=2, guide="rgb")
     calm = open_scene(folder / "calm/rgb.tif")
     for crop in page.crops:
         y, x = (int(p.split()[1]) for p in crop.where.split(","))

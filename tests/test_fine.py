@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo import fine
-from dualsr_geo.degrade import Psf, blur_matrix, operator
-from dualsr_geo.tile import Window
+from dualsr_geo.degradation import consistency
+from dualsr_geo.degradation.operators import Psf, blur_matrix, operator
+from dualsr_geo.raster.windows import Window
 
 PSF = Psf.gaussian(3, (1.3, 1.6), (0.3, -0.4))
 
@@ -19,17 +19,19 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).random(shape, np.float32))
 
 
-def closed(psf: Psf, shape: tuple[int, int], lams: list[float], window: Window | None = None) -> fine.Consistency:
-    return fine.consistency(psf, shape, lams, operator(psf, shape, window), window)
+def closed(
+    psf: Psf, shape: tuple[int, int], lams: list[float], window: Window | None = None
+) -> consistency.Consistency:
+    return consistency.consistency(psf, shape, lams, operator(psf, shape, window), window)
 
 
 @pytest.fixture
 def long_reach(monkeypatch):
     """Keep every entry of M."""
-    monkeypatch.setattr(fine, "REACH_LR", 1000)
-    fine._axis_pairs.cache_clear()
+    monkeypatch.setattr(consistency, "REACH_LR", 1000)
+    consistency._axis_pairs.cache_clear()
     yield
-    fine._axis_pairs.cache_clear()
+    consistency._axis_pairs.cache_clear()
 
 
 def axis(psf_taps: tuple[float, ...], start: int, ratio: int, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +64,7 @@ def test_uncut_it_solves_the_separable_normal_equations(long_reach):
     dy, sy = axis(PSF.taps_y, PSF.start_y, 3, shape[0])
     dx, sx = axis(PSF.taps_x, PSF.start_x, 3, shape[1])
     residual = noise(1, *shape)
-    solve = [np.linalg.solve(d.T @ d + fine.RIDGE * np.linalg.inv(s), d.T) for d, s in ((dy, sy), (dx, sx))]
+    solve = [np.linalg.solve(d.T @ d + consistency.RIDGE * np.linalg.inv(s), d.T) for d, s in ((dy, sy), (dx, sx))]
     wanted = solve[0] @ residual[0].double().numpy() @ solve[1].T
     np.testing.assert_allclose(closed(PSF, shape, [0.0]).spread(residual)[0].numpy(), wanted, atol=2e-5)
 
@@ -70,13 +72,13 @@ def test_uncut_it_solves_the_separable_normal_equations(long_reach):
 @pytest.mark.parametrize("lam", [0.05, 0.5, 8.0])
 def test_uncut_the_noisy_form_is_the_dense_two_dimensional_solve(long_reach, monkeypatch, lam):
     """With all singular pairs: S D' (D S D' + (lam + ridge) I)^-1 on the scene as one long vector."""
-    monkeypatch.setattr(fine, "NOISY_TERMS", 99)
+    monkeypatch.setattr(consistency, "NOISY_TERMS", 99)
     shape = (6, 4)
     dy, sy = axis(PSF.taps_y, PSF.start_y, 3, shape[0])
     dx, sx = axis(PSF.taps_x, PSF.start_x, 3, shape[1])
     d, s = np.kron(dy, dx), np.kron(sy, sx)
     residual = noise(1, *shape)
-    inverse = np.linalg.solve(d @ s @ d.T + (lam + fine.RIDGE) * np.eye(24), residual.double().numpy().ravel())
+    inverse = np.linalg.solve(d @ s @ d.T + (lam + consistency.RIDGE) * np.eye(24), residual.double().numpy().ravel())
     wanted = (s @ d.T @ inverse).reshape(18, 12)
     np.testing.assert_allclose(closed(PSF, shape, [lam]).spread(residual)[0].numpy(), wanted, atol=2e-5)
 
@@ -85,10 +87,10 @@ def test_uncut_the_noisy_form_is_the_dense_two_dimensional_solve(long_reach, mon
 def test_six_pairs_are_nearly_all(monkeypatch, lam):
     residual = noise(1, 20, 17)
     few = closed(PSF, (20, 17), [lam]).spread(residual)
-    monkeypatch.setattr(fine, "NOISY_TERMS", 99)
-    fine._axis_pairs.cache_clear()
+    monkeypatch.setattr(consistency, "NOISY_TERMS", 99)
+    consistency._axis_pairs.cache_clear()
     every = closed(PSF, (20, 17), [lam]).spread(residual)
-    fine._axis_pairs.cache_clear()
+    consistency._axis_pairs.cache_clear()
     assert float((few - every).norm()) < 0.02 * float(every.norm())
 
 
@@ -106,7 +108,7 @@ def test_a_slice_is_the_whole(lam):
     residual = noise(2, *shape)
     whole = closed(PSF, shape, [lam, lam]).spread(residual)
     for core in (Window(20, 30, 40, 55), Window(0, 7, 90, 97), Window(54, 61, 0, 5)):
-        near = core.grown(fine.REACH_LR + 1).clipped(shape)
+        near = core.grown(consistency.REACH_LR + 1).clipped(shape)
         part = closed(PSF, shape, [lam, lam], near).spread(residual[(slice(None), *near.slices)])
         inner, outer = core.within(near).scaled(ratio).slices, core.scaled(ratio).slices
         torch.testing.assert_close(part[:, *inner], whole[:, *outer], atol=1e-6, rtol=0)
@@ -115,10 +117,10 @@ def test_a_slice_is_the_whole(lam):
 # The singular pairs of a noisy form belong to the short axis: 4e-5 of the residual's range.
 @pytest.mark.parametrize(("lam", "within"), [(0.0, 2e-5), (0.5, 1e-4)])
 def test_a_long_axis_reuses_a_short_ones_interior(monkeypatch, lam, within):
-    shape = (fine.LONG_AXIS + 34, 11)
+    shape = (consistency.LONG_AXIS + 34, 11)
     residual = noise(1, *shape) - 0.5
     reused = closed(PSF, shape, [lam]).spread(residual)
-    monkeypatch.setattr(fine, "LONG_AXIS", 10**6)
+    monkeypatch.setattr(consistency, "LONG_AXIS", 10**6)
     direct = closed(PSF, shape, [lam]).spread(residual)
     torch.testing.assert_close(reused, direct, atol=within, rtol=0)
 

@@ -14,15 +14,17 @@ from click.testing import CliRunner
 from dask.distributed import Client, LocalCluster
 
 import dualsr_geo
-from dualsr_geo import finefit, pipeline, refinement, samples
+from dualsr_geo import synthetic
 from dualsr_geo.cli import main
-from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.engine import fine_stage_fit, upscale
+from dualsr_geo.engine.tiles import fine_stage
+from dualsr_geo.engine.tiles.fine_stage import Refinement
 from dualsr_geo.errors import OptionError
-from dualsr_geo.networks import refiner
-from dualsr_geo.refinement import Refinement
-from dualsr_geo.sample import sample_windows
-from dualsr_geo.trained import convert
-from dualsr_geo.weights import save
+from dualsr_geo.models.loading import convert
+from dualsr_geo.models.networks import refiner
+from dualsr_geo.models.weights import save
+from dualsr_geo.survey.sampling import sample_windows
 
 pytestmark = pytest.mark.filterwarnings("ignore:Blur and shift of the guide:dualsr_geo.errors.DualSRWarning")
 REFINED = ("finenet", "finenet-per-tile", "backprojection", "backprojection-pixel")
@@ -32,14 +34,14 @@ REFINED = ("finenet", "finenet-per-tile", "backprojection", "backprojection-pixe
 def brief(monkeypatch):
     """Fits of few steps, and used whatever the scene says of them."""
     monkeypatch.setattr(refiner, "MOST_STEPS", 10)
-    monkeypatch.setattr(refinement, "crop_count", lambda _: 4)
-    monkeypatch.setattr("dualsr_geo.rehearsal.share", lambda _: 0.8)
+    monkeypatch.setattr(fine_stage, "crop_count", lambda _: 4)
+    monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.share", lambda _: 0.8)
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """Scene and guide of an awkward size, 23 x 101 lr pixels, 7 bands, ratio 4."""
-    return samples.write(tmp_path_factory.mktemp("inputs"), shape=(23, 101), bands=7, guide="rgb", seed=5)
+    return synthetic.write(tmp_path_factory.mktemp("inputs"), shape=(23, 101), bands=7, guide="rgb", seed=5)
 
 
 def physical(path):
@@ -100,7 +102,7 @@ def test_a_resumed_run_takes_the_fit_that_there_is(pair, tmp_path, fine, monkeyp
     whole, _ = upscaled(pair, tmp_path / "whole.tif", fine=fine, tile=23)
     done = 0
 
-    def until_killed(plan, index, process=pipeline.infer.process_tile):
+    def until_killed(plan, index, process=upscale.infer.process_tile):
         nonlocal done
         done += 1
         if done > 3:
@@ -109,13 +111,13 @@ def test_a_resumed_run_takes_the_fit_that_there_is(pair, tmp_path, fine, monkeyp
 
     out = tmp_path / "resumed.tif"
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.infer, "process_tile", until_killed)
+        patch.setattr(upscale.infer, "process_tile", until_killed)
         with pytest.raises(KeyboardInterrupt):
             upscaled(pair, out, fine=fine, tile=23, jobs=1)
-    kept = tmp_path / "resumed.tif.part" / pipeline.FINE_FILE
+    kept = tmp_path / "resumed.tif.part" / upscale.FINE_FILE
     assert kept.exists()
     # Were it fitted again, it would be another.
-    monkeypatch.setattr(finefit, "fit", None)
+    monkeypatch.setattr(fine_stage_fit, "fit", None)
     sha256 = Refinement.read(kept).sha256
     again, said = upscaled(pair, out, fine=fine, tile=23, resume=True)
     np.testing.assert_array_equal(again, whole)
@@ -138,7 +140,7 @@ def test_the_accessor_and_a_cluster_make_the_same(pair, tmp_path, fine):
 @pytest.mark.parametrize("fine", REFINED)
 def test_what_would_not_help_changes_nothing(pair, tmp_path, fine, monkeypatch):
     plain, _ = upscaled(pair, tmp_path / "plain.tif")
-    monkeypatch.setattr("dualsr_geo.rehearsal.share", lambda _: 0.0)
+    monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.share", lambda _: 0.0)
     made, said = upscaled(pair, tmp_path / "p.tif", fine=fine)
     # Its tiles are others.
     assert apart(made, plain) <= 1e-5
@@ -158,11 +160,11 @@ def test_back_projection_wants_no_guide(pair, tmp_path, fine, ratio):
 
 @pytest.mark.parametrize("fine", REFINED)
 def test_holes_of_scene_and_guide_stay_holes(tmp_path, fine):
-    sample = samples.make((40, 33), bands=5, seed=2)
+    sample = synthetic.make((40, 33), bands=5, seed=2)
     scene, guide = sample.scene.copy(), sample.guide.copy()
     scene[:, 10:17, 5:12] = np.nan
     guide[:, :, 100:] = np.nan
-    placed = samples.write(tmp_path, shape=(40, 33), bands=5, guide="rgb", seed=2)
+    placed = synthetic.write(tmp_path, shape=(40, 33), bands=5, guide="rgb", seed=2)
     for path, values in zip(placed, (scene, guide), strict=False):
         with rasterio.open(path) as file:
             profile = {**file.profile, "dtype": "float32", "nodata": np.nan}
@@ -186,7 +188,7 @@ def test_sfpn_is_both_its_stages(pair, tmp_path):
 
 
 def test_a_scene_without_a_whole_crop_is_fitted_on_filled_ones(tmp_path):
-    placed = samples.write(tmp_path, shape=(29, 34), bands=5, guide="pan", seed=2)
+    placed = synthetic.write(tmp_path, shape=(29, 34), bands=5, guide="pan", seed=2)
     with rasterio.open(placed[0]) as file:
         values, profile = file.read().astype(np.float32), {**file.profile, "dtype": "float32", "nodata": np.nan}
     values[:, ::13, ::13] = np.nan
@@ -198,7 +200,7 @@ def test_a_scene_without_a_whole_crop_is_fitted_on_filled_ones(tmp_path):
 
 
 def test_a_scene_too_small_to_be_asked_is_left_alone(tmp_path, monkeypatch):
-    placed = samples.write(tmp_path, shape=(9, 6), bands=4, guide="pan", seed=1)
+    placed = synthetic.write(tmp_path, shape=(9, 6), bands=4, guide="pan", seed=1)
     for fine in REFINED:
         made, said = upscaled(placed, tmp_path / f"{fine}.tif", fine=fine)
         assert said["refinement"]["share"] == 0

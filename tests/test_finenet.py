@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.networks.finenet import (
+from dualsr_geo.models.networks.finenet import (
     AS_CODE,
     AS_TABLE,
     Blur,

@@ -67,7 +67,7 @@ def test_the_matrices_of_the_cases_are_the_packages_own_blur():
     import numpy as np
     import torch
 
-    from dualsr_geo.degrade import operator
+    from dualsr_geo.degradation.operators import operator
 
     for name in ("jasper 4 M rgb", "jasper 4 S rgb"):
         case = wald_cases.case(name)

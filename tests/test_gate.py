@@ -12,15 +12,16 @@ from test_guided import pair
 from test_networks_guided import random_network
 from wald_cases import surveyed
 
-from dualsr_geo import gate, samples, wald
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.degrade import Psf
-from dualsr_geo.gate import CAUTIOUS, Evidence, share
-from dualsr_geo.networks.guided import FOLD
-from dualsr_geo.regression import CANDIDATES
-from dualsr_geo.sample import Wishes
-from dualsr_geo.training.guided import known_of
-from dualsr_geo.wald import Block
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.fusion.candidates import CANDIDATES
+from dualsr_geo.models.networks.guided import FOLD
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.survey import guided_shrinkage, wald_pairs
+from dualsr_geo.survey.guided_shrinkage import CAUTIOUS, Evidence, share
+from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.wald_pairs import Block
+from dualsr_geo.training.guided_task import known_of
 
 FINITE = st.floats(-1e3, 1e3)
 
@@ -69,7 +70,7 @@ def test_parts_add_up_to_the_valid_scene(height, width, ratio, anchors):
     made, lacking = torch.randn(2, anchors, ratio * height, ratio * width, generator=generator)
     weight = (torch.rand(height, width, generator=generator) - 0.2).clamp_min(0)
     valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
-    gain, size = gate.by_parts(made, lacking, weight, ratio).sum(1)
+    gain, size = guided_shrinkage.by_parts(made, lacking, weight, ratio).sum(1)
     assert gain == pytest.approx(float((made * lacking * valid).sum()), rel=1e-4, abs=1e-3)
     assert size == pytest.approx(float((made.square() * valid).sum()), rel=1e-4)
 
@@ -79,8 +80,8 @@ def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise)
     lr, guide, psf = pair(bands, guides, 33, 29, 4, noise=noise)
     known = known_of(lr, guide, psf)
     block = Block(torch.from_numpy(lr), torch.ones(lr.shape[1:]), torch.from_numpy(guide))
-    grams = [wald.errors([block], psf, 2, known.space)]
-    found = wald.weights(grams, by_energy=not known.space.keeps_rest)
+    grams = [wald_pairs.errors([block], psf, 2, known.space)]
+    found = wald_pairs.weights(grams, by_energy=not known.space.keeps_rest)
     network = random_network()
     judged = []
     for sign in (1, -1):
@@ -90,23 +91,25 @@ def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise)
                 value[: len(CANDIDATES) * FOLD**2] = 0
                 value.mul_(sign)
         with torch.inference_mode():
-            judged.append(gate.ask(network, [block], psf, 2, known.space, found))
+            judged.append(guided_shrinkage.ask(network, [block], psf, 2, known.space, found))
     assert judged[0].size.sum() > 0
     assert len(judged[0].gain) == 4 * 4
     np.testing.assert_allclose(judged[1].size, judged[0].size, rtol=1e-4)
     np.testing.assert_allclose(judged[1].gain, -judged[0].gain, rtol=1e-3, atol=1e-5 * np.abs(judged[0].gain).max())
 
 
-@given(st.floats(0.1, gate.MOST), st.floats(1.0, 20.0))
+@given(st.floats(0.1, guided_shrinkage.MOST), st.floats(1.0, 20.0))
 def test_a_pair_on_which_the_correction_is_stronger_counts_in_proportion(best, times):
     pair = Evidence(np.full(9, best), np.ones(9), strength=times)
-    assert gate.share([pair], 1.0) == pytest.approx(gate.share([Evidence(np.full(9, best / times), np.ones(9))]))
+    assert guided_shrinkage.share([pair], 1.0) == pytest.approx(
+        guided_shrinkage.share([Evidence(np.full(9, best / times), np.ones(9))])
+    )
     # A weaker one says no more than it says.
-    assert gate.share([pair], 2 * times) == gate.share([pair])
+    assert guided_shrinkage.share([pair], 2 * times) == guided_shrinkage.share([pair])
 
 
 def test_the_strength_is_in_deviations_whatever_the_units():
-    sample = samples.make((40, 44), bands=5, seed=3)
+    sample = synthetic.make((40, 44), bands=5, seed=3)
     found = []
     for unit in (1.0, 3000.0):
         told = surveyed(sample.scene * unit, sample.guide, Wishes(4, psf=Psf.from_mtf(4), ours=load_model("auto").ours))

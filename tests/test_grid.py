@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from dualsr_geo import grid
 from dualsr_geo.errors import GridError, ScaleError
+from dualsr_geo.raster import grid
 
 UTM = "EPSG:32633"
 EAST, NORTH = 379_995.3, 5_812_340.7

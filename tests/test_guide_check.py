@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from displaced import bent, random_field
 from PIL import Image
 
-from dualsr_geo import samples, upscale
+from dualsr_geo import synthetic, upscale
 from dualsr_geo.cli import main
 from dualsr_geo.errors import GridError, OptionError
-from dualsr_geo.guidecheck import check
+from dualsr_geo.evaluation.guide_check import check
 
 RATIO = 4
 GRID = Affine(8, 0, 500_000, 0, -8, 4_000_000)
@@ -24,8 +24,8 @@ FINE = GRID @ Affine.scale(1 / RATIO)
 
 
 @pytest.fixture(scope="module")
-def made() -> samples.Sample:
-    return samples.make((40, 53), bands=6, seed=11)
+def made() -> synthetic.Sample:
+    return synthetic.make((40, 53), bands=6, seed=11)
 
 
 def raster(path, values, transform=FINE, crs="EPSG:32633"):

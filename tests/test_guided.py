@@ -12,16 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_networks_guided import random_network
 
-from dualsr_geo import coarse, guided, wald
-from dualsr_geo.alone import spread
-from dualsr_geo.anchors import Anchors
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.fine import consistency
-from dualsr_geo.networks.guided import Guided
-from dualsr_geo.survey import Survey
-from dualsr_geo.terms import Terms
-from dualsr_geo.tile import Window
-from dualsr_geo.training.guided import known_of, opened
+from dualsr_geo.degradation.consistency import consistency
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.fusion import coarse_stage
+from dualsr_geo.fusion.anchor_bands import Anchors
+from dualsr_geo.models import guided_correction
+from dualsr_geo.models.guided_inputs import Terms
+from dualsr_geo.models.networks.guided import Guided
+from dualsr_geo.models.unguided_correction import spread
+from dualsr_geo.raster.windows import Window
+from dualsr_geo.survey import wald_pairs
+from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.training.guided_task import known_of, opened
 
 
 def pair(bands: int, guides: int, height: int, width: int, ratio: int, *, noise: float = 0.0, seed: int = 0):
@@ -44,12 +46,12 @@ def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: n
     op = operator(known.psf, shape, at)
     if hidden is not None:
         near[:, torch.from_numpy(hidden[at.scaled(ratio).slices])] = torch.nan
-    ready = coarse.ready_guide(near, torch.from_numpy(known.guide_mean), op)
-    held = coarse.Guided(ready, known.fit, torch.from_numpy(known.mixture))
+    ready = coarse_stage.ready_guide(near, torch.from_numpy(known.guide_mean), op)
+    held = coarse_stage.Guided(ready, known.fit, torch.from_numpy(known.mixture))
     closed, alone = (consistency(known.psf, shape, v.tolist(), op, at) for v in (known.lams, known.lams_alone))
-    z = wald.components(known.space, cube)
-    hr = coarse.sharpen(z, None, held, closed, alone)
-    return guided.Window(known.space, cube, z, hr, held, known.psf, closed, origin=(at.y0, at.x0))
+    z = wald_pairs.components(known.space, cube)
+    hr = coarse_stage.sharpen(z, None, held, closed, alone)
+    return guided_correction.Window(known.space, cube, z, hr, held, known.psf, closed, origin=(at.y0, at.x0))
 
 
 @given(st.integers(1, 20), st.integers(1, 5), st.integers(9, 19), st.integers(9, 19), st.sampled_from([2, 3, 4, 8]))
@@ -58,7 +60,7 @@ def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: n
 def test_an_untrained_network_leaves_the_start_as_it_is(bands, guides, height, width, ratio):
     lr, guide, psf = pair(bands, guides, height, width, ratio)
     window, terms = opened(known_of(lr, guide, psf), lr, guide)
-    made = guided.correct(Guided(8, 1), window, terms)
+    made = guided_correction.correct(Guided(8, 1), window, terms)
     start = window.start(terms.anchors.bands, spectral=terms.spectral)
     assert made.shape == start.shape
     assert float(made.abs().max()) <= 1e-6 * float(start.abs().max())
@@ -72,7 +74,7 @@ def test_an_untrained_network_leaves_the_start_as_it_is(bands, guides, height, w
 def test_what_the_sensor_sees_of_a_correction_is_gone(bands, guides, height, width, ratio):
     lr, guide, psf = pair(bands, guides, height, width, ratio)
     window, terms = opened(known_of(lr, guide, psf), lr, guide)
-    made = guided.correct(random_network(), window, terms)
+    made = guided_correction.correct(random_network(), window, terms)
     seen = window.closed.operator.degrade(spread(terms.anchors, made, slice(0, bands)))
     assert float(seen.square().mean().sqrt()) <= 0.02 * float(made.square().mean().sqrt())
 
@@ -82,16 +84,16 @@ def test_what_the_sensor_sees_of_a_correction_is_gone(bands, guides, height, wid
 )
 @torch.inference_mode()
 def test_a_tile_with_its_halo_equals_the_whole(ratio, guides, noise):
-    height, width, halo = 61, 47, guided.HALO
+    height, width, halo = 61, 47, guided_correction.HALO
     lr, guide, psf = pair(14, guides, height, width, ratio, noise=noise)
     known = known_of(lr, guide, psf)
     window, terms = opened(known, lr, guide)
     assert terms.spectral == (noise > 0)
     network = random_network()
-    whole = guided.correct(network, window, terms)
+    whole = guided_correction.correct(network, window, terms)
     core = Window(27, 34, 20, 27)
     at = core.grown(halo).clipped((height, width))
-    tile = guided.correct(network, part(known, lr, guide, at), terms)
+    tile = guided_correction.correct(network, part(known, lr, guide, at), terms)
     wanted = whole[(slice(None), *core.scaled(ratio).slices)]
     found = tile[(slice(None), *core.within(at).scaled(ratio).slices)]
     assert float(wanted.abs().max()) > 1e-3
@@ -105,7 +107,7 @@ def test_where_the_guide_is_not_nothing_is_corrected():
     _, terms = opened(known, lr, guide)
     hidden = np.zeros(guide.shape[1:], bool)
     hidden[:, : 10 * 4] = True
-    made = guided.correct(random_network(), part(known, lr, guide, Window(0, 24, 0, 21), hidden), terms)
+    made = guided_correction.correct(random_network(), part(known, lr, guide, Window(0, 24, 0, 21), hidden), terms)
     # The closed form spreads what it takes out over a few lr pixels.
     assert float(made[:, :, : 2 * 4].abs().max()) <= 1e-3 * float(made.abs().max())
     assert float(made[:, :, 16 * 4 :].abs().max()) > 0
@@ -117,7 +119,7 @@ def test_where_the_guide_is_not_nothing_is_corrected():
 def test_units_of_the_scene_do_not_matter(scale, offset):
     lr, guide, psf = pair(5, 3, 14, 13, 4)
     made = [
-        guided.correct(random_network(), *opened(known_of(values, guide, psf), values, guide))
+        guided_correction.correct(random_network(), *opened(known_of(values, guide, psf), values, guide))
         for values in (lr, (scale * lr + offset).astype(np.float32))
     ]
     torch.testing.assert_close(made[1] / scale, made[0], rtol=0, atol=2e-3 * float(made[0].abs().max()))
@@ -127,14 +129,16 @@ def test_units_of_the_scene_do_not_matter(scale, offset):
 def test_the_share_scales_the_correction():
     lr, guide, psf = pair(5, 1, 14, 13, 4)
     window, terms = opened(known_of(lr, guide, psf), lr, guide)
-    whole, half = (guided.correct(random_network(), window, replace(terms, share=s)) for s in (1.0, 0.5))
+    whole, half = (guided_correction.correct(random_network(), window, replace(terms, share=s)) for s in (1.0, 0.5))
     torch.testing.assert_close(half, 0.5 * whole)
 
 
 @torch.inference_mode()
 def test_the_same_twice():
     lr, guide, psf = pair(9, 3, 15, 14, 4)
-    first, second = (guided.correct(random_network(), *opened(known_of(lr, guide, psf), lr, guide)) for _ in range(2))
+    first, second = (
+        guided_correction.correct(random_network(), *opened(known_of(lr, guide, psf), lr, guide)) for _ in range(2)
+    )
     assert torch.equal(first, second)
 
 

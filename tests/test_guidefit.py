@@ -8,7 +8,7 @@ import torch
 from scipy.cluster.vq import kmeans2
 from scipy.linalg import lstsq
 
-from dualsr_geo import guidefit
+from dualsr_geo.fusion import scene_regression
 
 
 def draw(guides: int = 3, pixels: int = 500, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -18,7 +18,7 @@ def draw(guides: int = 3, pixels: int = 500, seed: int = 0) -> tuple[np.ndarray,
     return z.astype(np.float32), guide, np.ones(pixels, np.float32)
 
 
-def plain(fit: guidefit.Fit) -> list[np.ndarray]:
+def plain(fit: scene_regression.Fit) -> list[np.ndarray]:
     mixtures = [v for m in fit.mixtures.values() for v in (m.centres, np.array(m.width), m.coefficients)]
     return [fit.guide_mean, fit.guide_std, fit.guide_low, fit.guide_high, fit.slope, fit.intercept, *mixtures]
 
@@ -26,7 +26,7 @@ def plain(fit: guidefit.Fit) -> list[np.ndarray]:
 @pytest.mark.parametrize("guides", [1, 3])
 def test_the_line_is_least_squares(guides):
     z, guide, weight = draw(guides)
-    fit = guidefit.fit_scene(z, guide, weight)
+    fit = scene_regression.fit_scene(z, guide, weight)
     y = (guide - fit.guide_mean[:, None]) / fit.guide_std[:, None]
     wanted = lstsq(np.vstack([y, np.ones(500)]).T, z.T)[0].T
     np.testing.assert_allclose(fit.slope, wanted[:, :-1], atol=1e-3)
@@ -37,9 +37,9 @@ def test_weights_are_as_repeated_pixels():
     z, guide, weight = draw()
     weight[::3] = 0
     weight[1::3] = 0.5
-    fit = guidefit.fit_scene(z, guide, weight)
+    fit = scene_regression.fit_scene(z, guide, weight)
     twice = np.repeat(np.arange(500), (2 * weight).astype(int))
-    same = guidefit.fit_scene(z[:, twice], guide[:, twice], np.ones(len(twice), np.float32))
+    same = scene_regression.fit_scene(z[:, twice], guide[:, twice], np.ones(len(twice), np.float32))
     np.testing.assert_allclose(fit.slope, same.slope, atol=1e-4)
     np.testing.assert_allclose(fit.guide_std, same.guide_std, rtol=1e-5)
 
@@ -51,7 +51,7 @@ def test_nothing_is_drawn():
     for seed in (0, 1, 12345):
         np.random.seed(seed)  # noqa: NPY002  # the legacy global generator is what is tested
         torch.manual_seed(seed)
-        results.append(plain(guidefit.fit_scene(z, guide, weight)))
+        results.append(plain(scene_regression.fit_scene(z, guide, weight)))
         after = np.random.random(), torch.rand(1).item()  # noqa: NPY002
         np.random.seed(seed)  # noqa: NPY002
         torch.manual_seed(seed)
@@ -63,7 +63,7 @@ def test_nothing_is_drawn():
 
 def test_clusters_are_scipys_kmeans_from_the_same_start():
     pixels = np.concatenate([np.random.default_rng(i).normal(4 * i, 0.5, (50, 2)) for i in range(3)])
-    centres, width = guidefit._clusters(pixels, 3)
+    centres, width = scene_regression._clusters(pixels, 3)
     order = np.argsort(pixels.sum(1), kind="stable")
     start = np.stack([pixels[b].mean(0) for b in np.array_split(order, 3)])
     wanted, label = kmeans2(pixels, start, minit="matrix", iter=15)
@@ -74,7 +74,7 @@ def test_clusters_are_scipys_kmeans_from_the_same_start():
 def test_memberships_sum_to_one_and_prefer_the_nearest():
     centres = np.array([[-3.0], [0.0], [3.0]])
     y = np.linspace(-4, 4, 41)[None]
-    share = guidefit._membership(y, centres, 0.5)
+    share = scene_regression._membership(y, centres, 0.5)
     np.testing.assert_allclose(share.sum(0), 1)
     np.testing.assert_array_equal(share.argmax(0), np.abs(y - centres).argmin(0))
 
@@ -83,11 +83,11 @@ def test_a_mixture_follows_two_materials_that_one_line_cannot():
     rng = np.random.default_rng(2)
     guide = np.concatenate([rng.uniform(0, 1, 300), rng.uniform(10, 11, 300)])[None].astype(np.float32)
     z = np.where(guide < 5, guide, 11 - guide).astype(np.float32)
-    fit = guidefit.fit_scene(z, guide, np.ones(600, np.float32))
+    fit = scene_regression.fit_scene(z, guide, np.ones(600, np.float32))
     y = (guide - fit.guide_mean[:, None]) / fit.guide_std[:, None]
     line = fit.slope @ y + fit.intercept[:, None]
     mixture = fit.mixtures[6]
-    share = guidefit._membership(y, mixture.centres, mixture.width)
+    share = scene_regression._membership(y, mixture.centres, mixture.width)
     features = np.concatenate([s * np.vstack([y, np.ones_like(y)]) for s in share])
     better = line + mixture.coefficients @ features
     assert np.std(z - better) < 0.25 * np.std(z - line)
@@ -98,7 +98,7 @@ def test_a_guide_of_few_values_is_no_trouble(values):
     """Fewer colours than clusters: empty ones stay where they are, and nobody is warned."""
     guide = np.resize(np.array(values, np.float32), (1, 90))
     z = np.random.default_rng(0).random((2, 90), np.float32)
-    fit = guidefit.fit_scene(z, guide, np.ones(90, np.float32))
+    fit = scene_regression.fit_scene(z, guide, np.ones(90, np.float32))
     assert all(np.isfinite(v).all() for v in plain(fit))
     means = np.stack([z[:, guide[0] == v].mean(1) for v in values], 1)
     y = (np.array(values) - fit.guide_mean) / fit.guide_std
@@ -108,7 +108,7 @@ def test_a_guide_of_few_values_is_no_trouble(values):
 
 def test_the_guides_range_gets_a_margin_of_itself():
     z, guide, weight = draw(1)
-    fit = guidefit.fit_scene(z, guide, weight)
+    fit = scene_regression.fit_scene(z, guide, weight)
     y = (guide[0] - fit.guide_mean[0]) / fit.guide_std[0]
     assert fit.guide_low[0] == pytest.approx(y.min() - np.ptp(y), rel=1e-4)
     assert fit.guide_high[0] == pytest.approx(y.max() + np.ptp(y), rel=1e-4)

@@ -9,13 +9,14 @@ import pytest
 import torch
 from wald_cases import product, surveyed
 
-from dualsr_geo import detail, samples
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.detail import Detail, Piece
-from dualsr_geo.hallucination import SMALLEST_SIDE
-from dualsr_geo.sample import Wishes
-from dualsr_geo.survey import Survey
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.survey import detail
+from dualsr_geo.survey.detail import Detail, Piece
+from dualsr_geo.survey.detail_assessment import SMALLEST_SIDE
+from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.sampling import Wishes
 
 RATIO = 4
 NAMES = ("improvement", "guide", "neither")
@@ -33,8 +34,8 @@ def mean(values: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def sample() -> samples.Sample:
-    return samples.make((61, 77), bands=7, seed=1)
+def sample() -> synthetic.Sample:
+    return synthetic.make((61, 77), bands=7, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_texture_that_only_the_guide_has_shows(sample, model):
 
 @pytest.mark.parametrize("seed", [1, 5])
 def test_it_is_about_what_is_true(seed):
-    sample = samples.make((61, 77), bands=7, seed=seed)
+    sample = synthetic.make((61, 77), bands=7, seed=seed)
     known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
     made = torch.from_numpy(product(sample.scene, sample.guide, known)[0])
     op, truth, guide = operator(known.psf, (61, 77)), *map(torch.from_numpy, (sample.reference, sample.guide))
@@ -84,7 +85,7 @@ def test_a_guide_adds_detail(sample, plain):
 
 
 def test_a_guide_that_shows_nothing_of_the_scene_is_hardly_followed(sample):
-    other = samples.make((61, 77), bands=7, seed=9).guide
+    other = synthetic.make((61, 77), bands=7, seed=9).guide
     found, alone = told(sample.scene, other), told(sample.scene, None)
     assert mean(found.improvement) == pytest.approx(mean(alone.improvement), abs=0.1)
     assert mean(found.guide) < 0.15
@@ -131,7 +132,7 @@ def test_a_guide_that_covers_too_little_counts_as_none(sample):
 @pytest.mark.parametrize("model", ["auto", "regression"])
 @pytest.mark.parametrize("guided", [True, False])
 def test_one_band(model, guided):
-    sample = samples.make((31, 45), bands=1, seed=2)
+    sample = synthetic.make((31, 45), bands=1, seed=2)
     found = told(sample.scene, sample.guide if guided else None, model)
     assert found.improvement.shape == (1,)
     assert 0 < found.improvement[0] <= 1
@@ -145,12 +146,12 @@ def test_bands_without_data_have_no_share(sample):
 
 @pytest.mark.parametrize(("side", "ratio", "wald"), [(12, 4, 2), (19, 4, 3), (25, 4, 4), (31, 2, 2), (49, 8, 8)])
 def test_the_pair_is_the_largest_that_leaves_enough(side, ratio, wald):
-    sample = samples.make((side, side + 5), bands=3, seed=3, ratio=ratio)
+    sample = synthetic.make((side, side + 5), bands=3, seed=3, ratio=ratio)
     assert told(sample.scene, None, ratio=ratio).ratio == wald
 
 
 def test_of_a_scene_too_small_nothing_is_said():
-    sample = samples.make((2 * SMALLEST_SIDE - 1, 40), bands=3, seed=3)
+    sample = synthetic.make((2 * SMALLEST_SIDE - 1, 40), bands=3, seed=3)
     wishes = Wishes(RATIO, psf=Psf.from_mtf(RATIO), detail=True)
     assert surveyed(sample.scene, sample.guide, wishes).detail is None
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.hypercomplex import block_quality, block_sums, signs
+from dualsr_geo.evaluation.metrics.q2n import block_quality, block_sums, signs
 
 
 def images(bands, shape=(32, 32), seed=0, noise=40.0):

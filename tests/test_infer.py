@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dualsr_geo import Options, samples
+from dualsr_geo import Options, synthetic
+from dualsr_geo.engine.executor import process_tile
+from dualsr_geo.engine.upscale import upscale
 from dualsr_geo.errors import TileError
-from dualsr_geo.infer import process_tile
-from dualsr_geo.pipeline import upscale
-from dualsr_geo.read import open_scene
-from dualsr_geo.tile import Window
+from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.raster.windows import Window
 
 OPTIONS = Options(scale=2, tile=16, jobs=1)
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    return samples.write(tmp_path_factory.mktemp("infer"), shape=(90, 75), bands=5, seed=1, ratio=2)
+    return synthetic.write(tmp_path_factory.mktemp("infer"), shape=(90, 75), bands=5, seed=1, ratio=2)
 
 
 def cube(path) -> np.ndarray:
@@ -53,12 +53,12 @@ def test_a_killed_worker_changes_nothing(scene, tmp_path):
 
 
 def test_a_tile_that_fails_names_itself(scene, tmp_path, monkeypatch):
-    from dualsr_geo import infer
+    from dualsr_geo.engine import executor
 
     def broken(*_):
         raise RuntimeError("a chip melted")
 
-    monkeypatch.setattr(infer, "sharpen_tile", broken)
+    monkeypatch.setattr(executor, "sharpen_tile", broken)
     with pytest.raises(
         TileError, match=r"Tile 0 \(rows 0\.\.16, columns 0\.\.16 of the scene\).*a chip melted.*--resume"
     ):
@@ -67,7 +67,7 @@ def test_a_tile_that_fails_names_itself(scene, tmp_path, monkeypatch):
 
 
 def test_tiles_run_no_more_at_once_than_asked(scene, tmp_path, monkeypatch):
-    from dualsr_geo import infer
+    from dualsr_geo.engine import executor
 
     running, most, lock = [0], [0], threading.Lock()
 
@@ -81,6 +81,6 @@ def test_tiles_run_no_more_at_once_than_asked(scene, tmp_path, monkeypatch):
             with lock:
                 running[0] -= 1
 
-    monkeypatch.setattr(infer, "process_tile", counted)
+    monkeypatch.setattr(executor, "process_tile", counted)
     upscale(scene[0], tmp_path / "out.zarr", rgb=scene[1], options=Options(scale=2, tile=16, jobs=3))
     assert most[0] == 3

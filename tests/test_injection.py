@@ -12,20 +12,20 @@ from odc.geo.geobox import GeoBox
 from rasterio.transform import from_origin
 from wald_cases import product, psnr, surveyed
 
-from dualsr_geo import samples
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.injection import RULES, fit_injection, injector
-from dualsr_geo.sample import Wishes
-from dualsr_geo.survey import Survey
-from dualsr_geo.vrt import pansharpen
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.evaluation.gdal_pansharpening import pansharpen
+from dualsr_geo.fusion.injection import RULES, fit_injection, injector
+from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.sampling import Wishes
 
 RATIO = 4
 PSF = Psf.from_mtf(RATIO)
 
 
 @pytest.fixture(scope="module")
-def sample() -> samples.Sample:
-    return samples.make((37, 52), bands=7, seed=3)
+def sample() -> synthetic.Sample:
+    return synthetic.make((37, 52), bands=7, seed=3)
 
 
 def known_of(scene, guide, psf=PSF) -> Survey:
@@ -92,7 +92,7 @@ def test_where_the_guide_is_missing_it_is_bicubic(sample):
 
 def test_they_beat_bicubic_on_a_scene_that_its_guide_explains():
     # In the infrared the guide's regression comes near zero, where a modulation has no meaning.
-    sample = samples.make((37, 52), seed=3, wavelengths_nm=np.linspace(450.0, 700.0, 6))
+    sample = synthetic.make((37, 52), seed=3, wavelengths_nm=np.linspace(450.0, 700.0, 6))
     known = known_of(sample.scene, sample.guide)
     score = {m: psnr(product(sample.scene, sample.guide, known, model=m)[0], sample.reference) for m in RULES}
     plain = psnr(product(sample.scene, None, known, model="bicubic")[0], sample.reference)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812  # as torch's own documentation has it
 
-from dualsr_geo.networks.layers import Conv, Narrow, Residual, followed, last
+from dualsr_geo.models.networks.layers import Conv, Narrow, Residual, followed, last
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 2), (9, 13)])

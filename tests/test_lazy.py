@@ -12,19 +12,20 @@ import pytest
 import xarray as xr
 from dask.core import flatten
 
-from dualsr_geo import lazy, samples
-from dualsr_geo.degrade import Psf
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.engine import lazy
+from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.plan import Job, plan
 from dualsr_geo.errors import OptionError
-from dualsr_geo.options import Options
-from dualsr_geo.plan import Job, plan
-from dualsr_geo.read import open_scene
+from dualsr_geo.io.scenes import open_scene
 
-SAMPLE = samples.make((40, 47), bands=4)
+SAMPLE = synthetic.make((40, 47), bands=4)
 PSF = Psf.from_mtf(4)
 
 
 def job(**options: Any) -> Job:
-    scene, guide = (open_scene(samples.as_dataarray(SAMPLE, w)) for w in ("scene", "guide"))
+    scene, guide = (open_scene(synthetic.as_dataarray(SAMPLE, w)) for w in ("scene", "guide"))
     return plan(scene, [guide], Options(**{"psf": PSF, **options}))
 
 
@@ -92,7 +93,7 @@ def test_a_huge_scene_takes_one_task_a_tile_and_few_pieces() -> None:
 
 
 def test_a_scene_beside_a_dask_guide_in_pieces_of_many_tiles_gives_the_same() -> None:
-    scene, guide = (samples.as_dataarray(SAMPLE, w) for w in ("scene", "guide"))
+    scene, guide = (synthetic.as_dataarray(SAMPLE, w) for w in ("scene", "guide"))
     whole = lazy.upscale(job()).compute()
     chunked = plan(open_scene(scene.chunk(y=33, x=29)), [open_scene(guide.chunk(y=50, x=61))], Options(psf=PSF, tile=9))
     assert lazy._tiles_a_ground(chunked, lazy._whole(chunked)[0]) == 3

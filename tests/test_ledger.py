@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dualsr_geo.batch.journal import LEDGER, OWNER, Ledger, one_line
 from dualsr_geo.errors import OutputError
-from dualsr_geo.ledger import LEDGER, OWNER, Ledger, one_line
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from dualsr_geo.ledger import Ledger
+from dualsr_geo.batch.journal import Ledger
 with Ledger(Path(sys.argv[1])).held():
     print("held", flush=True)
     time.sleep(60)

@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo import samples
-from dualsr_geo.degrade import Psf
-from dualsr_geo.detail import Detail
-from dualsr_geo.lineage import REPORTED, add_up, lineage, say_correction, say_detail
-from dualsr_geo.options import Options
-from dualsr_geo.plan import Job, plan
-from dualsr_geo.read import open_scene
-from dualsr_geo.subspace import Subspace
-from dualsr_geo.survey import Survey
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.plan import Job, plan
+from dualsr_geo.engine.provenance import REPORTED, add_up, lineage, say_correction, say_detail
+from dualsr_geo.fusion.subspace import Subspace
+from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.survey.detail import Detail
+from dualsr_geo.survey.estimation import Survey
 
 
 def job(guided: bool = True, **options: Any) -> Job:
-    sample = samples.make((24, 31), bands=4, ratio=2)
-    guides = [open_scene(samples.as_dataarray(sample, "guide"))] if guided else []
-    return plan(open_scene(samples.as_dataarray(sample)), guides, Options(scale=2, tile=16, **options))
+    sample = synthetic.make((24, 31), bands=4, ratio=2)
+    guides = [open_scene(synthetic.as_dataarray(sample, "guide"))] if guided else []
+    return plan(open_scene(synthetic.as_dataarray(sample)), guides, Options(scale=2, tile=16, **options))
 
 
 def known(used: tuple[int, ...] = (0, 1, 3)) -> Survey:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pystac
 import pytest
 
+from dualsr_geo.batch.inputs import entries
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.listing import entries
 
 WHEN = "2024-05-01T10:00:00Z"
 

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from test_alone import scene
 from test_networks_alone import random_network
 
-from dualsr_geo import alone, lonegate, subspace
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.lonegate import POWER, USUAL, LoneEvidence, ask, share
-from dualsr_geo.networks.alone import Alone
-from dualsr_geo.weights import read_tensors
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.fusion import subspace
+from dualsr_geo.models import unguided_correction
+from dualsr_geo.models.networks.unguided import Alone
+from dualsr_geo.models.weights import read_tensors
+from dualsr_geo.survey import unguided_shrinkage
+from dualsr_geo.survey.unguided_shrinkage import POWER, USUAL, LoneEvidence, ask, share
 
 
 def agreeing(best: float, excess: float = 1.0) -> LoneEvidence:
@@ -39,7 +41,7 @@ def asked(network, cube: torch.Tensor, psf: Psf, noise: float = 0.0) -> LoneEvid
 
 @cache
 def shipped() -> Alone:
-    path = resources.files("dualsr_geo") / "shipped/alone.safetensors"
+    path = resources.files("dualsr_geo.models") / "data/unguided.safetensors"
     return Alone.of(read_tensors(str(path))).eval()
 
 
@@ -163,5 +165,5 @@ def test_blocks_are_asked_together():
 
 def test_the_twin_blurs_as_the_scene_was_blurred():
     psf = Psf.gaussian(5, (2.0, 3.0), (0.4, -0.3))
-    found, said = (alone.nyquist_gains(p) for p in (lonegate._twin(psf), psf))
+    found, said = (unguided_correction.nyquist_gains(p) for p in (unguided_shrinkage._twin(psf), psf))
     assert found == pytest.approx(said, abs=0.02)

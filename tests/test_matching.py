@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.entry import Entry, named
+from dualsr_geo.batch.guide_matching import belongs, guides_of, rule
+from dualsr_geo.batch.scene_entry import Entry, named
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.matching import belongs, guides_of, rule
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dualsr_geo import memory
+from dualsr_geo.engine import tile_size
+from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import OptionError
-from dualsr_geo.options import Options
 
 MIB = 2**20
 SCENE = (629, 583)
 
 
-def sizes(shape: tuple[int, int] = SCENE, bands: int = 128, ratio: int = 4, **asked: int) -> memory.Sizes:
-    return memory.sizes(shape, memory.Need(bands, 1, ratio, 14), Options(**asked))
+def sizes(shape: tuple[int, int] = SCENE, bands: int = 128, ratio: int = 4, **asked: int) -> tile_size.Sizes:
+    return tile_size.sizes(shape, tile_size.Need(bands, 1, ratio, 14), Options(**asked))
 
 
 @given(st.integers(600, 60000), st.integers(1, 400), st.integers(2, 8), st.integers(1, 16))
@@ -36,7 +36,7 @@ def test_the_estimate_stays_below_the_limit_or_the_error_says_what_would_do(
         return
     assert found.bytes <= mib * MIB
     assert 1 <= found.jobs <= jobs
-    assert found.tile in memory.TILES
+    assert found.tile in tile_size.TILES
 
 
 @given(st.integers(1000, 8000), st.integers(100, 8000), st.integers(1, 8))
@@ -62,26 +62,26 @@ def test_the_estimate_does_not_grow_with_the_scene() -> None:
 
 def test_left_out_the_machine_decides() -> None:
     found = sizes()
-    assert found.bytes <= psutil.virtual_memory().total * memory.DEFAULT_SHARE
-    assert found.jobs <= memory.cores() <= (os.cpu_count() or 1)
+    assert found.bytes <= psutil.virtual_memory().total * tile_size.DEFAULT_SHARE
+    assert found.jobs <= tile_size.cores() <= (os.cpu_count() or 1)
 
 
 def test_more_tiles_at_once_need_more() -> None:
     one, two = (sizes(tile=64, jobs=n, max_memory=64 * 2**30).bytes for n in (1, 2))
-    assert two - memory.BASE_BYTES == 2 * (one - memory.BASE_BYTES)
+    assert two - tile_size.BASE_BYTES == 2 * (one - tile_size.BASE_BYTES)
 
 
 def test_the_peak_sees_what_was_held() -> None:
-    before = memory.peak()
+    before = tile_size.peak()
     held = np.ones(before // 8 + 30 * MIB // 8)
-    assert memory.peak() >= held.nbytes
-    assert memory.peak() >= psutil.Process().memory_info().rss * 0.9
+    assert tile_size.peak() >= held.nbytes
+    assert tile_size.peak() >= psutil.Process().memory_info().rss * 0.9
 
 
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(OptionError, match="--device tpu"):
-        memory.device("tpu")
-    assert memory.device("cpu") == "cpu"
+        tile_size.device("tpu")
+    assert tile_size.device("cpu") == "cpu"
 
 
 @given(
@@ -92,8 +92,8 @@ def test_an_unknown_device_is_refused() -> None:
     jobs=st.integers(1, 8),
 )
 def test_a_networks_tiles_are_whole_blocks_and_cut_the_scene_evenly(height, width, block, halo, jobs):
-    need = memory.Need(31, 0, 4, halo, block, 128, published=True)
-    chosen = memory.sizes((height, width), need, Options(jobs=jobs, max_memory=2**36))
+    need = tile_size.Need(31, 0, 4, halo, block, 128, published=True)
+    chosen = tile_size.sizes((height, width), need, Options(jobs=jobs, max_memory=2**36))
     assert chosen.tile % block == 0
     longest = max(height, width)
     pieces = -(-longest // chosen.tile)
@@ -102,17 +102,17 @@ def test_a_networks_tiles_are_whole_blocks_and_cut_the_scene_evenly(height, widt
 
 
 def test_a_network_gets_all_cores_and_little_halo():
-    need = memory.Need(31, 3, 4, 24, 3, 1280, published=True)
+    need = tile_size.Need(31, 3, 4, 24, 3, 1280, published=True)
     # Whole, 150 x 150 lr pixels keep one core of two busy; in four pieces both, for 1.7 times the pixels.
-    assert memory.sizes((150, 150), need, Options(jobs=1, max_memory=2**34)).tile == 150
-    assert memory.sizes((150, 150), need, Options(jobs=2, max_memory=2**34)).tile == 75
-    small = memory.sizes((150, 150), need, Options(jobs=2, max_memory=2**31))
+    assert tile_size.sizes((150, 150), need, Options(jobs=1, max_memory=2**34)).tile == 150
+    assert tile_size.sizes((150, 150), need, Options(jobs=2, max_memory=2**34)).tile == 75
+    small = tile_size.sizes((150, 150), need, Options(jobs=2, max_memory=2**31))
     assert (small.tile, small.jobs) != (75, 2)
     assert small.bytes <= 2**31
 
 
 @pytest.mark.parametrize(("tile", "said"), [(50, "Give 48 or 51"), (16, "Give 15 or 18")])
 def test_a_tile_that_cuts_blocks_is_refused(tile, said):
-    need = memory.Need(31, 3, 4, 24, 3, 1280, published=True)
+    need = tile_size.Need(31, 3, 4, 24, 3, 1280, published=True)
     with pytest.raises(OptionError, match=f"--tile {tile} is no whole number of the network's blocks of 3.*{said}"):
-        memory.sizes((150, 150), need, Options(tile=tile))
+        tile_size.sizes((150, 150), need, Options(tile=tile))

@@ -7,12 +7,13 @@ import sys
 
 import numpy as np
 
-from dualsr_geo import metrics, qnr, scores
+from dualsr_geo.evaluation import metrics
+from dualsr_geo.evaluation.metrics import no_reference, scores
 
 
 def test_every_score_is_there_and_is_the_one():
     for name in metrics.__all__:
-        homes = [getattr(m, name) for m in (scores, qnr) if hasattr(m, name)]
+        homes = [getattr(m, name) for m in (scores, no_reference) if hasattr(m, name)]
         assert callable(getattr(metrics, name))
         assert all(home is getattr(metrics, name) for home in homes), name
 
@@ -28,5 +29,5 @@ def test_a_product_is_judged_without_a_reference():
 
 
 def test_no_torch_is_loaded():
-    code = "import sys, dualsr_geo.metrics; sys.exit('torch' in sys.modules)"
+    code = "import sys, dualsr_geo.evaluation.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

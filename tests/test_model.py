@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dualsr_geo.catalogue import load_model
 from dualsr_geo.errors import InputError, OptionError, ScaleError
-from dualsr_geo.model import (
+from dualsr_geo.models.definition import (
     FINE,
     FITTED,
     Model,
@@ -20,6 +19,7 @@ from dualsr_geo.model import (
     require_ratio,
     with_fine,
 )
+from dualsr_geo.models.registry import load_model
 
 
 def network(name, guide_bands=0):

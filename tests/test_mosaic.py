@@ -11,10 +11,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.arraysources import ArraySource
-from dualsr_geo.decoding import Decoding
-from dualsr_geo.mosaic import Chunks, Ground, Part, unfilled
-from dualsr_geo.tile import Window
+from dualsr_geo.engine.chunked_sources import Chunks, Ground, Part, unfilled
+from dualsr_geo.io.readers.array_sources import ArraySource
+from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.windows import Window
 
 
 def cut(length: int, draw) -> tuple[int, ...]:

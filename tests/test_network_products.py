@@ -14,14 +14,14 @@ from click.testing import CliRunner
 from dask.distributed import Client, LocalCluster
 
 import dualsr_geo
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 from dualsr_geo.cli import main
-from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.degradation.operators import Psf, operator
 from dualsr_geo.errors import InputError, OptionError, ScaleError
-from dualsr_geo.evaluate import evaluate
-from dualsr_geo.layout import carried
-from dualsr_geo.trained import convert, load_model
-from dualsr_geo.weights import save
+from dualsr_geo.evaluation.evaluate import evaluate
+from dualsr_geo.io.writers.output_spec import carried
+from dualsr_geo.models.loading import convert, load_model
+from dualsr_geo.models.weights import save
 
 pytestmark = pytest.mark.filterwarnings("ignore:Blur and shift of the guide:dualsr_geo.errors.DualSRWarning")
 
@@ -39,7 +39,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """Scene and guide of an awkward size, 53 x 70 lr pixels, 7 bands, ratio 4."""
-    return samples.write(tmp_path_factory.mktemp("inputs"), shape=(53, 70), bands=7, guide="rgb", seed=5)
+    return synthetic.write(tmp_path_factory.mktemp("inputs"), shape=(53, 70), bands=7, guide="rgb", seed=5)
 
 
 def physical(path):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualsr_geo.errors import ScaleError
-from dualsr_geo.networks.alone import PLANES, RATIOS, UNIT, Alone
+from dualsr_geo.models.networks.unguided import PLANES, RATIOS, UNIT, Alone
 
 
 def random_network(width: int = 8, depth: int = 2, seed: int = 0) -> Alone:

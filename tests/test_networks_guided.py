@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.networks.guided import CANDIDATES, CONSTANTS, GAINS, PLANES, Guided, step
+from dualsr_geo.models.networks.guided import CANDIDATES, CONSTANTS, GAINS, PLANES, Guided, step
 
 
 def random_network(width: int = 8, depth: int = 1, seed: int = 0) -> Guided:

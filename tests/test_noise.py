@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_subspace import ONES, spectra
 
-from dualsr_geo import samples
-from dualsr_geo.noise import BLOCK, NOISE_BANDS, band_noise, is_noisy, plane_noise, scene_noise
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.noise import BLOCK, NOISE_BANDS, band_noise, is_noisy, plane_noise, scene_noise
 
 
 def whole(cube):
@@ -62,7 +62,7 @@ def test_few_pixels_give_finite_noise(pixels):
 @pytest.mark.parametrize("bands", [2, 4, 8])
 @pytest.mark.parametrize("noise", [0.01, 0.03])
 def test_noise_of_few_bands_is_recovered(bands, noise):
-    cube = samples.make((97, 61), bands=bands, seed=3).scene
+    cube = synthetic.make((97, 61), bands=bands, seed=3).scene
     spoilt = cube + np.random.default_rng(0).normal(0, noise, cube.shape).astype(np.float32)
     found = plane_noise(*whole(spoilt))
     np.testing.assert_allclose(found, noise, rtol=0.35)
@@ -71,7 +71,7 @@ def test_noise_of_few_bands_is_recovered(bands, noise):
 
 @pytest.mark.parametrize("bands", [3, 6])
 def test_a_clean_scene_of_few_bands_is_clean(bands):
-    cube = samples.make((97, 61), bands=bands, seed=3).scene
+    cube = synthetic.make((97, 61), bands=bands, seed=3).scene
     assert not is_noisy(plane_noise(*whole(cube)), cube.std((1, 2)))
 
 

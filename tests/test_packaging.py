@@ -57,7 +57,7 @@ def test_the_wheel_is_as_small_as_the_docs_say(wheel):
         float(n) for n in re.search(r"([0-9.]+) MB, of which ([0-9.]+) MB are the weights", said).groups()
     )
     assert wheel.stat().st_size / 1e6 == pytest.approx(whole, abs=0.2)
-    shipped = sum(p.stat().st_size for p in (ROOT / "dualsr_geo/shipped").iterdir())
+    shipped = sum(p.stat().st_size for p in (ROOT / "dualsr_geo/models/data").iterdir())
     assert shipped / 1e6 == pytest.approx(weights, abs=0.1)
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from dualsr_geo.bands import Band
-from dualsr_geo.picture import composite, heat, image, quicklook, stretch, to_png, visible_bands
+from dualsr_geo.raster.bands import Band
+from dualsr_geo.report.quicklook import composite, heat, image, quicklook, stretch, to_png, visible_bands
 
 
 def waves(*nm):

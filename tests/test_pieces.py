@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812  # as torch's own documentation has it
 
-from dualsr_geo.networks.pieces import Workspace
+from dualsr_geo.models.networks.piecewise import Workspace
 
 
 @given(

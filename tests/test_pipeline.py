@@ -20,11 +20,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dualsr_geo import Options, pipeline, samples, upscale
-from dualsr_geo.degrade import Psf, blur_matrix
+from dualsr_geo import Options, synthetic, upscale
+from dualsr_geo.degradation.operators import Psf, blur_matrix
+from dualsr_geo.engine import upscale as pipeline
 from dualsr_geo.errors import DualSRWarning, InputError, OutputError
-from dualsr_geo.read import open_scene
-from dualsr_geo.tile import Window
+from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.raster.windows import Window
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::rasterio.errors.NotGeoreferencedWarning",
@@ -84,11 +85,11 @@ def stored_of(path: Path | str) -> Array:
 
 
 @pytest.fixture(scope="module")
-def made() -> samples.Sample:
-    return samples.make((40, 47), bands=5, guide="rgb", seed=3)
+def made() -> synthetic.Sample:
+    return synthetic.make((40, 47), bands=5, guide="rgb", seed=3)
 
 
-def written(sample: samples.Sample, folder: Path, guide: Array | None = None) -> tuple[Path, Path]:
+def written(sample: synthetic.Sample, folder: Path, guide: Array | None = None) -> tuple[Path, Path]:
     """Write a scene and a guide as floats."""
     fine = GRID @ Affine.scale(1 / sample.ratio)
     sharp = sample.guide if guide is None else guide
@@ -322,7 +323,7 @@ def test_the_fourth_band_of_an_8_bit_scene_does_not_become_alpha(form: str, tmp_
     assert np.isfinite(values_of(said["output"])).all()
 
 
-def test_the_product_says_how_it_came_to_be(made: samples.Sample, tmp_path: Path) -> None:
+def test_the_product_says_how_it_came_to_be(made: synthetic.Sample, tmp_path: Path) -> None:
     scene, guide = written(made, tmp_path)
     said = upscale(scene, tmp_path / "out.tif", rgb=guide)
     with rasterio.open(tmp_path / "out.tif") as product:
@@ -338,7 +339,7 @@ def test_the_product_says_how_it_came_to_be(made: samples.Sample, tmp_path: Path
     assert attrs["dualsr"]["lineage"]["consistency"] == again["consistency"]
 
 
-def test_the_report_holds_what_an_own_degradation_of_the_product_finds(made: samples.Sample, tmp_path: Path) -> None:
+def test_the_report_holds_what_an_own_degradation_of_the_product_finds(made: synthetic.Sample, tmp_path: Path) -> None:
     scene, guide = written(made, tmp_path)
     psf = Psf.from_mtf(4, 0.25)
     said = upscale(scene, tmp_path / "out.tif", rgb=guide, psf=psf)
@@ -357,7 +358,7 @@ def test_the_report_holds_what_an_own_degradation_of_the_product_finds(made: sam
 @pytest.mark.parametrize("form", ["out.tif", "out.zarr"])
 @pytest.mark.parametrize("guided", [True, False])
 def test_no_value_is_made_where_the_scene_has_none(
-    guided: bool, form: str, made: samples.Sample, tmp_path: Path
+    guided: bool, form: str, made: synthetic.Sample, tmp_path: Path
 ) -> None:
     values = np.rint(made.scene * 10000).astype("uint16")
     values[:, 10:17, 20:29] = 65535
@@ -373,7 +374,9 @@ def test_no_value_is_made_where_the_scene_has_none(
 
 
 @pytest.mark.parametrize("guided", [True, False])
-def test_a_hole_changes_little_around_it_and_nothing_rings(guided: bool, made: samples.Sample, tmp_path: Path) -> None:
+def test_a_hole_changes_little_around_it_and_nothing_rings(
+    guided: bool, made: synthetic.Sample, tmp_path: Path
+) -> None:
     whole, guide = written(made, tmp_path)
     values = made.scene.copy()
     values[:, 14:20, 20:29] = np.nan
@@ -393,7 +396,7 @@ def test_a_hole_changes_little_around_it_and_nothing_rings(guided: bool, made: s
     assert (got[:, near] > want[:, near].max(1)[:, None] + room).sum() == 0
 
 
-def test_a_band_without_any_value_stays_empty(made: samples.Sample, tmp_path: Path) -> None:
+def test_a_band_without_any_value_stays_empty(made: synthetic.Sample, tmp_path: Path) -> None:
     values = made.scene.copy()
     values[3] = np.nan
     _, guide = written(made, tmp_path)
@@ -422,7 +425,7 @@ def test_a_shared_mask_holds(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def wanted(made: samples.Sample, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
+def wanted(made: synthetic.Sample, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
     """Return what an exact guide gives."""
     folder = tmp_path_factory.mktemp("exact")
     scene, guide = written(made, folder)
@@ -430,21 +433,21 @@ def wanted(made: samples.Sample, tmp_path_factory: pytest.TempPathFactory) -> ND
 
 
 @pytest.fixture(scope="module")
-def unguided(made: samples.Sample, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
+def unguided(made: synthetic.Sample, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
     folder = tmp_path_factory.mktemp("alone")
     scene, _ = written(made, folder)
     return values_of(upscale(scene, folder / "out.tif", scale=4)["output"])
 
 
-def test_a_guide_brings_detail(made: samples.Sample, wanted: Array, unguided: Array) -> None:
+def test_a_guide_brings_detail(made: synthetic.Sample, wanted: Array, unguided: Array) -> None:
     assert rmse(wanted, made.reference) < 0.75 * rmse(unguided, made.reference)
 
 
 @pytest.mark.parametrize("shift", [(1.5, -1.5), (-0.6, 1.1)])
 def test_a_displaced_guide_is_measured_and_moved(
-    shift: tuple[float, float], made: samples.Sample, wanted: Array, tmp_path: Path
+    shift: tuple[float, float], made: synthetic.Sample, wanted: Array, tmp_path: Path
 ) -> None:
-    moved = samples.make((40, 47), bands=5, guide="rgb", seed=3, shift_px=shift)
+    moved = synthetic.make((40, 47), bands=5, guide="rgb", seed=3, shift_px=shift)
     scene, guide = written(moved, tmp_path)
     said = upscale(scene, tmp_path / "auto.tif", rgb=guide)
     np.testing.assert_allclose(said["guide"]["shift_px"], shift, atol=0.1)
@@ -464,7 +467,7 @@ def test_a_displaced_guide_is_measured_and_moved(
     assert rmse(lies[inner], made.reference[inner]) < 1.25 * rmse(wanted[inner], made.reference[inner])
 
 
-def test_an_exact_guide_stays_where_it_is(made: samples.Sample, tmp_path: Path) -> None:
+def test_an_exact_guide_stays_where_it_is(made: synthetic.Sample, tmp_path: Path) -> None:
     scene, guide = written(made, tmp_path)
     said = upscale(scene, tmp_path / "out.tif", rgb=guide)
     assert said["guide"]["moved_px"] == [0, 0]
@@ -472,7 +475,7 @@ def test_an_exact_guide_stays_where_it_is(made: samples.Sample, tmp_path: Path) 
     assert "coverage_by_tile" not in said["guide"]
 
 
-def test_a_guide_in_degrees_works_almost_as_well(made: samples.Sample, wanted: Array, tmp_path: Path) -> None:
+def test_a_guide_in_degrees_works_almost_as_well(made: synthetic.Sample, wanted: Array, tmp_path: Path) -> None:
     scene, guide = written(made, tmp_path)
     degrees = tmp_path / "degrees.tif"
     with rasterio.open(guide) as source:
@@ -494,7 +497,7 @@ def test_a_guide_in_degrees_works_almost_as_well(made: samples.Sample, wanted: A
 
 
 def test_a_guide_of_half_the_scene_guides_half(
-    made: samples.Sample, wanted: Array, unguided: Array, tmp_path: Path
+    made: synthetic.Sample, wanted: Array, unguided: Array, tmp_path: Path
 ) -> None:
     scene, _ = written(made, tmp_path)
     part = made.guide[:, :, :92]
@@ -509,7 +512,7 @@ def test_a_guide_of_half_the_scene_guides_half(
     assert rmse(product[outside], made.reference[outside]) < 1.1 * rmse(unguided[outside], made.reference[outside])
 
 
-def test_a_guide_that_is_nodata_somewhere_is_as_one_that_ends(made: samples.Sample, tmp_path: Path) -> None:
+def test_a_guide_that_is_nodata_somewhere_is_as_one_that_ends(made: synthetic.Sample, tmp_path: Path) -> None:
     scene, _ = written(made, tmp_path)
     part = made.guide.copy()
     part[:, 40:80, 60:100] = -1
@@ -537,7 +540,7 @@ def test_a_ratio_that_is_no_integer_takes_the_one_below(tmp_path: Path) -> None:
         assert rmse(product.read()[inner], truth[inner]) < 0.25 * truth.std()
 
 
-def test_several_guides_are_one(made: samples.Sample, wanted: Array, tmp_path: Path) -> None:
+def test_several_guides_are_one(made: synthetic.Sample, wanted: Array, tmp_path: Path) -> None:
     scene, _ = written(made, tmp_path)
     fine = GRID @ Affine.scale(0.25)
     parts = [raster(tmp_path / f"{i}.tif", made.guide[i : i + 1], fine) for i in range(3)]
@@ -545,7 +548,7 @@ def test_several_guides_are_one(made: samples.Sample, wanted: Array, tmp_path: P
     np.testing.assert_array_equal(values_of(said["output"]), wanted)
 
 
-def test_an_unrelated_band_does_not_get_the_guides_texture(made: samples.Sample, tmp_path: Path) -> None:
+def test_an_unrelated_band_does_not_get_the_guides_texture(made: synthetic.Sample, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     smooth = ndimage.gaussian_filter(rng.standard_normal((40, 47)), 1.5)
     thermal = (0.3 + 0.05 * smooth / smooth.std()).astype("float32")
@@ -606,13 +609,13 @@ def test_a_scene_without_a_valid_pixel_leaves_nothing_and_spares_the_old_product
     assert sorted(os.listdir(tmp_path)) == ["out.tif", "void.tif"]
 
 
-def test_a_chosen_tile_is_of_no_matter(made: samples.Sample, wanted: Array, tmp_path: Path) -> None:
+def test_a_chosen_tile_is_of_no_matter(made: synthetic.Sample, wanted: Array, tmp_path: Path) -> None:
     scene, guide = written(made, tmp_path)
     said = upscale(scene, tmp_path / "out.tif", rgb=guide, tile=17, jobs=2, psf=PSF)
     np.testing.assert_allclose(values_of(said["output"]), wanted, atol=1e-5 * np.ptp(wanted))
 
 
-def test_progress_counts_every_tile(made: samples.Sample, tmp_path: Path) -> None:
+def test_progress_counts_every_tile(made: synthetic.Sample, tmp_path: Path) -> None:
     scene, _ = written(made, tmp_path)
     seen: list[tuple[int, int]] = []
     upscale(scene, tmp_path / "out.tif", scale=2, tile=16, progress=lambda *at: seen.append(at))

@@ -14,19 +14,19 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo import samples
-from dualsr_geo.bands import Packing
-from dualsr_geo.degrade import Psf
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.plan import Job, plan, product_packing
 from dualsr_geo.errors import GridError, OptionError, ScaleError
-from dualsr_geo.options import Options
-from dualsr_geo.plan import Job, plan, product_packing
-from dualsr_geo.read import Scene, open_scene
+from dualsr_geo.io.scenes import Scene, open_scene
+from dualsr_geo.raster.bands import Packing
 
-SAMPLE = samples.make((24, 31), bands=3)
+SAMPLE = synthetic.make((24, 31), bands=3)
 
 
 def scene(what: str = "scene") -> Scene:
-    return open_scene(samples.as_dataarray(SAMPLE, what))
+    return open_scene(synthetic.as_dataarray(SAMPLE, what))
 
 
 def job(guides: int = 1, **options: Any) -> Job:
@@ -40,7 +40,7 @@ def test_the_guide_decides_the_ratio() -> None:
 
 
 def test_the_coarsest_of_several_guides_decides() -> None:
-    coarse = open_scene(samples.as_dataarray(SAMPLE, "guide").coarsen(y=2, x=2).mean().rio.write_transform())
+    coarse = open_scene(synthetic.as_dataarray(SAMPLE, "guide").coarsen(y=2, x=2).mean().rio.write_transform())
     several = plan(scene(), [scene("guide"), coarse], Options())
     assert (several.ratio, several.guide.count) == (2, 6)
 
@@ -111,7 +111,7 @@ def test_bare_images_are_laid_over_each_other() -> None:
 
 
 def test_the_identity_names_all_that_decides_values_and_nothing_else(tmp_path: Path) -> None:
-    path, guide = samples.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
+    path, guide = synthetic.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
 
     def identity(**options: Any) -> str:
         made = plan(open_scene(path, bidx=options.get("bidx")), [open_scene(guide)], Options(**options))
@@ -131,7 +131,7 @@ def memory_tile(path: Path, guide: Path) -> int:
 
 
 def test_work_is_small_and_picklable(tmp_path: Path) -> None:
-    path, guide = samples.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
+    path, guide = synthetic.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
     made = plan(open_scene(path), [open_scene(guide)], Options())
     assert len(pickle.dumps(made.work)) < 20_000
     assert dataclasses.asdict(made.wishes)["ratio"] == 4

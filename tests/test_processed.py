@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wald_cases import surveyed
 
-from dualsr_geo import samples
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.processed import BORROWED, repetition, say_borrowed, say_repeated, variety
-from dualsr_geo.sample import Wishes
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.survey.input_checks import BORROWED, repetition, say_borrowed, say_repeated, variety
+from dualsr_geo.survey.sampling import Wishes
 
 
 def repeated(cube: np.ndarray, y: int, x: int) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_several_pieces_with_holes():
 
 @pytest.mark.parametrize("change", ["none", "border", "rows", "quantised", "flat", "single"])
 def test_other_scenes_are_as_they_were_measured(change):
-    cube = samples.make((41, 53), bands=5, seed=1).scene.copy()
+    cube = synthetic.make((41, 53), bands=5, seed=1).scene.copy()
     if change == "border":
         cube[:, :, :20], cube[:, 30:] = 0, 0
     if change == "rows":
@@ -62,13 +62,13 @@ def test_other_scenes_are_as_they_were_measured(change):
 @pytest.mark.parametrize("bands", [4, 8, 31])
 def test_detail_of_its_own_is_varied(bands, noise):
     for seed in range(4):
-        scene = samples.make((60, 71), bands=bands, seed=seed, noise=noise).scene
+        scene = synthetic.make((60, 71), bands=bands, seed=seed, noise=noise).scene
         assert variety([scene]) > 1.5 * BORROWED
 
 
 def test_one_image_added_to_all_bands_is_found():
     """Component substitution: every band gets the same detail, times a gain."""
-    made = samples.make((30, 41), bands=8, guide="pan", seed=2)
+    made = synthetic.make((30, 41), bands=8, guide="pan", seed=2)
     op = operator(Psf.from_mtf(4), (30, 41))
     scene, guide = torch.from_numpy(made.scene), torch.from_numpy(made.guide)
     gains = torch.linspace(0.7, 1.3, 8)[:, None, None]
@@ -86,7 +86,7 @@ def test_flat_small_and_two_band_scenes_say_nothing(cube):
 
 
 def test_the_survey_says_so_of_scene_and_guide():
-    made = samples.make((24, 31), bands=5, guide="rgb", seed=1)
+    made = synthetic.make((24, 31), bands=5, guide="rgb", seed=1)
     scene = repeated(made.scene, 2, 2)
     guide = repeated(made.guide, 2, 2)
     known = surveyed(scene, guide, Wishes(4))

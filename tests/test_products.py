@@ -14,17 +14,17 @@ import rasterio
 import scipy.io
 from click.testing import CliRunner
 
-from dualsr_geo import grid
 from dualsr_geo.cli import main
+from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.upscale import dry_run, upscale
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.info import describe
-from dualsr_geo.options import Options
-from dualsr_geo.pipeline import dry_run, upscale
-from dualsr_geo.products import emit, enmap, kinds, landsat, mat, maxar, prisma, sentinel2
-from dualsr_geo.read import open_delivered, open_guides, open_scene
-from dualsr_geo.tile import Window
+from dualsr_geo.io.describe import describe
+from dualsr_geo.io.products import emit, enmap, landsat, matlab, maxar, prisma, registry, sentinel2
+from dualsr_geo.io.scenes import open_delivered, open_guides, open_scene
+from dualsr_geo.raster import grid
+from dualsr_geo.raster.windows import Window
 
-KINDS = (sentinel2, landsat, enmap, prisma, emit, maxar, mat)
+KINDS = (sentinel2, landsat, enmap, prisma, emit, maxar, matlab)
 
 
 def whole(scene):
@@ -528,17 +528,17 @@ def test_a_plain_raster_has_no_gsd_to_choose(tmp_path):
 
 def test_a_plugin_s_sensor_brings_its_kind(tmp_path, monkeypatch):
     (tmp_path / "toy_kind.py").write_text(
-        "from dualsr_geo.products.delivered import Delivered\n"
-        "from dualsr_geo.rasters import open_raster\n"
+        "from dualsr_geo.io.products.delivery import Delivered\n"
+        "from dualsr_geo.io.readers.gdal import open_raster\n"
         "def looks_like(path): return path.suffix == '.toy'\n"
         "def open_delivery(path, **asked): return Delivered(open_raster(str(path), bidx=None, nodata=None), (), 'toy', 'L9')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(kinds, "find", lambda _: SimpleNamespace(opener="toy_kind:open_delivery"))
+    monkeypatch.setattr(registry, "find", lambda _: SimpleNamespace(opener="toy_kind:open_delivery"))
     path = delivered.raster(tmp_path / "scene.toy", delivered.counts(1, (2, 9, 11)), 10)
     asked = {"gsd": None, "nodata": None}
-    assert kinds.open_product(str(path), sensor="toy", **asked).level == "L9"
-    assert kinds.open_product(str(path), sensor=None, **asked) is None
+    assert registry.open_product(str(path), sensor="toy", **asked).level == "L9"
+    assert registry.open_product(str(path), sensor=None, **asked) is None
 
 
 def test_a_sensor_that_contradicts_the_product(tmp_path):

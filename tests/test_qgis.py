@@ -16,7 +16,7 @@ import pytest
 import rasterio
 
 import dualsr_geo
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 
 # Debian's wrapper `qgis_process` passes an option that qgis_process 3.22 does not know.
 PROCESS = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
@@ -72,7 +72,7 @@ def processed(home, *arguments):
 
 
 def test_qgis_sharpens_a_scene_as_the_command_does(home, tmp_path):
-    scene, guide = samples.write(tmp_path, shape=(24, 31), bands=5, guide="pan")
+    scene, guide = synthetic.write(tmp_path, shape=(24, 31), bands=5, guide="pan")
     made, direct = tmp_path / "qgis.tif", tmp_path / "direct.tif"
     ran = processed(home, "dualsr:upscale", "--", f"SCENE={scene}", f"GUIDE={guide}", f"OUTPUT={made}")
     assert ran.returncode == 0, ran.stderr
@@ -84,7 +84,7 @@ def test_qgis_sharpens_a_scene_as_the_command_does(home, tmp_path):
 
 
 def test_qgis_says_the_one_line_of_a_mistake(home, tmp_path):
-    scene, _ = samples.write(tmp_path, shape=(9, 11), bands=3, guide="pan")
+    scene, _ = synthetic.write(tmp_path, shape=(9, 11), bands=3, guide="pan")
     ran = processed(home, "dualsr:upscale", "--", f"SCENE={scene}", f"OUTPUT={tmp_path / 'p.tif'}")
     assert ran.returncode != 0
     assert "Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4." in ran.stderr

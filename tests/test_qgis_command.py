@@ -17,7 +17,7 @@ from dualsr_qgis import command
 from dualsr_qgis.progress import AFTER, BEFORE, OPTIONS, Progress
 
 import dualsr_geo
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 
 ROOT = Path(__file__).parents[1]
 HERE = ROOT / "plugins" / "qgis"
@@ -215,7 +215,7 @@ class Feedback:
 
 
 def test_progress_is_what_the_command_writes_and_never_goes_back(tmp_path):
-    scene, guide = samples.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
+    scene, guide = synthetic.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
     feedback, left = Feedback(), []
     progress = Progress(feedback)
     words = ["upscale", scene, "--rgb", guide, "-o", tmp_path / "p.tif", "--tile", "8", "--model", "bicubic", *OPTIONS]

@@ -24,12 +24,12 @@ from odc.geo.geobox import GeoBox
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
-from dualsr_geo.decoding import Decoding
 from dualsr_geo.errors import BandError, DualSRWarning, InputError, OptionError
-from dualsr_geo.georeference import geobox_of
-from dualsr_geo.handles import OPEN_HANDLES, _handles
-from dualsr_geo.read import ArraySource, RasterSource, Scene, ZarrSource, open_scene, preview
-from dualsr_geo.tile import Window
+from dualsr_geo.io.readers.dataset_cache import OPEN_HANDLES, _handles
+from dualsr_geo.io.scenes import ArraySource, RasterSource, Scene, ZarrSource, open_scene, preview
+from dualsr_geo.raster.georeferencing import geobox_of
+from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.windows import Window
 
 UTM = Affine(30, 0, 364095, 0, -30, 5809965)
 WAVELENGTHS = (450.5, 550.0, 650.25)

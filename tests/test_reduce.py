@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dualsr_geo import reduce
-from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.engine import degrade_raster
+from dualsr_geo.engine.degrade_raster import degrade, degrade_window
 from dualsr_geo.errors import OptionError, OutputError, ScaleError
-from dualsr_geo.reduce import degrade, degrade_window
-from dualsr_geo.tile import Tiling
+from dualsr_geo.raster.windows import Tiling
 
 GRID = Affine(2, 0, 389000, 0, -2, 5820000)
 
@@ -79,7 +79,7 @@ def test_tiles_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     values = noise((2, 90, 127))
     source = raster(tmp_path / "a.tif", values)
     degrade(source, tmp_path / "whole.tif", scale=3)
-    monkeypatch.setattr(reduce, "TILE", 8)
+    monkeypatch.setattr(degrade_raster, "TILE", 8)
     degrade(source, tmp_path / "tiled.tif", scale=3)
     with rasterio.open(tmp_path / "whole.tif") as a, rasterio.open(tmp_path / "tiled.tif") as b:
         np.testing.assert_allclose(a.read(), b.read(), atol=2e-6)
@@ -117,8 +117,8 @@ def test_packing_and_metadata_come_through(form: str, tmp_path: Path) -> None:
 
     source = raster(tmp_path / "a.tif", values, nodata=-32768, edit=pack)
     said = degrade(source, tmp_path / form, scale=4)
-    from dualsr_geo.read import open_scene
-    from dualsr_geo.tile import Window
+    from dualsr_geo.io.scenes import open_scene
+    from dualsr_geo.raster.windows import Window
 
     before, after = open_scene(source), open_scene(said["output"])
     assert after.packing == before.packing

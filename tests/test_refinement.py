@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from dualsr_geo import refinement
-from dualsr_geo.anchors import Anchors
-from dualsr_geo.correction import Asked
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.fine import consistency
-from dualsr_geo.networks import refiner
-from dualsr_geo.networks.backprojection import back_project, halved
-from dualsr_geo.networks.refiner import TRUST
-from dualsr_geo.refinement import Refinement, Scales, View, correct
-from dualsr_geo.tile import Window
+from dualsr_geo.degradation.consistency import consistency
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.engine.tiles import fine_stage
+from dualsr_geo.engine.tiles.fine_stage import Refinement, Scales, View, correct
+from dualsr_geo.fusion.anchor_bands import Anchors
+from dualsr_geo.models.correction import Asked
+from dualsr_geo.models.networks import refiner
+from dualsr_geo.models.networks.backprojection import back_project, halved
+from dualsr_geo.models.networks.refiner import TRUST
+from dualsr_geo.raster.windows import Window
 
 PSF = Psf.from_mtf(4)
 SHAPE = (13, 18)
@@ -39,7 +39,7 @@ def fitted(seen: View, fine: str = "finenet") -> Refinement:
     scales = Scales.of([seen], RESPONSE, np.full(3, 0.05, np.float32))
     found = Refinement(fine, ANCHORS, 1.0, (Asked(2, 0.7, float("inf")),), scales=scales)
     if fine == "finenet":
-        fit = refinement.fit([seen], scales)
+        fit = fine_stage.fit([seen], scales)
         found = replace(found, state=fit.state, steps=fit.steps)
     return found
 
@@ -134,7 +134,7 @@ def test_a_cut_view_is_a_scene_of_its_own():
 
 @pytest.mark.parametrize("ratio", [2, 3, 4, 8, 16, 32])
 def test_crops_are_as_dear_at_every_ratio(ratio):
-    side, count = refinement.crop_side(ratio), refinement.crop_count(ratio)
+    side, count = fine_stage.crop_side(ratio), fine_stage.crop_count(ratio)
     assert side * ratio >= 63
     assert 4 <= count <= 16
     assert count == 4 or count * (side * ratio) ** 2 <= 2**17

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.networks import refiner
-from dualsr_geo.networks.refiner import HELD_OUT, LOOK, PATIENCE, TRUST, Crop, Refiner, apply, fit, losses
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.models.networks import refiner
+from dualsr_geo.models.networks.refiner import HELD_OUT, LOOK, PATIENCE, TRUST, Crop, Refiner, apply, fit, losses
 
 RATIO = 3
 RESPONSE = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.4, 0.6]])

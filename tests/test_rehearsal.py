@@ -9,16 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wald_cases import crop
 
-from dualsr_geo import anchors, rehearsal, samples
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.degrade import Psf
-from dualsr_geo.gate import Evidence
-from dualsr_geo.model import with_fine
-from dualsr_geo.rehearsal import LEAST, Piece, rehearse, share
-from dualsr_geo.sample import Sample, Wishes, sample_margin
-from dualsr_geo.survey import survey
-from dualsr_geo.tile import Tile, Window
-from dualsr_geo.work import Work
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.engine import fine_stage_trial
+from dualsr_geo.engine.fine_stage_trial import LEAST, Piece, rehearse, share
+from dualsr_geo.engine.tiles.context import Work
+from dualsr_geo.fusion import anchor_bands
+from dualsr_geo.models.definition import with_fine
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.raster.windows import Tile, Window
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.guided_shrinkage import Evidence
+from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin
 
 SHAPE = (41, 30)
 
@@ -54,7 +56,7 @@ def test_one_pair_can_forbid_what_another_allows():
 
 
 def rehearsed(model: str = "regression", guide: bool = True, ratio: int = 2, noise: float = 0.0):
-    sample = samples.make(SHAPE, bands=6, seed=4, noise=noise)
+    sample = synthetic.make(SHAPE, bands=6, seed=4, noise=noise)
     chosen = with_fine(load_model(model), "consistency")
     psf = Psf.from_mtf(4)
     injected = chosen.injection is not None
@@ -63,7 +65,7 @@ def rehearsed(model: str = "regression", guide: bool = True, ratio: int = 2, noi
     shown = crop(sample.guide, whole.scaled(4).grown(sample_margin(4))) if guide else None
     known = survey([Sample(sample.scene, shown)], wishes)
     bands = len(sample.scene)
-    packing = rehearsal._floats(known)
+    packing = fine_stage_trial._floats(known)
     work = Work(SHAPE, bands, 4, 64, chosen, "consistency", packing, "cpu", known)
     piece = Piece(Tile(0, whole, whole), sample.scene, sample.guide if guide else None)
     with torch.inference_mode():
@@ -78,7 +80,7 @@ def test_the_truth_is_the_scene_itself(model, guide, ratio):
     np.testing.assert_array_equal(found.truths[0].numpy(), sample.scene[:, :height, :width])
     assert found.pieces[0].cube.shape[1:] == (height // ratio, width // ratio)
     assert found.work.ratio == ratio
-    chosen = anchors.find(sample.scene.reshape(6, -1), np.ones(sample.scene[0].size, np.float32))
+    chosen = anchor_bands.find(sample.scene.reshape(6, -1), np.ones(sample.scene[0].size, np.float32))
     with torch.inference_mode():
         views = found.views(found.work, chosen)
         error = found.error(views, chosen)
@@ -89,7 +91,7 @@ def test_the_truth_is_the_scene_itself(model, guide, ratio):
 
 
 def test_a_guided_start_is_better_than_one_alone():
-    chosen = anchors.Anchors(tuple(range(6)), np.eye(6, dtype=np.float32))
+    chosen = anchor_bands.Anchors(tuple(range(6)), np.eye(6, dtype=np.float32))
     errors = []
     for model, guide in (("regression", True), ("interpolation", False)):
         found = rehearsed(model, guide)[-1]

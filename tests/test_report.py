@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dualsr_geo.bands import Band
 from dualsr_geo.errors import OutputError
-from dualsr_geo.plates import arrows, crop_plates, errors, overview, tile_map
-from dualsr_geo.recording import Subject, quantise, record
-from dualsr_geo.report import Crop, Exhibit, Shift, render, require_report, write_report
-from dualsr_geo.tables import lineage_rows, number, score_table
+from dualsr_geo.raster.bands import Band
+from dualsr_geo.report.figures import arrows, crop_plates, errors, overview, tile_map
+from dualsr_geo.report.page import Crop, Exhibit, Shift, render, require_report, write_report
+from dualsr_geo.report.spectra import Subject, quantise, record
+from dualsr_geo.report.tables import lineage_rows, number, score_table
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 RATIO = 3

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from rasterio.rio import options as rio_options
 from rasterio.rio.main import main_group
 
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 from dualsr_geo.cli import main
 
 
@@ -21,7 +21,7 @@ def rio(*args):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    return samples.write(tmp_path_factory.mktemp("pair"), shape=(11, 17), bands=3, guide="pan")
+    return synthetic.write(tmp_path_factory.mktemp("pair"), shape=(11, 17), bands=3, guide="pan")
 
 
 def test_rio_lists_the_plugin_and_it_loads():

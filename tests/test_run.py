@@ -17,7 +17,7 @@ import xarray as xr
 import zarr
 
 import dualsr_geo
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 from dualsr_geo.errors import ResumeError, TileError
 
 # What is about the engine runs without networks, which take twenty times as long.
@@ -28,7 +28,7 @@ CLI = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='d
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     """Scene and guide of an awkward size, 61 x 97 lr pixels."""
-    return samples.write(tmp_path_factory.mktemp("inputs"), shape=(61, 97), bands=12, guide="rgb", seed=5)
+    return synthetic.write(tmp_path_factory.mktemp("inputs"), shape=(61, 97), bands=12, guide="rgb", seed=5)
 
 
 def bytes_of(product):
@@ -48,8 +48,8 @@ def run_cli(*words, **kwargs):
     ("pan", False, "regression"), ("rgb", True, "regression"), ("pan", True, "auto"), ("rgb", False, "auto"),
 ])  # fmt: skip
 def test_tiled_equals_whole(guide, holes, model):
-    made = samples.make((61, 97), bands=9, guide=guide, seed=2)
-    scene, sharp = samples.as_dataarray(made), samples.as_dataarray(made, "guide")
+    made = synthetic.make((61, 97), bands=9, guide=guide, seed=2)
+    scene, sharp = synthetic.as_dataarray(made), synthetic.as_dataarray(made, "guide")
     if holes:
         scene = scene.copy()
         scene[:, 20:25, 30:38] = np.nan
@@ -149,16 +149,16 @@ def test_geotiff_resumes_too(inputs, tmp_path, monkeypatch):
 
 
 def _break_after(monkeypatch, tiles):
-    from dualsr_geo import infer
+    from dualsr_geo.engine import executor
 
-    real = infer.sharpen_tile
+    real = executor.sharpen_tile
 
     def failing(work, tile, *rest):
         if tile.index >= tiles:
             raise RuntimeError("the sky fell")
         return real(work, tile, *rest)
 
-    monkeypatch.setattr(infer, "sharpen_tile", failing)
+    monkeypatch.setattr(executor, "sharpen_tile", failing)
 
 
 def test_changed_options_are_refused_by_name(inputs, tmp_path, monkeypatch):
@@ -235,7 +235,7 @@ def test_a_full_disk_is_one_line_and_resumes_when_there_is_room(inputs, tmp_path
 def test_memory_does_not_grow_with_the_scene(tmp_path):
     peaks = []
     for side in (270, 540):
-        scene, guide = samples.write(tmp_path / str(side), shape=(side, side), bands=13, guide="pan")
+        scene, guide = synthetic.write(tmp_path / str(side), shape=(side, side), bands=13, guide="pan")
         run = run_cli(
             "upscale", scene, "--rgb", guide, "-o", tmp_path / f"{side}.tif", "--tile", 64, "-j", 1, "--json",
             "--model", "regression",

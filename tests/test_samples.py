@@ -3,11 +3,11 @@ import pytest
 import rasterio
 from scipy.ndimage import correlate1d
 
-from dualsr_geo import materials, samples
+from dualsr_geo import _merge_materials, synthetic
 
 
 def test_the_same_seed_gives_the_same_scene_and_another_does_not():
-    one, two, other = (samples.make((13, 22), seed=s, noise=0.01) for s in (3, 3, 4))
+    one, two, other = (synthetic.make((13, 22), seed=s, noise=0.01) for s in (3, 3, 4))
     np.testing.assert_array_equal(one.scene, two.scene)
     np.testing.assert_array_equal(one.guide, two.guide)
     assert np.abs(one.reference - other.reference).max() > 0.05
@@ -15,7 +15,7 @@ def test_the_same_seed_gives_the_same_scene_and_another_does_not():
 
 @pytest.mark.parametrize(("ratio", "gain"), [(4, 0.3), (3, 0.2), (2, 0.35)])
 def test_the_scene_is_the_reference_blurred_and_decimated(ratio, gain):
-    made = samples.make((17, 11), ratio=ratio, bands=5, mtf_gain=gain)
+    made = synthetic.make((17, 11), ratio=ratio, bands=5, mtf_gain=gain)
     sigma = ratio / np.pi * np.sqrt(-2 * np.log(gain))
     # The kernel is centred on the lr pixel: between two hr pixels for even ratios.
     at = np.arange(-5 * ratio, 5 * ratio + ratio)
@@ -43,7 +43,7 @@ def test_the_oracle_of_the_test_above_is_scipys_correlation():
 
 @pytest.mark.parametrize("bands", [1, 8, 31, 128])
 def test_spectra_are_reflectances(bands):
-    made = samples.make((20, 30), bands=bands)
+    made = synthetic.make((20, 30), bands=bands)
     assert made.reference.shape == (bands, 80, 120)
     assert made.scene.shape == (bands, 20, 30)
     assert -0.01 < made.reference.min()
@@ -52,7 +52,7 @@ def test_spectra_are_reflectances(bands):
 
 def test_vegetation_has_a_red_edge_and_water_absorbs_the_infrared():
     nm = np.array([550.0, 670.0, 800.0])
-    leaf, water = (materials.MATERIALS[m](nm) for m in ("crop", "water"))
+    leaf, water = (_merge_materials.MATERIALS[m](nm) for m in ("crop", "water"))
     assert leaf[0] > leaf[1]
     assert leaf[2] > 5 * leaf[1]
     assert water[2] < water[0]
@@ -60,15 +60,15 @@ def test_vegetation_has_a_red_edge_and_water_absorbs_the_infrared():
 
 @pytest.mark.parametrize("shift", [(3.0, 0.0), (0.0, -2.0), (1.0, 4.0)])
 def test_a_shifted_guide_lies_below_and_right(shift):
-    still = samples.make((20, 30), guide="pan").guide[0]
-    moved = samples.make((20, 30), guide="pan", shift_px=shift).guide[0]
+    still = synthetic.make((20, 30), guide="pan").guide[0]
+    moved = synthetic.make((20, 30), guide="pan", shift_px=shift).guide[0]
     dy, dx = map(int, shift)
     inner = np.s_[10:-10, 10:-10]
     np.testing.assert_allclose(moved[inner], np.roll(still, (dy, dx), (0, 1))[inner], atol=1e-5)
 
 
 def test_noise_has_the_strength_asked_for_and_does_not_depend_on_the_rows_read():
-    clean, noisy = (samples.make((60, 50), bands=4, noise=n) for n in (0.0, 0.02))
+    clean, noisy = (synthetic.make((60, 50), bands=4, noise=n) for n in (0.0, 0.02))
     left = noisy.scene - clean.scene
     assert left.std() == pytest.approx(0.02, rel=0.03)
     np.testing.assert_array_equal(noisy.scene_rows(7, 19), noisy.scene[:, 7:19])
@@ -76,8 +76,8 @@ def test_noise_has_the_strength_asked_for_and_does_not_depend_on_the_rows_read()
 
 @pytest.mark.parametrize("guide", ["rgb", "pan"])
 def test_written_files_say_what_they_are(tmp_path, guide):
-    scene, sharp = samples.write(tmp_path / "new", shape=(13, 22), bands=31, guide=guide)
-    made = samples.make((13, 22), bands=31, guide=guide)
+    scene, sharp = synthetic.write(tmp_path / "new", shape=(13, 22), bands=31, guide=guide)
+    made = synthetic.make((13, 22), bands=31, guide=guide)
     with rasterio.open(scene) as one, rasterio.open(sharp) as two:
         assert one.crs == two.crs == rasterio.crs.CRS.from_epsg(32633)
         assert one.bounds == two.bounds
@@ -90,7 +90,7 @@ def test_written_files_say_what_they_are(tmp_path, guide):
 
 @pytest.mark.parametrize("which", ["scene", "guide", "reference"])
 def test_dataarrays_lie_on_the_same_ground(which):
-    made = samples.make((13, 22), bands=4)
-    array = samples.as_dataarray(made, which)
+    made = synthetic.make((13, 22), bands=4)
+    array = synthetic.as_dataarray(made, which)
     assert array.rio.crs.to_epsg() == 32633
     assert array.rio.bounds() == pytest.approx((389000.0, 5819896.0, 389176.0, 5820000.0))

@@ -22,9 +22,9 @@ from torchmetrics.functional.image import (
     universal_image_quality_index,
 )
 
-from dualsr_geo import comparison, metrics
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.metrics import consistency, score
+from dualsr_geo.evaluation import metrics
+from dualsr_geo.evaluation.metrics import consistency, image_pair, score
 
 LAPLACE = np.where(np.arange(9).reshape(3, 3) == 4, 8.0, -1.0)
 SMALL = {"psnr", "psnr_band_mean", "ssim", "rmse", "cc", "uqi", "q2n", "scc"}
@@ -169,7 +169,7 @@ def test_the_tile_size_does_not_matter(monkeypatch, holes):
         truth[2, :, 120:] = np.nan
     whole = score(made, truth, ratio=4)
     for size in (64, 96):
-        monkeypatch.setattr(comparison, "LARGEST_TILE", size)
+        monkeypatch.setattr(image_pair, "LARGEST_TILE", size)
         same(score(made, truth, ratio=4), whole)
 
 
@@ -178,12 +178,12 @@ def test_the_bands_taken_at_once_do_not_matter(monkeypatch, group):
     made, truth = images(7, (40, 31))
     truth[3, 4:9, :7] = np.nan
     whole = score(made, truth, ratio=4)
-    monkeypatch.setattr("dualsr_geo.tally.GROUP_PIXELS", group)
+    monkeypatch.setattr("dualsr_geo.evaluation.metrics.sums.GROUP_PIXELS", group)
     same(score(made, truth, ratio=4), whole)
 
 
 def test_threads_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(comparison, "LARGEST_TILE", 64)
+    monkeypatch.setattr(image_pair, "LARGEST_TILE", 64)
     made, truth = images(6, (150, 203))
     told = [score(made, truth, ratio=4, jobs=jobs).to_json() for jobs in (1, 2, 5, None)]
     assert all(t == told[0] for t in told)

@@ -10,9 +10,9 @@ from rasterio.transform import from_origin
 
 from dualsr_geo import upscale
 from dualsr_geo.cli import main
-from dualsr_geo.degrade import Psf
-from dualsr_geo.evaluate import evaluate
-from dualsr_geo.sensor import sensors
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.evaluation.evaluate import evaluate
+from dualsr_geo.sensors.registry import sensors
 
 
 def run(*args):

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from wald_cases import product, surveyed
 
-from dualsr_geo import gate, samples, wald
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.degrade import Psf
-from dualsr_geo.sample import Wishes
-from dualsr_geo.survey import Survey
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.survey import guided_shrinkage, wald_pairs
+from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.sampling import Wishes
 
 SHAPE = (45, 52)
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return samples.make(SHAPE, bands=7, seed=3)
+    return synthetic.make(SHAPE, bands=7, seed=3)
 
 
 def known(sample, guide, model="auto", **wishes):
@@ -35,9 +36,9 @@ def test_what_is_not_gated_corrects_wholly_and_asks_nothing(sample):
 
 def test_a_guided_scene_is_asked_with_its_guide(sample):
     found = known(sample, sample.guide).correction
-    assert [asked.ratio for asked in found.guided_asked] == list(wald.ratios(SHAPE, 4))
+    assert [asked.ratio for asked in found.guided_asked] == list(wald_pairs.ratios(SHAPE, 4))
     assert 0 <= found.guided.share <= 1
-    assert (found.alone.share, found.alone_asked) == (gate.CAUTIOUS, ())
+    assert (found.alone.share, found.alone_asked) == (guided_shrinkage.CAUTIOUS, ())
 
 
 def test_a_scene_alone_is_asked_without(sample):
@@ -64,7 +65,7 @@ def test_what_was_asked_is_carried_exactly(sample):
 
 
 def test_a_scene_too_small_to_ask_is_carried_as_json():
-    small = samples.make((9, 11), bands=3, seed=1)
+    small = synthetic.make((9, 11), bands=3, seed=1)
     seen = known(small, small.guide)
     again = Survey.from_json(json.loads(json.dumps(seen.to_json(), allow_nan=False)))
     assert again.to_json() == seen.to_json()

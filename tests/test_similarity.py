@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import universal_image_quality_index
 
-from dualsr_geo.similarity import laplacian, local_means, whole, window_sums
+from dualsr_geo.evaluation.metrics.ssim import laplacian, local_means, whole, window_sums
 
 TAPS = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
 WEIGHTS = np.outer(TAPS, TAPS) / TAPS.sum() ** 2

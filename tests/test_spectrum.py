@@ -5,9 +5,9 @@ import rioxarray
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo import samples
-from dualsr_geo.read import open_scene
-from dualsr_geo.spectrum import from_name
+from dualsr_geo import synthetic
+from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.raster.wavelengths import from_name
 
 UNITS = {"nm": 1.0, "Nanometers": 1.0, "um": 1e3, "µm": 1e3, "Micrometers": 1e3}
 
@@ -40,6 +40,6 @@ def test_any_other_name_says_nothing(name):
 
 
 def test_an_array_that_rioxarray_opened_keeps_its_wavelengths(tmp_path):
-    scene, _ = samples.write(tmp_path, shape=(9, 11), bands=7)
+    scene, _ = synthetic.write(tmp_path, shape=(9, 11), bands=7)
     opened = rioxarray.open_rasterio(scene, masked=True)
     assert [b.wavelength_nm for b in open_scene(opened).bands] == [b.wavelength_nm for b in open_scene(scene).bands]

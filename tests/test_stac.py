@@ -22,11 +22,12 @@ from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import RasterExtension
 
 import dualsr_geo
-from dualsr_geo import archive, samples
-from dualsr_geo.agenda import Batch
+from dualsr_geo import synthetic
+from dualsr_geo.batch import run
+from dualsr_geo.batch.stac_output import item_of, write_collection, write_item
+from dualsr_geo.batch.tasks import Batch
+from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import InputError
-from dualsr_geo.options import Options
-from dualsr_geo.stac import item_of, write_collection, write_item
 
 FOUND = {"scene": "/data/scene.tif", "scale": 2, "model": "bicubic"}
 FAST = Options(scale=2, model="bicubic", jobs=1)
@@ -71,7 +72,7 @@ def require_valid(path: Path) -> None:
 @pytest.fixture(scope="module")
 def product(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("product")
-    scene, _ = samples.write(folder, shape=(17, 26), bands=4)
+    scene, _ = synthetic.write(folder, shape=(17, 26), bands=4)
     dualsr_geo.upscale(scene, folder / "p.tif", options=FAST)
     return folder / "p.tif"
 
@@ -153,13 +154,13 @@ def test_what_is_no_product_has_no_item(tmp_path):
 
 
 def test_an_archive_has_an_item_collection(tmp_path):
-    scene, guide = samples.write(tmp_path / "in", shape=(17, 26), bands=3)
+    scene, guide = synthetic.write(tmp_path / "in", shape=(17, 26), bands=3)
     guide.unlink()
     (tmp_path / "in/deep").mkdir()
     os.link(scene, tmp_path / "in/deep/other.tif")
     for options in (FAST, Options(scale=2, model="bicubic", jobs=1, resume=True)):
         out = tmp_path / "out"
-        archive.run([str(tmp_path / "in")], Batch(out, options=options, stac=True, report=True))
+        run.run([str(tmp_path / "in")], Batch(out, options=options, stac=True, report=True))
         collection = pystac.ItemCollection.from_file(str(out / "items.json"))
         assert sorted(i.id for i in collection) == ["other_x2", "scene_x2"]
         for item in collection:

@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from store_server import KEY, SECRET, free_port
 
 import dualsr_geo
-from dualsr_geo import samples
+from dualsr_geo import synthetic
+from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.upscale import dry_run
 from dualsr_geo.errors import InputError, OutputError, ResumeError
-from dualsr_geo.folder import folder_at
-from dualsr_geo.options import Options
-from dualsr_geo.pipeline import dry_run
-from dualsr_geo.read import open_scene
-from dualsr_geo.sources import file_stamp
-from dualsr_geo.stores import zarr_store
-from dualsr_geo.tile import Window
-from dualsr_geo.urls import gdal_path, shown, url_of
+from dualsr_geo.io.readers.rasterio_source import file_stamp
+from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.io.storage.object_store import zarr_store
+from dualsr_geo.io.storage.urls import gdal_path, shown, url_of
+from dualsr_geo.io.storage.work_directory import folder_at
+from dualsr_geo.raster.windows import Window
 
 RUN = {"model": "regression", "tile": 16, "jobs": 2}
 CLI = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='dualsr-geo')"]
@@ -161,7 +161,7 @@ def test_a_zarr_group_in_a_store_has_the_objects_of_the_one_on_disk(bucket, tmp_
 
 
 def test_a_file_larger_than_a_part_arrives_whole(bucket, tmp_path):
-    from dualsr_geo.objects import PART_BYTES, upload
+    from dualsr_geo.io.writers._merge_objects import PART_BYTES, upload
 
     made = tmp_path / "product.tif"
     made.write_bytes(np.random.default_rng(1).bytes(2 * PART_BYTES + 12345))
@@ -357,7 +357,7 @@ def test_an_object_that_changed_is_named_when_resuming(bucket, inputs, tmp_path)
     with pytest.raises(OutputError, match="--resume"):
         dualsr_geo.upscale(SCENE, "s3://scenes/out/p.zarr", scale=4, **RUN)
     bucket.fail()
-    other, _ = samples.write(tmp_path, shape=(41, 57), bands=5, guide="rgb", seed=6)
+    other, _ = synthetic.write(tmp_path, shape=(41, 57), bands=5, guide="rgb", seed=6)
     bucket.put("in/scene.tif", other)
     with pytest.raises(ResumeError, match="etag"):
         dualsr_geo.upscale(SCENE, "s3://scenes/out/p.zarr", scale=4, resume=True, **RUN)

@@ -7,13 +7,13 @@ import published_networks as slow
 import pytest
 import torch
 
-from dualsr_geo.catalogue import load_model, with_half
-from dualsr_geo.networks.backprojection import angle_weight, back_project
-from dualsr_geo.stream import HEADROOM, Place, Stream, Units, angle, bands, scene_units
-from dualsr_geo.tile import Window
-from dualsr_geo.trained import convert
-from dualsr_geo.trained import load_model as load_network
-from dualsr_geo.weights import save
+from dualsr_geo.models.band_stream import HEADROOM, Place, Stream, Units, angle, bands, scene_units
+from dualsr_geo.models.loading import convert
+from dualsr_geo.models.loading import load_model as load_network
+from dualsr_geo.models.networks.backprojection import angle_weight, back_project
+from dualsr_geo.models.registry import load_model, with_half
+from dualsr_geo.models.weights import save
+from dualsr_geo.raster.windows import Window
 
 SHAPE = (53, 61)
 

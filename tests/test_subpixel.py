@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dualsr_geo.networks.coarsr import STEPS
-from dualsr_geo.networks.layers import Conv
-from dualsr_geo.networks.subpixel import SubPixel
+from dualsr_geo.models.networks.coarsr import STEPS
+from dualsr_geo.models.networks.layers import Conv
+from dualsr_geo.models.networks.subpixel import SubPixel
 
 
 def steps_of(ratio: int, width: int = 3) -> tuple[list[Conv], Conv, nn.Sequential]:

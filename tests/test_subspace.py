@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo import subspace
-from dualsr_geo.noise import _pastur_lower_half, pastur_range
+from dualsr_geo.degradation.noise import _pastur_lower_half, pastur_range
+from dualsr_geo.fusion import subspace
 
 ONES = np.ones(3000, np.float32)
 

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from scipy.ndimage import shift as scipy_shift
 from wald_cases import crop, product, psnr, surveyed
 
-from dualsr_geo import placement, samples
-from dualsr_geo.degrade import Psf
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf
 from dualsr_geo.errors import InputError
-from dualsr_geo.sample import (
+from dualsr_geo.raster.windows import Window
+from dualsr_geo.registration import guide_placement
+from dualsr_geo.survey.estimation import Survey, survey
+from dualsr_geo.survey.sampling import (
     BLOCK_SIDE,
     BLOCKS,
     WHOLE_PX,
@@ -27,16 +30,14 @@ from dualsr_geo.sample import (
     sample_margin,
     sample_windows,
 )
-from dualsr_geo.survey import Survey, survey
-from dualsr_geo.tile import Window
 
 RATIO = 4
 sides = st.integers(1, 3000)
 
 
 @pytest.fixture(scope="module")
-def sample() -> samples.Sample:
-    return samples.make((41, 53), bands=16, seed=1)
+def sample() -> synthetic.Sample:
+    return synthetic.make((41, 53), bands=16, seed=1)
 
 
 def again(known: Survey) -> Survey:
@@ -75,7 +76,7 @@ def test_large_scenes_are_sampled_from_end_to_end(height, width):
 
 def test_the_survey_of_a_large_scene_costs_what_that_of_a_small_one_does():
     """It sees nothing but its sample: NaN everywhere else changes nothing."""
-    big = samples.make((300, 280), ratio=2, bands=5, seed=3)
+    big = synthetic.make((300, 280), ratio=2, bands=5, seed=3)
     known = surveyed(big.scene, big.guide, Wishes(2))
     only = np.full_like(big.scene, np.nan)
     for w in sample_windows((300, 280)):
@@ -154,7 +155,7 @@ def test_bands_with_nothing_in_them(sample):
 
 def test_relevance_is_r_squared(sample):
     known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO)))
-    lr = samples.degrade(sample.guide, Psf.from_mtf(RATIO), (41, 53)).reshape(3, -1)
+    lr = synthetic.degrade(sample.guide, Psf.from_mtf(RATIO), (41, 53)).reshape(3, -1)
     design = np.vstack([lr, np.ones(lr.shape[1])]).T.astype(float)
     flat = sample.scene.reshape(16, -1).astype(float)
     left = flat.T - design @ np.linalg.lstsq(design, flat.T, rcond=None)[0]
@@ -170,7 +171,7 @@ def test_a_band_of_noise_is_irrelevant(sample):
 
 
 def test_the_response_is_that_of_the_guide():
-    sample = samples.make((41, 53), bands=16)
+    sample = synthetic.make((41, 53), bands=16)
     weights = np.zeros((1, 16), np.float32)
     weights[0, 3:7] = [0.1, 0.4, 0.4, 0.1]
     guide = np.einsum("gb,byx->gyx", weights, sample.reference)
@@ -181,7 +182,7 @@ def test_the_response_is_that_of_the_guide():
 
 
 def test_a_noisy_scene_gets_ridges_and_a_clean_one_none():
-    clean, noisy = (samples.make((41, 53), bands=16, seed=1, noise=n) for n in (0.0, 0.02))
+    clean, noisy = (synthetic.make((41, 53), bands=16, seed=1, noise=n) for n in (0.0, 0.02))
     a, b = (surveyed(s.scene, s.guide, Wishes(RATIO)) for s in (clean, noisy))
     assert not a.lams.any()
     assert not a.lams_alone.any()
@@ -220,7 +221,7 @@ def test_half_a_guide_teaches_as_much_where_it_is(sample):
 
 
 def test_a_shifted_guide_is_moved_back():
-    there, moved = (samples.make((41, 53), bands=16, seed=1, shift_px=s) for s in ((0.0, 0.0), (1.5, -0.7)))
+    there, moved = (synthetic.make((41, 53), bands=16, seed=1, shift_px=s) for s in ((0.0, 0.0), (1.5, -0.7)))
     known = surveyed(moved.scene, moved.guide, Wishes(RATIO))
     assert known.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
     assert known.moved_px == known.shift_px
@@ -237,7 +238,7 @@ def test_a_shifted_guide_is_moved_back():
 
 @pytest.mark.parametrize("shift", [(5.2, -3.4), (-6.2, 7.4)])
 def test_a_guide_that_lies_far_off_is_moved_back_though_phase_correlation_falls_short(shift):
-    moved = samples.make((60, 80), ratio=4, guide="pan", seed=7, noise=1e-3, shift_px=shift)
+    moved = synthetic.make((60, 80), ratio=4, guide="pan", seed=7, noise=1e-3, shift_px=shift)
     known = surveyed(moved.scene, moved.guide, Wishes(4))
     assert known.shift_px == pytest.approx(shift, abs=0.05)
     assert known.moved_px == known.shift_px
@@ -245,7 +246,7 @@ def test_a_guide_that_lies_far_off_is_moved_back_though_phase_correlation_falls_
 
 
 def test_with_coregister_off_it_stays_and_that_is_said():
-    moved = samples.make((41, 53), bands=16, seed=1, shift_px=(1.5, -0.7))
+    moved = synthetic.make((41, 53), bands=16, seed=1, shift_px=(1.5, -0.7))
     known = surveyed(moved.scene, moved.guide, Wishes(RATIO, coregister="off"))
     assert known.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
     assert known.moved_px == (0.0, 0.0)
@@ -268,7 +269,7 @@ def test_errors_of_blur_shift_and_noise_are_told(sample):
     known = surveyed(sample.scene, sample.guide, Wishes(RATIO))
     assert all(0 < e < 0.05 for e in (*known.shift_error_px, *known.sigma_error_px))
     assert known.noise_error.shape == known.noise.shape
-    tiny = samples.make((9, 10), bands=16)
+    tiny = synthetic.make((9, 10), bands=16)
     unknown = surveyed(tiny.scene, tiny.guide, Wishes(RATIO))
     assert unknown.shift_error_px is None
     assert again(unknown).to_json() == unknown.to_json()
@@ -295,14 +296,14 @@ def test_noise_makes_a_scene_contradict_less():
     wide = math.exp(-0.5 * (math.pi * Psf.from_mtf(RATIO).sigma_px[0] * 1.02 / RATIO) ** 2)
     sources = []
     for noise in (0.0, 0.1):
-        sample = samples.make((41, 53), bands=16, seed=1, noise=noise)
+        sample = synthetic.make((41, 53), bands=16, seed=1, noise=noise)
         sources.append(surveyed(sample.scene, sample.guide, Wishes(RATIO, mtf_gain=wide)).psf_source)
     assert sources == ["estimated gaussian", "sensor"]
 
 
 @pytest.mark.parametrize(("gain", "source"), [(None, "default"), (0.5, "sensor")])
 def test_a_tiny_scene_falls_back_to_what_is_known(gain, source):
-    tiny = samples.make((9, 10), bands=16)
+    tiny = synthetic.make((9, 10), bands=16)
     known = surveyed(tiny.scene, tiny.guide, Wishes(RATIO, mtf_gain=gain))
     assert known.psf == Psf.from_mtf(RATIO, gain or 0.3)
     assert known.psf_source == source
@@ -311,7 +312,7 @@ def test_a_tiny_scene_falls_back_to_what_is_known(gain, source):
 
 
 def test_a_guide_of_another_place_is_not_trusted(sample):
-    other = samples.make((41, 53), seed=9).guide
+    other = synthetic.make((41, 53), seed=9).guide
     known = surveyed(sample.scene, other, Wishes(RATIO))
     assert known.shift_px == known.moved_px == (0.0, 0.0)
     assert "could not be estimated" in known.notes[0]
@@ -329,21 +330,21 @@ def test_a_constant_guide_does_no_harm(sample):
 
 @given(st.tuples(st.floats(-8, 8), st.floats(-8, 8)))
 def test_the_margin_holds_what_a_move_needs(shift):
-    assert placement.guide_margin((0.0, 0.0)) == 0
-    assert placement.guide_margin(shift) <= sample_margin(RATIO)
+    assert guide_placement.guide_margin((0.0, 0.0)) == 0
+    assert guide_placement.guide_margin(shift) <= sample_margin(RATIO)
     if shift != (0.0, 0.0):
-        assert placement.guide_margin(shift) >= max(map(abs, shift))
+        assert guide_placement.guide_margin(shift) >= max(map(abs, shift))
 
 
 def test_moving_is_scipys_shift_and_cuts_the_margin():
-    guide = samples.make((30, 31), seed=2).guide
-    margin = placement.guide_margin((1.3, -0.6))
-    moved = placement.move_guide(guide, (1.3, -0.6), margin)
+    guide = synthetic.make((30, 31), seed=2).guide
+    margin = guide_placement.guide_margin((1.3, -0.6))
+    moved = guide_placement.move_guide(guide, (1.3, -0.6), margin)
     assert moved.shape == (3, 120 - 2 * margin, 124 - 2 * margin)
     wanted = np.stack([scipy_shift(g, (-1.3, 0.6), order=5) for g in guide])[:, margin:-margin, margin:-margin]
     assert np.std(moved - wanted) < 0.03 * np.std(guide - guide.mean((1, 2), keepdims=True))
-    np.testing.assert_array_equal(placement.move_guide(guide, (0.0, 0.0), 3), guide[:, 3:-3, 3:-3])
-    np.testing.assert_array_equal(placement.move_guide(guide, (0.0, 0.0), 0), guide)
+    np.testing.assert_array_equal(guide_placement.move_guide(guide, (0.0, 0.0), 3), guide[:, 3:-3, 3:-3])
+    np.testing.assert_array_equal(guide_placement.move_guide(guide, (0.0, 0.0), 0), guide)
 
 
 def test_crop_is_nan_outside():

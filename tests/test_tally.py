@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dualsr_geo.comparison import pair
-from dualsr_geo.similarity import RADIUS
-from dualsr_geo.tally import KINDS, Tally, correlation, tally
-from dualsr_geo.tile import Tiling
+from dualsr_geo.evaluation.metrics.image_pair import pair
+from dualsr_geo.evaluation.metrics.ssim import RADIUS
+from dualsr_geo.evaluation.metrics.sums import KINDS, Tally, correlation, tally
+from dualsr_geo.raster.windows import Tiling
 
 
 def images(shape=(2, 70, 53), seed=0, holes=0.0):

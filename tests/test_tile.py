@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.tile import Tiling, Window
+from dualsr_geo.raster.windows import Tiling, Window
 
 sides = st.integers(1, 60)
 shapes = st.tuples(sides, sides)

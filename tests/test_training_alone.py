@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo import alone
-from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.degradation.consistency import consistency
+from dualsr_geo.degradation.operators import Psf, operator
 from dualsr_geo.errors import InputError
-from dualsr_geo.fine import consistency
-from dualsr_geo.training import alone as lessons
-from dualsr_geo.training import draws
-from dualsr_geo.training.alone import AloneLesson
+from dualsr_geo.models import unguided_correction
+from dualsr_geo.training import augmentation
+from dualsr_geo.training import unguided_task as lessons
+from dualsr_geo.training.unguided_task import AloneLesson
 
 
 def reference(bands: int, height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -105,7 +105,7 @@ def test_training_sees_what_inference_sees(lesson):
     psf = Psf.from_mtf(3)
     view = lessons.View(psf, psf, 14)
     patch = torch.from_numpy(reference(5, 42, 42))
-    where = alone.neighbours(range(5), 5)
+    where = unguided_correction.neighbours(range(5), 5)
     whole = np.zeros(5), np.ones(5)
     while True:
         seen, start, truth, std, _ = lessons._seen(rng, view, patch, where, whole)
@@ -114,7 +114,7 @@ def test_training_sees_what_inference_sees(lesson):
             break
     lr = operator(psf, (14, 14)).degrade(patch)
     flat = lr.flatten(1).numpy()
-    known = alone.Levels.of(flat, np.ones(196, np.float32), np.zeros(5))
+    known = unguided_correction.Levels.of(flat, np.ones(196, np.float32), np.zeros(5))
     inside = []
 
     def spy(planes: torch.Tensor, ratio: int) -> torch.Tensor:
@@ -122,7 +122,7 @@ def test_training_sees_what_inference_sees(lesson):
         return planes.new_zeros(len(planes), ratio * planes.shape[2], ratio * planes.shape[3])
 
     closed = consistency(psf, (14, 14), [0.0] * 5, operator(psf, (14, 14)))
-    alone.correct(spy, lr, known, range(5), psf, closed)
+    unguided_correction.correct(spy, lr, known, range(5), psf, closed)
     # The deviation of a sample, torch's, is n / (n - 1) times as large.
     torch.testing.assert_close(torch.cat(inside), seen, atol=0.02, rtol=0.01)
     assert torch.equal(truth, patch)
@@ -146,7 +146,7 @@ def test_references_too_small_for_any_patch_are_refused():
 @settings(max_examples=7)
 def test_matlabs_reduction_is_torchs_antialiased_bicubic(ratio):
     hr = torch.from_numpy(np.random.default_rng(0).random((2, 12 * ratio, 11 * ratio), np.float32))
-    made = operator(draws.matlab_bicubic(ratio), (12, 11)).degrade(hr)
+    made = operator(augmentation.matlab_bicubic(ratio), (12, 11)).degrade(hr)
     oracle = torch.nn.functional.interpolate(hr[None], size=(12, 11), mode="bicubic", antialias=True)[0]
     inner = (slice(None), slice(2, -2), slice(2, -2))
     torch.testing.assert_close(made[inner], oracle[inner], atol=1e-5, rtol=1e-5)
@@ -155,7 +155,7 @@ def test_matlabs_reduction_is_torchs_antialiased_bicubic(ratio):
 @given(st.integers(0, 500), st.sampled_from([2, 3, 4, 8]))
 @settings(max_examples=60)
 def test_blurs_keep_the_mean(seed, ratio):
-    for psf in draws.psfs(np.random.default_rng(seed), ratio):
+    for psf in augmentation.psfs(np.random.default_rng(seed), ratio):
         assert psf.ratio == ratio
         assert sum(psf.taps_y) == pytest.approx(1)
         assert sum(psf.taps_x) == pytest.approx(1)
@@ -165,7 +165,7 @@ def test_blurs_keep_the_mean(seed, ratio):
 @given(st.integers(1, 230), st.integers(0, 500))
 @settings(max_examples=60)
 def test_bands_and_their_neighbours_are_there_and_lie_evenly(count, seed):
-    seen = draws.bands(np.random.default_rng(seed), count, 5)
+    seen = augmentation.bands(np.random.default_rng(seed), count, 5)
     assert seen.shape == (5, 5)
     assert 0 <= seen.min() <= seen.max() < count
     below, above = seen[:, 0] - seen[:, 1], seen[:, 2] - seen[:, 0]
@@ -177,6 +177,6 @@ def test_bands_and_their_neighbours_are_there_and_lie_evenly(count, seed):
 @settings(max_examples=40)
 def test_patches_are_made_of_the_scenes_own_values(height, width, seed):
     scene = reference(4, height, width)
-    cut = draws.patch(np.random.default_rng(seed), scene, 20, np.array([3, 1]))
+    cut = augmentation.patch(np.random.default_rng(seed), scene, 20, np.array([3, 1]))
     assert cut.shape == (2, 20, 20)
     assert scene[[3, 1]].min() - 1e-5 <= cut.min() <= cut.max() <= scene[[3, 1]].max() + 1e-5

@@ -12,8 +12,8 @@ from PIL import Image
 
 import dualsr_geo
 from dualsr_geo.cli import main
-from dualsr_geo.training import loop
-from dualsr_geo.weights import read_card, read_tensors
+from dualsr_geo.models.weights import read_card, read_tensors
+from dualsr_geo.training import trainer
 
 TINY = ("--scale", "2", "--width", "8", "--patch", "16", "--batch", "2", "--bands", "5", "-j", "1")
 
@@ -60,13 +60,13 @@ def test_references_become_weights_that_load(cave, tmp_path, network, guide_band
 def test_a_budget_is_fixed_once_and_kept_when_it_goes_on(cave, tmp_path, monkeypatch):
     torch.set_num_threads(1)
     words = (cave, "-o", tmp_path / "w.safetensors", "--network", "coarsr", "--minutes", "0.01", *TINY)
-    monkeypatch.setattr("dualsr_geo.training.study.step_seconds", lambda *_: 0.088)  # 6 steps
-    train = loop.train
-    monkeypatch.setattr("dualsr_geo.training.study.train", lambda *a, **k: train(*a, **k, budget_s=0))
+    monkeypatch.setattr("dualsr_geo.training.train.step_seconds", lambda *_: 0.088)  # 6 steps
+    train = trainer.train
+    monkeypatch.setattr("dualsr_geo.training.train.train", lambda *a, **k: train(*a, **k, budget_s=0))
     stopped = run(*words)
     assert (stopped.exit_code, "Stopped after step 0 of 6. Go on with --resume." in stopped.stderr) == (1, True)
-    monkeypatch.setattr("dualsr_geo.training.study.train", train)
-    monkeypatch.setattr("dualsr_geo.training.study.step_seconds", lambda *_: 0.01)
+    monkeypatch.setattr("dualsr_geo.training.train.train", train)
+    monkeypatch.setattr("dualsr_geo.training.train.step_seconds", lambda *_: 0.01)
     resumed = run(*words, "--resume")
     assert "coarsr, 6 steps" in resumed.stdout
     whole = run(*(w if w != tmp_path / "w.safetensors" else tmp_path / "v.safetensors" for w in words[:-14]),

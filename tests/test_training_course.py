@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsr_geo.errors import OptionError, ResumeError
-from dualsr_geo.training.course import Course, load_course, require_same, save_course, steps_within
+from dualsr_geo.training.config import Course, load_course, require_same, save_course, steps_within
 
 
 @given(st.integers(1, 500), st.integers(0, 50), st.floats(1e-6, 1.0))

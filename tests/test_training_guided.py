@@ -9,10 +9,10 @@ import pytest
 import torch
 from test_networks_guided import random_network
 
-from dualsr_geo import guided
 from dualsr_geo.errors import InputError
-from dualsr_geo.training import guided as lesson_of
-from dualsr_geo.training.guided import GuidedLesson, Prepared
+from dualsr_geo.models import guided_correction
+from dualsr_geo.training import guided_task as lesson_of
+from dualsr_geo.training.guided_task import GuidedLesson, Prepared
 
 
 @lru_cache(maxsize=1)
@@ -66,8 +66,8 @@ def test_samples_are_what_inference_sees(index):
     network = random_network()
     with torch.inference_mode():
         answer = network(one.seen.planes, one.seen.constants, one.window.psf.ratio)
-        made = guided.nulled(one.window, one.terms, guided.detail(one.seen, *answer), one.anchors)
-        chosen = guided.see(one.window, one.terms, one.anchors[:1])
+        made = guided_correction.nulled(one.window, one.terms, guided_correction.detail(one.seen, *answer), one.anchors)
+        chosen = guided_correction.see(one.window, one.terms, one.anchors[:1])
     torch.testing.assert_close(chosen.planes[0], one.seen.planes[0], atol=1e-3, rtol=1e-3)
     assert bool(torch.isfinite(made).all())
 

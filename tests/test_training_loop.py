@@ -18,7 +18,7 @@ from toy_lesson import Toy, course
 
 from dualsr_geo.errors import DualSRWarning, OptionError, OutputError, ResumeError
 from dualsr_geo.training import checkpoint
-from dualsr_geo.training.loop import Listener, step_seconds, train
+from dualsr_geo.training.trainer import Listener, step_seconds, train
 
 PROGRAM = str(Path(__file__).with_name("toy_lesson.py"))
 

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dualsr_geo.degrade import Psf, operator
+from dualsr_geo.degradation.operators import Psf, operator
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.training.blurs import WAYS, blurred_and_decimated, degraded, kernel
-from dualsr_geo.training.camera import NIKON_D700, responses
-from dualsr_geo.training.course import Course
-from dualsr_geo.training.loop import train
-from dualsr_geo.training.published import PublishedLesson
-from dualsr_geo.training.references import CAVE_NM, Reference
+from dualsr_geo.training.config import Course
+from dualsr_geo.training.dataset import CAVE_NM, Reference
+from dualsr_geo.training.degradations import WAYS, blurred_and_decimated, degraded, kernel
+from dualsr_geo.training.published_task import PublishedLesson
+from dualsr_geo.training.simulated_guides import NIKON_D700, responses
+from dualsr_geo.training.trainer import train
 
 
 def scene(name="a", bands=7, shape=(61, 47), seed=0):

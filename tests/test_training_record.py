@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from dualsr_geo.training.record import Row, draw, line, write_table
+from dualsr_geo.training.log import Row, draw, line, write_table
 
 ROWS = [
     Row(5, 1.5, 0.25, 1e-3),

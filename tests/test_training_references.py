@@ -13,7 +13,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
-from dualsr_geo.training.references import CAVE_NM, Reference, largest_rectangle, load, split
+from dualsr_geo.training.dataset import CAVE_NM, Reference, largest_rectangle, load, split
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -18,17 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_networks_guided import random_network, told
 
-from dualsr_geo import samples, weights
+from dualsr_geo import synthetic
 from dualsr_geo.cli import main
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.networks.guided import GAINS, LAYS, Guided
-from dualsr_geo.training import own, selffit
-from dualsr_geo.training import pairs as pairs_of
-from dualsr_geo.training.course import Course
-from dualsr_geo.training.guided import wrongness
-from dualsr_geo.training.own import OwnLesson
-from dualsr_geo.training.selffit import Request, guides_of
-from dualsr_geo.training.verdict import Held, Score, Trial, Verdict, judge, mean_square, squares, try_out
+from dualsr_geo.models import weights
+from dualsr_geo.models.networks.guided import GAINS, LAYS, Guided
+from dualsr_geo.training.config import Course
+from dualsr_geo.training.finetuning import finetune, task
+from dualsr_geo.training.finetuning import training_pairs as pairs_of
+from dualsr_geo.training.finetuning.finetune import Request, guides_of
+from dualsr_geo.training.finetuning.holdout import Held, Score, Trial, Verdict, judge, mean_square, squares, try_out
+from dualsr_geo.training.finetuning.task import OwnLesson
+from dualsr_geo.training.guided_task import wrongness
 
 SHAPES = st.tuples(st.integers(8, 130), st.integers(8, 130))
 
@@ -37,7 +38,7 @@ SHAPES = st.tuples(st.integers(8, 130), st.integers(8, 130))
 def place(tmp_path_factory):
     """A scene of 54 x 66 pixels in 6 bands with its pan at ratio 2, and an untrained network to begin with."""
     folder = tmp_path_factory.mktemp("own")
-    samples.write(folder, shape=(54, 66), ratio=2, bands=6, guide="pan", seed=3)
+    synthetic.write(folder, shape=(54, 66), ratio=2, bands=6, guide="pan", seed=3)
     torch.manual_seed(0)
     card = weights.Card("guided", 0, 8, halo=18, seam=4e-6, source="here")
     weights.save(folder / "begin.safetensors", Guided(8, 1).state_dict(), card)
@@ -47,7 +48,7 @@ def place(tmp_path_factory):
 @lru_cache(maxsize=2)
 def learned(folder: Path, scale: int = 2) -> list[pairs_of.Pair]:
     with torch.no_grad():
-        return selffit._learned([folder / "scene.tif"], [folder / "pan.tif"], Request(scale=scale))
+        return finetune._learned([folder / "scene.tif"], [folder / "pan.tif"], Request(scale=scale))
 
 
 def run(place, output, *words):
@@ -112,8 +113,8 @@ def test_no_pixel_without_scene_or_guide_counts(place, tmp_path):
         with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as file:
             file.write(values)
     with torch.no_grad():
-        (half,) = selffit._learned([place / "scene.tif"], [tmp_path / "pan.tif"], Request())
-        (cut,) = selffit._learned([tmp_path / "scene.tif"], [place / "pan.tif"], Request())
+        (half,) = finetune._learned([place / "scene.tif"], [tmp_path / "pan.tif"], Request())
+        (cut,) = finetune._learned([tmp_path / "scene.tif"], [place / "pan.tif"], Request())
     assert not bool(half.learned[:9].any() | (half.held[:9] > 0).any())
     assert not bool(cut.learned[:20].any() | (cut.held[:20] > 0).any())
     assert bool(half.learned[14:].any())
@@ -121,9 +122,9 @@ def test_no_pixel_without_scene_or_guide_counts(place, tmp_path):
 
 
 def test_a_window_at_ratio_4_also_teaches_at_2_but_does_not_judge(tmp_path):
-    samples.write(tmp_path, shape=(80, 75), ratio=4, bands=4, guide="pan", seed=1)
+    synthetic.write(tmp_path, shape=(80, 75), ratio=4, bands=4, guide="pan", seed=1)
     with torch.no_grad():
-        first, second = selffit._learned([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], Request())
+        first, second = finetune._learned([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], Request())
     assert (first.ratio, first.own, second.ratio, second.own) == (4, True, 2, False)
     height, width = first.held.shape
     assert torch.equal(first.held, second.held[:height, :width])
@@ -131,27 +132,27 @@ def test_a_window_at_ratio_4_also_teaches_at_2_but_does_not_judge(tmp_path):
 
 
 def test_scenes_of_an_archive_are_numbered_through_and_bounded(place, tmp_path, monkeypatch):
-    samples.write(tmp_path, shape=(61, 44), ratio=2, bands=3, guide="pan", seed=5)
+    synthetic.write(tmp_path, shape=(61, 44), ratio=2, bands=3, guide="pan", seed=5)
     scenes, guides = ([folder / f"{n}.tif" for folder in (place, tmp_path)] for n in ("scene", "pan"))
     with torch.no_grad():
-        one, other = selffit._learned(scenes, guides, Request())
+        one, other = finetune._learned(scenes, guides, Request())
         assert set(one.held.unique().tolist()) & set(other.held.unique().tolist()) == {0}
         assert [len(p.reference) for p in (one, other)] == [6, 3]
         assert len(squares(try_out(Guided(8, 1), [one, other]).judged(odd=True))) >= 8
         # The middle of a scene, guide and all: its start is as good.
-        monkeypatch.setattr(selffit, "MOST_PX", 2 * 42**2)
-        (cut, _) = selffit._learned(scenes, guides, Request())
-        monkeypatch.setattr(selffit, "MOST_SCENES", 1)
-        assert len(selffit._learned(scenes, guides, Request())) == 1
+        monkeypatch.setattr(finetune, "MOST_PX", 2 * 42**2)
+        (cut, _) = finetune._learned(scenes, guides, Request())
+        monkeypatch.setattr(finetune, "MOST_SCENES", 1)
+        assert len(finetune._learned(scenes, guides, Request())) == 1
     assert cut.reference.shape == (6, 42, 42)
     assert torch.equal(cut.reference, one.reference[:, 6:48, 12:54])
     assert bool((cut.prepared.error < 1.5 * one.prepared.error[: len(cut.prepared.error)]).all())
 
 
 def test_a_noisy_scene_is_learned_by_components_and_judged_by_bands(tmp_path):
-    samples.write(tmp_path, shape=(46, 52), ratio=2, bands=24, guide="pan", noise=0.02)
+    synthetic.write(tmp_path, shape=(46, 52), ratio=2, bands=24, guide="pan", noise=0.02)
     with torch.no_grad():
-        (pair,) = selffit._learned([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], Request())
+        (pair,) = finetune._learned([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], Request())
         (held,) = try_out(random_network(), [pair]).held
     assert pair.prepared.terms.spectral
     assert held.made.shape == held.reference.shape == (24, int((pair.held > 0).sum()))
@@ -166,7 +167,7 @@ def test_all_ways_to_lay_a_pair_average_to_what_the_network_averages():
     planes, constants = told(2, 12, 16)
     constants[:, GAINS[1]] = constants[:, GAINS[0]]
     with torch.inference_mode():
-        ways = [own.laid(network, planes, constants, 4, way) for way in LAYS]
+        ways = [task.laid(network, planes, constants, 4, way) for way in LAYS]
         logits, residual = network(planes, constants, 4, lays=8)
     torch.testing.assert_close(torch.stack([w[0] for w in ways]).mean(0), logits, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(torch.stack([w[1] for w in ways]).mean(0), residual, atol=1e-5, rtol=1e-5)
@@ -177,7 +178,7 @@ def test_the_order_of_bands_is_reversed_by_changing_their_neighbours(place):
     row = next(i for i, band in enumerate(one.anchors) if 0 < band < len(one.terms.std) - 1)
     band = one.anchors[row]
     beside = [one.window.start([b], spectral=False)[0] / float(one.terms.std[b]) for b in (band + 1, band - 1)]
-    torch.testing.assert_close(own.reordered(one.seen.planes)[row, list(own.NEIGHBOURS)], torch.stack(beside))
+    torch.testing.assert_close(task.reordered(one.seen.planes)[row, list(task.NEIGHBOURS)], torch.stack(beside))
 
 
 def test_a_batch_depends_on_seed_and_step_alone(place):
@@ -332,7 +333,7 @@ def test_same_seed_same_weights_and_a_pattern_finds_the_guide(place, fitted, tmp
 
 
 def test_minutes_fix_the_steps(place, tmp_path, monkeypatch):
-    monkeypatch.setattr(selffit, "step_seconds", lambda *_: 0.5)
+    monkeypatch.setattr(finetune, "step_seconds", lambda *_: 0.5)
     made = run(place, tmp_path / "a.safetensors", "--rgb", place / "pan.tif", "--minutes", 0.2, "--rate", "3e-3")
     # 12 s less the beginning, an eighth of it aside, half a second each.
     last = [line for line in made.stderr.splitlines() if line.startswith("step ")][-1]
@@ -344,9 +345,9 @@ def test_minutes_fix_the_steps(place, tmp_path, monkeypatch):
 def test_it_stops_where_steps_take_longer_than_was_timed(place):
     lesson = OwnLesson(learned(place), weights.read_tensors(place / "begin.safetensors"))
     course, said = Course("guided", 10, 1e-3), []
-    _, verdict = selffit._fitted(lesson, course, said.append, Request(minutes=1), time.monotonic() - 61)
+    _, verdict = finetune._fitted(lesson, course, said.append, Request(minutes=1), time.monotonic() - 61)
     assert (verdict.steps, len(said)) == (2, 1)
-    _, verdict = selffit._fitted(lesson, course, said.append, Request(minutes=1, steps=10), time.monotonic() - 61)
+    _, verdict = finetune._fitted(lesson, course, said.append, Request(minutes=1, steps=10), time.monotonic() - 61)
     assert verdict.steps == 10
 
 
@@ -408,7 +409,7 @@ def holed(place, folder):
 
 
 def test_bad_input_is_one_line(place, tmp_path):
-    samples.write(tmp_path / "small", shape=(24, 31), ratio=4, bands=3, guide="pan")
+    synthetic.write(tmp_path / "small", shape=(24, 31), ratio=4, bands=3, guide="pan")
     small = ("train", tmp_path / "small/scene.tif", "--rgb", tmp_path / "small/pan.tif")
     pan, scene = place / "pan.tif", place / "scene.tif"
     weights.save(tmp_path / "other.safetensors", {"w": torch.zeros(1)}, weights.Card("coarsr", 4, 64))

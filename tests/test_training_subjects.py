@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import dualsr_geo
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 from dualsr_geo.errors import InputError
-from dualsr_geo.training.references import Reference
-from dualsr_geo.training.study import Request, study
-from dualsr_geo.training.subjects import Options, _cameras
-from dualsr_geo.weights import Card, read_card, read_tensors, save
+from dualsr_geo.models.weights import Card, read_card, read_tensors, save
+from dualsr_geo.training.dataset import Reference
+from dualsr_geo.training.registry import Options, _cameras
+from dualsr_geo.training.train import Request, study
 
 SIDE = 100
 
@@ -24,7 +24,7 @@ def references(tmp_path_factory):
     """Two scenes of 100 x 104 pixels, 9 and 6 bands, with wavelengths."""
     folder = tmp_path_factory.mktemp("references")
     for seed, bands in ((1, 9), (2, 6)):
-        samples.write(folder / f"s{seed}", shape=(SIDE, SIDE + 4), bands=bands, ratio=2, seed=seed)
+        synthetic.write(folder / f"s{seed}", shape=(SIDE, SIDE + 4), bands=bands, ratio=2, seed=seed)
     return [folder / f"s{seed}" / "scene.tif" for seed in (1, 2)]
 
 
@@ -52,7 +52,7 @@ def test_references_become_weights_that_sharpen(references, tmp_path, network):
     assert set(told["scores"]["scene1"]) == {"psnr", "sam", "start_psnr", "start_sam"}
     assert list(told["course"]["lesson"]["references"]) == ["scene0"]
     assert made.finished
-    scene, guide = samples.write(tmp_path, shape=(24, 21), bands=5, guide="pan", seed=4)
+    scene, guide = synthetic.write(tmp_path, shape=(24, 21), bands=5, guide="pan", seed=4)
     said = dualsr_geo.upscale(
         scene, tmp_path / "p.tif", rgb=guide if network == "guided" else None, scale=4, model=place
     )

@@ -14,12 +14,13 @@ from dask.distributed import Client, LocalCluster
 from rio_cogeo import cog_validate
 
 import dualsr_geo
-from dualsr_geo import infer, open_scene, samples
-from dualsr_geo.bands import Packing
+from dualsr_geo import open_scene, synthetic
 from dualsr_geo.cli import main
-from dualsr_geo.encode import encode_deviation
+from dualsr_geo.engine import executor
+from dualsr_geo.engine.tiles.encoding import encode_deviation
 from dualsr_geo.errors import InputError, OptionError, ResumeError
-from dualsr_geo.tile import Window
+from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.windows import Window
 
 BANDS = 18  # more than a chunk of 16, and no multiple of it
 CHOSEN = {"model": "regression", "tile": 16, "uncertainty": True}
@@ -27,7 +28,7 @@ CHOSEN = {"model": "regression", "tile": 16, "uncertainty": True}
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    return samples.write(tmp_path_factory.mktemp("inputs"), shape=(21, 34), bands=BANDS, guide="rgb", seed=5)
+    return synthetic.write(tmp_path_factory.mktemp("inputs"), shape=(21, 34), bands=BANDS, guide="rgb", seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_a_zarr_has_the_same_beside_the_scene(cog, inputs, tmp_path):
 def test_interrupted_and_resumed_on_two_jobs_it_has_the_same_bytes(inputs, tmp_path, monkeypatch, suffix):
     quiet, broken = tmp_path / f"quiet.{suffix}", tmp_path / f"broken.{suffix}"
     dualsr_geo.upscale(inputs[0], quiet, rgb=inputs[1], jobs=1, **CHOSEN)
-    real, made = infer.sharpen_tile, []
+    real, made = executor.sharpen_tile, []
 
     def failing(work, tile, *rest):
         for item in real(work, tile, *rest):
@@ -122,7 +123,7 @@ def test_interrupted_and_resumed_on_two_jobs_it_has_the_same_bytes(inputs, tmp_p
             yield item
 
     with monkeypatch.context() as patch:
-        patch.setattr(infer, "sharpen_tile", failing)
+        patch.setattr(executor, "sharpen_tile", failing)
         with pytest.raises(KeyboardInterrupt):
             dualsr_geo.upscale(inputs[0], broken, rgb=inputs[1], jobs=1, **CHOSEN)
     with pytest.raises(ResumeError, match="uncertainty was true, is absent"):
@@ -149,18 +150,18 @@ def test_a_cluster_makes_the_same_bytes(cog, inputs, tmp_path):
 
 
 def test_a_dataset_of_bands_gets_an_uncertainty_for_each():
-    sample = samples.make((21, 26), bands=3, seed=4)
-    cube = samples.as_dataarray(sample)
+    sample = synthetic.make((21, 26), bands=3, seed=4)
+    cube = synthetic.as_dataarray(sample)
     dataset = xr.Dataset({f"b{i}": cube.isel(band=i, drop=True) for i in range(3)})
-    made = dataset.dualsr.upscale(rgb=samples.as_dataarray(sample, "guide"), **CHOSEN)
+    made = dataset.dualsr.upscale(rgb=synthetic.as_dataarray(sample, "guide"), **CHOSEN)
     assert set(made.data_vars) == {"b0", "b1", "b2", "b0_uncertainty", "b1_uncertainty", "b2_uncertainty"}
     assert made.b1.attrs["ancillary_variables"] == "b1_uncertainty"
-    whole = cube.dualsr.upscale(rgb=samples.as_dataarray(sample, "guide"), **CHOSEN)
+    whole = cube.dualsr.upscale(rgb=synthetic.as_dataarray(sample, "guide"), **CHOSEN)
     np.testing.assert_array_equal(made.b1_uncertainty, whole.uncertainty[1])
 
 
 def test_dates_stay_apart():
-    cubes = [samples.as_dataarray(samples.make((16, 17), bands=3, seed=s)) for s in (1, 2)]
+    cubes = [synthetic.as_dataarray(synthetic.make((16, 17), bands=3, seed=s)) for s in (1, 2)]
     stack = xr.concat(cubes, dim=xr.DataArray([2020, 2021], dims="time"), join="override")
     made = stack.dualsr.upscale(scale=2, **CHOSEN)
     alone = cubes[1].dualsr.upscale(scale=2, **CHOSEN)
@@ -204,7 +205,7 @@ def test_unknown_errors_are_refused(inputs, tmp_path, asked, said):
 
 
 def test_a_scene_too_small_to_be_degraded_is_refused(tmp_path):
-    scene, guide = samples.write(tmp_path, shape=(7, 30), bands=3)
+    scene, guide = synthetic.write(tmp_path, shape=(7, 30), bands=3)
     with pytest.raises(InputError, match=r"8 x 8 pixels; the scene has 7 x 30"):
         dualsr_geo.upscale(scene, tmp_path / "p.tif", rgb=guide, uncertainty=True)
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 from wald_cases import gaussian_matrix, product, psnr, surveyed
 
-from dualsr_geo import samples
-from dualsr_geo.bands import Packing
-from dualsr_geo.degrade import Psf
-from dualsr_geo.sample import Wishes
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.raster.bands import Packing
+from dualsr_geo.survey.sampling import Wishes
 from dualsr_geo.threads import one_thread
 
 RATIO = 4
 
 
 @pytest.fixture(scope="module")
-def sample() -> samples.Sample:
-    return samples.make((61, 97), bands=8, seed=5)
+def sample() -> synthetic.Sample:
+    return synthetic.make((61, 97), bands=8, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_tiled_is_whole(sample, known, tile):
 
 @pytest.mark.parametrize("tile", [16, 40])
 def test_tiled_is_whole_when_noisy_shifted_and_holed(tile):
-    sample = samples.make((61, 70), bands=14, seed=5, noise=0.02, shift_px=(1.5, -0.7))
+    sample = synthetic.make((61, 70), bands=14, seed=5, noise=0.02, shift_px=(1.5, -0.7))
     scene, guide = sample.scene.copy(), sample.guide.copy()
     scene[:, 20:27, 30:41] = np.nan
     scene[2, 50:, :9] = np.nan
@@ -162,7 +162,7 @@ def test_nothing_lies_below_the_scenes_minimum(sample, known):
 
 @pytest.mark.parametrize("shape", [(5, 40), (1, 1), (3, 2)])
 def test_tiny_scenes(shape):
-    sample = samples.make(shape, bands=4)
+    sample = synthetic.make(shape, bands=4)
     known = surveyed(sample.scene, sample.guide, Wishes(RATIO)) if shape == (5, 40) else None
     if known is None:
         with pytest.raises(ValueError, match="no valid pixel"):
@@ -174,8 +174,8 @@ def test_tiny_scenes(shape):
 
 def test_given_any_psf_the_product_lies_on_the_guide():
     blur = Psf.gaussian(RATIO, (2.2, 1.4), (1.0, -0.5))
-    base = samples.make((41, 53), bands=8, seed=6)
-    scene = np.einsum("mb,myx->byx", base.spectra, samples.degrade(base.abundances, blur, (41, 53)))
+    base = synthetic.make((41, 53), bands=8, seed=6)
+    scene = np.einsum("mb,myx->byx", base.spectra, synthetic.degrade(base.abundances, blur, (41, 53)))
     right, wrong = (
         psnr(product(scene, base.guide, surveyed(scene, base.guide, Wishes(RATIO, psf=p)))[0], base.reference)
         for p in (blur, Psf.from_mtf(RATIO))

@@ -33,12 +33,12 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterioWindow
 from rio_cogeo import cog_validate
 
-from dualsr_geo.bands import Band, Packing
 from dualsr_geo.errors import OptionError, OutputError, ResumeError, TileError
-from dualsr_geo.header import missing_block
-from dualsr_geo.layout import chunk_side
-from dualsr_geo.tile import Tiling, Window
-from dualsr_geo.write import Layout, Store, format_of, is_same_product
+from dualsr_geo.io.writers.output_spec import chunk_side
+from dualsr_geo.io.writers.tiff_header import missing_block
+from dualsr_geo.io.writers.tile_store import Layout, Store, format_of, is_same_product
+from dualsr_geo.raster.bands import Band, Packing
+from dualsr_geo.raster.windows import Tiling, Window
 
 pytestmark = [
     # rioxarray 0.19 and odc-geo 0.5 multiply affines by `*`, which affine 3 deprecates.

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from dualsr_geo.training.course import Course
-from dualsr_geo.training.loop import train
+from dualsr_geo.training.config import Course
+from dualsr_geo.training.trainer import train
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 `python tests/wald_cases.py [part of a name ...]` prints a table. The reference is degraded by
 a known blur, M: a Gaussian with an MTF gain of 0.3; S: SFPN's 13 taps, shifted and cut on one
 side, with noise of 3/255. Both are written here a second time, as matrices of their own, so
-that they also check `dualsr_geo.degrade`.
+that they also check `dualsr_geo.degradation.operators`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dualsr_geo.bands import Packing
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.degrade import Psf
-from dualsr_geo.figures import Figures
-from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
-from dualsr_geo.survey import Survey, survey
-from dualsr_geo.tile import Window
-from dualsr_geo.window import sharpen_tile
-from dualsr_geo.work import Work, guide_window
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.engine.tiles.context import Work, guide_window
+from dualsr_geo.engine.tiles.sharpen import sharpen_tile
+from dualsr_geo.engine.tiles.statistics import Figures
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.windows import Window
+from dualsr_geo.survey.estimation import Survey, survey
+from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin, sample_windows
 
 # The benchmark's scenes; run as a script, nothing else says where they are.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "benchmark"))

@@ -92,13 +92,13 @@ def batch(
         return
     if not src:
         raise click.UsageError("There is nothing to sharpen. Give SRC, or --status to see what a batch has done.")
-    from dualsr_geo import events  # noqa: PLC0415  # loads torch
+    from dualsr_geo.engine import run_log  # noqa: PLC0415  # loads torch
 
     asked = _batch(folder, store, chosen, cluster=bool(scheduler or gpus))
     if dry_run:
         records = _planned(src, asked, as_json=as_json)
     else:
-        with events.written(log_json):
+        with run_log.written(log_json):
             records = _run(src, asked, scheduler, gpus, as_json=as_json, quiet=quiet)
     if not dry_run and not as_json:
         _say_end(records, asked.folder, quiet=quiet)
@@ -108,7 +108,7 @@ def batch(
 
 def _places(output: str, work_dir: str | None) -> tuple[Path, str | None]:
     """Return the folder of the ledger, and the URL of the products if they go to a store."""
-    from dualsr_geo.urls import is_url  # noqa: PLC0415  # what `--help` does not need
+    from dualsr_geo.io.storage.urls import is_url  # noqa: PLC0415  # what `--help` does not need
 
     if not is_url(output):
         if work_dir is not None:
@@ -127,9 +127,9 @@ def _places(output: str, work_dir: str | None) -> tuple[Path, str | None]:
 def _batch(
     folder: Path, store: str | None, chosen: dict[str, Any], *, cluster: bool
 ) -> Any:  # a Batch; importing it loads torch
-    from dualsr_geo.agenda import Batch  # noqa: PLC0415
-    from dualsr_geo.matching import rule  # noqa: PLC0415
-    from dualsr_geo.options import Options  # noqa: PLC0415
+    from dualsr_geo.batch.guide_matching import rule  # noqa: PLC0415
+    from dualsr_geo.batch.tasks import Batch  # noqa: PLC0415
+    from dualsr_geo.engine.options import Options  # noqa: PLC0415
 
     found = rule(chosen.pop("rgb"), match=chosen.pop("match"), alone=chosen.pop("alone"))
     at_once = chosen.pop("scenes_at_once") or (2 if cluster else 1)
@@ -139,7 +139,7 @@ def _batch(
 
 
 def _planned(src: Sequence[str], asked: Any, *, as_json: bool) -> list[dict[str, Any]]:
-    from dualsr_geo.agenda import plans  # noqa: PLC0415
+    from dualsr_geo.batch.tasks import plans  # noqa: PLC0415
 
     found = plans(src, asked)
     if as_json:
@@ -154,7 +154,7 @@ def _planned(src: Sequence[str], asked: Any, *, as_json: bool) -> list[dict[str,
 def _run(
     src: Sequence[str], asked: Any, scheduler: str | None, gpus: int | None, *, as_json: bool, quiet: bool
 ) -> list[dict[str, Any]]:
-    from dualsr_geo import archive  # noqa: PLC0415
+    from dualsr_geo.batch import run as archive  # noqa: PLC0415
 
     # They would not say of which scene they speak; they are notes in the summary.
     warnings.simplefilter("ignore", DualSRWarning)
@@ -185,7 +185,7 @@ def _told(*, silent: bool) -> Iterator[Callable[[dict[str, Any]], None] | None]:
 
 def _line(record: Mapping[str, Any]) -> str:
     """Return what became of a scene, a line."""
-    from dualsr_geo.ledger import one_line  # noqa: PLC0415
+    from dualsr_geo.batch.journal import one_line  # noqa: PLC0415
 
     product = record.get("product") or record.get("output")
     where = f" -> {one_line(product)}" if product and record["status"] != "failed" else ""
@@ -211,7 +211,7 @@ def _cost(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _say_end(records: Sequence[Mapping[str, Any]], folder: Path, *, quiet: bool) -> None:
     """Say how many scenes have each status, and last name those that failed."""
-    from dualsr_geo.archive import counts  # noqa: PLC0415
+    from dualsr_geo.batch.run import counts  # noqa: PLC0415
 
     failed = [r for r in records if r["status"] == "failed"]
     if not quiet:
@@ -224,9 +224,9 @@ def _say_end(records: Sequence[Mapping[str, Any]], folder: Path, *, quiet: bool)
 
 
 def _print_status(folder: Path, *, as_json: bool) -> None:
-    from dualsr_geo.archive import counts  # noqa: PLC0415
+    from dualsr_geo.batch.journal import Ledger  # noqa: PLC0415
+    from dualsr_geo.batch.run import counts  # noqa: PLC0415
     from dualsr_geo.errors import InputError  # noqa: PLC0415
-    from dualsr_geo.ledger import Ledger  # noqa: PLC0415
 
     ledger = Ledger(folder)
     asked, scenes = ledger.read()

@@ -25,7 +25,7 @@ def degrade(
 
     Writes SCENE_d<scale>.tif beside it. Rows and columns beyond a multiple of SCALE are left out.
     """
-    from dualsr_geo.reduce import degrade as run  # noqa: PLC0415  # loads torch
+    from dualsr_geo.engine.degrade_raster import degrade as run  # noqa: PLC0415  # loads torch
 
     result = run(scene, output, scale=scale, mtf_gain=mtf_gain, **chosen)
     height, width = result["shape"]

@@ -76,7 +76,7 @@ def evaluate(  # one keyword an option, passed on untouched
     """  # noqa: D301  # click looks for the character, which a raw string has not
     if reference is not None:
         _require_alone(chosen)
-        from dualsr_geo.evaluate import score_product  # noqa: PLC0415  # loads torch
+        from dualsr_geo.evaluation.evaluate import score_product  # noqa: PLC0415  # loads torch
 
         found = score_product(scene, reference, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs)
         click.echo(json.dumps(found) if as_json else table({"product": found}))
@@ -85,7 +85,7 @@ def evaluate(  # one keyword an option, passed on untouched
         raise click.UsageError(
             "Without --rgb nothing says how far to go. Give --scale, or --reference to score a product."
         )
-    from dualsr_geo.evaluate import evaluate as run  # noqa: PLC0415
+    from dualsr_geo.evaluation.evaluate import evaluate as run  # noqa: PLC0415
 
     given = {k: v for k, v in chosen.items() if v is not None}
     with _bar(hidden=quiet or as_json) as progress:
@@ -95,7 +95,7 @@ def evaluate(  # one keyword an option, passed on untouched
 
 def _is_delivery(scene: str) -> bool:
     """Say whether a product may bring its own guide."""
-    from dualsr_geo.products.kinds import is_delivery  # noqa: PLC0415  # loads rasterio
+    from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
 
     return is_delivery(scene)
 

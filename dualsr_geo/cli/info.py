@@ -20,7 +20,7 @@ from dualsr_geo.cli import options
 @options.as_json
 def info(scene: str, rgb: str | None, *, as_json: bool, **chosen: Any) -> None:  # as click parsed them
     """Print grid, bands, wavelengths and packing of SCENE as dualsr-geo reads them."""
-    from dualsr_geo.info import describe  # noqa: PLC0415  # loads rasterio
+    from dualsr_geo.io.describe import describe  # noqa: PLC0415  # loads rasterio
 
     found = describe(scene, rgb=rgb, **chosen)
     click.echo(json.dumps(found) if as_json else _table(found))

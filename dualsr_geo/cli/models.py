@@ -20,7 +20,7 @@ def models() -> None:
 @options.as_json
 def list_(*, as_json: bool) -> None:
     """List the models, a line each."""
-    from dualsr_geo.catalogue import MODELS  # noqa: PLC0415
+    from dualsr_geo.models.registry import MODELS  # noqa: PLC0415
 
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(m) for m in MODELS.values()]))
@@ -33,12 +33,12 @@ def list_(*, as_json: bool) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print all that a model promises, as JSON: one of `models list`, or a weights FILE."""
-    from dualsr_geo.catalogue import MODELS, load_model  # noqa: PLC0415
+    from dualsr_geo.models.registry import MODELS, load_model  # noqa: PLC0415
 
     if name in MODELS or not Path(name).exists():
         click.echo(json.dumps(dataclasses.asdict(load_model(name)), indent=2))
         return
-    from dualsr_geo.weights import read_card, sha256  # noqa: PLC0415  # loads torch
+    from dualsr_geo.models.weights import read_card, sha256  # noqa: PLC0415  # loads torch
 
     card = dataclasses.asdict(read_card(name))
     click.echo(json.dumps({**card, "sha256": sha256(name)}, indent=2))
@@ -55,8 +55,8 @@ def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite
     Nothing in the file is run. The weights serve `dualsr-geo upscale --model FILE`, and
     dualsr_geo.load_model in Python.
     """
-    from dualsr_geo.trained import convert  # noqa: PLC0415  # loads torch
-    from dualsr_geo.weights import save  # noqa: PLC0415
+    from dualsr_geo.models.loading import convert  # noqa: PLC0415  # loads torch
+    from dualsr_geo.models.weights import save  # noqa: PLC0415
 
     place = Path(output) if output is not None else Path(checkpoint).with_suffix(".safetensors")
     tensors, card = convert(checkpoint, scale)

@@ -16,7 +16,7 @@ import click
 @click.option("--seed", type=int, default=0, show_default=True)
 def sample(folder: str, guide: str, bands: int, size: tuple[int, int], scale: int, seed: int) -> None:
     """Write a made-up but realistic georeferenced scene and its guide into FOLDER."""
-    from dualsr_geo.samples import write  # noqa: PLC0415
+    from dualsr_geo.synthetic import write  # noqa: PLC0415
 
     scene, sharp = write(folder, shape=size, ratio=scale, bands=bands, guide=guide, seed=seed)
     click.echo(f"{scene}\n{sharp}")

@@ -11,7 +11,7 @@ import click
 from dualsr_geo.cli import options
 
 if TYPE_CHECKING:
-    from dualsr_geo.sensor import Sensor
+    from dualsr_geo.sensors.registry import Sensor
 
 
 @click.group(short_help="List instruments, show one.")
@@ -23,7 +23,7 @@ def sensors() -> None:
 @options.as_json
 def list_(*, as_json: bool) -> None:
     """List the instruments, a line each; those of plugins too."""
-    from dualsr_geo.sensor import sensors as known  # noqa: PLC0415
+    from dualsr_geo.sensors.registry import sensors as known  # noqa: PLC0415
 
     if as_json:
         click.echo(json.dumps([{"name": s.name, "title": s.title, "bands": len(s.bands)} for s in known().values()]))
@@ -37,7 +37,7 @@ def list_(*, as_json: bool) -> None:
 @options.as_json
 def show(name: str, *, as_json: bool) -> None:
     """Show what is known of the instrument NAME, and who says so."""
-    from dualsr_geo.sensor import find  # noqa: PLC0415
+    from dualsr_geo.sensors.registry import find  # noqa: PLC0415
 
     sensor = find(name)
     click.echo(json.dumps({**dataclasses.asdict(sensor), "srf": sensor.response_kind}) if as_json else _shown(sensor))

@@ -116,8 +116,8 @@ def train(  # one keyword an option, passed on untouched
             raise click.UsageError(f"--{name} is for a self-fit, and --rgb is not given. Leave it out.")
     if network is None:
         raise click.UsageError("Give --network to train from references, or --rgb to fit ours to scenes and guides.")
-    from dualsr_geo.training.study import Request, study  # noqa: PLC0415
-    from dualsr_geo.training.subjects import Options  # noqa: PLC0415
+    from dualsr_geo.training.registry import Options  # noqa: PLC0415
+    from dualsr_geo.training.train import Request, study  # noqa: PLC0415
 
     said = {name: chosen[name] for name in COURSE if chosen[name] is not None}
     asked = {name: chosen[name] for name in ("minutes", "validate", "licence", "note", "begin")}
@@ -155,7 +155,7 @@ def _require_self_fit(network: str | None, device: str) -> None:
 def _self_fit(
     scenes: tuple[str, ...], rgb: tuple[str, ...], output: str, chosen: dict[str, Any], *, overwrite: bool, quiet: bool
 ) -> None:
-    from dualsr_geo.training.selffit import Request, fit  # noqa: PLC0415
+    from dualsr_geo.training.finetuning.finetune import Request, fit  # noqa: PLC0415
 
     request = Request(**{name: chosen[name] for name in SELF_FIT if chosen[name] is not None})
     progress = None if quiet else partial(click.echo, err=True)

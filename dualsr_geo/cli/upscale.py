@@ -123,19 +123,20 @@ def upscale(  # one keyword an option, passed on untouched
         dualsr-geo upscale scene.tif --rgb pan.tif
         dualsr-geo upscale scene.tif --scale 2 -o sharper.zarr
     """  # noqa: D301  # click looks for the character, which a raw string has not
-    from dualsr_geo.catalogue import MODELS  # noqa: PLC0415
+    from dualsr_geo.models.registry import MODELS  # noqa: PLC0415
 
     if not rgb and chosen["scale"] is None and chosen["model"] in MODELS and not _is_delivery(scene):
         raise click.UsageError("Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4.")
-    from dualsr_geo import events, pipeline  # noqa: PLC0415  # loads torch
-    from dualsr_geo.options import Options  # noqa: PLC0415
+    from dualsr_geo.engine import run_log  # noqa: PLC0415  # loads torch
+    from dualsr_geo.engine import upscale as pipeline  # noqa: PLC0415
+    from dualsr_geo.engine.options import Options  # noqa: PLC0415
 
     run = Options(psf=psf_of(psf), **chosen)
     if dry_run:
         click.echo(json.dumps(pipeline.dry_run(scene, output, rgb=rgb, options=run), indent=2))
         return
     with (
-        events.written(log_json),
+        run_log.written(log_json),
         client_of(scheduler, gpus, silent=quiet) as client,
         _bar(hidden=quiet or as_json) as progress,
     ):
@@ -148,7 +149,7 @@ def upscale(  # one keyword an option, passed on untouched
 
 def _is_delivery(scene: str) -> bool:
     """Say whether a product may bring its own guide."""
-    from dualsr_geo.products.kinds import is_delivery  # noqa: PLC0415  # loads rasterio
+    from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
 
     return is_delivery(scene)
 
@@ -157,7 +158,7 @@ def psf_of(path: str | None) -> Any:  # a Psf; importing it here would load torc
     """Read a blur; None where none is given."""
     if path is None:
         return None
-    from dualsr_geo.degrade import Psf  # noqa: PLC0415
+    from dualsr_geo.degradation.operators import Psf  # noqa: PLC0415
     from dualsr_geo.errors import OptionError  # noqa: PLC0415
 
     try:
@@ -174,9 +175,9 @@ def client_of(address: str | None, gpus: int | None = None, *, silent: bool = Fa
     if address is not None and gpus is not None:
         raise click.UsageError("--scheduler and --gpus each say where tiles run. Give one of them.")
     if gpus is not None:
-        from dualsr_geo import cluster  # noqa: PLC0415
+        from dualsr_geo.engine import dask_cluster  # noqa: PLC0415
 
-        with cluster.on_cards(cluster.cards(gpus)) as client:
+        with dask_cluster.on_cards(dask_cluster.cards(gpus)) as client:
             yield client
         return
     if address is None:
@@ -221,7 +222,7 @@ def _sure(value: float, error: float | None) -> str:
 
 def summary(result: dict[str, Any]) -> str:
     """Return what a person wants to know of a run, a few lines."""
-    from dualsr_geo.lineage import say_correction, say_detail, say_refinement  # noqa: PLC0415  # loads torch
+    from dualsr_geo.engine.provenance import say_correction, say_detail, say_refinement  # noqa: PLC0415  # loads torch
 
     if result.get("already_finished"):
         return f"{result['output']} is finished already; nothing was done."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dualsr_geo.instrument import Sensor
 from dualsr_geo.sensors import cameras, landsat, sentinel, spectrometers, worldview
+from dualsr_geo.sensors.definition import Sensor
 
 __all__ = ["BUILT_IN"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dualsr_geo.instrument import Sensor, Sources, UsualPacking
-from dualsr_geo.sensors.tables import bands_of, responses_of
+from dualsr_geo.sensors._merge_tables import bands_of, responses_of
+from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking
 
-MAT = "dualsr_geo.products.mat:open_delivery"
+MAT = "dualsr_geo.io.products.matlab:open_delivery"
 
 SENSORS = (
     Sensor(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dualsr_geo.instrument import Sensor, Sources, UsualPacking
-from dualsr_geo.sensors.tables import bands_of, responses_of
+from dualsr_geo.sensors._merge_tables import bands_of, responses_of
+from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking
 
 RESPONSES = {
     8: "NASA's band average responses of OLI (ldcm.nasa.gov/spacecraft_instruments/oli_band_average.html)",
@@ -31,7 +31,7 @@ def _sensor(number: int, name: str, title: str, guide: str | None) -> Sensor:
         guide=guide,
         packing=PACKING if guide else None,
         aliases=(f"LANDSAT_{number}", f"LC0{number}", f"L{number}", f"L{number}_OLI"),
-        opener="dualsr_geo.products.landsat:open_delivery",
+        opener="dualsr_geo.io.products.landsat:open_delivery",
     )
 
 

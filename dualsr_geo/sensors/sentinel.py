@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dualsr_geo.instrument import Sensor, Sources, UsualPacking
-from dualsr_geo.sensors.tables import bands_of, responses_of
+from dualsr_geo.sensors._merge_tables import bands_of, responses_of
+from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking
 
 SOURCES = Sources(
     "ESA, Sentinel-2 Spectral Response Functions 2024, COPE-GSEG-EOPG-TN-15-0007 issue 4.0 (as tabulated in ACOLITE), "
@@ -24,7 +24,7 @@ SENSORS = tuple(
         mtf_measured=True,
         packing=PACKING,
         aliases=(f"S2{unit}", f"Sentinel-2{unit}", f"S2{unit}_MSI"),
-        opener="dualsr_geo.products.sentinel2:open_delivery",
+        opener="dualsr_geo.io.products.sentinel2:open_delivery",
     )
     for unit in "abc"
 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dualsr_geo.instrument import Sensor, Sources, UsualPacking
-from dualsr_geo.sensors.tables import bands_of
+from dualsr_geo.sensors._merge_tables import bands_of
+from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking
 
 # Bands whose transmission is too low to use, as EMIT's products mark them (`good_wavelengths`).
 WATER_NM = ((1327.0, 1432.0), (1774.0, 1960.0))
-MAT = "dualsr_geo.products.mat:open_delivery"
+MAT = "dualsr_geo.io.products.matlab:open_delivery"
 
 SENSORS = (
     Sensor(
@@ -24,7 +24,7 @@ SENSORS = (
         bad_windows_nm=WATER_NM,
         packing=UsualPacking("L2A surface reflectance", 1e-4, 0.0, nodata=-32768),
         aliases=("EnMAP", "EnMAP_HSI"),
-        opener="dualsr_geo.products.enmap:open_delivery",
+        opener="dualsr_geo.io.products.enmap:open_delivery",
     ),
     Sensor(
         "prisma",
@@ -38,7 +38,7 @@ SENSORS = (
         nominal=True,
         bad_windows_nm=WATER_NM,
         aliases=("PRISMA", "PRS"),
-        opener="dualsr_geo.products.prisma:open_delivery",
+        opener="dualsr_geo.io.products.prisma:open_delivery",
     ),
     Sensor(
         "emit",
@@ -52,7 +52,7 @@ SENSORS = (
         bad_windows_nm=WATER_NM,
         packing=UsualPacking("L2A surface reflectance, float", nodata=-9999),
         aliases=("EMIT",),
-        opener="dualsr_geo.products.emit:open_delivery",
+        opener="dualsr_geo.io.products.emit:open_delivery",
     ),
     Sensor(
         "aviris-classic",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dualsr_geo.instrument import Sensor, Sources
-from dualsr_geo.sensors.tables import bands_of, responses_of
+from dualsr_geo.sensors._merge_tables import bands_of, responses_of
+from dualsr_geo.sensors.definition import Sensor, Sources
 
-OPENER = "dualsr_geo.products.maxar:open_delivery"
+OPENER = "dualsr_geo.io.products.maxar:open_delivery"
 TOOLBOX = (
     "MTF-matched filters of the pansharpening toolbox: Vivone et al., A critical comparison among pansharpening "
     "algorithms, IEEE TGRS 53 (2015) 2565, genMTF"

@@ -18,8 +18,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from dualsr_geo.errors import OutputError, ResumeError
-from dualsr_geo.training.course import Course
-from dualsr_geo.training.record import Row
+from dualsr_geo.training.config import Course
+from dualsr_geo.training.log import Row
 
 FILE = "checkpoint.safetensors"
 KEY = "dualsr-geo training"

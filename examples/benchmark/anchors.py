@@ -17,8 +17,8 @@ import torch
 from degradations import DEGRADATIONS
 from run import located
 
-from dualsr_geo.degrade import Psf
-from dualsr_geo.metrics import score
+from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.evaluation.metrics import score
 
 RATIO = 4
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import scenes
 import table
 
-from dualsr_geo.catalogue import MODELS
+from dualsr_geo.models.registry import MODELS
 
 GUIDES = ("rgb", "pan", "own", "none")
 

@@ -12,9 +12,9 @@ import table
 from degradations import DEGRADATIONS, Floats
 from disturbances import DISTURBANCES, Disturbance, Pair
 
-from dualsr_geo.catalogue import MODELS
 from dualsr_geo.errors import OptionError
-from dualsr_geo.model import Model
+from dualsr_geo.models.definition import Model
+from dualsr_geo.models.registry import MODELS
 
 # The other CAVE scenes run when --only names them.
 CAVE = (*scenes.VALIDATION, "cave-feathers", "cave-flowers")

@@ -1,6 +1,6 @@
 """How a scene is made of its reference: blur, decimation, noise.
 
-They are written as matrices of their own, so that they also check `dualsr_geo.degrade`.
+They are written as matrices of their own, so that they also check `dualsr_geo.degradation.operators`.
 """
 
 from __future__ import annotations

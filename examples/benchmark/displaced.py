@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from run import located
 from scipy.ndimage import map_coordinates
 
-from dualsr_geo import metrics
 from dualsr_geo.errors import DualSRWarning
-from dualsr_geo.field import Field
-from dualsr_geo.tile import Window
+from dualsr_geo.evaluation import metrics
+from dualsr_geo.raster.windows import Window
+from dualsr_geo.registration.displacement_field import Field
 
 RATIO, RIM_LR, LARGEST_PX = 4, 2, 3.0
 SCALES = {"half": 2, "quarter": 4}

@@ -20,16 +20,16 @@ import torch
 from degradations import DEGRADATIONS, SFPN_NOISE
 from fine import SCENES, Pair, pair
 
-from dualsr_geo import metrics
-from dualsr_geo.bands import Packing
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.degrade import Psf, operator
-from dualsr_geo.figures import Figures
-from dualsr_geo.model import with_fine
-from dualsr_geo.sample import Wishes
-from dualsr_geo.survey import Survey
-from dualsr_geo.window import sharpen_tile
-from dualsr_geo.work import Work, guide_window
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.engine.tiles.context import Work, guide_window
+from dualsr_geo.engine.tiles.sharpen import sharpen_tile
+from dualsr_geo.engine.tiles.statistics import Figures
+from dualsr_geo.evaluation import metrics
+from dualsr_geo.models.definition import with_fine
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.raster.bands import Packing
+from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.sampling import Wishes
 
 RATIO = 4
 USUAL = 0.3

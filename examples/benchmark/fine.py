@@ -23,16 +23,17 @@ from degradations import DEGRADATIONS
 from numpy.typing import NDArray
 from scenes import cut, guide, load
 
-from dualsr_geo import finefit, metrics
-from dualsr_geo.bands import Packing
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.figures import Figures
-from dualsr_geo.model import with_fine
-from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
-from dualsr_geo.survey import Survey, survey
-from dualsr_geo.tile import Tile, Window
-from dualsr_geo.window import sharpen_tile
-from dualsr_geo.work import Work, guide_window
+from dualsr_geo.engine import fine_stage_fit
+from dualsr_geo.engine.tiles.context import Work, guide_window
+from dualsr_geo.engine.tiles.sharpen import sharpen_tile
+from dualsr_geo.engine.tiles.statistics import Figures
+from dualsr_geo.evaluation import metrics
+from dualsr_geo.models.definition import with_fine
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.windows import Tile, Window
+from dualsr_geo.survey.estimation import Survey, survey
+from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin, sample_windows
 
 Floats = NDArray[np.float32]
 FINE = ("none", "consistency", "finenet", "finenet-per-tile", "backprojection", "backprojection-pixel")
@@ -98,7 +99,7 @@ def rows(one: Pair, model: str, coregister: str, stages: list[str]) -> Iterator[
             return one.scene[(slice(None), *tile.padded.slices)], near
 
         began = time.process_time()
-        fitted = finefit.fit(work, wishes, read)
+        fitted = fine_stage_fit.fit(work, wishes, read)
         between = time.process_time()
         made = _product(replace(work, refinement=fitted), read)
         spent = time.process_time() - between
@@ -124,7 +125,7 @@ def _work(one: Pair, known: Survey, model: str, fine: str) -> Work:
     return Work(one.scene.shape[1:], bands, one.ratio, 128, chosen, fine, packing, "cpu", known)
 
 
-def _product(work: Work, read: finefit.Read) -> Floats:
+def _product(work: Work, read: fine_stage_fit.Read) -> Floats:
     height, width = (n * work.ratio for n in work.shape)
     out = np.empty((work.count, height, width), np.float32)
     for tile in work.tiling:

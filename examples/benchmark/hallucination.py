@@ -4,7 +4,7 @@ Run: python examples/benchmark/hallucination.py [--only WORD ...] [--models auto
 
 Sharpens scenes as a user would, blur and shift estimated, and prints shares of the true detail in
 percent, means over the bands: first what the survey said without any truth, then the same measured
-on the product against the reference. Columns are those of `dualsr_geo.detail`.
+on the product against the reference. Columns are those of `dualsr_geo.survey.detail`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from degradations import DEGRADATIONS, Floats
 from disturbances import Pair
 from run import located
 
-from dualsr_geo import detail
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.degrade import operator
-from dualsr_geo.detail import Detail, Piece
-from dualsr_geo.noise import scene_noise
-from dualsr_geo.sample import Sample, Wishes, sample_margin, sample_windows
-from dualsr_geo.survey import Survey, survey
+from dualsr_geo.degradation.noise import scene_noise
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.survey import detail
+from dualsr_geo.survey.detail import Detail, Piece
+from dualsr_geo.survey.estimation import Survey, survey
+from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin, sample_windows
 
 RATIO = 4
 GUIDES = {"wv2": ("own", "none"), "sn6": ("own", "none")}

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from scenes import cut, guide, load
 from torch import Tensor
 
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.model import Weights
-from dualsr_geo.stream import Place, bands
-from dualsr_geo.tile import Window
+from dualsr_geo.models.band_stream import Place, bands
+from dualsr_geo.models.definition import Weights
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.raster.windows import Window
 
 CORE = 24  # lr pixels
 

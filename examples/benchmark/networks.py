@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dualsr_geo.networks.coarsenet import CoarseNet
-from dualsr_geo.networks.coarsr import CoarSR
+from dualsr_geo.models.networks.coarsenet import CoarseNet
+from dualsr_geo.models.networks.coarsr import CoarSR
 
 RATIO, GUIDE_BANDS, WIDTH = 4, 3, 64
 LAYERS = 6

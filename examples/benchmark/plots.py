@@ -12,7 +12,7 @@ from disturbances import DISTURBANCES
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dualsr_geo.catalogue import MODELS
+from dualsr_geo.models.registry import MODELS
 
 PSNR = FIGURES[0]
 # Beyond it the points would press all others together: they are drawn on the frame.

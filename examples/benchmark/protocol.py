@@ -20,10 +20,10 @@ from estimates import product
 from fine import Floats, Pair, pair
 from scenes import load, responses
 
-from dualsr_geo import metrics
-from dualsr_geo.catalogue import load_model
-from dualsr_geo.networks.finenet import Refinement, fit
-from dualsr_geo.sample import Wishes
+from dualsr_geo.evaluation import metrics
+from dualsr_geo.models.networks.finenet import Refinement, fit
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.survey.sampling import Wishes
 
 PROTOCOL = "sfpn-noise"
 

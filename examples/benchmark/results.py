@@ -18,8 +18,8 @@ from cases import FIGURES, GUIDES, Case, Figure, Runs, case_of, number
 from degradations import DEGRADATIONS
 from disturbances import DISTURBANCES
 
-from dualsr_geo.catalogue import MODELS
 from dualsr_geo.errors import DualSRError, InputError
+from dualsr_geo.models.registry import MODELS
 
 CSV = Path(__file__).with_name("results.csv")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"

@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 import dualsr_geo
 from dualsr_geo.errors import DualSRError, DualSRWarning
-from dualsr_geo.metrics import score
+from dualsr_geo.evaluation.metrics import score
 
 OUTPUT = Path(__file__).with_name("results.csv")
 # What a run may fail with, to be recorded; anything else is a mistake of this harness and ends it.

@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 from scenes import DATA, TRAINING, Floats, responses
 from scipy.io import netcdf_file
 
-from dualsr_geo import weights
-from dualsr_geo.training.alone import COURSE as LONE_COURSE
-from dualsr_geo.training.alone import AloneLesson
-from dualsr_geo.training.course import Course
-from dualsr_geo.training.guided import COURSE as GUIDED_COURSE
-from dualsr_geo.training.guided import GuidedLesson
-from dualsr_geo.training.lesson import Begun, Lesson
-from dualsr_geo.training.loop import Listener, Result, train
-from dualsr_geo.training.subjects import SUBJECTS, Options
-from dualsr_geo.weights import read_tensors, sha256
+from dualsr_geo.models import weights
+from dualsr_geo.models.weights import read_tensors, sha256
+from dualsr_geo.training.config import Course
+from dualsr_geo.training.guided_task import COURSE as GUIDED_COURSE
+from dualsr_geo.training.guided_task import GuidedLesson
+from dualsr_geo.training.registry import SUBJECTS, Options
+from dualsr_geo.training.task import Begun, Lesson
+from dualsr_geo.training.trainer import Listener, Result, train
+from dualsr_geo.training.unguided_task import COURSE as LONE_COURSE
+from dualsr_geo.training.unguided_task import AloneLesson
 
 HYPERSPECTRAL = ("samson", "moffett", "abu-airport-4", "hsitk")
 MULTISPECTRAL = ("dsen2", "landsat")

@@ -24,7 +24,8 @@ from rasterio.warp import reproject, transform
 from scipy.ndimage import distance_transform_cdt
 from stage import DPI, GAP_PX, INK, RATIO, ZOOM, Array, Mask, Shape, Stage, board, holed, read, rewrite, save
 
-from dualsr_geo import materials, metrics, samples
+from dualsr_geo import _merge_materials, synthetic
+from dualsr_geo.evaluation import metrics
 
 SHAPE = (60, 80)
 # Places as of `Stage.crop`, and the corner of a roof in the crop of the farm.
@@ -90,8 +91,8 @@ def flown(guide: Path) -> Path:
         (x,), (y,) = transform(file.crs, CRS, *([c] for c in file.xy(file.height / 2, file.width / 2)))
         grid = Affine.translation(x, y) @ Affine.rotation(TURN_DEG) @ Affine.scale(file.res[1], -file.res[0])
         grid @= Affine.translation(-file.width / 2, -file.height / 2)
-        values = np.full((file.count, *file.shape), samples.NODATA, np.uint16)
-        onto = {"dst_crs": CRS, "dst_transform": grid, "dst_nodata": samples.NODATA}
+        values = np.full((file.count, *file.shape), synthetic.NODATA, np.uint16)
+        onto = {"dst_crs": CRS, "dst_transform": grid, "dst_nodata": synthetic.NODATA}
         reproject(rasterio.band(file, file.indexes), values, **onto, resampling=Resampling.cubic)
         with rasterio.open(path, "w", **(file.profile | {"crs": CRS, "transform": grid})) as out:
             out.write(values)
@@ -145,7 +146,9 @@ def change(folder: Path, shape: Shape) -> Figure:
     stage = Stage.made(folder, shape, guide="rgb")
     (y, x), built = stage.corner(HALL), read(stage.guide)
     hall = (slice(None), slice(y, y + shape[0] // 3), slice(x, x + shape[1] // 3))
-    built[hall] = materials.guide_spectra("rgb")[list(materials.MATERIALS).index("concrete"), :, None, None]
+    built[hall] = _merge_materials.guide_spectra("rgb")[
+        list(_merge_materials.MATERIALS).index("concrete"), :, None, None
+    ]
     rewrite(stage.guide, built)
     cubes = {
         "changes off": stage.product(changes="off"),

@@ -17,7 +17,7 @@ import rasterio
 from numpy.typing import NDArray
 
 import dualsr_geo
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 
 mpl.use("agg")
 Array = NDArray[np.float32]
@@ -31,7 +31,7 @@ INK = {"image.interpolation": "nearest", "axes.titlesize": 10, "font.size": 9, "
 def read(path: str) -> Array:
     """Read a raster as reflectance."""
     with rasterio.open(path) as file:
-        return np.asarray(file.read() * samples.SCALE, np.float32)
+        return np.asarray(file.read() * synthetic.SCALE, np.float32)
 
 
 def natural(cube: Array, nm: NDArray[np.float64], scale: int = 1) -> Array:
@@ -46,7 +46,7 @@ def psnr(made: Array, truth: Array) -> float:
     return float(10 * np.log10(np.ptp(truth) ** 2 / np.mean((made - truth) ** 2)))
 
 
-def steps(products: dict[str, Array], sample: samples.Sample, folder: Path) -> None:
+def steps(products: dict[str, Array], sample: synthetic.Sample, folder: Path) -> None:
     """Draw the same crop at every step, and what it is worth."""
     figure, axes = plt.subplots(2, 3, figsize=(10.5, 6.0), constrained_layout=True)
     nm, truth = sample.wavelengths_nm, sample.reference
@@ -64,7 +64,7 @@ def steps(products: dict[str, Array], sample: samples.Sample, folder: Path) -> N
     figure.savefig(folder / "how_steps.png")
 
 
-def surveyed(found: dict[str, Any], sample: samples.Sample, folder: Path) -> None:
+def surveyed(found: dict[str, Any], sample: synthetic.Sample, folder: Path) -> None:
     """Draw what the survey says of every band: what the guide explains, and what its detail is worth."""
     figure, axes = plt.subplots(1, 2, figsize=(10.5, 3.0), constrained_layout=True, sharex=True)
     nm = sample.wavelengths_nm
@@ -83,7 +83,7 @@ def surveyed(found: dict[str, Any], sample: samples.Sample, folder: Path) -> Non
     figure.savefig(folder / "how_survey.png")
 
 
-def doubted(product: Array, sigma: Array, sample: samples.Sample, folder: Path) -> None:
+def doubted(product: Array, sigma: Array, sample: synthetic.Sample, folder: Path) -> None:
     """Draw the error that the product says it has beside the one that it has."""
     band = int(np.abs(sample.wavelengths_nm - 860).argmin())
     error = np.abs(product - sample.reference)
@@ -110,9 +110,9 @@ def main(target: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     wishes: dict[str, Any] = {"shape": SHAPE, "bands": 62, "guide": "pan", "seed": 4}
     wishes |= {"noise": NOISE, "mtf_gain": MTF_GAIN, "shift_px": SHIFT_PX}
-    sample = samples.make(**wishes)
+    sample = synthetic.make(**wishes)
     with tempfile.TemporaryDirectory() as place, mpl.rc_context(INK):
-        scene, pan = samples.write(place, **wishes)
+        scene, pan = synthetic.write(place, **wishes)
         runs = {
             "bicubic": dualsr_geo.upscale(scene, f"{place}/bicubic.tif", model="bicubic", scale=4),
             "training-free start": dualsr_geo.upscale(scene, f"{place}/start.tif", rgb=pan, model="regression"),

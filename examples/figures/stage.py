@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import dualsr_geo
-from dualsr_geo import samples
+from dualsr_geo import synthetic
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -44,7 +44,7 @@ class Stage:
     """A landscape, its truth known, with a scene and a guide in files; sides of `shape` are multiples of `RATIO`."""
 
     shape: Shape
-    sample: samples.Sample
+    sample: synthetic.Sample
     scene: Path
     guide: Path
 
@@ -53,7 +53,7 @@ class Stage:
         """Make one; `wishes` as of `samples.make`."""
         lr = (shape[0] * RATIO // ratio, shape[1] * RATIO // ratio)
         asked = {"shape": lr, "ratio": ratio, "guide": "pan", "seed": SEED, "noise": NOISE} | wishes
-        return cls(shape, samples.make(**asked), *samples.write(folder, **asked))
+        return cls(shape, synthetic.make(**asked), *synthetic.write(folder, **asked))
 
     @property
     def truth(self) -> Array:
@@ -100,13 +100,13 @@ class Stage:
 def read(path: str | Path) -> Array:
     """Read a raster of `samples` or a product of one as reflectance, NaN where nothing is."""
     with rasterio.open(path) as file:
-        return np.asarray(file.read(masked=True).astype(np.float32).filled(np.nan) * samples.SCALE, np.float32)
+        return np.asarray(file.read(masked=True).astype(np.float32).filled(np.nan) * synthetic.SCALE, np.float32)
 
 
 def rewrite(path: Path, values: Array) -> None:
     """Put other reflectances, NaN where nothing is, into a raster of `samples`."""
     with rasterio.open(path, "r+") as file:
-        file.write(np.where(np.isnan(values), samples.NODATA, np.rint(values / samples.SCALE)).astype(np.uint16))
+        file.write(np.where(np.isnan(values), synthetic.NODATA, np.rint(values / synthetic.SCALE)).astype(np.uint16))
 
 
 def holed(picture: Array, nothing: Mask) -> Array:

@@ -23,10 +23,11 @@ import psutil
 import xarray as xr
 from dask.callbacks import Callback
 
-from dualsr_geo import Options, lazy
-from dualsr_geo.memory import peak
-from dualsr_geo.plan import plan
-from dualsr_geo.read import open_scene
+from dualsr_geo import Options
+from dualsr_geo.engine import lazy
+from dualsr_geo.engine.plan import plan
+from dualsr_geo.engine.tile_size import peak
+from dualsr_geo.io.scenes import open_scene
 
 CHUNK = 256
 _held: list[object] = []

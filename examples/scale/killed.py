@@ -26,7 +26,7 @@ from pathlib import Path
 import dask
 from distributed import Client, LocalCluster
 
-from dualsr_geo import Options, samples, upscale
+from dualsr_geo import Options, synthetic, upscale
 
 Pair = tuple[Path, Path]
 
@@ -43,7 +43,7 @@ def digest(product: Path) -> str:
 def scenes_in(folder: Path, count: int) -> list[Pair]:
     """Make scenes of awkward sizes with an RGB guide."""
     shapes = [(33 + i % 7, 37 + i % 11) for i in range(count)]
-    return [samples.write(folder / f"{i}", shape=s, bands=6, seed=i, ratio=2) for i, s in enumerate(shapes)]
+    return [synthetic.write(folder / f"{i}", shape=s, bands=6, seed=i, ratio=2) for i, s in enumerate(shapes)]
 
 
 class Watcher(threading.Thread):

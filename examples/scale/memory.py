@@ -23,9 +23,10 @@ import numpy as np
 import psutil
 from distributed import Client, LocalCluster
 
-from dualsr_geo import Options, infer, pipeline, samples
-from dualsr_geo.infer import Plan
-from dualsr_geo.write import Store
+from dualsr_geo import Options, synthetic
+from dualsr_geo.engine import executor, upscale
+from dualsr_geo.engine.executor import Plan
+from dualsr_geo.io.writers.tile_store import Store
 
 SIDE, TILE = 160, 16
 # The first tiles fill caches, and the allocator finds its size.
@@ -35,11 +36,11 @@ SETTLED = 0.25
 def plans(folder: Path, count: int, options: Options) -> Iterator[Plan]:
     """Yield plans of made-up scenes, surveyed, each with its own store."""
     for i in range(count):
-        scene, guide = samples.write(folder / f"{i}", shape=(SIDE, SIDE), bands=16, seed=i)
-        job, layout = pipeline.prepare(scene, folder / f"{i}.zarr", rgb=guide, options=options)
+        scene, guide = synthetic.write(folder / f"{i}", shape=(SIDE, SIDE), bands=16, seed=i)
+        job, layout = upscale.prepare(scene, folder / f"{i}.zarr", rgb=guide, options=options)
         store = Store.begin(layout, job.identity, resume=False, overwrite=True)
-        known = pipeline.surveyed(job)
-        yield Plan(job.scene.source, pipeline.bent(job, known.field).guide, job.work(known), store)
+        known = upscale.surveyed(job)
+        yield Plan(job.scene.source, upscale.bent(job, known.field).guide, job.work(known), store)
 
 
 def here(made: list[Plan], tiles: int) -> Iterator[int]:
@@ -47,7 +48,7 @@ def here(made: list[Plan], tiles: int) -> Iterator[int]:
     process = psutil.Process()
     for i in range(tiles):
         plan = made[i * len(made) // tiles]
-        infer.process_tile(plan, i % len(plan.work.tiling))
+        executor.process_tile(plan, i % len(plan.work.tiling))
         yield process.memory_info().rss
 
 
@@ -62,7 +63,7 @@ def on_worker(made: list[Plan], tiles: int) -> Iterator[int]:
         for plan in made:
             order = [i % len(plan.work.tiling) for i in range(each)]
             for start in range(0, each, len(plan.work.tiling)):
-                for _ in infer.run_on(client, plan, order[start : start + len(plan.work.tiling)]):
+                for _ in executor.run_on(client, plan, order[start : start + len(plan.work.tiling)]):
                     yield process.memory_info().rss
 
 

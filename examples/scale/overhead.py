@@ -19,21 +19,22 @@ from pathlib import Path
 
 from distributed import Client, LocalCluster
 
-from dualsr_geo import Options, infer, pipeline, samples
-from dualsr_geo.figures import Figures
-from dualsr_geo.infer import Plan
-from dualsr_geo.window import sharpen_tile
-from dualsr_geo.work import guide_window
-from dualsr_geo.write import Store
+from dualsr_geo import Options, synthetic
+from dualsr_geo.engine import executor, upscale
+from dualsr_geo.engine.executor import Plan
+from dualsr_geo.engine.tiles.context import guide_window
+from dualsr_geo.engine.tiles.sharpen import sharpen_tile
+from dualsr_geo.engine.tiles.statistics import Figures
+from dualsr_geo.io.writers.tile_store import Store
 
 
 def planned(folder: Path, asked: argparse.Namespace) -> Plan:
     """Return a surveyed scene, ready to run."""
-    scene, guide = samples.write(folder, shape=(asked.side, asked.side), bands=asked.bands)
+    scene, guide = synthetic.write(folder, shape=(asked.side, asked.side), bands=asked.bands)
     options = Options(model=asked.model, tile=asked.tile, jobs=1)
-    job, layout = pipeline.prepare(scene, folder / "p.zarr", rgb=guide, options=options)
+    job, layout = upscale.prepare(scene, folder / "p.zarr", rgb=guide, options=options)
     store = Store.begin(layout, job.identity, resume=False, overwrite=True)
-    return Plan(job.scene.source, job.guide, job.work(pipeline.surveyed(job)), store)
+    return Plan(job.scene.source, job.guide, job.work(upscale.surveyed(job)), store)
 
 
 def looped(plan: Plan, *, read: bool) -> Callable[[], None]:
@@ -68,9 +69,9 @@ def on_workers(plan: Plan, count: int, indices: list[int]) -> tuple[float, float
         Client(cluster) as client,
     ):
         # Once before, so that every worker has imported what it needs.
-        list(infer.run_on(client, plan, indices[: 4 * count]))
+        list(executor.run_on(client, plan, indices[: 4 * count]))
         before, began = client.run(time.process_time), time.monotonic()
-        list(infer.run_on(client, plan, indices))
+        list(executor.run_on(client, plan, indices))
         wall, after = time.monotonic() - began, client.run(time.process_time)
     return sum(after[w] - before[w] for w in before), wall
 
@@ -91,8 +92,8 @@ def main() -> None:
         ways = {
             "compute": looped(plan, read=False),
             "compute_read": looped(plan, read=True),
-            "compute_read_write": lambda: [infer.process_tile(plan, i) for i in indices],
-            "run_here": lambda: list(infer.run_here(plan, indices, 1)),
+            "compute_read_write": lambda: [executor.process_tile(plan, i) for i in indices],
+            "run_here": lambda: list(executor.run_here(plan, indices, 1)),
         }
         took = {name: min(processor_s(way) for _ in range(asked.rounds)) for name, way in ways.items()}
         walls = {}

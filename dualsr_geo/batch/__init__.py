@@ -1,0 +1,1 @@
+"""Many scenes: discovery, guide matching, tasks, journal and STAC."""

@@ -1,0 +1,250 @@
+"""Many scenes, one after the other or several at once: what fails is named, and the rest goes on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import time
+from asyncio import CancelledError
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from dualsr_geo.batch.journal import STATUSES, Ledger, one_line, write_whole
+from dualsr_geo.batch.stac_output import write_collection, write_item
+from dualsr_geo.batch.tasks import Batch, Record, Task, failed, name_of, tasks
+from dualsr_geo.engine import tile_size
+from dualsr_geo.engine import upscale as pipeline
+from dualsr_geo.engine.options import Options
+from dualsr_geo.errors import OutputError, ResumeError
+from dualsr_geo.io.storage.object_store import is_there
+from dualsr_geo.io.storage.urls import is_url
+from dualsr_geo.io.writers.output_spec import plain
+from dualsr_geo.threads import one_thread
+
+# How scenes are taken: new ones first; those that a dead process was at come after all of them.
+ORDER = ("planned", "done", "failed", "skipped")
+COLUMNS = ("scene", "product", "status", "reason", "seconds", "rmse", "sam_deg", "peak_memory_bytes", "notes")
+
+Told = Callable[[Record], None]
+
+
+def run(sources: Sequence[str], batch: Batch, *, client: Any = None, told: Told | None = None) -> list[Record]:
+    """Sharpen the scenes of an archive.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        As `entries` takes them.
+    batch : Batch
+    client : distributed.Client, optional
+        Runs the tiles of all scenes.
+    told : callable, optional
+        Called with the record of each scene that is finished or failed.
+
+    Returns
+    -------
+    list of dict
+        What became of each scene, as the summary has it.
+
+    Raises
+    ------
+    DualSRError
+        If nothing can be begun, or the ledger cannot be written. A scene that fails raises nothing.
+    """
+    listed = tasks(sources, batch)
+    batch.folder.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(batch.folder)
+    with ledger.held():
+        before = _before(ledger, batch)
+        ledger.begin(batch.asked, _outset(listed, before))
+        try:
+            # Around all of them: the first of two scenes to leave such a block would end it for the other.
+            with one_thread(), threadpool_limits(1, user_api="blas"):
+                for record in _records(_in_order(listed, before), before, batch, ledger, client):
+                    if told is not None:
+                        told(record)
+        finally:
+            _sum_up(ledger, batch)
+        _, scenes = ledger.read()
+    return [scenes[t.entry.key] for t in listed]
+
+
+def _before(ledger: Ledger, batch: Batch) -> dict[str, Record]:
+    """Return what an earlier run left of each scene; refuse to mix runs that were asked for other things.
+
+    Raises
+    ------
+    OutputError
+        If there was one, and it is neither to go on nor to be replaced.
+    ResumeError
+        If it is to go on, but was asked for other products.
+    """
+    asked, scenes = ledger.read()
+    o = batch.options
+    if not asked or (o.overwrite and not o.resume):
+        return {}
+    if not o.resume:
+        done = Counter(s["status"] for s in scenes.values())["done"]
+        raise OutputError(
+            f"{batch.folder} holds a batch of {len(scenes)} scenes, {done} of them done. Give --resume to go on "
+            "with it, --overwrite to begin anew, or another --output."
+        )
+    now = plain(batch.asked)
+    old, new = ({"software": v["software"], **v["options"]} for v in (asked, now))
+    changed = [f"{k} was {old.get(k)}, is {v}" for k, v in new.items() if old.get(k) != v]
+    if changed and not o.overwrite:
+        raise ResumeError(
+            f"The batch in {batch.folder} was another one: {'; '.join(changed)}. Give what it had, or --overwrite "
+            "beside --resume to replace what was made otherwise."
+        )
+    return scenes
+
+
+def _outset(listed: Sequence[Task], before: Mapping[str, Record]) -> dict[str, Record]:
+    """Return the first state of the ledger: of scenes that are not listed now, what they had."""
+    now = {t.entry.key: t.record for t in listed}
+    left = {k: {**v, "status": "planned", "interrupted": True} if _interrupted(v) else v for k, v in before.items()}
+    # A product that is there stays done until it has been looked at.
+    stays = {("done", "planned"), ("planned", "planned")}
+    return {**now, **{k: v for k, v in left.items() if k not in now or (v["status"], now[k]["status"]) in stays}}
+
+
+def _interrupted(record: Record) -> bool:
+    """Say whether a process died at a scene, and nothing has become of it since."""
+    return record["status"] == "running" or "interrupted" in record
+
+
+def _in_order(listed: Sequence[Task], before: Mapping[str, Record]) -> list[Task]:
+    """Take those last that a process died at: they may be what killed it."""
+
+    def rank(task: Task) -> int:
+        known = before.get(task.entry.key, task.record)
+        return len(ORDER) if _interrupted(known) else ORDER.index(known["status"])
+
+    return sorted((t for t in listed if t.status == "planned"), key=rank)
+
+
+def _records(
+    todo: Sequence[Task], before: Mapping[str, Record], batch: Batch, ledger: Ledger, client: Any
+) -> Iterator[Record]:
+    """Sharpen scenes, some at once; yield what became of each as it ends."""
+
+    def one(task: Task) -> Record:
+        ledger.put({**task.record, "status": "running"})
+        record = _sharpened(task, before.get(task.entry.key, {}), batch, client)
+        ledger.put(record)
+        return record
+
+    if batch.at_once == 1:
+        yield from map(one, todo)
+        return
+    waiting = iter(todo)
+    with ThreadPoolExecutor(batch.at_once, thread_name_prefix="scene") as pool:
+        running: set[Future[Record]] = set()
+        try:
+            while running := running | {pool.submit(one, t) for t in islice(waiting, batch.at_once - len(running))}:
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in ended)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+# ---- one scene ---------------------------------------------------------------------------
+
+
+def _sharpened(task: Task, before: Record, batch: Batch, client: Any) -> Record:
+    """Sharpen a scene; whatever goes wrong becomes the reason of its failure."""
+    began = time.monotonic()
+    if batch.at_once == 1:
+        tile_size.forget_peak()
+    try:
+        name = name_of(task, batch)
+        # What is written beside a product, or in its stead if that is in a store.
+        place = batch.folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        found = _upscaled(task, name, batch, client)
+        record = {**task.record, "status": "done", **_facts(found, place, before, batch)}
+        if batch.stac:
+            item = write_item(batch.product(name), record, task.entry.taken, place=place.with_suffix(".json"))
+            record["item"] = _below(batch, item)
+    except (Exception, CancelledError) as error:  # noqa: BLE001  # one scene's failure never stops the rest
+        record = failed(task, error)
+    return {"seconds": round(time.monotonic() - began, 2), **record}
+
+
+def _upscaled(task: Task, name: str, batch: Batch, client: Any) -> Record:
+    options, place, page = batch.each, batch.product(name), (batch.folder / name).with_suffix(".html")
+    # A finished product's page is written after it.
+    seen = options.resume and not options.overwrite and page.exists() and _made(place)
+    report = page if batch.report and not seen else None
+
+    def upscale(options: Options) -> Record:
+        return pipeline.upscale(task.entry.path, place, rgb=task.guides, options=options, client=client, report=report)
+
+    try:
+        return upscale(options)
+    except ResumeError:
+        if not options.overwrite:
+            raise
+        # What is unfinished was begun otherwise, and is to be replaced.
+        return upscale(replace(options, resume=False))
+
+
+def _made(product: str) -> bool:
+    return is_there(product, OutputError) if is_url(product) else Path(product).exists()
+
+
+def _facts(found: Record, place: Path, before: Record, batch: Batch) -> Record:
+    """Return what the summary tells of a product; what it cost from the run that made it."""
+    made = before if found.get("already_finished") else found
+    fit = found["consistency"]
+    facts: Record = {"product": _below(batch, found["output"]), "rmse": fit["rmse"], "sam_deg": fit["sam_deg"]}
+    facts |= {k: found[k] for k in ("scale", "shape", "bands", "model", "notes") if k in found}
+    page = place.with_suffix(".html")
+    facts |= {"report": _below(batch, page)} if page.exists() else {}
+    return facts | {k: made[k] for k in ("seconds", "peak_memory_bytes") if k in made}
+
+
+def _below(batch: Batch, path: str | os.PathLike[str]) -> str:
+    """Return a path from the output folder, which may be moved; a URL as it is."""
+    return str(path) if is_url(os.fspath(path)) else os.path.relpath(path, batch.folder)
+
+
+# ---- the summary -------------------------------------------------------------------------
+
+
+def counts(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many scenes have each status."""
+    found = Counter(r["status"] for r in records)
+    return {s: found[s] for s in STATUSES}
+
+
+def _sum_up(ledger: Ledger, batch: Batch) -> None:
+    """Write summary.csv and summary.json, and with STAC the item collection, of all in the ledger."""
+    asked, scenes = ledger.read()
+    records = list(scenes.values())
+    said = {**asked, "counts": counts(records), "scenes": records}
+    write_whole(batch.folder / "summary.json", json.dumps(said, indent=1))
+    write_whole(batch.folder / "summary.csv", _table(records))
+    if batch.stac:
+        write_collection(batch.folder / "items.json", [batch.folder / r["item"] for r in records if "item" in r])
+
+
+def _table(records: Iterable[Record]) -> str:
+    """Return the summary as CSV, a line a scene."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for record in records:
+        cells = {**record, "notes": " ".join(record.get("notes", ()))}
+        table.writerow([one_line(cells.get(name, "")) for name in COLUMNS])
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""The observation model: point spread function, its linear operators, noise and consistency."""

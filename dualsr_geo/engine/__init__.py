@@ -1,0 +1,1 @@
+"""A run: options, plan, scene survey, executor, cluster and provenance."""

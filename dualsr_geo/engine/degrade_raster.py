@@ -1,0 +1,146 @@
+"""Degrade a whole raster: blur by the MTF and decimate, tile by tile."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dualsr_geo.degradation.operators import Operator, Psf, operator
+from dualsr_geo.engine.plan import product_packing
+from dualsr_geo.engine.tiles.encoding import encode
+from dualsr_geo.errors import ScaleError
+from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.io.writers.destination import beside, placed, require_apart
+from dualsr_geo.io.writers.output_spec import Layout, format_of
+from dualsr_geo.io.writers.tile_store import Store
+from dualsr_geo.raster import grid
+from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.windows import Tile, Tiling
+from dualsr_geo.threads import one_thread
+
+TILE = 256
+# A coarse pixel is made where at least half of what it sees is there.
+ENOUGH = 0.5
+
+
+def degrade_window(values: NDArray[np.float32], op: Operator) -> torch.Tensor:
+    """Degrade a window with holes by normalised convolution.
+
+    Parameters
+    ----------
+    values : array, shape (band, ratio * y, ratio * x)
+        NaN where nothing is.
+    op : Operator
+        The window's degradation.
+
+    Returns
+    -------
+    Tensor, shape (band, y, x)
+        NaN where less than half of what a pixel sees is there.
+    """
+    hr = torch.from_numpy(np.ascontiguousarray(values))
+    valid = torch.isfinite(hr)
+    if bool(valid.all()):
+        return op.degrade(hr)
+    share = op.degrade(valid.to(hr.dtype))
+    total = op.degrade(torch.where(valid, hr, 0.0))
+    return torch.where(share >= ENOUGH, total / share.clamp_min(ENOUGH), torch.nan)
+
+
+def degrade(
+    scene: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    scale: int,
+    mtf_gain: float = 0.3,
+    bidx: str | None = None,
+    format: str | None = None,  # noqa: A002  # the name that rio and GDAL use
+    dtype: str | None = None,
+    nodata: float | None = None,
+    creation: tuple[tuple[str, str], ...] = (),
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Blur a raster by a Gaussian MTF and decimate it to a product on disk.
+
+    Parameters
+    ----------
+    scene : path
+    output : path, optional
+        ``scene_d<scale>.tif`` beside the scene if left out.
+    scale : int
+        Ratio of pixel sizes; rows and columns beyond a multiple of it are left out.
+    mtf_gain : float
+        MTF gain at the coarse Nyquist frequency, between 0 and 1.
+    bidx, format, dtype, nodata, creation, overwrite
+        As for `upscale`.
+
+    Returns
+    -------
+    dict
+        output, scale, shape, bands.
+    """
+    opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
+    place = placed(output) if output is not None else str(beside(scene, opened, f"_d{scale}"))
+    require_apart(place, [opened])
+    layout = _layout(opened, place, scale, format, creation)
+    layout = replace(layout, packing=product_packing(opened, dtype, nodata))
+    return degrade_scene(opened, layout, scale, mtf_gain, overwrite=overwrite)
+
+
+def degrade_to(scene: Scene, output: Path, scale: int, mtf_gain: float) -> None:
+    """Degrade an opened scene to a new product, stored as the scene is."""
+    layout = _layout(scene, str(output), scale, "GTiff", ())
+    degrade_scene(scene, replace(layout, packing=product_packing(scene)), scale, mtf_gain, overwrite=False)
+
+
+def degrade_scene(opened: Scene, layout: Layout, scale: int, mtf_gain: float, *, overwrite: bool) -> dict[str, Any]:
+    """Degrade an opened scene to what `layout` says; return output, scale, shape, bands."""
+    psf = require_degradable(opened, scale, mtf_gain)
+    identity = {"scene": opened.source.fingerprint(), "scale": scale, "mtf_gain": mtf_gain}
+    store = Store.begin(layout, identity, resume=False, overwrite=overwrite)
+    for tile in Tiling(layout.shape[1:], TILE, psf.reach_lr + 1):
+        _one(opened, psf, layout, store, tile)
+    store.finish({"software": "dualsr-geo", "degraded": {"scale": scale, "mtf_gain": mtf_gain}}, None)
+    return {"output": layout.path, "scale": scale, "shape": list(layout.shape[1:]), "bands": opened.count}
+
+
+def require_degradable(scene: Scene, scale: int, mtf_gain: float) -> Psf:
+    """Return the blur, or raise ScaleError or OptionError if the scene cannot be degraded so."""
+    height, width = scene.shape
+    if not 2 <= scale <= min(height, width):  # a ratio begins at 2
+        most = max(2, min(height, width))
+        raise ScaleError(f"--scale {scale} cannot degrade {height} x {width} pixels. Give 2..{most}.")
+    return Psf.from_mtf(scale, mtf_gain)
+
+
+def store_degraded(values: torch.Tensor, packing: Packing, bands: slice) -> NDArray[np.generic]:
+    """Return degraded values (band, y, x), NaN where nothing is, as they are stored."""
+    made = values.contiguous()
+    hole = torch.isnan(made)
+    made[hole] = 0.0
+    return encode(made, packing, bands, float("-inf"), hole if bool(hole.any()) else None).stored
+
+
+def _layout(scene: Scene, place: str, scale: int, format_: str | None, creation: tuple[tuple[str, str], ...]) -> Layout:
+    target = grid.coarsen(scene.geobox, scale)
+    kind = format_of(place, format_)
+    return Layout(place, kind, target, scene.bands, scene.packing, scene.tags, scene.attrs, scene.name, TILE, creation)
+
+
+def _one(scene: Scene, psf: Psf, layout: Layout, store: Store, tile: Tile) -> None:
+    op = operator(psf, (layout.shape[1], layout.shape[2]), tile.padded)
+    rows, columns = tile.core.within(tile.padded).slices
+    for bands in store.band_ranges():
+        values = scene.source.read(tile.padded.scaled(psf.ratio), range(bands.start, bands.stop))
+        with one_thread(), torch.inference_mode():
+            made = degrade_window(values, op)[:, rows, columns]
+            stored = store_degraded(made, layout.packing, bands)
+        store.write(tile.core, bands, stored)
+    store.mark(tile.index, {})

@@ -1,0 +1,243 @@
+"""What is to be done: options, checked against what there is; nothing computed or written yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from dualsr_geo.engine import tile_size
+from dualsr_geo.engine.options import Options, require_blur, require_valid
+from dualsr_geo.engine.tiles.context import Work
+from dualsr_geo.errors import InputError, OptionError
+from dualsr_geo.io._merge_align import on_grid
+from dualsr_geo.io.guides import Guide
+from dualsr_geo.models.definition import (
+    Model,
+    choose_fine,
+    is_consistent,
+    planes,
+    require_fine,
+    require_inputs,
+    require_ratio,
+    with_fine,
+)
+from dualsr_geo.models.registry import load_model, with_half
+from dualsr_geo.raster import grid
+from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.windows import Tiling
+from dualsr_geo.survey.error_calibration import SMALLEST_SIDE
+from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.version import __version__
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that has been checked.
+
+    Attributes
+    ----------
+    scene : Scene
+    guide : Guide or None
+        On the target grid.
+    ratio : int
+    target : GeoBox
+    model : Model
+    fine : str
+    packing : Packing
+        Of the product.
+    sizes : Sizes
+        Tile, tiles at once, memory.
+    options : Options
+    opening : tuple of str
+        What was decided in opening a product as delivered, a sentence each.
+    room : Room or None
+        What the workers offer that run the tiles; None for this process.
+    """
+
+    scene: Scene
+    guide: Guide | None
+    ratio: int
+    target: GeoBox
+    model: Model
+    fine: str
+    packing: Packing
+    sizes: tile_size.Sizes
+    options: Options
+    opening: tuple[str, ...] = ()
+    room: tile_size.Room | None = None
+
+    @property
+    def mtf_gain(self) -> float | None:
+        """The gain at Nyquist that the user gave, or that the scene's instrument is known to have."""
+        known = self.scene.sensor
+        return known.mtf_gain if self.options.mtf_gain is None and known is not None else self.options.mtf_gain
+
+    @property
+    def wishes(self) -> Wishes:
+        """What the options say about the survey."""
+        o = self.options
+        return Wishes(
+            self.ratio,
+            o.psf,
+            self.mtf_gain,
+            o.coregister,
+            subspace=self.model.spectral,
+            injection=self.model.injection is not None,
+            network=self.model if self.model.weights is not None else None,
+            angle=self.fine == "backprojection",
+            ours=self.model.ours,
+            anchors=None if o.spectral is None else min(o.spectral, self.scene.count),
+            uncertainty=o.uncertainty,
+            detail=self.model.spectral and is_consistent(self.model, self.fine),
+            changes=self.model.spectral and o.changes == "auto",
+            mtf_named=o.mtf_gain is not None or o.sensor is not None,
+        )
+
+    @property
+    def work(self) -> Callable[[Survey], Work]:
+        """What every tile needs to know, once the survey is there; small and picklable."""
+        return partial(
+            Work,
+            self.scene.shape,
+            self.scene.count,
+            self.ratio,
+            self.sizes.tile,
+            self.model,
+            self.fine,
+            self.packing,
+            tile_size.device(self.options.device) if self.room is None else self.room.device,
+        )
+
+    @property
+    def tiling(self) -> Tiling:
+        """The scene cut in tiles."""
+        return Tiling(self.scene.shape, self.sizes.tile, self.model.halo)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Everything that decides the product's values."""
+        o, model = self.options, self.model
+        networks = {"weights": model.weights, "half_weights": model.half}
+        return {
+            "version": __version__,
+            "scene": self.scene.source.fingerprint(),
+            "guide": None if self.guide is None else self.guide.fingerprint(),
+            "scale": self.ratio,
+            "model": self.model.name,
+            "fine": self.fine,
+            "coregister": o.coregister,
+            "changes": o.changes,
+            "psf": None if o.psf is None else o.psf.to_json(),
+            "mtf_gain": self.mtf_gain,
+            "tile": self.sizes.tile,
+            **(
+                {"sensor": self.scene.sensor.sensor} if self.scene.sensor is not None and self.scene.sensor.used else {}
+            ),
+            **({"uncertainty": True} if o.uncertainty else {}),
+            **({} if o.spectral is None else {"spectral": min(o.spectral, self.scene.count)}),
+            **({} if model.ours is None else {"ours": model.ours.identity}),
+            **{name: used.identity for name, used in networks.items() if used is not None},
+        }
+
+
+def plan(scene: Scene, guides: Sequence[Scene], options: Options, room: tile_size.Room | None = None) -> Job:
+    """Check that what is asked for can be done with what there is, here or on workers that offer `room`.
+
+    Raises
+    ------
+    DualSRError
+        For any contradiction; the message names the way out.
+    """
+    require_valid(options)
+    model = load_model(options.model, published=options.published, precision=options.precision)
+    fine = choose_fine(model, options.fine)
+    model = with_fine(with_half(model, options.half_model, fine), fine)
+    require_blur(options, model.halo)
+    require_inputs(model, scene.count, sum(g.count for g in guides) if guides else None)
+    if options.uncertainty:
+        require_doubt(model, fine, scene.shape)
+    placed = [place_guide(scene, g) for g in guides]
+    ratio = choose_scale(scene, placed, options, model)
+    require_ratio(model, ratio)
+    require_fine(fine, ratio, guided=bool(placed))
+    target = grid.refine(scene.geobox, ratio)
+    # A model without a guide takes no more than the ratio from one.
+    guide = on_grid(placed, target) if placed and model.guided else None
+    guide_bands, published = guide.count if guide else 0, model.weights is not None
+    kept = planes(model, fine, scene.count)
+    need = tile_size.Need(
+        scene.count, guide_bands, ratio, model.halo, model.block, kept, published, options.uncertainty
+    )
+    sizes = tile_size.sizes(scene.shape, need, options, room)
+    packing = product_packing(scene, options.dtype, options.nodata)
+    return Job(scene, guide, ratio, target, model, fine, packing, sizes, options, room=room)
+
+
+def require_doubt(model: Model, fine: str, shape: tuple[int, int]) -> None:
+    """Check that the errors of a model can be told from the scene itself.
+
+    Raises
+    ------
+    OptionError
+        If nothing is known of the errors of this model, or of its start without consistency.
+    InputError
+        If the scene is too small to be degraded once more.
+    """
+    if not model.spectral or not is_consistent(model, fine):
+        said = f"`{model.name}` with --fine {fine}"
+        raise OptionError(
+            f"--uncertainty knows the errors of auto, learned, regression and interpolation made consistent with "
+            f"the scene, not those of {said}. Leave it out, or give --model auto."
+        )
+    least = 2 * SMALLEST_SIDE
+    if min(shape) < least:
+        raise InputError(
+            f"--uncertainty degrades the scene once more, which takes {least} x {least} pixels; "
+            f"the scene has {shape[0]} x {shape[1]}. Leave it out."
+        )
+
+
+def product_packing(scene: Scene, dtype: str | None = None, nodata: float | None = None) -> Packing:
+    """Return the scene's packing, or the one asked for, that can also say "nothing here" where the scene can.
+
+    Integers without a nodata value get one: 0 if the type is unsigned, else its smallest. A valid
+    pixel that would be stored as that is stored one step beside it.
+    """
+    packing = scene.packing.cast(dtype, nodata)
+    has_holes = scene.packing.is_float or scene.packing.nodata is not None or scene.source.masked
+    if packing.is_float or packing.nodata is not None or not has_holes:
+        return packing
+    return replace(packing, nodata=float(np.iinfo(packing.dtype).min))
+
+
+def place_guide(scene: Scene, guide: Scene) -> Scene:
+    """Give a guide without any georeference the extent of a scene without any.
+
+    Raises
+    ------
+    GridError
+        If the two lie in different worlds, or their shapes do not fit.
+    """
+    if grid.is_bare(scene.geobox) and grid.is_bare(guide.geobox):
+        return replace(guide, geobox=grid.same_extent(scene.geobox, guide.shape))
+    grid.require_same_world(scene.geobox, guide.geobox)
+    return guide
+
+
+def choose_scale(scene: Scene, guides: Sequence[Scene], options: Options, model: Model | None = None) -> int:
+    """Return the ratio that every guide allows, and that a given PSF or a network is made for."""
+    scale, psf = options.scale, options.psf
+    if psf is not None and scale is not None and psf.ratio != scale:
+        raise OptionError(f"`psf` is for ratio {psf.ratio}, but --scale is {scale}. Give one of both.")
+    wanted = psf.ratio if psf is not None else scale
+    if wanted is None and model is not None and model.weights is not None:
+        wanted = model.weights.ratio
+    if not guides:
+        return grid.choose_ratio(wanted, scene.geobox, None)
+    return min(grid.choose_ratio(wanted, scene.geobox, g.geobox) for g in guides)

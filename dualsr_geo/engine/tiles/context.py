@@ -1,0 +1,70 @@
+"""What every tile of a run needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from dualsr_geo.engine.tiles.fine_stage import Refinement
+from dualsr_geo.models.definition import Model, is_consistent
+from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.windows import Tile, Tiling, Window
+from dualsr_geo.registration.guide_placement import guide_margin
+from dualsr_geo.survey.estimation import Survey
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every tile needs to know; small and picklable.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns of the scene, lr pixels.
+    count : int
+        Bands of the scene.
+    ratio : int
+    tile : int
+        Side of a core, lr pixels.
+    model : Model
+    fine : str
+    packing : Packing
+        Of the product.
+    device : str
+    survey : Survey
+    refinement : Refinement or None
+        A fine stage that corrects the start, fitted to the scene.
+    """
+
+    shape: tuple[int, int]
+    count: int
+    ratio: int
+    tile: int
+    model: Model
+    fine: str
+    packing: Packing
+    device: str
+    survey: Survey
+    refinement: Refinement | None = None
+
+    @cached_property
+    def tiling(self) -> Tiling:
+        """The scene cut in tiles."""
+        return Tiling(self.shape, self.tile, self.model.halo)
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the start is made consistent with the scene."""
+        return is_consistent(self.model, self.fine)
+
+    @property
+    def guided(self) -> bool:
+        """Whether tiles read the guide."""
+        known = self.survey
+        ready = known.fit is not None or known.injection is not None or known.units is not None
+        return self.model.guided and known.guide_mean is not None and ready
+
+
+def guide_window(work: Work, tile: Tile) -> Window:
+    """Return the guide window that a tile needs, hr pixels; it may leave the grid."""
+    return tile.padded.scaled(work.ratio).grown(guide_margin(work.survey.moved_px))

@@ -1,0 +1,300 @@
+"""The fine stages that correct a finished start: what each adds to a few bands of one window.
+
+All of them work on anchors, and the scene's own linear relations carry that to every band. What is
+fitted or decided for the whole scene is one frozen value, `Refinement`, so that a tile stays a pure
+function. By how much a correction is used, `dualsr_geo.engine.fine_stage_fit` decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.nn import functional
+
+from dualsr_geo.degradation.consistency import Consistency
+from dualsr_geo.degradation.operators import Operator, Psf, operator
+from dualsr_geo.engine.tiles import crops
+from dualsr_geo.fusion.anchor_bands import Anchors
+from dualsr_geo.models.correction import Asked
+from dualsr_geo.models.networks import backprojection, refiner
+from dualsr_geo.models.unguided_correction import null
+from dualsr_geo.raster.windows import Window
+from dualsr_geo.survey.estimation import Survey
+
+# What the network sees of the guide's misfit, in mean absolute values.
+MOST = 8.0
+SEED = 0
+KEY = "refinement"
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The network's units, and what the guide sees of the anchors.
+
+    Attributes
+    ----------
+    mean, std, error : array, shape (anchor,)
+        Of the start, and of its error on the scene's own Wald pair.
+    guide_mean, guide_std, missed : array, shape (guide band,)
+        Of the guide, and the mean absolute value of what the response leaves of it.
+    response : array, shape (guide band, anchor)
+        What a correction of the anchors, spread to all bands, does to the guide.
+    """
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    error: NDArray[np.float32]
+    guide_mean: NDArray[np.float32]
+    guide_std: NDArray[np.float32]
+    missed: NDArray[np.float32]
+    response: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, views: Sequence[View], response: NDArray[np.float32], error: NDArray[np.float32]) -> Scales:
+        """Return the units of a scene from some views of it; see the attributes."""
+        seen = [[planes.flatten(1) for planes in _seen(v)] for v in views]
+        start, guide, missed = (torch.cat(each, 1) for each in zip(*seen, strict=True))
+        tiny = torch.finfo(torch.float32).tiny
+
+        def spread(x: Tensor) -> NDArray[np.float32]:
+            return x.std(1, correction=0).clamp_min(tiny).numpy()
+
+        least = missed.abs().mean(1).clamp_min(tiny).numpy()
+        return cls(start.mean(1).numpy(), spread(start), error, guide.mean(1).numpy(), spread(guide), least, response)
+
+    def planes(self, view: View) -> Tensor:
+        """Return what the network sees, (plane, Y, X)."""
+        start, guide, missed = _seen(view)
+        mean, std, guide_mean, guide_std, usual = (
+            torch.from_numpy(v).to(start)[:, None, None]
+            for v in (self.mean, self.std, self.guide_mean, self.guide_std, self.missed)
+        )
+        left = (missed / usual).clamp(-MOST, MOST)
+        return torch.cat([(start - mean) / std, (guide - guide_mean) / guide_std, left])
+
+    def network_units(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return response and error in units of standard deviations."""
+        response, std, guide_std, error = (
+            torch.from_numpy(v).to(like) for v in (self.response, self.std, self.guide_std, self.error)
+        )
+        return response * std / guide_std[:, None], error / std
+
+
+@dataclass(frozen=True)
+class View:
+    """A window after its start was made, on the anchors.
+
+    Attributes
+    ----------
+    start : Tensor, shape (anchor, ratio * y, ratio * x)
+        Physical units.
+    observed : Tensor, shape (anchor, y, x)
+        The scene, filled; of noisy scenes what the subspace keeps.
+    operator : Operator
+        The window's degradation.
+    psf : Psf
+    closed : Consistency or None
+        The closed form of the anchors, where the start is consistent and is to remain so.
+    valid : Tensor, shape (ratio * y, ratio * x), or None
+        Where there is something to correct, 0..1; None everywhere.
+    guide : Tensor, shape (guide band, ratio * y, ratio * x), or None
+    missed : Tensor, the same shape, or None
+        What the response leaves of the guide, but for what it leaves on the lr grid.
+    half : Tensor, shape (anchor, ratio * y / 2, ratio * x / 2), or None
+        The start at half the ratio; at ratio 2 what was observed.
+    """
+
+    start: Tensor
+    observed: Tensor
+    operator: Operator
+    psf: Psf
+    closed: Consistency | None = None
+    valid: Tensor | None = None
+    guide: Tensor | None = None
+    missed: Tensor | None = None
+    half: Tensor | None = None
+
+    def cut(self, core: Window) -> View:
+        """Return a part (lr pixels) as if it were a scene of its own, for a fine stage to learn from."""
+        ratio = self.psf.ratio
+        op = operator(self.psf, core.shape, device=self.start.device)
+        start, observed = self.start[:, *core.scaled(ratio).slices], self.observed[:, *core.slices]
+        valid, guide, missed = (
+            None if value is None else value[..., *core.scaled(ratio).slices]
+            for value in (self.valid, self.guide, self.missed)
+        )
+        half = self.half
+        if half is not None:
+            half = half[:, *core.scaled(ratio // 2).slices]
+        return View(start, observed, op, self.psf, None, valid, guide, missed, half)
+
+
+def _seen(view: View) -> tuple[Tensor, Tensor, Tensor]:
+    if view.guide is None or view.missed is None:
+        raise TypeError("a view without a guide")
+    return view.start, view.guide, view.missed
+
+
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """A fine stage as it is fitted to a scene; what a tile must know of it.
+
+    Attributes
+    ----------
+    fine : str
+    anchors : Anchors
+    share : float
+        How much of the correction is used, 0..1.
+    asked : tuple of Asked
+        On what the share rests.
+    angle : float or None
+        Of ``"backprojection"``: the scene's mean spectral angle, degrees, at most 1.
+    half : Survey or None
+        Of back-projection above ratio 2: the scene at half the ratio.
+    scales : Scales or None
+        Of FineNet.
+    state : mapping of str to Tensor
+        The weights of ``"finenet"``; empty where each tile fits its own.
+    steps : int
+        How many steps its fit took.
+    """
+
+    fine: str
+    anchors: Anchors
+    share: float
+    asked: tuple[Asked, ...] = ()
+    angle: float | None = None
+    half: Survey | None = None
+    scales: Scales | None = None
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    steps: int = 0
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether it compares with the result of half the ratio."""
+        return self.fine.startswith("backprojection")
+
+    def to_bytes(self) -> bytes:
+        """Return a safetensors file; `read` is its exact inverse."""
+        said = {
+            "fine": self.fine,
+            "anchors": self.anchors.to_json(),
+            "share": self.share,
+            "asked": [a.to_json() for a in self.asked],
+            "angle": self.angle,
+            "half": self.half and self.half.to_json(),
+            "steps": self.steps,
+        }
+        arrays = {} if self.scales is None else {f.name: getattr(self.scales, f.name) for f in fields(Scales)}
+        tensors = {f"scales.{name}": torch.from_numpy(v).contiguous() for name, v in arrays.items()}
+        return save({**tensors, **self.state}, {KEY: json.dumps(said, sort_keys=True)})
+
+    @property
+    def sha256(self) -> str:
+        """Of its file."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Refinement:
+        """Read a file of what `to_bytes` returned."""
+        with safe_open(Path(path), "pt") as file:
+            said: dict[str, Any] = json.loads(file.metadata()[KEY])
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # it is no mapping
+        arrays = {k.removeprefix("scales."): v.numpy() for k, v in tensors.items() if k.startswith("scales.")}
+        said["anchors"] = Anchors.from_json(said["anchors"])
+        said["asked"] = tuple(map(Asked.from_json, said["asked"]))
+        said["half"] = said["half"] and Survey.from_json(said["half"])
+        state = {k: v for k, v in tensors.items() if not k.startswith("scales.")}
+        return cls(**said, scales=Scales(**arrays) if arrays else None, state=state)
+
+
+def correct(refinement: Refinement, view: View) -> Tensor:
+    """Return what a fine stage adds to the anchors of a window, (anchor, ratio * y, ratio * x), physical units.
+
+    Where the start is consistent with the scene, the part that the sensor would have seen is taken out.
+    Nothing where FineNet has no guide.
+    """
+    if not refinement.is_projected and view.guide is None:
+        return torch.zeros_like(view.start)
+    made = _projected(refinement, view) if refinement.is_projected else _refined(refinement, view)
+    if view.valid is not None:
+        made = made * view.valid
+    if view.closed is not None:
+        made = null(made, view.closed)
+    return made * refinement.share
+
+
+def _projected(refinement: Refinement, view: View) -> Tensor:
+    """Return ``up(lambda (V - down(U)))``, DualSR's equations (6) to (11)."""
+    assert view.half is not None
+    missing = view.half - backprojection.halved(view.start)
+    if refinement.angle is not None:
+        return backprojection.doubled(missing * refinement.angle)
+    return backprojection.doubled(missing * angles(view).clamp(max=1.0).to(missing))
+
+
+def angles(view: View) -> Tensor:
+    """Return the spectral angle between V and the halved start, degrees, float64, (y, x) at half the ratio."""
+    assert view.half is not None
+    return backprojection.angles(backprojection.halved(view.start), view.half)
+
+
+def _refined(refinement: Refinement, view: View) -> Tensor:
+    assert refinement.scales is not None
+    scales, state = refinement.scales, refinement.state
+    if not state:
+        state = fit([view], scales).state
+    network = refiner.restored(state).to(view.start.device)
+    error = torch.from_numpy(scales.error).to(view.start)[:, None, None]
+    return error * refiner.apply(network, scales.planes(view))
+
+
+def fit(views: Sequence[View], scales: Scales) -> refiner.Fitted:
+    """Fit SFPN's fine stage to a bounded number of varied crops of some views."""
+    ratio = views[0].psf.ratio
+    chosen = crops.choose([v.observed for v in views], crop_side(ratio), crop_count(ratio))
+    with torch.inference_mode(mode=False):
+        response, error = scales.network_units(views[0].start)
+        return refiner.fit([_crop(views[i].cut(w), scales) for i, w in chosen], response, error, seed=SEED)
+
+
+def crop_side(ratio: int) -> int:
+    """Return the side of a crop, lr pixels: 64 hr pixels, and room for the blur."""
+    return max(12, 64 // ratio)
+
+
+def crop_count(ratio: int) -> int:
+    """Return how many crops are fitted on: about the same hr pixels at every ratio."""
+    return min(max(4, 2**17 // (crop_side(ratio) * ratio) ** 2), 16)
+
+
+def _crop(view: View, scales: Scales) -> refiner.Crop:
+    _, _, missed = _seen(view)
+    std, guide_std = (torch.from_numpy(v).to(missed)[:, None, None] for v in (scales.std, scales.guide_std))
+    left = (view.observed - view.operator.degrade(view.start)) / std
+    return refiner.Crop(scales.planes(view), missed / guide_std, left, _counted(view), view.operator.degrade)
+
+
+def _counted(view: View) -> Tensor:
+    """Return 1 where the blur of a pixel lies in the view and something is to be corrected, (y, x)."""
+    height, width = view.observed.shape[1:]
+    reach = view.psf.reach_lr
+    edge = reach if min(height, width) > 2 * reach else 0
+    inner = view.observed.new_zeros(height, width)
+    inner[edge : height - edge, edge : width - edge] = 1
+    if view.valid is None:
+        return inner
+    whole = functional.avg_pool2d(view.valid[None, None], view.psf.ratio)[0, 0]
+    return inner * (whole >= 1)

@@ -1,0 +1,335 @@
+"""The flow as a paragraph: read -> align -> survey -> tile -> coarse -> fine -> write."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsr_geo.engine import dask_cluster, executor, fine_stage_fit, tile_size
+from dualsr_geo.engine.executor import Plan
+from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.plan import Job, plan
+from dualsr_geo.engine.provenance import REPORTED, add_up, lineage
+from dualsr_geo.engine.run_log import Tell, of_scene
+from dualsr_geo.engine.tiles.context import Work, guide_window
+from dualsr_geo.errors import DualSRError, DualSRWarning
+from dualsr_geo.io.guides import displaced
+from dualsr_geo.io.products.delivery import say_delivered
+from dualsr_geo.io.scenes import open_delivered, open_guides
+from dualsr_geo.io.storage.urls import is_url
+from dualsr_geo.io.storage.work_directory import RECORD, folder_at
+from dualsr_geo.io.writers.destination import beside, placed, require_apart, require_place
+from dualsr_geo.io.writers.geotiff import require_options
+from dualsr_geo.io.writers.output_spec import Layout, carried_lineage, format_of
+from dualsr_geo.io.writers.tile_store import Store, full_disk_named, is_same_product
+from dualsr_geo.raster import grid
+from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.windows import Tile
+from dualsr_geo.registration import local_displacement
+from dualsr_geo.registration.displacement_field import Field
+from dualsr_geo.report.gather import of_run
+from dualsr_geo.report.page import require_report, write_report
+from dualsr_geo.survey.estimation import Survey, survey
+from dualsr_geo.survey.sampling import Sample, sample_margin, sample_windows
+from dualsr_geo.threads import one_thread
+
+# The fitted fine stage, in the work folder.
+FINE_FILE = "fine.safetensors"
+
+Where = str | os.PathLike[str]
+Progress = Callable[[int, int], None]
+
+
+def upscale(
+    scene: Where,
+    output: Where | None = None,
+    *,
+    rgb: Where | Sequence[Where] | None = None,
+    options: Options | None = None,
+    client: Any = None,  # distributed.Client is not typed
+    report: Where | None = None,
+    progress: Progress | None = None,
+    **changes: Any,  # fields of Options, checked by its constructor
+) -> dict[str, Any]:
+    """Sharpen a scene to a product on disk.
+
+    Parameters
+    ----------
+    scene : path
+        Whatever rasterio or Zarr opens, or a product as delivered.
+    output : path, optional
+        ``scene_x<scale>.tif`` beside the scene if left out.
+    rgb : path or sequence of paths, optional
+        The guide; if left out, the product's own sharper bands where it has some.
+    options : Options, optional
+    client : distributed.Client, optional
+        Run the tiles there.
+    report : path, optional
+        An HTML page to write beside the product: what it looks like, and how far to believe it.
+    progress : callable, optional
+        Called with (tiles done, tiles in all).
+    **changes
+        Fields of `Options`.
+
+    Returns
+    -------
+    dict
+        output, scale, shape, bands, model, fine, guide, consistency, clipped, seconds,
+        peak_memory_bytes, notes, and whether the product was already finished.
+
+    Raises
+    ------
+    DualSRError
+        For any input or option that cannot be carried out; the message names the way out.
+    """
+    wanted = replace(options or Options(), **changes)
+    with of_scene(os.fspath(scene), None if output is None else os.fspath(output)) as tell:
+        return _upscaled(scene, output, rgb, wanted, client, report, progress, tell)
+
+
+def _upscaled(
+    scene: Where,
+    output: Where | None,
+    rgb: Where | Sequence[Where] | None,
+    wanted: Options,
+    client: Any,  # as in `upscale`
+    report: Where | None,
+    progress: Progress | None,
+    tell: Tell,
+) -> dict[str, Any]:
+    began = time.monotonic()
+    job, layout = prepare(scene, output, rgb=rgb, options=wanted, client=client)
+    if report is not None:
+        require_report(report, overwrite=wanted.overwrite or wanted.resume)
+    if wanted.resume and is_same_product(layout, job.identity):
+        tell("scene was finished", output=layout.path)
+        said = {**_finished(job, layout), **_cost(began), "already_finished": True}
+        return said if report is None else _reported(job, layout, said, None, report)
+    store = Store.begin(layout, job.identity, resume=wanted.resume, overwrite=wanted.overwrite)
+    known = _survey_of(job, store, client)
+    tell("scene surveyed", tiles=len(job.tiling), tile=job.sizes.tile, model=job.model.name, notes=list(known.notes))
+    shown = bent(job, known.field)
+    work = _with_fine(shown, store, job.work(known))
+    figures = _run(Plan(job.scene.source, shown.guide, work, store), job.sizes.jobs, client, progress, tell)
+    found = {"output": layout.path, **add_up(job, known, figures, work.refinement)}
+    store.finish(lineage(job, found), known.to_json())
+    said = {**found, **_cost(began)}
+    tell("scene finished", output=layout.path, **_cost(began))
+    return said if report is None else _reported(job, layout, said, figures, report)
+
+
+def _reported(
+    job: Job, layout: Layout, said: dict[str, Any], figures: list[dict[str, Any]] | None, report: Where
+) -> dict[str, Any]:
+    """Write the report of a finished product."""
+    write_report(of_run(job, layout, said, figures), report, overwrite=True)
+    return {**said, "report": os.fspath(report)}
+
+
+def _cost(began: float) -> dict[str, Any]:
+    return {"seconds": round(time.monotonic() - began, 2), "peak_memory_bytes": tile_size.peak()}
+
+
+def _finished(job: Job, layout: Layout) -> dict[str, Any]:
+    """Return what was reported of a product when it was made."""
+    carried = carried_lineage(layout) or {}
+    size = {"shape": list(layout.shape[1:]), "bands": job.scene.count}
+    return {"output": layout.path, **size, **{k: carried[k] for k in REPORTED if k in carried}}
+
+
+def prepare(
+    scene: Where,
+    output: Where | None = None,
+    *,
+    rgb: Where | Sequence[Where] | None = None,
+    options: Options,
+    client: Any = None,  # as in `upscale`
+) -> tuple[Job, Layout]:
+    """Read what there is and check that it can be done, here or by the workers; compute and write nothing."""
+    nodata = options.nodata if options.dtype is None else None
+    delivered = open_delivered(scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor)
+    paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
+    guides = [g for p in paths for g in open_guides(p)] or list(delivered.guides)
+    opened = delivered.scene
+    room = None if client is None else dask_cluster.room(client, options.device)
+    job = replace(plan(opened, guides, options, room), opening=say_delivered(delivered, lent=bool(paths)))
+    place = placed(output) if output is not None else str(beside(scene, opened, f"_x{job.ratio}"))
+    if client is not None and not is_url(place):
+        # A worker may run in another folder.
+        place = os.path.abspath(place)
+    require_apart(place, [opened, *guides])
+    layout = layout_of(job, place)
+    job = _as_before(job, layout)
+    return job, layout_of(job, place)
+
+
+def layout_of(job: Job, place: str) -> Layout:
+    """Return what the product will be."""
+    return Layout(
+        place,
+        format_of(place, job.options.format),
+        job.target,
+        job.scene.bands,
+        job.packing,
+        job.scene.tags,
+        job.scene.attrs,
+        job.scene.name,
+        job.sizes.tile * job.ratio,
+        job.options.creation,
+        job.options.uncertainty,
+        job.options.work_dir,
+    )
+
+
+def _as_before(job: Job, layout: Layout) -> Job:
+    """Take the tile of the run to resume, where none is asked for: another machine chooses another."""
+    if not job.options.resume or job.options.tile is not None:
+        return job
+    work = folder_at(layout.work)
+    if work.has(RECORD):
+        return _with_tile(job, work.read(RECORD).get("identity", {}))
+    finished = _with_tile(job, (carried_lineage(layout) or {}).get("parameters", {}))
+    return finished if is_same_product(layout_of(finished, layout.path), finished.identity) else job
+
+
+def _with_tile(job: Job, made: Mapping[str, Any]) -> Job:
+    """Return a job with the tile of what was made before."""
+    return replace(job, sizes=replace(job.sizes, tile=int(made.get("tile", job.sizes.tile))))
+
+
+def dry_run(
+    scene: Where, output: Where | None = None, *, rgb: Where | Sequence[Where] | None = None, options: Options
+) -> dict[str, Any]:
+    """Return what a run would do, and raise what it would raise before its first tile."""
+    job, layout = prepare(scene, output, rgb=rgb, options=options)
+    if not (options.resume and is_same_product(layout, job.identity)):
+        require_place(layout, overwrite=options.overwrite)
+        require_options(layout)
+    return plan_json(job, layout)
+
+
+def plan_json(job: Job, layout: Layout) -> dict[str, Any]:
+    """Return what a run would do, for --dry-run."""
+    height, width = layout.geobox.shape
+    raw = len(layout.variables) * layout.raw_bytes
+    return {
+        "output": layout.path,
+        "format": layout.format,
+        "scale": job.ratio,
+        "shape": [int(height), int(width)],
+        "bands": len(layout.bands),
+        "dtype": layout.packing.dtype,
+        "crs": grid.crs_name(layout.geobox),
+        "transform": list(layout.geobox.affine)[:6],
+        "model": job.model.name,
+        "fine": job.fine,
+        "guide_bands": 0 if job.guide is None else job.guide.count,
+        "opened": list(job.opening),
+        "sensor": None if job.scene.sensor is None else job.scene.sensor.to_json(),
+        "tile": job.sizes.tile,
+        "halo": job.model.halo,
+        "tiles": len(job.tiling),
+        "jobs": job.sizes.jobs,
+        "estimated_memory_bytes": job.sizes.bytes,
+        "raw_bytes": int(raw),
+        "work": layout.work,
+        "largest_disk_bytes": layout.largest_disk_bytes,
+    }
+
+
+def _survey_of(job: Job, store: Store, client: Any) -> Survey:
+    """Survey the scene, here or on the cluster, or take the survey of the interrupted run."""
+    before = store.record().get("survey")
+    if before is not None:
+        return Survey.from_json(before)
+    try:
+        known = (
+            surveyed(job) if client is None else dask_cluster.once(client, f"survey of {job.scene.name}", surveyed, job)
+        )
+    except DualSRError:
+        # Without a survey there is no tile yet, so there is nothing to resume.
+        store.abandon()
+        raise
+    for note in known.notes:
+        warnings.warn(note, DualSRWarning, stacklevel=3)
+    store.remember("survey", known.to_json())
+    return known
+
+
+def surveyed(job: Job) -> Survey:
+    """Read the sample and survey it."""
+    with one_thread():
+        field = local_field(job)
+        return replace(survey(samples(job.scene, bent(job, field)), job.wishes), field=field)
+
+
+def _with_fine(job: Job, store: Store, work: Work) -> Work:
+    """Fit the fine stage to the scene where it wants that, or take the fit of the interrupted run."""
+
+    def read(tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        guide = job.guide.read(guide_window(work, tile)) if job.guide and work.guided else None
+        return job.scene.source.read(tile.padded), guide
+
+    with full_disk_named(store.layout), one_thread(), store.file(FINE_FILE) as path:
+        return replace(work, refinement=fine_stage_fit.fit_once(path, work, job.wishes, read))
+
+
+def bent(job: Job, field: Field | None) -> Job:
+    """Return a job whose guide lies on the scene place by place, where a field says how."""
+    return job if job.guide is None else replace(job, guide=displaced(job.guide, field))
+
+
+def local_field(job: Job) -> Field | None:
+    """Read what a local displacement is estimated from, and estimate it where that is asked for."""
+    guide, source, shape = job.guide, job.scene.source, job.scene.shape
+    if guide is None or job.options.coregister != "local":
+        return None
+    places, margin = local_displacement.windows(shape), local_displacement.margin(job.ratio)
+    guides = [guide.read(w.scaled(job.ratio).grown(margin)) for w in places]
+    return local_displacement.local_field(places, [source.read(w) for w in places], guides, shape, job.wishes)
+
+
+def samples(scene: Scene, job: Job) -> list[Sample]:
+    """Read the survey's sample."""
+    margin = sample_margin(job.ratio)
+    read = []
+    for window in sample_windows(scene.shape):
+        guide = None if job.guide is None else job.guide.read(window.scaled(job.ratio).grown(margin))
+        read.append(Sample(scene.source.read(window), guide))
+    return read
+
+
+def _run(
+    plan: Plan,
+    jobs: int,
+    client: Any,  # as in `upscale`
+    progress: Progress | None,
+    tell: Tell,
+) -> list[dict[str, Any]]:
+    """Run the tiles that are not done yet; return the figures of all in tile order."""
+    done = plan.store.done()
+    total = len(plan.work.tiling)
+    left = [i for i in range(total) if i not in done]
+    finished = executor.run_here(plan, left, jobs) if client is None else executor.run_on(client, plan, left)
+    if progress is not None:
+        progress(len(done), total)
+    for tile in finished:
+        done[tile.index] = tile.figures
+        tell(
+            "tile done",
+            tile=tile.index,
+            done=len(done),
+            tiles=total,
+            seconds=round(tile.seconds, 3),
+            worker=tile.worker,
+        )
+        if progress is not None:
+            progress(len(done), total)
+    return [done[i] for i in range(total)]

@@ -1,0 +1,1 @@
+"""The Wald protocol, scores against a reference, and the guide check."""

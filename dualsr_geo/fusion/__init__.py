@@ -1,0 +1,1 @@
+"""Training-free sharpening of one window."""

@@ -1,0 +1,143 @@
+"""EnMAP deliveries, L2A and L1C: a cube beside its METADATA.XML."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.io.products.delivery import Delivered, choose_gsd, repacked
+from dualsr_geo.io.products.metadata_files import parse_xml, require_text
+from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.raster.bands import Band
+
+METADATA, CUBE = "-METADATA.XML", "-SPECTRAL_IMAGE"
+PREFIX = "ENMAP"
+# The forms in which the cube is delivered.
+SUFFIXES = (".TIF", ".TIFF", ".GEOTIFF", ".BSQ", ".BIL", ".BIP")
+GSD_M = 30.0
+# L2A states reflectance times 10000; L1C has a gain a band.
+REFLECTANCE_SCALE = 1e-4
+LEVELS = ("L2A", "L1C")
+
+
+def looks_like(path: Path) -> bool:
+    """Say whether a path is an EnMAP delivery's folder, metadata or cube."""
+    if not path.name.upper().startswith(PREFIX):
+        return path.is_dir() and any(f.name.upper().startswith(PREFIX) for f in path.glob(f"*{METADATA}"))
+    return path.is_dir() or path.name.upper().endswith(METADATA) or CUBE in path.name.upper()
+
+
+def open_delivery(
+    path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
+) -> Delivered:
+    """Open the cube with the metadata's wavelengths and scale; all bands, in the file's order.
+
+    Bands for which the metadata's statistics have no spread, as in the water vapour gaps, are flagged
+    as bad and stay.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, its ``-METADATA.XML``, or its ``-SPECTRAL_IMAGE.TIF``.
+    gsd : float or None
+        30 m, the only one.
+    sensor : str or None
+        Not needed.
+    nodata : float or None
+        Instead of what the cube states.
+
+    Raises
+    ------
+    InputError
+        If metadata or cube are missing, contradict each other, or are of L0 or L1B.
+    OptionError
+        If `gsd` is another.
+    """
+    del sensor
+    document = _document(path)
+    root = parse_xml(document)
+    level = require_text(root, "level", document)
+    if level not in LEVELS:
+        raise InputError(
+            f"{document.name} is of level {level}, which does not lie on a map. Give a product of level {' or '.join(LEVELS)}."
+        )
+    choose_gsd({GSD_M: ("all",)}, gsd, document.name)
+    cube = _cube(document)
+    opened = open_raster(str(cube), bidx=None, nodata=nodata)
+    bands = _bands(root, level)
+    if len(bands) != opened.count:
+        raise InputError(
+            f"{cube.name} has {opened.count} bands, but {document.name} describes {len(bands)}. Fetch both again."
+        )
+    scales, offsets = _packing(root, level, len(bands))
+    scene = repacked(opened, scales, offsets)
+    start = root.findtext(".//startTime")
+    tags = {"SENSOR": "EnMAP", "PROCESSING_LEVEL": level} | ({"ACQUISITION": start} if start else {})
+    name = document.name[: -len(METADATA)]
+    return Delivered(replace(scene, bands=bands, tags={"": tags}, name=name), (), "enmap", level, _notes(bands, level))
+
+
+def _document(path: Path) -> Path:
+    if path.is_dir():
+        found = sorted(path.glob(f"{PREFIX}*{METADATA}"))
+        if len(found) != 1:
+            raise InputError(f"{path} holds {len(found)} files *{METADATA}, not one. Give that of the product.")
+        return found[0]
+    start = path.name.upper().find(CUBE)
+    document = path if start < 0 else path.with_name(path.name[:start] + METADATA)
+    if not document.is_file():
+        raise InputError(
+            f"{document} does not exist, so scale and wavelengths of the cube are not known. Put it beside, "
+            f"or rename the cube to read it as a plain raster."
+        )
+    return document
+
+
+def _cube(document: Path) -> Path:
+    stem = document.name[: -len(METADATA)] + CUBE
+    found = [f for f in sorted(document.parent.glob(f"{stem}*")) if f.suffix.upper() in SUFFIXES]
+    if not found:
+        raise InputError(f"{document.parent} lacks {stem}.TIF. Fetch the product's cube.")
+    return found[0]
+
+
+def _bands(root: Element, level: str) -> tuple[Band, ...]:
+    unit = "reflectance" if level == "L2A" else "W m-2 sr-1 nm-1"
+    spread = {e.get("number"): _float(e, "stdDeviation") for e in root.findall(".//bandStatistics/bandID")}
+    return tuple(
+        Band(
+            None,
+            _float(e, "wavelengthCenterOfBand"),
+            _float(e, "FWHMOfBand"),
+            good=bool(spread.get(e.get("number"), 1.0)),
+            unit=unit,
+        )
+        for e in root.findall(".//bandCharacterisation/bandID")
+    )
+
+
+def _packing(root: Element, level: str, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if level == "L2A":
+        return (REFLECTANCE_SCALE,) * count, (0.0,) * count
+    described = root.findall(".//bandCharacterisation/bandID")
+    gains = tuple(_float(e, "GainOfBand") or 1.0 for e in described)
+    return gains, tuple(_float(e, "OffsetOfBand") or 0.0 for e in described)
+
+
+def _notes(bands: tuple[Band, ...], level: str) -> tuple[str, ...]:
+    what = "surface reflectance" if level == "L2A" else "top-of-atmosphere radiance"
+    bad = sum(not b.good for b in bands)
+    flagged = (f"{bad} of {len(bands)} bands have no spread in the metadata and are flagged as bad.",) if bad else ()
+    return (f"Values are {what}.", *flagged)
+
+
+def _float(element: Element, name: str) -> float | None:
+    """Return a finite number; None where there is none."""
+    try:
+        value = float(element.findtext(name) or "nan")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,160 @@
+"""MATLAB files of CAVE, Harvard, Chikusei and other scenes, which say nothing of their bands: the sensor must be named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.io
+import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from dualsr_geo.errors import InputError, OptionError
+from dualsr_geo.io.products.delivery import Delivered
+from dualsr_geo.io.readers.array_sources import ArraySource
+from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading
+from dualsr_geo.raster.bands import Band, Packing
+from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.scene import Scene
+from dualsr_geo.sensors.registry import find
+
+SUFFIX, MARK = ".mat", "#"
+# Where y, x and band may stand, in MATLAB's order.
+ORDERS = ((0, 1, 2), (1, 2, 0))
+
+
+def looks_like(path: Path) -> bool:
+    """Say whether a path is a MATLAB file, or a variable in one, ``file.mat#name``."""
+    return _split(path)[0].suffix.lower() == SUFFIX
+
+
+def open_delivery(
+    path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
+) -> Delivered:
+    """Open the cube of a MATLAB file that has as many bands as the sensor; values stay as stored.
+
+    Files of version 7.3 are read by window; older ones, which cannot be, are read whole.
+
+    Parameters
+    ----------
+    path : Path
+        ``file.mat``, or ``file.mat#name`` where several variables could be meant.
+    gsd : float or None
+        Not for MATLAB files, which know none.
+    sensor : str or None
+        Whose scene it is, e.g. ``"cave"``; it says which axis is the bands', and their wavelengths.
+    nodata : float or None
+        Stored value that means "nothing here"; none if left out.
+
+    Raises
+    ------
+    InputError
+        If no cube, or more than one, has as many bands as the sensor.
+    OptionError
+        If no sensor is named, or there is none of that name.
+    """
+    file, name = _split(path)
+    if gsd is not None:
+        raise OptionError(f"--gsd {gsd:g}: {file.name} knows no pixel size. Leave it out.")
+    if not file.is_file():
+        raise InputError(f"{file} does not exist. Give the path of a MATLAB file.")
+    cubes, is_hdf5 = _cubes(file)
+    if sensor is None:
+        raise OptionError(
+            f"{file.name} says nothing of its bands ({_listed(cubes)}). Name its sensor, e.g. --sensor cave, harvard "
+            "or chikusei."
+        )
+    bands = find(sensor).bands
+    cube, order = _choose(cubes, name, len(bands), sensor, file)
+    decoding = Decoding((1.0,) * len(bands), (0.0,) * len(bands), (nodata,) * len(bands))
+    source = (_by_window if is_hdf5 else _whole)(file, cube, order, decoding)
+    # MATLAB stores small whole numbers of a double as integers; the array then is of these.
+    dtype = str(source.array.dtype) if isinstance(source, ArraySource) else cube.dtype
+    packing = Packing(dtype, decoding.scales, decoding.offsets, nodata)
+    described = tuple(Band(b.name, b.wavelength_nm, b.fwhm_nm) for b in bands)
+    scene = Scene(source, GeoBox(source.shape[1:], Affine.identity(), None), described, packing, name=file.stem)
+    return Delivered(scene, (), find(sensor).name, "", (f"Variable `{cube.name}`; values are as stored.",))
+
+
+@dataclass(frozen=True)
+class _Cube:
+    """A 3-D variable; shape in MATLAB's order."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def order(self, count: int) -> tuple[int, int, int] | None:
+        """Return where y, x and band stand, if one axis can be so many bands."""
+        return next((o for o in ORDERS if self.shape[o[2]] == count), None)
+
+
+def _split(path: Path) -> tuple[Path, str | None]:
+    if path.exists():
+        return path, None
+    stem, mark, name = str(path).rpartition(MARK)
+    return (Path(stem), name) if mark else (path, None)
+
+
+def _cubes(file: Path) -> tuple[list[_Cube], bool]:
+    """Return the 3-D variables of numbers, and whether the file is HDF5."""
+    if h5py.is_hdf5(file):
+        with reading(file) as opened:
+            # HDF5 lists the axes that MATLAB has in reverse.
+            found = [(n, d.shape[::-1], str(d.dtype)) for n, d in opened.items() if isinstance(d, h5py.Dataset)]
+    else:
+        try:
+            found = list(scipy.io.whosmat(file))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{file} cannot be opened as a MATLAB file: {error}. Fetch it again.") from error
+    return [_Cube(*f) for f in found if len(f[1]) == 3 and _is_real(f[2])], h5py.is_hdf5(file)
+
+
+def _is_real(dtype: str) -> bool:
+    try:
+        return np.dtype(dtype).kind in "iuf"
+    except TypeError:
+        return False
+
+
+def _choose(
+    cubes: Sequence[_Cube], name: str | None, count: int, sensor: str, file: Path
+) -> tuple[_Cube, tuple[int, int, int]]:
+    meant = [c for c in cubes if name in (None, c.name)]
+    if not meant:
+        raise InputError(
+            f"{file.name} holds no cube{f' `{name}`' if name else ''}: {_listed(cubes) or 'no 3-D variable'}."
+        )
+    fitting = [(c, order) for c in meant if (order := c.order(count))]
+    if not fitting:
+        raise InputError(
+            f"--sensor {sensor} has {count} bands, but {file.name} holds {_listed(meant)}. Give the sensor it was "
+            "taken with."
+        )
+    if len(fitting) > 1:
+        raise InputError(
+            f"{file.name} holds {len(fitting)} cubes of {count} bands: {_listed([c for c, _ in fitting])}. "
+            f"Give one of them, e.g. {file.name}{MARK}{fitting[0][0].name}."
+        )
+    return fitting[0]
+
+
+def _listed(cubes: Sequence[_Cube]) -> str:
+    return ", ".join(f"`{c.name}` {' x '.join(map(str, c.shape))}" for c in cubes)
+
+
+def _by_window(file: Path, cube: _Cube, order: tuple[int, int, int], decoding: Decoding) -> Hdf5Source:
+    # HDF5 lists the axes that MATLAB has in reverse.
+    y, x, band = (2 - axis for axis in order)
+    size = (cube.shape[order[0]], cube.shape[order[1]])
+    return Hdf5Source(str(file), cube.name, (band, y, x), tuple(range(cube.shape[order[2]])), size, decoding)
+
+
+def _whole(file: Path, cube: _Cube, order: tuple[int, int, int], decoding: Decoding) -> ArraySource:
+    y, x, band = order
+    stored = scipy.io.loadmat(file, variable_names=[cube.name])[cube.name].transpose(band, y, x)
+    return ArraySource(xr.DataArray(stored, dims=("band", "y", "x"), name=file.stem), decoding)

@@ -1,0 +1,183 @@
+"""PRISMA L2D files (.he5): the VNIR and SWIR cubes as one spectrum, guided by the product's own pan band."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.io.products.delivery import Delivered, choose_gsd
+from dualsr_geo.io.readers.band_stack import Layers
+from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading
+from dualsr_geo.raster.bands import Band, Packing
+from dualsr_geo.raster.georeferencing import parse_crs
+from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.scene import Scene
+
+SWATHS = "HDFEOS/SWATHS"
+LEVEL = "2D"
+CUBE, PAN = f"{SWATHS}/PRS_L2D_HCO/Data Fields", f"{SWATHS}/PRS_L2D_PCO/Data Fields"
+DETECTORS = ("Vnir", "Swir")
+# Cubes are (row, band, column).
+CUBE_AXES, PAN_AXES = (1, 0, 2), (None, 0, 1)
+GSD_M, PAN_GSD_M = 30.0, 5.0
+# Reflectance is stored between a smallest and a largest value on the whole of uint16.
+STEPS = 65535
+# Outside the swath 0 is stored in all bands; no other value means "nothing here".
+NODATA = 0.0
+
+
+def looks_like(path: Path) -> bool:
+    """Say whether a path is a PRISMA file."""
+    if path.suffix.lower() != ".he5" or not path.is_file():
+        return False
+    return path.name.startswith("PRS_") or _levels(path) != []
+
+
+def open_delivery(
+    path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
+) -> Delivered:
+    """Open both cubes as one scene by wavelength, shortest first, guided by the pan band.
+
+    Reflectance is ``min + stored / 65535 * (max - min)`` with the cube's L2Scale attributes. Bands of
+    wavelength 0, which were not measured, are left out; where the detectors overlap both are kept.
+    The corners that the file states are taken as pixel centres, of cube and pan alike.
+
+    Parameters
+    ----------
+    path : Path
+    gsd : float or None
+        30 or 5 m; 30 if left out.
+    sensor : str or None
+        Not needed.
+    nodata : float or None
+        Instead of 0.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or of a level that does not lie on a map.
+    OptionError
+        If there are no bands of `gsd`.
+    """
+    del sensor
+    levels = _levels(path)
+    if LEVEL not in levels:
+        has = "/".join(f"L{v}" for v in levels) or "no level known"
+        raise InputError(f"{path.name} is of {has}, which does not lie on a map. Give the scene's L2D product.")
+    with reading(path) as file:
+        groups: dict[float, tuple[str, ...]] = {GSD_M: ("VNIR", "SWIR")}
+        if f"{PAN}/Cube" in file:
+            groups[PAN_GSD_M] = ("PAN",)
+        own, sharp = choose_gsd(groups, gsd, path.name)
+        opened = _Opened(path, file, NODATA if nodata is None else nodata)
+        scenes = {g: opened.spectrum() if g == GSD_M else opened.pan() for g in (own, sharp) if g is not None}
+        notes = opened.notes()
+    return Delivered(scenes[own], () if sharp is None else (scenes[sharp],), "prisma", "L2D", notes)
+
+
+def _levels(path: Path) -> list[str]:
+    """Return the levels of the swaths in a file, "1", "2B", "2C" or "2D"; none if it is no PRISMA file."""
+    with reading(path) as file:
+        names = list(file[SWATHS]) if SWATHS in file else []
+    found = (re.match(r"PRS_L(\d[A-D]?)_", n) for n in names)
+    return sorted({m[1] for m in found if m})
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An L2D file while its metadata are read."""
+
+    path: Path
+    file: h5py.File
+    nodata: float
+
+    def spectrum(self) -> Scene:
+        parts = [self._cube(d) for d in DETECTORS]
+        order = [(p, i) for p, (_, bands) in enumerate(parts) for i in range(len(bands))]
+        order.sort(key=lambda o: parts[o[0]][1][o[1]].wavelength_nm or 0.0)
+        source = Layers(tuple(source for source, _ in parts), tuple(order))
+        bands = tuple(parts[p][1][i] for p, i in order)
+        decodings = [parts[p][0].decoding.select([i]) for p, i in order]
+        packing = Packing(
+            str(self.file[f"{CUBE}/VNIR_Cube"].dtype),
+            tuple(d.scales[0] for d in decodings),
+            tuple(d.offsets[0] for d in decodings),
+            self.nodata,
+        )
+        return self._scene(source, bands, packing, GSD_M)
+
+    def pan(self) -> Scene:
+        decoding = self._decoding("Pan", 1)
+        size = self._size(f"{PAN}/Cube", PAN_AXES)
+        source = Hdf5Source(str(self.path), f"{PAN}/Cube", PAN_AXES, (0,), size, decoding)
+        packing = Packing(str(self.file[f"{PAN}/Cube"].dtype), decoding.scales, decoding.offsets, self.nodata)
+        return self._scene(source, (Band("PAN", unit="reflectance"),), packing, PAN_GSD_M)
+
+    def notes(self) -> tuple[str, ...]:
+        gone = sum(int((self._list(f"List_Cw_{d}") <= 0).sum()) for d in DETECTORS)
+        lost = (f"{gone} bands of wavelength 0 were not measured and are left out.",) if gone else ()
+        return ("Values are surface reflectance; VNIR and SWIR are sorted by wavelength.", *lost)
+
+    def _cube(self, detector: str) -> tuple[Hdf5Source, tuple[Band, ...]]:
+        name = f"{CUBE}/{detector.upper()}_Cube"
+        if name not in self.file:
+            raise InputError(f"{self.path.name} has no {name}. Fetch it again.")
+        centres, widths = self._list(f"List_Cw_{detector}"), self._list(f"List_Fwhm_{detector}")
+        count = self.file[name].shape[CUBE_AXES[0]]
+        if not count == len(centres) == len(widths):
+            raise InputError(
+                f"{self.path.name}: {name} has {count} bands, but the attributes list {len(centres)} wavelengths "
+                f"and {len(widths)} widths. Fetch it again."
+            )
+        kept = tuple(int(i) for i in np.flatnonzero(centres > 0))
+        decoding = self._decoding(detector, len(kept))
+        source = Hdf5Source(str(self.path), name, CUBE_AXES, kept, self._size(name, CUBE_AXES), decoding)
+        bands = tuple(
+            Band(f"{detector.upper()} {i + 1}", _short(centres[i]), _short(widths[i]), unit="reflectance") for i in kept
+        )
+        return source, bands
+
+    def _decoding(self, which: str, count: int) -> Decoding:
+        low, high = (float(self._attribute(f"L2Scale{which}{end}")) for end in ("Min", "Max"))
+        return Decoding(((high - low) / STEPS,) * count, (low,) * count, (self.nodata,) * count)
+
+    def _size(self, name: str, axes: tuple[int | None, int, int]) -> tuple[int, int]:
+        shape = self.file[name].shape
+        return int(shape[axes[1]]), int(shape[axes[2]])
+
+    def _scene(self, source: Layers | Hdf5Source, bands: Sequence[Band], packing: Packing, gsd: float) -> Scene:
+        east, north = (float(self._attribute(f"Product_ULcorner_{a}")) for a in ("easting", "northing"))
+        affine = Affine(gsd, 0, east - gsd / 2, 0, -gsd, north + gsd / 2)
+        crs = parse_crs(f"EPSG:{int(self._attribute('Epsg_Code'))}", self.path.name)
+        tags = {"SENSOR": "PRISMA", "PROCESSING_LEVEL": "L2D"}
+        if "Product_StartTime" in self.file.attrs:
+            tags["ACQUISITION"] = _text(self.file.attrs["Product_StartTime"])
+        return Scene(
+            source, GeoBox(source.shape[1:], affine, crs), tuple(bands), packing, {"": tags}, name=self.path.stem
+        )
+
+    def _list(self, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.asarray(self._attribute(name), dtype=np.float64).ravel()
+
+    def _attribute(self, name: str) -> Any:
+        if name not in self.file.attrs:
+            raise InputError(f"{self.path.name} has no attribute {name}. Fetch it again.")
+        return self.file.attrs[name]
+
+
+def _short(value: float) -> float | None:
+    """Return a float32 as its shortest decimal, 406.9934 for 406.99338; None for 0."""
+    return float(str(np.float32(value))) if value > 0 else None
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

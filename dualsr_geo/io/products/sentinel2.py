@@ -1,0 +1,174 @@
+"""Sentinel-2 SAFE folders, L1C and L2A: 20 m and 60 m bands, guided by the 10 m bands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.io.products.delivery import Delivered, choose_gsd, repacked, stack
+from dualsr_geo.io.products.metadata_files import parse_xml, require_text, to_number
+from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.raster.bands import Band
+from dualsr_geo.raster.scene import Scene
+
+# Bands by the GSD that they are measured at. L2A has copies of finer bands at 20 m and 60 m too.
+NATIVE: Mapping[float, tuple[str, ...]] = {
+    10: ("B02", "B03", "B04", "B08"),
+    20: ("B05", "B06", "B07", "B8A", "B11", "B12"),
+    60: ("B01", "B09", "B10"),
+}
+# The atmosphere's band is not in surface reflectance.
+NOT_IN_L2A = ("B10",)
+METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
+# From this processing baseline on, 1000 is added to what is stored, so that dark pixels stay above 0.
+OFFSET_BASELINE = 4.0
+NODATA = 0.0
+
+
+def looks_like(path: Path) -> bool:
+    """Say whether a path is a Sentinel-2 SAFE folder or its metadata."""
+    if path.is_dir():
+        safe = path.name.upper().startswith("S2") and path.suffix.upper() == ".SAFE"
+        return safe or any((path / name).is_file() for name in METADATA)
+    return path.name in METADATA
+
+
+def open_delivery(
+    path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
+) -> Delivered:
+    """Open the bands of one GSD, guided by the 10 m bands.
+
+    Reflectance is (stored + offset) / 10000, with offset and divisor as the metadata state them.
+
+    Parameters
+    ----------
+    path : Path
+        The SAFE folder, or its MTD_MSIL1C.xml or MTD_MSIL2A.xml.
+    gsd : float or None
+        10, 20 or 60 m; 20 if left out.
+    sensor : str or None
+        Not needed: the metadata name the spacecraft.
+    nodata : float or None
+        Instead of 0.
+
+    Raises
+    ------
+    InputError
+        If the metadata or a band is missing, or they contradict each other.
+    OptionError
+        If there are no bands of `gsd`.
+    """
+    del sensor
+    product = _read(path)
+    own, sharp = choose_gsd(product.groups, gsd, product.folder.name)
+    scene = product.open(own, nodata)
+    guides = () if sharp is None else (product.open(sharp, nodata),)
+    return Delivered(scene, guides, product.sensor, product.level, product.notes)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """What a MTD file says, and where its images lie."""
+
+    folder: Path
+    root: Element
+    level: str
+
+    @property
+    def sensor(self) -> str:
+        return require_text(self.root, "SPACECRAFT_NAME", self.folder).lower()
+
+    @property
+    def groups(self) -> dict[float, tuple[str, ...]]:
+        left_out = NOT_IN_L2A if self.level == "L2A" else ()
+        return {g: tuple(n for n in names if n not in left_out) for g, names in NATIVE.items()}
+
+    @property
+    def baseline(self) -> str:
+        return require_text(self.root, "PROCESSING_BASELINE", self.folder)
+
+    @property
+    def offsets(self) -> dict[str, float]:
+        """Added to a stored value, by band; empty before baseline 04.00."""
+        name = "BOA_ADD_OFFSET" if self.level == "L2A" else "RADIO_ADD_OFFSET"
+        numbers = {e.get("band_id"): to_number(e.text or "", name, self.folder) for e in self.root.iter(name)}
+        if not numbers and to_number(self.baseline, "PROCESSING_BASELINE", self.folder) >= OFFSET_BASELINE:
+            raise InputError(
+                f"{self.folder.name} is of processing baseline {self.baseline}, which adds an offset to all values, but "
+                f"its metadata have no {name}. Fetch the metadata file again."
+            )
+        return {n: numbers[i] for i, n in self._ids.items() if i in numbers}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        what = "top-of-atmosphere" if self.level == "L1C" else "surface"
+        added = sorted(set(self.offsets.values()))
+        said = f"offset {', '.join(f'{v:g}' for v in added)}" if added else "no offset"
+        copies = ("Bands are taken at the pixel size that they are measured at.",) if self.level == "L2A" else ()
+        return (f"Values are {what} reflectance; processing baseline {self.baseline}, {said}.", *copies)
+
+    @property
+    def _ids(self) -> dict[str | None, str]:
+        """Names as files have them, B01, by the number that the metadata give a band."""
+        return {e.get("bandId"): _padded(e.get("physicalBand", "")) for e in self.root.iter("Spectral_Information")}
+
+    def open(self, gsd: float, nodata: float | None) -> Scene:
+        return stack([self._band(name, gsd, nodata) for name in self.groups[gsd]], self.folder.stem)
+
+    def _band(self, name: str, gsd: float, nodata: float | None) -> Scene:
+        opened = open_raster(str(self._image(name, gsd)), bidx="1", nodata=NODATA if nodata is None else nodata)
+        tag = "BOA_QUANTIFICATION_VALUE" if self.level == "L2A" else "QUANTIFICATION_VALUE"
+        divisor = to_number(require_text(self.root, tag, self.folder), tag, self.folder)
+        scene = repacked(opened, (1 / divisor,), (self.offsets.get(name, 0.0) / divisor,), "reflectance")
+        tags = {"SENSOR": self.sensor, "PROCESSING_LEVEL": self.level, "PROCESSING_BASELINE": self.baseline}
+        start = self.root.findtext(".//PRODUCT_START_TIME")
+        return replace(
+            scene, bands=(self._described(name),), tags={"": tags | ({"ACQUISITION": start} if start else {})}
+        )
+
+    def _image(self, name: str, gsd: float) -> Path:
+        pattern = f"R{gsd:g}m/*_{name}_{gsd:g}m.jp2" if self.level == "L2A" else f"*_{name}.jp2"
+        pattern = f"GRANULE/*/IMG_DATA/{pattern}"
+        found = sorted(self.folder.glob(pattern))
+        if not found:
+            raise InputError(
+                f"{self.folder} lacks band {name}: there is no {pattern}. Fetch it, or choose other bands with --gsd."
+            )
+        if len(found) > 1:
+            raise InputError(
+                f"{self.folder} holds {len(found)} granules ({found[0].parts[-4]}, ...). Give a product of one tile."
+            )
+        return found[0]
+
+    def _described(self, name: str) -> Band:
+        """Return a band with its centre, and the width at half maximum of the response in the metadata."""
+        for element in self.root.iter("Spectral_Information"):
+            if _padded(element.get("physicalBand", "")) == name:
+                centre = element.findtext("Wavelength/CENTRAL")
+                width = _width(element.findtext("Spectral_Response/VALUES"), element.findtext("Spectral_Response/STEP"))
+                return Band(name, float(centre) if centre else None, width, unit="reflectance")
+        return Band(name, unit="reflectance")
+
+
+def _read(path: Path) -> _Product:
+    document = next((path / n for n in METADATA if (path / n).is_file()), path)
+    if document.is_dir():
+        raise InputError(f"{path} holds neither {METADATA[0]} nor {METADATA[1]}. Fetch the product's metadata file.")
+    return _Product(document.parent, parse_xml(document), document.stem.removeprefix("MTD_MSI"))
+
+
+def _padded(name: str) -> str:
+    """Return B1 as B01; B8A stays."""
+    return re.sub(r"^B(\d)$", r"B0\1", name)
+
+
+def _width(values: str | None, step: str | None) -> float | None:
+    """Return the FWHM (nm) of a response listed at even steps."""
+    response = np.array((values or "").split(), dtype=float)
+    return float(step or 1) * int((response >= response.max() / 2).sum()) if len(response) else None

@@ -1,0 +1,1 @@
+"""Readers by format: GDAL, netCDF, Zarr, HDF5 and xarray objects."""

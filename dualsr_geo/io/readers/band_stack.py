@@ -1,0 +1,73 @@
+"""Bands that lie in several files or cubes, as one source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsr_geo.io.readers.rasterio_source import Source
+from dualsr_geo.raster.windows import Window
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Bands of several sources of one size, in any order.
+
+    Attributes
+    ----------
+    parts : tuple of Source
+    order : tuple of (int, int)
+        Of each band, its part and its place there.
+    """
+
+    parts: tuple[Source, ...]
+    order: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, parts: Sequence[Source]) -> Layers:
+        """Return all bands of the parts, one part after another."""
+        return cls(tuple(parts), tuple((p, i) for p, part in enumerate(parts) for i in range(part.shape[0])))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        _, height, width = self.parts[0].shape
+        return len(self.order), height, width
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask holds beside the nodata values of any part."""
+        return any(part.masked for part in self.parts)
+
+    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Return physical values, shape (band, y, x), NaN where invalid; a part is read once."""
+        chosen = [self.order[b] for b in (range(len(self.order)) if bands is None else bands)]
+        out = np.empty((len(chosen), *window.shape), np.float32)
+        for part, source in enumerate(self.parts):
+            rows = [row for row, (p, _) in enumerate(chosen) if p == part]
+            if rows:
+                out[rows] = source.read(window, [chosen[row][1] for row in rows])
+        return out
+
+    def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Return one band subsampled to `shape` (y, x), NaN where invalid."""
+        part, place = self.order[band]
+        return self.parts[part].thumbnail(place, shape)
+
+    def select(self, indices: Sequence[int]) -> Layers:
+        """Return the source of some of the bands, without the parts that have none of them."""
+        chosen = [self.order[i] for i in indices]
+        used = sorted({part for part, _ in chosen})
+        order = tuple((used.index(part), place) for part, place in chosen)
+        return Layers(tuple(self.parts[part] for part in used), order)
+
+    def files_read(self) -> tuple[str, ...]:
+        """Return the files of all parts, each once."""
+        return tuple(dict.fromkeys(f for part in self.parts for f in part.files_read()))
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return the fingerprint of every part, and the order of the bands."""
+        return {"parts": [part.fingerprint() for part in self.parts], "order": [list(o) for o in self.order]}

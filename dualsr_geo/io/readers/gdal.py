@@ -1,0 +1,255 @@
+"""Rasters as scenes: what GDAL says of a file, in our words."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from dualsr_geo.errors import DualSRWarning, InputError
+from dualsr_geo.io.readers.dataset_cache import open_quietly, reason
+from dualsr_geo.io.readers.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, netcdf_geobox
+from dualsr_geo.io.readers.rasterio_source import RasterSource
+from dualsr_geo.io.readers.tags import LAYOUT_DOMAINS, useful_tags
+from dualsr_geo.io.storage.object_store import explain_gdal
+from dualsr_geo.io.storage.urls import gdal_path, is_url, shown, stripped, url_of
+from dualsr_geo.io.writers.output_spec import DEVIATION_OF
+from dualsr_geo.raster.bands import Band, Packing, parse_bidx
+from dualsr_geo.raster.georeferencing import parse_crs
+from dualsr_geo.raster.packing import Decoding, require_numbers, settle_nodata
+from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.wavelengths import Spectrum, from_envi, from_imagery, from_name, from_tags
+from dualsr_geo.raster.windows import Window
+
+# Suffixes of the data file that an ENVI header may lie beside.
+ENVI_SUFFIXES = ("", ".img", ".dat", ".bin", ".raw", ".bsq", ".bil", ".bip", ".envi")
+
+
+def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Scene:
+    """Open what GDAL opens as a scene.
+
+    Parameters
+    ----------
+    where : str
+        A path, a subdataset, a URL.
+    bidx : str or None
+        Bands to take, as rio writes them.
+    nodata : float or None
+        Stored value that means "nothing here", instead of the file's own.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, not numeric, placed by control points only, or holds several
+        rasters.
+    """
+    uri = _locate(where)
+    # Raw files may be shorter than their header says; GDAL would read zeros there.
+    with rasterio.Env(RAW_CHECK_FILE_SIZE="YES"):
+        try:
+            dataset = open_quietly(uri)
+        except RasterioError as error:
+            if url_of(uri) is not None:
+                raise InputError(explain_gdal(where, reason(error, uri))) from None
+            raise InputError(
+                f"{stripped(where)} cannot be opened: {stripped(reason(error, uri))}. Give a raster that GDAL opens, or a Zarr group."
+            ) from error
+    with dataset:
+        if dataset.count:
+            return _describe(dataset, uri, bidx, nodata)
+        inner = _only_subdataset(dataset, shown(where))
+    return open_raster(inner, bidx=bidx, nodata=nodata)
+
+
+def _locate(where: str) -> str:
+    """Return an absolute path (workers may run elsewhere), or what GDAL resolves itself."""
+    if where.startswith(("<", "/vsi")):
+        return where
+    if is_url(where):
+        return gdal_path(where)
+    path = Path(where).expanduser()
+    if not path.exists():
+        # A subdataset or a URL; one letter is a Windows drive.
+        if re.match(r"[A-Za-z][A-Za-z0-9+_]+:", where):
+            return where
+        raise InputError(f"{where} does not exist. Give the path of a raster or of a Zarr group.")
+    if path.suffix.lower() == ".hdr":
+        beside = [path.with_suffix(s) for s in ENVI_SUFFIXES] + [path.with_suffix("").with_suffix(".img")]
+        path = next((p for p in beside if p.is_file() and p != path), path)
+    return os.path.abspath(path)
+
+
+def _only_subdataset(dataset: DatasetReader, where: str) -> str:
+    usable: list[tuple[int, str, str]] = []
+    for name in dataset.subdatasets:
+        try:
+            with open_quietly(name) as inner:
+                if inner.count and min(inner.shape) > 1:
+                    height, width = inner.shape
+                    size = f"{height} x {width} px, bands: {inner.count}"
+                    usable.append((inner.count * height * width, name, size))
+        except RasterioError:
+            # A table, a text or a profile: nothing that could be meant as the scene.
+            continue
+    if len(usable) == 1:
+        return usable[0][1]
+    if not usable:
+        raise InputError(f"{where} holds no raster bands. Give a file with an image in it.")
+    usable.sort(key=lambda u: -u[0])
+    listed = "; ".join(f"{stripped(name)} ({size})" for _, name, size in usable[:5])
+    more = f" and {len(usable) - 5} more" if len(usable) > 5 else ""
+    raise InputError(f"{where} holds {len(usable)} rasters. Give one of these as the scene: {listed}{more}.")
+
+
+def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float | None) -> Scene:
+    asked = None if bidx is None else [i + 1 for i in parse_bidx(bidx, dataset.count)]
+    indexes = asked or _spectral_indexes(dataset)
+    where = shown(dataset.files[0] if dataset.files else uri)
+    for i in indexes:
+        require_numbers(dataset.dtypes[i - 1], where)
+    dtype = str(np.result_type(*(dataset.dtypes[i - 1] for i in indexes)))
+    decoding, packing = _values(dataset, indexes, dtype, nodata, where)
+    _warn_of_labels(dataset, indexes[0], where)
+    unplaced = dataset.driver == "netCDF" and dataset.transform == Affine.identity()
+    geobox = netcdf_geobox(dataset, where) if unplaced else _geobox(dataset, where)
+    files = tuple(dataset.files)
+    mask = _mask(dataset, indexes)
+    config = FILE_ORDER if unplaced else ()
+    source = RasterSource(uri, tuple(indexes), dataset.shape, dtype, decoding, mask, files, config)
+    _read_far_end(source, dataset)
+    return Scene(source, geobox, _bands(dataset, indexes), packing, _tags(dataset), {}, Path(where).stem or "scene")
+
+
+def _spectral_indexes(dataset: DatasetReader) -> list[int]:
+    """Every band but the alpha band, which is the mask, and the standard deviations of other bands."""
+    alpha = [i for i, c in zip(dataset.indexes, dataset.colorinterp, strict=True) if c == ColorInterp.alpha]
+    spectral = [i for i in dataset.indexes if DEVIATION_OF not in dataset.tags(i)]
+    if not alpha or dataset.count == 1:
+        return spectral
+    height, width = dataset.shape
+    seen = np.unique(dataset.read(alpha[0], out_shape=(min(height, 256), min(width, 256))))
+    if len(seen) > 2:
+        # GDAL marks the fourth 8-bit band of any new GeoTIFF as alpha, infrared or not.
+        warnings.warn(
+            f"Band {alpha[0]} is marked as alpha and taken as a mask, yet holds {len(seen)} different "
+            f"values. If it is a spectral band, give --bidx 1..{dataset.count}.",
+            DualSRWarning,
+            stacklevel=2,
+        )
+    return [i for i in spectral if i not in alpha]
+
+
+def _mask(dataset: DatasetReader, indexes: Sequence[int]) -> Literal["none", "shared", "own"]:
+    flags = dataset.mask_flag_enums[indexes[0] - 1]
+    if MaskFlags.alpha in flags:
+        chosen = {dataset.colorinterp[i - 1] for i in indexes}
+        return "none" if ColorInterp.alpha in chosen else "shared"
+    if MaskFlags.per_dataset in flags:
+        return "shared"
+    return "own" if not flags else "none"
+
+
+def _values(
+    dataset: DatasetReader, indexes: Sequence[int], dtype: str, asked: float | None, where: str
+) -> tuple[Decoding, Packing]:
+    stated = [dataset.nodatavals[i - 1] for i in indexes]
+    # One warning a value, not one a band.
+    settled = {
+        repr(value): settle_nodata(value, asked, dtype, where) for value in {repr(v): v for v in stated}.values()
+    }
+    nodata = tuple(settled[repr(v)] for v in stated)
+    scales = tuple(float(dataset.scales[i - 1]) for i in indexes)
+    offsets = tuple(float(dataset.offsets[i - 1]) for i in indexes)
+    divisor = dataset.tags(ns="ENVI").get("reflectance_scale_factor")
+    if divisor is not None and set(scales) == {1.0} and set(offsets) == {0.0} and float(divisor) > 0:
+        scales = (1 / float(divisor),) * len(indexes)
+    first = next((n for n in nodata if n is not None), None)
+    return Decoding(scales, offsets, nodata), Packing(dtype, scales, offsets, first)
+
+
+def _bands(dataset: DatasetReader, indexes: Sequence[int]) -> tuple[Band, ...]:
+    lists = from_envi(dataset.tags(ns="ENVI"), dataset.count)
+    if dataset.driver == "netCDF":
+        lists = netcdf_bands(dataset)
+    unit = dataset.tags().get("wavelength_units")
+    return tuple(_band(dataset, i, lists, unit) for i in indexes)
+
+
+def _band(dataset: DatasetReader, index: int, lists: Sequence[Spectrum], unit: str | None) -> Band:
+    tags = dataset.tags(index)
+    own = from_tags(tags, unit)
+    if lists:
+        own = own.or_else(lists[index - 1])
+    name = dataset.descriptions[index - 1]
+    known = from_imagery(dataset.tags(index, ns="IMAGERY"), own).or_else(from_name(name))
+    return Band(
+        name=name,
+        wavelength_nm=known.wavelength_nm,
+        fwhm_nm=known.fwhm_nm,
+        good=known.good is not False,
+        unit=dataset.units[index - 1] or None,
+        color=dataset.colorinterp[index - 1].name,
+        tags=tags,
+    )
+
+
+def _tags(dataset: DatasetReader) -> Mapping[str, Mapping[str, str]]:
+    domains = [d for d in dataset.tag_namespaces() if d not in LAYOUT_DOMAINS and not d.startswith("xml:")]
+    found = {d: useful_tags(dataset.tags(ns=d or None)) for d in ["", *domains]}
+    return {d: items for d, items in found.items() if items}
+
+
+def _geobox(dataset: DatasetReader, where: str) -> GeoBox:
+    transform: Affine = dataset.transform
+    if transform == Affine.identity():
+        points = len(dataset.gcps[0])
+        if points:
+            raise InputError(
+                f"{where} is placed by {points} ground control points, not by a grid. "
+                "Warp it to a map grid first (rio warp, gdalwarp)."
+            )
+        if dataset.rpcs is not None:
+            warnings.warn(
+                f"{where} is placed by rational polynomials (RPC), which are not carried: "
+                "it is taken as a picture without a map.",
+                DualSRWarning,
+                stacklevel=2,
+            )
+    if not math.isfinite(transform.determinant) or transform.determinant == 0:
+        raise InputError(
+            f"{where} has the transform {tuple(transform)[:6]}, in which a pixel has no area. "
+            "Set a right one (rio edit-info --transform)."
+        )
+    text = netcdf_crs(dataset) if dataset.driver == "netCDF" else None
+    return GeoBox(dataset.shape, transform, parse_crs(dataset.crs.to_wkt() if dataset.crs else text, where))
+
+
+def _warn_of_labels(dataset: DatasetReader, index: int, where: str) -> None:
+    thematic = any(t.get("LAYER_TYPE", "").lower() == "thematic" for t in (dataset.tags(index), dataset.tags()))
+    if thematic or dataset.colorinterp[index - 1] == ColorInterp.palette:
+        warnings.warn(
+            f"{where} looks like a map of labels ({'LAYER_TYPE=thematic' if thematic else 'colour table'}): "
+            "between classes 1 and 3 there is no class 2. Give measured values.",
+            DualSRWarning,
+            stacklevel=2,
+        )
+
+
+def _read_far_end(source: RasterSource, dataset: DatasetReader) -> None:
+    """Read one block of the last band's corner, so that a cut file is found before the work."""
+    height, width = source.size
+    rows, columns = dataset.block_shapes[source.indexes[-1] - 1]
+    y0, x0 = (height - 1) // rows * rows, (width - 1) // columns * columns
+    source.read(Window(y0, height, x0, width), [len(source.indexes) - 1])

@@ -1,0 +1,152 @@
+"""Cubes in HDF5 files, and in netCDF-4 and MATLAB 7.3 files, which are HDF5: read by window."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.io.readers.rasterio_source import file_stamp
+from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.windows import Window
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[h5py.File]:
+    """Open a file for its metadata.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error}. Fetch it again.") from error
+    with file:
+        yield file
+
+
+@lru_cache(maxsize=8)
+def _file(path: str, process: int, written: object) -> h5py.File:  # noqa: ARG001  # part of the key only
+    return h5py.File(path, "r")
+
+
+def part_of(path: str, dataset: str, slices: tuple[Any, ...]) -> NDArray[Any]:
+    """Return a part of a dataset as stored.
+
+    h5py lets one thread in at a time; a forked child must not use its parent's file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        stored: NDArray[Any] = _file(path, os.getpid(), file_stamp(path).get("mtime_ns"))[dataset][slices]
+    except (OSError, KeyError) as error:
+        raise InputError(
+            f"{path}: `{dataset}` cannot be read: {error}. The file is damaged; fetch it again."
+        ) from error
+    return stored
+
+
+@dataclass(frozen=True)
+class Hdf5Source:
+    """Bands of a dataset in an HDF5 file.
+
+    Attributes
+    ----------
+    path, dataset : str
+    axes : tuple of int or None
+        Which axis of the dataset is band (None where it has none), y and x.
+    indices : tuple of int
+        Zero-based bands of the dataset.
+    size : tuple of int
+        Rows and columns.
+    decoding : Decoding
+    """
+
+    path: str
+    dataset: str
+    axes: tuple[int | None, int, int]
+    indices: tuple[int, ...]
+    size: tuple[int, int]
+    decoding: Decoding
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        return (len(self.indices), *self.size)
+
+    @property
+    def masked(self) -> bool:
+        """HDF5 has no masks."""
+        return False
+
+    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Return physical values, shape (band, y, x), NaN where invalid.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read there.
+        """
+        return self._load(range(len(self.indices)) if bands is None else bands, *window.slices)
+
+    def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Return one band subsampled to `shape` (y, x); every pixel is passed over."""
+        values = self.read(Window(0, self.size[0], 0, self.size[1]), [band])[0]
+        rows, columns = (((np.arange(k) + 0.5) * n / k).astype(int) for n, k in zip(self.size, shape, strict=True))
+        subsampled: NDArray[np.float32] = values[np.ix_(rows, columns)]
+        return subsampled
+
+    def select(self, indices: Sequence[int]) -> Hdf5Source:
+        """Return the source of some of the bands."""
+        chosen = tuple(self.indices[i] for i in indices)
+        return replace(self, indices=chosen, decoding=self.decoding.select(indices))
+
+    def files_read(self) -> tuple[str, ...]:
+        """Return the file."""
+        return (self.path,)
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return dataset, bands, and size and time of the file."""
+        return {**file_stamp(self.path), "dataset": self.dataset, "bands": list(self.indices)}
+
+    def _load(self, bands: Sequence[int], rows: slice, columns: slice) -> NDArray[np.float32]:
+        places = [self.indices[b] for b in bands]
+        wanted, back = _hull(places)
+        axis, y, x = self.axes
+        slices: list[Any] = [slice(None)] * (2 if axis is None else 3)
+        slices[y], slices[x] = rows, columns
+        if axis is None:
+            plane = part_of(self.path, self.dataset, tuple(slices))
+            stored = (plane if y < x else plane.T)[None]
+        else:
+            slices[axis] = wanted
+            stored = part_of(self.path, self.dataset, tuple(slices)).transpose((axis, y, x))[back]
+        return self.decoding.physical(stored, bands)
+
+
+def _hull(places: Sequence[int]) -> tuple[slice | list[int], list[int]]:
+    """Return what to read for some bands, and where they are in it.
+
+    HDF5 reads one slice much faster than a list, which must ascend besides; so a slice is read unless
+    most of it were for nothing.
+    """
+    low, high = min(places), max(places)
+    distinct = sorted(set(places))
+    if high - low < 2 * len(distinct):
+        return slice(low, high + 1), [p - low for p in places]
+    return distinct, [distinct.index(p) for p in places]

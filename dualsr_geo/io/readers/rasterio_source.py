@@ -1,0 +1,175 @@
+"""Where pixels come from: the source, read window by window, and a raster as one.
+
+A source is a small picklable value. What it opens is opened on first use, once a thread
+(rasterio) or process (Zarr), and never travels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.io.readers.dataset_cache import borrow, reason
+from dualsr_geo.io.storage.object_store import explain_gdal, stamp
+from dualsr_geo.io.storage.urls import shown, stripped, url_of
+from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.windows import Window
+
+
+class Source(Protocol):
+    """Physical values of a scene, readable by window; picklable."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        ...
+
+    @property
+    def masked(self) -> bool:
+        """Whether values can be missing that no nodata value marks."""
+        ...
+
+    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Return physical values, shape (band, y, x), NaN where invalid; the window lies inside."""
+        ...
+
+    def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Return one band subsampled to `shape` (y, x), NaN where invalid."""
+        ...
+
+    def select(self, indices: Sequence[int]) -> Source:
+        """Return the source of some of the bands."""
+        ...
+
+    def files_read(self) -> tuple[str, ...]:
+        """Return the files or the store that it reads; none for an array."""
+        ...
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return what tells this source from a changed one, fit for JSON."""
+        ...
+
+
+def file_stamp(path: str) -> dict[str, object]:
+    """Return what tells a file from a changed one: path, size and time; of an object, its ETag."""
+    return stamp(path) if url_of(path) is not None else local_stamp(path)
+
+
+def local_stamp(path: str) -> dict[str, object]:
+    """Return what tells a file from a changed one, and of what is none its name, which costs no request."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return {"path": stripped(path)}
+    return {"path": path, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+@dataclass(frozen=True)
+class RasterSource:
+    """Bands of a raster that GDAL opens.
+
+    Attributes
+    ----------
+    uri : str
+        What rasterio opens.
+    indexes : tuple of int
+        One-based bands of the file.
+    size : tuple of int
+        Rows and columns.
+    dtype : str
+        Type that holds every band as stored.
+    decoding : Decoding
+    mask : {"none", "shared", "own"}
+        Whether a mask beside the nodata values holds: none, one for all bands (alpha, .msk,
+        internal), or one a band.
+    files : tuple of str
+        Every file that GDAL reads for it, sidecars included.
+    config : tuple of (str, str)
+        GDAL options to open it with.
+    """
+
+    uri: str
+    indexes: tuple[int, ...]
+    size: tuple[int, int]
+    dtype: str
+    decoding: Decoding
+    mask: Literal["none", "shared", "own"] = "none"
+    files: tuple[str, ...] = ()
+    config: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        return (len(self.indexes), *self.size)
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask holds beside the nodata values."""
+        return self.mask != "none"
+
+    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Return physical values, shape (band, y, x), NaN where invalid.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read there.
+        """
+        return self._load(window, range(len(self.indexes)) if bands is None else bands, window.shape)
+
+    def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Return one band subsampled to `shape` (y, x), from overviews where there are some."""
+        values: NDArray[np.float32] = self._load(Window(0, self.size[0], 0, self.size[1]), [band], shape)[0]
+        return values
+
+    def select(self, indices: Sequence[int]) -> RasterSource:
+        """Return the source of some of the bands."""
+        chosen = tuple(self.indexes[i] for i in indices)
+        return replace(self, indexes=chosen, decoding=self.decoding.select(indices))
+
+    def files_read(self) -> tuple[str, ...]:
+        """Return every file behind it."""
+        return self.files or (self.uri,)
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return URI, bands, and size and time of every file behind it."""
+        return {
+            "uri": shown(self.uri),
+            "bands": list(self.indexes),
+            "files": [file_stamp(f) for f in self.files_read()],
+        }
+
+    def _load(self, window: Window, bands: Sequence[int], shape: tuple[int, int]) -> NDArray[np.float32]:
+        indexes = [self.indexes[i] for i in bands]
+        part = rasterio.windows.Window.from_slices(*window.slices)
+        try:
+            dataset = self._dataset()
+            stored = dataset.read(indexes, window=part, out_shape=shape, out_dtype=self.dtype)
+            values = self.decoding.physical(stored, bands)
+            if self.mask == "shared":
+                values[:, dataset.read_masks(indexes[0], window=part, out_shape=shape) == 0] = np.nan
+            elif self.mask == "own":
+                values[dataset.read_masks(indexes, window=part, out_shape=shape) == 0] = np.nan
+        except RasterioError as error:
+            url = url_of(self.uri)
+            if url is not None:
+                raise InputError(explain_gdal(url, reason(error))) from None
+            raise InputError(
+                f"{stripped(self.uri)}: rows {window.y0} to {window.y1}, columns {window.x0} to {window.x1} "
+                f"cannot be read: {reason(error)}. The file is damaged or incomplete; fetch it again."
+            ) from error
+        return values
+
+    def _dataset(self) -> DatasetReader:
+        # A forked child must not use its parent's handles, nor anyone those of a replaced file.
+        written = (os.getpid(), local_stamp(self.files[0] if self.files else self.uri))
+        return borrow(self.uri, written, self.config)

@@ -1,0 +1,233 @@
+"""xarray objects and Zarr groups as scenes: CF and rioxarray conventions, in our words."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from zarr.errors import BaseZarrError
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
+from dualsr_geo.io.readers.cf_variables import bands_of, values_of
+from dualsr_geo.io.readers.tags import useful_attrs
+from dualsr_geo.io.storage.object_store import holds, named, zarr_store
+from dualsr_geo.io.storage.urls import is_url, is_writable, shown
+from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.georeferencing import geobox_of, spatial_dims
+from dualsr_geo.raster.packing import Decoding, require_numbers
+from dualsr_geo.raster.scene import Scene
+
+
+def open_array(array: xr.DataArray, *, nodata: float | None, group: Mapping[Any, Any] | None = None) -> Scene:
+    """Take a DataArray as a scene.
+
+    Parameters
+    ----------
+    array : DataArray, dims y, x and at most one more of any name
+        Masked or as stored, in memory or lazy.
+    nodata : float or None
+        Stored value that means "nothing here", instead of its own.
+    group : mapping, optional
+        Attributes of the dataset it lies in.
+
+    Raises
+    ------
+    InputError
+        If the spatial dimensions are not found, or the values are no real numbers.
+    """
+    name = str(array.name or "scene")
+    cube = _as_cube(array, name)
+    decoding, packing = values_of(cube, name, nodata, raw=False)
+    return _scene(cube, ArraySource(cube, decoding), packing, group or {}, name)
+
+
+def open_dataset(dataset: xr.Dataset, *, nodata: float | None) -> Scene:
+    """Take a Dataset as a scene: its only 3-D variable, or its 2-D variables as bands.
+
+    Raises
+    ------
+    InputError
+        If it holds several cubes, or none.
+    """
+    dataset = _with_scalars_as_coords(dataset)
+    cubes, layers = _candidates(dataset)
+    if not cubes and len(layers) > 1:
+        return _stack([dataset[v] for v in layers], nodata=nodata, group=dataset.attrs)
+    chosen = _choose(cubes, layers, dataset, "The Dataset", 'ds["{}"]')
+    return open_array(dataset[chosen], nodata=nodata, group=dataset.attrs)
+
+
+def open_zarr(where: str, *, nodata: float | None) -> Scene:
+    """Open a Zarr group, or one array of it as ``group.zarr/variable``, as a scene.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds several variables that could be meant.
+    """
+    uri, variable = _split(where)
+    dataset = _open_group(uri, where)
+    if variable is None:
+        cubes, layers = _candidates(dataset)
+        variable = _choose(cubes, layers, dataset, where, where.rstrip("/") + "/{}")
+    elif variable not in dataset:
+        raise InputError(f"{uri} holds no `{variable}`. It holds {', '.join(map(str, dataset.data_vars))}.")
+    array = dataset[variable]
+    cube = _as_cube(array, where)
+    decoding, packing = values_of(cube, where, nodata, raw=True)
+    band, y, x = (array.dims.index(d) if d in array.dims else -1 for d in cube.dims)
+    size = (cube.shape[1], cube.shape[2])
+    axes = (None if band < 0 else band, y, x)
+    source = ZarrSource(uri, variable, axes, tuple(range(len(cube))), size, decoding)
+    scene = _scene(cube, source, packing, dataset.attrs, Path(shown(uri)).stem)
+    source.read_far_end()
+    return scene
+
+
+def _split(where: str) -> tuple[str, str | None]:
+    """Return the group and the variable in it, if `where` is an array."""
+    if is_url(where):
+        uri, suffix, inside = where.partition(".zarr/")
+        return (uri + suffix.rstrip("/"), inside.strip("/")) if inside.strip("/") else (where.rstrip("/"), None)
+    path = Path(where).expanduser()
+    if (path / ".zarray").exists() or _is_array(path / "zarr.json"):
+        return os.path.abspath(path.parent), path.name
+    return (os.path.abspath(path) if path.exists() else where), None
+
+
+def _is_array(document: Path) -> bool:
+    try:
+        return document.is_file() and json.loads(document.read_bytes()).get("node_type") == "array"
+    except ValueError:
+        # Damaged; opening it as a group says how.
+        return False
+
+
+def _open_group(uri: str, where: str) -> xr.Dataset:
+    with named(uri, InputError), warnings.catch_warnings():
+        # A store without consolidated metadata is as good.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*consolidated")
+        kept = zarr_store(uri) if is_url(uri) else uri
+        try:
+            dataset = xr.open_zarr(kept, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all")
+        except (OSError, ValueError, KeyError, BaseZarrError) as error:
+            # What is missing is no error to Zarr, the bucket included.
+            if is_writable(uri) and not holds(uri, InputError):
+                raise InputError(f"{shown(where)} does not exist. Give the URL of a Zarr group.") from None
+            raise InputError(f"{shown(where)} cannot be opened as a Zarr group: {shown(str(error))}.") from error
+    return _with_scalars_as_coords(dataset)
+
+
+def _with_scalars_as_coords(dataset: xr.Dataset) -> xr.Dataset:
+    """Grid mappings are data variables where nobody asked xarray to decode coordinates."""
+    return dataset.set_coords([n for n, v in dataset.data_vars.items() if v.ndim == 0])
+
+
+def _candidates(dataset: xr.Dataset) -> tuple[list[str], list[str]]:
+    """Return the names of the 3-D and of the 2-D variables on a grid."""
+    cubes: list[str] = []
+    layers: list[str] = []
+    # CF: what another variable names as ancillary (an uncertainty, flags) tells of it and is no scene.
+    ancillary = {n for v in dataset.data_vars.values() for n in str(v.attrs.get("ancillary_variables", "")).split()}
+    for name, variable in dataset.data_vars.items():
+        dims = spatial_dims(variable)
+        if dims is None or variable.dtype.kind not in "iufc" or name in ancillary:
+            continue
+        deep = any(n > 1 for d, n in variable.sizes.items() if d not in dims)
+        (cubes if deep or variable.ndim == 3 else layers).append(str(name))
+    return cubes, layers
+
+
+def _choose(cubes: Sequence[str], layers: Sequence[str], dataset: xr.Dataset, where: str, form: str) -> str:
+    found = sorted(cubes or layers)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(
+            f"{where} holds no variable with the dimensions y and x (or lat and lon); "
+            f"it has {', '.join(f'{d} ({n})' for d, n in dataset.sizes.items()) or 'no dimensions'}. "
+            "Rename the spatial dimensions to y and x."
+        )
+    listed = "; ".join(form.format(n) for n in found[:5])
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    raise InputError(f"{where} holds {len(found)} variables on a grid. Give one of them: {listed}{more}.")
+
+
+def _as_cube(array: xr.DataArray, where: str) -> xr.DataArray:
+    """Return the array as (band, y, x), whatever the dimensions are called."""
+    require_numbers(str(array.dtype), where)
+    dims = spatial_dims(array)
+    if dims is None:
+        raise InputError(
+            f"{where} has the dimensions {', '.join(map(str, array.dims))}, of which none are known as "
+            "y and x. Rename the spatial ones to y and x."
+        )
+    single = [d for d in array.dims if d not in dims and array.sizes[d] == 1]
+    if array.ndim > 3:
+        array = array.isel(dict.fromkeys(single[: array.ndim - 3], 0))
+    if array.ndim > 3:
+        raise InputError(
+            f"{where} has the dimensions {', '.join(f'{d} ({n})' for d, n in array.sizes.items())}. "
+            "Select one scene, e.g. .isel(time=0)."
+        )
+    if array.ndim == 2:
+        array = array.expand_dims("band")
+    band = next(d for d in array.dims if d not in dims)
+    return array.transpose(band, *dims)
+
+
+def _stack(layers: Sequence[xr.DataArray], *, nodata: float | None, group: Mapping[Any, Any]) -> Scene:
+    """Take 2-D variables as the bands of one scene, each with its own packing."""
+    singles = [open_array(layer, nodata=nodata, group=group) for layer in layers]
+    sources = [s.source for s in singles if isinstance(s.source, ArraySource)]
+    plain = [_bare_layer(s.array) for s in sources]
+    if len({(s.shape, s.geobox) for s in singles}) > 1:
+        sizes = ", ".join(f"{s.name} {s.shape[0]} x {s.shape[1]}" for s in singles[:5])
+        raise InputError(f"The variables of the Dataset lie on different grids ({sizes}). Give only those of one grid.")
+    array = xr.concat(plain, dim="band", join="override", combine_attrs="drop")
+    packings = [s.packing for s in singles]
+    packing = Packing(
+        str(np.result_type(*(p.dtype for p in packings))),
+        sum((p.scales for p in packings), ()),
+        sum((p.offsets for p in packings), ()),
+        next((p.nodata for p in packings if p.nodata is not None), None),
+    )
+    decoding = Decoding(
+        sum((s.decoding.scales for s in sources), ()),
+        sum((s.decoding.offsets for s in sources), ()),
+        sum((s.decoding.nodata for s in sources), ()),
+    )
+    bands = tuple(replace(s.bands[0], name=s.name) for s in singles)
+    return Scene(ArraySource(array, decoding), singles[0].geobox, bands, packing, singles[0].tags)
+
+
+def _bare_layer(cube: xr.DataArray) -> xr.DataArray:
+    """Drop the coordinates in which variables differ; those of the grid stay."""
+    beside = [n for n in cube.coords if n not in cube.dims[1:] and n != "spatial_ref"]
+    bare = cube.drop_vars(beside)
+    return bare if bare.dims[0] == "band" else bare.rename({bare.dims[0]: "band"})
+
+
+def _scene(
+    cube: xr.DataArray,
+    source: ArraySource | ZarrSource,
+    packing: Packing,
+    group: Mapping[Any, Any],
+    name: str,
+) -> Scene:
+    tags = {str(d): dict(items) for d, items in dict(group.get("gdal_metadata", {})).items()}
+    point = cube.attrs.get("AREA_OR_POINT", group.get("AREA_OR_POINT"))
+    if point:
+        tags[""] = {**tags.get("", {}), "AREA_OR_POINT": str(point)}
+    attrs = useful_attrs(cube.attrs)
+    if len(cube) == 1 or not isinstance(attrs.get("long_name"), str):
+        attrs.pop("long_name", None)
+    return Scene(source, geobox_of(cube, group, name), bands_of(cube), packing, tags, attrs, name)

@@ -1,0 +1,162 @@
+"""Read: whatever GDAL, xarray or Zarr opens, and products as delivered, become scenes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import xarray as xr
+
+from dualsr_geo.errors import InputError, OptionError
+from dualsr_geo.io.products.delivery import Delivered
+from dualsr_geo.io.products.registry import open_product
+from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
+from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.io.readers.rasterio_source import RasterSource, Source
+from dualsr_geo.io.readers.sensor_detection import detect, tell
+from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset, open_zarr
+from dualsr_geo.io.storage.object_store import ZARR_DOCUMENTS
+from dualsr_geo.io.storage.urls import is_url, split
+from dualsr_geo.raster.bands import parse_bidx
+from dualsr_geo.raster.scene import Scene, preview
+
+__all__ = [
+    "ArraySource",
+    "Delivered",
+    "RasterSource",
+    "Scene",
+    "Source",
+    "ZarrSource",
+    "open_delivered",
+    "open_guides",
+    "open_scene",
+    "preview",
+]
+
+
+def open_scene(
+    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
+    *,
+    bidx: str | None = None,
+    nodata: float | None = None,
+    gsd: float | None = None,
+    sensor: str | None = None,
+) -> Scene:
+    """Open a scene, lazily: metadata is read, and one block to see that the file is whole.
+
+    Parameters
+    ----------
+    where : path, URL, DataArray or Dataset
+        A raster, a subdataset string, a Zarr group or an array in one, an xarray object, or a product
+        as its provider delivers it (docs/products.md).
+    bidx : str, optional
+        Bands to take, from 1, as rio writes them: ``"1"``, ``"1,3"``, ``"2..5"``. Naming an alpha
+        band takes it as a spectral one.
+    nodata : float, optional
+        Stored value that means "nothing here", instead of the one that the file states. Masks
+        and alpha bands hold besides.
+    gsd : float, optional
+        Which bands of a product with several pixel sizes, metres.
+    sensor : str, optional
+        The instrument that took it (`dualsr_geo.sensors.registry.sensors`), where the metadata does not say, e.g.
+        ``"cave"`` for a MATLAB file.
+
+    Returns
+    -------
+    Scene
+        Band, y, x; physical values; NaN where nothing is.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, ambiguous, or holds no real numbers on a grid.
+    BandError
+        If `bidx` names a band that is not there.
+    OptionError
+        If `nodata` does not fit the stored type, no bands have the `gsd`, there is no such `sensor`, or
+        the scene is not of it.
+    """
+    return open_delivered(where, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor).scene
+
+
+def open_delivered(
+    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
+    *,
+    bidx: str | None = None,
+    nodata: float | None = None,
+    gsd: float | None = None,
+    sensor: str | None = None,
+) -> Delivered:
+    """Open a scene as `open_scene` does, with the sharper bands that its product brings for guides.
+
+    Returns
+    -------
+    Delivered
+        Of anything but a product as delivered, the scene alone.
+    """
+    path = None if isinstance(where, xr.DataArray | xr.Dataset) else os.fspath(where)
+    found = None if path is None else open_product(path, gsd=gsd, sensor=sensor, nodata=nodata)
+    if found is None and gsd is not None:
+        raise OptionError(f"--gsd {gsd:g} chooses among the pixel sizes of a product; {path} has one. Leave it out.")
+    if found is not None:
+        whole = tell(found.scene, sensor, found.sensor)
+        return replace(found, scene=whole if bidx is None else whole.select(parse_bidx(bidx, whole.count)))
+    return Delivered(_open_told(where, bidx, nodata, sensor))
+
+
+def open_guides(where: str | os.PathLike[str] | xr.DataArray | xr.Dataset) -> tuple[Scene, ...]:
+    """Open what lends detail to another scene: of a product as delivered, its sharpest bands."""
+    found = open_delivered(where)
+    return found.guides or (found.scene,)
+
+
+def _open_told(
+    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
+    bidx: str | None,
+    nodata: float | None,
+    sensor: str | None,
+) -> Scene:
+    """Open no product, completed by what its instrument is known to be."""
+    scene = _open_plain(where, bidx, nodata)
+    if bidx is None or (sensor is None and detect(scene) is None):
+        return tell(scene, sensor)
+    # An instrument's bands are those of the whole file.
+    whole = tell(_open_plain(where, None, nodata), sensor)
+    used = whole.sensor is not None and whole.sensor.used
+    return whole.select(parse_bidx(bidx, whole.count)) if used else replace(scene, sensor=whole.sensor)
+
+
+def _open_plain(
+    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset, bidx: str | None, nodata: float | None
+) -> Scene:
+    if isinstance(where, xr.DataArray):
+        scene = open_array(where, nodata=nodata)
+    elif isinstance(where, xr.Dataset):
+        scene = open_dataset(where, nodata=nodata)
+    elif _is_zarr(os.fspath(where)):
+        scene = open_zarr(os.fspath(where), nodata=nodata)
+    else:
+        return _open_file(os.fspath(where), bidx, nodata)
+    return scene if bidx is None else scene.select(parse_bidx(bidx, scene.count))
+
+
+def _open_file(where: str, bidx: str | None, nodata: float | None) -> Scene:
+    try:
+        return open_raster(where, bidx=bidx, nodata=nodata)
+    except InputError as error:
+        if not Path(where).expanduser().is_dir():
+            raise
+        raise InputError(
+            f"{where} is a folder that cannot be opened, no product that is known: it has no MTD_MSIL1C.xml or MTD_MSIL2A.xml "
+            "(Sentinel-2), *_MTL.txt (Landsat), ENMAP*-METADATA.XML, *.IMD (Maxar), nor is it Zarr. Give a file in it."
+        ) from error
+
+
+def _is_zarr(where: str) -> bool:
+    if where.startswith("ZARR:"):
+        return False
+    if is_url(where):
+        return any(part.endswith(".zarr") for part in split(where)[2].split("/"))
+    path = Path(where).expanduser()
+    return any((path / name).exists() for name in ZARR_DOCUMENTS)

@@ -1,0 +1,1 @@
+"""Files and objects: URLs, object stores and the work directory of a run."""

@@ -1,0 +1,1 @@
+"""Outputs: tile store, GeoTIFF and COG, GeoZarr, and their destination."""

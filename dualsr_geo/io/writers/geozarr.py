@@ -1,0 +1,162 @@
+"""What makes a Zarr array a map: coordinates, CF attributes, and the proj and spatial conventions.
+
+CF is what xarray, rioxarray, odc-geo and GDAL up to 3.12 read; `proj:` and `spatial:` are
+what newer readers look for. The grid mapping is named in the attributes, because xarray
+drops it when a user gives an encoding.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+import zarr_cm.proj
+import zarr_cm.spatial
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from zarr.abc.store import Store
+
+from dualsr_geo.io.writers.output_spec import Layout, plain
+from dualsr_geo.raster.bands import Packing
+
+CENTRE = "sensor_band_central_radiation_wavelength"
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """A small variable beside the data."""
+
+    name: str
+    dims: tuple[str, ...]
+    values: NDArray[Any]
+    attrs: Mapping[str, Any]
+
+
+def dress(folder: Path | Store, layout: Layout, notes: Mapping[str, Any]) -> None:
+    """Give a store of bare values its coordinates and attributes, and consolidate it.
+
+    May be called again on a store where it was interrupted.
+
+    Parameters
+    ----------
+    folder : Path or zarr Store
+        A Zarr v3 group that holds the arrays of `layout.variables`.
+    layout : Layout
+    notes : mapping
+        ``"lineage"`` and ``"survey"``, JSON; kept as the group's attribute ``dualsr``.
+    """
+    group = zarr.open_group(folder, mode="r+", zarr_format=3, use_consolidated=False)
+    beside = [*band_coordinates(layout), *grid_coordinates(layout.geobox)]
+    for item in beside:
+        made = group.create_array(
+            item.name,
+            shape=item.values.shape,
+            chunks=item.values.shape,
+            dtype=item.values.dtype if item.values.dtype != object else str,
+            dimension_names=item.dims,
+            attributes=dict(item.attrs),
+            overwrite=True,
+        )
+        made[...] = item.values
+    for variable in layout.variables:
+        group[variable.name].attrs.put(variable_attrs(variable, [c.name for c in beside if c.dims != (c.name,)]))
+    tags = {"gdal_metadata": plain(layout.tags)} if layout.tags else {}
+    group.attrs.put({"Conventions": "CF-1.11", "dualsr": dict(notes), **tags, **map_attrs(layout.geobox)})
+    with warnings.catch_warnings():
+        # Consolidated metadata is not in the v3 specification; xarray and GDAL read it all the same.
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(group.store, zarr_format=3)
+
+
+def band_coordinates(layout: Layout) -> list[Coordinate]:
+    """Return the band numbers from 1 and what is known of the bands: names, wavelengths, badness."""
+    bands = layout.bands
+    made = [Coordinate("band", ("band",), np.arange(1, len(bands) + 1), {})]
+    if any(b.name is not None for b in bands):
+        names = np.array([b.name or "" for b in bands], dtype=object)
+        made.append(Coordinate("band_name", ("band",), names, {}))
+    lengths = (("wavelength", [b.wavelength_nm for b in bands], {"units": "nm", "standard_name": CENTRE}),
+               ("fwhm", [b.fwhm_nm for b in bands], {"units": "nm"}))  # fmt: skip
+    for name, values, attrs in lengths:
+        if any(v is not None for v in values):
+            made.append(Coordinate(name, ("band",), np.array(values, dtype="float64"), attrs))
+    if not all(b.good for b in bands):
+        made.append(Coordinate("good_band", ("band",), np.array([b.good for b in bands], dtype="int8"), {}))
+    return made
+
+
+def grid_coordinates(box: GeoBox) -> list[Coordinate]:
+    """Return x and y of the pixel centres, unless the grid is rotated, and the grid mapping."""
+    t, (height, width) = box.affine, box.shape
+    mapping: dict[str, Any] = {}
+    if box.crs is not None:
+        wkt = box.crs.proj.to_wkt()
+        mapping = {**box.crs.proj.to_cf(), "crs_wkt": wkt, "spatial_ref": wkt}
+    mapping["GeoTransform"] = " ".join(repr(float(v)) for v in (t.c, t.a, t.b, t.f, t.d, t.e))
+    made = [Coordinate("spatial_ref", (), np.array(0), plain(mapping))]
+    if t.b == t.d == 0:
+        axes = {} if box.crs is None else {axis["axis"]: axis for axis in box.crs.proj.cs_to_cf()}
+        y, x = t.f + t.e * (np.arange(height) + 0.5), t.c + t.a * (np.arange(width) + 0.5)
+        made.append(Coordinate("y", ("y",), y, axes.get("Y", {"axis": "Y"})))
+        made.append(Coordinate("x", ("x",), x, axes.get("X", {"axis": "X"})))
+    return made
+
+
+def variable_attrs(layout: Layout, beside: list[str]) -> dict[str, Any]:
+    """Return the CF and map attributes of the variable."""
+    bands = layout.bands
+    attrs = {k: plain(v) for k, v in layout.attrs.items() if not k.startswith(("proj:", "spatial:"))}
+    units = {b.unit for b in bands}
+    if len(units) == 1 and None not in units:
+        attrs["units"] = units.pop()
+    elif len(units) > 1:
+        attrs["band_units"] = [b.unit or "" for b in bands]
+    if any(b.color != "undefined" for b in bands):
+        attrs["color_interpretation"] = [b.color for b in bands]
+    if any(b.tags for b in bands):
+        attrs["band_tags"] = [plain(b.tags) for b in bands]
+    said = {"grid_mapping": "spatial_ref", "coordinates": " ".join(beside)}
+    return {**attrs, **said, **packing_attrs(layout.packing), **map_attrs(layout.geobox)}
+
+
+def packing_attrs(packing: Packing) -> dict[str, Any]:
+    """Return nodata, scale and offset: as CF has them, or by band where bands differ."""
+    attrs: dict[str, Any] = {}
+    if packing.nodata is not None:
+        attrs["_FillValue"] = _fill_text(packing.nodata) if packing.is_float else int(packing.nodata)
+    scales, offsets = set(packing.scales), set(packing.offsets)
+    if len(scales) > 1 or len(offsets) > 1:
+        return {**attrs, "scales": list(packing.scales), "offsets": list(packing.offsets)}
+    if (scales, offsets) != ({1.0}, {0.0}):
+        attrs |= {"scale_factor": float(packing.scales[0]), "add_offset": float(packing.offsets[0])}
+    return attrs
+
+
+def map_attrs(box: GeoBox) -> dict[str, Any]:
+    """Return the attributes of the spatial and proj conventions, version 0.1."""
+    t, edge = box.affine, box.extent.boundingbox
+    spatial = zarr_cm.spatial.create(
+        dimensions=["y", "x"],
+        transform=[float(v) for v in (t.a, t.b, t.c, t.d, t.e, t.f)],
+        shape=[int(n) for n in box.shape],
+        bbox=[float(v) for v in (edge.left, edge.bottom, edge.right, edge.top)],
+        registration="pixel",
+    )
+    attrs = zarr_cm.spatial.insert({}, spatial)
+    if box.crs is None:
+        return dict(attrs)
+    code = box.crs.proj.to_authority()
+    proj = zarr_cm.proj.create(wkt2=box.crs.proj.to_wkt()) if code is None else zarr_cm.proj.create(code=":".join(code))
+    return dict(zarr_cm.proj.insert(attrs, proj))
+
+
+def _fill_text(nodata: float) -> str:
+    """Return a float nodata as xarray encodes it in Zarr v3: eight little-endian bytes in base64."""
+    return base64.standard_b64encode(struct.pack("<d", nodata)).decode()

@@ -1,0 +1,1 @@
+"""Which models exist, their weights, and networks at work on one window."""

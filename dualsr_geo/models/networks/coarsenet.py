@@ -1,0 +1,348 @@
+"""SFPN's coarse stage: a scene's bands, one after another, sharpened by a guide.
+
+Li, Gong, Yuan and Wang, "Symmetrical Feature Propagation Network for Hyperspectral Image
+Super-Resolution", IEEE TGRS 60, 2022.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.models.networks import published_checkpoint
+from dualsr_geo.models.networks.alba import BLOCK_LR, Lead, Similar, similar
+from dualsr_geo.models.networks.layers import Conv, Narrow, followed, last
+from dualsr_geo.models.networks.piecewise import Workspace
+from dualsr_geo.models.networks.propagation import Exchange, Propagation
+from dualsr_geo.models.networks.published_checkpoint import Reader, Recognised
+
+LEAST_BANDS = 3
+UNITS = 2  # D of section IV-B
+# Each band leads to the next, so no halo is exact. With 12 lr pixels 6e-6 of the range remain, with 15
+# float32's rounding, at ratios 2, 4 and 8 (docs/networks.md; weights trained on CAVE, up to 191 bands).
+HALO = 15
+SEAM = 1e-6
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What depends on the guide and the weights alone, computed once a tile.
+
+    Attributes
+    ----------
+    head : Tensor, shape (tile, feature, y, x)
+        The guide's features.
+    plane : Tensor, shape (tile, 1, y, x)
+        What they add to every band.
+    blocks : Similar
+    units : list of Propagation
+    exchanges : list of Exchange
+        One a unit.
+    side : (Tensor, Tensor), shape (tile, feature, y, x)
+        Of the first unit: `Propagation.guide_side`.
+    enter, leave : (Tensor, Tensor)
+        Composed weight and bias: `CoarseNet._entering`, `CoarseNet._leaving`.
+    space : Workspace
+    """
+
+    head: Tensor
+    plane: Tensor
+    blocks: Similar
+    units: list[Propagation]
+    exchanges: list[Exchange]
+    side: tuple[Tensor, ...]
+    enter: tuple[Tensor, Tensor]
+    leave: tuple[Tensor, Tensor]
+    space: Workspace
+
+
+class CoarseNet(nn.Module):
+    """Coarse stage of SFPN.
+
+    Departures from the published code, each without effect on what is computed: the learned
+    scalars before a convolution are part of its weights, as is weight normalisation; what depends
+    on the guide alone is computed once a tile; blocks are fetched by number.
+
+    Parameters
+    ----------
+    ratio : int
+    width : int
+        Features, an even number; 64 in the paper.
+    guide_bands : int
+    published : bool
+        Compare blocks as the published code does, see `alba.similar`. The paper's reading is the default.
+    clip : (float, float) or None
+        To what each band is cut before it leads to the next, as the published code does: its data
+        lie in 0..1. None for no cut.
+    """
+
+    def __init__(
+        self,
+        ratio: int,
+        width: int = 64,
+        guide_bands: int = 3,
+        *,
+        published: bool = False,
+        clip: tuple[float, float] | None = (0.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.ratio, self.guide_bands, self.published, self.clip = ratio, guide_bands, published, clip
+        self.scene_head = Conv(3, width)
+        self.guide_head = Conv(guide_bands, width)
+        self.previous_head = Conv(1, width)
+        self.spectral_context = Conv(2 * width, width, 1)
+        self.units = nn.ModuleList(Propagation(width) for _ in range(UNITS))
+        self.low = nn.ModuleList()
+        self.scene_fusion = Conv(UNITS * width, width, 1)
+        self.guide_fusion = Conv(UNITS * width, width, 1)
+        self.fusion = Conv(2 * width, width)
+        self.feature_context = Conv(2 * width, width, 1)
+        self.tail = Narrow(width)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
+
+    @property
+    def block(self) -> int:
+        """Side of a block in hr pixels."""
+        return BLOCK_LR * self.ratio
+
+    def lowered(self, dtype: torch.dtype = torch.bfloat16) -> Self:
+        """Let the units, nine tenths of the work, compute in `dtype` after the first band, and return the network.
+
+        The first band, similarities, sums, what enters, the fusion after the units and what leaves
+        stay in float32. With the fusion in bfloat16 bands were up to 4e-3 wrong. The first has no
+        band before it to lean on: in bfloat16 it was 1.2e-3 wrong where the others were 0.5e-3
+        (docs/speed.md).
+        """
+        self.low = copy.deepcopy(self.units)
+        for unit in self.low:
+            cast("Propagation", unit).lower_to(dtype)
+        return self
+
+    def forward(self, lr: Tensor, guide: Tensor, lead: Lead | None = None) -> Tensor:
+        """Return all bands of tiles, shape (tile, band, ratio * y, ratio * x); takes what `bands` takes."""
+        return torch.stack(list(self.bands(lr, guide, lead)), dim=1)
+
+    def stream(self, cube: Tensor, guide: Tensor, lead: Lead | None = None) -> Iterator[Tensor]:
+        """Yield one band (ratio * y, ratio * x) after another of a cube (band, y, x); otherwise as `bands`."""
+        return (band[0] for band in self.bands(cube[None], guide[None], lead))
+
+    def bands(self, lr: Tensor, guide: Tensor, lead: Lead | None = None) -> Iterator[Tensor]:
+        """Yield one band of all tiles after another.
+
+        Parameters
+        ----------
+        lr : Tensor of float32, shape (tile, band, y, x)
+            Values 0..1 where the weights are published ones.
+        guide : Tensor of float32, shape (tile, guide band, ratio * y, ratio * x)
+        lead : (int, int), optional
+            hr pixels (y, x) of the first blocks that lie before the tiles, `alba.lead_at`; by
+            default each tile is a whole scene.
+
+        Yields
+        ------
+        Tensor of float32, shape (tile, ratio * y, ratio * x)
+            Cut to `clip`.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than 3 bands, or the guide has another shape than the weights want.
+        """
+        self._require(lr, guide)
+        ready = self._prepare(guide, lead)
+        run = ready.space.run
+        band = context = None
+        for i in range(lr.shape[1]):
+            if i == 1 and self.low:
+                ready = replace(ready, **self._units(self.low, ready.head, ready.blocks, ready.space))
+            wide = functional.interpolate(lr[:, _triple(i, lr.shape[1])], scale_factor=self.ratio, mode="nearest")
+            (scene,) = run("enter", partial(self._enter, ready), 1, wide, *_given(band))
+            streams = self._propagate(ready, scene)
+            # The band before is read while this one is made.
+            leave = partial(self._leave, ready)
+            context, band = run(f"leave {i % 2}", leave, 3, *streams, wide, ready.head, ready.plane, *_given(context))
+            yield band[:, 0].clone()
+
+    def _require(self, lr: Tensor, guide: Tensor) -> None:
+        bands = lr.shape[1]
+        if bands < LEAST_BANDS:
+            raise InputError(f"CoarseNet reads {LEAST_BANDS} bands at a time, the scene has {bands}. Give more bands.")
+        if guide.shape[1] != self.guide_bands:
+            raise InputError(
+                f"The guide has {guide.shape[1]} bands, the weights were trained for {self.guide_bands}. "
+                f"Give a guide of {self.guide_bands} bands, or other weights."
+            )
+        wanted = tuple(n * self.ratio for n in lr.shape[2:])
+        if tuple(guide.shape[2:]) != wanted:
+            raise InputError(
+                f"The guide has {guide.shape[2]} x {guide.shape[3]} pixels, but {self.ratio} times the scene's "
+                f"{lr.shape[2]} x {lr.shape[3]} are {wanted[0]} x {wanted[1]}. Give a guide on that grid."
+            )
+
+    def _prepare(self, guide: Tensor, lead: Lead | None) -> Prepared:
+        blocks, space = similar(guide, self.block, lead, published=self.published), Workspace()
+        head, plane = space.run("guide head", self._guide_head, 2, guide)
+        return Prepared(
+            head=head,
+            plane=plane,
+            enter=self._entering(),
+            leave=self._leaving(),
+            space=space,
+            **self._units(self.units, head, blocks, space),
+        )
+
+    def _units(self, units: nn.ModuleList, head: Tensor, blocks: Similar, space: Workspace) -> dict[str, Any]:
+        """Return what of `Prepared` depends on the units' type."""
+        chosen = [cast("Propagation", unit) for unit in units]
+        exchanges = [unit.exchange() for unit in chosen]
+        side = space.run("guide side", partial(chosen[0].guide_side, exchanges[0]), 3, head)
+        return {"blocks": blocks.to(chosen[0].dtype), "units": chosen, "exchanges": exchanges, "side": side}
+
+    def _guide_head(self, guide: Tensor) -> tuple[Tensor, Tensor]:
+        head = self.guide_head(last(guide))
+        return head, self.tail(head)
+
+    def _entering(self) -> tuple[Tensor, Tensor]:
+        """Compose equation (4) and the spectral context: from a band's neighbours, itself and the band before."""
+        here, before = self.spectral_context.weight[:, :, 0, 0].chunk(2, dim=1)
+        scene, scene_bias = followed(self.scene_head, here)
+        previous, previous_bias = followed(self.previous_head, before)
+        assert self.spectral_context.bias is not None
+        return last(torch.cat([scene, previous], 1)), self.spectral_context.bias + scene_bias + previous_bias
+
+    def _leaving(self) -> tuple[Tensor, Tensor]:
+        """Compose the fusion of the streams and its part in that with the band before."""
+        weight, bias = followed(self.fusion, self.feature_context.weight[:, :, 0, 0].chunk(2, dim=1)[0])
+        assert self.feature_context.bias is not None
+        return last(weight), self.feature_context.bias + bias
+
+    def _propagate(self, ready: Prepared, scene: Tensor) -> list[Tensor]:
+        """Return the streams after each unit: scene, guide, scene, guide."""
+        made: list[Tensor] = []
+        guide, side = ready.head, ready.side
+        for k, (unit, exchange) in enumerate(zip(ready.units, ready.exchanges, strict=True)):
+            if k > 0:
+                side = ready.space.run(f"guide side {k}", partial(unit.guide_side, exchange), 3, guide)
+            scene, guide = unit(ready.space, f"unit {k}", exchange, ready.blocks, scene, guide, side)
+            made += [scene, guide]
+        return made
+
+    def _enter(self, ready: Prepared, wide: Tensor, previous: Tensor | None = None) -> tuple[Tensor]:
+        """Features of a band and its neighbours, and with the band before: eq. (4), spectral context."""
+        if previous is None:
+            return (self.scene_head(last(wide)),)
+        return (functional.conv2d(last(torch.cat([wide, previous], 1)), *ready.enter, padding=1),)
+
+    def _leave(
+        self,
+        ready: Prepared,
+        scene_1: Tensor,
+        guide_1: Tensor,
+        scene_2: Tensor,
+        guide_2: Tensor,
+        wide: Tensor,
+        head: Tensor,
+        plane: Tensor,
+        context: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Equations (10) to (13): fuse the streams, then with the band before, and make the band."""
+        scene = self.scene_fusion(torch.cat([scene_1, scene_2], 1)).add_(self.scene_head(last(wide)))
+        guide = self.guide_fusion(torch.cat([guide_1, guide_2], 1)).add_(head)
+        both = torch.cat([scene, guide], 1)
+        if context is None:
+            made = self.fusion(both)
+        else:
+            recalled = self.feature_context.weight.chunk(2, dim=1)[1]
+            made = functional.conv2d(both, *ready.leave, padding=1).add_(functional.conv2d(context, recalled))
+        assert self.tail.bias is not None
+        band = self.tail(made) + (plane - self.tail.bias)
+        return made, band if self.clip is None else band.clamp(*self.clip)
+
+
+def _given(x: Tensor | None) -> tuple[Tensor, ...]:
+    return () if x is None else (x,)
+
+
+def _triple(i: int, bands: int) -> list[int]:
+    """Return a band's number between its neighbours'."""
+    if i == 0:
+        return [1, 0, 2]
+    return [i - 1, i, i - 2] if i == bands - 1 else [i - 1, i, i + 1]
+
+
+def recognise(state: Mapping[str, Tensor]) -> Recognised:
+    """Tell width and guide bands of a checkpoint in the authors' layout; the ratio leaves no trace in it.
+
+    Raises
+    ------
+    InputError
+        If it is of another network.
+    """
+    published_checkpoint.require_network(state, "coarsenet")
+    width, guide_bands, _, _ = published_checkpoint.shape_of(state, "rgb_head.weight", 4)
+    return Recognised("coarsenet", None, width, guide_bands=guide_bands)
+
+
+# The authors' names of the convolutions, and ours.
+_UNIT = {
+    "unit_hsi_1.m.0": "scene_in.first",
+    "unit_hsi_1.m.2": "scene_in.second",
+    "unit_rgb_1.m.0": "guide_in.first",
+    "unit_rgb_1.m.2": "guide_in.second",
+    "unit_hsi_2.m.0": "scene_out.first",
+    "unit_hsi_2.m.2": "scene_out.second",
+    "unit_rgb_2.m.0": "guide_out.first",
+    "unit_rgb_2.m.2": "guide_out.second",
+    "fusion.unit_hsi": "lower",
+    "fusion.unit_rgb": "upper",
+    "fusion.reduce": "reduce",
+    "fusion.aggregate.speFusion": "aggregate",
+}
+_PLAIN = {
+    "hsi_head": "scene_head",
+    "rgb_head": "guide_head",
+    "spe_head": "previous_head",
+    "hsi_rgb_end.0": "tail",
+}
+# Those whose inputs are each multiplied by a learned scalar first.
+_SCALED = {
+    "speFusion": ("spectral_context", "gamma_speContext"),
+    "bottleneck.hsi_fusion": ("scene_fusion", "gamma_hsi"),
+    "bottleneck.rgb_fusion": ("guide_fusion", "gamma_rgb"),
+    "bottleneck.fusion": ("fusion", "bottleneck.gamma"),
+    "feaFusion": ("feature_context", "gamma_feaContext"),
+}
+
+
+def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state of a `CoarseNet` from a checkpoint in the authors' layout.
+
+    Raises
+    ------
+    InputError
+        If it is of another network, lacks entries, or has some that have no place.
+    """
+    found = recognise(state)
+    reader = Reader(state)
+    made: dict[str, Tensor] = {}
+    names = dict(_PLAIN)
+    for k in range(UNITS):
+        reader.take(f"inter_body.{k}.fusion.aggregate.gamma")  # the published code never uses it
+        names |= {f"inter_body.{k}.{theirs}": f"units.{k}.{ours}" for theirs, ours in _UNIT.items()}
+    for theirs, ours in names.items():
+        made[f"{ours}.weight"], made[f"{ours}.bias"] = reader.conv(theirs)
+    for theirs, (ours, scalars) in _SCALED.items():
+        weight, made[f"{ours}.bias"] = reader.conv(theirs)
+        made[f"{ours}.weight"] = weight * reader.take(scalars).repeat_interleave(found.width).reshape(1, -1, 1, 1)
+    reader.finish()
+    with torch.device("meta"):
+        network = CoarseNet(2, found.width, found.guide_bands)
+    return published_checkpoint.float32(made, network)

@@ -1,0 +1,299 @@
+"""DualSR's coarse stage: a scene's bands, one after another, without a guide.
+
+Li, Yuan, Jia and Wang, "Dual-Stage Approach Toward Hyperspectral Image Super-Resolution", IEEE TIP
+31:7252-7263, 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dualsr_geo.errors import InputError, ScaleError
+from dualsr_geo.models.networks import published_checkpoint
+from dualsr_geo.models.networks.layers import Conv, Narrow, Residual, last
+from dualsr_geo.models.networks.piecewise import keep_freed
+from dualsr_geo.models.networks.published_checkpoint import Reader, Recognised
+from dualsr_geo.models.networks.subpixel import REACH, SubPixel
+
+LEAST_BANDS = 5
+# How the sub-pixel upsampling reaches a ratio.
+STEPS = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+# lr pixels that the features see, and after them the upsampling; the recurrence sees one pixel.
+HALO = 22 + REACH
+# Bands go through the features together while they are small: a CPU is slow on few pixels.
+PIXELS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 20}
+
+
+class Branch(nn.Module):
+    """Two residual units and a skip around them, section III-A2."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = Residual(width), Residual(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (tile, feature, y, x) to the same shape; sees 4 pixels far."""
+        made: Tensor = self.second(self.first(x))
+        return made.add_(x)
+
+
+class SpectralFusion(nn.Module):
+    """Alternative spectral fusion: within each group of bands, then between the three.
+
+    Section III-A2. The groups lie apart here, not on an axis of their own: the published 1 x 3 x 3
+    convolution is the same plane convolution of each, the 3 x 1 x 1 one a sum over neighbours.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.before = nn.ModuleList(Branch(width) for _ in range(3))
+        self.mix = nn.ModuleList(Conv(3 * width, width, 1) for _ in range(3))
+        self.after = nn.ModuleList(Branch(width) for _ in range(3))
+        self.scale = nn.Parameter(torch.ones(3))
+        self.spatial = Conv(width, width)
+        self.spectral = Conv(3 * width, width, 1)
+        self.joined = Conv(width, width)
+
+    def forward(self, groups: list[Tensor]) -> list[Tensor]:
+        """Map three groups (tile, feature, y, x) to the same; sees 10 pixels far."""
+        seen = torch.cat([branch(group) for branch, group in zip(self.before, groups, strict=True)], 1)
+        made = [
+            after(mix(seen)).add_(group) * scale
+            for mix, after, group, scale in zip(self.mix, self.after, groups, self.scale, strict=True)
+        ]
+        return [self._join(made, k) for k in range(3)]
+
+    def _join(self, groups: list[Tensor], k: int) -> Tensor:
+        """Fuse a group with those beside it; the outer ones have one neighbour only."""
+        first, end = max(0, k - 1), min(3, k + 2)
+        width = groups[k].shape[1]
+        weight = self.spectral.weight[:, (first - k + 1) * width : (end - k + 1) * width]
+        beside = functional.conv2d(torch.cat(groups[first:end], 1), weight, self.spectral.bias)
+        made: Tensor = self.joined((self.spatial(groups[k]) + beside).relu_())
+        return groups[k] + made
+
+
+class CoarSR(nn.Module):
+    """Coarse stage of DualSR.
+
+    Departures from the published code, each without effect on what is computed: the learned
+    scalars before a convolution are part of its weights, as are weight normalisation and, where a
+    checkpoint carries it (the published code switches it on by accident, the paper has none),
+    batch normalisation; bands go through the features together, the recurrence is 1 x 1.
+
+    The bicubic skip is torch's (``a = -0.75``, pixel centres aligned), as in training from torch
+    data; the published scripts use a function that SciPy no longer has.
+
+    Parameters
+    ----------
+    ratio : int
+        2, 3, 4 or 8.
+    width : int
+        Features; 64 in the paper.
+    published : bool
+        Give every band the neighbours of band 0, as the published loop does by a slip. The paper's
+        reading is the default.
+
+    Raises
+    ------
+    ScaleError
+        If the ratio is another one.
+    """
+
+    def __init__(self, ratio: int, width: int = 64, *, published: bool = False) -> None:
+        super().__init__()
+        if ratio not in STEPS:
+            raise ScaleError(f"CoarSR sharpens {', '.join(map(str, STEPS))} times, not {ratio}. Give one of these.")
+        self.ratio, self.published = ratio, published
+        self.heads = nn.ModuleList(Conv(bands, width) for bands in (1, 3, 3))
+        self.fusions = nn.ModuleList(SpectralFusion(width) for _ in range(2))
+        self.reduce = Conv(3 * width, width, 1)
+        self.body = Conv(width, width)
+        self.context = Conv(2 * width, width, 1)
+        self.upsampling = nn.ModuleList(Conv(width, step**2 * width) for step in STEPS[ratio])
+        self.tail = Narrow(width)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
+
+    def lowered(self, dtype: torch.dtype = torch.bfloat16) -> Self:
+        """Let the branches of the fusion compute in `dtype`, and return the network.
+
+        Sums, what enters, the recurrence and what leaves stay in float32.
+        """
+        for fusion in self.fusions:
+            fusion.before.to(dtype)
+            fusion.after.to(dtype)
+        return self
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Return all bands of tiles, shape (tile, band, ratio * y, ratio * x); takes what `bands` takes."""
+        return torch.stack(list(self.bands(lr)), dim=1)
+
+    def stream(self, cube: Tensor) -> Iterator[Tensor]:
+        """Yield one band (ratio * y, ratio * x) after another of a cube (band, y, x); otherwise as `bands`."""
+        return (band[0] for band in self.bands(cube[None]))
+
+    def bands(self, lr: Tensor) -> Iterator[Tensor]:
+        """Yield one band of all tiles after another.
+
+        Parameters
+        ----------
+        lr : Tensor of float32, shape (tile, band, y, x)
+            Values 0..1 where the weights are published ones.
+
+        Yields
+        ------
+        Tensor of float32, shape (tile, ratio * y, ratio * x)
+            Not cut.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than 5 bands.
+        """
+        tiles, count, height, width = lr.shape
+        if count < LEAST_BANDS:
+            raise InputError(f"CoarSR reads {LEAST_BANDS} bands at a time, the scene has {count}. Give more bands.")
+        picks = neighbours(count, published=self.published)
+        most = PIXELS_AT_ONCE.get(lr.device.type, 1 << 15)
+        at_once = max(1, most // (tiles * height * width))
+        keep_freed()
+        upsample = SubPixel([cast("Conv", layer) for layer in self.upsampling], STEPS[self.ratio], self.tail)
+        state: Tensor | None = None
+        for start in range(0, count, at_once):
+            chosen = picks[start : start + at_once]
+            features, state = self._recur(*self._features(lr[:, chosen].flatten(0, 1)), state, len(chosen))
+            smooth = self._smooth(lr[:, start : start + at_once])
+            yield from (smooth + upsample(features).reshape(smooth.shape)).unbind(1)
+
+    def _smooth(self, lr: Tensor) -> Tensor:
+        return functional.interpolate(lr, scale_factor=self.ratio, mode="bicubic", align_corners=False)
+
+    def _features(self, five: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of bands, and the skip, from a band and its neighbours (tile and band, 5, y, x).
+
+        Neighbouring band partition, equations (1) to (4): the band alone, with the nearer two, with
+        the farther two.
+        """
+        heads = [head(last(five[:, k])) for head, k in zip(self.heads, ([0], [1, 0, 2], [3, 0, 4]), strict=True)]
+        groups = heads
+        for fusion in self.fusions:
+            groups = [made.add_(head) for made, head in zip(fusion(groups), heads, strict=True)]
+        made: Tensor = self.body(self.reduce(torch.cat(groups, 1)))
+        return made.add_(heads[0]), heads[0]
+
+    def _recur(self, made: Tensor, skip: Tensor, state: Tensor | None, count: int) -> tuple[Tensor, Tensor]:
+        """Feature context fusion, equation (5): each band's features with those of the band before."""
+        bands = []
+        for features in made.unflatten(0, (-1, count)).unbind(1):  # type: ignore[no-untyped-call]  # torch's
+            state = features if state is None else self.context(torch.cat([features, state], 1))
+            bands.append(state)
+        assert state is not None
+        return torch.stack(bands, 1).flatten(0, 1) + skip, state
+
+
+def neighbours(count: int, *, published: bool = False) -> list[list[int]]:
+    """Return for each band its number, the nearer two and the farther two of its neighbours.
+
+    Parameters
+    ----------
+    count : int
+        Bands, at least 5.
+    published : bool
+        Those of band 0 for all.
+    """
+    n = count
+    edges = {0: (1, 2, 3, 4), 1: (0, 2, 3, 4), n - 2: (n - 3, n - 1, n - 5, n - 4), n - 1: (n - 2, n - 3, n - 4, n - 5)}
+    inner = ((i - 1, i + 1, i - 2, i + 2) for i in range(n))
+    return [[i, *(edges[0] if published else edges.get(i, usual))] for i, usual in enumerate(inner)]
+
+
+def recognise(state: Mapping[str, Tensor]) -> Recognised:
+    """Tell ratio, width and batch normalisation of a checkpoint in the authors' layout.
+
+    Raises
+    ------
+    InputError
+        If it is of another network, or of a ratio that it does not come in.
+    """
+    published_checkpoint.require_network(state, "coarsr")
+    keys = published_checkpoint.plain(state)
+    (width,) = published_checkpoint.shape_of(state, "head_group_one.bias", 1)
+    steps = [keys[k].shape[0] for k in (f"tail.0.{2 * i}.bias" for i in range(len(keys))) if k in keys]
+    ratio = {tuple(step**2 * width for step in parts): ratio for ratio, parts in STEPS.items()}.get(tuple(steps))
+    if ratio is None:
+        raise InputError(
+            f"The upsampling of the checkpoint has {steps or 'no'} channels at width {width}: none of the ratios "
+            f"{', '.join(map(str, STEPS))}. It is of another version than the published one."
+        )
+    norms = any(key.endswith("running_var") for key in keys)
+    return Recognised("coarsr", ratio, width, batch_norm=norms)
+
+
+_WORDS = ("one", "two", "three")
+
+
+def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state of a `CoarSR` from a checkpoint in the authors' layout.
+
+    Raises
+    ------
+    InputError
+        If it is of another network, lacks entries, or has some that have no place.
+    """
+    found = recognise(state)
+    assert found.ratio is not None
+    reader, made = Reader(state), _Made()
+    for k, word in enumerate(_WORDS):
+        made.put(f"heads.{k}", reader.conv(f"head_group_{word}"))
+    for k, word in enumerate(_WORDS[:2]):
+        _fusion(reader, made, word, f"fusions.{k}", found.width)
+    weight, bias = reader.conv("rnn_reduceD.0")
+    made.put("context", (_scaled(weight, reader.take("gamma_rnn"), found.width), bias))
+    made.put("reduce", reader.conv("last_reduceD.0"))
+    made.put("body", reader.conv("conv.0"))
+    for k in range(len(STEPS[found.ratio])):
+        made.put(f"upsampling.{k}", reader.conv(f"tail.0.{2 * k}"))
+    made.put("tail", reader.conv("tail.1"))
+    reader.finish()
+    with torch.device("meta"):
+        network = CoarSR(found.ratio, found.width)
+    return published_checkpoint.float32(made, network)
+
+
+class _Made(dict[str, Tensor]):
+    def put(self, name: str, layer: tuple[Tensor, Tensor]) -> None:
+        self[f"{name}.weight"], self[f"{name}.bias"] = layer
+
+
+def _scaled(weight: Tensor, scalars: Tensor, width: int) -> Tensor:
+    """Put the scalars by which groups of inputs are multiplied into the weight."""
+    return weight * scalars.repeat_interleave(width).reshape(1, -1, 1, 1)
+
+
+def _fusion(reader: Reader, made: _Made, word: str, name: str, width: int) -> None:
+    intra, inter = f"GFM_intra_{word}", f"GFM_inter_{word}.threeunit"
+    scalars = reader.take(f"{intra}.gamma")
+    for k, group in enumerate(_WORDS):
+        _branch(reader, made, f"{intra}.left_{group}_body.body.0", f"{name}.before.{k}")
+        _branch(reader, made, f"{intra}.right_{group}_body.body.0", f"{name}.after.{k}")
+        weight, bias = reader.conv(f"{intra}.fusion_{group}.0")
+        made.put(f"{name}.mix.{k}", (_scaled(weight, scalars[k], width), bias))
+    made[f"{name}.scale"] = reader.take(f"{intra}.gamma_inter")
+    for theirs, ours in {"spatial": "spatial", "spatial_one": "joined"}.items():
+        weight, bias = reader.conv(f"{inter}.{theirs}")
+        made.put(f"{name}.{ours}", (weight.squeeze(2), bias))
+    weight, bias = reader.conv(f"{inter}.spectral")
+    made.put(f"{name}.spectral", (weight.transpose(1, 2).reshape(width, 3 * width, 1, 1), bias))
+
+
+def _branch(reader: Reader, made: _Made, theirs: str, ours: str) -> None:
+    for unit, name in enumerate(("first", "second")):
+        body = f"{theirs}.{unit}.body"
+        second = 3 if reader.has(f"{body}.1.running_var") else 2
+        made.put(f"{ours}.{name}.first", reader.normalised(f"{body}.0", f"{body}.1"))
+        made.put(f"{ours}.{name}.second", reader.normalised(f"{body}.{second}", f"{body}.{second + 1}"))

@@ -1,0 +1,1 @@
+"""The data model: grid, windows, bands, packing, wavelengths, scene and source."""

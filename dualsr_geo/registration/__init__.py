@@ -1,0 +1,1 @@
+"""Where the guide lies on the scene, and how the scene is blurred."""

@@ -1,0 +1,1 @@
+"""What is estimated once for a whole scene, from a bounded sample."""

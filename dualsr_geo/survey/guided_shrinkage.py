@@ -1,0 +1,213 @@
+"""How much of our network's correction a scene can stand: the scene's own Wald pair is asked.
+
+The sample is degraded once more and brought back by start and network, as the scene itself will be.
+The share that would have been best there is trusted as far as parts of the scene agree on it; what
+they leave open is decided by caution. So a small scene, which cannot judge, gets half of the
+correction, and one that says clearly that the network harms it gets none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dualsr_geo.degradation.consistency import consistency
+from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.fusion import candidates, coarse_stage, subspace
+from dualsr_geo.fusion.scene_regression import Fit, fit_scene
+from dualsr_geo.fusion.subspace import Subspace
+from dualsr_geo.models.guided_correction import Window, correct
+from dualsr_geo.models.guided_inputs import Terms
+from dualsr_geo.models.networks.guided import Guided
+from dualsr_geo.survey import wald_pairs
+from dualsr_geo.survey.wald_pairs import Block
+
+# What is used of a correction that nothing is known about: half of it loses a quarter of what all would.
+CAUTIOUS = 0.5
+# How far the best shares of a scene and of its Wald pair differ, and how far scenes differ (standard deviations).
+DOUBT, SPREAD = 0.3, 0.4
+# More than this no pair is believed: one that asks for twice the correction is unlike the scene.
+MOST = 1.2
+# Sides of the parts that are to agree, pixels of the scene.
+PART = 8
+# lr pixels, and blocks, on which the correction's own strength is taken.
+OWN_PX, OWN_BLOCKS = 4096, 4
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a Wald pair says of the correction.
+
+    Attributes
+    ----------
+    gain : array, shape (part,)
+        Products of the correction and what the start lacks, summed over a part of the scene.
+    size : array, shape (part,)
+        The correction's own squares.
+    strength : float
+        Root mean square of the correction, in deviations of its bands.
+    """
+
+    gain: NDArray[np.float64]
+    size: NDArray[np.float64]
+    strength: float = 0.0
+
+    @property
+    def best(self) -> float:
+        """The share that loses least squared error."""
+        return float(self.gain.sum() / max(self.size.sum(), 1e-300))
+
+    @property
+    def error(self) -> float:
+        """Standard error of `best`, by leaving parts out in turn (jackknife)."""
+        count = len(self.gain)
+        if count < 2:  # one part has nothing to agree with
+            return float("inf")
+        left = (self.gain.sum() - self.gain) / np.maximum(self.size.sum() - self.size, 1e-300)
+        return float(np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum()))
+
+
+def share(evidence: Sequence[Evidence], strength: float = math.inf) -> float:
+    """Return how much of the correction is used, 0..1.
+
+    The cautious share and the best ones of all Wald pairs, each by what it is sure of (precision).
+
+    Parameters
+    ----------
+    evidence : sequence of Evidence
+    strength : float
+        Of the correction on the scene itself. A pair on which it is stronger is another task, with
+        errors of another kind: what it says counts in proportion.
+    """
+    sure = [SPREAD**-2] + [1 / (DOUBT**2 + e.error**2) for e in evidence]
+    said = [CAUTIOUS] + [min(e.best, MOST) * min(1.0, strength / max(e.strength, 1e-300)) for e in evidence]
+    return float(np.clip(np.average(said, weights=sure), 0, 1))
+
+
+def ask(
+    network: Guided,
+    blocks: Sequence[Block],
+    psf: Psf,
+    ratio: int,
+    space: Subspace,
+    found: NDArray[np.float64],
+    *,
+    lays: int = 1,
+) -> Evidence:
+    """Correct the scene's own Wald pair.
+
+    Parameters
+    ----------
+    network : Guided
+    blocks : sequence of Block
+        The sample.
+    psf : Psf
+        The surveyed blur.
+    ratio : int
+        Of the Wald pair.
+    space : Subspace
+    found : array, shape (band or component, candidate)
+        The candidates' weights: of bands on clean scenes, of components on noisy ones.
+    lays : int
+        As the scene will be corrected, see `dualsr_geo.models.guided_correction.correct`.
+
+    Returns
+    -------
+    Evidence
+    """
+    blur = Psf.from_mtf(ratio)
+    pairs = wald_pairs.degraded(blocks, psf, ratio, space)
+    spectra, weight = wald_pairs.stack([b.cube for b, _ in pairs]), wald_pairs.stack([b.weight for b, _ in pairs])
+    guide = wald_pairs.stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
+    own = subspace.find(spectra, weight) if space.keeps_rest else space
+    fit = fit_scene(own.components(spectra), guide, weight)
+    mixture = (own.share() @ found if own.keeps_rest else found).astype(np.float32)
+    said = Terms.of(own, fit, mixture, spectra, guide, weight)
+    sums, all_made = [], []
+    for block, truth in pairs:
+        window = _opened(block, blur, own, fit, mixture)
+        all_made.append(correct(network, window, said, lays=lays))
+        sums.append(by_parts(all_made[-1], _lacking(truth, window, said), block.weight, ratio))
+    gain, size = np.concatenate(sums, 1)
+    return Evidence(gain, size, _strength(all_made, said))
+
+
+def strength(
+    network: Guided,
+    blocks: Sequence[Block],
+    psf: Psf,
+    space: Subspace,
+    fit: Fit,
+    mixture: NDArray[np.float32],
+    told: Terms,
+) -> float:
+    """Return the root mean square of the correction on the scene itself, in deviations of its bands.
+
+    Parameters
+    ----------
+    network : Guided
+    blocks : sequence of Block
+        The sample; the midst of a few is enough.
+    psf : Psf
+        The surveyed blur.
+    space : Subspace
+    fit : Fit
+    mixture : array, shape (component, candidate)
+    told : Terms
+    """
+    side = math.isqrt(OWN_PX // min(len(blocks), OWN_BLOCKS))
+    some = [midst(block, psf.ratio, side) for block in blocks[:: -(-len(blocks) // OWN_BLOCKS)]]
+    return _strength([correct(network, _opened(b, psf, space, fit, mixture), told) for b in some], told)
+
+
+def _strength(made: Sequence[torch.Tensor], told: Terms) -> float:
+    """Return the root mean square of corrections (anchor, Y, X), each anchor in its deviation."""
+    std = torch.from_numpy(told.std).to(made[0])[list(told.anchors.bands), None, None].clamp_min(1e-30)
+    square = sum(float((m / std).double().square().sum()) for m in made)
+    return math.sqrt(square / sum(m.numel() for m in made))
+
+
+def midst(block: Block, ratio: int, side: int) -> Block:
+    """Return the middle of a block, at most `side` scene pixels a side."""
+    rows, columns = (slice(max(0, (n - side) // 2), (n + side) // 2) for n in block.shape)
+    fine = (slice(ratio * s.start, ratio * s.stop) for s in (rows, columns))
+    return Block(block.cube[:, rows, columns], block.weight[rows, columns], block.guide[:, *fine])
+
+
+def _opened(block: Block, blur: Psf, space: Subspace, fit: Fit, mixture: NDArray[np.float32]) -> Window:
+    held = coarse_stage.Guided(coarse_stage.GuideWindow(block.guide, None, None), fit, torch.from_numpy(mixture))
+    op = operator(blur, block.shape)
+    z = wald_pairs.components(space, block.cube)
+    pair = candidates.pair(z, block.guide, held.fit, op, block.weight)
+    left = z - op.degrade(candidates.mix(pair, held.mixture).evaluate(0, space.count))
+    lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
+    closed = consistency(blur, block.shape, lams, op)
+    hr = coarse_stage.sharpen(z, block.weight, held, closed, closed)
+    return Window(space, block.cube, z, hr, held, blur, closed, block.weight)
+
+
+def _lacking(truth: torch.Tensor, window: Window, said: Terms) -> torch.Tensor:
+    bands = said.anchors.bands
+    return window.centred(truth, bands, spectral=said.spectral) - window.start(bands, spectral=said.spectral)
+
+
+def by_parts(made: torch.Tensor, lacking: torch.Tensor, weight: torch.Tensor, ratio: int) -> NDArray[np.float64]:
+    """Return products of a correction and what the start lacks, and the correction's squares, (2, part).
+
+    Parameters
+    ----------
+    made, lacking : Tensor, shape (anchor, ratio * y, ratio * x)
+    weight : Tensor, shape (y, x)
+        Pixels of no weight are left out.
+    ratio : int
+    """
+    valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
+    both = torch.stack([(made * lacking).sum(0), made.square().sum(0)]) * valid
+    side = min(PART, *both.shape[1:])
+    summed = torch.nn.functional.avg_pool2d(both.double(), side, ceil_mode=True, divisor_override=1)
+    return np.asarray(summed.flatten(1).numpy())

@@ -1,0 +1,1 @@
+"""The guided network fitted to one scene from its own Wald pairs."""

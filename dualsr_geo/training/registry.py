@@ -1,0 +1,186 @@
+"""The networks that `dualsr-geo train` knows, a line each: how each makes its lesson and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.models import guided_correction, unguided_correction
+from dualsr_geo.models.loading import HALOS, SEAMS
+from dualsr_geo.models.weights import Card
+from dualsr_geo.training.augmentation import Floats
+from dualsr_geo.training.dataset import Reference
+from dualsr_geo.training.degradations import Degradation
+from dualsr_geo.training.guided_task import COURSE as GUIDED_COURSE
+from dualsr_geo.training.guided_task import LEAST_SIDE, RATIOS, GuidedLesson
+from dualsr_geo.training.published_task import Name, PublishedLesson
+from dualsr_geo.training.simulated_guides import GUIDE_BANDS, GuideKind, responses
+from dualsr_geo.training.task import Lesson
+from dualsr_geo.training.unguided_task import COURSE as LONE_COURSE
+from dualsr_geo.training.unguided_task import SIDES as LONE_SIDES
+from dualsr_geo.training.unguided_task import AloneLesson
+
+# Both papers: Adam, 1e-4, halved every 30 epochs. How many epochs there are is ours: the rate is 1e-6 by then.
+PUBLISHED_COURSE = {"rate": 1e-4, "schedule": "halving"}
+HALVED_EPOCHS = 30
+EPOCHS = 200
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may say of a lesson; None for the network's own default.
+
+    Attributes
+    ----------
+    scale : int
+    width : int, optional
+    guide : str, optional
+        ``"rgb"``, ``"pan"`` or ``"none"``.
+    degradation : str, optional
+        See `blurs.degraded`.
+    mtf_gain : float
+    patch, batch : int, optional
+        Side of a patch, hr pixels; patches of a step.
+    bands : int
+        In sequence; 0 for all.
+    validation_side : int
+        hr pixels of each validation scene; 0 for all.
+    published : bool
+        Train what the authors' code computes, its slips included.
+    seed : int
+
+    Of these our own networks know `width`, `seed` and, for validation, `guide`: they learn all ratios,
+    blurs and guides at once.
+    """
+
+    scale: int = 4
+    width: int | None = None
+    guide: GuideKind | None = None
+    degradation: Degradation | None = None
+    mtf_gain: float = 0.3
+    patch: int | None = None
+    batch: int | None = None
+    bands: int = 0
+    validation_side: int = 0
+    published: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that can be trained.
+
+    Attributes
+    ----------
+    side : callable
+        Options -> side of the patches, hr pixels: no reference may be smaller.
+    lesson : callable
+        (references, validation, options) -> the lesson.
+    course : callable
+        The lesson's values of a `Course`, where the user says nothing.
+    card : callable
+        Options -> the card of the weights, before training.
+    """
+
+    side: Callable[[Options], int]
+    lesson: Callable[[Sequence[Reference], Sequence[Reference], Options], Lesson]
+    course: Callable[[Any], Mapping[str, Any]]  # takes what `lesson` made
+    card: Callable[[Options], Card]
+
+
+def _published(name: Name, guide: GuideKind, degradation: Degradation, patch_lr: int, batch: int) -> Subject:
+    """Return the subject of a published network by its paper's values."""
+
+    def side(options: Options) -> int:
+        return options.patch or patch_lr * options.scale
+
+    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> PublishedLesson:
+        slips = options.published and degradation == "kernels"
+        return PublishedLesson(
+            name=name,
+            references=learned,
+            validation=validation,
+            ratio=options.scale,
+            width=options.width or 64,
+            guide=options.guide or guide,
+            degradation=options.degradation or ("published-kernels" if slips else degradation),
+            gain=options.mtf_gain,
+            batch_size=options.batch or batch,
+            patch=side(options),
+            bands=options.bands,
+            validation_side=options.validation_side,
+            published=options.published,
+            seed=options.seed,
+        )
+
+    def course(made: PublishedLesson) -> Mapping[str, Any]:
+        return {**PUBLISHED_COURSE, "steps": EPOCHS * made.epoch, "halve_every": HALVED_EPOCHS * made.epoch}
+
+    def card(options: Options) -> Card:
+        # As `trained.convert` makes them.
+        block = 3 if name == "coarsenet" else 1
+        guide_bands = GUIDE_BANDS[options.guide or guide]
+        seam = SEAMS.get(name, 0.0)
+        return Card(name, options.scale, options.width or 64, 0, guide_bands, block, HALOS[name], seam)
+
+    return Subject(side, lesson, course, card)
+
+
+def _alone() -> Subject:
+    """Return our network without a guide."""
+
+    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> AloneLesson:
+        scenes, held = ({r.name: r.cube for r in part} for part in (learned, validation))
+        return AloneLesson(scenes, held, options.seed, **_width(options))
+
+    def card(options: Options) -> Card:
+        return Card("alone", 0, options.width or AloneLesson.width, halo=unguided_correction.HALO)
+
+    side = max(ratio * min(sides) for ratio, sides in LONE_SIDES.items())
+    return Subject(lambda _: side, lesson, lambda _: LONE_COURSE, card)
+
+
+def _guided() -> Subject:
+    """Return our network with a guide."""
+
+    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> GuidedLesson:
+        cameras = {r.name: _cameras(r) for r in learned}
+        held = {r.name: (r.cube, _seen_by(r, options.guide or "pan")) for r in validation}
+        return GuidedLesson({r.name: r.cube for r in learned}, cameras, held, options.seed, **_width(options))
+
+    def card(options: Options) -> Card:
+        return Card(
+            "guided", 0, options.width or GuidedLesson.width, halo=guided_correction.HALO, seam=guided_correction.SEAM
+        )
+
+    return Subject(lambda _: LEAST_SIDE * max(RATIOS), lesson, lambda _: GUIDED_COURSE, card)
+
+
+def _width(options: Options) -> dict[str, Any]:
+    return {} if options.width is None else {"width": options.width}
+
+
+def _seen_by(reference: Reference, kind: GuideKind) -> Floats:
+    weights = responses(kind, len(reference.cube), reference.wavelengths_nm)
+    seen: Floats = np.einsum("gb,byx->gyx", weights, reference.cube)
+    return seen
+
+
+def _cameras(reference: Reference) -> list[Floats]:
+    """Return what a camera would make of a reference, where it sees enough of it."""
+    try:
+        return [responses("rgb", len(reference.cube), reference.wavelengths_nm)]
+    except InputError:
+        return []
+
+
+SUBJECTS: Mapping[str, Subject] = {
+    "coarsr": _published("coarsr", "none", "bicubic", 32, 64),
+    "coarsenet": _published("coarsenet", "rgb", "kernels", 12, 16),
+    "alone": _alone(),
+    "guided": _guided(),
+}
