@@ -9,7 +9,7 @@ import wrapt
 from dualsr_geo.version import __version__
 
 if TYPE_CHECKING:
-    from dualsr_geo.degradation.operators import Psf
+    from dualsr_geo.degradation.psf import Psf
     from dualsr_geo.engine.options import Options
     from dualsr_geo.engine.upscale import upscale
     from dualsr_geo.errors import DualSRError, DualSRWarning

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from dualsr_geo.fusion.scene_regression import Fit, Mixture
 
 
 def plain(value: Any) -> Any:
@@ -33,11 +35,29 @@ def array(value: Any) -> NDArray[np.float32]:
     return np.asarray(value, dtype=np.float32)
 
 
-def fit(value: Mapping[str, Any]) -> Fit:
-    """Read a `Fit` that `plain` wrote."""
-    mixtures = {
-        int(k): Mixture(array(m["centres"]), float(m["width"]), array(m["coefficients"]))
-        for k, m in value["mixtures"].items()
-    }
-    arrays = {name: array(value[name]) for name in Fit.__dataclass_fields__ if name != "mixtures"}
-    return Fit(**arrays, mixtures=mixtures)
+def jsonable(value: object) -> Any:
+    """Return a value as JSON has it.
+
+    Numbers of numpy become plain ones; a number that is not finite becomes its name
+    (``"nan"``), which `float` reads and every JSON parser accepts.
+    """
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return jsonable(value.tolist())
+    if isinstance(value, list | tuple):
+        return [jsonable(v) for v in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, nothing between."""
+    temp = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temp.write_text(text, encoding="utf-8", newline="")
+        os.replace(temp, path)
+    except OSError:
+        temp.unlink(missing_ok=True)
+        raise

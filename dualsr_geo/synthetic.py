@@ -6,6 +6,7 @@ scene exactly, and a scene of any number of bands costs no more than its abundan
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.transform import from_origin
 from rasterio.windows import Window as Pane
+from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as move
 
-from dualsr_geo import _merge_landscape, _merge_materials
-from dualsr_geo.degradation.operators import DEFAULT_MTF_GAIN, Psf, blur_matrix
+from dualsr_geo.degradation.operators import blur_matrix
+from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
 
 Array = NDArray[np.float32]
+PAN_NM = (450.0, 800.0)
+RGB_NM = ((650.0, 80.0), (550.0, 80.0), (460.0, 70.0))
+
 
 CRS = "EPSG:32633"
 CORNER = (389000.0, 5820000.0)
@@ -132,11 +137,11 @@ def make(
     if wavelengths_nm is None:
         wavelengths_nm = np.linspace(400.0, 1000.0 if bands <= 60 else 2450.0, bands)
     size = (shape[0] * ratio + 2 * MARGIN_PX, shape[1] * ratio + 2 * MARGIN_PX)
-    around = _merge_landscape.abundances(size, np.random.default_rng(seed))
-    spectra = _merge_materials.spectra(wavelengths_nm)
+    around = ground_abundances(size, np.random.default_rng(seed))
+    spectra = material_spectra(wavelengths_nm)
     inner = (slice(None), *(slice(MARGIN_PX, -MARGIN_PX),) * 2)
     abundances = np.ascontiguousarray(around[inner])
-    sharp = _mixed(_merge_materials.guide_spectra(guide), around)
+    sharp = _mixed(guide_spectra(guide), around)
     if shift_px != (0.0, 0.0):
         sharp = np.stack([move(band, shift_px, order=5, mode="nearest") for band in sharp])
     lr = degrade(abundances, Psf.from_mtf(ratio, mtf_gain), shape)
@@ -256,3 +261,163 @@ def _write_guide(path: Path, sample: Sample) -> None:
     with rasterio.open(path, "w", **profile) as target:
         target.write(_stored(sample.guide))
         target.scales = (SCALE,) * len(sample.guide)
+
+
+def _texture(size: tuple[int, int], rng: np.random.Generator, widths: tuple[float, ...]) -> Array:
+    """Return noise with equal strength at several scales (px), zero mean, unit variance."""
+    total = np.zeros(size, np.float32)
+    for width in widths:
+        plane = gaussian_filter(rng.standard_normal(size, dtype=np.float32), width)
+        total += plane / plane.std()
+    return np.asarray(total / total.std(), np.float32)
+
+
+def ground_abundances(size: tuple[int, int], rng: np.random.Generator) -> Array:
+    """Paint the ground, shape (material, y, x); later layers cover earlier ones."""
+    names = list(MATERIALS)
+    cover = _fields(size, rng)
+    for paint in (_trees, _river, _roads, _roofs):
+        paint(cover, rng)
+    planes = np.stack([np.asarray(cover == i, np.float32) for i in range(len(names))])
+    # Edges are never sharper than the optics that saw them.
+    planes = np.stack([gaussian_filter(p, 0.6) for p in planes])
+    planes *= 1 + 0.10 * _texture(size, rng, (0.8, 2.0, 6.0)) + 0.05 * _texture(size, rng, (20.0,))
+    green = planes[: names.index("asphalt")].sum(0)
+    planes[names.index("moisture")] = green * 0.2 * _texture(size, rng, (1.0, 5.0, 25.0))
+    planes[names.index("pigment")] = green * 0.3 * _texture(size, rng, (1.0, 8.0))
+    planes *= _shade(cover, names)
+    return planes
+
+
+def _fields(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int8]:
+    """Cut the ground into tilted parcels of crop, meadow, soil and straw."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    tilt = rng.uniform(0.15, 0.5)
+    u, v = y * np.cos(tilt) + x * np.sin(tilt), x * np.cos(tilt) - y * np.sin(tilt)
+    wide, long = rng.uniform(26, 34), rng.uniform(55, 75)
+    column = np.floor(v / wide).astype(int)
+    row = np.floor((u + 23.0 * (column % 3)) / long).astype(int)
+    kinds = rng.choice(5, size=(97, 89), p=[0.3, 0.25, 0.05, 0.25, 0.15])
+    return np.asarray(kinds[row % 97, column % 89], np.int8)
+
+
+def _put(cover: NDArray[np.int8], where: NDArray[np.bool_], name: str) -> None:
+    cover[where] = list(MATERIALS).index(name)
+
+
+def _river(cover: NDArray[np.int8], rng: np.random.Generator) -> None:
+    y, x = np.mgrid[: cover.shape[0], : cover.shape[1]]
+    middle = 0.72 * cover.shape[1] + 18 * np.sin(y / 47 + rng.uniform(0, 6)) + 0.12 * y
+    _put(cover, np.abs(x - middle) < 15, "trees")
+    _put(cover, np.abs(x - middle) < 10, "water")
+
+
+def _roads(cover: NDArray[np.int8], rng: np.random.Generator) -> None:
+    y, x = np.mgrid[: cover.shape[0], : cover.shape[1]]
+    for _ in range(2 + cover.size // 200_000):
+        angle, at = rng.uniform(0, np.pi), rng.uniform(0.1, 0.9, 2) * cover.shape
+        distance = (x - at[1]) * np.sin(angle) - (y - at[0]) * np.cos(angle)
+        _put(cover, np.abs(distance) < rng.uniform(2.0, 4.5), "asphalt")
+
+
+def _roofs(cover: NDArray[np.int8], rng: np.random.Generator) -> None:
+    villages = rng.uniform(0.1, 0.6, (1 + cover.size // 120_000, 2)) * cover.shape
+    for village in villages:
+        for _ in range(26):
+            at = village + rng.normal(0, 30, 2)
+            kind = ("red roof", "red roof", "concrete", "blue roof")[rng.integers(4)]
+            _box(cover, at, rng.uniform(4, 9, 2), rng.uniform(0, 0.5), kind)
+
+
+def _box(cover: NDArray[np.int8], at: NDArray[np.float64], half: NDArray[np.float64], turn: float, kind: str) -> None:
+    reach = int(np.ceil(np.hypot(*half))) + 1
+    y0, x0 = (max(0, int(c) - reach) for c in at)
+    part = cover[y0 : max(y0, int(at[0]) + reach), x0 : max(x0, int(at[1]) + reach)]
+    y, x = np.mgrid[: part.shape[0], : part.shape[1]]
+    dy, dx = y + y0 - at[0], x + x0 - at[1]
+    inside = (np.abs(dy * np.cos(turn) + dx * np.sin(turn)) < half[0]) & (
+        np.abs(dx * np.cos(turn) - dy * np.sin(turn)) < half[1]
+    )
+    _put(part, inside, kind)
+
+
+def _trees(cover: NDArray[np.int8], rng: np.random.Generator) -> None:
+    for _ in range(cover.size // 900):
+        at, radius = rng.uniform(0, 1, 2) * cover.shape, rng.uniform(1.5, 4.5)
+        reach = int(radius) + 1
+        y0, x0 = (max(0, int(c) - reach) for c in at)
+        part = cover[y0 : int(at[0]) + reach + 1, x0 : int(at[1]) + reach + 1]
+        y, x = np.mgrid[: part.shape[0], : part.shape[1]]
+        _put(part, (y + y0 - at[0]) ** 2 + (x + x0 - at[1]) ** 2 < radius**2, "trees")
+
+
+def _shade(cover: NDArray[np.int8], names: list[str]) -> Array:
+    """Return 1 in the sun, less where a roof or a tree stands to the south-east."""
+    height = np.zeros(cover.shape, np.float32)
+    for name, value in (("red roof", 3.0), ("concrete", 2.0), ("blue roof", 4.0), ("trees", 2.0)):
+        height[cover == names.index(name)] = value
+    shadow = np.zeros_like(height)
+    for step in (1, 2, 3):
+        cast = np.zeros_like(height)
+        cast[:-step, :-step] = height[step:, step:]
+        shadow = np.maximum(shadow, (cast > height + step - 1).astype(np.float32))
+    return np.asarray(1 - 0.55 * gaussian_filter(shadow, 0.7), np.float32)
+
+
+def _bump(nm: NDArray[np.float64], centre: float, width: float) -> NDArray[np.float64]:
+    return np.exp(-0.5 * ((nm - centre) / width) ** 2)
+
+
+def _step(nm: NDArray[np.float64], centre: float, width: float) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-(nm - centre) / width))
+
+
+def _water_bands(nm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return absorption by liquid water in leaves and soil, 0..1."""
+    return (
+        0.15 * _bump(nm, 970, 35) + 0.25 * _bump(nm, 1200, 50) + 0.7 * _bump(nm, 1450, 70) + 0.75 * _bump(nm, 1940, 80)
+    )
+
+
+def _leaf(nm: NDArray[np.float64], green: float, infrared: float) -> NDArray[np.float64]:
+    visible = 0.03 + green * _bump(nm, 550, 35) - 0.015 * _bump(nm, 670, 25)
+    plateau = infrared * _step(nm, 718, 13) * (1 - 0.35 * _step(nm, 1500, 200))
+    return (visible * (1 - _step(nm, 718, 13)) + plateau) * (1 - _water_bands(nm))
+
+
+def _soil(nm: NDArray[np.float64], level: float, iron: float) -> NDArray[np.float64]:
+    rising = level * (0.35 + 0.65 * (1 - np.exp(-(nm - 380) / 600)))
+    return rising * (1 - iron * _bump(nm, 870, 90) - 0.3 * iron * _bump(nm, 500, 60)) * (1 - 0.5 * _water_bands(nm))
+
+
+def material_spectra(nm: NDArray[np.float64]) -> Array:
+    """Return the reflectance of every material, shape (material, band)."""
+    return np.stack([s(nm) for s in MATERIALS.values()]).astype(np.float32)
+
+
+def guide_spectra(kind: str) -> Array:
+    """Return the materials as the guide's bands see them, shape (material, guide band)."""
+    nm = np.arange(400.0, 1000.0, 5.0)
+    if kind == "pan":
+        responses = [_step(nm, PAN_NM[0], 8) * (1 - _step(nm, PAN_NM[1], 8))]
+    else:
+        responses = [_bump(nm, centre, width / 2.355) for centre, width in RGB_NM]
+    weights = np.stack([r / r.sum() for r in responses], 1)
+    return np.asarray(material_spectra(nm) @ weights, np.float32)
+
+
+MATERIALS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "crop": lambda nm: _leaf(nm, 0.09, 0.52),
+    "meadow": lambda nm: _leaf(nm, 0.06, 0.38) + 0.02,
+    "trees": lambda nm: 0.7 * _leaf(nm, 0.045, 0.42),
+    "bare soil": lambda nm: _soil(nm, 0.34, 0.12),
+    "dry straw": lambda nm: 0.12 + 0.33 * _step(nm, 600, 90) - 0.06 * _bump(nm, 2100, 60),
+    "asphalt": lambda nm: 0.07 + 0.04 * (nm - 400) / 2050,
+    "concrete": lambda nm: 0.24 + 0.12 * (1 - np.exp(-(nm - 400) / 250)) - 0.03 * _bump(nm, 2330, 50),
+    "red roof": lambda nm: 0.05 + 0.30 * _step(nm, 585, 16) - 0.05 * _bump(nm, 870, 80),
+    "blue roof": lambda nm: 0.10 + 0.20 * _bump(nm, 465, 45) + 0.22 * _step(nm, 760, 30),
+    "water": lambda nm: 0.045 * _bump(nm, 520, 110) + 0.006,
+    # Differences within a material: moisture, pigment.
+    "moisture": lambda nm: -0.05 * _water_bands(nm) - 0.01,
+    "pigment": lambda nm: 0.03 * _bump(nm, 600, 50) - 0.02 * _bump(nm, 680, 20),
+}

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from PIL import Image
 
-from dualsr_geo.sensors.registry import Sensor, sensors
+from dualsr_geo.sensors import Sensor, sensors
 
 # More bands than this cannot be told apart in a strip 8 inches wide.
 FEW = 40

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import dualsr_geo  # noqa: F401  # registers .dualsr
 from dualsr_geo import synthetic, upscale
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import BandError, GridError, InputError, OptionError, ScaleError
 
 pytestmark = [

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from test_networks_alone import random_network
 
 from dualsr_geo.degradation.consistency import Consistency, consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import anchor_bands, subspace
 from dualsr_geo.models import unguided_correction
 from dualsr_geo.models.definition import FINE_REACH

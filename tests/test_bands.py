@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsr_geo.errors import BandError, OptionError
-from dualsr_geo.raster.bands import Band, Packing, holds, nm_per_unit, parse_bidx
+from dualsr_geo.raster.bands import Band, parse_bidx
+from dualsr_geo.raster.packing import Packing, holds
+from dualsr_geo.raster.wavelengths import nm_per_unit
 
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError, OptionError
 
 BENCHMARK = Path(__file__).resolve().parents[1] / "examples" / "benchmark"

@@ -10,9 +10,10 @@ import torch
 from wald_cases import DATA, case, product, surveyed
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.survey.error_calibration import DEVIATIONS, MOST, fine_noise, unguided
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.sampling import SurveyOptions
 
 RATIO = 4
 
@@ -28,7 +29,7 @@ def covered(reference: np.ndarray, made: np.ndarray) -> float:
 )
 def test_nine_tenths_are_covered_on_real_scenes(name):
     one = case(name)
-    known = surveyed(one.scene, one.guide, Wishes(one.ratio, coregister="off", uncertainty=True))
+    known = surveyed(one.scene, one.guide, SurveyOptions(one.ratio, coregister="off", uncertainty=True))
     assert 0.80 <= covered(one.reference, product(one.scene, one.guide, known)[0]) <= 0.97
 
 
@@ -57,7 +58,8 @@ def test_holes_do_not_count_as_noise():
 def test_levels_grow_with_the_scene():
     sample = synthetic.make((33, 41), bands=5, seed=2)
     one, ten = (
-        surveyed(s, sample.guide, Wishes(RATIO, uncertainty=True)).doubt for s in (sample.scene, 10 * sample.scene)
+        surveyed(s, sample.guide, SurveyOptions(RATIO, uncertainty=True)).doubt
+        for s in (sample.scene, 10 * sample.scene)
     )
     for a, b in ((one.guided, ten.guided), (one.alone, ten.alone)):
         np.testing.assert_allclose(b.size, 10 * a.size, rtol=1e-2)
@@ -66,14 +68,14 @@ def test_levels_grow_with_the_scene():
 
 def test_a_guide_lowers_the_doubt():
     sample = synthetic.make((40, 51), bands=6, seed=2)
-    doubt = surveyed(sample.scene, sample.guide, Wishes(RATIO, uncertainty=True)).doubt
+    doubt = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, uncertainty=True)).doubt
     assert np.median(doubt.guided.size) < np.median(doubt.alone.size)
 
 
 @pytest.mark.parametrize(("side", "ratio", "wald"), [(8, 4, 2), (12, 4, 3), (16, 4, 4), (17, 8, 4), (9, 2, 2)])
 def test_the_wald_pair_is_the_largest_that_leaves_four_pixels(side, ratio, wald):
     sample = synthetic.make((side, side + 5), bands=4, seed=3, ratio=ratio)
-    level = surveyed(sample.scene, None, Wishes(ratio, uncertainty=True)).doubt.alone
+    level = surveyed(sample.scene, None, SurveyOptions(ratio, uncertainty=True)).doubt.alone
     assert level.ratio == wald
     assert 1 / MOST <= level.trend <= MOST
     assert 1 / MOST <= level.growth <= MOST
@@ -81,7 +83,7 @@ def test_the_wald_pair_is_the_largest_that_leaves_four_pixels(side, ratio, wald)
 
 def test_a_scene_without_contrast_is_not_doubted():
     flat = np.full((3, 20, 24), 0.25, np.float32)
-    doubt = surveyed(flat, None, Wishes(RATIO, uncertainty=True)).doubt
+    doubt = surveyed(flat, None, SurveyOptions(RATIO, uncertainty=True)).doubt
     for values in (doubt.alone.size, doubt.floor):
         assert np.isfinite(values).all()
         assert values.max() < 1e-6
@@ -89,4 +91,4 @@ def test_a_scene_without_contrast_is_not_doubted():
 
 def test_nobody_asked():
     sample = synthetic.make((12, 15), bands=3)
-    assert surveyed(sample.scene, sample.guide, Wishes(RATIO)).doubt is None
+    assert surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)).doubt is None

@@ -11,8 +11,9 @@ import torch
 
 from dualsr_geo.degradation.consistency import REACH_LR
 from dualsr_geo.errors import InputError, OptionError
+from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.definition import FINE, with_fine
-from dualsr_geo.models.loading import convert, guided_network, lone_network, ready
+from dualsr_geo.models.loading import guided_network, lone_network, ready
 from dualsr_geo.models.networks.guided import Guided
 from dualsr_geo.models.networks.unguided import Alone
 from dualsr_geo.models.registry import MODELS, SHIPPED, load_model, with_half
@@ -87,7 +88,9 @@ def test_an_unknown_precision_is_refused():
 def test_our_networks_come_with_the_package(name):
     model = load_model(name, precision="bfloat16")
     own = {"guided": model.ours.guided, "alone": model.ours.alone}
-    assert {n: w.sha256 for n, w in own.items()} == {n: sha256(SHIPPED / f"{'unguided' if n == 'alone' else n}.safetensors") for n in own}
+    assert {n: w.sha256 for n, w in own.items()} == {
+        n: sha256(SHIPPED / f"{'unguided' if n == 'alone' else n}.safetensors") for n in own
+    }
     assert {n: w.precision for n, w in own.items()} == {"guided": "bfloat16", "alone": "float32"}
     assert model.halo == max(w.halo for w in own.values())
     assert model.ours.gated == (name == "auto")

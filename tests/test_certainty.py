@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.noise import scene_noise
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.noise import of_noise, scene_noise
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import subspace
 from dualsr_geo.registration import blur_estimation, standard_errors
 from dualsr_geo.registration.guide_regression import Fit, Piece
@@ -81,7 +81,7 @@ def test_the_noise_lies_within_its_error(bands):
     off = []
     for seed in range(6):
         sample = synthetic.make((57, 43), bands=bands, seed=seed, noise=0.02)
-        found, error = scene_noise(*whole(sample.scene)), standard_errors.of_noise(*whole(sample.scene))
+        found, error = scene_noise(*whole(sample.scene)), of_noise(*whole(sample.scene))
         off.append((found - 0.02) / error)
     assert np.median(np.abs(off)) < 3
     assert np.median(np.abs(off)) > 0.1
@@ -91,5 +91,5 @@ def test_uneven_noise_is_less_certain():
     scene = synthetic.make((57, 43), bands=31, seed=3).scene
     draw = np.random.default_rng(0).standard_normal(scene.shape).astype(np.float32)
     even, uneven = draw * 0.02, draw * np.linspace(0.001, 0.035, 43, dtype=np.float32)
-    errors = [np.median(standard_errors.of_noise(*whole(scene + noise))) for noise in (even, uneven)]
+    errors = [np.median(of_noise(*whole(scene + noise))) for noise in (even, uneven)]
     assert errors[1] > 3 * errors[0]

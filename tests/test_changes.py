@@ -15,15 +15,15 @@ from PIL import Image
 from wald_cases import product, psnr, surveyed
 
 from dualsr_geo import synthetic, upscale
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import OptionError
 from dualsr_geo.fusion import change_detection, subspace
-from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.estimation import Survey
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.fusion.blocks import Block
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.survey import Survey
 
 RATIO = 4
-ASKED = Wishes(RATIO, changes=True)
+ASKED = SurveyOptions(RATIO, changes=True)
 # A quarter of the scene, lr pixels, and what lies clear of it by more than the blur mixes.
 INSIDE = np.s_[16:46, 12:54]
 
@@ -60,7 +60,7 @@ def decibels(made, truth, where):
 def test_an_unchanged_guide_is_used_to_the_last_bit(made):
     for noise in (0.0, 0.02):
         sample = synthetic.make((37, 50), bands=8, seed=5, noise=noise)
-        off, auto = (surveyed(sample.scene, sample.guide, w) for w in (Wishes(RATIO), ASKED))
+        off, auto = (surveyed(sample.scene, sample.guide, w) for w in (SurveyOptions(RATIO), ASKED))
         assert auto.changes is not None
         (plain, _), (asked, counted) = (product(sample.scene, sample.guide, k) for k in (off, auto))
         np.testing.assert_array_equal(plain, asked)
@@ -69,8 +69,8 @@ def test_an_unchanged_guide_is_used_to_the_last_bit(made):
 
 def test_inside_a_change_it_is_as_without_a_guide_and_elsewhere_no_worse(made, pasted, known):
     inside, clear = masks(made.scene.shape[1:])
-    alone = product(made.scene, None, surveyed(made.scene, None, Wishes(RATIO)), model="interpolation")[0]
-    plain = surveyed(made.scene, pasted, Wishes(RATIO))
+    alone = product(made.scene, None, surveyed(made.scene, None, SurveyOptions(RATIO)), model="interpolation")[0]
+    plain = surveyed(made.scene, pasted, SurveyOptions(RATIO))
     used = product(made.scene, pasted, plain)[0]
     left, counted = product(made.scene, pasted, known)
     fixed = product(made.scene, pasted, replace(plain, changes=known.changes))[0]
@@ -94,7 +94,7 @@ def test_tiled_is_whole(made, pasted, known, tile):
 def test_the_survey_is_not_spoilt_by_a_changed_quarter(made, pasted, known):
     clean = surveyed(made.scene, made.guide, ASKED)
     np.testing.assert_allclose(known.psf.sigma_px, clean.psf.sigma_px, rtol=0.02)
-    spoilt = surveyed(made.scene, pasted, Wishes(RATIO))
+    spoilt = surveyed(made.scene, pasted, SurveyOptions(RATIO))
     visible = np.s_[:4]
     np.testing.assert_allclose(known.relevance[visible], clean.relevance[visible], atol=0.01)
     assert np.abs(spoilt.relevance - clean.relevance)[visible].min() > 0.1
@@ -124,10 +124,10 @@ def test_a_guide_that_nowhere_follows_the_scene_has_not_changed_either(made):
     cube = torch.from_numpy(made.scene)
     space = subspace.find(made.scene.reshape(8, -1), np.ones(made.scene[0].size, np.float32))
     noise = torch.from_numpy(rng.standard_normal(made.guide.shape).astype(np.float32))
-    block = wald_pairs.Block(cube, torch.ones(cube.shape[1:]), noise)
+    block = Block(cube, torch.ones(cube.shape[1:]), noise)
     _, left = change_detection.unchanged([block], Psf.from_mtf(RATIO), space)
     assert left[0].weight.min() == 1
-    few = wald_pairs.Block(cube[:, :4, :5], torch.ones(4, 5), noise[:, :16, :20])
+    few = Block(cube[:, :4, :5], torch.ones(4, 5), noise[:, :16, :20])
     assert change_detection.unchanged([few], Psf.from_mtf(RATIO), space)[0] is None
 
 

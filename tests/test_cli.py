@@ -24,7 +24,7 @@ from rio_cogeo import cog_validate
 
 from dualsr_geo import synthetic
 from dualsr_geo.cli import main
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.io.writers.output_spec import carried
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualsr_geo.degradation import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import coarse_stage, subspace
 from dualsr_geo.fusion.scene_regression import fit_scene
 from dualsr_geo.raster.windows import Window

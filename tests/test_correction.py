@@ -16,18 +16,19 @@ from wald_cases import product, psnr, surveyed
 
 import dualsr_geo
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.io.writers.output_spec import carried
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.survey.estimation import Survey
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.survey import Survey
 
 SHAPE = (61, 97)
 OURS = load_model("auto").ours
 
 
 def wishes(ratio=4):
-    return Wishes(ratio, psf=Psf.from_mtf(ratio), ours=OURS)
+    return SurveyOptions(ratio, psf=Psf.from_mtf(ratio), ours=OURS)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_a_halo_is_enough_where_noise_shift_and_holes_are():
     scene[2, 50:, :9] = np.nan
     guide[:, :, 200:] = np.nan
     guide[:, 90:100, 60:70] = np.nan
-    known = surveyed(scene, guide, Wishes(4, ours=OURS))
+    known = surveyed(scene, guide, SurveyOptions(4, ours=OURS))
     assert known.space.noise > 0
     whole, tiled = (product(scene, guide, known, model="learned", tile=t)[0] for t in (1000, 16))
     np.testing.assert_array_equal(np.isnan(whole), np.isnan(tiled))

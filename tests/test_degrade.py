@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import correlate1d
 
-from dualsr_geo.degradation.operators import Banded, Psf, blur_matrix, cubic, cubic_matrix, operator
+from dualsr_geo.degradation.operators import Banded, blur_matrix, cubic, cubic_matrix, operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import OptionError
 from dualsr_geo.raster.windows import Window
 

@@ -22,10 +22,10 @@ from dualsr_geo.io.guides import Displaced
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import field_estimation, local_displacement
 from dualsr_geo.registration.displacement_field import SUPPORT_PX, Field, basis
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.sampling import SurveyOptions
 
 RATIO, RIM = 4, 2
-LOCAL = Wishes(RATIO, coregister="local")
+LOCAL = SurveyOptions(RATIO, coregister="local")
 
 
 @pytest.fixture(scope="module")

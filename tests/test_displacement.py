@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.registration.block_shifts import SIDES, Block, block_windows, displacements
 
 RATIO = 4

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 
 from dualsr_geo import synthetic
 from dualsr_geo.cli import main
-from dualsr_geo.sensors.registry import find
+from dualsr_geo.sensors import find
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -26,11 +26,11 @@ from dualsr_geo.fusion.uncertainty import (
     shape,
 )
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.survey.estimation import Survey
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.survey import Survey
 
 RATIO, BANDS = 4, 7
-WISHES = Wishes(RATIO, uncertainty=True)
+WISHES = SurveyOptions(RATIO, uncertainty=True)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_tiled_is_whole_with_holes_noise_shift_and_half_a_guide(ratio, tile):
     scene[:, 20:27, 30:41] = np.nan
     scene[2, 40:, :9] = np.nan
     guide[:, :, 40 * ratio :] = np.nan
-    known = surveyed(scene, guide, Wishes(ratio, uncertainty=True))
+    known = surveyed(scene, guide, SurveyOptions(ratio, uncertainty=True))
     whole, tiled = (product(scene, guide, known, tile=t)[0] for t in (1000, tile))
     np.testing.assert_array_equal(np.isnan(whole), np.isnan(tiled))
     np.testing.assert_array_equal(np.isnan(whole[:13]), np.isnan(whole[13:]))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsr_geo.engine.tiles.encoding import empty_value, encode, floor
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 
 ALL = slice(0, 1)
 LOWEST = -1e30

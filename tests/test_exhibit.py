@@ -9,9 +9,10 @@ from rasterio.transform import from_origin
 
 from dualsr_geo import Options, open_scene, synthetic
 from dualsr_geo.degradation.operators import operator
+from dualsr_geo.engine.run_report import of_run
 from dualsr_geo.engine.upscale import prepare, upscale
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.report.gather import carried_survey, of_run, tile_rmse
+from dualsr_geo.report.gather import carried_survey, tile_rmse
 from dualsr_geo.report.views import CROP_PX, PLACES, Material, crop_windows
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualsr_geo.degradation import consistency
-from dualsr_geo.degradation.operators import Psf, blur_matrix, operator
+from dualsr_geo.degradation.operators import blur_matrix, operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
 
 PSF = Psf.gaussian(3, (1.3, 1.6), (0.3, -0.4))

@@ -16,12 +16,13 @@ from dask.distributed import Client, LocalCluster
 import dualsr_geo
 from dualsr_geo import synthetic
 from dualsr_geo.cli import main
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_fit, upscale
 from dualsr_geo.engine.tiles import fine_stage
 from dualsr_geo.engine.tiles.fine_stage import Refinement
 from dualsr_geo.errors import OptionError
-from dualsr_geo.models.loading import convert
+from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.networks import refiner
 from dualsr_geo.models.weights import save
 from dualsr_geo.survey.sampling import sample_windows

@@ -13,14 +13,15 @@ from test_networks_guided import random_network
 from wald_cases import surveyed
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion.blocks import Block
 from dualsr_geo.fusion.candidates import CANDIDATES
 from dualsr_geo.models.networks.guided import FOLD
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.survey import guided_shrinkage, wald_pairs
-from dualsr_geo.survey.guided_shrinkage import CAUTIOUS, Evidence, share
-from dualsr_geo.survey.sampling import Wishes
-from dualsr_geo.survey.wald_pairs import Block
+from dualsr_geo.survey import guided_shrinkage, shrinkage, wald_pairs
+from dualsr_geo.survey.guided_shrinkage import CAUTIOUS, share
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.shrinkage import Evidence
 from dualsr_geo.training.guided_task import known_of
 
 FINITE = st.floats(-1e3, 1e3)
@@ -70,7 +71,7 @@ def test_parts_add_up_to_the_valid_scene(height, width, ratio, anchors):
     made, lacking = torch.randn(2, anchors, ratio * height, ratio * width, generator=generator)
     weight = (torch.rand(height, width, generator=generator) - 0.2).clamp_min(0)
     valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
-    gain, size = guided_shrinkage.by_parts(made, lacking, weight, ratio).sum(1)
+    gain, size = shrinkage.by_parts(made, lacking, weight, ratio).sum(1)
     assert gain == pytest.approx(float((made * lacking * valid).sum()), rel=1e-4, abs=1e-3)
     assert size == pytest.approx(float((made.square() * valid).sum()), rel=1e-4)
 
@@ -112,7 +113,9 @@ def test_the_strength_is_in_deviations_whatever_the_units():
     sample = synthetic.make((40, 44), bands=5, seed=3)
     found = []
     for unit in (1.0, 3000.0):
-        told = surveyed(sample.scene * unit, sample.guide, Wishes(4, psf=Psf.from_mtf(4), ours=load_model("auto").ours))
+        told = surveyed(
+            sample.scene * unit, sample.guide, SurveyOptions(4, psf=Psf.from_mtf(4), ours=load_model("auto").ours)
+        )
         found.append([asked.excess for asked in told.correction.guided_asked])
     assert found[0] == pytest.approx(found[1], rel=1e-2)
     assert all(0 < excess < 100 for excess in found[0])

@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from test_networks_guided import random_network
 
 from dualsr_geo.degradation.consistency import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import coarse_stage
 from dualsr_geo.fusion.anchor_bands import Anchors
+from dualsr_geo.fusion.blocks import components
 from dualsr_geo.models import guided_correction
 from dualsr_geo.models.guided_inputs import Terms
 from dualsr_geo.models.networks.guided import Guided
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.survey import Survey
 from dualsr_geo.training.guided_task import known_of, opened
 
 
@@ -49,7 +50,7 @@ def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: n
     ready = coarse_stage.ready_guide(near, torch.from_numpy(known.guide_mean), op)
     held = coarse_stage.Guided(ready, known.fit, torch.from_numpy(known.mixture))
     closed, alone = (consistency(known.psf, shape, v.tolist(), op, at) for v in (known.lams, known.lams_alone))
-    z = wald_pairs.components(known.space, cube)
+    z = components(known.space, cube)
     hr = coarse_stage.sharpen(z, None, held, closed, alone)
     return guided_correction.Window(known.space, cube, z, hr, held, known.psf, closed, origin=(at.y0, at.x0))
 

@@ -10,20 +10,21 @@ import torch
 from wald_cases import product, surveyed
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.survey import detail
 from dualsr_geo.survey.detail import Detail, Piece
 from dualsr_geo.survey.detail_assessment import SMALLEST_SIDE
-from dualsr_geo.survey.estimation import Survey
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.survey import Survey
 
 RATIO = 4
 NAMES = ("improvement", "guide", "neither")
 
 
 def told(scene: np.ndarray, guide: np.ndarray | None, model: str = "regression", ratio: int = RATIO) -> Detail:
-    wishes = Wishes(ratio, psf=Psf.from_mtf(ratio), ours=load_model(model).ours, detail=True)
+    wishes = SurveyOptions(ratio, psf=Psf.from_mtf(ratio), ours=load_model(model).ours, detail=True)
     found = surveyed(scene, guide, wishes).detail
     assert found is not None
     return found
@@ -67,7 +68,7 @@ def test_texture_that_only_the_guide_has_shows(sample, model):
 @pytest.mark.parametrize("seed", [1, 5])
 def test_it_is_about_what_is_true(seed):
     sample = synthetic.make((61, 77), bands=7, seed=seed)
-    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
+    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
     made = torch.from_numpy(product(sample.scene, sample.guide, known)[0])
     op, truth, guide = operator(known.psf, (61, 77)), *map(torch.from_numpy, (sample.reference, sample.guide))
     plain, low = (op.upsample(op.degrade(planes)) for planes in (truth, guide))
@@ -152,7 +153,7 @@ def test_the_pair_is_the_largest_that_leaves_enough(side, ratio, wald):
 
 def test_of_a_scene_too_small_nothing_is_said():
     sample = synthetic.make((2 * SMALLEST_SIDE - 1, 40), bands=3, seed=3)
-    wishes = Wishes(RATIO, psf=Psf.from_mtf(RATIO), detail=True)
+    wishes = SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True)
     assert surveyed(sample.scene, sample.guide, wishes).detail is None
 
 
@@ -162,11 +163,11 @@ def test_a_scene_without_contrast_has_no_detail():
 
 
 def test_nobody_asked(sample):
-    assert surveyed(sample.scene, None, Wishes(RATIO, psf=Psf.from_mtf(RATIO))).detail is None
+    assert surveyed(sample.scene, None, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO))).detail is None
 
 
 def test_it_travels_with_the_survey(sample):
-    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
+    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
     back = Survey.from_json(json.loads(json.dumps(known.to_json(), allow_nan=False)))
     for name in (*NAMES, "contradicted"):
         np.testing.assert_array_equal(getattr(back.detail, name), getattr(known.detail, name))

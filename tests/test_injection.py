@@ -13,11 +13,12 @@ from rasterio.transform import from_origin
 from wald_cases import product, psnr, surveyed
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.evaluation.gdal_pansharpening import pansharpen
 from dualsr_geo.fusion.injection import RULES, fit_injection, injector
-from dualsr_geo.survey.estimation import Survey
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.survey import Survey
 
 RATIO = 4
 PSF = Psf.from_mtf(RATIO)
@@ -29,7 +30,7 @@ def sample() -> synthetic.Sample:
 
 
 def known_of(scene, guide, psf=PSF) -> Survey:
-    return surveyed(scene, guide, Wishes(psf.ratio, psf=psf, subspace=False, injection=True))
+    return surveyed(scene, guide, SurveyOptions(psf.ratio, psf=psf, subspace=False, injection=True))
 
 
 def write(path, cube, gsd):

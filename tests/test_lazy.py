@@ -13,7 +13,7 @@ import xarray as xr
 from dask.core import flatten
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import lazy
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import Job, plan

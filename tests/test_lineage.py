@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import Job, plan
-from dualsr_geo.engine.provenance import REPORTED, add_up, lineage, say_correction, say_detail
+from dualsr_geo.engine.provenance import REPORTED, add_up, lineage
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.report.summary import say_correction, say_detail
 from dualsr_geo.survey.detail import Detail
-from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.survey import Survey
 
 
 def job(guided: bool = True, **options: Any) -> Job:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from dualsr_geo import resources
 from dualsr_geo.engine import tile_size
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import OptionError
@@ -63,7 +64,7 @@ def test_the_estimate_does_not_grow_with_the_scene() -> None:
 def test_left_out_the_machine_decides() -> None:
     found = sizes()
     assert found.bytes <= psutil.virtual_memory().total * tile_size.DEFAULT_SHARE
-    assert found.jobs <= tile_size.cores() <= (os.cpu_count() or 1)
+    assert found.jobs <= resources.cores() <= (os.cpu_count() or 1)
 
 
 def test_more_tiles_at_once_need_more() -> None:
@@ -72,16 +73,16 @@ def test_more_tiles_at_once_need_more() -> None:
 
 
 def test_the_peak_sees_what_was_held() -> None:
-    before = tile_size.peak()
+    before = resources.peak()
     held = np.ones(before // 8 + 30 * MIB // 8)
-    assert tile_size.peak() >= held.nbytes
-    assert tile_size.peak() >= psutil.Process().memory_info().rss * 0.9
+    assert resources.peak() >= held.nbytes
+    assert resources.peak() >= psutil.Process().memory_info().rss * 0.9
 
 
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(OptionError, match="--device tpu"):
-        tile_size.device("tpu")
-    assert tile_size.device("cpu") == "cpu"
+        resources.device("tpu")
+    assert resources.device("cpu") == "cpu"
 
 
 @given(

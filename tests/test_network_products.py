@@ -16,11 +16,13 @@ from dask.distributed import Client, LocalCluster
 import dualsr_geo
 from dualsr_geo import synthetic
 from dualsr_geo.cli import main
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError, OptionError, ScaleError
 from dualsr_geo.evaluation.evaluate import evaluate
 from dualsr_geo.io.writers.output_spec import carried
-from dualsr_geo.models.loading import convert, load_model
+from dualsr_geo.models.checkpoint_import import convert
+from dualsr_geo.models.loading import load_model
 from dualsr_geo.models.weights import save
 
 pytestmark = pytest.mark.filterwarnings("ignore:Blur and shift of the guide:dualsr_geo.errors.DualSRWarning")

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dualsr_geo import Options, synthetic, upscale
-from dualsr_geo.degradation.operators import Psf, blur_matrix
+from dualsr_geo.degradation.operators import blur_matrix
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import upscale as pipeline
 from dualsr_geo.errors import DualSRWarning, InputError, OutputError
 from dualsr_geo.io.scenes import open_scene

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import Job, plan, product_packing
 from dualsr_geo.errors import GridError, OptionError, ScaleError
 from dualsr_geo.io.scenes import Scene, open_scene
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 
 SAMPLE = synthetic.make((24, 31), bands=3)
 

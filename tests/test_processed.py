@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from wald_cases import surveyed
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.survey.input_checks import BORROWED, repetition, say_borrowed, say_repeated, variety
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.sampling import SurveyOptions
 
 
 def repeated(cube: np.ndarray, y: int, x: int) -> np.ndarray:
@@ -89,7 +90,7 @@ def test_the_survey_says_so_of_scene_and_guide():
     made = synthetic.make((24, 31), bands=5, guide="rgb", seed=1)
     scene = repeated(made.scene, 2, 2)
     guide = repeated(made.guide, 2, 2)
-    known = surveyed(scene, guide, Wishes(4))
+    known = surveyed(scene, guide, SurveyOptions(4))
     assert "scene's pixels are repeated 2.0 x 2.0 times" in known.notes[0]
     assert "guide's pixels are repeated 2.0 x 2.0 times" in known.notes[1]
     assert "gdalwarp" in known.notes[0]

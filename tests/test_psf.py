@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf, blur_matrix
+from dualsr_geo.degradation.operators import blur_matrix
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import subspace
 from dualsr_geo.registration import blur_estimation
 from dualsr_geo.registration.guide_regression import Piece

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import degrade_raster
 from dualsr_geo.engine.degrade_raster import degrade, degrade_window
 from dualsr_geo.errors import OptionError, OutputError, ScaleError

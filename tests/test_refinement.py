@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from dualsr_geo.degradation.consistency import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles import fine_stage
 from dualsr_geo.engine.tiles.fine_stage import Refinement, Scales, View, correct
 from dualsr_geo.fusion.anchor_bands import Anchors

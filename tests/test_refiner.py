@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.networks import refiner
 from dualsr_geo.models.networks.refiner import HELD_OUT, LOOK, PATIENCE, TRUST, Crop, Refiner, apply, fit, losses
 

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.local_regression import Moments
 from dualsr_geo.fusion.scene_regression import Fit, Mixture, fit_scene

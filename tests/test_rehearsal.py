@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wald_cases import crop
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_trial
 from dualsr_geo.engine.fine_stage_trial import LEAST, Piece, rehearse, share
 from dualsr_geo.engine.tiles.context import Work
@@ -18,9 +18,10 @@ from dualsr_geo.fusion import anchor_bands
 from dualsr_geo.models.definition import with_fine
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.windows import Tile, Window
+from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.survey.estimation import survey
-from dualsr_geo.survey.guided_shrinkage import Evidence
-from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin
+from dualsr_geo.survey.sampling import Sample, SurveyOptions
+from dualsr_geo.survey.shrinkage import Evidence
 
 SHAPE = (41, 30)
 
@@ -60,7 +61,7 @@ def rehearsed(model: str = "regression", guide: bool = True, ratio: int = 2, noi
     chosen = with_fine(load_model(model), "consistency")
     psf = Psf.from_mtf(4)
     injected = chosen.injection is not None
-    wishes = Wishes(4, psf=psf, subspace=chosen.spectral, injection=injected, ours=chosen.ours)
+    wishes = SurveyOptions(4, psf=psf, subspace=chosen.spectral, injection=injected, ours=chosen.ours)
     whole = Window(0, SHAPE[0], 0, SHAPE[1])
     shown = crop(sample.guide, whole.scaled(4).grown(sample_margin(4))) if guide else None
     known = survey([Sample(sample.scene, shown)], wishes)

@@ -18,8 +18,9 @@ from PIL import Image
 
 from dualsr_geo.errors import OutputError
 from dualsr_geo.raster.bands import Band
+from dualsr_geo.report.data import Crop, Exhibit, Shift
 from dualsr_geo.report.figures import arrows, crop_plates, errors, overview, tile_map
-from dualsr_geo.report.page import Crop, Exhibit, Shift, render, require_report, write_report
+from dualsr_geo.report.page import render, require_report, write_report
 from dualsr_geo.report.spectra import Subject, quantise, record
 from dualsr_geo.report.tables import lineage_rows, number, score_table
 

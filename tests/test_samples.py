@@ -3,7 +3,7 @@ import pytest
 import rasterio
 from scipy.ndimage import correlate1d
 
-from dualsr_geo import _merge_materials, synthetic
+from dualsr_geo import synthetic
 
 
 def test_the_same_seed_gives_the_same_scene_and_another_does_not():
@@ -52,7 +52,7 @@ def test_spectra_are_reflectances(bands):
 
 def test_vegetation_has_a_red_edge_and_water_absorbs_the_infrared():
     nm = np.array([550.0, 670.0, 800.0])
-    leaf, water = (_merge_materials.MATERIALS[m](nm) for m in ("crop", "water"))
+    leaf, water = (synthetic.MATERIALS[m](nm) for m in ("crop", "water"))
     assert leaf[0] > leaf[1]
     assert leaf[2] > 5 * leaf[1]
     assert water[2] < water[0]

@@ -20,9 +20,9 @@ from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.io.readers.sensor_detection import detect, match, tell
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.raster.bands import Band
-from dualsr_geo.sensors import BUILT_IN
+from dualsr_geo.sensors import find, sensors
+from dualsr_geo.sensors.builtin import BUILT_IN
 from dualsr_geo.sensors.definition import Sensor, SensorBand, Sources, read_bands, read_responses
-from dualsr_geo.sensors.registry import find, sensors
 
 PLUGINS = Path(__file__).parents[1] / "plugins/sensors"
 DATA = Path(__file__).parents[2] / "shared/data"
@@ -299,7 +299,7 @@ def test_a_broken_plugin_is_one_warning_and_takes_no_other_along(value, code, sa
 
 def test_a_name_that_is_taken_stays_with_who_has_it(package):
     code = (
-        "from dualsr_geo.sensors.registry import Sensor, SensorBand, Sources\n"
+        "from dualsr_geo.sensors import Sensor, SensorBand, Sources\n"
         "SENSOR = Sensor('cave', 'mine', (SensorBand('a', 500, 10, 5, 0.3),), Sources('made up'))"
     )
     declare(package, "brought:SENSOR", code)

@@ -10,7 +10,7 @@ from rasterio.transform import from_origin
 
 from dualsr_geo import upscale
 from dualsr_geo.cli import main
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.evaluation.evaluate import evaluate
 from dualsr_geo.sensors.registry import sensors
 

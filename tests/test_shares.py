@@ -9,11 +9,11 @@ import pytest
 from wald_cases import product, surveyed
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.survey import guided_shrinkage, wald_pairs
-from dualsr_geo.survey.estimation import Survey
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.survey import Survey
 
 SHAPE = (45, 52)
 
@@ -24,7 +24,7 @@ def sample():
 
 
 def known(sample, guide, model="auto", **wishes):
-    return surveyed(sample.scene, guide, Wishes(4, psf=Psf.from_mtf(4), ours=load_model(model).ours, **wishes))
+    return surveyed(sample.scene, guide, SurveyOptions(4, psf=Psf.from_mtf(4), ours=load_model(model).ours, **wishes))
 
 
 def test_what_is_not_gated_corrects_wholly_and_asks_nothing(sample):
@@ -82,7 +82,7 @@ def test_anchors_are_as_many_as_wanted(sample, wanted, anchors):
 def test_noise_alone_is_not_sharpened():
     rng = np.random.default_rng(0)
     scene = (0.3 + 0.05 * rng.standard_normal((5, 48, 48))).astype(np.float32)
-    seen = surveyed(scene, None, Wishes(4, psf=Psf.from_mtf(4), ours=load_model("auto").ours))
+    seen = surveyed(scene, None, SurveyOptions(4, psf=Psf.from_mtf(4), ours=load_model("auto").ours))
     made = product(scene, None, seen, model="auto")[0]
     plain = product(scene, None, seen, model="interpolation")[0]
     assert np.abs(made - plain).std() < 0.05 * scene.std()

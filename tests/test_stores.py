@@ -161,7 +161,7 @@ def test_a_zarr_group_in_a_store_has_the_objects_of_the_one_on_disk(bucket, tmp_
 
 
 def test_a_file_larger_than_a_part_arrives_whole(bucket, tmp_path):
-    from dualsr_geo.io.writers._merge_objects import PART_BYTES, upload
+    from dualsr_geo.io.writers.destination import PART_BYTES, upload
 
     made = tmp_path / "product.tif"
     made.write_bytes(np.random.default_rng(1).bytes(2 * PART_BYTES + 12345))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dualsr_geo.models.band_stream import HEADROOM, Place, Stream, Units, angle, bands, scene_units
-from dualsr_geo.models.loading import convert
+from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.loading import load_model as load_network
 from dualsr_geo.models.networks.backprojection import angle_weight, back_project
 from dualsr_geo.models.registry import load_model, with_half

@@ -14,22 +14,15 @@ from scipy.ndimage import shift as scipy_shift
 from wald_cases import crop, product, psnr, surveyed
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
+from dualsr_geo.fusion.blocks import WHOLE_PX, band_means, bands_with_data
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration import guide_placement
-from dualsr_geo.survey.estimation import Survey, survey
-from dualsr_geo.survey.sampling import (
-    BLOCK_SIDE,
-    BLOCKS,
-    WHOLE_PX,
-    Sample,
-    Wishes,
-    band_means,
-    bands_with_data,
-    sample_margin,
-    sample_windows,
-)
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.registration.shift import guide_margin, move_guide
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.sampling import BLOCK_SIDE, BLOCKS, Sample, SurveyOptions, sample_windows
+from dualsr_geo.survey.survey import Survey
 
 RATIO = 4
 sides = st.integers(1, 3000)
@@ -77,11 +70,11 @@ def test_large_scenes_are_sampled_from_end_to_end(height, width):
 def test_the_survey_of_a_large_scene_costs_what_that_of_a_small_one_does():
     """It sees nothing but its sample: NaN everywhere else changes nothing."""
     big = synthetic.make((300, 280), ratio=2, bands=5, seed=3)
-    known = surveyed(big.scene, big.guide, Wishes(2))
+    known = surveyed(big.scene, big.guide, SurveyOptions(2))
     only = np.full_like(big.scene, np.nan)
     for w in sample_windows((300, 280)):
         only[(slice(None), *w.slices)] = big.scene[(slice(None), *w.slices)]
-    assert surveyed(only, big.guide, Wishes(2)).to_json() == known.to_json()
+    assert surveyed(only, big.guide, SurveyOptions(2)).to_json() == known.to_json()
 
 
 def test_bands_without_data_are_left_out():
@@ -95,14 +88,15 @@ def test_bands_without_data_are_left_out():
 
 def test_a_scene_without_data_is_refused():
     with pytest.raises(InputError, match=r"no valid pixel in 42 sampled ones.*--nodata"):
-        survey([Sample(np.full((3, 6, 7), np.nan, np.float32), None)], Wishes(2))
+        survey([Sample(np.full((3, 6, 7), np.nan, np.float32), None)], SurveyOptions(2))
 
 
 # ---- the survey --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "wishes", [Wishes(RATIO), Wishes(RATIO, psf=Psf.from_mtf(RATIO, 0.25)), Wishes(RATIO, subspace=False)]
+    "wishes",
+    [SurveyOptions(RATIO), SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO, 0.25)), SurveyOptions(RATIO, subspace=False)],
 )
 @pytest.mark.parametrize("noise", [0.0, 0.02])
 def test_json_round_trip_is_exact(sample, wishes, noise):
@@ -118,13 +112,13 @@ def test_json_round_trip_is_exact(sample, wishes, noise):
 
 
 def test_without_a_guide_json_is_exact_too(sample):
-    known = surveyed(sample.scene, None, Wishes(RATIO))
+    known = surveyed(sample.scene, None, SurveyOptions(RATIO))
     assert known.fit is None
     assert again(known).to_json() == known.to_json()
 
 
 def test_everything_is_found(sample):
-    known = surveyed(sample.scene, sample.guide, Wishes(RATIO))
+    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
     assert known.used == tuple(range(16))
     assert known.low == pytest.approx(float(sample.scene.min()))
     assert known.psf_source.startswith("estimated")
@@ -141,20 +135,20 @@ def test_nothing_is_drawn(sample):
     for seed in (0, 77):
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002  # the legacy global generator is what is tested
-        found.append(surveyed(sample.scene, sample.guide, Wishes(RATIO)).to_json())
+        found.append(surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)).to_json())
     assert found[0] == found[1]
 
 
 def test_bands_with_nothing_in_them(sample):
     scene = sample.scene.copy()
     scene[[0, 7]] = np.nan
-    known = surveyed(scene, sample.guide, Wishes(RATIO))
+    known = surveyed(scene, sample.guide, SurveyOptions(RATIO))
     assert known.used == (1, 2, 3, 4, 5, 6, *range(8, 16))
     assert len(known.relevance) == len(known.space.mean) == 14
 
 
 def test_relevance_is_r_squared(sample):
-    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO)))
+    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
     lr = synthetic.degrade(sample.guide, Psf.from_mtf(RATIO), (41, 53)).reshape(3, -1)
     design = np.vstack([lr, np.ones(lr.shape[1])]).T.astype(float)
     flat = sample.scene.reshape(16, -1).astype(float)
@@ -165,7 +159,7 @@ def test_relevance_is_r_squared(sample):
 def test_a_band_of_noise_is_irrelevant(sample):
     scene = sample.scene.copy()
     scene[5] = np.random.default_rng(0).random(scene[5].shape)
-    known = surveyed(scene, sample.guide, Wishes(RATIO))
+    known = surveyed(scene, sample.guide, SurveyOptions(RATIO))
     assert known.relevance[5] < 0.05
     assert known.relevance[4] > 0.5
 
@@ -175,7 +169,7 @@ def test_the_response_is_that_of_the_guide():
     weights = np.zeros((1, 16), np.float32)
     weights[0, 3:7] = [0.1, 0.4, 0.4, 0.1]
     guide = np.einsum("gb,byx->gyx", weights, sample.reference)
-    known = surveyed(sample.scene, guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO)))
+    known = surveyed(sample.scene, guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
     assert (known.srf >= 0).all()
     lr = np.einsum("gb,byx->gyx", weights, sample.scene)
     np.testing.assert_allclose(np.einsum("gb,byx->gyx", known.srf, sample.scene).std(), lr.std(), rtol=1e-2)
@@ -183,7 +177,7 @@ def test_the_response_is_that_of_the_guide():
 
 def test_a_noisy_scene_gets_ridges_and_a_clean_one_none():
     clean, noisy = (synthetic.make((41, 53), bands=16, seed=1, noise=n) for n in (0.0, 0.02))
-    a, b = (surveyed(s.scene, s.guide, Wishes(RATIO)) for s in (clean, noisy))
+    a, b = (surveyed(s.scene, s.guide, SurveyOptions(RATIO)) for s in (clean, noisy))
     assert not a.lams.any()
     assert not a.lams_alone.any()
     assert (b.lams > 0).all()
@@ -195,13 +189,13 @@ def test_a_noisy_scene_gets_ridges_and_a_clean_one_none():
 def test_a_guide_that_covers_too_little_is_said(sample):
     guide = np.full_like(sample.guide, np.nan)
     guide[:, :12, :12] = sample.guide[:, :12, :12]
-    known = surveyed(sample.scene, guide, Wishes(RATIO))
+    known = surveyed(sample.scene, guide, SurveyOptions(RATIO))
     assert known.fit is None
     assert "covers too little" in known.notes[-1]
 
 
 def test_a_guide_that_is_nowhere_is_none(sample):
-    known = surveyed(sample.scene, np.full_like(sample.guide, np.nan), Wishes(RATIO))
+    known = surveyed(sample.scene, np.full_like(sample.guide, np.nan), SurveyOptions(RATIO))
     assert known.fit is None
     assert known.guide_mean is None
 
@@ -209,10 +203,10 @@ def test_a_guide_that_is_nowhere_is_none(sample):
 def test_half_a_guide_teaches_as_much_where_it_is(sample):
     guide = sample.guide.copy()
     guide[:, :, 120:] = np.nan
-    known = surveyed(sample.scene, guide, Wishes(RATIO))
+    known = surveyed(sample.scene, guide, SurveyOptions(RATIO))
     assert known.fit is not None
     made = product(sample.scene, guide, known)[0]
-    whole = product(sample.scene, sample.guide, surveyed(sample.scene, sample.guide, Wishes(RATIO)))[0]
+    whole = product(sample.scene, sample.guide, surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)))[0]
     near = np.s_[:, :, :90]
     assert psnr(made[near], sample.reference[near]) > psnr(whole[near], sample.reference[near]) - 1
 
@@ -222,14 +216,14 @@ def test_half_a_guide_teaches_as_much_where_it_is(sample):
 
 def test_a_shifted_guide_is_moved_back():
     there, moved = (synthetic.make((41, 53), bands=16, seed=1, shift_px=s) for s in ((0.0, 0.0), (1.5, -0.7)))
-    known = surveyed(moved.scene, moved.guide, Wishes(RATIO))
+    known = surveyed(moved.scene, moved.guide, SurveyOptions(RATIO))
     assert known.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
     assert known.moved_px == known.shift_px
     assert known.psf.shift_px == pytest.approx((0, 0), abs=0.05)
     assert known.notes == ()
     made = product(moved.scene, moved.guide, known)[0]
-    best = product(there.scene, there.guide, surveyed(there.scene, there.guide, Wishes(RATIO)))[0]
-    stays = surveyed(moved.scene, moved.guide, Wishes(RATIO, coregister="off"))
+    best = product(there.scene, there.guide, surveyed(there.scene, there.guide, SurveyOptions(RATIO)))[0]
+    stays = surveyed(moved.scene, moved.guide, SurveyOptions(RATIO, coregister="off"))
     left = product(moved.scene, moved.guide, stays)[0]
     # Interpolating the guide costs it some of its finest detail; leaving it costs far more.
     assert psnr(made, there.reference) > psnr(best, there.reference) - 1.5
@@ -239,7 +233,7 @@ def test_a_shifted_guide_is_moved_back():
 @pytest.mark.parametrize("shift", [(5.2, -3.4), (-6.2, 7.4)])
 def test_a_guide_that_lies_far_off_is_moved_back_though_phase_correlation_falls_short(shift):
     moved = synthetic.make((60, 80), ratio=4, guide="pan", seed=7, noise=1e-3, shift_px=shift)
-    known = surveyed(moved.scene, moved.guide, Wishes(4))
+    known = surveyed(moved.scene, moved.guide, SurveyOptions(4))
     assert known.shift_px == pytest.approx(shift, abs=0.05)
     assert known.moved_px == known.shift_px
     assert known.notes == ()
@@ -247,7 +241,7 @@ def test_a_guide_that_lies_far_off_is_moved_back_though_phase_correlation_falls_
 
 def test_with_coregister_off_it_stays_and_that_is_said():
     moved = synthetic.make((41, 53), bands=16, seed=1, shift_px=(1.5, -0.7))
-    known = surveyed(moved.scene, moved.guide, Wishes(RATIO, coregister="off"))
+    known = surveyed(moved.scene, moved.guide, SurveyOptions(RATIO, coregister="off"))
     assert known.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
     assert known.moved_px == (0.0, 0.0)
     assert known.psf.shift_px == known.shift_px
@@ -256,27 +250,27 @@ def test_with_coregister_off_it_stays_and_that_is_said():
 
 def test_a_given_blur_is_taken_as_it_is(sample):
     wrong = Psf.gaussian(RATIO, (0.8, 2.7), (1.0, 0.0))
-    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=wrong))
+    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=wrong))
     assert known.psf == wrong
     assert known.psf_source == "given"
     assert known.shift_px == (0.0, 0.0)
     assert "0.80 x 2.70 px wide, +1.00 px down" in known.notes[0]
     assert "leave out --psf" in known.notes[0]
-    assert surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO))).notes == ()
+    assert surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO))).notes == ()
 
 
 def test_errors_of_blur_shift_and_noise_are_told(sample):
-    known = surveyed(sample.scene, sample.guide, Wishes(RATIO))
+    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
     assert all(0 < e < 0.05 for e in (*known.shift_error_px, *known.sigma_error_px))
     assert known.noise_error.shape == known.noise.shape
     tiny = synthetic.make((9, 10), bands=16)
-    unknown = surveyed(tiny.scene, tiny.guide, Wishes(RATIO))
+    unknown = surveyed(tiny.scene, tiny.guide, SurveyOptions(RATIO))
     assert unknown.shift_error_px is None
     assert again(unknown).to_json() == unknown.to_json()
 
 
 def test_a_sensors_blur_that_the_scene_contradicts_is_said(sample):
-    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, mtf_gain=0.75))
+    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=0.75))
     assumed = Psf.from_mtf(RATIO, 0.75).sigma_px[0]
     assert known.psf_source.startswith("estimated")
     assert any(f"{assumed:.3f} px" in n and "the scene's is used" in n for n in known.notes)
@@ -285,7 +279,7 @@ def test_a_sensors_blur_that_the_scene_contradicts_is_said(sample):
 
 
 def test_a_sensors_blur_that_the_scene_confirms_is_used(sample):
-    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, mtf_gain=0.302))
+    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=0.302))
     assert known.psf_source == "sensor"
     assert known.psf.sigma_px == pytest.approx(Psf.from_mtf(RATIO, 0.302).sigma_px, rel=1e-4)
     assert known.notes == ()
@@ -297,14 +291,14 @@ def test_noise_makes_a_scene_contradict_less():
     sources = []
     for noise in (0.0, 0.1):
         sample = synthetic.make((41, 53), bands=16, seed=1, noise=noise)
-        sources.append(surveyed(sample.scene, sample.guide, Wishes(RATIO, mtf_gain=wide)).psf_source)
+        sources.append(surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=wide)).psf_source)
     assert sources == ["estimated gaussian", "sensor"]
 
 
 @pytest.mark.parametrize(("gain", "source"), [(None, "default"), (0.5, "sensor")])
 def test_a_tiny_scene_falls_back_to_what_is_known(gain, source):
     tiny = synthetic.make((9, 10), bands=16)
-    known = surveyed(tiny.scene, tiny.guide, Wishes(RATIO, mtf_gain=gain))
+    known = surveyed(tiny.scene, tiny.guide, SurveyOptions(RATIO, mtf_gain=gain))
     assert known.psf == Psf.from_mtf(RATIO, gain or 0.3)
     assert known.psf_source == source
     assert "the sample is too small" in known.notes[0]
@@ -313,16 +307,16 @@ def test_a_tiny_scene_falls_back_to_what_is_known(gain, source):
 
 def test_a_guide_of_another_place_is_not_trusted(sample):
     other = synthetic.make((41, 53), seed=9).guide
-    known = surveyed(sample.scene, other, Wishes(RATIO))
+    known = surveyed(sample.scene, other, SurveyOptions(RATIO))
     assert known.shift_px == known.moved_px == (0.0, 0.0)
     assert "could not be estimated" in known.notes[0]
     assert known.psf.sigma_px[0] <= Psf.from_mtf(RATIO).sigma_px[0] + 1e-9
 
 
 def test_a_constant_guide_does_no_harm(sample):
-    known = surveyed(sample.scene, np.full_like(sample.guide, 0.3), Wishes(RATIO))
+    known = surveyed(sample.scene, np.full_like(sample.guide, 0.3), SurveyOptions(RATIO))
     made = product(sample.scene, np.full_like(sample.guide, 0.3), known)[0]
-    alone = product(sample.scene, None, surveyed(sample.scene, None, Wishes(RATIO)), model="interpolation")[0]
+    alone = product(sample.scene, None, surveyed(sample.scene, None, SurveyOptions(RATIO)), model="interpolation")[0]
     assert np.isfinite(made).all()
     assert psnr(made, sample.reference) > psnr(alone, sample.reference) - 0.5
     assert known.relevance.max() < 0.01
@@ -330,21 +324,21 @@ def test_a_constant_guide_does_no_harm(sample):
 
 @given(st.tuples(st.floats(-8, 8), st.floats(-8, 8)))
 def test_the_margin_holds_what_a_move_needs(shift):
-    assert guide_placement.guide_margin((0.0, 0.0)) == 0
-    assert guide_placement.guide_margin(shift) <= sample_margin(RATIO)
+    assert guide_margin((0.0, 0.0)) == 0
+    assert guide_margin(shift) <= sample_margin(RATIO)
     if shift != (0.0, 0.0):
-        assert guide_placement.guide_margin(shift) >= max(map(abs, shift))
+        assert guide_margin(shift) >= max(map(abs, shift))
 
 
 def test_moving_is_scipys_shift_and_cuts_the_margin():
     guide = synthetic.make((30, 31), seed=2).guide
-    margin = guide_placement.guide_margin((1.3, -0.6))
-    moved = guide_placement.move_guide(guide, (1.3, -0.6), margin)
+    margin = guide_margin((1.3, -0.6))
+    moved = move_guide(guide, (1.3, -0.6), margin)
     assert moved.shape == (3, 120 - 2 * margin, 124 - 2 * margin)
     wanted = np.stack([scipy_shift(g, (-1.3, 0.6), order=5) for g in guide])[:, margin:-margin, margin:-margin]
     assert np.std(moved - wanted) < 0.03 * np.std(guide - guide.mean((1, 2), keepdims=True))
-    np.testing.assert_array_equal(guide_placement.move_guide(guide, (0.0, 0.0), 3), guide[:, 3:-3, 3:-3])
-    np.testing.assert_array_equal(guide_placement.move_guide(guide, (0.0, 0.0), 0), guide)
+    np.testing.assert_array_equal(move_guide(guide, (0.0, 0.0), 3), guide[:, 3:-3, 3:-3])
+    np.testing.assert_array_equal(move_guide(guide, (0.0, 0.0), 0), guide)
 
 
 def test_crop_is_nan_outside():

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from dualsr_geo.cli import main
 from dualsr_geo.errors import InputError, OptionError, OutputError, ScaleError
-from dualsr_geo.models.loading import convert, load_model, read_checkpoint
+from dualsr_geo.models.checkpoint_import import convert, read_checkpoint
+from dualsr_geo.models.loading import load_model
 from dualsr_geo.models.weights import Card, read_card, read_tensors, save, sha256
 
 recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} is absent")

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualsr_geo.degradation.consistency import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.models import unguided_correction
 from dualsr_geo.training import augmentation

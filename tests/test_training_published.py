@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.training.config import Course
 from dualsr_geo.training.dataset import CAVE_NM, Reference

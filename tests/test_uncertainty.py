@@ -19,7 +19,7 @@ from dualsr_geo.cli import main
 from dualsr_geo.engine import executor
 from dualsr_geo.engine.tiles.encoding import encode_deviation
 from dualsr_geo.errors import InputError, OptionError, ResumeError
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Window
 
 BANDS = 18  # more than a chunk of 16, and no multiple of it

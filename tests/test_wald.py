@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, subspace
+from dualsr_geo.fusion.blocks import Block
 from dualsr_geo.fusion.scene_regression import fit_scene
 from dualsr_geo.survey import wald_pairs
 
@@ -103,9 +105,9 @@ def test_clean_scenes_have_no_ridge():
     assert wald_pairs.ridge(np.array([1.0, 2.0]), 0.0).tolist() == [0.0, 0.0]
 
 
-def block(noise: float = 0.0) -> tuple[wald_pairs.Block, synthetic.Sample]:
+def block(noise: float = 0.0) -> tuple[Block, synthetic.Sample]:
     sample = synthetic.make((33, 42), bands=16, seed=4, noise=noise)
-    return wald_pairs.Block(torch.from_numpy(sample.scene), torch.ones(33, 42), torch.from_numpy(sample.guide)), sample
+    return Block(torch.from_numpy(sample.scene), torch.ones(33, 42), torch.from_numpy(sample.guide)), sample
 
 
 def test_the_wald_pair_is_the_scene_degraded_once_more():
@@ -166,7 +168,7 @@ def test_the_guide_beats_no_guide_on_a_scene_that_it_explains():
 def test_small_noisy_scenes_have_weights(side):
     """Axes with fewer lr pixels than the noisy fine stage has terms."""
     sample = synthetic.make(side, bands=16, noise=0.02)
-    one = wald_pairs.Block(torch.from_numpy(sample.scene), torch.ones(side), torch.from_numpy(sample.guide))
+    one = Block(torch.from_numpy(sample.scene), torch.ones(side), torch.from_numpy(sample.guide))
     flat = sample.scene.reshape(16, -1)
     space = subspace.find(flat, np.ones(flat.shape[1], np.float32), np.full(16, 0.02))
     found = wald_pairs.weights([wald_pairs.errors([one], Psf.from_mtf(4), 2, space)], by_energy=True)

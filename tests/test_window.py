@@ -10,9 +10,9 @@ import torch
 from wald_cases import gaussian_matrix, product, psnr, surveyed
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.operators import Psf
-from dualsr_geo.raster.bands import Packing
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.raster.packing import Packing
+from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.threads import one_thread
 
 RATIO = 4
@@ -25,7 +25,7 @@ def sample() -> synthetic.Sample:
 
 @pytest.fixture(scope="module")
 def known(sample):
-    return surveyed(sample.scene, sample.guide, Wishes(RATIO))
+    return surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
 
 
 def rmse(counted) -> float:
@@ -47,7 +47,7 @@ def test_tiled_is_whole_when_noisy_shifted_and_holed(tile):
     scene[2, 50:, :9] = np.nan
     guide[:, :, 200:] = np.nan
     guide[:, 90:100, 60:70] = np.nan
-    known = surveyed(scene, guide, Wishes(RATIO))
+    known = surveyed(scene, guide, SurveyOptions(RATIO))
     assert known.space.noise > 0
     assert known.moved_px != (0.0, 0.0)
     whole, tiled = (product(scene, guide, known, tile=t)[0] for t in (1000, tile))
@@ -65,7 +65,7 @@ def test_it_beats_bicubic_and_no_guide_by_far(sample, known):
 
 
 def test_bicubic_is_torchs(sample):
-    known = surveyed(sample.scene, None, Wishes(RATIO, subspace=False))
+    known = surveyed(sample.scene, None, SurveyOptions(RATIO, subspace=False))
     made = product(sample.scene, None, known, model="bicubic", tile=30)[0]
     wanted = torch.nn.functional.interpolate(
         torch.from_numpy(sample.scene)[None], scale_factor=RATIO, mode="bicubic", align_corners=False
@@ -75,7 +75,7 @@ def test_bicubic_is_torchs(sample):
 
 @pytest.mark.parametrize("model", ["regression", "interpolation"])
 def test_degrading_the_product_gives_the_scene_and_the_figures_say_how_nearly(sample, model):
-    known = surveyed(sample.scene, sample.guide, Wishes(RATIO, psf=Psf.from_mtf(RATIO)))
+    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
     made, counted = product(sample.scene, sample.guide, known, model=model)
     dy, dx = (gaussian_matrix(n * RATIO, RATIO, 0.3) for n in (61, 97))
     wrong = (dy @ made @ dx.T - sample.scene)[:, ::4]
@@ -102,10 +102,10 @@ def test_holes_stay_holes_band_by_band_and_nothing_else_does(sample):
     scene[:, 10:17, 20:31] = np.nan
     scene[3, 30:33] = np.nan
     scene[5] = np.nan
-    known = surveyed(scene, sample.guide, Wishes(RATIO))
+    known = surveyed(scene, sample.guide, SurveyOptions(RATIO))
     made = product(scene, sample.guide, known, tile=40)[0]
     np.testing.assert_array_equal(np.isnan(made), np.isnan(scene).repeat(RATIO, 1).repeat(RATIO, 2))
-    whole = product(sample.scene, sample.guide, surveyed(sample.scene, sample.guide, Wishes(RATIO)))[0]
+    whole = product(sample.scene, sample.guide, surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)))[0]
     some = np.isfinite(made)
     assert psnr(made[some], sample.reference[some]) > psnr(whole[some], sample.reference[some]) - 1
 
@@ -118,7 +118,9 @@ def test_the_scenes_darkest_values_are_kept_beside_a_band_without_data(sample):
     scene[:, 12:20, 40:50] *= 0.2
     holed = scene.copy()
     holed[5] = np.nan
-    known = [replace(surveyed(s, None, Wishes(RATIO)), low=0.5 * float(np.median(scene))) for s in (scene, holed)]
+    known = [
+        replace(surveyed(s, None, SurveyOptions(RATIO)), low=0.5 * float(np.median(scene))) for s in (scene, holed)
+    ]
     full, part = (product(s, None, k, model="bicubic")[0] for s, k in zip((scene, holed), known, strict=True))
     np.testing.assert_allclose(np.delete(part, 5, 0), np.delete(full, 5, 0), atol=1e-6)
 
@@ -126,7 +128,7 @@ def test_the_scenes_darkest_values_are_kept_beside_a_band_without_data(sample):
 def test_where_the_guide_is_missing_it_is_as_without_one(sample):
     guide = sample.guide.copy()
     guide[:, :, 160:] = np.nan
-    known = surveyed(sample.scene, guide, Wishes(RATIO))
+    known = surveyed(sample.scene, guide, SurveyOptions(RATIO))
     made, counted = product(sample.scene, guide, known, tile=25)
     alone = product(sample.scene, None, known, tile=25)[0]
     np.testing.assert_allclose(made[:, :, 160:], alone[:, :, 160:], atol=1e-6)
@@ -163,10 +165,10 @@ def test_nothing_lies_below_the_scenes_minimum(sample, known):
 @pytest.mark.parametrize("shape", [(5, 40), (1, 1), (3, 2)])
 def test_tiny_scenes(shape):
     sample = synthetic.make(shape, bands=4)
-    known = surveyed(sample.scene, sample.guide, Wishes(RATIO)) if shape == (5, 40) else None
+    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)) if shape == (5, 40) else None
     if known is None:
         with pytest.raises(ValueError, match="no valid pixel"):
-            surveyed(sample.scene, sample.guide, Wishes(RATIO))
+            surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
         return
     made = product(sample.scene, sample.guide, known)[0]
     assert np.isfinite(made).all()
@@ -177,7 +179,7 @@ def test_given_any_psf_the_product_lies_on_the_guide():
     base = synthetic.make((41, 53), bands=8, seed=6)
     scene = np.einsum("mb,myx->byx", base.spectra, synthetic.degrade(base.abundances, blur, (41, 53)))
     right, wrong = (
-        psnr(product(scene, base.guide, surveyed(scene, base.guide, Wishes(RATIO, psf=p)))[0], base.reference)
+        psnr(product(scene, base.guide, surveyed(scene, base.guide, SurveyOptions(RATIO, psf=p)))[0], base.reference)
         for p in (blur, Psf.from_mtf(RATIO))
     )
     assert right > wrong + 2

@@ -37,7 +37,8 @@ from dualsr_geo.errors import OptionError, OutputError, ResumeError, TileError
 from dualsr_geo.io.writers.output_spec import chunk_side
 from dualsr_geo.io.writers.tiff_header import missing_block
 from dualsr_geo.io.writers.tile_store import Layout, Store, format_of, is_same_product
-from dualsr_geo.raster.bands import Band, Packing
+from dualsr_geo.raster.bands import Band
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tiling, Window
 
 pytestmark = [

@@ -17,15 +17,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles.context import Work, guide_window
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import Figures
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.survey.estimation import Survey, survey
-from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin, sample_windows
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.survey.survey import Survey
 
 # The benchmark's scenes; run as a script, nothing else says where they are.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "benchmark"))
@@ -143,7 +145,7 @@ def crop(guide: np.ndarray, window: Window) -> np.ndarray:
     return out
 
 
-def surveyed(scene: np.ndarray, guide: np.ndarray | None, wishes: Wishes) -> Survey:
+def surveyed(scene: np.ndarray, guide: np.ndarray | None, wishes: SurveyOptions) -> Survey:
     """Survey a scene that lies in memory."""
     margin = sample_margin(wishes.ratio)
     samples = [
@@ -191,13 +193,13 @@ def product(
 
 def given(one: Case) -> np.ndarray:
     """Return our product with the PSF given."""
-    known = surveyed(one.scene, one.guide, Wishes(one.ratio, psf=one.psf))
+    known = surveyed(one.scene, one.guide, SurveyOptions(one.ratio, psf=one.psf))
     return product(one.scene, one.guide, known)[0]
 
 
 def blind(one: Case) -> np.ndarray:
     """Return our product with blur and shift estimated; the reference lies on the guide, so it stays."""
-    known = surveyed(one.scene, one.guide, Wishes(one.ratio, coregister="off"))
+    known = surveyed(one.scene, one.guide, SurveyOptions(one.ratio, coregister="off"))
     return product(one.scene, one.guide, known)[0]
 
 

@@ -11,7 +11,6 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.writers.output_spec import plain
+from dualsr_geo.serialization import jsonable, write_whole
 
 STATUSES = ("planned", "running", "done", "failed", "skipped")
 LEDGER, LOCK, OWNER = "batch.jsonl", "batch.lock", "batch.owner.json"
@@ -66,7 +65,7 @@ class Ledger:
     def begin(self, asked: Mapping[str, Any], scenes: Mapping[str, Mapping[str, Any]]) -> None:
         """Write the ledger anew, at once: a line for what was asked, one a scene."""
         lines = [asked, *scenes.values()]
-        write_whole(self.folder / LEDGER, "".join(f"{json.dumps(plain(line))}\n" for line in lines))
+        write_whole(self.folder / LEDGER, "".join(f"{json.dumps(jsonable(line))}\n" for line in lines))
 
     def put(self, scene: Mapping[str, Any]) -> None:
         """Say what has become of a scene.
@@ -76,7 +75,7 @@ class Ledger:
         OutputError
             If it cannot be written: then nothing else could be.
         """
-        line = f"{json.dumps(plain(scene))}\n".encode()
+        line = f"{json.dumps(jsonable(scene))}\n".encode()
         try:
             with _appending, (self.folder / LEDGER).open("ab", buffering=0) as file:
                 file.write(line)
@@ -128,14 +127,3 @@ class Ledger:
 def one_line(text: object) -> str:
     """Return a text as one line: what does not print, newlines in names included, as its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text).strip())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, nothing between."""
-    temp = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temp.write_text(text, encoding="utf-8", newline="")
-        os.replace(temp, path)
-    except OSError:
-        temp.unlink(missing_ok=True)
-        raise

@@ -18,16 +18,16 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from dualsr_geo.batch.journal import STATUSES, Ledger, one_line, write_whole
+from dualsr_geo import resources
+from dualsr_geo.batch.journal import STATUSES, Ledger, one_line
 from dualsr_geo.batch.stac_output import write_collection, write_item
 from dualsr_geo.batch.tasks import Batch, Record, Task, failed, name_of, tasks
-from dualsr_geo.engine import tile_size
 from dualsr_geo.engine import upscale as pipeline
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.object_store import is_there
 from dualsr_geo.io.storage.urls import is_url
-from dualsr_geo.io.writers.output_spec import plain
+from dualsr_geo.serialization import jsonable, write_whole
 from dualsr_geo.threads import one_thread
 
 # How scenes are taken: new ones first; those that a dead process was at come after all of them.
@@ -98,7 +98,7 @@ def _before(ledger: Ledger, batch: Batch) -> dict[str, Record]:
             f"{batch.folder} holds a batch of {len(scenes)} scenes, {done} of them done. Give --resume to go on "
             "with it, --overwrite to begin anew, or another --output."
         )
-    now = plain(batch.asked)
+    now = jsonable(batch.asked)
     old, new = ({"software": v["software"], **v["options"]} for v in (asked, now))
     changed = [f"{k} was {old.get(k)}, is {v}" for k, v in new.items() if old.get(k) != v]
     if changed and not o.overwrite:
@@ -165,7 +165,7 @@ def _sharpened(task: Task, before: Record, batch: Batch, client: Any) -> Record:
     """Sharpen a scene; whatever goes wrong becomes the reason of its failure."""
     began = time.monotonic()
     if batch.at_once == 1:
-        tile_size.forget_peak()
+        resources.forget_peak()
     try:
         name = name_of(task, batch)
         # What is written beside a product, or in its stead if that is in a store.

@@ -19,14 +19,14 @@ from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import DataType, NoDataStrings, RasterBand, RasterExtension
 from pystac.utils import str_to_datetime
 
-from dualsr_geo.batch.journal import write_whole
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.object_store import modified
 from dualsr_geo.io.storage.urls import is_url
 from dualsr_geo.io.writers.output_spec import band_title
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
+from dualsr_geo.serialization import write_whole
 from dualsr_geo.version import __version__
 
 # pystac has no class for it.

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from dualsr_geo import resources
 from dualsr_geo.batch.guide_matching import Rule, belongs, guides_of
 from dualsr_geo.batch.inputs import entries
 from dualsr_geo.batch.journal import one_line
@@ -82,7 +83,7 @@ class Batch:
             return options
         return replace(
             options,
-            jobs=max(1, (jobs or tile_size.cores()) // self.at_once),
+            jobs=max(1, (jobs or resources.cores()) // self.at_once),
             max_memory=(limit or int(psutil.virtual_memory().total * tile_size.DEFAULT_SHARE)) // self.at_once,
         )
 

@@ -55,7 +55,7 @@ def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite
     Nothing in the file is run. The weights serve `dualsr-geo upscale --model FILE`, and
     dualsr_geo.load_model in Python.
     """
-    from dualsr_geo.models.loading import convert  # noqa: PLC0415  # loads torch
+    from dualsr_geo.models.checkpoint_import import convert  # noqa: PLC0415  # loads torch
     from dualsr_geo.models.weights import save  # noqa: PLC0415
 
     place = Path(output) if output is not None else Path(checkpoint).with_suffix(".safetensors")

@@ -11,7 +11,7 @@ import click
 from dualsr_geo.cli import options
 
 if TYPE_CHECKING:
-    from dualsr_geo.sensors.registry import Sensor
+    from dualsr_geo.sensors import Sensor
 
 
 @click.group(short_help="List instruments, show one.")

@@ -158,7 +158,7 @@ def psf_of(path: str | None) -> Any:  # a Psf; importing it here would load torc
     """Read a blur; None where none is given."""
     if path is None:
         return None
-    from dualsr_geo.degradation.operators import Psf  # noqa: PLC0415
+    from dualsr_geo.degradation.psf import Psf  # noqa: PLC0415
     from dualsr_geo.errors import OptionError  # noqa: PLC0415
 
     try:
@@ -222,7 +222,7 @@ def _sure(value: float, error: float | None) -> str:
 
 def summary(result: dict[str, Any]) -> str:
     """Return what a person wants to know of a run, a few lines."""
-    from dualsr_geo.engine.provenance import say_correction, say_detail, say_refinement  # noqa: PLC0415  # loads torch
+    from dualsr_geo.report.summary import say_correction, say_detail, say_refinement  # noqa: PLC0415  # loads torch
 
     if result.get("already_finished"):
         return f"{result['output']} is finished already; nothing was done."

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import BLOCK_LR, Banded, Operator, Psf, blur_matrix
+from dualsr_geo.degradation.operators import BLOCK_LR, Banded, Operator, blur_matrix
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
 
 REACH_LR = 8

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve
 
+# A scene's noise is taken as often, each time without one of these parts along an axis.
+QUARTERS = 2
+
 # Below a dozen bands, what a band does not share with the others may be signal: there space decides.
 NOISE_BANDS = 12
 # Neighbours of a band in all, and steps of the correction: six to either side and one step leave
@@ -173,3 +176,30 @@ def _pastur_lower_half(aspect: float) -> float:
 def is_noisy(noise: NDArray[np.float64], std: NDArray[np.float64]) -> bool:
     """Say whether the noise of the bands is worth modelling."""
     return bool(np.median(noise / np.maximum(std, 1e-30)) > NOISY)
+
+
+def of_noise(cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Return the standard error of each band's noise: by leaving out a quarter of the scene in turn (jackknife).
+
+    Parameters
+    ----------
+    cubes : sequence of array, shape (band, y, x)
+    weights : sequence of array, shape (y, x)
+        As for `dualsr_geo.degradation.noise.scene_noise`.
+
+    Returns
+    -------
+    array, shape (band,)
+        In the bands' units.
+    """
+    parts = [(i, j) for i in range(QUARTERS) for j in range(QUARTERS)]
+    said = np.stack([scene_noise(cubes, [_without(w, *part) for w in weights]) for part in parts])
+    count = len(parts)
+    return np.asarray(np.sqrt((count - 1) / count * ((said - said.mean(0)) ** 2).sum(0)))
+
+
+def _without(weight: NDArray[np.float32], row: int, column: int) -> NDArray[np.float32]:
+    out = weight.copy()
+    y, x = ([n * k // QUARTERS for k in range(QUARTERS + 1)] for n in weight.shape)
+    out[y[row] : y[row + 1], x[column] : x[column + 1]] = 0
+    return out

@@ -9,144 +9,17 @@ whole degradation is two banded matrices, and a tile uses slices of them:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.errors import OptionError
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
-
-# Gain at the lr Nyquist frequency that is usual for optical sensors, and what the Wald
-# protocol assumes when nothing else is known (Aiazzi et al., 2006).
-DEFAULT_MTF_GAIN = 0.3
 
 # Sharpness of the cubic kernel; -0.75 is OpenCV's and torch's, half a decibel sharper than -0.5.
 CUBIC_A = -0.75
-
-
-@dataclass(frozen=True)
-class Psf:
-    """A separable point spread function on the hr grid.
-
-    The lr pixel `i` is ``sum_k taps[k] * hr[ratio * i + start + k]`` along each axis.
-
-    Attributes
-    ----------
-    ratio : int
-        GSD lr / GSD hr.
-    taps_y, taps_x : tuple of float
-        Each sums to 1.
-    start_y, start_x : int
-        Position of the first tap, hr pixels from the lr pixel's first hr pixel.
-    """
-
-    ratio: int
-    taps_y: tuple[float, ...]
-    taps_x: tuple[float, ...]
-    start_y: int
-    start_x: int
-
-    @classmethod
-    def gaussian(cls, ratio: int, sigma_px: tuple[float, float], shift_px: tuple[float, float] = (0.0, 0.0)) -> Psf:
-        """Make a Gaussian PSF.
-
-        Parameters
-        ----------
-        ratio : int
-            GSD lr / GSD hr.
-        sigma_px : (float, float)
-            Standard deviation along y and x, hr pixels.
-        shift_px : (float, float)
-            Where the lr pixel's centre lies in the guide, hr pixels from where it should.
-        """
-        taps, starts = zip(*map(_gaussian_taps, (ratio, ratio), sigma_px, shift_px), strict=True)
-        return cls(ratio, taps[0], taps[1], starts[0], starts[1])
-
-    @classmethod
-    def from_mtf(cls, ratio: int, gain: float = DEFAULT_MTF_GAIN) -> Psf:
-        """Make the Gaussian PSF with this MTF gain at the lr Nyquist frequency, 0 < gain < 1."""
-        if not 0 < gain < 1:
-            raise OptionError(f"An MTF gain at Nyquist of {gain:g} is not between 0 and 1. Give e.g. 0.3.")
-        sigma = ratio / math.pi * math.sqrt(-2 * math.log(gain))
-        return cls.gaussian(ratio, (sigma, sigma))
-
-    @property
-    def shift_px(self) -> tuple[float, float]:
-        """Centroid against the lr pixel's centre (y, x), hr pixels."""
-        return (
-            _centroid(self.taps_y, self.start_y) - (self.ratio - 1) / 2,
-            _centroid(self.taps_x, self.start_x) - (self.ratio - 1) / 2,
-        )
-
-    @property
-    def sigma_px(self) -> tuple[float, float]:
-        """Standard deviation of the taps (y, x), hr pixels."""
-        return _spread(self.taps_y, self.start_y), _spread(self.taps_x, self.start_x)
-
-    @property
-    def reach_lr(self) -> int:
-        """How many lr pixels beyond its own an observation sees."""
-        ends = (
-            -self.start_y,
-            -self.start_x,
-            self.start_y + len(self.taps_y) - self.ratio,
-            self.start_x + len(self.taps_x) - self.ratio,
-        )
-        return math.ceil(max(0, *ends) / self.ratio)
-
-    @property
-    def gain(self) -> float:
-        """Noise gain: the root of the sum of squared weights (a white hr noise shrinks by it)."""
-        return float(np.linalg.norm(self.taps_y) * np.linalg.norm(self.taps_x))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its inverse."""
-        return {
-            "ratio": self.ratio,
-            "taps_y": list(self.taps_y),
-            "taps_x": list(self.taps_x),
-            "start_y": self.start_y,
-            "start_x": self.start_x,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Psf:
-        """Read what `to_json` wrote."""
-        return cls(
-            int(value["ratio"]),
-            tuple(map(float, value["taps_y"])),
-            tuple(map(float, value["taps_x"])),
-            int(value["start_y"]),
-            int(value["start_x"]),
-        )
-
-
-def _gaussian_taps(ratio: int, sigma: float, shift: float) -> tuple[tuple[float, ...], int]:
-    centre = (ratio - 1) / 2 + shift
-    half = math.ceil(4 * sigma) + 1
-    at = np.arange(math.floor(centre) - half, math.floor(centre) + half + 2)
-    off = ((at - centre) / max(sigma, 1e-3)) ** 2
-    # Counted from the nearest tap, of which there may be two: far off all of them would be 0.
-    weights = np.exp(-0.5 * (off - off.min()))
-    weights /= weights.sum()
-    used = np.flatnonzero(weights > 1e-9)
-    first, last = used[0], used[-1] + 1
-    kept = weights[first:last] / weights[first:last].sum()
-    return tuple(kept.tolist()), int(at[first])
-
-
-def _centroid(taps: tuple[float, ...], start: int) -> float:
-    return float(np.dot(taps, np.arange(start, start + len(taps))))
-
-
-def _spread(taps: tuple[float, ...], start: int) -> float:
-    off = np.arange(start, start + len(taps)) - _centroid(taps, start)
-    return math.sqrt(max(float(np.dot(taps, off**2)), 0.0))
 
 
 def cubic(distance: NDArray[np.float64], a: float = CUBIC_A) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.io.guides import Guide, Nested, Stacked, Warped
 from dualsr_geo.io.readers.array_sources import ArraySource
-from dualsr_geo.io.readers.rasterio_source import Source
+from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
 
 Key = tuple[str | int, ...]

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import Operator, Psf, operator
+from dualsr_geo.degradation.operators import Operator, operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.plan import product_packing
 from dualsr_geo.engine.tiles.encoding import encode
 from dualsr_geo.errors import ScaleError
@@ -20,7 +21,7 @@ from dualsr_geo.io.writers.destination import beside, placed, require_apart
 from dualsr_geo.io.writers.output_spec import Layout, format_of
 from dualsr_geo.io.writers.tile_store import Store
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Tile, Tiling
 from dualsr_geo.threads import one_thread

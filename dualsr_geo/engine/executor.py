@@ -20,8 +20,8 @@ from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import Figures
 from dualsr_geo.errors import DualSRError, TileError
 from dualsr_geo.io.guides import Guide
-from dualsr_geo.io.readers.rasterio_source import Source
 from dualsr_geo.io.writers.tile_store import Store
+from dualsr_geo.raster.source import Source
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_trial
 from dualsr_geo.engine.fine_stage_trial import Piece, Rehearsal
 from dualsr_geo.engine.tiles import crops, fine_stage
@@ -28,11 +28,13 @@ from dualsr_geo.models.correction import Asked
 from dualsr_geo.models.definition import FITTED, is_refined
 from dualsr_geo.models.networks.backprojection import halved
 from dualsr_geo.raster.windows import Tile, Window
-from dualsr_geo.registration.guide_placement import guide_margin, move_guide
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.estimation import Survey, survey
-from dualsr_geo.survey.guided_shrinkage import Evidence
-from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin, sample_windows
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.survey.shrinkage import Evidence
+from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 
 # lr pixels around a crop that its start is made with; the rest of its error lies in the halo of tiles, not here.
@@ -44,14 +46,14 @@ FIT_PX = 2**18
 Read = Callable[[Tile], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
 
 
-def fit(work: Work, wishes: Wishes, read: Read) -> Refinement | None:
+def fit(work: Work, wishes: SurveyOptions, read: Read) -> Refinement | None:
     """Fit the fine stage to a scene.
 
     Parameters
     ----------
     work : Work
         Surveyed.
-    wishes : Wishes
+    wishes : SurveyOptions
         What the survey was asked.
     read : callable
         Reads a tile within one of `sample_windows`.
@@ -80,7 +82,7 @@ def fit(work: Work, wishes: Wishes, read: Read) -> Refinement | None:
         return _projected(work, wishes, pieces, known, chosen)
 
 
-def fit_once(path: Path, work: Work, wishes: Wishes, read: Read) -> Refinement | None:
+def fit_once(path: Path, work: Work, wishes: SurveyOptions, read: Read) -> Refinement | None:
     """Fit the fine stage as `fit` does and keep it in a file, or take it from there if it was."""
     if path.exists():
         return Refinement.read(path)
@@ -184,7 +186,7 @@ def _crop(work: Work, piece: Piece, core: Window, chosen: Anchors) -> View:
 
 
 def _projected(
-    work: Work, wishes: Wishes, pieces: Sequence[Piece], known: dict[int, Rehearsal], chosen: Anchors
+    work: Work, wishes: SurveyOptions, pieces: Sequence[Piece], known: dict[int, Rehearsal], chosen: Anchors
 ) -> Refinement:
     """Survey the scene at half its ratio, and ask the Wald pair what back-projection is worth."""
     plain = Refinement(work.fine, chosen, 1.0)
@@ -208,7 +210,7 @@ def _weighed(found: Refinement, views: Sequence[View]) -> Refinement:
     return replace(found, angle=min(1.0, float(flat.mean())))
 
 
-def _half(work: Work, wishes: Wishes, pieces: Sequence[Piece]) -> Survey | None:
+def _half(work: Work, wishes: SurveyOptions, pieces: Sequence[Piece]) -> Survey | None:
     """Survey a scene at half its ratio; None at ratio 2, where that is the scene itself."""
     ratio, known = work.ratio // 2, work.survey
     if ratio < 2:

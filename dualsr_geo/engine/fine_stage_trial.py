@@ -15,20 +15,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles.context import Work
 from dualsr_geo.engine.tiles.fine_stage import Refinement, View, correct
 from dualsr_geo.engine.tiles.sharpen import view
 from dualsr_geo.fusion import change_detection, coarse_stage
 from dualsr_geo.fusion.anchor_bands import Anchors
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.fusion.blocks import FEWEST_PX, Block
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Window
-from dualsr_geo.registration.guide_placement import guide_margin, move_guide
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.estimation import Survey, survey
-from dualsr_geo.survey.guided_shrinkage import Evidence, by_parts
-from dualsr_geo.survey.sampling import FEWEST_PX, Sample, Wishes, sample_margin
-from dualsr_geo.survey.wald_pairs import Block
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.sampling import Sample, SurveyOptions
+from dualsr_geo.survey.shrinkage import Evidence, by_parts
+from dualsr_geo.survey.survey import Survey
 
 # What is used of a correction that nothing is known about.
 USUAL = 0.0
@@ -113,14 +116,14 @@ def share(evidence: Sequence[Evidence]) -> float:
     return said if said >= LEAST else 0.0
 
 
-def rehearse(work: Work, wishes: Wishes, pieces: Sequence[Piece], ratio: int) -> Rehearsal | None:
+def rehearse(work: Work, wishes: SurveyOptions, pieces: Sequence[Piece], ratio: int) -> Rehearsal | None:
     """Degrade a sample of the scene by a ratio and survey that.
 
     Parameters
     ----------
     work : Work
         Of the scene.
-    wishes : Wishes
+    wishes : SurveyOptions
         What its survey was asked.
     pieces : sequence of Piece
         The sample, tiles without halo.
@@ -171,7 +174,7 @@ def bordered(guide: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
     return np.pad(guide, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
 
 
-def again(wishes: Wishes, ratio: int, psf: Psf) -> Wishes:
+def again(wishes: SurveyOptions, ratio: int, psf: Psf) -> SurveyOptions:
     """Return what another survey of the scene is asked, whose blur is known; the networks' shares are `shared`."""
     ours = wishes.ours and replace(wishes.ours, gated=False)
     return replace(

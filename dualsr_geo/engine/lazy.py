@@ -17,7 +17,8 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.tokenize import tokenize
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_fit
 from dualsr_geo.engine.chunked_sources import Ground, Key, Part, unfilled, with_sources
 from dualsr_geo.engine.degrade_raster import degrade_window, require_degradable, store_degraded
@@ -29,18 +30,20 @@ from dualsr_geo.engine.tiles.statistics import Figures
 from dualsr_geo.errors import OptionError
 from dualsr_geo.io.guides import displaced
 from dualsr_geo.io.readers.array_sources import ArraySource
-from dualsr_geo.io.readers.rasterio_source import Source
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.to_xarray import labelled
 from dualsr_geo.io.writers.output_spec import deviation_attrs
 from dualsr_geo.models.definition import is_refined
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
+from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration import local_displacement
 from dualsr_geo.registration.displacement_field import Field
-from dualsr_geo.survey.estimation import Survey, survey
-from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin, sample_windows
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 from dualsr_geo.version import __version__
 
@@ -158,7 +161,7 @@ def _ground(
 
 
 def _field(
-    pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]], shape: tuple[int, int], wishes: Wishes
+    pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]], shape: tuple[int, int], wishes: SurveyOptions
 ) -> Field | None:
     """Estimate how the guide is displaced, place by place."""
     filled = _filled(pieces, blocks)
@@ -173,7 +176,7 @@ def _filled(pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]]) 
 
 
 def _survey(
-    pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]], wishes: Wishes, field: Field | None
+    pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]], wishes: SurveyOptions, field: Field | None
 ) -> Survey:
     """Survey the sampled pieces."""
     margin = sample_margin(wishes.ratio)
@@ -191,7 +194,7 @@ def _fitted(
     known: Survey,
     pieces: Sequence[Ground],
     blocks: Sequence[Sequence[NDArray[Any]]],
-    wishes: Wishes,
+    wishes: SurveyOptions,
 ) -> Refinement | None:
     """Fit the fine stage to the sampled pieces."""
     work, at = make(known), {piece.place: piece for piece in _filled(pieces, blocks)}

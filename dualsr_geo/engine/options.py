@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import tile_size
 from dualsr_geo.errors import OptionError
 

@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from dualsr_geo import resources
 from dualsr_geo.engine import tile_size
 from dualsr_geo.engine.options import Options, require_blur, require_valid
 from dualsr_geo.engine.tiles.context import Work
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.io._merge_align import on_grid
-from dualsr_geo.io.guides import Guide
+from dualsr_geo.io.guides import Guide, on_grid
 from dualsr_geo.models.definition import (
     Model,
     choose_fine,
@@ -27,12 +27,12 @@ from dualsr_geo.models.definition import (
 )
 from dualsr_geo.models.registry import load_model, with_half
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Tiling
 from dualsr_geo.survey.error_calibration import SMALLEST_SIDE
-from dualsr_geo.survey.estimation import Survey
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.survey import Survey
 from dualsr_geo.version import __version__
 
 
@@ -79,14 +79,14 @@ class Job:
         return known.mtf_gain if self.options.mtf_gain is None and known is not None else self.options.mtf_gain
 
     @property
-    def wishes(self) -> Wishes:
+    def wishes(self) -> SurveyOptions:
         """What the options say about the survey."""
         o = self.options
-        return Wishes(
+        return SurveyOptions(
             self.ratio,
             o.psf,
-            self.mtf_gain,
-            o.coregister,
+            mtf_gain=self.mtf_gain,
+            coregister=o.coregister,
             subspace=self.model.spectral,
             injection=self.model.injection is not None,
             network=self.model if self.model.weights is not None else None,
@@ -111,7 +111,7 @@ class Job:
             self.model,
             self.fine,
             self.packing,
-            tile_size.device(self.options.device) if self.room is None else self.room.device,
+            resources.device(self.options.device) if self.room is None else self.room.device,
         )
 
     @property

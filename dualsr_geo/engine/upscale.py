@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.engine import dask_cluster, executor, fine_stage_fit, tile_size
+from dualsr_geo import resources
+from dualsr_geo.engine import dask_cluster, executor, fine_stage_fit
 from dualsr_geo.engine.executor import Plan
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import Job, plan
 from dualsr_geo.engine.provenance import REPORTED, add_up, lineage
 from dualsr_geo.engine.run_log import Tell, of_scene
+from dualsr_geo.engine.run_report import of_run
 from dualsr_geo.engine.tiles.context import Work, guide_window
 from dualsr_geo.errors import DualSRError, DualSRWarning
 from dualsr_geo.io.guides import displaced
@@ -34,10 +36,11 @@ from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Tile
 from dualsr_geo.registration import local_displacement
 from dualsr_geo.registration.displacement_field import Field
-from dualsr_geo.report.gather import of_run
+from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.report.page import require_report, write_report
-from dualsr_geo.survey.estimation import Survey, survey
-from dualsr_geo.survey.sampling import Sample, sample_margin, sample_windows
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.sampling import Sample, sample_windows
+from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 
 # The fitted fine stage, in the work folder.
@@ -134,7 +137,7 @@ def _reported(
 
 
 def _cost(began: float) -> dict[str, Any]:
-    return {"seconds": round(time.monotonic() - began, 2), "peak_memory_bytes": tile_size.peak()}
+    return {"seconds": round(time.monotonic() - began, 2), "peak_memory_bytes": resources.peak()}
 
 
 def _finished(job: Job, layout: Layout) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import xarray as xr
 
-from dualsr_geo.degradation.operators import DEFAULT_MTF_GAIN
+from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import choose_scale, place_guide, plan
 from dualsr_geo.errors import GridError, InputError, OptionError
@@ -25,7 +25,8 @@ from dualsr_geo.io.writers.output_spec import carried
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.report import gather, views
-from dualsr_geo.report.page import Exhibit, require_report, write_report
+from dualsr_geo.report.data import Exhibit
+from dualsr_geo.report.page import require_report, write_report
 
 Raster = str | os.PathLike[str] | xr.DataArray | xr.Dataset
 Progress = Callable[[str], None]

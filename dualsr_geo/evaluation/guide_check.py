@@ -23,12 +23,14 @@ from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.displacement_field import Field
-from dualsr_geo.registration.guide_placement import move_guide
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.report.figures import Drawing, arrows, overview
 from dualsr_geo.report.quicklook import composite, image, stretch
 from dualsr_geo.survey import input_checks
-from dualsr_geo.survey.estimation import Survey, survey
-from dualsr_geo.survey.sampling import Sample, sample_margin, sample_windows
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.sampling import Sample, sample_windows
+from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 
 # A guide that explains less of the bands' variance, or of which more shows something else, is worth a word.

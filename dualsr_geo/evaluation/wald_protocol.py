@@ -15,18 +15,18 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from dualsr_geo.engine import tile_size
+from dualsr_geo import resources
 from dualsr_geo.engine.degrade_raster import degrade_to
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.upscale import upscale
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.evaluation.gdal_pansharpening import pansharpen
 from dualsr_geo.evaluation.metrics import Scores, score
-from dualsr_geo.io.readers.rasterio_source import Source
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.models.definition import require_inputs, require_ratio
 from dualsr_geo.models.registry import MODELS, load_model
 from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
 
 # GDAL's own pansharpening, a contender beside the models.
@@ -168,7 +168,7 @@ def run(trial: Trial, name: str, options: Options) -> Outcome:
     """Let one model sharpen the degraded scene, and score what it makes."""
     # A weights file is named by its path.
     product = trial.folder / (f"{name}.tif" if name == GDAL else f"{name.replace('/', '_')}.zarr")
-    tile_size.forget_peak()
+    resources.forget_peak()
     notes: tuple[str, ...] = ()
     began = time.monotonic()
     try:
@@ -181,7 +181,7 @@ def run(trial: Trial, name: str, options: Options) -> Outcome:
         if name != GDAL:
             raise
         return Outcome(name, product, None, 0.0, 0, (), str(error))
-    seconds, peak = time.monotonic() - began, tile_size.peak()
+    seconds, peak = time.monotonic() - began, resources.peak()
     scores = score(open_scene(product).source, trial.reference, ratio=trial.scale, jobs=options.jobs)
     return Outcome(name, product, scores, seconds, peak, notes)
 

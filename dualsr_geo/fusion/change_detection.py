@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import Operator, Psf, operator
+from dualsr_geo.degradation.operators import Operator, operator
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion.blocks import Block
 from dualsr_geo.fusion.coarse_stage import GuideWindow
 from dualsr_geo.fusion.local_regression import Moments
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.survey.wald_pairs import Block
 
 # Windows of this width (Gaussian, lr pixels) are compared, and what they say is averaged by the same window. Wider
 # ones take more of the unchanged surroundings; narrower ones agree by chance (docs/guides.md).

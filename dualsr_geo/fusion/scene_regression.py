@@ -6,11 +6,16 @@ Fitted once, on the survey's sample; deterministic, with no random numbers anywh
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import vq
+from torch import Tensor
+
+from dualsr_geo.serialization import array
 
 # Ridge of the scene-wide regression, relative to the guide's sum of squares.
 GLOBAL_RIDGE = 1e-5
@@ -182,3 +187,20 @@ def _membership(y: NDArray[np.float64], centres: NDArray[np.float64], width: flo
     logit = -distance / (2 * width**2)
     share = np.exp(logit - logit.max(0))
     return np.asarray(share / share.sum(0))
+
+
+def fit(value: Mapping[str, Any]) -> Fit:
+    """Read a `Fit` that `plain` wrote."""
+    mixtures = {
+        int(k): Mixture(array(m["centres"]), float(m["width"]), array(m["coefficients"]))
+        for k, m in value["mixtures"].items()
+    }
+    arrays = {name: array(value[name]) for name in Fit.__dataclass_fields__ if name != "mixtures"}
+    return Fit(**arrays, mixtures=mixtures)
+
+
+def of_rows(fit: Fit, rows: Tensor) -> Fit:
+    """Return the scene-wide regressions of linear combinations of components, `rows` (anchor, component)."""
+    r = rows.cpu().numpy()
+    mixtures = {k: replace(m, coefficients=r @ m.coefficients) for k, m in fit.mixtures.items()}
+    return replace(fit, slope=r @ fit.slope, intercept=r @ fit.intercept, mixtures=mixtures)

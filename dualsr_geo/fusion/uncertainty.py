@@ -27,7 +27,7 @@ from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.coarse_stage import Guided
-from dualsr_geo.models.guided_correction import of_rows
+from dualsr_geo.fusion.scene_regression import of_rows
 from dualsr_geo.raster.windows import Window
 
 # Exponents of the marks: detail and spread where a guide is, detail alone elsewhere.

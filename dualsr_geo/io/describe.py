@@ -8,7 +8,7 @@ from typing import Any
 
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 
 Where = str | os.PathLike[str]
 

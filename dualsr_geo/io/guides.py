@@ -7,9 +7,9 @@ before anything is resampled, and one way of resampling serves files, stores and
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import dask.array as da
 import numpy as np
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from dualsr_geo.io.readers.array_sources import ArraySource
-from dualsr_geo.io.readers.rasterio_source import Source
+from dualsr_geo.raster import grid
 from dualsr_geo.raster.resampling import resample
+from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration.displacement_field import Field
 
 # Guide pixels around a window's outline: 3 for the cubic kernel at its widest, the rest for
 # outlines that bend between the points where they are sampled.
@@ -33,6 +34,23 @@ MAX_VALUES = 2**24
 # What `array` covers beyond the target, and the side of its chunks, in target pixels.
 ARRAY_MARGIN_PX = 64
 ARRAY_CHUNK_PX = 512
+
+
+class Displacement(Protocol):
+    """How far a guide's content is displaced, place by place; `registration.displacement_field` estimates one."""
+
+    @property
+    def margin_px(self) -> int:
+        """How many hr pixels around a window `moved` reads."""
+        ...
+
+    def moved(self, guide: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
+        """Return the guide of a window, read with the margin, with its content moved to where it belongs."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        ...
 
 
 class Guide(Protocol):
@@ -229,11 +247,11 @@ class Displaced:
     Attributes
     ----------
     guide : Guide
-    field : Field
+    field : Displacement
     """
 
     guide: Guide
-    field: Field
+    field: Displacement
 
     @property
     def count(self) -> int:
@@ -253,7 +271,7 @@ class Displaced:
         return {**self.guide.fingerprint(), "field": self.field.to_json()}
 
 
-def displaced(guide: Guide, field: Field | None) -> Guide:
+def displaced(guide: Guide, field: Displacement | None) -> Guide:
     """Return a guide with its content moved by a field; as it is where there is none."""
     return guide if field is None else Displaced(guide, field)
 
@@ -306,3 +324,57 @@ def _lazy(guide: Nested | Warped, shape: tuple[int, int]) -> da.Array:
 
 def _read(guide: Guide, window: Window) -> NDArray[np.float32]:
     return guide.read(window)
+
+
+def on_grid(guides: Sequence[Scene], target: GeoBox) -> Nested | Warped | Stacked:
+    """Put guides on the target grid, lazily.
+
+    A guide on the target's own lattice is read as it is, to the bit. Any other is resampled:
+    averaged where its pixels are finer than the target's by more than `AVERAGE_ABOVE`, else
+    by cubic convolution. A window costs what it covers, whatever the guide's size.
+
+    Beside `Guide`'s own, what is returned has ``near(window)``, the same guide holding no more of
+    an array than that window needs, and ``array``, the whole guide as dask array (band, y, x),
+    which covers the target grid and `ARRAY_MARGIN_PX` more on every side.
+
+    Parameters
+    ----------
+    guides : sequence of Scene
+        One or more; stacked along band.
+    target : GeoBox
+        The grid of the product, from `grid.refine`.
+
+    Returns
+    -------
+    Nested, Warped or Stacked
+        A `Guide`.
+
+    Raises
+    ------
+    GridError
+        If a guide lies elsewhere, or only one of guide and scene is georeferenced.
+    """
+    parts = tuple(_place(guide, target) for guide in guides)
+    return parts[0] if len(parts) == 1 else Stacked(parts)
+
+
+def _place(guide: Scene, target: GeoBox) -> Nested | Warped:
+    box = _box_of(guide, target)
+    grid.require_same_world(target, box)
+    offset = grid.offset_px(target, box)
+    if offset is None:
+        return Warped(guide.source, box, target, grid.gsd(target) / grid.gsd(box, like=target))
+    height, width = target.shape
+    return Nested(guide.source, offset, (height, width))
+
+
+def _box_of(guide: Scene, target: GeoBox) -> GeoBox:
+    """Return the guide's grid; beside a bare scene a bare guide covers the scene's extent."""
+    ratio = round(1 / target.affine.a) if target.affine.a > 0 else 0
+    if ratio < 1 or not grid.is_bare(guide.geobox):
+        return guide.geobox
+    scene = grid.coarsen(target, ratio)
+    if not grid.is_bare(scene):
+        return guide.geobox
+    _, rows, columns = guide.source.shape
+    return grid.same_extent(scene, (rows, columns))

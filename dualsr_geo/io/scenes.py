@@ -13,13 +13,15 @@ from dualsr_geo.io.products.delivery import Delivered
 from dualsr_geo.io.products.registry import open_product
 from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
 from dualsr_geo.io.readers.gdal import open_raster
-from dualsr_geo.io.readers.rasterio_source import RasterSource, Source
+from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.sensor_detection import detect, tell
-from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset, open_zarr
+from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset
+from dualsr_geo.io.readers.zarr import open_zarr
 from dualsr_geo.io.storage.object_store import ZARR_DOCUMENTS
 from dualsr_geo.io.storage.urls import is_url, split
 from dualsr_geo.raster.bands import parse_bidx
 from dualsr_geo.raster.scene import Scene, preview
+from dualsr_geo.raster.source import Source
 
 __all__ = [
     "ArraySource",
@@ -59,7 +61,7 @@ def open_scene(
     gsd : float, optional
         Which bands of a product with several pixel sizes, metres.
     sensor : str, optional
-        The instrument that took it (`dualsr_geo.sensors.registry.sensors`), where the metadata does not say, e.g.
+        The instrument that took it (`dualsr_geo.sensors.sensors`), where the metadata does not say, e.g.
         ``"cave"`` for a MATLAB file.
 
     Returns

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
 
 # Where xarray and rioxarray keep how values are stored.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dualsr_geo.degradation.consistency import Consistency
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.anchor_bands import Anchors
 from dualsr_geo.fusion.coarse_stage import Added, ramp
 from dualsr_geo.models import guided_correction, unguided_correction

@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 
 from dualsr_geo.degradation.consistency import Consistency
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.candidates import CANDIDATES
 from dualsr_geo.fusion.coarse_stage import Guided
-from dualsr_geo.fusion.scene_regression import Fit
+from dualsr_geo.fusion.scene_regression import of_rows
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.guided_inputs import Terms
 from dualsr_geo.models.networks import guided as network_of
@@ -213,13 +213,6 @@ def _spread(window: Window, terms: Terms, residual: Tensor, anchors: list[int]) 
         return torch.cat([window.closed.spread(r[None], i) for r, i in zip(residual, anchors, strict=True)])
     # Clean scenes have no ridges, so that bands and components are all alike.
     return torch.cat([window.closed.spread(r[None]) for r in residual])
-
-
-def of_rows(fit: Fit, rows: Tensor) -> Fit:
-    """Return the scene-wide regressions of linear combinations of components, `rows` (anchor, component)."""
-    r = rows.cpu().numpy()
-    mixtures = {k: replace(m, coefficients=r @ m.coefficients) for k, m in fit.mixtures.items()}
-    return replace(fit, slope=r @ fit.slope, intercept=r @ fit.intercept, mixtures=mixtures)
 
 
 def detail(seen: Seen, logits: Tensor, residual: Tensor) -> Tensor:

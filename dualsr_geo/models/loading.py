@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import warnings
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,17 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dualsr_geo.errors import InputError, OptionError, ScaleError
+from dualsr_geo.errors import InputError
 from dualsr_geo.models.definition import Weights
-from dualsr_geo.models.networks import coarsenet, coarsr, finenet, published_checkpoint
+from dualsr_geo.models.networks import coarsenet, coarsr
 from dualsr_geo.models.networks.coarsenet import CoarseNet
 from dualsr_geo.models.networks.coarsr import CoarSR
 from dualsr_geo.models.networks.guided import Guided
 from dualsr_geo.models.networks.unguided import Alone
 from dualsr_geo.models.weights import Card, read_card, read_tensors, sha256
 
-READERS = {"coarsr": coarsr, "coarsenet": coarsenet, "finenet": finenet}
-RATIOS = (2, 32)
 SHIPPED = Path(__file__).with_name("data")
 Own = TypeVar("Own", Guided, Alone)
 HALOS = {"coarsr": coarsr.HALO, "coarsenet": coarsenet.HALO}
@@ -175,82 +169,3 @@ def load_model(path: str | os.PathLike[str], published: bool = False) -> Trained
         raise InputError(f"{path} holds {card.network}, which refines what a coarse network made. Load one of those.")
     network.load_state_dict(read_tensors(path))
     return Trained(card, network.eval())
-
-
-# ---- the authors' checkpoints ------------------------------------------------------------
-
-
-def convert(path: str | os.PathLike[str], scale: int | None = None) -> tuple[dict[str, Tensor], Card]:
-    """Read a checkpoint of the authors' and return weights and card as we keep them.
-
-    Parameters
-    ----------
-    path : path
-        As their training scripts save it: ``{"epoch", "model", "optimizer"}``, or the state alone.
-    scale : int, optional
-        The ratio; SFPN's weights do not tell it.
-
-    Raises
-    ------
-    InputError
-        If the file is no checkpoint, holds code, is damaged, or of a network not known here.
-    OptionError, ScaleError
-        If `scale` is missing, contradicts the weights, or is none.
-    """
-    state = read_checkpoint(path)
-    reader = READERS[published_checkpoint.network_of(state)]
-    found = reader.recognise(state)
-    ratio = _ratio(found, scale)
-    card = Card(
-        found.network,
-        ratio,
-        found.width,
-        found.bands,
-        found.guide_bands,
-        block=3 if found.network == "coarsenet" else 1,
-        halo=HALOS.get(found.network, 0),
-        seam=SEAMS.get(found.network, 0.0),
-        batch_norm=found.batch_norm,
-        source=Path(path).name,
-    )
-    return reader.from_published(state), card
-
-
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Return the state of a checkpoint; nothing in the file is run.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, holds more than tensors, or no state.
-    """
-    place = Path(path)
-    if not place.is_file():
-        raise InputError(f"The checkpoint {path} does not exist. Give the file that the authors' code saved.")
-    try:
-        with warnings.catch_warnings():
-            # torch warns of pickles that it then refuses.
-            warnings.simplefilter("ignore", UserWarning)
-            loaded = torch.load(place, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} holds more than tensors, or is no checkpoint of torch; it was not run. Save its state_dict alone."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged or no checkpoint of torch. Copy it again.") from error
-    state = loaded.get("model", loaded) if isinstance(loaded, Mapping) else None
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"{path} holds no weights: a mapping of names to tensors, or one under `model`, is expected.")
-    return dict(state)
-
-
-def _ratio(found: published_checkpoint.Recognised, scale: int | None) -> int:
-    if scale is not None and not RATIOS[0] <= scale <= RATIOS[1]:
-        raise ScaleError(f"--scale {scale} is no ratio that a network sharpens by. Give {RATIOS[0]}..{RATIOS[1]}.")
-    if found.ratio is None:
-        if scale is None:
-            raise OptionError(f"The weights of {found.network} do not tell their ratio. Give it as --scale.")
-        return scale
-    if scale is not None and scale != found.ratio:
-        raise OptionError(f"The weights are for ratio {found.ratio}, but --scale is {scale}. Leave it out.")
-    return found.ratio

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualsr_geo.degradation.consistency import Consistency
-from dualsr_geo.degradation.operators import Psf, cubic
+from dualsr_geo.degradation.operators import cubic
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.anchor_bands import COUNT, Anchors
 from dualsr_geo.fusion.anchor_bands import find as find_anchors
 from dualsr_geo.fusion.subspace import Subspace

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
+from dualsr_geo.errors import BandError
 
-from dualsr_geo.errors import BandError, OptionError
+# Tag of a TIFF's band: the band whose standard deviation it is, from 1.
+DEVIATION_OF = "STANDARD_DEVIATION_OF"
 
 
 @dataclass(frozen=True)
@@ -77,112 +77,3 @@ def parse_bidx(text: str, count: int) -> tuple[int, ...]:
     if not chosen:
         raise BandError(f"No band was asked for; the scene has {count}. Leave --bidx out for all.")
     return tuple(chosen)
-
-
-@dataclass(frozen=True)
-class Packing:
-    """How physical values are stored: ``physical = stored * scale + offset``.
-
-    Attributes
-    ----------
-    dtype : str
-        NumPy name of the stored type.
-    scales, offsets : tuple of float
-        One a band.
-    nodata : float or None
-        The stored value that means "nothing here"; NaN for floats.
-    """
-
-    dtype: str
-    scales: tuple[float, ...]
-    offsets: tuple[float, ...]
-    nodata: float | None = None
-
-    def select(self, indices: tuple[int, ...]) -> Packing:
-        """Return the packing of some of the bands."""
-        return replace(
-            self,
-            scales=tuple(self.scales[i] for i in indices),
-            offsets=tuple(self.offsets[i] for i in indices),
-        )
-
-    def cast(self, dtype: str | None = None, nodata: float | None = None) -> Packing:
-        """Return this packing in another dtype or with another nodata value.
-
-        A float product holds physical values; an integer one keeps scale and offset.
-
-        Raises
-        ------
-        OptionError
-            If `nodata` does not fit the dtype.
-        """
-        new = self
-        if dtype is not None and dtype != self.dtype:
-            kind = np.dtype(dtype).kind
-            ones, zeros = (1.0,) * len(self.scales), (0.0,) * len(self.scales)
-            if kind == "f":
-                new = Packing(dtype, ones, zeros, None if self.nodata is None else float("nan"))
-            elif kind in "iu":
-                fits = self.nodata is not None and holds(dtype, self.nodata)
-                new = replace(self, dtype=dtype, nodata=self.nodata if fits else None)
-            else:
-                raise OptionError(f"--dtype {dtype} cannot hold a spectrum. Give an integer or float type.")
-        if nodata is not None:
-            if not holds(new.dtype, nodata):
-                raise OptionError(f"--nodata {nodata:g} does not fit {new.dtype}. Give a value that {new.dtype} holds.")
-            new = replace(new, nodata=nodata)
-        return new
-
-    @property
-    def is_float(self) -> bool:
-        """Whether values are stored as floating point numbers."""
-        return np.dtype(self.dtype).kind == "f"
-
-    @property
-    def deviations(self) -> Packing:
-        """How standard deviations of these values are stored: in the same steps, without an offset."""
-        return replace(self, scales=tuple(map(abs, self.scales)), offsets=(0.0,) * len(self.offsets))
-
-    def steps(self) -> NDArray[np.float64]:
-        """Return the physical size of one stored step of each band, shape (band,); 0 for floats."""
-        size = np.abs(np.asarray(self.scales, dtype=np.float64))
-        return np.zeros_like(size) if self.is_float else size
-
-
-def holds(dtype: str, value: float) -> bool:
-    """Say whether a stored type can hold a value exactly."""
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return True
-    info = np.iinfo(kind)
-    return bool(np.isfinite(value)) and float(value).is_integer() and info.min <= value <= info.max
-
-
-# Names as ENVI, GDAL, CF and the providers write them, in lower case.
-_NM_PER_UNIT = {
-    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1.0),
-    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns"), 1e3),
-    **dict.fromkeys(("micrometer", "micrometers", "micrometre", "micrometres"), 1e3),
-    **dict.fromkeys(("m", "meter", "metre"), 1e9),
-}
-
-
-def nm_per_unit(unit: str | None, wavelength: float) -> float | None:
-    """Return how many nanometres the unit of a wavelength has.
-
-    Parameters
-    ----------
-    unit : str or None
-        As the file writes it.
-    wavelength : float
-        Tells the unit where the file does not: below 100 it is in micrometres.
-
-    Returns
-    -------
-    float or None
-        None if the unit is no length, e.g. a wavenumber.
-    """
-    text = (unit or "unknown").strip().lower()
-    if text in ("", "unknown"):
-        return 1e3 if wavelength < 100 else 1.0
-    return _NM_PER_UNIT.get(text)

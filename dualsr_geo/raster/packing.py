@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
-from dualsr_geo.raster.bands import holds
 
 
 @dataclass(frozen=True)
@@ -105,3 +104,82 @@ def settle_nodata(stated: float | None, asked: float | None, dtype: str, where: 
         )
         return None
     return None if stated is None else float(stated)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How physical values are stored: ``physical = stored * scale + offset``.
+
+    Attributes
+    ----------
+    dtype : str
+        NumPy name of the stored type.
+    scales, offsets : tuple of float
+        One a band.
+    nodata : float or None
+        The stored value that means "nothing here"; NaN for floats.
+    """
+
+    dtype: str
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    nodata: float | None = None
+
+    def select(self, indices: tuple[int, ...]) -> Packing:
+        """Return the packing of some of the bands."""
+        return replace(
+            self,
+            scales=tuple(self.scales[i] for i in indices),
+            offsets=tuple(self.offsets[i] for i in indices),
+        )
+
+    def cast(self, dtype: str | None = None, nodata: float | None = None) -> Packing:
+        """Return this packing in another dtype or with another nodata value.
+
+        A float product holds physical values; an integer one keeps scale and offset.
+
+        Raises
+        ------
+        OptionError
+            If `nodata` does not fit the dtype.
+        """
+        new = self
+        if dtype is not None and dtype != self.dtype:
+            kind = np.dtype(dtype).kind
+            ones, zeros = (1.0,) * len(self.scales), (0.0,) * len(self.scales)
+            if kind == "f":
+                new = Packing(dtype, ones, zeros, None if self.nodata is None else float("nan"))
+            elif kind in "iu":
+                fits = self.nodata is not None and holds(dtype, self.nodata)
+                new = replace(self, dtype=dtype, nodata=self.nodata if fits else None)
+            else:
+                raise OptionError(f"--dtype {dtype} cannot hold a spectrum. Give an integer or float type.")
+        if nodata is not None:
+            if not holds(new.dtype, nodata):
+                raise OptionError(f"--nodata {nodata:g} does not fit {new.dtype}. Give a value that {new.dtype} holds.")
+            new = replace(new, nodata=nodata)
+        return new
+
+    @property
+    def is_float(self) -> bool:
+        """Whether values are stored as floating point numbers."""
+        return np.dtype(self.dtype).kind == "f"
+
+    @property
+    def deviations(self) -> Packing:
+        """How standard deviations of these values are stored: in the same steps, without an offset."""
+        return replace(self, scales=tuple(map(abs, self.scales)), offsets=(0.0,) * len(self.offsets))
+
+    def steps(self) -> NDArray[np.float64]:
+        """Return the physical size of one stored step of each band, shape (band,); 0 for floats."""
+        size = np.abs(np.asarray(self.scales, dtype=np.float64))
+        return np.zeros_like(size) if self.is_float else size
+
+
+def holds(dtype: str, value: float) -> bool:
+    """Say whether a stored type can hold a value exactly."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return True
+    info = np.iinfo(kind)
+    return bool(np.isfinite(value)) and float(value).is_integer() and info.min <= value <= info.max

@@ -12,9 +12,6 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
-from scipy.ndimage import correlate1d
-
-from dualsr_geo.raster.windows import Window
 
 # Where a target pixel holds more guide pixels than this across, cubic would leave some out
 # (noise of 2 m seen at 10 m: average keeps its std of 57.5, cubic gives 46.9; geo-io.md section 5).
@@ -22,8 +19,6 @@ AVERAGE_ABOVE = 1.5
 # GDAL's default of 0.125 px made 67 % of pixels depend on the window; with this one windows agree
 # to the last place of a float32 (GDAL 3.10 and 3.12). rasterio refuses 0.
 TOLERANCE_PX = 1e-6
-# Samples on either side of a displaced one that `shift` looks at.
-SHIFT_SUPPORT_PX = 6
 
 
 def resample(values: NDArray[np.float32], box: GeoBox, target: GeoBox, finer: float) -> NDArray[np.float32]:
@@ -85,63 +80,3 @@ def _places(box: GeoBox, target: GeoBox) -> tuple[tuple[CRS, Affine], tuple[CRS,
 
 def _crs(box: GeoBox) -> CRS:
     return CRS.from_user_input(str(box.crs))
-
-
-def shift(values: NDArray[np.float32], dy: float, dx: float) -> NDArray[np.float32]:
-    """Move an image's content by a fraction of a pixel: ``out[y, x] = in[y + dy, x + dx]``.
-
-    A Lanczos-windowed sinc over `SHIFT_SUPPORT_PX` samples on either side, so a pixel depends
-    on nothing farther than that from where it is taken, and not on where the window begins.
-    A missing sample counts as the nearest one to the place, so holes neither grow nor ring.
-
-    Parameters
-    ----------
-    values : array, shape (band, y, x)
-        NaN where invalid.
-    dy, dx : float
-        Rows and columns, in pixels; whole pixels are moved exactly.
-
-    Returns
-    -------
-    array, shape (band, y, x)
-        NaN where the nearest sample is invalid or outside.
-    """
-    (row, tail_y), (column, tail_x) = _whole_and_rest(dy), _whole_and_rest(dx)
-    centre = _moved(values, row, column)
-    if tail_y == tail_x == 0:
-        return centre
-    # Interpolated first and moved after, so samples that the move drops are still seen.
-    known = np.isfinite(values)
-    filled = np.where(known, values, np.float32(0))
-    total = _moved(_convolved(filled, tail_y, tail_x), row, column)
-    weight = _moved(_convolved(known.astype(np.float32), tail_y, tail_x), row, column)
-    return total + (1 - weight) * centre
-
-
-def _whole_and_rest(distance: float) -> tuple[int, float]:
-    whole = math.floor(distance + 0.5)
-    return whole, distance - whole
-
-
-def _moved(values: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
-    """Move by whole pixels; NaN comes in from outside."""
-    out = np.full_like(values, np.nan)
-    wanted = Window(0, values.shape[1], 0, values.shape[2]).moved(rows, columns)
-    part = wanted.clipped((values.shape[1], values.shape[2]))
-    out[:, *part.within(wanted).slices] = values[:, *part.slices]
-    return out
-
-
-def _convolved(values: NDArray[np.float32], tail_y: float, tail_x: float) -> NDArray[np.float32]:
-    for axis, tail in ((1, tail_y), (2, tail_x)):
-        if tail:
-            values = correlate1d(values, _lanczos(tail), axis=axis, mode="constant", cval=0.0)
-    return values
-
-
-def _lanczos(tail: float) -> NDArray[np.float64]:
-    """Return the weights of samples ``-SHIFT_SUPPORT_PX..SHIFT_SUPPORT_PX`` for the value at `tail`."""
-    away = np.arange(-SHIFT_SUPPORT_PX, SHIFT_SUPPORT_PX + 1) - tail
-    weights = np.sinc(away) * np.sinc(away / SHIFT_SUPPORT_PX) * (abs(away) < SHIFT_SUPPORT_PX)
-    scaled: NDArray[np.float64] = weights / weights.sum()
-    return scaled

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualsr_geo.raster.bands import nm_per_unit
+# Names as ENVI, GDAL, CF and the providers write them, in lower case.
+_NM_PER_UNIT = {
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1.0),
+    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns"), 1e3),
+    **dict.fromkeys(("micrometer", "micrometers", "micrometre", "micrometres"), 1e3),
+    **dict.fromkeys(("m", "meter", "metre"), 1e9),
+}
 
 # What variables that list the bands are called.
 WAVELENGTH_NAMES = ("wavelength", "wavelengths")
@@ -119,3 +125,24 @@ def number(text: str | None) -> float | None:
 
 def _round(value: float) -> float:
     return float(f"{value:.12g}")
+
+
+def nm_per_unit(unit: str | None, wavelength: float) -> float | None:
+    """Return how many nanometres the unit of a wavelength has.
+
+    Parameters
+    ----------
+    unit : str or None
+        As the file writes it.
+    wavelength : float
+        Tells the unit where the file does not: below 100 it is in micrometres.
+
+    Returns
+    -------
+    float or None
+        None if the unit is no length, e.g. a wavenumber.
+    """
+    text = (unit or "unknown").strip().lower()
+    if text in ("", "unknown"):
+        return 1e3 if wavelength < 100 else 1.0
+    return _NM_PER_UNIT.get(text)

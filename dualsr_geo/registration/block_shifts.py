@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import shift as move
 from skimage.registration import phase_cross_correlation
 
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
 
 # Blocks along an axis, and their side, lr pixels.

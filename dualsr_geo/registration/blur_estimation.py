@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import minimize
 from skimage.registration import phase_cross_correlation
 
-from dualsr_geo.degradation.operators import DEFAULT_MTF_GAIN, Psf
+from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
 from dualsr_geo.registration import standard_errors
 from dualsr_geo.registration.guide_regression import Array, Fit, Piece, inside
 from dualsr_geo.registration.psf_taps import plausible_taps

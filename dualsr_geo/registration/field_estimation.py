@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from dualsr_geo.degradation.operators import Operator, Psf, operator
+from dualsr_geo.degradation.operators import Operator, operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.displacement_field import DEGREE, Field, basis
 from dualsr_geo.registration.guide_regression import Array

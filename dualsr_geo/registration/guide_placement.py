@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import DEFAULT_MTF_GAIN, Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
+from dualsr_geo.fusion.blocks import Filled
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.raster.resampling import SHIFT_SUPPORT_PX, shift
 from dualsr_geo.registration import blur_estimation
+from dualsr_geo.registration.blur_estimation import FARTHEST
 from dualsr_geo.registration.guide_regression import Piece
-from dualsr_geo.survey.sampling import Wishes, sample_margin
+from dualsr_geo.registration.options import RegistrationOptions
+from dualsr_geo.registration.shift import SHIFT_SUPPORT_PX, move_guide
 
 # The PSF is estimated on at most this many lr pixels: more do not sharpen it, but cost seconds.
 PSF_PX = 16384
@@ -32,9 +35,6 @@ TOLERANCE, ERRORS = 0.01, 2.0
 GIVEN_TOLERANCE, GIVEN_PX = 0.1, 0.3
 # A lr pixel counts where all of its guide is there, but for rounding.
 ALL_GUIDED = 0.999
-
-# A filled cube (band, y, x) and how valid its pixels are (y, x), 0..1.
-Filled = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,18 @@ class Placement:
         return replace(self, notes=(*self.notes, note))
 
 
-def assumed(wishes: Wishes) -> Placement:
+def assumed(options: RegistrationOptions) -> Placement:
     """Return what is taken for granted before the guide is looked at."""
-    if wishes.psf is not None:
-        return Placement(wishes.psf, "given")
-    if wishes.mtf_gain is not None:
-        return Placement(Psf.from_mtf(wishes.ratio, wishes.mtf_gain), "sensor")
-    return Placement(Psf.from_mtf(wishes.ratio, DEFAULT_MTF_GAIN), "default")
+    if options.psf is not None:
+        return Placement(options.psf, "given")
+    if options.mtf_gain is not None:
+        return Placement(Psf.from_mtf(options.ratio, options.mtf_gain), "sensor")
+    return Placement(Psf.from_mtf(options.ratio, DEFAULT_MTF_GAIN), "default")
 
 
-def place(space: Subspace, cubes: Sequence[Filled], guides: Sequence[NDArray[np.float32]], wishes: Wishes) -> Placement:
+def place(
+    space: Subspace, cubes: Sequence[Filled], guides: Sequence[NDArray[np.float32]], options: RegistrationOptions
+) -> Placement:
     """Estimate blur and shift, and decide whether to move the guide.
 
     Parameters
@@ -88,21 +90,21 @@ def place(space: Subspace, cubes: Sequence[Filled], guides: Sequence[NDArray[np.
         Filled cubes (band, y, x) and weights (y, x) of the sample.
     guides : sequence of array, shape (guide band, ratio * y + 2 * margin, ratio * x + 2 * margin)
         As in `Sample`.
-    wishes : Wishes
+    options : RegistrationOptions
         A given blur is taken as it is.
     """
-    known = assumed(wishes)
-    found = blur_estimation.estimate(_pieces(space, cubes, guides, known.psf), wishes.ratio)
-    if wishes.psf is not None:
+    known = assumed(options)
+    found = blur_estimation.estimate(_pieces(space, cubes, guides, known.psf), options.ratio)
+    if options.psf is not None:
         return _given(known, found)
     if found is None or not found.shift_reliable:
-        return _distrusted(known, found, wishes)
-    at, moves = found.shift_px, wishes.coregister != "off"
+        return _distrusted(known, found, options)
+    at, moves = found.shift_px, options.coregister != "off"
     placed = replace(known, shift_px=at, shift_error_px=found.shift_error_px)
     if max(map(abs, at)) > STILL_PX and moves:
         for _ in range(MOVES):
             placed = replace(placed, shift_px=at, moved_px=at)
-            found = blur_estimation.estimate(_pieces(space, cubes, guides, known.psf, at), wishes.ratio) or found
+            found = blur_estimation.estimate(_pieces(space, cubes, guides, known.psf, at), options.ratio) or found
             rest = found.psf.shift_px
             if not found.shift_reliable or max(map(abs, rest)) <= STILL_PX:
                 break
@@ -112,7 +114,7 @@ def place(space: Subspace, cubes: Sequence[Filled], guides: Sequence[NDArray[np.
             f"The guide lies {at[0]:+.2f} px down and {at[1]:+.2f} px right of the scene (hr pixels), and "
             "stays there: the product lies on the guide. Give --coregister auto to move it."
         )
-    return _with_width(placed, found, wishes)
+    return _with_width(placed, found, options)
 
 
 def _pieces(
@@ -156,32 +158,32 @@ def _piece(
     return Piece(z[cut].astype(np.float64), near, (weight.numpy()[cut] * guided).astype(np.float64))
 
 
-def _distrusted(known: Placement, found: blur_estimation.Estimate | None, wishes: Wishes) -> Placement:
+def _distrusted(known: Placement, found: blur_estimation.Estimate | None, options: RegistrationOptions) -> Placement:
     """Fall back to the known or default blur; the narrower one, which costs less if wrong."""
     why = "the sample is too small" if found is None else "its optimum is flat or contradicted"
     noted = known.noting(
         f"Blur and shift of the guide could not be estimated ({why}); "
         f"the {known.source} blur of {known.psf.sigma_px[0]:.2f} px and no shift are assumed."
     )
-    if found is None or not found.width_reliable or wishes.mtf_gain is not None:
+    if found is None or not found.width_reliable or options.mtf_gain is not None:
         return noted
-    return replace(noted, psf=Psf.gaussian(wishes.ratio, _narrower(known.psf, found.psf)))
+    return replace(noted, psf=Psf.gaussian(options.ratio, _narrower(known.psf, found.psf)))
 
 
-def _with_width(placed: Placement, found: blur_estimation.Estimate, wishes: Wishes) -> Placement:
+def _with_width(placed: Placement, found: blur_estimation.Estimate, options: RegistrationOptions) -> Placement:
     """Take over the estimated blur where it is reliable; say where it contradicts the sensor's."""
     known = placed.psf
     if not found.width_reliable:
         narrow = Psf.gaussian(known.ratio, _narrower(known, found.psf), found.psf.shift_px)
         return replace(placed, psf=narrow)
     placed = replace(placed, sigma_error_px=found.sigma_error_px)
-    if wishes.mtf_gain is not None:
+    if options.mtf_gain is not None:
         if found.kind == "gaussian" and not _contradicted(known, found, TOLERANCE):
             return replace(placed, psf=Psf.gaussian(known.ratio, known.sigma_px, found.psf.shift_px))
         # A gain that a tag led to is the scene's own; against a guide, which is blurred itself, it is less.
         placed = (
             placed
-            if not wishes.mtf_named
+            if not options.mtf_named
             else placed.noting(
                 f"The sensor's blur is {known.sigma_px[0]:.3f} px, the scene shows {_said(found)}: the scene's is used."
             )
@@ -222,25 +224,6 @@ def _narrower(a: Psf, b: Psf) -> tuple[float, float]:
     return min(ay, by), min(ax, bx)
 
 
-def guide_margin(moved_px: tuple[float, float]) -> int:
-    """Return how many hr pixels beyond a window a move of the guide needs."""
-    if moved_px == (0.0, 0.0):
-        return 0
-    return int(np.ceil(max(map(abs, moved_px)))) + SHIFT_SUPPORT_PX
-
-
-def move_guide(guide: NDArray[np.float32], moved_px: tuple[float, float], margin: int) -> NDArray[np.float32]:
-    """Move a guide window onto the scene and cut its margin.
-
-    Parameters
-    ----------
-    guide : array, shape (guide band, Y + 2 * margin, X + 2 * margin)
-    moved_px : (float, float)
-        How far its content lies below and right of where it belongs, hr pixels.
-    margin : int
-        hr pixels to cut on every side.
-    """
-    if moved_px != (0.0, 0.0):
-        guide = shift(guide, *moved_px)
-    inner = slice(margin, -margin or None)
-    return np.ascontiguousarray(guide[:, inner, inner])
+def sample_margin(ratio: int) -> int:
+    """Return the margin of hr pixels around a sampled guide window: the farthest shift."""
+    return int(np.ceil(FARTHEST * ratio)) + SHIFT_SUPPORT_PX

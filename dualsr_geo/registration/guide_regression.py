@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import Psf, blur_matrix
+from dualsr_geo.degradation.operators import blur_matrix
+from dualsr_geo.degradation.psf import Psf
 
 Array = NDArray[np.float64]
 

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from dualsr_geo.fusion import coarse_stage, subspace
+from dualsr_geo.fusion.blocks import WHOLE_PX, Filled, band_means, bands_with_data, stack
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import blur_estimation, field_estimation
 from dualsr_geo.registration.displacement_field import SUPPORT_PX, Field
 from dualsr_geo.registration.field_estimation import Patch
-from dualsr_geo.registration.guide_placement import Filled, place
-from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.sampling import WHOLE_PX, Wishes, band_means, bands_with_data, sample_margin
+from dualsr_geo.registration.guide_placement import place, sample_margin
+from dualsr_geo.registration.options import RegistrationOptions
 
 # Larger scenes are looked at in so many windows along an axis, of this side, lr pixels.
 WINDOWS, SIDE = 8, 32
@@ -56,7 +56,7 @@ def local_field(
     cubes: Sequence[NDArray[np.float32]],
     guides: Sequence[NDArray[np.float32]],
     shape: tuple[int, int],
-    wishes: Wishes,
+    options: RegistrationOptions,
 ) -> Field | None:
     """Estimate how the guide is displaced against the scene, place by place.
 
@@ -70,7 +70,7 @@ def local_field(
         With `margin` hr pixels more on every side, NaN where the guide does not reach.
     shape : (int, int)
         Rows and columns of the scene, lr pixels.
-    wishes : Wishes
+    options : RegistrationOptions
 
     Returns
     -------
@@ -83,12 +83,12 @@ def local_field(
     tensors = [torch.from_numpy(np.ascontiguousarray(cubes[i])) for i in reached]
     used = list(bands_with_data(tensors))
     filled = _filled([t[used] for t in tensors])
-    space = subspace.find(wald_pairs.stack([c for c, _ in filled]), wald_pairs.stack([w for _, w in filled]))
-    ratio = wishes.ratio
+    space = subspace.find(stack([c for c, _ in filled]), stack([w for _, w in filled]))
+    ratio = options.ratio
     patches = [_patch(places[i], guides[i], one, space, margin(ratio)) for i, one in zip(reached, filled, strict=True)]
     field = field_estimation.still(shape, ratio, (0.0, 0.0))
     for _ in range(ROUNDS):
-        known = place(space, filled, [_near(p, field, ratio) for p in patches], wishes)
+        known = place(space, filled, [_near(p, field, ratio) for p in patches], options)
         start = replace(field, nodes=field.nodes + np.asarray(known.moved_px, np.float32)[:, None, None])
         found = field_estimation.fit(patches, known.psf, start, blur_estimation.FARTHEST * ratio)
         if not found.told:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from dualsr_geo.degradation.operators import Psf, blur_matrix
+from dualsr_geo.degradation.operators import blur_matrix
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.registration.guide_regression import Array, Fit, Piece
 
 # Smoothness of the taps, weakest first: the first that gives plausible taps is taken. Real pairs differ

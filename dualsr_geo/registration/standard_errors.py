@@ -7,13 +7,11 @@ fits one roof badly fits all of it badly.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.noise import scene_noise
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.registration.guide_regression import Array, Fit
 
 # Sides of the parts that are to agree, lr pixels.
@@ -22,8 +20,6 @@ PART = 8
 STEPS = (0.05, 0.05, 0.01, 0.01)
 # The search itself ends within this, hr pixels and logarithms.
 SEARCHED_PX, SEARCHED_LOG = 0.005, 0.002
-# A scene's noise is taken as often, each time without one of these parts along an axis.
-QUARTERS = 2
 
 Pair = tuple[float, float]
 
@@ -83,30 +79,3 @@ def _parts(fit: Fit) -> NDArray[np.intp]:
         numbers.append(first + y // PART * columns + x // PART)
         first += rows * columns
     return np.concatenate(numbers)
-
-
-def of_noise(cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Return the standard error of each band's noise: by leaving out a quarter of the scene in turn (jackknife).
-
-    Parameters
-    ----------
-    cubes : sequence of array, shape (band, y, x)
-    weights : sequence of array, shape (y, x)
-        As for `dualsr_geo.degradation.noise.scene_noise`.
-
-    Returns
-    -------
-    array, shape (band,)
-        In the bands' units.
-    """
-    parts = [(i, j) for i in range(QUARTERS) for j in range(QUARTERS)]
-    said = np.stack([scene_noise(cubes, [_without(w, *part) for w in weights]) for part in parts])
-    count = len(parts)
-    return np.asarray(np.sqrt((count - 1) / count * ((said - said.mean(0)) ** 2).sum(0)))
-
-
-def _without(weight: NDArray[np.float32], row: int, column: int) -> NDArray[np.float32]:
-    out = weight.copy()
-    y, x = ([n * k // QUARTERS for k in range(QUARTERS + 1)] for n in weight.shape)
-    out[y[row] : y[row + 1], x[column] : x[column + 1]] = 0
-    return out

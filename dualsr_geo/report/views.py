@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.io.guides import Guide
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.block_shifts import Block, block_windows, displacements
-from dualsr_geo.registration.guide_placement import guide_margin, move_guide
-from dualsr_geo.report.page import Crop, Shift
+from dualsr_geo.registration.shift import guide_margin, move_guide
+from dualsr_geo.report.data import Crop, Shift
 from dualsr_geo.report.quicklook import visible_bands
-from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.survey import Survey
 
 # Sides of a crop (hr pixels) and of the overview (lr pixels).
 CROP_PX = 256

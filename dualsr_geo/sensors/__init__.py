@@ -1,16 +1,8 @@
-"""The instruments that come with the package: one module a family, their tables as CSV in `tables/`."""
+"""Instruments: bands, responses, MTF and packing, each with its source; plugins bring more."""
 
 from __future__ import annotations
 
-from dualsr_geo.sensors import cameras, landsat, sentinel, spectrometers, worldview
-from dualsr_geo.sensors.definition import Sensor
+from dualsr_geo.sensors.definition import Sensor, SensorBand, Sources, UsualPacking, read_bands, read_responses
+from dualsr_geo.sensors.registry import find, sensors
 
-__all__ = ["BUILT_IN"]
-
-BUILT_IN: tuple[Sensor, ...] = (
-    *worldview.SENSORS,
-    *sentinel.SENSORS,
-    *landsat.SENSORS,
-    *spectrometers.SENSORS,
-    *cameras.SENSORS,
-)
+__all__ = ["Sensor", "SensorBand", "Sources", "UsualPacking", "find", "read_bands", "read_responses", "sensors"]

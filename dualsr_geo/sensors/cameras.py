@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dualsr_geo.sensors._merge_tables import bands_of, responses_of
-from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking
+from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking, bands_of, responses_of
 
 MAT = "dualsr_geo.io.products.matlab:open_delivery"
 

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dualsr_geo.errors import InputError
 
+PACKAGE = "dualsr_geo.sensors"
+
 Floats = NDArray[np.float64]
 
 # A Gaussian band is tabulated this far, in FWHM: beyond lies 4e-7 of it.
@@ -282,3 +284,13 @@ def _cumulative(nm: Floats, response: Floats, at: Floats) -> Floats:
     here = np.interp(nodes, nm, response)
     area = np.concatenate([[0.0], np.cumsum((here[1:] + here[:-1]) / 2 * np.diff(nodes))])
     return np.asarray(area[np.searchsorted(nodes, inside)] / area[-1], np.float64)
+
+
+def bands_of(name: str) -> tuple[SensorBand, ...]:
+    """Return the bands of a built-in sensor."""
+    return read_bands(f"{PACKAGE}:data/{name}.csv")
+
+
+def responses_of(name: str) -> str:
+    """Return the place of its measured responses."""
+    return f"{PACKAGE}:data/{name}-srf.csv"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dualsr_geo.sensors._merge_tables import bands_of, responses_of
-from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking
+from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking, bands_of, responses_of
 
 RESPONSES = {
     8: "NASA's band average responses of OLI (ldcm.nasa.gov/spacecraft_instruments/oli_band_average.html)",

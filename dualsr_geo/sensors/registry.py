@@ -11,21 +11,8 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
-from dualsr_geo.sensors import BUILT_IN
-from dualsr_geo.sensors.definition import Sensor, SensorBand, Sources, UsualPacking, read_bands, read_responses
-
-__all__ = [
-    "GROUP",
-    "Sensor",
-    "SensorBand",
-    "Sources",
-    "UsualPacking",
-    "find",
-    "plain",
-    "read_bands",
-    "read_responses",
-    "sensors",
-]
+from dualsr_geo.sensors.builtin import BUILT_IN
+from dualsr_geo.sensors.definition import Sensor
 
 GROUP = "dualsr_geo.sensors"
 # What a plugin's own code may raise while it is loaded; one that does must not take the others along.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dualsr_geo.sensors._merge_tables import bands_of, responses_of
-from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking
+from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking, bands_of, responses_of
 
 SOURCES = Sources(
     "ESA, Sentinel-2 Spectral Response Functions 2024, COPE-GSEG-EOPG-TN-15-0007 issue 4.0 (as tabulated in ACOLITE), "

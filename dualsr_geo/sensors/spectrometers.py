@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dualsr_geo.sensors._merge_tables import bands_of
-from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking
+from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking, bands_of
 
 # Bands whose transmission is too low to use, as EMIT's products mark them (`good_wavelengths`).
 WATER_NM = ((1327.0, 1432.0), (1774.0, 1960.0))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dualsr_geo.sensors._merge_tables import bands_of, responses_of
-from dualsr_geo.sensors.definition import Sensor, Sources
+from dualsr_geo.sensors.definition import Sensor, Sources, bands_of, responses_of
 
 OPENER = "dualsr_geo.io.products.maxar:open_delivery"
 TOOLBOX = (

@@ -9,17 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion.blocks import Block, Filled
 from dualsr_geo.fusion.scene_regression import Held
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.correction import Asked, Correction
 from dualsr_geo.models.definition import Ours
 from dualsr_geo.models.guided_inputs import Terms
 from dualsr_geo.models.loading import guided_network, lone_network
-from dualsr_geo.registration.guide_placement import Filled
+from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.survey import guided_shrinkage, unguided_shrinkage
-from dualsr_geo.survey.sampling import sample_margin
-from dualsr_geo.survey.wald_pairs import Block
 
 # Less of a correction is not worth its time.
 LEAST = 0.05

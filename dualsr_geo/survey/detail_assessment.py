@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualsr_geo.degradation.consistency import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, coarse_stage, subspace
+from dualsr_geo.fusion.blocks import Block, components, midst, stack
 from dualsr_geo.fusion.scene_regression import Fit, Held, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models import correction, guided_correction, unguided_correction
@@ -33,8 +35,6 @@ from dualsr_geo.raster.windows import Window
 from dualsr_geo.survey import detail, wald_pairs
 from dualsr_geo.survey.detail import Detail, Piece
 from dualsr_geo.survey.error_calibration import WHOLE
-from dualsr_geo.survey.guided_shrinkage import midst
-from dualsr_geo.survey.wald_pairs import Block
 
 # A Wald pair has at least so many pixels a side.
 SMALLEST_SIDE = 6
@@ -140,11 +140,11 @@ def _known(
     networks: Networks | None,
 ) -> _Pair:
     """Find out of a Wald pair what the survey found out of the scene; candidates and networks count as there."""
-    spectra, weight = wald_pairs.stack([b.cube for b in blocks]), wald_pairs.stack([b.weight for b in blocks])
+    spectra, weight = stack([b.cube for b in blocks]), stack([b.weight for b in blocks])
     own = subspace.find(spectra, weight) if space.keeps_rest else space
     fitted, told = None, None
     if held is not None:
-        guide = wald_pairs.stack([operator(blur, b.shape).degrade(b.guide) for b in blocks])
+        guide = stack([operator(blur, b.shape).degrade(b.guide) for b in blocks])
         fit = fit_scene(own.components(spectra), guide, weight)
         mixture = (own.share() @ held.found if own.keeps_rest else held.found).astype(np.float32)
         fitted = fit, torch.from_numpy(mixture)
@@ -162,7 +162,7 @@ def _known(
 def _made(block: Block, known: _Pair) -> Tensor:
     """Return a block of a Wald pair, sharpened."""
     space, blur, shape, held = known.space, known.blur, block.shape, None
-    op, z = operator(blur, shape), wald_pairs.components(space, block.cube)
+    op, z = operator(blur, shape), components(space, block.cube)
     left = z
     if known.guided is not None:
         held = coarse_stage.Guided(coarse_stage.GuideWindow(block.guide, None, None), *known.guided)
@@ -203,7 +203,7 @@ def _contradicted(blocks: Sequence[Block], psf: Psf, space: Subspace, held: Held
     expand = torch.from_numpy(space.expand)
     sums = torch.zeros(2, len(expand), dtype=torch.float64)
     for block in blocks:
-        op, z = operator(psf, block.shape), wald_pairs.components(space, block.cube)
+        op, z = operator(psf, block.shape), components(space, block.cube)
         here = coarse_stage.Guided(
             coarse_stage.GuideWindow(block.guide, None, None), held.fit, torch.from_numpy(held.mixture)
         )

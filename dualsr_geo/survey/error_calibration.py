@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from dualsr_geo.degradation.consistency import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, coarse_stage, subspace
+from dualsr_geo.fusion.blocks import Block, Filled, components, stack
 from dualsr_geo.fusion.scene_regression import Held, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.uncertainty import Doubt, Level, Marks, Start, marks, shape
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration.guide_placement import Filled
 from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.wald_pairs import Block
 
 # A Wald pair has at least so many lr pixels on a side.
 SMALLEST_SIDE = 4
@@ -115,11 +115,11 @@ def _restored(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace, he
     """Degrade the sample once more and bring it back, as the survey of that scene would have it done."""
     blur = Psf.from_mtf(ratio)
     pairs = wald_pairs.degraded(blocks, psf, ratio, space)
-    spectra, weight = wald_pairs.stack([b.cube for b, _ in pairs]), wald_pairs.stack([b.weight for b, _ in pairs])
+    spectra, weight = stack([b.cube for b, _ in pairs]), stack([b.weight for b, _ in pairs])
     own = subspace.find(spectra, weight) if space.keeps_rest else space
     here = None
     if held is not None:
-        guide = wald_pairs.stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
+        guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
         mixture = (own.share() @ held.found if own.keeps_rest else held.found).astype(np.float32)
         here = replace(held, fit=fit_scene(own.components(spectra), guide, weight), mixture=mixture)
     for block, truth in pairs:
@@ -133,7 +133,7 @@ def _restored(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace, he
 
 def _opened(block: Block, psf: Psf, space: Subspace, held: Held | None) -> Start:
     """Return the training-free start of a block."""
-    op, z, guided = operator(psf, block.shape), wald_pairs.components(space, block.cube), None
+    op, z, guided = operator(psf, block.shape), components(space, block.cube), None
     left = z
     if held is not None:
         window = coarse_stage.GuideWindow(block.guide, None, None)
@@ -245,11 +245,11 @@ def fine_noise(blocks: Sequence[Block], psf: Psf) -> NDArray[np.float64]:
     blocks : sequence of Block
     psf : Psf
     """
-    spectra = wald_pairs.stack([b.cube for b in blocks]).astype(np.float64)
+    spectra = stack([b.cube for b in blocks]).astype(np.float64)
     count, pixels = spectra.shape
     if count <= FEW_BANDS:
         guide = [operator(psf, b.shape).degrade(b.guide) for b in blocks]
-        spectra = np.concatenate([spectra, wald_pairs.stack(guide)])
+        spectra = np.concatenate([spectra, stack(guide)])
     spectra -= spectra.mean(1, keepdims=True)
     gram = spectra @ spectra.T
     gram += 1e-9 * np.diag(np.diag(gram)) + 1e-30 * np.eye(len(gram))

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from dualsr_geo.degradation.consistency import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, coarse_stage, subspace
+from dualsr_geo.fusion.blocks import Block, components, midst, stack
 from dualsr_geo.fusion.scene_regression import Fit, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.guided_correction import Window, correct
 from dualsr_geo.models.guided_inputs import Terms
 from dualsr_geo.models.networks.guided import Guided
 from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.wald_pairs import Block
+from dualsr_geo.survey.shrinkage import Evidence, by_parts
 
 # What is used of a correction that nothing is known about: half of it loses a quarter of what all would.
 CAUTIOUS = 0.5
@@ -33,43 +34,8 @@ CAUTIOUS = 0.5
 DOUBT, SPREAD = 0.3, 0.4
 # More than this no pair is believed: one that asks for twice the correction is unlike the scene.
 MOST = 1.2
-# Sides of the parts that are to agree, pixels of the scene.
-PART = 8
 # lr pixels, and blocks, on which the correction's own strength is taken.
 OWN_PX, OWN_BLOCKS = 4096, 4
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a Wald pair says of the correction.
-
-    Attributes
-    ----------
-    gain : array, shape (part,)
-        Products of the correction and what the start lacks, summed over a part of the scene.
-    size : array, shape (part,)
-        The correction's own squares.
-    strength : float
-        Root mean square of the correction, in deviations of its bands.
-    """
-
-    gain: NDArray[np.float64]
-    size: NDArray[np.float64]
-    strength: float = 0.0
-
-    @property
-    def best(self) -> float:
-        """The share that loses least squared error."""
-        return float(self.gain.sum() / max(self.size.sum(), 1e-300))
-
-    @property
-    def error(self) -> float:
-        """Standard error of `best`, by leaving parts out in turn (jackknife)."""
-        count = len(self.gain)
-        if count < 2:  # one part has nothing to agree with
-            return float("inf")
-        left = (self.gain.sum() - self.gain) / np.maximum(self.size.sum() - self.size, 1e-300)
-        return float(np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum()))
 
 
 def share(evidence: Sequence[Evidence], strength: float = math.inf) -> float:
@@ -122,8 +88,8 @@ def ask(
     """
     blur = Psf.from_mtf(ratio)
     pairs = wald_pairs.degraded(blocks, psf, ratio, space)
-    spectra, weight = wald_pairs.stack([b.cube for b, _ in pairs]), wald_pairs.stack([b.weight for b, _ in pairs])
-    guide = wald_pairs.stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
+    spectra, weight = stack([b.cube for b, _ in pairs]), stack([b.weight for b, _ in pairs])
+    guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
     own = subspace.find(spectra, weight) if space.keeps_rest else space
     fit = fit_scene(own.components(spectra), guide, weight)
     mixture = (own.share() @ found if own.keeps_rest else found).astype(np.float32)
@@ -172,17 +138,10 @@ def _strength(made: Sequence[torch.Tensor], told: Terms) -> float:
     return math.sqrt(square / sum(m.numel() for m in made))
 
 
-def midst(block: Block, ratio: int, side: int) -> Block:
-    """Return the middle of a block, at most `side` scene pixels a side."""
-    rows, columns = (slice(max(0, (n - side) // 2), (n + side) // 2) for n in block.shape)
-    fine = (slice(ratio * s.start, ratio * s.stop) for s in (rows, columns))
-    return Block(block.cube[:, rows, columns], block.weight[rows, columns], block.guide[:, *fine])
-
-
 def _opened(block: Block, blur: Psf, space: Subspace, fit: Fit, mixture: NDArray[np.float32]) -> Window:
     held = coarse_stage.Guided(coarse_stage.GuideWindow(block.guide, None, None), fit, torch.from_numpy(mixture))
     op = operator(blur, block.shape)
-    z = wald_pairs.components(space, block.cube)
+    z = components(space, block.cube)
     pair = candidates.pair(z, block.guide, held.fit, op, block.weight)
     left = z - op.degrade(candidates.mix(pair, held.mixture).evaluate(0, space.count))
     lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
@@ -194,20 +153,3 @@ def _opened(block: Block, blur: Psf, space: Subspace, fit: Fit, mixture: NDArray
 def _lacking(truth: torch.Tensor, window: Window, said: Terms) -> torch.Tensor:
     bands = said.anchors.bands
     return window.centred(truth, bands, spectral=said.spectral) - window.start(bands, spectral=said.spectral)
-
-
-def by_parts(made: torch.Tensor, lacking: torch.Tensor, weight: torch.Tensor, ratio: int) -> NDArray[np.float64]:
-    """Return products of a correction and what the start lacks, and the correction's squares, (2, part).
-
-    Parameters
-    ----------
-    made, lacking : Tensor, shape (anchor, ratio * y, ratio * x)
-    weight : Tensor, shape (y, x)
-        Pixels of no weight are left out.
-    ratio : int
-    """
-    valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
-    both = torch.stack([(made * lacking).sum(0), made.square().sum(0)]) * valid
-    side = min(PART, *both.shape[1:])
-    summed = torch.nn.functional.avg_pool2d(both.double(), side, ceil_mode=True, divisor_override=1)
-    return np.asarray(summed.flatten(1).numpy())

@@ -8,19 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
-from dualsr_geo.degradation.operators import Psf
-from dualsr_geo.errors import InputError
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion import coarse_stage
+from dualsr_geo.fusion.blocks import WHOLE_PX, Block, Filled, stack
 from dualsr_geo.models.definition import Model, Ours
-from dualsr_geo.raster.resampling import SHIFT_SUPPORT_PX
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration.blur_estimation import FARTHEST
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.registration.options import RegistrationOptions
+from dualsr_geo.registration.shift import move_guide
 
-# Scenes up to this many lr pixels are surveyed whole; larger ones by nine blocks.
-WHOLE_PX = 65536
+# The response of the guide is fitted to about this many pixels; more do not change it.
+SRF_PX = 4000
 BLOCK_SIDE = 80
 BLOCKS = 9
-FEWEST_PX = 16
 
 
 @dataclass(frozen=True)
@@ -39,22 +42,12 @@ class Sample:
     guide: NDArray[np.float32] | None
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What the user decided about the survey.
+@dataclass(frozen=True, kw_only=True)
+class SurveyOptions(RegistrationOptions):
+    """What the user decides about the survey.
 
     Attributes
     ----------
-    ratio : int
-    psf : Psf or None
-        A known blur; nothing is estimated then.
-    mtf_gain : float or None
-        The sensor's MTF gain at Nyquist; used unless the scene contradicts it.
-    mtf_named : bool
-        Whether the user named that sensor or gain, and wants to hear where the scene contradicts it.
-    coregister : str
-        ``"auto"`` moves a displaced guide onto the scene as a whole, ``"local"`` also place by place,
-        ``"off"`` leaves it.
     subspace : bool
         False for models that work band by band (bicubic).
     injection : bool
@@ -75,10 +68,6 @@ class Wishes:
         Whether the guide is left out where it shows something else than the scene.
     """
 
-    ratio: int
-    psf: Psf | None = None
-    mtf_gain: float | None = None
-    coregister: str = "auto"
     subspace: bool = True
     injection: bool = False
     network: Model | None = None
@@ -88,7 +77,6 @@ class Wishes:
     uncertainty: bool = False
     detail: bool = False
     changes: bool = False
-    mtf_named: bool = True
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Window]:
@@ -111,31 +99,51 @@ def _spread(length: int, count: int) -> list[int]:
     return [max(0, min(length - BLOCK_SIDE, int((i + 0.5) * length / count) - BLOCK_SIDE // 2)) for i in range(count)]
 
 
-def sample_margin(ratio: int) -> int:
-    """Return the margin of hr pixels around a sampled guide window: the farthest shift."""
-    return int(np.ceil(FARTHEST * ratio)) + SHIFT_SUPPORT_PX
+def guided_blocks(
+    filled: Sequence[Filled], guides: Sequence[NDArray[np.float32]], psf: Psf, moved_px: tuple[float, float]
+) -> tuple[list[Block], NDArray[np.float32]]:
+    """Move, crop and fill the sampled guides; return them beside the scene, and their mean.
 
-
-def bands_with_data(cubes: Sequence[torch.Tensor]) -> tuple[int, ...]:
-    """Return the bands of sampled cubes (band, y, x) that hold enough valid pixels to be used.
-
-    Raises
-    ------
-    InputError
-        If none does.
+    Parameters
+    ----------
+    filled : sequence of (Tensor, Tensor)
+        Cubes (band, y, x) and weights (y, x) of the sample.
+    guides : sequence of array, shape (guide band, ratio * y + 2 * margin, ratio * x + 2 * margin)
+        As in `Sample`.
+    psf : Psf
+    moved_px : (float, float)
+        How far the guide is moved back, hr pixels.
     """
-    counts = sum(torch.isfinite(c).sum((1, 2)) for c in cubes)
-    used = tuple(int(i) for i in torch.nonzero(torch.as_tensor(counts) >= FEWEST_PX).flatten())
-    if not used:
-        raise InputError(
-            f"The scene holds no valid pixel in {sum(c[0].numel() for c in cubes)} sampled ones: all nodata. "
-            "Check its nodata value, or give another as --nodata."
-        )
-    return used
+    margin = sample_margin(psf.ratio)
+    moved = [move_guide(g, moved_px, margin) for g in guides]
+    mean = np.nanmean(np.concatenate([m.reshape(len(m), -1) for m in moved], 1), 1).astype(np.float32)
+    out = []
+    for (cube, weight), guide in zip(filled, moved, strict=True):
+        op = operator(psf, (cube.shape[1], cube.shape[2]))
+        window = coarse_stage.ready_guide(torch.from_numpy(guide), torch.from_numpy(mean), op)
+        if window is not None:
+            both = weight if window.weight is None else weight * window.weight
+            out.append(Block(cube, both, window.values))
+    return out, mean
 
 
-def band_means(cubes: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the mean of the valid pixels of each band, shape (band,)."""
-    total = sum(torch.nansum(c.double(), (1, 2)) for c in cubes)
-    count = sum(torch.isfinite(c).sum((1, 2)) for c in cubes)
-    return (torch.as_tensor(total) / torch.as_tensor(count).clamp_min(1)).float()
+def pixels(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return spectra (band, pixel), the degraded guide (guide band, pixel), and weights (pixel,)."""
+    guide = stack([operator(blur, b.shape).degrade(b.guide) for b in blocks])
+    return stack([b.cube for b in blocks]), guide, stack([b.weight for b in blocks])
+
+
+def relevance(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return how well the guide explains each band (R2), and the guide's response to the bands."""
+    spectra, guide, weight = pixels(blocks, blur)
+    used = weight > 0
+    x, y = spectra[:, used].astype(np.float64), guide[:, used].astype(np.float64)
+    xc, yc = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    gram = yc @ yc.T
+    gram += 1e-9 * np.trace(gram) / len(gram) * np.eye(len(gram)) + 1e-30 * np.eye(len(gram))
+    slope = np.linalg.solve(gram, yc @ xc.T)
+    left = ((xc - slope.T @ yc) ** 2).sum(1) / np.maximum((xc**2).sum(1), 1e-30)
+    step = max(1, x.shape[1] // SRF_PX)
+    design = np.vstack([x[:, ::step], np.ones(x[:, ::step].shape[1])]).T
+    srf = np.stack([nnls(design, row[::step])[0][:-1] for row in y])
+    return np.clip(1 - left, 0, 1).astype(np.float32), srf.astype(np.float32)

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualsr_geo.degradation.consistency import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion.blocks import components, stack
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models import unguided_correction
 from dualsr_geo.models.unguided_correction import Known, Levels, Network
 from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.guided_shrinkage import Evidence, by_parts
+from dualsr_geo.survey.shrinkage import Evidence, by_parts
 
 RATIO = 2
 # Bands that are asked; 16 decide the same.
@@ -106,9 +108,9 @@ def ask(
     if not blocks:
         return LoneEvidence(np.zeros(1), np.zeros(1))
     twin = _twin(psf)
-    seen = [unguided_correction.observed(space, cube, wald_pairs.components(space, cube)) for cube, _ in blocks]
+    seen = [unguided_correction.observed(space, cube, components(space, cube)) for cube, _ in blocks]
     weights = [weight for _, weight in blocks]
-    known = Known.of(space, wald_pairs.stack(seen), wald_pairs.stack(weights), noise, FEW)
+    known = Known.of(space, stack(seen), stack(weights), noise, FEW)
     bands = list(known.anchors.bands)
     scales = _scales(_Scale(tuple(seen), tuple(weights), known.levels), twin, space)
     made = [[_made(network, cube, scale.levels, bands, twin) for cube in scale.cubes] for scale in scales]
@@ -145,11 +147,11 @@ def _degraded(scale: _Scale, twin: Psf, space: Subspace, generator: torch.Genera
         op = operator(twin, (y, x))
         lr = op.degrade(cube[:, : RATIO * y, : RATIO * x])
         if not space.keeps_rest:
-            z = wald_pairs.components(space, lr)
+            z = components(space, lr)
             lr = unguided_correction.observed(space, lr, z + space.noise * torch.randn(z.shape, generator=generator))
         cubes.append(lr)
         weights.append(op.degrade(weight[: RATIO * y, : RATIO * x]).clamp(0, 1))
-    levels = Levels.of(wald_pairs.stack(cubes), wald_pairs.stack(weights), scale.levels.noise)
+    levels = Levels.of(stack(cubes), stack(weights), scale.levels.noise)
     return _Scale(tuple(cubes), tuple(weights), levels)
 
 
@@ -165,7 +167,7 @@ def _start(cube: Tensor, space: Subspace, bands: Sequence[int], twin: Psf) -> Te
     if space.keeps_rest:
         planes, expand = cube[bands] - mean, torch.eye(len(bands))
     else:
-        planes, expand = wald_pairs.components(space, cube), torch.from_numpy(space.expand)[bands]
+        planes, expand = components(space, cube), torch.from_numpy(space.expand)[bands]
     lams = wald_pairs.ridge(planes.double().square().mean((1, 2)).numpy(), space.noise).tolist()
     hr = consistency(twin, shape, lams, operator(twin, shape)).spread(planes)
     return (expand @ hr.flatten(1)).view(-1, *hr.shape[1:]) + mean

@@ -7,15 +7,16 @@ each band gives its weight (algorithm-lab.md section 7.5, algorithm-lab-2.md A2)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from dualsr_geo.degradation import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, subspace
+from dualsr_geo.fusion.blocks import Block, components, stack
 from dualsr_geo.fusion.scene_regression import Fit, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
 
@@ -27,39 +28,6 @@ OWN = 0.5
 SIMPLEX_STEPS = 200
 LAM_STEPS = 8
 NOISE_SEED = 1
-
-
-@dataclass(frozen=True)
-class Block:
-    """A piece of the sample, filled, as torch tensors.
-
-    Attributes
-    ----------
-    cube : Tensor, shape (band, y, x)
-    weight : Tensor, shape (y, x)
-        0..1, how valid a pixel is.
-    guide : Tensor, shape (guide band, ratio * y, ratio * x)
-    """
-
-    cube: torch.Tensor
-    weight: torch.Tensor
-    guide: torch.Tensor
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns on the lr grid."""
-        return int(self.cube.shape[1]), int(self.cube.shape[2])
-
-
-def stack(planes: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-    """Return (..., y, x) planes of several blocks as one array (..., pixel)."""
-    return torch.cat([p.flatten(-2) for p in planes], -1).cpu().numpy()
-
-
-def components(space: Subspace, cube: torch.Tensor) -> torch.Tensor:
-    """Return the spectral coefficients (component, y, x) of a cube (band, y, x)."""
-    flat = space.components(cube.flatten(1).cpu().numpy())
-    return torch.from_numpy(flat).view(-1, *cube.shape[1:])
 
 
 def ratios(shape: tuple[int, int], ratio: int) -> list[int]:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from dualsr_geo.degradation.operators import Psf, cubic
+from dualsr_geo.degradation.operators import cubic
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.unguided_correction import neighbours
 
 Rng = np.random.Generator

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from dualsr_geo.degradation.operators import Operator, Psf, operator
+from dualsr_geo.degradation.operators import Operator, operator
+from dualsr_geo.degradation.psf import Psf
 
 Degradation = Literal["bicubic", "mtf", "kernels", "published-kernels"]
 Rng = np.random.Generator

@@ -18,16 +18,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dualsr_geo.degradation.consistency import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.fusion import coarse_stage
+from dualsr_geo.fusion.blocks import components
 from dualsr_geo.models.guided_correction import Seen, Window, detail, nulled, see
 from dualsr_geo.models.guided_inputs import Terms
 from dualsr_geo.models.networks.guided import Guided
-from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.estimation import Survey, survey
-from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin
-from dualsr_geo.training import _merge_guides, augmentation
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.sampling import Sample, SurveyOptions
+from dualsr_geo.survey.survey import Survey
+from dualsr_geo.training import augmentation, simulated_guides
 from dualsr_geo.training.augmentation import Floats, Rng
 
 # How it is learned (values of `Course`).
@@ -179,9 +182,9 @@ class GuidedLesson:
         cut = augmentation.patch(rng, scene, int(rng.choice(fitting)) * ratio, np.arange(len(scene)))
         if cut.std((1, 2)).mean() < LEAST_CONTRAST * scene.std((1, 2)).mean():
             return None
-        response = _merge_guides.response(rng, len(cut), self.cameras.get(name, ()), wild=wild)
+        response = simulated_guides.response(rng, len(cut), self.cameras.get(name, ()), wild=wild)
         guide = np.einsum("gb,byx->gyx", response, cut).astype(np.float32)
-        cube = _merge_guides.spectrum(rng, cut, wild=wild)
+        cube = simulated_guides.spectrum(rng, cut, wild=wild)
         blur, said = augmentation.psfs(rng, ratio) if wild else _calm_psf(rng, ratio)
         return _prepare(rng, cube, guide, blur, said, noisy=rng.random() < NOISY_SHARE)
 
@@ -264,7 +267,7 @@ def known_of(lr: Floats, guide: Floats, said: Psf) -> Survey:
     """Survey a scene (band, y, x) and its guide (guide band, Y, X) that lie in memory."""
     margin = sample_margin(said.ratio)
     around = np.pad(guide, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
-    return survey([Sample(lr, around)], Wishes(said.ratio, psf=said))
+    return survey([Sample(lr, around)], SurveyOptions(said.ratio, psf=said))
 
 
 def opened(known: Survey, lr: Floats, guide: Floats) -> tuple[Window, Terms]:
@@ -278,7 +281,7 @@ def opened(known: Survey, lr: Floats, guide: Floats) -> tuple[Window, Terms]:
         coarse_stage.GuideWindow(torch.from_numpy(guide), None, None), known.fit, torch.from_numpy(known.mixture)
     )
     closed, alone = (consistency(known.psf, shape, v.tolist(), op) for v in (known.lams, known.lams_alone))
-    z = wald_pairs.components(space, cube)
+    z = components(space, cube)
     hr = coarse_stage.sharpen(z, None, guided, closed, alone)
     flat, seen = cube.flatten(1).numpy(), op.degrade(guided.guide.values).flatten(1).numpy()
     said = Terms.of(space, known.fit, known.mixture, flat, seen, np.ones(flat.shape[1], np.float32))

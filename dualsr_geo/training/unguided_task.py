@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dualsr_geo.degradation.consistency import Consistency, consistency
-from dualsr_geo.degradation.operators import Operator, Psf, operator
+from dualsr_geo.degradation.operators import Operator, operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.models.networks.unguided import Alone
 from dualsr_geo.models.unguided_correction import Levels, correct, moved, null, nyquist_gains, planes

@@ -17,7 +17,7 @@ import torch
 from degradations import DEGRADATIONS
 from run import located
 
-from dualsr_geo.degradation.operators import Psf
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.evaluation.metrics import score
 
 RATIO = 4

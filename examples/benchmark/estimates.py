@@ -20,16 +20,17 @@ import torch
 from degradations import DEGRADATIONS, SFPN_NOISE
 from fine import SCENES, Pair, pair
 
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles.context import Work, guide_window
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import Figures
 from dualsr_geo.evaluation import metrics
 from dualsr_geo.models.definition import with_fine
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.raster.bands import Packing
-from dualsr_geo.survey.estimation import Survey
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.raster.packing import Packing
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.survey import Survey
 
 RATIO = 4
 USUAL = 0.3
@@ -57,9 +58,9 @@ def product(one: Pair, known: Survey, model: str) -> tuple[np.ndarray, Figures]:
     return out, counted
 
 
-def wishes(model: str, **known: Psf | float | None) -> Wishes:
+def wishes(model: str, **known: Psf | float | None) -> SurveyOptions:
     """Return what a run asks of the survey; the guide stays, since the reference lies on it."""
-    return Wishes(RATIO, coregister="off", ours=load_model(model).ours, **known)
+    return SurveyOptions(RATIO, coregister="off", ours=load_model(model).ours, **known)
 
 
 def lost(one: Pair, psf: Psf, model: str) -> tuple[float, list[float]]:

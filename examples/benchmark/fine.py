@@ -30,10 +30,12 @@ from dualsr_geo.engine.tiles.statistics import Figures
 from dualsr_geo.evaluation import metrics
 from dualsr_geo.models.definition import with_fine
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Window
-from dualsr_geo.survey.estimation import Survey, survey
-from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin, sample_windows
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.survey.survey import Survey
 
 Floats = NDArray[np.float32]
 FINE = ("none", "consistency", "finenet", "finenet-per-tile", "backprojection", "backprojection-pixel")
@@ -60,7 +62,7 @@ class Pair:
         out[(slice(None), *inside.within(window).slices)] = self.guide[(slice(None), *inside.slices)]
         return out
 
-    def survey(self, wishes: Wishes) -> Survey:
+    def survey(self, wishes: SurveyOptions) -> Survey:
         """Survey it."""
         margin = sample_margin(self.ratio)
         windows = sample_windows(self.scene.shape[1:])
@@ -83,7 +85,7 @@ def pair(name: str, ratio: int, kind: str, degradation: str) -> Pair:
 def rows(one: Pair, model: str, coregister: str, stages: list[str]) -> Iterator[dict[str, str]]:
     """Yield the scores of each fine stage."""
     chosen = load_model(model)
-    wishes = Wishes(
+    wishes = SurveyOptions(
         one.ratio,
         coregister=coregister,
         subspace=chosen.spectral,

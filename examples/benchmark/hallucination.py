@@ -23,10 +23,12 @@ from run import located
 from dualsr_geo.degradation.noise import scene_noise
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.models.registry import load_model
+from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.survey import detail
 from dualsr_geo.survey.detail import Detail, Piece
-from dualsr_geo.survey.estimation import Survey, survey
-from dualsr_geo.survey.sampling import Sample, Wishes, sample_margin, sample_windows
+from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.survey.survey import Survey
 
 RATIO = 4
 GUIDES = {"wv2": ("own", "none"), "sn6": ("own", "none")}
@@ -52,7 +54,7 @@ def surveyed(pair: Pair, model: str, coregister: str) -> Survey:
         hr = window.scaled(ratio).grown(margin)
         near = None if guide is None else guide[:, hr.y0 + margin : hr.y1 + margin, hr.x0 + margin : hr.x1 + margin]
         samples.append(Sample(pair.scene[:, rows, columns], near))
-    return survey(samples, Wishes(ratio, coregister=coregister, ours=chosen.ours, detail=True))
+    return survey(samples, SurveyOptions(ratio, coregister=coregister, ours=chosen.ours, detail=True))
 
 
 def true_detail(pair: Pair, product: Floats, known: Survey) -> Detail:

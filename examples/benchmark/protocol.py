@@ -23,7 +23,7 @@ from scenes import load, responses
 from dualsr_geo.evaluation import metrics
 from dualsr_geo.models.networks.finenet import Refinement, fit
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.survey.sampling import Wishes
+from dualsr_geo.survey.sampling import SurveyOptions
 
 PROTOCOL = "sfpn-noise"
 
@@ -32,7 +32,7 @@ def made(one: Pair, model: str) -> Floats:
     """Sharpen a pair by a model, as a user would run it."""
     chosen = load_model(model)
     network = chosen if chosen.weights is not None else None
-    asked = Wishes(
+    asked = SurveyOptions(
         one.ratio,
         coregister=DEGRADATIONS[PROTOCOL].coregister,
         subspace=chosen.spectral,

@@ -24,7 +24,7 @@ from rasterio.warp import reproject, transform
 from scipy.ndimage import distance_transform_cdt
 from stage import DPI, GAP_PX, INK, RATIO, ZOOM, Array, Mask, Shape, Stage, board, holed, read, rewrite, save
 
-from dualsr_geo import _merge_materials, synthetic
+from dualsr_geo import synthetic
 from dualsr_geo.evaluation import metrics
 
 SHAPE = (60, 80)
@@ -146,9 +146,7 @@ def change(folder: Path, shape: Shape) -> Figure:
     stage = Stage.made(folder, shape, guide="rgb")
     (y, x), built = stage.corner(HALL), read(stage.guide)
     hall = (slice(None), slice(y, y + shape[0] // 3), slice(x, x + shape[1] // 3))
-    built[hall] = _merge_materials.guide_spectra("rgb")[
-        list(_merge_materials.MATERIALS).index("concrete"), :, None, None
-    ]
+    built[hall] = synthetic.guide_spectra("rgb")[list(synthetic.MATERIALS).index("concrete"), :, None, None]
     rewrite(stage.guide, built)
     cubes = {
         "changes off": stage.product(changes="off"),

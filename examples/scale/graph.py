@@ -26,8 +26,8 @@ from dask.callbacks import Callback
 from dualsr_geo import Options
 from dualsr_geo.engine import lazy
 from dualsr_geo.engine.plan import plan
-from dualsr_geo.engine.tile_size import peak
 from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.resources import peak
 
 CHUNK = 256
 _held: list[object] = []

@@ -7,10 +7,10 @@ from functools import cached_property
 
 from dualsr_geo.engine.tiles.fine_stage import Refinement
 from dualsr_geo.models.definition import Model, is_consistent
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Tiling, Window
-from dualsr_geo.registration.guide_placement import guide_margin
-from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.registration.shift import guide_margin
+from dualsr_geo.survey.survey import Survey
 
 
 @dataclass(frozen=True)

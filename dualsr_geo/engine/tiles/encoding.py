@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.raster.bands import Packing, holds
+from dualsr_geo.raster.packing import Packing, holds
 
 # An overshoot is what lies below the minimum of the 5 x 5 lr pixels around it, too.
 NEAR_LR = 5

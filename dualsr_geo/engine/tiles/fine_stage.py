@@ -24,14 +24,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from dualsr_geo.degradation.consistency import Consistency
-from dualsr_geo.degradation.operators import Operator, Psf, operator
+from dualsr_geo.degradation.operators import Operator, operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles import crops
 from dualsr_geo.fusion.anchor_bands import Anchors
 from dualsr_geo.models.correction import Asked
 from dualsr_geo.models.networks import backprojection, refiner
 from dualsr_geo.models.unguided_correction import null
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.survey.estimation import Survey
+from dualsr_geo.survey.survey import Survey
 
 # What the network sees of the guide's misfit, in mean absolute values.
 MOST = 8.0

@@ -22,7 +22,7 @@ from dualsr_geo.models.band_stream import Place, Stream
 from dualsr_geo.models.networks.backprojection import halved
 from dualsr_geo.models.unguided_correction import observed
 from dualsr_geo.raster.windows import Tile, Window
-from dualsr_geo.registration.guide_placement import guide_margin, move_guide
+from dualsr_geo.registration.shift import guide_margin, move_guide
 
 
 class Opened:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import BLOCK_LR, Banded, Psf, blur_matrix
+from dualsr_geo.degradation.operators import BLOCK_LR, Banded, blur_matrix
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
 
 # Consistency is measured on every fourth row of lr pixels: a quarter of its cost, the same figure.

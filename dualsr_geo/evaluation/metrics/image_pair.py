@@ -26,7 +26,7 @@ LARGEST_TILE, SMALLEST_TILE = 512, 64
 
 
 class Readable(Protocol):
-    """Physical values that can be read window by window; `dualsr_geo.io.readers.rasterio_source.Source` is one."""
+    """Physical values that can be read window by window; `dualsr_geo.raster.source.Source` is one."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from dualsr_geo.engine.tile_size import cores
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.evaluation.metrics.image_pair import Image, Pair, largest, pair, tiling
 from dualsr_geo.evaluation.metrics.ssim import RADIUS
 from dualsr_geo.evaluation.metrics.sums import KINDS, Kind, Tally, correlation, tally
 from dualsr_geo.raster.windows import Tile, Tiling
+from dualsr_geo.resources import cores
 
 # A thread holds about 300 MB; who has the memory for more asks for them.
 MOST_JOBS = 8

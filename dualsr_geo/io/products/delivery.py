@@ -10,8 +10,10 @@ from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.readers.band_stack import Layers
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.raster import grid
+from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.scene import Scene
+from dualsr_geo.sensors.registry import find
 
 # A pixel of 1.98 m is meant by --gsd 2.
 GSD_TOLERANCE = 0.02
@@ -138,3 +140,21 @@ def _grid(scene: Scene) -> str:
     height, width = scene.shape
     at = scene.geobox.affine
     return f"{height} x {width} {scene.packing.dtype} pixels of {at.a:g} from x {at.c:.8g}, y {at.f:.8g}"
+
+
+def named_bands(sensor: str, names: Sequence[str], unit: str | None = None) -> tuple[Band, ...]:
+    """Return bands with the centre and width that the registry has for them; a name alone where it has none.
+
+    Parameters
+    ----------
+    sensor : str
+        By its name in the registry.
+    names : sequence of str
+    unit : str or None
+        Of the values.
+    """
+    known = {b.name: b for b in find(sensor).bands}
+    return tuple(
+        Band(n, known[n].wavelength_nm, known[n].fwhm_nm, unit=unit) if n in known else Band(n, unit=unit)
+        for n in names
+    )

@@ -16,9 +16,9 @@ from odc.geo.geobox import GeoBox
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivered
 from dualsr_geo.io.readers.hdf5 import Hdf5Source, part_of, reading
-from dualsr_geo.raster.bands import Band, Packing
+from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.georeferencing import parse_crs
-from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.packing import Decoding, Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Window
 

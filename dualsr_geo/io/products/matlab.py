@@ -17,8 +17,8 @@ from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivered
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading
-from dualsr_geo.raster.bands import Band, Packing
-from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.bands import Band
+from dualsr_geo.raster.packing import Decoding, Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.sensors.registry import find
 

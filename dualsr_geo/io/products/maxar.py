@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.products._merge_names import named_bands
-from dualsr_geo.io.products.delivery import Delivered, choose_gsd
+from dualsr_geo.io.products.delivery import Delivered, choose_gsd, named_bands
 from dualsr_geo.io.products.metadata_files import Groups, parse_groups, to_number
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.raster.bands import Band

@@ -17,9 +17,9 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivered, choose_gsd
 from dualsr_geo.io.readers.band_stack import Layers
 from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading
-from dualsr_geo.raster.bands import Band, Packing
+from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.georeferencing import parse_crs
-from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.packing import Decoding, Packing
 from dualsr_geo.raster.scene import Scene
 
 SWATHS = "HDFEOS/SWATHS"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.io.readers.rasterio_source import Source
+from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
 
 

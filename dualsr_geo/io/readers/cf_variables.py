@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dualsr_geo.raster.bands import Band, Packing
-from dualsr_geo.raster.packing import Decoding, settle_nodata
+from dualsr_geo.raster.bands import Band
+from dualsr_geo.raster.packing import Decoding, Packing, settle_nodata
 from dualsr_geo.raster.wavelengths import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum, from_columns, from_name, parse_list
 
 # CF standard names of a band's centre.

@@ -25,10 +25,9 @@ from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.tags import LAYOUT_DOMAINS, useful_tags
 from dualsr_geo.io.storage.object_store import explain_gdal
 from dualsr_geo.io.storage.urls import gdal_path, is_url, shown, stripped, url_of
-from dualsr_geo.io.writers.output_spec import DEVIATION_OF
-from dualsr_geo.raster.bands import Band, Packing, parse_bidx
+from dualsr_geo.raster.bands import DEVIATION_OF, Band, parse_bidx
 from dualsr_geo.raster.georeferencing import parse_crs
-from dualsr_geo.raster.packing import Decoding, require_numbers, settle_nodata
+from dualsr_geo.raster.packing import Decoding, Packing, require_numbers, settle_nodata
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.wavelengths import Spectrum, from_envi, from_imagery, from_name, from_tags
 from dualsr_geo.raster.windows import Window

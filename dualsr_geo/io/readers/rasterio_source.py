@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import rasterio
@@ -23,40 +23,6 @@ from dualsr_geo.io.storage.object_store import explain_gdal, stamp
 from dualsr_geo.io.storage.urls import shown, stripped, url_of
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.windows import Window
-
-
-class Source(Protocol):
-    """Physical values of a scene, readable by window; picklable."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows and columns."""
-        ...
-
-    @property
-    def masked(self) -> bool:
-        """Whether values can be missing that no nodata value marks."""
-        ...
-
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return physical values, shape (band, y, x), NaN where invalid; the window lies inside."""
-        ...
-
-    def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return one band subsampled to `shape` (y, x), NaN where invalid."""
-        ...
-
-    def select(self, indices: Sequence[int]) -> Source:
-        """Return the source of some of the bands."""
-        ...
-
-    def files_read(self) -> tuple[str, ...]:
-        """Return the files or the store that it reads; none for an array."""
-        ...
-
-    def fingerprint(self) -> dict[str, object]:
-        """Return what tells this source from a changed one, fit for JSON."""
-        ...
 
 
 def file_stamp(path: str) -> dict[str, object]:

@@ -10,9 +10,8 @@ import numpy as np
 
 from dualsr_geo.errors import OptionError
 from dualsr_geo.raster import grid
-from dualsr_geo.raster._merge_sensing import Sensing
 from dualsr_geo.raster.bands import Band
-from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.scene import Scene, Sensing
 from dualsr_geo.sensors.definition import Sensor
 from dualsr_geo.sensors.registry import find, plain, sensors
 

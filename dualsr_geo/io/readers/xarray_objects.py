@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from zarr.errors import BaseZarrError
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
 from dualsr_geo.io.readers.cf_variables import bands_of, values_of
 from dualsr_geo.io.readers.tags import useful_attrs
-from dualsr_geo.io.storage.object_store import holds, named, zarr_store
-from dualsr_geo.io.storage.urls import is_url, is_writable, shown
-from dualsr_geo.raster.bands import Packing
 from dualsr_geo.raster.georeferencing import geobox_of, spatial_dims
-from dualsr_geo.raster.packing import Decoding, require_numbers
+from dualsr_geo.raster.packing import Decoding, Packing, require_numbers
 from dualsr_geo.raster.scene import Scene
 
 
@@ -63,67 +55,6 @@ def open_dataset(dataset: xr.Dataset, *, nodata: float | None) -> Scene:
         return _stack([dataset[v] for v in layers], nodata=nodata, group=dataset.attrs)
     chosen = _choose(cubes, layers, dataset, "The Dataset", 'ds["{}"]')
     return open_array(dataset[chosen], nodata=nodata, group=dataset.attrs)
-
-
-def open_zarr(where: str, *, nodata: float | None) -> Scene:
-    """Open a Zarr group, or one array of it as ``group.zarr/variable``, as a scene.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or holds several variables that could be meant.
-    """
-    uri, variable = _split(where)
-    dataset = _open_group(uri, where)
-    if variable is None:
-        cubes, layers = _candidates(dataset)
-        variable = _choose(cubes, layers, dataset, where, where.rstrip("/") + "/{}")
-    elif variable not in dataset:
-        raise InputError(f"{uri} holds no `{variable}`. It holds {', '.join(map(str, dataset.data_vars))}.")
-    array = dataset[variable]
-    cube = _as_cube(array, where)
-    decoding, packing = values_of(cube, where, nodata, raw=True)
-    band, y, x = (array.dims.index(d) if d in array.dims else -1 for d in cube.dims)
-    size = (cube.shape[1], cube.shape[2])
-    axes = (None if band < 0 else band, y, x)
-    source = ZarrSource(uri, variable, axes, tuple(range(len(cube))), size, decoding)
-    scene = _scene(cube, source, packing, dataset.attrs, Path(shown(uri)).stem)
-    source.read_far_end()
-    return scene
-
-
-def _split(where: str) -> tuple[str, str | None]:
-    """Return the group and the variable in it, if `where` is an array."""
-    if is_url(where):
-        uri, suffix, inside = where.partition(".zarr/")
-        return (uri + suffix.rstrip("/"), inside.strip("/")) if inside.strip("/") else (where.rstrip("/"), None)
-    path = Path(where).expanduser()
-    if (path / ".zarray").exists() or _is_array(path / "zarr.json"):
-        return os.path.abspath(path.parent), path.name
-    return (os.path.abspath(path) if path.exists() else where), None
-
-
-def _is_array(document: Path) -> bool:
-    try:
-        return document.is_file() and json.loads(document.read_bytes()).get("node_type") == "array"
-    except ValueError:
-        # Damaged; opening it as a group says how.
-        return False
-
-
-def _open_group(uri: str, where: str) -> xr.Dataset:
-    with named(uri, InputError), warnings.catch_warnings():
-        # A store without consolidated metadata is as good.
-        warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*consolidated")
-        kept = zarr_store(uri) if is_url(uri) else uri
-        try:
-            dataset = xr.open_zarr(kept, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all")
-        except (OSError, ValueError, KeyError, BaseZarrError) as error:
-            # What is missing is no error to Zarr, the bucket included.
-            if is_writable(uri) and not holds(uri, InputError):
-                raise InputError(f"{shown(where)} does not exist. Give the URL of a Zarr group.") from None
-            raise InputError(f"{shown(where)} cannot be opened as a Zarr group: {shown(str(error))}.") from error
-    return _with_scalars_as_coords(dataset)
 
 
 def _with_scalars_as_coords(dataset: xr.Dataset) -> xr.Dataset:

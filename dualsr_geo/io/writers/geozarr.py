@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 
-from dualsr_geo.io.writers.output_spec import Layout, plain
-from dualsr_geo.raster.bands import Packing
+from dualsr_geo.io.writers.output_spec import Layout
+from dualsr_geo.raster.packing import Packing
+from dualsr_geo.serialization import jsonable
 
 CENTRE = "sensor_band_central_radiation_wavelength"
 
@@ -67,7 +68,7 @@ def dress(folder: Path | Store, layout: Layout, notes: Mapping[str, Any]) -> Non
         made[...] = item.values
     for variable in layout.variables:
         group[variable.name].attrs.put(variable_attrs(variable, [c.name for c in beside if c.dims != (c.name,)]))
-    tags = {"gdal_metadata": plain(layout.tags)} if layout.tags else {}
+    tags = {"gdal_metadata": jsonable(layout.tags)} if layout.tags else {}
     group.attrs.put({"Conventions": "CF-1.11", "dualsr": dict(notes), **tags, **map_attrs(layout.geobox)})
     with warnings.catch_warnings():
         # Consolidated metadata is not in the v3 specification; xarray and GDAL read it all the same.
@@ -100,7 +101,7 @@ def grid_coordinates(box: GeoBox) -> list[Coordinate]:
         wkt = box.crs.proj.to_wkt()
         mapping = {**box.crs.proj.to_cf(), "crs_wkt": wkt, "spatial_ref": wkt}
     mapping["GeoTransform"] = " ".join(repr(float(v)) for v in (t.c, t.a, t.b, t.f, t.d, t.e))
-    made = [Coordinate("spatial_ref", (), np.array(0), plain(mapping))]
+    made = [Coordinate("spatial_ref", (), np.array(0), jsonable(mapping))]
     if t.b == t.d == 0:
         axes = {} if box.crs is None else {axis["axis"]: axis for axis in box.crs.proj.cs_to_cf()}
         y, x = t.f + t.e * (np.arange(height) + 0.5), t.c + t.a * (np.arange(width) + 0.5)
@@ -112,7 +113,7 @@ def grid_coordinates(box: GeoBox) -> list[Coordinate]:
 def variable_attrs(layout: Layout, beside: list[str]) -> dict[str, Any]:
     """Return the CF and map attributes of the variable."""
     bands = layout.bands
-    attrs = {k: plain(v) for k, v in layout.attrs.items() if not k.startswith(("proj:", "spatial:"))}
+    attrs = {k: jsonable(v) for k, v in layout.attrs.items() if not k.startswith(("proj:", "spatial:"))}
     units = {b.unit for b in bands}
     if len(units) == 1 and None not in units:
         attrs["units"] = units.pop()
@@ -121,7 +122,7 @@ def variable_attrs(layout: Layout, beside: list[str]) -> dict[str, Any]:
     if any(b.color != "undefined" for b in bands):
         attrs["color_interpretation"] = [b.color for b in bands]
     if any(b.tags for b in bands):
-        attrs["band_tags"] = [plain(b.tags) for b in bands]
+        attrs["band_tags"] = [jsonable(b.tags) for b in bands]
     said = {"grid_mapping": "spatial_ref", "coordinates": " ".join(beside)}
     return {**attrs, **said, **packing_attrs(layout.packing), **map_attrs(layout.geobox)}
 

@@ -24,20 +24,20 @@ from dualsr_geo.errors import OutputError, ResumeError, TileError
 from dualsr_geo.io.storage.object_store import named
 from dualsr_geo.io.storage.urls import is_url
 from dualsr_geo.io.storage.work_directory import MARKS, RECORD, VALUES, Folder, folder_at
-from dualsr_geo.io.writers._merge_objects import publish_group, require_writable, upload
-from dualsr_geo.io.writers.destination import publish_file, publish_folder, put_back, require_place
+from dualsr_geo.io.writers.destination import (
+    publish_file,
+    publish_folder,
+    publish_group,
+    put_back,
+    require_place,
+    require_writable,
+    upload,
+)
 from dualsr_geo.io.writers.geotiff import make_tiff, require_options
 from dualsr_geo.io.writers.geozarr import dress
-from dualsr_geo.io.writers.output_spec import (
-    Layout,
-    disk_full,
-    fingerprint,
-    format_of,
-    full_identity,
-    is_same_product,
-    plain,
-)
+from dualsr_geo.io.writers.output_spec import Layout, disk_full, fingerprint, format_of, full_identity, is_same_product
 from dualsr_geo.raster.windows import Window
+from dualsr_geo.serialization import jsonable
 
 __all__ = ["Layout", "Store", "format_of", "is_same_product"]
 
@@ -160,7 +160,7 @@ class Store:
     def mark(self, index: int, stats: Mapping[str, object]) -> None:
         """Mark a tile as finished, atomically; only after all its writes returned."""
         with full_disk_named(self.layout):
-            self._work.put(f"{MARKS}/{index}.json", plain(stats))
+            self._work.put(f"{MARKS}/{index}.json", jsonable(stats))
 
     def done(self) -> dict[int, dict[str, Any]]:
         """Return the finished tiles and what was said of each."""
@@ -193,10 +193,10 @@ class Store:
         kept = {"lineage": {**lineage, "fingerprint": self.record()["fingerprint"]}, "survey": survey}
         with full_disk_named(self.layout), self._store_named():
             if self.layout.format == "Zarr":
-                dress(self._work.values(), self.layout, plain(kept))
+                dress(self._work.values(), self.layout, jsonable(kept))
                 self._publish_group()
             else:
-                made = make_tiff(self.layout.stacked, Stacked(self._arrays("r")), plain(kept))
+                made = make_tiff(self.layout.stacked, Stacked(self._arrays("r")), jsonable(kept))
                 self._publish(made)
             self._work.remove()
 

@@ -30,9 +30,9 @@ from dualsr_geo.models import weights
 from dualsr_geo.models.networks.guided import Guided
 from dualsr_geo.models.registry import SHIPPED
 from dualsr_geo.models.weights import Card, read_card, read_tensors
-from dualsr_geo.registration.guide_placement import move_guide
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.survey.estimation import survey
-from dualsr_geo.survey.sampling import sample_margin
 from dualsr_geo.threads import one_thread
 from dualsr_geo.training import log
 from dualsr_geo.training.config import ASIDE, LEAST_STEPS, Course

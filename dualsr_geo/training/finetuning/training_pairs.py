@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualsr_geo.degradation.consistency import consistency
-from dualsr_geo.degradation.operators import Psf, operator
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, change_detection, coarse_stage, subspace
+from dualsr_geo.fusion.blocks import Block, components, stack
 from dualsr_geo.fusion.scene_regression import Fit, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.guided_correction import Window
 from dualsr_geo.models.guided_inputs import Terms
-from dualsr_geo.registration.guide_placement import move_guide
+from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.estimation import Survey
-from dualsr_geo.survey.sampling import Sample, sample_margin
-from dualsr_geo.survey.wald_pairs import Block
+from dualsr_geo.survey.sampling import Sample
+from dualsr_geo.survey.survey import Survey
 from dualsr_geo.training.guided_task import Prepared, shown
 
 # Held-out blocks that are aimed at, and the fewest that can both choose and judge.
@@ -243,8 +245,8 @@ class _Shared:
 def _shared(scene: Sampled, ratio: int, found: NDArray[np.float64]) -> _Shared:
     space, blur = scene.known.space, Psf.from_mtf(ratio)
     both = wald_pairs.degraded(scene.blocks, scene.known.psf, ratio, space)
-    spectra, weight = wald_pairs.stack([b.cube for b, _ in both]), wald_pairs.stack([b.weight for b, _ in both])
-    guide = wald_pairs.stack([operator(blur, b.shape).degrade(b.guide) for b, _ in both])
+    spectra, weight = stack([b.cube for b, _ in both]), stack([b.weight for b, _ in both])
+    guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in both])
     own = subspace.find(spectra, weight) if space.keeps_rest else space
     fit = fit_scene(own.components(spectra), guide, weight)
     mixture = (own.share() @ found if own.keeps_rest else found).astype(np.float32)
@@ -255,7 +257,7 @@ def _prepared(shared: _Shared, block: Block, truth: Tensor) -> Prepared:
     """Make the start of a pair, and show it as the network will see it."""
     space, blur, mixture = shared.space, shared.blur, torch.from_numpy(shared.mixture)
     op = operator(blur, block.shape)
-    z = wald_pairs.components(space, block.cube)
+    z = components(space, block.cube)
     left = z - op.degrade(candidates.mix(candidates.pair(z, block.guide, shared.fit, op, block.weight), mixture)
                           .evaluate(0, space.count))  # fmt: skip
     lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dualsr_geo.sensors.registry import Sensor, Sources, read_bands
+from dualsr_geo.sensors import Sensor, Sources, read_bands
 
 SOURCES = Sources(
     "Maxar's relative spectral responses of IKONOS-2 (text file of 2022, as tabulated in ACOLITE), centre and width "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dualsr_geo.sensors.registry import Sensor, Sources, UsualPacking, read_bands
+from dualsr_geo.sensors import Sensor, Sources, UsualPacking, read_bands
 
 SENSORS = Sensor(
     "my-sensor",

@@ -1,0 +1,85 @@
+"""Filled blocks of the sample and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.fusion.subspace import Subspace
+
+# Scenes up to this many lr pixels are surveyed whole; larger ones by nine blocks.
+WHOLE_PX = 65536
+FEWEST_PX = 16
+
+# A filled cube (band, y, x) and how valid its pixels are (y, x), 0..1.
+Filled = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of the sample, filled, as torch tensors.
+
+    Attributes
+    ----------
+    cube : Tensor, shape (band, y, x)
+    weight : Tensor, shape (y, x)
+        0..1, how valid a pixel is.
+    guide : Tensor, shape (guide band, ratio * y, ratio * x)
+    """
+
+    cube: torch.Tensor
+    weight: torch.Tensor
+    guide: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns on the lr grid."""
+        return int(self.cube.shape[1]), int(self.cube.shape[2])
+
+
+def stack(planes: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+    """Return (..., y, x) planes of several blocks as one array (..., pixel)."""
+    return torch.cat([p.flatten(-2) for p in planes], -1).cpu().numpy()
+
+
+def components(space: Subspace, cube: torch.Tensor) -> torch.Tensor:
+    """Return the spectral coefficients (component, y, x) of a cube (band, y, x)."""
+    flat = space.components(cube.flatten(1).cpu().numpy())
+    return torch.from_numpy(flat).view(-1, *cube.shape[1:])
+
+
+def midst(block: Block, ratio: int, side: int) -> Block:
+    """Return the middle of a block, at most `side` scene pixels a side."""
+    rows, columns = (slice(max(0, (n - side) // 2), (n + side) // 2) for n in block.shape)
+    fine = (slice(ratio * s.start, ratio * s.stop) for s in (rows, columns))
+    return Block(block.cube[:, rows, columns], block.weight[rows, columns], block.guide[:, *fine])
+
+
+def bands_with_data(cubes: Sequence[torch.Tensor]) -> tuple[int, ...]:
+    """Return the bands of sampled cubes (band, y, x) that hold enough valid pixels to be used.
+
+    Raises
+    ------
+    InputError
+        If none does.
+    """
+    counts = sum(torch.isfinite(c).sum((1, 2)) for c in cubes)
+    used = tuple(int(i) for i in torch.nonzero(torch.as_tensor(counts) >= FEWEST_PX).flatten())
+    if not used:
+        raise InputError(
+            f"The scene holds no valid pixel in {sum(c[0].numel() for c in cubes)} sampled ones: all nodata. "
+            "Check its nodata value, or give another as --nodata."
+        )
+    return used
+
+
+def band_means(cubes: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the mean of the valid pixels of each band, shape (band,)."""
+    total = sum(torch.nansum(c.double(), (1, 2)) for c in cubes)
+    count = sum(torch.isfinite(c).sum((1, 2)) for c in cubes)
+    return (torch.as_tensor(total) / torch.as_tensor(count).clamp_min(1)).float()

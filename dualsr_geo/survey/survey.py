@@ -1,0 +1,133 @@
+"""The survey: every estimate for a whole scene as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsr_geo import serialization
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion import scene_regression
+from dualsr_geo.fusion.change_detection import Changes
+from dualsr_geo.fusion.injection import Injection
+from dualsr_geo.fusion.scene_regression import Fit
+from dualsr_geo.fusion.subspace import Subspace
+from dualsr_geo.fusion.uncertainty import Doubt
+from dualsr_geo.models.band_stream import Units
+from dualsr_geo.models.correction import Correction
+from dualsr_geo.registration.displacement_field import Field
+from dualsr_geo.survey.detail import Detail
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of the whole scene.
+
+    Attributes
+    ----------
+    psf : Psf
+        Blur of the scene against the guide as it is used.
+    psf_source : str
+        ``"given"``, ``"estimated gaussian"``, ``"estimated taps"``, ``"sensor"``, ``"default"``.
+    used : tuple of int
+        Bands that have data; the others stay nodata.
+    low : float
+        The scene's own minimum, physical units; nothing is made below it.
+    noise : array, shape (band,)
+        Of the used bands, physical units; 0 where it was not told from signal.
+    space : Subspace
+    lams, lams_alone : array, shape (component,)
+        Ridges of the fine stage, where the guide is and where it is not.
+    fit, mixture : Fit and array, shape (component, candidate), or None
+        What the regressions need; None without a guide.
+    guide_mean : array, shape (guide band,)
+    shift_px : (float, float)
+        How far the guide lies below and right of the scene, hr pixels.
+    moved_px : (float, float)
+        How far it is moved back.
+    shift_error_px, sigma_error_px : (float, float) or None
+        Standard errors of shift and width of the blur, hr pixels; None where they were not estimated.
+    noise_error : array, shape (band,), or None
+        Standard error of `noise`.
+    relevance : array, shape (band,)
+        How well the guide explains a band, 0..1.
+    srf : array, shape (guide band, band)
+        Non-negative response of the guide to the used bands.
+    injection : Injection or None
+        What the classic baselines need; None for other models.
+    units : Units or None
+        What networks need; None for other models.
+    angle : float or None
+        Weight of DualSR's fine stage; None without it.
+    correction : Correction or None
+        What our own networks need; None for other models.
+    doubt : Doubt or None
+        How large the product's errors are; None where nobody asked.
+    detail : Detail or None
+        What the product's detail is worth; None where nobody asked, and of scenes too small to say.
+    field : Field or None
+        How the guide is bent back, place by place, before all else; None where it is not.
+    changes : Changes or None
+        How the guide should look, to tell where it shows something else; None where that is not asked or not known.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    psf: Psf
+    psf_source: str
+    used: tuple[int, ...]
+    low: float
+    noise: NDArray[np.float32]
+    space: Subspace
+    lams: NDArray[np.float32]
+    lams_alone: NDArray[np.float32]
+    fit: Fit | None = None
+    mixture: NDArray[np.float32] | None = None
+    guide_mean: NDArray[np.float32] | None = None
+    shift_px: tuple[float, float] = (0.0, 0.0)
+    moved_px: tuple[float, float] = (0.0, 0.0)
+    shift_error_px: tuple[float, float] | None = None
+    sigma_error_px: tuple[float, float] | None = None
+    noise_error: NDArray[np.float32] | None = None
+    relevance: NDArray[np.float32] | None = None
+    srf: NDArray[np.float32] | None = None
+    injection: Injection | None = None
+    units: Units | None = None
+    angle: float | None = None
+    correction: Correction | None = None
+    doubt: Doubt | None = None
+    detail: Detail | None = None
+    field: Field | None = None
+    changes: Changes | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping; `from_json` is its exact inverse."""
+        return {name: serialization.plain(getattr(self, name)) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Survey:
+        """Read what `to_json` wrote."""
+        v = dict(value)
+        v["psf"] = Psf.from_json(v["psf"])
+        space = v["space"]
+        mean, expand, scale = (serialization.array(space[k]) for k in ("mean", "expand", "scale"))
+        v["space"] = Subspace(mean, expand.reshape(len(mean), -1), scale, space["noise"])
+        v["fit"] = None if v["fit"] is None else scene_regression.fit(v["fit"])
+        injected = v["injection"]
+        v["injection"] = injected and Injection(**{k: serialization.array(m) for k, m in injected.items()})
+        v["correction"] = v["correction"] and Correction.from_json(v["correction"])
+        v["doubt"] = v["doubt"] and Doubt.from_json(v["doubt"])
+        v["detail"] = v["detail"] and Detail.from_json(v["detail"])
+        v["field"] = v["field"] and Field.from_json(v["field"])
+        v["changes"] = v["changes"] and Changes.from_json(v["changes"])
+        v["units"] = v["units"] and Units(**v["units"])
+        for name in ("noise", "noise_error", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
+            v[name] = None if v[name] is None else serialization.array(v[name])
+        for name in ("used", "shift_px", "moved_px", "shift_error_px", "sigma_error_px", "notes"):
+            v[name] = None if v[name] is None else tuple(v[name])
+        return cls(**v)
