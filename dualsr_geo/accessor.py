@@ -238,12 +238,12 @@ def _options(options: Options | None, changes: dict[str, Any]) -> Options:
 
 def _upscale(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> xr.DataArray | xr.Dataset:
     from dualsr_geo.engine.lazy import as_dataarray, as_dataset  # noqa: PLC0415  # loads torch
-    from dualsr_geo.engine.plan import plan  # noqa: PLC0415
+    from dualsr_geo.engine.plan import plan_run  # noqa: PLC0415
     from dualsr_geo.io.scenes import open_guides, open_scene  # noqa: PLC0415
 
     nodata = options.nodata if options.dtype is None else None
     scene = open_scene(array, bidx=options.bidx, nodata=nodata, sensor=options.sensor)
-    job = plan(scene, [o for g in guides for o in open_guides(g)], options)
+    job = plan_run(scene, [o for g in guides for o in open_guides(g)], options)
     return as_dataset(job, _cube(scene)) if options.uncertainty else as_dataarray(job, _cube(scene))
 
 

@@ -14,45 +14,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def plain(value: Any) -> Any:
+def to_jsonable(value: Any) -> Any:
     """Return what JSON can hold: arrays and tuples as lists, values by their own `to_json` or by field."""
     if isinstance(value, np.ndarray):
         # The shortest text that reads back as the same float32.
-        return [plain(row) for row in value] if value.ndim > 1 else [float(str(v)) for v in value]
+        return [to_jsonable(row) for row in value] if value.ndim > 1 else [float(str(v)) for v in value]
     if hasattr(value, "to_json"):
         return value.to_json()
     if is_dataclass(value):
-        return {k: plain(getattr(value, k)) for k in value.__dataclass_fields__}
+        return {k: to_jsonable(getattr(value, k)) for k in value.__dataclass_fields__}
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): to_jsonable(v) for k, v in value.items()}
     if isinstance(value, tuple):
-        return [plain(v) for v in value]
+        return [to_jsonable(v) for v in value]
     return value
 
 
 def array(value: Any) -> NDArray[np.float32]:
-    """Read an array that `plain` wrote."""
+    """Read an array that `to_jsonable` wrote."""
     return np.asarray(value, dtype=np.float32)
 
 
-def jsonable(value: object) -> Any:
+def plain_values(value: object) -> Any:
     """Return a value as JSON has it.
 
     Numbers of numpy become plain ones; a number that is not finite becomes its name
     (``"nan"``), which `float` reads and every JSON parser accepts.
     """
     if isinstance(value, Mapping):
-        return {str(k): jsonable(v) for k, v in value.items()}
+        return {str(k): plain_values(v) for k, v in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return jsonable(value.tolist())
+        return plain_values(value.tolist())
     if isinstance(value, list | tuple):
-        return [jsonable(v) for v in value]
+        return [plain_values(v) for v in value]
     if value is None or isinstance(value, bool | int | str):
         return value
     return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one, nothing between."""
     temp = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

@@ -18,8 +18,8 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import anchor_bands, subspace
 from dualsr_geo.models import unguided_correction
 from dualsr_geo.models.definition import FINE_REACH
-from dualsr_geo.models.networks.unguided import Alone
-from dualsr_geo.models.unguided_correction import Known, Levels
+from dualsr_geo.models.networks.unguided import UnguidedNetwork
+from dualsr_geo.models.unguided_correction import Levels, UnguidedInputs
 from dualsr_geo.raster.windows import Window
 
 
@@ -52,7 +52,7 @@ def corrected(network, cube, psf, lays=1):
 @settings(max_examples=20)
 def test_an_untrained_network_leaves_any_start_as_it_is(bands, height, width, ratio, lays):
     cube = scene(bands, height, width)
-    made = corrected(Alone(8, 1), cube, Psf.from_mtf(ratio), lays)
+    made = corrected(UnguidedNetwork(8, 1), cube, Psf.from_mtf(ratio), lays)
     start = torch.randn(bands, ratio * height, ratio * width)
     assert torch.equal(start + made, start)
 
@@ -69,7 +69,7 @@ def test_what_the_sensor_sees_of_a_correction_is_gone(bands, height, width, rati
     seen = form.operator.degrade(made).norm() / made.norm()
     untreated = form.operator.degrade(raw).norm() / raw.norm()
     assert float(seen) < 0.2 * float(untreated)
-    assert float(form.operator.degrade(unguided_correction.null(raw, form)).norm()) < 0.05 * float(
+    assert float(form.operator.degrade(unguided_correction.null_space_part(raw, form)).norm()) < 0.05 * float(
         form.operator.degrade(raw).norm()
     )
 
@@ -147,15 +147,15 @@ def test_a_noisy_scene_is_seen_through_its_subspace():
     clean, rng = scene(30, 25, 28), np.random.default_rng(5)
     cube = clean + torch.from_numpy(3 * rng.standard_normal(clean.shape, np.float32))
     flat, weight = cube.flatten(1).numpy(), np.ones(700, np.float32)
-    space = subspace.find(flat, weight, np.full(30, 3.0))
+    space = subspace.estimate_subspace(flat, weight, np.full(30, 3.0))
     z = torch.from_numpy(space.components(flat)).view(-1, 25, 28)
     seen = unguided_correction.observed(space, cube, z)
     left = float((seen - clean).std())
     assert left < 0.5 * 3
-    known = Known.of(space, flat, weight, np.full(30, 3.0), 8)
+    known = UnguidedInputs.of(space, flat, weight, np.full(30, 3.0), 8)
     # What noise remains is told, too.
     assert np.sqrt((known.levels.noise**2).mean()) == pytest.approx(left, rel=0.25)
-    again = Known.from_json(json.loads(json.dumps(known.to_json())))
+    again = UnguidedInputs.from_json(json.loads(json.dumps(known.to_json())))
     assert again.anchors.bands == known.anchors.bands
     assert (again.levels.std == known.levels.std).all()
 
@@ -163,10 +163,10 @@ def test_a_noisy_scene_is_seen_through_its_subspace():
 def test_a_clean_scene_is_seen_as_it_is():
     cube = scene(5, 9, 11)
     flat, weight = cube.flatten(1).numpy(), np.ones(99, np.float32)
-    space = subspace.find(flat, weight)
+    space = subspace.estimate_subspace(flat, weight)
     z = torch.from_numpy(space.components(flat)).view(-1, 9, 11)
     assert unguided_correction.observed(space, cube, z) is cube
-    assert Known.of(space, flat, weight, np.zeros(5)).anchors.bands == (0, 1, 2, 3, 4)
+    assert UnguidedInputs.of(space, flat, weight, np.zeros(5)).anchors.bands == (0, 1, 2, 3, 4)
 
 
 def test_neighbours_stay_within_the_bands():
@@ -177,7 +177,7 @@ def test_neighbours_stay_within_the_bands():
 def test_anchors_reach_all_bands_of_a_linear_scene():
     cube = scene(40, 14, 15)
     flat = cube.flatten(1).numpy()
-    found = anchor_bands.find(flat, np.ones(flat.shape[1], np.float32), 8)
+    found = anchor_bands.choose_anchor_bands(flat, np.ones(flat.shape[1], np.float32), 8)
     rng = torch.Generator().manual_seed(0)
     fields = torch.randn(3, 6, 7, generator=rng)
     mixing = torch.from_numpy(np.linalg.lstsq(_fields(14, 15), flat.T - 10, rcond=None)[0].T.astype(np.float32))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualsr_geo.fusion import anchor_bands
-from dualsr_geo.fusion.anchor_bands import Anchors
+from dualsr_geo.fusion.anchor_bands import AnchorBands
 
 
 def linear_scene(bands: int, rank: int, pixels: int = 500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -24,7 +24,7 @@ def linear_scene(bands: int, rank: int, pixels: int = 500, seed: int = 0) -> tup
 @settings(max_examples=20)
 def test_a_correction_reaches_bands_linear_in_the_anchors_exactly(bands, rank, seed):
     spectra, mixing = linear_scene(bands, rank, seed=seed)
-    found = anchor_bands.find(spectra, np.ones(spectra.shape[1], np.float32), 8)
+    found = anchor_bands.choose_anchor_bands(spectra, np.ones(spectra.shape[1], np.float32), 8)
     fields = np.random.default_rng(seed + 1).normal(size=(rank, 11))
     truth = mixing @ fields
     spread = found.spread @ truth[list(found.bands)]
@@ -38,7 +38,7 @@ def test_a_correction_reaches_bands_linear_in_the_anchors_exactly(bands, rank, s
 @pytest.mark.parametrize("bands", [1, 2, 7, 8])
 def test_with_few_bands_each_is_its_own_anchor(bands):
     spectra, _ = linear_scene(bands, 2)
-    found = anchor_bands.find(spectra, np.ones(spectra.shape[1], np.float32))
+    found = anchor_bands.choose_anchor_bands(spectra, np.ones(spectra.shape[1], np.float32))
     assert found.bands == tuple(range(bands))
     assert (found.spread == np.eye(bands)).all()
 
@@ -47,7 +47,7 @@ def test_bands_that_the_anchors_do_not_explain_get_no_correction():
     spectra, _ = linear_scene(40, 3)
     # More unlike bands than anchors, too weak to be chosen before the others.
     spectra[20:] = 0.01 * np.random.default_rng(1).normal(size=spectra[20:].shape)
-    found = anchor_bands.find(spectra, np.ones(spectra.shape[1], np.float32), 8)
+    found = anchor_bands.choose_anchor_bands(spectra, np.ones(spectra.shape[1], np.float32), 8)
     left = [b for b in range(20, 40) if b not in found.bands]
     assert len(left) == 15
     assert not found.spread[left].any()
@@ -60,14 +60,20 @@ def test_pixels_without_weight_are_not_looked_at():
     weight[::3] = 0
     wild = spectra.copy()
     wild[:, ::3] = 1e4 * np.random.default_rng(2).normal(size=wild[:, ::3].shape)
-    assert anchor_bands.find(wild, weight, 8).bands == anchor_bands.find(spectra, weight, 8).bands
-    assert (anchor_bands.find(wild, weight, 8).spread == anchor_bands.find(spectra, weight, 8).spread).all()
+    assert (
+        anchor_bands.choose_anchor_bands(wild, weight, 8).bands
+        == anchor_bands.choose_anchor_bands(spectra, weight, 8).bands
+    )
+    assert (
+        anchor_bands.choose_anchor_bands(wild, weight, 8).spread
+        == anchor_bands.choose_anchor_bands(spectra, weight, 8).spread
+    ).all()
 
 
 def test_json_gives_back_the_same_value():
     spectra, _ = linear_scene(20, 4)
-    found = anchor_bands.find(spectra, np.ones(spectra.shape[1], np.float32), 9)
-    again = Anchors.from_json(json.loads(json.dumps(found.to_json())))
+    found = anchor_bands.choose_anchor_bands(spectra, np.ones(spectra.shape[1], np.float32), 9)
+    again = AnchorBands.from_json(json.loads(json.dumps(found.to_json())))
     assert again.bands == found.bands
     assert (again.spread == found.spread).all()
     assert again.spread.dtype == np.float32

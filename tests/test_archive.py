@@ -24,13 +24,13 @@ import dualsr_geo
 from dualsr_geo import synthetic
 from dualsr_geo.batch import run as archive
 from dualsr_geo.batch.guide_matching import rule
-from dualsr_geo.batch.journal import LEDGER, Ledger
+from dualsr_geo.batch.journal import LEDGER, Journal
 from dualsr_geo.batch.tasks import SETUP_SECONDS, Batch, plans
 from dualsr_geo.cli import main
 from dualsr_geo.engine import tile_size, upscale
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import DualSRError, InputError, OutputError, ResumeError
-from dualsr_geo.io.writers.output_spec import carried
+from dualsr_geo.io.writers.output_spec import read_record
 
 CLI = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='dualsr-geo')"]
 START = Options(model="regression", jobs=1)
@@ -94,7 +94,7 @@ def test_products_are_those_of_upscale(scenes, finished, tmp_path):
 
 
 def test_ledger_and_summaries_agree(finished, scenes):
-    asked, ledger = Ledger(finished).read()
+    asked, ledger = Journal(finished).read()
     said = json.loads((finished / "summary.json").read_text())
     with (finished / "summary.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
@@ -105,7 +105,7 @@ def test_ledger_and_summaries_agree(finished, scenes):
         record = ledger[row["scene"]]
         assert row["status"] == record["status"]
         if record["status"] == "done":
-            lineage = carried(str(finished / row["product"]), "COG", "lineage")
+            lineage = read_record(str(finished / row["product"]), "COG", "lineage")
             assert float(row["rmse"]) == lineage["consistency"]["rmse"]
             assert float(row["seconds"]) > 0
             assert int(row["peak_memory_bytes"]) > 2**20
@@ -162,7 +162,7 @@ def test_resume_makes_what_is_missing_and_leaves_the_rest(scenes, finished, tmp_
     out = tmp_path / "out"
     shutil.copytree(finished, out)
     (out / "b c_x4.tif").unlink()
-    stamp, before = (out / "a_x4.tif").stat().st_mtime_ns, Ledger(out).read()[1]
+    stamp, before = (out / "a_x4.tif").stat().st_mtime_ns, Journal(out).read()[1]
     options = Options(model="regression", jobs=1, resume=True)
     records = archive.run([str(scenes)], batch_of(out, options=options))
     assert bytes_of(out) == bytes_of(finished)
@@ -183,7 +183,7 @@ def test_a_ledger_that_says_done_is_not_believed(scenes, tmp_path):
     both = Options(model="regression", jobs=1, resume=True, overwrite=True)
     (record,) = archive.run([str(scenes / "a.tif")], batch_of(out, options=both))
     assert record["status"] == "done"
-    assert carried(str(out / "a_x4.tif"), "COG", "lineage")["model"] == "regression"
+    assert read_record(str(out / "a_x4.tif"), "COG", "lineage")["model"] == "regression"
 
 
 def test_another_machines_tile_does_not_undo_what_is_done(scenes, finished, tmp_path, monkeypatch):
@@ -208,7 +208,7 @@ def test_a_second_run_has_to_say_what_it_wants(scenes, finished, tmp_path):
     anew = Options(model="bicubic", scale=2, jobs=1, overwrite=True)
     records = archive.run([str(scenes / "a.tif")], Batch(out, options=anew))
     assert statuses(records) == {"a.tif": "done"}
-    assert len(Ledger(out).read()[1]) == 1
+    assert len(Journal(out).read()[1]) == 1
 
 
 def test_scenes_that_were_not_named_again_stay_in_the_ledger(scenes, tmp_path):
@@ -216,13 +216,13 @@ def test_scenes_that_were_not_named_again_stay_in_the_ledger(scenes, tmp_path):
     options = Options(model="regression", jobs=1, resume=True)
     records = archive.run([str(scenes / "b c.tif")], batch_of(tmp_path, options=options))
     assert statuses(records) == {"b c.tif": "done"}
-    assert statuses(list(Ledger(tmp_path).read()[1].values())) == {"a.tif": "done", "b c.tif": "done"}
+    assert statuses(list(Journal(tmp_path).read()[1].values())) == {"a.tif": "done", "b c.tif": "done"}
 
 
 def test_what_a_dead_process_was_at_comes_last(scenes, tmp_path):
     asked = batch_of(tmp_path, options=Options(model="regression", jobs=1, resume=True))
     poison = {"scene": str(scenes / "a.tif"), "status": "running"}
-    Ledger(tmp_path).begin(asked.asked, {poison["scene"]: poison})
+    Journal(tmp_path).begin(asked.asked, {poison["scene"]: poison})
 
     def stopped(_: dict[str, Any]) -> None:
         raise KeyboardInterrupt
@@ -493,7 +493,7 @@ def test_killed_five_times_and_resumed_the_products_are_the_same(many, undisturb
     assert last.wait() == 0, last.stderr.read()
     assert bytes_of(tmp_path) == undisturbed
     assert not list(tmp_path.glob("*.part"))
-    assert set(statuses(list(Ledger(tmp_path).read()[1].values())).values()) == {"done", "skipped"}
+    assert set(statuses(list(Journal(tmp_path).read()[1].values())).values()) == {"done", "skipped"}
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from wald_cases import DATA, case, product, surveyed
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.survey.error_calibration import DEVIATIONS, MOST, fine_noise, unguided
+from dualsr_geo.survey.error_calibration import DEVIATIONS, LARGEST_SCALE, fine_noise, unguided
 from dualsr_geo.survey.sampling import SurveyOptions
 
 RATIO = 4
@@ -77,8 +77,8 @@ def test_the_wald_pair_is_the_largest_that_leaves_four_pixels(side, ratio, wald)
     sample = synthetic.make((side, side + 5), bands=4, seed=3, ratio=ratio)
     level = surveyed(sample.scene, None, SurveyOptions(ratio, uncertainty=True)).doubt.alone
     assert level.ratio == wald
-    assert 1 / MOST <= level.trend <= MOST
-    assert 1 / MOST <= level.growth <= MOST
+    assert 1 / LARGEST_SCALE <= level.trend <= LARGEST_SCALE
+    assert 1 / LARGEST_SCALE <= level.growth <= LARGEST_SCALE
 
 
 def test_a_scene_without_contrast_is_not_doubted():

@@ -13,9 +13,9 @@ from dualsr_geo.degradation.consistency import REACH_LR
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.definition import FINE, with_fine
-from dualsr_geo.models.loading import guided_network, lone_network, ready
-from dualsr_geo.models.networks.guided import Guided
-from dualsr_geo.models.networks.unguided import Alone
+from dualsr_geo.models.loading import guided_network, ready, unguided_network
+from dualsr_geo.models.networks.guided import GuidedNetwork
+from dualsr_geo.models.networks.unguided import UnguidedNetwork
 from dualsr_geo.models.registry import MODELS, SHIPPED, load_model, with_half
 from dualsr_geo.models.weights import Card, read_card, save, sha256
 
@@ -102,7 +102,7 @@ def test_the_package_is_small_and_its_weights_load_at_once():
     ours = load_model("auto").ours
     began = time.process_time()
     guided_network.__wrapped__(ours.guided, "cpu")
-    lone_network.__wrapped__(ours.alone, "cpu")
+    unguided_network.__wrapped__(ours.alone, "cpu")
     assert time.process_time() - began < 0.3
 
 
@@ -120,7 +120,7 @@ def test_the_shipped_weights_say_what_they_are():
 def own(tmp_path):
     """A guided network of another size, in a file."""
     place = tmp_path / "mine.safetensors"
-    save(place, Guided(8, 2).state_dict(), Card("guided", 0, 8, halo=18, licence="CC0"))
+    save(place, GuidedNetwork(8, 2).state_dict(), Card("guided", 0, 8, halo=18, licence="CC0"))
     return place
 
 
@@ -140,12 +140,12 @@ def test_own_weights_are_not_published(own):
 
 def test_own_weights_that_changed_since_are_refused(own):
     planned = load_model(own).ours.guided
-    save(own, Guided(8, 1).state_dict(), Card("guided", 0, 8, halo=18), overwrite=True)
+    save(own, GuidedNetwork(8, 1).state_dict(), Card("guided", 0, 8, halo=18), overwrite=True)
     with pytest.raises(InputError, match=rf"mine.safetensors has changed.*{planned.sha256[:12]}"):
         guided_network(planned, "cpu")
 
 
-@pytest.mark.parametrize("state", [{"a": torch.zeros(1)}, Alone(8, 1).state_dict()])
+@pytest.mark.parametrize("state", [{"a": torch.zeros(1)}, UnguidedNetwork(8, 1).state_dict()])
 def test_weights_of_another_network_are_refused(tmp_path, state):
     save(tmp_path / "w.safetensors", state, Card("guided", 0, 8, halo=18))
     with pytest.raises(InputError, match="does not hold the weights that its card names"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.noise import of_noise, scene_noise
+from dualsr_geo.degradation.noise import noise_standard_errors, scene_noise
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import subspace
 from dualsr_geo.registration import blur_estimation, standard_errors
@@ -19,7 +19,7 @@ RATIO = 4
 
 def piece(scene: np.ndarray, guide: np.ndarray) -> Piece:
     flat = scene.reshape(len(scene), -1)
-    space = subspace.find(flat, np.ones(flat.shape[1], np.float32))
+    space = subspace.estimate_subspace(flat, np.ones(flat.shape[1], np.float32))
     z = space.components(flat)[: blur_estimation.COMPONENTS].reshape(-1, *scene.shape[1:])
     centred = guide - guide.mean((1, 2), keepdims=True)
     return Piece(z.astype(float), centred.astype(float), np.ones(scene.shape[1:]))
@@ -66,14 +66,17 @@ def test_blocks_are_parts_of_one_scene():
         for cut in (slice(0, 32), slice(32, 64))
     ]
     at = (0.5, -1.3), Psf.from_mtf(RATIO).sigma_px
-    apart, together = (np.ravel(standard_errors.of_blur(Fit(p, RATIO), *at)) for p in (halves, [one]))
+    apart, together = (np.ravel(standard_errors.blur_standard_errors(Fit(p, RATIO), *at)) for p in (halves, [one]))
     np.testing.assert_allclose(apart, together, rtol=0.5)
 
 
 def test_a_flat_guide_says_nothing():
     scene = synthetic.make((30, 35)).scene
     fit = Fit([piece(scene, np.zeros((1, 120, 140)))], RATIO)
-    assert standard_errors.of_blur(fit, (0.0, 0.0), (1.9, 1.9)) == ((math.inf, math.inf), (math.inf, math.inf))
+    assert standard_errors.blur_standard_errors(fit, (0.0, 0.0), (1.9, 1.9)) == (
+        (math.inf, math.inf),
+        (math.inf, math.inf),
+    )
 
 
 @pytest.mark.parametrize("bands", [5, 31])
@@ -81,7 +84,7 @@ def test_the_noise_lies_within_its_error(bands):
     off = []
     for seed in range(6):
         sample = synthetic.make((57, 43), bands=bands, seed=seed, noise=0.02)
-        found, error = scene_noise(*whole(sample.scene)), of_noise(*whole(sample.scene))
+        found, error = scene_noise(*whole(sample.scene)), noise_standard_errors(*whole(sample.scene))
         off.append((found - 0.02) / error)
     assert np.median(np.abs(off)) < 3
     assert np.median(np.abs(off)) > 0.1
@@ -91,5 +94,5 @@ def test_uneven_noise_is_less_certain():
     scene = synthetic.make((57, 43), bands=31, seed=3).scene
     draw = np.random.default_rng(0).standard_normal(scene.shape).astype(np.float32)
     even, uneven = draw * 0.02, draw * np.linspace(0.001, 0.035, 43, dtype=np.float32)
-    errors = [np.median(of_noise(*whole(scene + noise))) for noise in (even, uneven)]
+    errors = [np.median(noise_standard_errors(*whole(scene + noise))) for noise in (even, uneven)]
     assert errors[1] > 3 * errors[0]

@@ -122,7 +122,7 @@ def test_gain_and_offset_are_no_change_and_a_negative_is(gain, offset, seed):
 def test_a_guide_that_nowhere_follows_the_scene_has_not_changed_either(made):
     rng = np.random.default_rng(3)
     cube = torch.from_numpy(made.scene)
-    space = subspace.find(made.scene.reshape(8, -1), np.ones(made.scene[0].size, np.float32))
+    space = subspace.estimate_subspace(made.scene.reshape(8, -1), np.ones(made.scene[0].size, np.float32))
     noise = torch.from_numpy(rng.standard_normal(made.guide.shape).astype(np.float32))
     block = Block(cube, torch.ones(cube.shape[1:]), noise)
     _, left = change_detection.unchanged([block], Psf.from_mtf(RATIO), space)

@@ -25,7 +25,7 @@ from rio_cogeo import cog_validate
 from dualsr_geo import synthetic
 from dualsr_geo.cli import main
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.io.writers.output_spec import carried
+from dualsr_geo.io.writers.output_spec import read_record
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -462,7 +462,7 @@ def test_networks_run_on_so_many_bands(scene: Path, tmp_path: Path, asked: str, 
     out = tmp_path / "out.tif"
     result = run("upscale", scene, "--scale", 2, "-o", out, "--model", "learned", "--spectral", asked)
     assert result.exit_code == 0, result.output
-    lineage = carried(str(out), "COG", "lineage")
+    lineage = read_record(str(out), "COG", "lineage")
     assert lineage is not None
     assert lineage["parameters"].get("spectral") == said
 

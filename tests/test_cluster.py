@@ -18,7 +18,7 @@ import pytest
 
 # Workers import this module for what they run, so what loads torch is imported where it is used.
 from dualsr_geo.engine import dask_cluster
-from dualsr_geo.engine.tile_size import Room
+from dualsr_geo.engine.tile_size import WorkerCapacity
 from dualsr_geo.errors import ClusterError, OptionError
 
 OPTIONS = {"scale": 2, "model": "regression", "tile": 16, "jobs": 1}
@@ -73,9 +73,9 @@ def fail(_: int, index: int) -> int:
 
 
 def test_all_indices_come_back_once(client):
-    made = list(dask_cluster.spread(client, square, 7, range(23), str, "cpu"))
+    made = list(dask_cluster.run_spread(client, square, 7, range(23), str, "cpu"))
     assert sorted(made) == [7 + i**2 for i in range(23)]
-    assert list(dask_cluster.spread(client, square, 7, [], str, "cpu")) == []
+    assert list(dask_cluster.run_spread(client, square, 7, [], str, "cpu")) == []
 
 
 def test_few_tasks_are_there_at_a_time(client):
@@ -87,20 +87,20 @@ def test_few_tasks_are_there_at_a_time(client):
             yield i
 
     done = 0
-    for done, _ in enumerate(dask_cluster.spread(client, square, 0, indices(), str, "cpu"), 1):
+    for done, _ in enumerate(dask_cluster.run_spread(client, square, 0, indices(), str, "cpu"), 1):
         assert len(asked) - done <= dask_cluster.TASKS_A_THREAD * 2 + 1
     assert done == 40
 
 
 def test_an_error_comes_back_as_it_is_and_nothing_runs_after_it(client):
     with pytest.raises(ZeroDivisionError):
-        list(dask_cluster.spread(client, fail, 0, range(30), str, "cpu"))
+        list(dask_cluster.run_spread(client, fail, 0, range(30), str, "cpu"))
     assert not any(client.processing().values())
 
 
 def test_what_ends_all_workers_is_named(client):
     with pytest.raises(ClusterError, match=r"tile one ended 4 workers.*tcp://.*memory.*--tile"):
-        list(dask_cluster.spread(client, die, 0, range(2), ["tile zero", "tile one"].__getitem__, "cpu"))
+        list(dask_cluster.run_spread(client, die, 0, range(2), ["tile zero", "tile one"].__getitem__, "cpu"))
     client.wait_for_workers(2)
 
 
@@ -119,8 +119,8 @@ def test_a_cluster_without_workers_is_given_up(monkeypatch):
         ThreadPoolExecutor(2) as pool,
     ):
         running = [
-            pool.submit(lambda: list(dask_cluster.spread(lonely, slow, 0, range(3), str, "cpu"))),
-            pool.submit(dask_cluster.once, lonely, "survey", slow, 0, 0),
+            pool.submit(lambda: list(dask_cluster.run_spread(lonely, slow, 0, range(3), str, "cpu"))),
+            pool.submit(dask_cluster.run_once, lonely, "survey", slow, 0, 0),
         ]
         while not lonely.processing() or not any(lonely.processing().values()):
             time.sleep(0.05)
@@ -131,19 +131,19 @@ def test_a_cluster_without_workers_is_given_up(monkeypatch):
 
 
 @pytest.mark.parametrize(("workers", "device", "room"), [
-    ([{}, {"memory_limit": 1000 * MIB}], "auto", Room(1, 700 * MIB, "cpu")),
-    ([{"nthreads": 3}, {}], "cpu", Room(3, int(4096 * MIB * 0.7), "cpu")),
-    ([{"memory_limit": 0}], "auto", Room(1, None, "cpu")),
-    ([{"memory_limit": 900 * MIB}, {"nthreads": 8, "resources": {"GPU": 2}}], "auto", Room(2, int(4096 * MIB * 0.7), "cuda")),
-    ([{"resources": {"GPU": 1}}], "cpu", Room(1, int(4096 * MIB * 0.7), "cpu")),
+    ([{}, {"memory_limit": 1000 * MIB}], "auto", WorkerCapacity(1, 700 * MIB, "cpu")),
+    ([{"nthreads": 3}, {}], "cpu", WorkerCapacity(3, int(4096 * MIB * 0.7), "cpu")),
+    ([{"memory_limit": 0}], "auto", WorkerCapacity(1, None, "cpu")),
+    ([{"memory_limit": 900 * MIB}, {"nthreads": 8, "resources": {"GPU": 2}}], "auto", WorkerCapacity(2, int(4096 * MIB * 0.7), "cuda")),
+    ([{"resources": {"GPU": 1}}], "cpu", WorkerCapacity(1, int(4096 * MIB * 0.7), "cpu")),
 ])  # fmt: skip
 def test_the_smallest_worker_that_is_used_decides(workers, device, room):
-    assert dask_cluster.room(Scheduler(*workers), device) == room
+    assert dask_cluster.worker_capacity(Scheduler(*workers), device) == room
 
 
 def test_cuda_wants_workers_that_say_so():
     with pytest.raises(OptionError, match=r"none of 2 workers has the resource GPU.*--resources GPU=1"):
-        dask_cluster.room(Scheduler({}, {}), "cuda")
+        dask_cluster.worker_capacity(Scheduler({}, {}), "cuda")
 
 
 def test_a_tile_fits_into_the_smallest_worker(tmp_path):
@@ -219,15 +219,15 @@ def test_scenes_outlive_their_workers(client, tmp_path):
 
 def test_a_worker_finds_its_own_copy_of_the_shipped_weights():
     from dualsr_geo.errors import InputError
-    from dualsr_geo.models.loading import lone_network
+    from dualsr_geo.models.loading import unguided_network
     from dualsr_geo.models.registry import load_model
 
     here = load_model("auto").ours.alone
     there = replace(here, path="/opt/elsewhere/dualsr_geo/models/data/unguided.safetensors")
-    ours, theirs = (lone_network(w, "cpu").state_dict() for w in (here, there))
+    ours, theirs = (unguided_network(w, "cpu").state_dict() for w in (here, there))
     assert all(bool((ours[k] == theirs[k]).all()) for k in ours)
     with pytest.raises(InputError, match="alone.safetensors has changed.*planned with 000000000000"):
-        lone_network(replace(there, sha256="0" * 64), "cpu")
+        unguided_network(replace(there, sha256="0" * 64), "cpu")
 
 
 # ---- cards -------------------------------------------------------------------------------
@@ -240,8 +240,8 @@ def test_each_process_sees_its_own_card():
     with dask_cluster.on_cards(["3", "GPU-7f"]) as client:
         found = sorted(client.run(seen).values())
         assert found == [("3", 1, {"GPU": 1}), ("GPU-7f", 1, {"GPU": 1})]
-        assert dask_cluster.room(client, "auto").device == "cuda"
-        assert list(dask_cluster.spread(client, square, 1, range(4), str, "cuda"))
+        assert dask_cluster.worker_capacity(client, "auto").device == "cuda"
+        assert list(dask_cluster.run_spread(client, square, 1, range(4), str, "cuda"))
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def window(seed: int = 0, noisy: bool = False) -> tuple:
     rng = np.random.default_rng(seed)
     cube = (rng.random((20, 5)) @ rng.random((5, 13 * 16))).astype(np.float32)
     cube += rng.normal(0, 0.02, cube.shape).astype(np.float32)
-    space = subspace.find(cube, np.ones(208, np.float32), np.full(20, 0.02) if noisy else None)
+    space = subspace.estimate_subspace(cube, np.ones(208, np.float32), np.full(20, 0.02) if noisy else None)
     z = torch.from_numpy(space.components(cube)).view(-1, 13, 16)
     return space, torch.from_numpy(cube).view(20, 13, 16), z
 
@@ -152,7 +152,7 @@ def test_sharpen_blends_between_with_and_without_the_guide(seed):
     blend = noise(39, 48, seed=seed + 1)
 
     def made(blend: torch.Tensor | None, *, consistent: bool = True) -> torch.Tensor:
-        guided = coarse_stage.Guided(coarse_stage.GuideWindow(guide, None, blend), fit, mixture)
+        guided = coarse_stage.GuidedStart(coarse_stage.GuideWindow(guide, None, blend), fit, mixture)
         return coarse_stage.sharpen(z, None, guided, closed, closed, consistent=consistent)
 
     alone = coarse_stage.sharpen(z, None, None, closed, closed)

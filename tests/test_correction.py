@@ -18,7 +18,7 @@ import dualsr_geo
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.io.writers.output_spec import carried
+from dualsr_geo.io.writers.output_spec import read_record
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
@@ -127,7 +127,7 @@ def test_a_product_names_the_weights_and_is_whole_on_disk(tmp_path):
     scene, guide = synthetic.write(tmp_path, shape=(40, 33), bands=6, guide="pan", seed=4)
     said = dualsr_geo.upscale(scene, tmp_path / "p.tif", rgb=guide, model="learned", psf=Psf.from_mtf(4), tile=16)
     assert (said["model"], said["shape"]) == ("learned", [160, 132])
-    lineage = carried(str(tmp_path / "p.tif"), "GTiff", "lineage")
+    lineage = read_record(str(tmp_path / "p.tif"), "GTiff", "lineage")
     files = sorted((Path(dualsr_geo.__file__).parent / "models/data").glob("*.safetensors"))
     assert lineage["weights_sha256"] == {f.stem: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
     assert lineage["parameters"]["ours"]["guided"]["sha256"] == lineage["weights_sha256"]["guided"]

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.survey.detail import Detail, Piece, agreement, measure
+from dualsr_geo.survey.detail import DetailAssessment, Piece, agreement, measure
 
 SHAPE = (47, 61)
 # Independent draws of this many pixels agree within a few percent.
@@ -29,11 +29,11 @@ def piece(made: torch.Tensor, detail: torch.Tensor, guide: torch.Tensor | None =
     return Piece(plain + made, plain + detail, plain, guide, torch.ones(detail.shape[1:], dtype=torch.bool))
 
 
-def worth(*pieces: Piece, least: float = 0.0) -> Detail:
+def worth(*pieces: Piece, least: float = 0.0) -> DetailAssessment:
     return measure(pieces, np.full(len(pieces[0].truth), least), 4)
 
 
-def shares(found: Detail) -> np.ndarray:
+def shares(found: DetailAssessment) -> np.ndarray:
     """Improvement, omission, hallucination, (share, band)."""
     return np.stack([found.improvement, found.omission, found.hallucination])
 
@@ -186,7 +186,7 @@ def test_json_brings_it_back(true, guided):
     flat[1] = 0
     found = worth(piece(true + noise(3, *SHAPE, seed=9), flat, noise(2, *SHAPE, seed=8)))
     found = replace(found, contradicted=np.float32([0.1, 0.2, 0.3]) if guided else None)
-    back = Detail.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
+    back = DetailAssessment.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     assert back.ratio == found.ratio
     assert (back.contradicted is None) == (not guided)
     for name in ("improvement", "guide", "neither", *(["contradicted"] if guided else [])):

@@ -18,10 +18,10 @@ from hypothesis.extra.numpy import arrays
 from dualsr_geo import synthetic, upscale
 from dualsr_geo.errors import OptionError
 from dualsr_geo.evaluation import metrics
-from dualsr_geo.io.guides import Displaced
+from dualsr_geo.io.guides import DisplacedGuide
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import field_estimation, local_displacement
-from dualsr_geo.registration.displacement_field import SUPPORT_PX, Field, basis
+from dualsr_geo.registration.displacement_field import SUPPORT_PX, DisplacementField, basis
 from dualsr_geo.survey.sampling import SurveyOptions
 
 RATIO, RIM = 4, 2
@@ -33,11 +33,13 @@ def made() -> synthetic.Sample:
     return synthetic.make((44, 57), bands=7, seed=6)
 
 
-def found(scene, guide, *, rim: int = 0) -> Field | None:
+def found(scene, guide, *, rim: int = 0) -> DisplacementField | None:
     """Estimate a field from a whole scene; the guide reaches `rim` hr pixels beyond it."""
     shape, margin = scene.shape[1:], local_displacement.margin(RATIO)
     wide = np.pad(guide, ((0, 0), (margin - rim,) * 2, (margin - rim,) * 2), constant_values=np.nan)
-    return local_displacement.local_field(local_displacement.windows(shape), [scene], [wide], shape, LOCAL)
+    return local_displacement.estimate_local_displacement(
+        local_displacement.windows(shape), [scene], [wide], shape, LOCAL
+    )
 
 
 @given(
@@ -47,8 +49,8 @@ def found(scene, guide, *, rim: int = 0) -> Field | None:
 )
 def test_a_field_survives_json_and_stays_within_its_coefficients(shape, nodes, data):
     values = data.draw(arrays(np.float32, (2, *nodes), elements=st.floats(-8, 8, width=32)))
-    field = Field(shape, values)
-    again = Field.from_json(json.loads(json.dumps(field.to_json())))
+    field = DisplacementField(shape, values)
+    again = DisplacementField.from_json(json.loads(json.dumps(field.to_json())))
     assert again.shape == field.shape
     np.testing.assert_array_equal(again.nodes, field.nodes)
     everywhere = field.at(Window(-20, shape[0] + 20, -20, shape[1] + 20))
@@ -64,7 +66,7 @@ def test_splines_share_out_every_place_beyond_the_ends_too(count, length, places
 
 
 def test_a_field_of_one_shift_moves_a_plane_by_it():
-    field = field_estimation.still((19, 26), RATIO, (1.25, -2.5))
+    field = field_estimation.zero_field((19, 26), RATIO, (1.25, -2.5))
     window, margin = Window(7, 38, 11, 52), field.margin_px
     y, x = np.mgrid[window.y0 - margin : window.y1 + margin, window.x0 - margin : window.x1 + margin].astype(np.float32)
     # Far from its ends a spline continues a plane exactly.
@@ -221,11 +223,11 @@ def test_a_displaced_guide_is_a_guide():
         def fingerprint(self):
             return {"name": "ramp"}
 
-    field = field_estimation.still((30, 40), RATIO, (2.0, 0.0))
-    guide = Displaced(Ramp(), field)
+    field = field_estimation.zero_field((30, 40), RATIO, (2.0, 0.0))
+    guide = DisplacedGuide(Ramp(), field)
     window = Window(20, 27, 30, 41)
     y, x = np.mgrid[window.slices]
     np.testing.assert_allclose(guide.read(window)[0], y + 2 + 1000 * x, rtol=1e-4)
     assert guide.near(window).guide.asked == window.grown(field.margin_px)
-    other = replace(guide, field=field_estimation.still((30, 40), RATIO, (2.5, 0.0)))
+    other = replace(guide, field=field_estimation.zero_field((30, 40), RATIO, (2.5, 0.0)))
     assert guide.fingerprint() != other.fingerprint()

@@ -18,11 +18,11 @@ from dualsr_geo.fusion.uncertainty import (
     DETAIL_GUIDED,
     LEAST_MARK,
     SPREAD,
-    Doubt,
-    Level,
-    Marks,
-    Start,
-    marks,
+    ConsistentStart,
+    ErrorLevel,
+    ErrorModel,
+    ErrorPredictors,
+    error_predictors,
     shape,
 )
 from dualsr_geo.raster.windows import Window
@@ -48,7 +48,7 @@ def deviations(sample, known: Survey, guide=..., **wishes) -> np.ndarray:
     return product(sample.scene, shown, known, **wishes)[0][BANDS:]
 
 
-def scaled(level: Level | None, by: float) -> Level | None:
+def scaled(level: ErrorLevel | None, by: float) -> ErrorLevel | None:
     return None if level is None else replace(level, size=level.size * np.float32(by))
 
 
@@ -56,7 +56,7 @@ def of_levels(known: Survey, guided: float = 1, alone: float = 1, floor: float =
     doubt = known.doubt
     return replace(
         known,
-        doubt=Doubt(doubt.floor * np.float32(floor), scaled(doubt.alone, alone), scaled(doubt.guided, guided)),
+        doubt=ErrorModel(doubt.floor * np.float32(floor), scaled(doubt.alone, alone), scaled(doubt.guided, guided)),
     )
 
 
@@ -141,8 +141,8 @@ def test_detail_is_what_scipy_makes_of_it(known):
     op = operator(known.psf, (12, 15))
     closed = consistency(known.psf, (12, 15), [0.0, 0.0], op)
     expand = torch.tensor([[1.0, 0.5], [-0.3, 2.0], [0.0, 1.0]])
-    start = Start(expand, op.degrade(planes), planes, closed, None, None)
-    seen: Marks = marks(start, Window(2, 9, 3, 14), RATIO)
+    start = ConsistentStart(expand, op.degrade(planes), planes, closed, None, None)
+    seen: ErrorPredictors = error_predictors(start, Window(2, 9, 3, 14), RATIO)
     bands = torch.einsum("bk,kyx->byx", expand, planes - op.upsample(op.degrade(planes))).abs().numpy()
     want = np.stack([gaussian_filter(b, RATIO / 2.5, truncate=2.5) for b in bands])[:, 8:36, 12:56]
     np.testing.assert_allclose(seen.bands(slice(0, 3))[0].numpy(), want, rtol=1e-4, atol=1e-5)

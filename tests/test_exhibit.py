@@ -9,7 +9,7 @@ from rasterio.transform import from_origin
 
 from dualsr_geo import Options, open_scene, synthetic
 from dualsr_geo.degradation.operators import operator
-from dualsr_geo.engine.run_report import of_run
+from dualsr_geo.engine.run_report import report_data_of_run
 from dualsr_geo.engine.upscale import prepare, upscale
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.report.gather import carried_survey, tile_rmse
@@ -34,7 +34,7 @@ def ran(folder):
 
 @pytest.fixture(scope="module")
 def page(ran):
-    return of_run(*ran)
+    return report_data_of_run(*ran)
 
 
 def test_crops_are_cut_from_scene_product_and_guide(page, ran):
@@ -144,7 +144,7 @@ def test_without_guide_and_figures(folder):
     options = Options(scale=2)
     said = upscale(folder / "scene.tif", folder / "alone.tif", options=options)
     job, layout = prepare(folder / "scene.tif", folder / "alone.tif", options=options)
-    page = of_run(job, layout, said)
+    page = report_data_of_run(job, layout, said)
     assert page.relevance is None
     assert page.shifts == ()
     assert page.consistency_tiles is None

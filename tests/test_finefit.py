@@ -20,7 +20,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_fit, upscale
 from dualsr_geo.engine.tiles import fine_stage
-from dualsr_geo.engine.tiles.fine_stage import Refinement
+from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.errors import OptionError
 from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.networks import refiner
@@ -36,7 +36,7 @@ def brief(monkeypatch):
     """Fits of few steps, and used whatever the scene says of them."""
     monkeypatch.setattr(refiner, "MOST_STEPS", 10)
     monkeypatch.setattr(fine_stage, "crop_count", lambda _: 4)
-    monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.share", lambda _: 0.8)
+    monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.fine_stage_shrinkage", lambda _: 0.8)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_resumed_run_takes_the_fit_that_there_is(pair, tmp_path, fine, monkeyp
     assert kept.exists()
     # Were it fitted again, it would be another.
     monkeypatch.setattr(fine_stage_fit, "fit", None)
-    sha256 = Refinement.read(kept).sha256
+    sha256 = FineStage.read(kept).sha256
     again, said = upscaled(pair, out, fine=fine, tile=23, resume=True)
     np.testing.assert_array_equal(again, whole)
     assert said["refinement"]["sha256"] == sha256 == carried_lineage(out)["refinement"]["sha256"]
@@ -141,7 +141,7 @@ def test_the_accessor_and_a_cluster_make_the_same(pair, tmp_path, fine):
 @pytest.mark.parametrize("fine", REFINED)
 def test_what_would_not_help_changes_nothing(pair, tmp_path, fine, monkeypatch):
     plain, _ = upscaled(pair, tmp_path / "plain.tif")
-    monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.share", lambda _: 0.0)
+    monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.fine_stage_shrinkage", lambda _: 0.0)
     made, said = upscaled(pair, tmp_path / "p.tif", fine=fine)
     # Its tiles are others.
     assert apart(made, plain) <= 1e-5

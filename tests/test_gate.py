@@ -19,7 +19,7 @@ from dualsr_geo.fusion.candidates import CANDIDATES
 from dualsr_geo.models.networks.guided import FOLD
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.survey import guided_shrinkage, shrinkage, wald_pairs
-from dualsr_geo.survey.guided_shrinkage import CAUTIOUS, share
+from dualsr_geo.survey.guided_shrinkage import CAUTIOUS, guided_shrinkage_factor
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.shrinkage import Evidence
 from dualsr_geo.training.guided_task import known_of
@@ -34,28 +34,28 @@ def agreeing(best: float, parts: int = 100) -> Evidence:
 
 @given(arrays(float, 7, elements=FINITE), arrays(float, 7, elements=st.floats(1e-3, 1e3)))
 def test_a_share_lies_between_nothing_and_all(gain, size):
-    assert 0 <= share([Evidence(gain, size)]) <= 1
+    assert 0 <= guided_shrinkage_factor([Evidence(gain, size)]) <= 1
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3))
 def test_more_gain_never_lowers_the_share(a, b):
     low, high = sorted((a, b))
-    assert share([agreeing(low)]) <= share([agreeing(high)])
+    assert guided_shrinkage_factor([agreeing(low)]) <= guided_shrinkage_factor([agreeing(high)])
 
 
 def test_who_cannot_judge_gets_the_cautious_share():
-    assert share([]) == CAUTIOUS
-    assert share([Evidence(np.array([5.0]), np.array([1.0]))]) == CAUTIOUS
+    assert guided_shrinkage_factor([]) == CAUTIOUS
+    assert guided_shrinkage_factor([Evidence(np.array([5.0]), np.array([1.0]))]) == CAUTIOUS
 
 
 def test_clear_evidence_decides():
-    assert share([agreeing(1.0), agreeing(1.0)]) > 0.85
-    assert share([agreeing(-0.2), agreeing(-0.2)]) < 0.05
+    assert guided_shrinkage_factor([agreeing(1.0), agreeing(1.0)]) > 0.85
+    assert guided_shrinkage_factor([agreeing(-0.2), agreeing(-0.2)]) < 0.05
 
 
 def test_parts_that_contradict_each_other_decide_little():
     torn = Evidence(np.array([30.0, -34.0, 33.0, -31.0]), np.ones(4))
-    assert share([torn]) == pytest.approx(CAUTIOUS, abs=0.05)
+    assert guided_shrinkage_factor([torn]) == pytest.approx(CAUTIOUS, abs=0.05)
 
 
 @given(arrays(float, 9, elements=FINITE), arrays(float, 9, elements=st.floats(1, 10)))
@@ -92,21 +92,23 @@ def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise)
                 value[: len(CANDIDATES) * FOLD**2] = 0
                 value.mul_(sign)
         with torch.inference_mode():
-            judged.append(guided_shrinkage.ask(network, [block], psf, 2, known.space, found))
+            judged.append(guided_shrinkage.evidence_of_pair(network, [block], psf, 2, known.space, found))
     assert judged[0].size.sum() > 0
     assert len(judged[0].gain) == 4 * 4
     np.testing.assert_allclose(judged[1].size, judged[0].size, rtol=1e-4)
     np.testing.assert_allclose(judged[1].gain, -judged[0].gain, rtol=1e-3, atol=1e-5 * np.abs(judged[0].gain).max())
 
 
-@given(st.floats(0.1, guided_shrinkage.MOST), st.floats(1.0, 20.0))
+@given(st.floats(0.1, guided_shrinkage.LARGEST_BEST), st.floats(1.0, 20.0))
 def test_a_pair_on_which_the_correction_is_stronger_counts_in_proportion(best, times):
     pair = Evidence(np.full(9, best), np.ones(9), strength=times)
-    assert guided_shrinkage.share([pair], 1.0) == pytest.approx(
-        guided_shrinkage.share([Evidence(np.full(9, best / times), np.ones(9))])
+    assert guided_shrinkage.guided_shrinkage_factor([pair], 1.0) == pytest.approx(
+        guided_shrinkage.guided_shrinkage_factor([Evidence(np.full(9, best / times), np.ones(9))])
     )
     # A weaker one says no more than it says.
-    assert guided_shrinkage.share([pair], 2 * times) == guided_shrinkage.share([pair])
+    assert guided_shrinkage.guided_shrinkage_factor([pair], 2 * times) == guided_shrinkage.guided_shrinkage_factor(
+        [pair]
+    )
 
 
 def test_the_strength_is_in_deviations_whatever_the_units():

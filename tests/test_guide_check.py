@@ -16,7 +16,7 @@ from PIL import Image
 from dualsr_geo import synthetic, upscale
 from dualsr_geo.cli import main
 from dualsr_geo.errors import GridError, OptionError
-from dualsr_geo.evaluation.guide_check import check
+from dualsr_geo.evaluation.guide_check import check_guide
 
 RATIO = 4
 GRID = Affine(8, 0, 500_000, 0, -8, 4_000_000)
@@ -51,7 +51,7 @@ def said(*words):
 
 
 def test_a_good_guide_is_found_good(folder):
-    found = check(folder / "scene.tif", rgb=folder / "guide.tif")
+    found = check_guide(folder / "scene.tif", rgb=folder / "guide.tif")
     assert [(g["gsd"], g["bands"], g["gsd_ratio"]) for g in found["guides"]] == [(2, 3, 4)]
     assert (found["scale"], found["coverage"], found["changed"], found["field"]) == (4, 1, 0, None)
     assert np.abs(found["shift_px"]).max() < 0.1
@@ -67,7 +67,7 @@ def test_it_says_all_that_is_wrong_and_draws_it(made, folder):
     guide[:, 40:110, 60:150] = np.roll(guide, (80, 100), (1, 2))[:, 40:110, 60:150]
     guide[:, :, 190:] = np.nan
     path = raster(folder / "bad.tif", guide)
-    found = check(folder / "scene.tif", rgb=path, plot=folder / "plot.png")
+    found = check_guide(folder / "scene.tif", rgb=path, plot=folder / "plot.png")
     assert found["changed"] == pytest.approx(70 * 90 / (160 * 190), rel=0.4)
     # An lr pixel is covered where all that it sees is: the blur reaches 1.5 pixels farther.
     assert found["coverage"] == pytest.approx(190 / 212, abs=0.001)
@@ -88,7 +88,7 @@ def test_it_says_all_that_is_wrong_and_draws_it(made, folder):
 
 def test_an_uneven_displacement_is_said(made, folder):
     path = raster(folder / "bent.tif", bent(made.guide, random_field(made.guide.shape[1:], 2, 4)))
-    found = check(folder / "scene.tif", rgb=path)
+    found = check_guide(folder / "scene.tif", rgb=path)
     assert found["field"]["largest_px"] == pytest.approx(3, abs=1)
     longest = f"by up to {found['field']['largest_px']:.2f} px"
     assert f"{longest}: give upscale --coregister local" in " ".join(found["advice"])
@@ -106,7 +106,7 @@ def test_the_command_prints_a_page_or_json(folder):
 def test_a_guide_of_another_hemisphere_is_one_line_with_both_extents(made, folder):
     south = raster(folder / "south.tif", made.guide, Affine(2, 0, 300_000, 0, -2, 6_000_000), "EPSG:32733")
     with pytest.raises(GridError, match=r"The guide covers .*, the scene .*500000.*: they do not overlap"):
-        check(folder / "scene.tif", rgb=south)
+        check_guide(folder / "scene.tif", rgb=south)
     result = CliRunner().invoke(main, ["guide-check", str(folder / "scene.tif"), "--rgb", str(south)])
     assert result.exit_code == 1
     assert len(result.output.strip().splitlines()) == 1
@@ -114,12 +114,12 @@ def test_a_guide_of_another_hemisphere_is_one_line_with_both_extents(made, folde
 
 def test_a_scene_without_a_guide_is_refused(folder):
     with pytest.raises(OptionError, match="has no guide to be checked. Give one as --rgb"):
-        check(folder / "scene.tif", scale=4)
+        check_guide(folder / "scene.tif", scale=4)
 
 
 def test_a_doubled_guide_is_told(made, folder):
     doubled = made.guide[:, ::2, ::2].repeat(2, 1).repeat(2, 2)
-    found = check(folder / "scene.tif", rgb=raster(folder / "doubled.tif", doubled))
+    found = check_guide(folder / "scene.tif", rgb=raster(folder / "doubled.tif", doubled))
     np.testing.assert_allclose(found["repeated"], (2, 2), atol=0.1)
 
 
@@ -139,7 +139,7 @@ def test_guides_of_different_pixels_and_cover_are_used_where_both_reach(made, fo
     assert both["guide"]["coverage"] == pytest.approx(66 * 3.2 / (53 * 8), abs=0.02)
     with rasterio.open(folder / "both.tif") as file:
         assert np.isfinite(file.read()).all()
-    found = check(folder / "scene.tif", rgb=[pan, colours], scale=2)
+    found = check_guide(folder / "scene.tif", rgb=[pan, colours], scale=2)
     assert [g["gsd_ratio"] for g in found["guides"]] == [4, 2.5]
     assert found["coverage"] == pytest.approx(0.5, abs=0.06)
     assert any("the rest is sharpened without it" in a for a in found["advice"])

@@ -16,11 +16,11 @@ from dualsr_geo.degradation.consistency import consistency
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import coarse_stage
-from dualsr_geo.fusion.anchor_bands import Anchors
+from dualsr_geo.fusion.anchor_bands import AnchorBands
 from dualsr_geo.fusion.blocks import components
 from dualsr_geo.models import guided_correction
-from dualsr_geo.models.guided_inputs import Terms
-from dualsr_geo.models.networks.guided import Guided
+from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.survey.survey import Survey
@@ -48,11 +48,11 @@ def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: n
     if hidden is not None:
         near[:, torch.from_numpy(hidden[at.scaled(ratio).slices])] = torch.nan
     ready = coarse_stage.ready_guide(near, torch.from_numpy(known.guide_mean), op)
-    held = coarse_stage.Guided(ready, known.fit, torch.from_numpy(known.mixture))
+    held = coarse_stage.GuidedStart(ready, known.fit, torch.from_numpy(known.mixture))
     closed, alone = (consistency(known.psf, shape, v.tolist(), op, at) for v in (known.lams, known.lams_alone))
     z = components(known.space, cube)
     hr = coarse_stage.sharpen(z, None, held, closed, alone)
-    return guided_correction.Window(known.space, cube, z, hr, held, known.psf, closed, origin=(at.y0, at.x0))
+    return guided_correction.GuidedWindow(known.space, cube, z, hr, held, known.psf, closed, origin=(at.y0, at.x0))
 
 
 @given(st.integers(1, 20), st.integers(1, 5), st.integers(9, 19), st.integers(9, 19), st.sampled_from([2, 3, 4, 8]))
@@ -61,7 +61,7 @@ def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: n
 def test_an_untrained_network_leaves_the_start_as_it_is(bands, guides, height, width, ratio):
     lr, guide, psf = pair(bands, guides, height, width, ratio)
     window, terms = opened(known_of(lr, guide, psf), lr, guide)
-    made = guided_correction.correct(Guided(8, 1), window, terms)
+    made = guided_correction.correct(GuidedNetwork(8, 1), window, terms)
     start = window.start(terms.anchors.bands, spectral=terms.spectral)
     assert made.shape == start.shape
     assert float(made.abs().max()) <= 1e-6 * float(start.abs().max())
@@ -147,7 +147,7 @@ def test_the_same_twice():
 def test_terms_survive_json(noise):
     lr, guide, psf = pair(20, 2, 20, 21, 4, noise=noise)
     _, terms = opened(known_of(lr, guide, psf), lr, guide)
-    back = Terms.from_json(json.loads(json.dumps(terms.to_json())))
+    back = GuidedInputs.from_json(json.loads(json.dumps(terms.to_json())))
     assert back.anchors.bands == terms.anchors.bands
     assert (back.spectral, back.share) == (terms.spectral, terms.share)
     np.testing.assert_array_equal(back.anchors.spread, terms.anchors.spread)
@@ -158,7 +158,7 @@ def test_terms_survive_json(noise):
 def test_weights_and_anchors_are_what_they_say():
     lr, guide, psf = pair(20, 4, 20, 21, 4)
     window, terms = opened(known_of(lr, guide, psf), lr, guide)
-    assert isinstance(terms.anchors, Anchors)
+    assert isinstance(terms.anchors, AnchorBands)
     assert len(terms.anchors.bands) == 8
     np.testing.assert_allclose(terms.weights.sum(1), 1, rtol=1e-5)
     np.testing.assert_allclose(terms.std, lr.std((1, 2)), rtol=1e-3)

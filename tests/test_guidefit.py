@@ -18,7 +18,7 @@ def draw(guides: int = 3, pixels: int = 500, seed: int = 0) -> tuple[np.ndarray,
     return z.astype(np.float32), guide, np.ones(pixels, np.float32)
 
 
-def plain(fit: scene_regression.Fit) -> list[np.ndarray]:
+def plain(fit: scene_regression.SceneRegression) -> list[np.ndarray]:
     mixtures = [v for m in fit.mixtures.values() for v in (m.centres, np.array(m.width), m.coefficients)]
     return [fit.guide_mean, fit.guide_std, fit.guide_low, fit.guide_high, fit.slope, fit.intercept, *mixtures]
 

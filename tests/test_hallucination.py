@@ -14,7 +14,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.survey import detail
-from dualsr_geo.survey.detail import Detail, Piece
+from dualsr_geo.survey.detail import DetailAssessment, Piece
 from dualsr_geo.survey.detail_assessment import SMALLEST_SIDE
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
@@ -23,7 +23,9 @@ RATIO = 4
 NAMES = ("improvement", "guide", "neither")
 
 
-def told(scene: np.ndarray, guide: np.ndarray | None, model: str = "regression", ratio: int = RATIO) -> Detail:
+def told(
+    scene: np.ndarray, guide: np.ndarray | None, model: str = "regression", ratio: int = RATIO
+) -> DetailAssessment:
     wishes = SurveyOptions(ratio, psf=Psf.from_mtf(ratio), ours=load_model(model).ours, detail=True)
     found = surveyed(scene, guide, wishes).detail
     assert found is not None
@@ -40,7 +42,7 @@ def sample() -> synthetic.Sample:
 
 
 @pytest.fixture(scope="module")
-def plain(sample) -> Detail:
+def plain(sample) -> DetailAssessment:
     return told(sample.scene, sample.guide)
 
 

@@ -16,7 +16,7 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import lazy
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.plan import Job, plan
+from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.errors import OptionError
 from dualsr_geo.io.scenes import open_scene
 
@@ -24,9 +24,9 @@ SAMPLE = synthetic.make((40, 47), bands=4)
 PSF = Psf.from_mtf(4)
 
 
-def job(**options: Any) -> Job:
+def job(**options: Any) -> RunPlan:
     scene, guide = (open_scene(synthetic.as_dataarray(SAMPLE, w)) for w in ("scene", "guide"))
-    return plan(scene, [guide], Options(**{"psf": PSF, **options}))
+    return plan_run(scene, [guide], Options(**{"psf": PSF, **options}))
 
 
 def test_blocks_are_tiles() -> None:
@@ -65,7 +65,7 @@ def test_keys_follow_from_inputs_and_options() -> None:
 def test_a_graph_of_too_many_tasks_is_refused_before_it_is_made() -> None:
     scene = open_scene(xr.DataArray(np.broadcast_to(np.uint8(1), (1, 4000, 4001)), dims=("band", "y", "x")))
     with pytest.raises(OptionError, match=r"8 lr pixels makes 250500 tasks, more than 100000"):
-        lazy.upscale(plan(scene, [], Options(scale=2, tile=8)))
+        lazy.upscale(plan_run(scene, [], Options(scale=2, tile=8)))
 
 
 def test_the_survey_is_one_task() -> None:
@@ -78,7 +78,7 @@ def test_a_huge_scene_takes_one_task_a_tile_and_few_pieces() -> None:
     lazy_scene = xr.DataArray(
         da.zeros((200, 16000, 16000), chunks=(200, 500, 500), dtype="f4"), dims=("band", "y", "x")
     )
-    asked = plan(open_scene(lazy_scene), [], Options(scale=4, model="regression", tile=128))
+    asked = plan_run(open_scene(lazy_scene), [], Options(scale=4, model="regression", tile=128))
     began = time.process_time()
     made = lazy.upscale(asked)
     taken = time.process_time() - began
@@ -95,7 +95,9 @@ def test_a_huge_scene_takes_one_task_a_tile_and_few_pieces() -> None:
 def test_a_scene_beside_a_dask_guide_in_pieces_of_many_tiles_gives_the_same() -> None:
     scene, guide = (synthetic.as_dataarray(SAMPLE, w) for w in ("scene", "guide"))
     whole = lazy.upscale(job()).compute()
-    chunked = plan(open_scene(scene.chunk(y=33, x=29)), [open_scene(guide.chunk(y=50, x=61))], Options(psf=PSF, tile=9))
+    chunked = plan_run(
+        open_scene(scene.chunk(y=33, x=29)), [open_scene(guide.chunk(y=50, x=61))], Options(psf=PSF, tile=9)
+    )
     assert lazy._tiles_a_ground(chunked, lazy._whole(chunked)[0]) == 3
     off = np.abs(lazy.upscale(chunked).compute() - whole)
     assert off.max() < 1e-5 * np.ptp(whole)

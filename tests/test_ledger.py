@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.batch.journal import LEDGER, OWNER, Ledger, one_line
+from dualsr_geo.batch.journal import LEDGER, OWNER, Journal, one_line
 from dualsr_geo.errors import OutputError
 
 HOLD = """
@@ -30,7 +30,7 @@ with Ledger(Path(sys.argv[1])).held():
 @given(st.lists(st.tuples(st.text(max_size=8), st.sampled_from(["running", "done", "failed"])), max_size=12), st.data())
 def test_a_ledger_cut_anywhere_says_what_was_written_before(tmp_path_factory, changes, data):
     folder = tmp_path_factory.mktemp("ledger")
-    ledger = Ledger(folder)
+    ledger = Journal(folder)
     ledger.begin({"options": {"scale": 4}}, {"a\nb": {"scene": "a\nb", "status": "planned"}})
     for scene, status in changes:
         ledger.put({"scene": scene, "status": status})
@@ -49,14 +49,14 @@ def test_a_ledger_cut_anywhere_says_what_was_written_before(tmp_path_factory, ch
 
 
 def test_nothing_is_there_before_the_first_run(tmp_path):
-    assert Ledger(tmp_path).read() == ({}, {})
-    assert Ledger(tmp_path).owner() is None
+    assert Journal(tmp_path).read() == ({}, {})
+    assert Journal(tmp_path).owner() is None
 
 
 def test_a_second_process_is_told_who_is_at_work_and_a_killed_one_is_forgotten(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "held\n"
-        ledger = Ledger(tmp_path)
+        ledger = Journal(tmp_path)
         with pytest.raises(OutputError, match=rf"worked on by process {first.pid} on {os.uname().nodename} since 2"):
             ledger.held().__enter__()
         assert ledger.owner()["pid"] == first.pid
@@ -72,7 +72,7 @@ def test_a_second_process_is_told_who_is_at_work_and_a_killed_one_is_forgotten(t
 def test_a_ledger_that_cannot_be_written_stops_the_run(tmp_path):
     (tmp_path / LEDGER).mkdir()
     with pytest.raises(OutputError, match=r"batch\.jsonl cannot be written.*--resume"):
-        Ledger(tmp_path).put({"scene": "a", "status": "done"})
+        Journal(tmp_path).put({"scene": "a", "status": "done"})
 
 
 @given(st.text())

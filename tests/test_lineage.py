@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.plan import Job, plan
-from dualsr_geo.engine.provenance import REPORTED, add_up, lineage
+from dualsr_geo.engine.plan import RunPlan, plan_run
+from dualsr_geo.engine.provenance import REPORTED, provenance_of, summarise
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.io.scenes import open_scene
-from dualsr_geo.report.summary import say_correction, say_detail
-from dualsr_geo.survey.detail import Detail
+from dualsr_geo.report.summary import describe_correction, describe_detail
+from dualsr_geo.survey.detail import DetailAssessment
 from dualsr_geo.survey.survey import Survey
 
 
-def job(guided: bool = True, **options: Any) -> Job:
+def job(guided: bool = True, **options: Any) -> RunPlan:
     sample = synthetic.make((24, 31), bands=4, ratio=2)
     guides = [open_scene(synthetic.as_dataarray(sample, "guide"))] if guided else []
-    return plan(open_scene(synthetic.as_dataarray(sample)), guides, Options(scale=2, tile=16, **options))
+    return plan_run(open_scene(synthetic.as_dataarray(sample)), guides, Options(scale=2, tile=16, **options))
 
 
 def known(used: tuple[int, ...] = (0, 1, 3)) -> Survey:
@@ -44,7 +44,7 @@ def tile(square: float, pixels: int, **more: float) -> dict[str, Any]:
 
 @given(st.lists(st.tuples(st.floats(0, 1e6), st.integers(0, 10**6)), min_size=4, max_size=4))
 def test_rmse_is_that_of_all_pixels(tiles: list[tuple[float, int]]) -> None:
-    said = add_up(job(), known(), [tile(s, n) for s, n in tiles])["consistency"]
+    said = summarise(job(), known(), [tile(s, n) for s, n in tiles])["consistency"]
     square, pixels = sum(s for s, _ in tiles), sum(n for _, n in tiles)
     if pixels == 0:
         assert said["rmse"] is None
@@ -61,30 +61,30 @@ def test_rmse_is_that_of_all_pixels(tiles: list[tuple[float, int]]) -> None:
 
 def test_angles_are_averaged_and_clips_counted() -> None:
     tiles = [tile(0, 1, angle=3.0, angles=2, cut=5), tile(0, 1, angle=1.0, angles=6, saturated=7)]
-    said = add_up(job(), known(), tiles)
+    said = summarise(job(), known(), tiles)
     assert said["consistency"]["sam_deg"] == 0.5
     assert said["clipped"] == {"below_minimum": 5, "saturated": 7}
-    assert add_up(job(), known(), [tile(0, 1)])["consistency"]["sam_deg"] is None
+    assert summarise(job(), known(), [tile(0, 1)])["consistency"]["sam_deg"] is None
 
 
 def test_coverage_is_said_tile_by_tile_where_it_is_not_whole() -> None:
     tiles = [tile(0, 1, guided=g, coverage=c) for g, c in ((256, 1), (120, 0.5), (128, 1), (0, 0))]
-    guide = add_up(job(), known(), tiles)["guide"]
+    guide = summarise(job(), known(), tiles)["guide"]
     assert guide["coverage"] == round(504 / 744, 4)
     assert guide["coverage_by_tile"] == [[1, 0.5], [1, 0]]
     whole = [tile(0, 1, guided=g, coverage=1) for g in (256, 240, 128, 120)]
-    assert "coverage_by_tile" not in add_up(job(), known(), whole)["guide"]
+    assert "coverage_by_tile" not in summarise(job(), known(), whole)["guide"]
 
 
 def test_relevance_stands_at_its_band_and_nothing_at_an_empty_one() -> None:
-    said = add_up(job(), known(), [tile(0, 1)])
+    said = summarise(job(), known(), [tile(0, 1)])
     assert said["guide"]["relevance"] == [0.2, 0.55, None, 0.9]
-    assert add_up(job(guided=False), known(), [tile(0, 1)])["guide"] is None
+    assert summarise(job(guided=False), known(), [tile(0, 1)])["guide"] is None
 
 
 def test_lineage_is_json_and_the_same_for_the_same_job() -> None:
-    report = {"output": "a.tif", **add_up(job(), known(), [tile(1, 2)])}
-    first, again = (json.dumps(lineage(job(), report), sort_keys=True, allow_nan=False) for _ in range(2))
+    report = {"output": "a.tif", **summarise(job(), known(), [tile(1, 2)])}
+    first, again = (json.dumps(provenance_of(job(), report), sort_keys=True, allow_nan=False) for _ in range(2))
     assert first == again
     said = json.loads(first)
     assert set(REPORTED) <= set(said)
@@ -105,41 +105,41 @@ def test_lineage_is_json_and_the_same_for_the_same_job() -> None:
 )
 def test_a_share_is_said_with_what_it_rests_on(excess: float, said: str) -> None:
     pair = {"ratio": 4, "best": 0.9, "error": 0.05, "excess": excess}
-    (line,) = say_correction({"guided": {"share": 0.8, "wald_pairs": [pair]}})
+    (line,) = describe_correction({"guided": {"share": 0.8, "wald_pairs": [pair]}})
     assert line.startswith("80% of the network's correction to `regression`; best on the scene degraded 4x: 90%")
     assert line.endswith(said)
 
 
 def test_no_share_is_said_as_the_start_alone() -> None:
     pair = {"ratio": 2, "best": -0.4, "error": None, "excess": 1.0}
-    assert say_correction({"alone": {"share": 0.0, "wald_pairs": [pair]}}) == [
+    assert describe_correction({"alone": {"share": 0.0, "wald_pairs": [pair]}}) == [
         "`interpolation` alone; best on the scene degraded 2x: -40%"
     ]
-    assert say_correction(None) == []
+    assert describe_correction(None) == []
 
 
-def worth(guided: bool) -> Detail:
+def worth(guided: bool) -> DetailAssessment:
     improvement, guide, neither = (
         np.float32(v) for v in ([0.9, 0.8, np.nan], [0.04, 0.06, np.nan], [0.01, 0.03, np.nan])
     )
     taken = np.float32([0.1, 0.2, 0.3]) if guided else None
-    return Detail(3, improvement, guide if guided else 0 * guide, neither, taken)
+    return DetailAssessment(3, improvement, guide if guided else 0 * guide, neither, taken)
 
 
 @pytest.mark.parametrize(
     ("guided", "end"), [(True, "7% hallucinated (5% from the guide, 2% from neither)"), (False, "2% hallucinated")]
 )
 def test_the_worth_of_detail_is_said_on_average_and_kept_by_band(guided: bool, end: str) -> None:
-    said = add_up(job(), replace(known(), detail=worth(guided)), [tile(0, 1)])["detail"]
-    assert say_detail(said) == [f"detail, on the scene degraded 3x: 85% improved, 15% omitted, {end}"]
+    said = summarise(job(), replace(known(), detail=worth(guided)), [tile(0, 1)])["detail"]
+    assert describe_detail(said) == [f"detail, on the scene degraded 3x: 85% improved, 15% omitted, {end}"]
     assert said["per_band"]["improvement"] == [0.9, 0.8, None, None]
     assert ("contradicted" in said["per_band"]) == guided
     json.dumps(said, allow_nan=False)
 
 
 def test_of_detail_that_nobody_measured_nothing_is_said() -> None:
-    nothing = Detail(2, *(np.full(3, np.nan, np.float32) for _ in range(3)))
+    nothing = DetailAssessment(2, *(np.full(3, np.nan, np.float32) for _ in range(3)))
     for found in (None, nothing):
-        said = add_up(job(), replace(known(), detail=found), [tile(0, 1)])["detail"]
+        said = summarise(job(), replace(known(), detail=found), [tile(0, 1)])["detail"]
         assert said is None
-        assert say_detail(said) == []
+        assert describe_detail(said) == []

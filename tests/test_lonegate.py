@@ -18,32 +18,40 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import subspace
 from dualsr_geo.models import unguided_correction
-from dualsr_geo.models.networks.unguided import Alone
+from dualsr_geo.models.networks.unguided import UnguidedNetwork
 from dualsr_geo.models.weights import read_tensors
 from dualsr_geo.survey import unguided_shrinkage
-from dualsr_geo.survey.unguided_shrinkage import POWER, USUAL, LoneEvidence, ask, share
+from dualsr_geo.survey.unguided_shrinkage import (
+    POWER,
+    USUAL,
+    UnguidedEvidence,
+    evidence_of_scales,
+    unguided_shrinkage_factor,
+)
 
 
-def agreeing(best: float, excess: float = 1.0) -> LoneEvidence:
+def agreeing(best: float, excess: float = 1.0) -> UnguidedEvidence:
     size = np.linspace(1, 2, 100)
-    return LoneEvidence(best * size, size, excess=excess)
+    return UnguidedEvidence(best * size, size, excess=excess)
 
 
 def space_of(cube: torch.Tensor, noise: np.ndarray | None = None) -> subspace.Subspace:
     flat = cube.flatten(1).numpy()
-    return subspace.find(flat, np.ones(flat.shape[1], np.float32), noise)
+    return subspace.estimate_subspace(flat, np.ones(flat.shape[1], np.float32), noise)
 
 
 @torch.inference_mode()
-def asked(network, cube: torch.Tensor, psf: Psf, noise: float = 0.0) -> LoneEvidence:
+def asked(network, cube: torch.Tensor, psf: Psf, noise: float = 0.0) -> UnguidedEvidence:
     levels = np.full(len(cube), noise)
-    return ask(network, [(cube, torch.ones(cube.shape[1:]))], psf, space_of(cube, levels if noise else None), levels)
+    return evidence_of_scales(
+        network, [(cube, torch.ones(cube.shape[1:]))], psf, space_of(cube, levels if noise else None), levels
+    )
 
 
 @cache
-def shipped() -> Alone:
+def shipped() -> UnguidedNetwork:
     path = resources.files("dualsr_geo.models") / "data/unguided.safetensors"
-    return Alone.of(read_tensors(str(path))).eval()
+    return UnguidedNetwork.of(read_tensors(str(path))).eval()
 
 
 def fields(height: int, width: int, ratio: int, seed: int = 0) -> torch.Tensor:
@@ -62,19 +70,19 @@ def seen(truth: torch.Tensor, psf: Psf) -> torch.Tensor:
 
 @given(st.floats(-1e3, 1e3), st.floats(0, 1e6))
 def test_a_share_lies_between_nothing_and_all(best, excess):
-    assert 0 <= share(agreeing(best, excess)) <= 1
+    assert 0 <= unguided_shrinkage_factor(agreeing(best, excess)) <= 1
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0, 30), st.floats(0, 30))
 def test_more_gain_raises_the_share_and_more_excess_lowers_it(a, b, c, d):
-    assert share(agreeing(min(a, b), c)) <= share(agreeing(max(a, b), c))
-    assert share(agreeing(a, min(c, d))) >= share(agreeing(a, max(c, d)))
+    assert unguided_shrinkage_factor(agreeing(min(a, b), c)) <= unguided_shrinkage_factor(agreeing(max(a, b), c))
+    assert unguided_shrinkage_factor(agreeing(a, min(c, d))) >= unguided_shrinkage_factor(agreeing(a, max(c, d)))
 
 
 def test_clear_evidence_decides():
-    assert share(agreeing(1.2)) == 1
-    assert share(agreeing(-0.3)) < 0.05
-    assert share(agreeing(1.2, excess=16.0)) == pytest.approx(16**-POWER)
+    assert unguided_shrinkage_factor(agreeing(1.2)) == 1
+    assert unguided_shrinkage_factor(agreeing(-0.3)) < 0.05
+    assert unguided_shrinkage_factor(agreeing(1.2, excess=16.0)) == pytest.approx(16**-POWER)
 
 
 @pytest.mark.parametrize("shape", [(7, 30), (30, 7), (1, 1)])
@@ -82,15 +90,15 @@ def test_a_scene_too_small_to_be_degraded_says_nothing(shape):
     found = asked(random_network(), scene(3, *shape), Psf.from_mtf(4))
     assert math.isinf(found.error)
     assert found.excess == 1
-    assert share(found) == min(USUAL, 1)
+    assert unguided_shrinkage_factor(found) == min(USUAL, 1)
 
 
 @given(st.integers(1, 9), st.integers(8, 37), st.integers(8, 37), st.sampled_from([2, 3, 4, 8, 11]))
 @settings(max_examples=10, deadline=None)
 def test_an_untrained_network_has_nothing_to_weigh(bands, height, width, ratio):
-    found = asked(Alone(8, 1), scene(bands, height, width), Psf.from_mtf(ratio))
+    found = asked(UnguidedNetwork(8, 1), scene(bands, height, width), Psf.from_mtf(ratio))
     assert not found.size.any()
-    assert 0 <= share(found) <= 1
+    assert 0 <= unguided_shrinkage_factor(found) <= 1
 
 
 @pytest.mark.parametrize(("bands", "noise"), [(1, 0.0), (5, 0.0), (20, 0.0), (12, 4.0)])
@@ -128,12 +136,12 @@ def test_what_is_as_sharp_as_its_psf_says_keeps_more_than_what_is_sharper_or_res
     aliased = asked(shipped(), truth[:, ratio // 2 :: ratio, ratio // 2 :: ratio].contiguous(), psf)
     half = seen(truth, Psf.from_mtf(2 * ratio))
     doubled = asked(shipped(), half.repeat_interleave(2, 1).repeat_interleave(2, 2), psf)
-    assert share(honest) > 0.8
+    assert unguided_shrinkage_factor(honest) > 0.8
     assert honest.best > 0.8
     assert aliased.excess > 2 * honest.excess
-    assert share(aliased) < 0.75 * share(honest)
+    assert unguided_shrinkage_factor(aliased) < 0.75 * unguided_shrinkage_factor(honest)
     assert doubled.best < 0.3
-    assert share(doubled) < 0.3 * share(honest)
+    assert unguided_shrinkage_factor(doubled) < 0.3 * unguided_shrinkage_factor(honest)
 
 
 def test_holes_are_not_asked():
@@ -142,11 +150,11 @@ def test_holes_are_not_asked():
     weight[:, 20:] = 0
     known, levels, network = space_of(cube), np.zeros(3), random_network()
     with torch.inference_mode():
-        found = ask(network, [(cube, weight)], psf, known, levels)
+        found = evidence_of_scales(network, [(cube, weight)], psf, known, levels)
         changed = cube.clone()
         # Far beyond what the network and the closed form see from the valid part.
         changed[:, :, 32:] += 1e-3
-        again = ask(network, [(changed, weight)], psf, known, levels)
+        again = evidence_of_scales(network, [(changed, weight)], psf, known, levels)
     assert found.size.sum() > 0
     assert again.best == pytest.approx(found.best, rel=5e-2)
 
@@ -157,8 +165,8 @@ def test_blocks_are_asked_together():
     known, levels = space_of(both[:, None]), np.zeros(3)
     blocks = [(c, torch.ones(c.shape[1:])) for c in (first, second)]
     with torch.inference_mode():
-        found = ask(random_network(), blocks, Psf.from_mtf(2), known, levels)
-        again = ask(random_network(), blocks, Psf.from_mtf(2), known, levels)
+        found = evidence_of_scales(random_network(), blocks, Psf.from_mtf(2), known, levels)
+        again = evidence_of_scales(random_network(), blocks, Psf.from_mtf(2), known, levels)
     assert len(found.gain) == 3 * 4 + 3 * 3
     np.testing.assert_array_equal(found.gain, again.gain)
     assert found.excess == again.excess

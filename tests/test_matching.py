@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsr_geo.batch.guide_matching import belongs, guides_of, rule
-from dualsr_geo.batch.scene_entry import Entry, named
+from dualsr_geo.batch.scene_entry import SceneEntry, named
 from dualsr_geo.errors import InputError, OptionError
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Entry:
+def scene(tmp_path: Path) -> SceneEntry:
     for name in (
         "ms/s1_20240501.tif",
         "ms/s1_20240501_pan.tif",
@@ -78,17 +78,19 @@ def test_match_picks_what_was_found_and_fails_what_was_named(scene):
     assert belongs(scene, by)
     with pytest.raises(InputError, match="does not match --match"):
         guides_of(scene, by)
-    assert not belongs(Entry(scene.path, scene.stem, found=True), by)
+    assert not belongs(SceneEntry(scene.path, scene.stem, found=True), by)
 
 
 def test_an_asset_is_a_guide():
-    entry = Entry("https://e.com/a.tif", "a", assets={"pan": "https://e.com/p.tif?sig=2", "ms": "https://e.com/a.tif"})
+    entry = SceneEntry(
+        "https://e.com/a.tif", "a", assets={"pan": "https://e.com/p.tif?sig=2", "ms": "https://e.com/a.tif"}
+    )
     assert guides_of(entry, rule(["pan"])) == ("https://e.com/p.tif?sig=2",)
     assert guides_of(entry, rule(["{parent}/{stem}_pan.tif"])) == ("https://e.com/a_pan.tif",)
 
 
 def test_a_missing_asset_is_named(tmp_path):
-    entry = Entry(str(tmp_path / "a.tif"), "a", assets={"ms": "x"})
+    entry = SceneEntry(str(tmp_path / "a.tif"), "a", assets={"ms": "x"})
     with pytest.raises(InputError, match=r"no such asset \(it has ms\)"):
         guides_of(entry, rule(["pan"]))
 
@@ -120,7 +122,7 @@ NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"
 @given(NAMES)
 def test_any_name_is_taken_as_it_is(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("names")
-    entry = Entry(str(folder / f"{name}.tif"), name)
+    entry = SceneEntry(str(folder / f"{name}.tif"), name)
     guide = folder / f"{name}_pan.tif"
     guide.touch()
     assert guides_of(entry, rule(["{stem}_pan.tif"])) == (str(guide),)

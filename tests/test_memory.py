@@ -20,8 +20,8 @@ MIB = 2**20
 SCENE = (629, 583)
 
 
-def sizes(shape: tuple[int, int] = SCENE, bands: int = 128, ratio: int = 4, **asked: int) -> tile_size.Sizes:
-    return tile_size.sizes(shape, tile_size.Need(bands, 1, ratio, 14), Options(**asked))
+def sizes(shape: tuple[int, int] = SCENE, bands: int = 128, ratio: int = 4, **asked: int) -> tile_size.TileSizes:
+    return tile_size.choose_sizes(shape, tile_size.MemoryRequirement(bands, 1, ratio, 14), Options(**asked))
 
 
 @given(st.integers(600, 60000), st.integers(1, 400), st.integers(2, 8), st.integers(1, 16))
@@ -93,8 +93,8 @@ def test_an_unknown_device_is_refused() -> None:
     jobs=st.integers(1, 8),
 )
 def test_a_networks_tiles_are_whole_blocks_and_cut_the_scene_evenly(height, width, block, halo, jobs):
-    need = tile_size.Need(31, 0, 4, halo, block, 128, published=True)
-    chosen = tile_size.sizes((height, width), need, Options(jobs=jobs, max_memory=2**36))
+    need = tile_size.MemoryRequirement(31, 0, 4, halo, block, 128, published=True)
+    chosen = tile_size.choose_sizes((height, width), need, Options(jobs=jobs, max_memory=2**36))
     assert chosen.tile % block == 0
     longest = max(height, width)
     pieces = -(-longest // chosen.tile)
@@ -103,17 +103,17 @@ def test_a_networks_tiles_are_whole_blocks_and_cut_the_scene_evenly(height, widt
 
 
 def test_a_network_gets_all_cores_and_little_halo():
-    need = tile_size.Need(31, 3, 4, 24, 3, 1280, published=True)
+    need = tile_size.MemoryRequirement(31, 3, 4, 24, 3, 1280, published=True)
     # Whole, 150 x 150 lr pixels keep one core of two busy; in four pieces both, for 1.7 times the pixels.
-    assert tile_size.sizes((150, 150), need, Options(jobs=1, max_memory=2**34)).tile == 150
-    assert tile_size.sizes((150, 150), need, Options(jobs=2, max_memory=2**34)).tile == 75
-    small = tile_size.sizes((150, 150), need, Options(jobs=2, max_memory=2**31))
+    assert tile_size.choose_sizes((150, 150), need, Options(jobs=1, max_memory=2**34)).tile == 150
+    assert tile_size.choose_sizes((150, 150), need, Options(jobs=2, max_memory=2**34)).tile == 75
+    small = tile_size.choose_sizes((150, 150), need, Options(jobs=2, max_memory=2**31))
     assert (small.tile, small.jobs) != (75, 2)
     assert small.bytes <= 2**31
 
 
 @pytest.mark.parametrize(("tile", "said"), [(50, "Give 48 or 51"), (16, "Give 15 or 18")])
 def test_a_tile_that_cuts_blocks_is_refused(tile, said):
-    need = tile_size.Need(31, 3, 4, 24, 3, 1280, published=True)
+    need = tile_size.MemoryRequirement(31, 3, 4, 24, 3, 1280, published=True)
     with pytest.raises(OptionError, match=f"--tile {tile} is no whole number of the network's blocks of 3.*{said}"):
-        tile_size.sizes((150, 150), need, Options(tile=tile))
+        tile_size.choose_sizes((150, 150), need, Options(tile=tile))

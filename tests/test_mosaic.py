@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.engine.chunked_sources import Chunks, Ground, Part, unfilled
+from dualsr_geo.engine.chunked_sources import Chunks, ChunkView, InputPiece, unfilled
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.windows import Window
@@ -34,7 +34,7 @@ def arrays_and_windows(draw) -> tuple[da.Array, Window]:
 @given(arrays_and_windows())
 def test_a_part_is_the_slice_and_no_chunk_comes_in_vain(case):
     array, window = case
-    part = Part(Chunks.of(array), Window(0, *array.shape[1:2], 0, array.shape[2]))[:, *window.slices]
+    part = ChunkView(Chunks.of(array), Window(0, *array.shape[1:2], 0, array.shape[2]))[:, *window.slices]
     keys = part.chunks.under(part.window)
     blocks = dask.get(dict(array.__dask_graph__()), keys)
     wanted = array.compute()[:, *window.slices]
@@ -54,7 +54,7 @@ def test_a_part_is_the_slice_and_no_chunk_comes_in_vain(case):
 @given(arrays_and_windows())
 def test_cutting_twice_is_cutting_once(case):
     array, window = case
-    whole = Part(Chunks.of(array), Window(0, array.shape[1], 0, array.shape[2]))
+    whole = ChunkView(Chunks.of(array), Window(0, array.shape[1], 0, array.shape[2]))
     inner = Window(0, 1, 0, 1)
     assert whole[:, *window.slices][:, *inner.slices] == whole[:, *inner.moved(window.y0, window.x0).slices]
 
@@ -64,7 +64,7 @@ def test_a_ground_travels_without_values_and_reads_like_the_source():
     lazy = xr.DataArray(da.from_array(values, chunks=(2, 64, 50)), dims=("band", "y", "x"))
     source = ArraySource(lazy, Decoding((1.0, 1.0), (0.0, 0.0), (None, None)))
     part, array = unfilled(source)
-    piece = Ground(part, Window(0, 300, 0, 200), None, cut=True).near(Window(60, 130, 20, 90), 4, 5)
+    piece = InputPiece(part, Window(0, 300, 0, 200), None, cut=True).near(Window(60, 130, 20, 90), 4, 5)
     assert len(pickle.dumps(piece)) < 3000
     blocks = dask.get(dict(array.__dask_graph__()), piece.keys())
     window = Window(65, 129, 48, 90)

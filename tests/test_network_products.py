@@ -20,7 +20,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError, OptionError, ScaleError
 from dualsr_geo.evaluation.evaluate import evaluate
-from dualsr_geo.io.writers.output_spec import carried
+from dualsr_geo.io.writers.output_spec import read_record
 from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.loading import load_model
 from dualsr_geo.models.weights import save
@@ -180,7 +180,7 @@ def test_on_a_cluster_the_same_bytes(pair, files, tmp_path):
 def test_the_product_says_which_weights(pair, files, tmp_path):
     wishes = {"model": str(files["r4"]), "published": True, "fine": "backprojection", "half_model": str(files["r2"])}
     upscaled(pair, tmp_path / "p.tif", **wishes)
-    found = carried(str(tmp_path / "p.tif"), "GTiff", "lineage")
+    found = read_record(str(tmp_path / "p.tif"), "GTiff", "lineage")
     assert found["weights_sha256"] == sha256(files["r4"])
     assert found["parameters"]["weights"] == {
         "sha256": sha256(files["r4"]),

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualsr_geo.errors import ScaleError
-from dualsr_geo.models.networks.unguided import PLANES, RATIOS, UNIT, Alone
+from dualsr_geo.models.networks.unguided import PLANES, RATIOS, UNIT, UnguidedNetwork
 
 
-def random_network(width: int = 8, depth: int = 2, seed: int = 0) -> Alone:
+def random_network(width: int = 8, depth: int = 2, seed: int = 0) -> UnguidedNetwork:
     """Return a network that does correct: its last convolutions are no longer zero."""
     torch.manual_seed(seed)
-    network = Alone(width, depth)
+    network = UnguidedNetwork(width, depth)
     for tail in network.tails.values():
         torch.nn.init.normal_(tail.weight, std=0.1)
     return network.eval()
@@ -23,14 +23,14 @@ def random_network(width: int = 8, depth: int = 2, seed: int = 0) -> Alone:
 @given(st.integers(2, 32), st.integers(1, 9), st.integers(1, 9))
 @settings(max_examples=25)
 def test_untrained_it_corrects_nothing_at_any_ratio_and_size(ratio, height, width):
-    made = Alone(8, 1)(torch.randn(2, PLANES, height, width), ratio)
+    made = UnguidedNetwork(8, 1)(torch.randn(2, PLANES, height, width), ratio)
     assert made.shape == (2, ratio * height, ratio * width)
     assert not made.any()
 
 
 @pytest.mark.parametrize("ratio", [5, 6, 7, 8, 12, 16, 32])
 def test_ratios_without_sub_pixels_of_their_own_resample_those_of_eight(ratio):
-    network = Alone(8, 1)
+    network = UnguidedNetwork(8, 1)
     torch.nn.init.constant_(network.tails["8"].bias, 2.0)
     with torch.inference_mode():
         made = network(torch.randn(1, PLANES, 5, 7), ratio)
@@ -60,18 +60,18 @@ def test_ratios_below_eight_average_its_sub_pixels(ratio):
 
 
 def test_it_has_between_a_tenth_and_half_a_million_parameters():
-    assert 1e5 < sum(p.numel() for p in Alone().parameters()) < 5e5
+    assert 1e5 < sum(p.numel() for p in UnguidedNetwork().parameters()) < 5e5
 
 
 @pytest.mark.parametrize("ratio", [1, 33])
 def test_other_ratios_are_refused(ratio):
     with pytest.raises(ScaleError, match=f"2 to 32 times, not {ratio}"):
-        Alone(8, 1)(torch.randn(1, PLANES, 4, 4), ratio)
+        UnguidedNetwork(8, 1)(torch.randn(1, PLANES, 4, 4), ratio)
 
 
 @torch.inference_mode()
 def test_weights_tell_their_network():
     network, planes = random_network(24, 3), torch.randn(1, PLANES, 6, 5)
-    again = Alone.of(network.state_dict())
+    again = UnguidedNetwork.of(network.state_dict())
     assert (again.width, again.depth, again.reach) == (24, 3, network.reach)
     assert torch.equal(again(planes, 3), network(planes, 3))

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.models.networks.guided import CANDIDATES, CONSTANTS, GAINS, PLANES, Guided, step
+from dualsr_geo.models.networks.guided import CANDIDATES, CONSTANTS, GAINS, PLANES, GuidedNetwork, step
 
 
-def random_network(width: int = 8, depth: int = 1, seed: int = 0) -> Guided:
+def random_network(width: int = 8, depth: int = 1, seed: int = 0) -> GuidedNetwork:
     """Return a network whose last convolution is not zero."""
     generator = torch.Generator().manual_seed(seed)
-    network = Guided(width, depth).eval()
+    network = GuidedNetwork(width, depth).eval()
     with torch.no_grad():
         for value in network.parameters():
             value.copy_(0.1 * torch.randn(value.shape, generator=generator))
@@ -30,7 +30,7 @@ def told(tiles: int, height: int, width: int, seed: int = 0) -> tuple[torch.Tens
 @settings(max_examples=15, deadline=None)
 @torch.inference_mode()
 def test_an_untrained_network_says_nothing_on_any_size(tiles, height, width, ratio):
-    logits, residual = Guided(8, 1)(*told(tiles, height, width), ratio, (ratio, 3 * ratio))
+    logits, residual = GuidedNetwork(8, 1)(*told(tiles, height, width), ratio, (ratio, 3 * ratio))
     assert logits.shape == (tiles, CANDIDATES, height, width)
     assert residual.shape == (tiles, height, width)
     assert not logits.any()
@@ -78,7 +78,7 @@ def test_above_ratio_eight_pixels_are_averaged(ratio, pixels):
 
 
 def test_it_has_the_size_that_was_asked_for():
-    count = sum(p.numel() for p in Guided().parameters())
+    count = sum(p.numel() for p in GuidedNetwork().parameters())
     assert 100_000 <= count <= 500_000
 
 

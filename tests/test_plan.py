@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.plan import Job, plan, product_packing
+from dualsr_geo.engine.plan import RunPlan, plan_run, product_packing
 from dualsr_geo.errors import GridError, OptionError, ScaleError
 from dualsr_geo.io.scenes import Scene, open_scene
 from dualsr_geo.raster.packing import Packing
@@ -29,8 +29,8 @@ def scene(what: str = "scene") -> Scene:
     return open_scene(synthetic.as_dataarray(SAMPLE, what))
 
 
-def job(guides: int = 1, **options: Any) -> Job:
-    return plan(scene(), [scene("guide")] * guides, Options(**options))
+def job(guides: int = 1, **options: Any) -> RunPlan:
+    return plan_run(scene(), [scene("guide")] * guides, Options(**options))
 
 
 def test_the_guide_decides_the_ratio() -> None:
@@ -41,7 +41,7 @@ def test_the_guide_decides_the_ratio() -> None:
 
 def test_the_coarsest_of_several_guides_decides() -> None:
     coarse = open_scene(synthetic.as_dataarray(SAMPLE, "guide").coarsen(y=2, x=2).mean().rio.write_transform())
-    several = plan(scene(), [scene("guide"), coarse], Options())
+    several = plan_run(scene(), [scene("guide"), coarse], Options())
     assert (several.ratio, several.guide.count) == (2, 6)
 
 
@@ -105,16 +105,16 @@ def test_bare_images_are_laid_over_each_other() -> None:
     bare = [
         xr.DataArray(np.zeros(s, "uint8"), dims=("band", "y", "x")) for s in ((2, 24, 31), (1, 48, 62), (1, 48, 61))
     ]
-    assert plan(open_scene(bare[0]), [open_scene(bare[1])], Options()).ratio == 2
+    assert plan_run(open_scene(bare[0]), [open_scene(bare[1])], Options()).ratio == 2
     with pytest.raises(GridError, match="48 x 61"):
-        plan(open_scene(bare[0]), [open_scene(bare[2])], Options())
+        plan_run(open_scene(bare[0]), [open_scene(bare[2])], Options())
 
 
 def test_the_identity_names_all_that_decides_values_and_nothing_else(tmp_path: Path) -> None:
     path, guide = synthetic.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
 
     def identity(**options: Any) -> str:
-        made = plan(open_scene(path, bidx=options.get("bidx")), [open_scene(guide)], Options(**options))
+        made = plan_run(open_scene(path, bidx=options.get("bidx")), [open_scene(guide)], Options(**options))
         return json.dumps(made.identity, sort_keys=True)
 
     same = [identity(), identity(jobs=3, tile=memory_tile(path, guide)), identity(overwrite=True, resume=True)]
@@ -127,12 +127,12 @@ def test_the_identity_names_all_that_decides_values_and_nothing_else(tmp_path: P
 
 
 def memory_tile(path: Path, guide: Path) -> int:
-    return plan(open_scene(path), [open_scene(guide)], Options()).sizes.tile
+    return plan_run(open_scene(path), [open_scene(guide)], Options()).sizes.tile
 
 
 def test_work_is_small_and_picklable(tmp_path: Path) -> None:
     path, guide = synthetic.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
-    made = plan(open_scene(path), [open_scene(guide)], Options())
+    made = plan_run(open_scene(path), [open_scene(guide)], Options())
     assert len(pickle.dumps(made.work)) < 20_000
     assert dataclasses.asdict(made.wishes)["ratio"] == 4
 

@@ -12,7 +12,7 @@ from wald_cases import surveyed
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.survey.input_checks import BORROWED, repetition, say_borrowed, say_repeated, variety
+from dualsr_geo.survey.input_checks import BORROWED, note_borrowed_detail, note_repeated_pixels, repetition, variety
 from dualsr_geo.survey.sampling import SurveyOptions
 
 
@@ -56,7 +56,7 @@ def test_other_scenes_are_as_they_were_measured(change):
     if change == "single":
         cube = cube[:1]
     assert repetition([cube]) == (1, 1)
-    assert say_repeated([cube], "scene") == []
+    assert note_repeated_pixels([cube], "scene") == []
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.005])
@@ -75,7 +75,7 @@ def test_one_image_added_to_all_bands_is_found():
     gains = torch.linspace(0.7, 1.3, 8)[:, None, None]
     sharpened = (op.upsample(scene) + gains * (guide - op.upsample(op.degrade(guide)))).numpy()
     assert variety([sharpened]) < BORROWED
-    assert f"{variety([sharpened]):.0%} as varied" in say_borrowed([sharpened])[0]
+    assert f"{variety([sharpened]):.0%} as varied" in note_borrowed_detail([sharpened])[0]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_one_image_added_to_all_bands_is_found():
 )
 def test_flat_small_and_two_band_scenes_say_nothing(cube):
     assert variety([cube]) is None
-    assert say_borrowed([cube]) == []
+    assert note_borrowed_detail([cube]) == []
 
 
 def test_the_survey_says_so_of_scene_and_guide():

@@ -18,7 +18,7 @@ RATIO = 4
 
 def piece(scene: np.ndarray, guide: np.ndarray, weight: np.ndarray | None = None) -> Piece:
     flat = scene.reshape(len(scene), -1)
-    space = subspace.find(flat, np.ones(flat.shape[1], np.float32))
+    space = subspace.estimate_subspace(flat, np.ones(flat.shape[1], np.float32))
     z = space.components(flat)[: blur_estimation.COMPONENTS].reshape(-1, *scene.shape[1:])
     guide = guide - guide.mean((1, 2), keepdims=True)
     return Piece(z.astype(float), guide.astype(float), np.ones(scene.shape[1:]) if weight is None else weight)

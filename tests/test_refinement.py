@@ -12,9 +12,9 @@ from dualsr_geo.degradation.consistency import consistency
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles import fine_stage
-from dualsr_geo.engine.tiles.fine_stage import Refinement, Scales, View, correct
-from dualsr_geo.fusion.anchor_bands import Anchors
-from dualsr_geo.models.correction import Asked
+from dualsr_geo.engine.tiles.fine_stage import FineStage, FineStageInput, Scales, correct
+from dualsr_geo.fusion.anchor_bands import AnchorBands
+from dualsr_geo.models.correction import PairEvidence
 from dualsr_geo.models.networks import refiner
 from dualsr_geo.models.networks.backprojection import back_project, halved
 from dualsr_geo.models.networks.refiner import TRUST
@@ -22,23 +22,23 @@ from dualsr_geo.raster.windows import Window
 
 PSF = Psf.from_mtf(4)
 SHAPE = (13, 18)
-ANCHORS = Anchors((0, 2, 3), np.random.default_rng(0).random((5, 3)).astype(np.float32))
+ANCHORS = AnchorBands((0, 2, 3), np.random.default_rng(0).random((5, 3)).astype(np.float32))
 RESPONSE = np.array([[0.2, 0.5, 0.3], [0.6, 0.4, 0.0]], np.float32)
 
 
-def view(*, consistent: bool = False, seed: int = 0) -> View:
+def view(*, consistent: bool = False, seed: int = 0) -> FineStageInput:
     rng = torch.Generator().manual_seed(seed)
     height, width = (4 * n for n in SHAPE)
     op = operator(PSF, SHAPE)
     start = torch.rand(3, height, width, generator=rng)
     guide = torch.rand(2, height, width, generator=rng)
     closed = consistency(PSF, SHAPE, [0.0] * 3, op) if consistent else None
-    return View(start, op.degrade(start), op, PSF, closed, None, guide, 0.1 * guide.flip(0))
+    return FineStageInput(start, op.degrade(start), op, PSF, closed, None, guide, 0.1 * guide.flip(0))
 
 
-def fitted(seen: View, fine: str = "finenet") -> Refinement:
+def fitted(seen: FineStageInput, fine: str = "finenet") -> FineStage:
     scales = Scales.of([seen], RESPONSE, np.full(3, 0.05, np.float32))
-    found = Refinement(fine, ANCHORS, 1.0, (Asked(2, 0.7, float("inf")),), scales=scales)
+    found = FineStage(fine, ANCHORS, 1.0, (PairEvidence(2, 0.7, float("inf")),), scales=scales)
     if fine == "finenet":
         fit = fine_stage.fit([seen], scales)
         found = replace(found, state=fit.state, steps=fit.steps)
@@ -53,7 +53,7 @@ def as_a_tile(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def found() -> Refinement:
+def found() -> FineStage:
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
         patch.setattr(refiner, "MOST_STEPS", 30)
         return fitted(view())
@@ -91,7 +91,7 @@ def test_where_it_does_not_count_nothing_is_added(found):
 def test_a_file_holds_all_of_it(found, tmp_path):
     path = tmp_path / "fine.safetensors"
     path.write_bytes(found.to_bytes())
-    again = Refinement.read(path)
+    again = FineStage.read(path)
     assert again.to_bytes() == found.to_bytes()
     assert again.sha256 == found.sha256
     assert torch.equal(correct(again, view()), correct(found, view()))
@@ -109,7 +109,7 @@ def test_a_tile_may_fit_its_own():
 def test_back_projection_is_dualsrs(angle):
     seen = view()
     half = torch.rand(3, 2 * SHAPE[0], 2 * SHAPE[1])
-    made = correct(Refinement("backprojection", ANCHORS, 1.0, angle=angle), replace(seen, half=half))
+    made = correct(FineStage("backprojection", ANCHORS, 1.0, angle=angle), replace(seen, half=half))
     torch.testing.assert_close(seen.start + made, back_project(seen.start, half, weight=angle))
 
 
@@ -117,7 +117,7 @@ def test_a_pixel_weighs_by_its_own_angle():
     """Spectra that differ by a factor have no angle, so nothing is projected; beyond a degree all of it is."""
     seen = view()
     same = 1.5 * halved(seen.start)
-    pixel = Refinement("backprojection-pixel", ANCHORS, 1.0)
+    pixel = FineStage("backprojection-pixel", ANCHORS, 1.0)
     assert float(correct(pixel, replace(seen, half=same)).abs().max()) < 1e-3
     turned = halved(seen.start).roll(1, 0) + torch.tensor([0.0, 5.0, 0.0])[:, None, None]
     wanted = back_project(seen.start, turned, weight=1.0)

@@ -14,7 +14,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.local_regression import Moments
-from dualsr_geo.fusion.scene_regression import Fit, Mixture, fit_scene
+from dualsr_geo.fusion.scene_regression import Mixture, SceneRegression, fit_scene
 
 RATIO, SHAPE = 3, (11, 14)
 
@@ -135,7 +135,9 @@ def test_features_are_memberships_times_guide_and_the_guide():
 
 def test_the_guide_is_clipped_for_local_slopes_only():
     one = np.ones(1, np.float32)
-    fit = Fit(0 * one, one, -one, 2 * one, one[None], one, {2: Mixture(one[:, None], 1.0, np.ones((1, 2), np.float32))})
+    fit = SceneRegression(
+        0 * one, one, -one, 2 * one, one[None], one, {2: Mixture(one[:, None], 1.0, np.ones((1, 2), np.float32))}
+    )
     guide = torch.tensor([[[-5.0, 0.5], [1.5, 9.0]]])
     pair = candidates.pair(torch.zeros(1, 1, 1), guide, fit, operator(Psf.from_mtf(2), (1, 1)))
     assert pair.guide.tolist() == [[[-1.0, 0.5], [1.5, 2.0]]]

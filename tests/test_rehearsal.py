@@ -12,14 +12,14 @@ from wald_cases import crop
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_trial
-from dualsr_geo.engine.fine_stage_trial import LEAST, Piece, rehearse, share
-from dualsr_geo.engine.tiles.context import Work
+from dualsr_geo.engine.fine_stage_trial import LEAST, Piece, fine_stage_shrinkage, try_fine_stage
+from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.fusion import anchor_bands
 from dualsr_geo.models.definition import with_fine
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions
 from dualsr_geo.survey.shrinkage import Evidence
 
@@ -32,28 +32,28 @@ def agreeing(best: float) -> Evidence:
 
 @given(st.lists(st.floats(-20, 20), max_size=3))
 def test_a_share_lies_between_nothing_and_all(bests):
-    found = share([agreeing(b) for b in bests])
+    found = fine_stage_shrinkage([agreeing(b) for b in bests])
     assert found == 0 or LEAST <= found < 1
 
 
 @given(st.floats(-5, 5), st.floats(-5, 5))
 def test_more_gain_never_lowers_the_share(a, b):
     low, high = sorted((a, b))
-    assert share([agreeing(low)]) <= share([agreeing(high)])
+    assert fine_stage_shrinkage([agreeing(low)]) <= fine_stage_shrinkage([agreeing(high)])
 
 
 def test_what_nobody_can_judge_is_not_used():
-    assert share([]) == 0
-    assert share([Evidence(np.array([5.0]), np.array([1.0]))]) == 0
-    assert share([agreeing(0.0)]) == share([agreeing(-3.0)]) == 0
+    assert fine_stage_shrinkage([]) == 0
+    assert fine_stage_shrinkage([Evidence(np.array([5.0]), np.array([1.0]))]) == 0
+    assert fine_stage_shrinkage([agreeing(0.0)]) == fine_stage_shrinkage([agreeing(-3.0)]) == 0
 
 
 def test_a_pair_that_asks_for_more_than_all_says_all():
-    assert share([agreeing(30.0)]) == share([agreeing(1.0)]) > 0.3
+    assert fine_stage_shrinkage([agreeing(30.0)]) == fine_stage_shrinkage([agreeing(1.0)]) > 0.3
 
 
 def test_one_pair_can_forbid_what_another_allows():
-    assert share([agreeing(1.0), agreeing(-1.0)]) == 0
+    assert fine_stage_shrinkage([agreeing(1.0), agreeing(-1.0)]) == 0
 
 
 def rehearsed(model: str = "regression", guide: bool = True, ratio: int = 2, noise: float = 0.0):
@@ -64,13 +64,13 @@ def rehearsed(model: str = "regression", guide: bool = True, ratio: int = 2, noi
     wishes = SurveyOptions(4, psf=psf, subspace=chosen.spectral, injection=injected, ours=chosen.ours)
     whole = Window(0, SHAPE[0], 0, SHAPE[1])
     shown = crop(sample.guide, whole.scaled(4).grown(sample_margin(4))) if guide else None
-    known = survey([Sample(sample.scene, shown)], wishes)
+    known = estimate_survey([Sample(sample.scene, shown)], wishes)
     bands = len(sample.scene)
     packing = fine_stage_trial._floats(known)
-    work = Work(SHAPE, bands, 4, 64, chosen, "consistency", packing, "cpu", known)
+    work = TileContext(SHAPE, bands, 4, 64, chosen, "consistency", packing, "cpu", known)
     piece = Piece(Tile(0, whole, whole), sample.scene, sample.guide if guide else None)
     with torch.inference_mode():
-        return sample, work, wishes, piece, rehearse(work, wishes, [piece], ratio)
+        return sample, work, wishes, piece, try_fine_stage(work, wishes, [piece], ratio)
 
 
 @pytest.mark.parametrize(("model", "guide"), [("regression", True), ("interpolation", False), ("gsa", True)])
@@ -81,7 +81,7 @@ def test_the_truth_is_the_scene_itself(model, guide, ratio):
     np.testing.assert_array_equal(found.truths[0].numpy(), sample.scene[:, :height, :width])
     assert found.pieces[0].cube.shape[1:] == (height // ratio, width // ratio)
     assert found.work.ratio == ratio
-    chosen = anchor_bands.find(sample.scene.reshape(6, -1), np.ones(sample.scene[0].size, np.float32))
+    chosen = anchor_bands.choose_anchor_bands(sample.scene.reshape(6, -1), np.ones(sample.scene[0].size, np.float32))
     with torch.inference_mode():
         views = found.views(found.work, chosen)
         error = found.error(views, chosen)
@@ -92,7 +92,7 @@ def test_the_truth_is_the_scene_itself(model, guide, ratio):
 
 
 def test_a_guided_start_is_better_than_one_alone():
-    chosen = anchor_bands.Anchors(tuple(range(6)), np.eye(6, dtype=np.float32))
+    chosen = anchor_bands.AnchorBands(tuple(range(6)), np.eye(6, dtype=np.float32))
     errors = []
     for model, guide in (("regression", True), ("interpolation", False)):
         found = rehearsed(model, guide)[-1]
@@ -112,4 +112,4 @@ def test_a_scene_too_small_to_be_degraded_says_nothing():
     _, work, wishes, piece, _ = rehearsed()
     small = Window(0, 7, 0, 9)
     part = Piece(Tile(0, small, small), piece.cube[:, :7, :9], piece.guide[:, :28, :36])
-    assert rehearse(work, wishes, [part], 2) is None
+    assert try_fine_stage(work, wishes, [part], 2) is None

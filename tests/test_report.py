@@ -18,10 +18,10 @@ from PIL import Image
 
 from dualsr_geo.errors import OutputError
 from dualsr_geo.raster.bands import Band
-from dualsr_geo.report.data import Crop, Exhibit, Shift
-from dualsr_geo.report.figures import arrows, crop_plates, errors, overview, tile_map
+from dualsr_geo.report.data import Crop, ReportData, Shift
+from dualsr_geo.report.figures import arrows, crop_figures, errors, overview, tile_map
 from dualsr_geo.report.page import render, require_report, write_report
-from dualsr_geo.report.spectra import Subject, quantise, record
+from dualsr_geo.report.spectra import Subject, pixel_spectra, quantise
 from dualsr_geo.report.tables import lineage_rows, number, score_table
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -46,7 +46,7 @@ def crop(name="A", shape=(8, 13), seed=0, count=8):
 
 def exhibit(**changes):
     rng = np.random.default_rng(9)
-    plain = Exhibit(
+    plain = ReportData(
         title="A scene",
         facts={"Ratio": "3", "Model": "regression"},
         bands=tuple(Band(f"b{i}", w) for i, w in enumerate(NM)),
@@ -102,8 +102,8 @@ def test_a_record_keeps_the_budget_and_says_which_pixels_it_has(stride):
     def size(takes):
         return sum(len(c.text) for t in takes for c in t.cubes.values())
 
-    whole = size(record(subjects, 10**9))
-    (take, _) = takes = record(subjects, whole // stride**2 + 200)
+    whole = size(pixel_spectra(subjects, 10**9))
+    (take, _) = takes = pixel_spectra(subjects, whole // stride**2 + 200)
     assert take.stride <= stride + 1
     assert size(takes) <= whole // stride**2 + 200 or take.stride == one.product.shape[1]
     np.testing.assert_allclose(
@@ -121,10 +121,10 @@ def test_the_smallest_stride_that_fits_is_taken():
     def size(take):
         return sum(len(c.text) for c in take.cubes.values())
 
-    (whole,) = record(subject, 10**9)
-    (fits,), (short,) = record(subject, size(whole)), record(subject, size(whole) - 1)
+    (whole,) = pixel_spectra(subject, 10**9)
+    (fits,), (short,) = pixel_spectra(subject, size(whole)), pixel_spectra(subject, size(whole) - 1)
     assert (whole.stride, fits.stride, short.stride) == (1, 1, 2)
-    (last,) = record(subject, 0)
+    (last,) = pixel_spectra(subject, 0)
     assert len(last.rows) == len(last.columns) == 1
 
 
@@ -139,9 +139,9 @@ def test_plates_share_a_stretch_and_the_error_is_the_rmse_over_bands():
     one = crop()
     bands = tuple(Band(wavelength_nm=w) for w in NM)
     made = {k: getattr(one, k) for k in ("scene", "product", "reference", "guide", "consistency")}
-    found = {p.kind: p for p in crop_plates(**made, bands=bands, unit="K")}
+    found = {p.kind: p for p in crop_figures(**made, bands=bands, unit="K")}
     assert list(found) == ["before", "after", "reference", "guide", "error", "consistency"]
-    same = {p.kind: p for p in crop_plates(**made | {"product": one.reference}, bands=bands, unit="K")}
+    same = {p.kind: p for p in crop_figures(**made | {"product": one.reference}, bands=bands, unit="K")}
     np.testing.assert_array_equal(read(same["after"]), read(same["reference"]))
     wrong = np.sqrt(np.nanmean((one.product.astype(float) - one.reference)[:, RATIO:] ** 2, axis=0))
     assert number(float(np.nanpercentile(wrong, 99)))[:3] == found["error"].legend.high[:3]
@@ -152,7 +152,7 @@ def test_plates_share_a_stretch_and_the_error_is_the_rmse_over_bands():
 
 def test_without_reference_and_guide_there_are_no_plates_of_them():
     one = replace(crop(), reference=None, guide=None, consistency=None)
-    found = crop_plates(
+    found = crop_figures(
         scene=one.scene, product=one.product, reference=None, guide=None, consistency=None, bands=(), unit=""
     )
     assert [p.kind for p in found] == ["before", "after"]
@@ -508,7 +508,7 @@ def test_before_is_the_scene_pixel_by_pixel(page):
     browser, one = page(), crop("A")
     keys(browser, "#divider", "\ue010")
     seen = pixels(browser)
-    made = crop_plates(
+    made = crop_figures(
         scene=one.scene, product=one.product, reference=one.reference, guide=None, consistency=None,
         bands=exhibit().bands, unit="",
     )  # fmt: skip

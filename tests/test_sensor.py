@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.plan import plan
+from dualsr_geo.engine.plan import plan_run
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
-from dualsr_geo.io.readers.sensor_detection import detect, match, tell
+from dualsr_geo.io.readers.sensor_detection import add_sensor, detect, match
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.sensors import find, sensors
@@ -471,7 +471,7 @@ def test_one_who_knows_better_than_the_tag_is_believed():
 
 def test_nothing_known_is_nothing_said():
     plain = open_scene(scene(5))
-    assert tell(plain) is plain
+    assert add_sensor(plain) is plain
     assert plain.sensor is None
 
 
@@ -480,19 +480,19 @@ def test_nothing_known_is_nothing_said():
 
 def test_a_sensor_gives_the_gain_and_an_own_one_wins():
     opened = open_scene(scene(8), sensor="worldview-2")
-    assert plan(opened, [], Options(scale=2)).wishes.mtf_gain == 0.35
-    assert plan(opened, [], Options(scale=2, mtf_gain=0.2)).wishes.mtf_gain == 0.2
-    assert plan(open_scene(scene(8)), [], Options(scale=2)).wishes.mtf_gain is None
+    assert plan_run(opened, [], Options(scale=2)).wishes.mtf_gain == 0.35
+    assert plan_run(opened, [], Options(scale=2, mtf_gain=0.2)).wishes.mtf_gain == 0.2
+    assert plan_run(open_scene(scene(8)), [], Options(scale=2)).wishes.mtf_gain is None
 
 
 def test_an_assumed_gain_is_never_used():
     opened = open_scene(scene(285, gsd=60), sensor="emit")
-    assert plan(opened, [], Options(scale=2)).wishes.mtf_gain is None
+    assert plan_run(opened, [], Options(scale=2)).wishes.mtf_gain is None
     assert "nobody measured its MTF" in opened.sensor.said
 
 
 def test_another_sensor_is_another_run():
-    jobs = [plan(open_scene(scene(8), sensor=s), [], Options(scale=2)) for s in (None, "worldview-2")]
+    jobs = [plan_run(open_scene(scene(8), sensor=s), [], Options(scale=2)) for s in (None, "worldview-2")]
     assert jobs[0].identity != jobs[1].identity
     assert jobs[1].identity["sensor"] == "worldview-2"
 
@@ -523,5 +523,5 @@ def test_a_band_says_nothing_new_of_what_it_knows():
     own = Band(wavelength_nm=480.0, fwhm_nm=50.0)
     opened = open_scene(scene(1, nm=[480], fwhm=[50]))
     assert (opened.bands[0].wavelength_nm, opened.bands[0].fwhm_nm) == (own.wavelength_nm, own.fwhm_nm)
-    told = tell(opened, "worldview-3")
+    told = add_sensor(opened, "worldview-3")
     assert told.bands == opened.bands

@@ -24,7 +24,7 @@ from dualsr_geo.io.readers.rasterio_source import file_stamp
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.object_store import zarr_store
 from dualsr_geo.io.storage.urls import gdal_path, shown, url_of
-from dualsr_geo.io.storage.work_directory import folder_at
+from dualsr_geo.io.storage.work_directory import work_directory_at
 from dualsr_geo.raster.windows import Window
 
 RUN = {"model": "regression", "tile": 16, "jobs": 2}
@@ -201,7 +201,7 @@ def test_a_plan_says_what_of_it_lies_on_disk(bucket, tmp_path):
 
 
 def test_a_work_folder_in_a_store_keeps_files_marks_and_record(bucket):
-    folder = folder_at("s3://scenes/out/p.zarr.part")
+    folder = work_directory_at("s3://scenes/out/p.zarr.part")
     with folder.file("fine.bin") as path:
         assert not path.exists()
         path.write_bytes(b"fitted")

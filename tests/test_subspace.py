@@ -28,7 +28,7 @@ def spectra(bands: int = 31, pixels: int = 3000, noise: float = 0.0, seed: int =
 def test_projecting_what_was_expanded_changes_nothing(bands, noisy, seed):
     x = spectra(bands, 300, noise=0.01, seed=seed)
     level = np.random.default_rng(seed).uniform(0.005, 0.02, bands) if noisy else None
-    space = subspace.find(x, ONES[:300], level)
+    space = subspace.estimate_subspace(x, ONES[:300], level)
     np.testing.assert_allclose(space.project @ space.expand, np.eye(space.count), atol=2e-5)
     z = space.components(x)
     again = space.components(space.expand @ z + space.mean[:, None])
@@ -37,7 +37,7 @@ def test_projecting_what_was_expanded_changes_nothing(bands, noisy, seed):
 
 def test_a_clean_subspace_carries_the_scene():
     x = spectra()
-    space = subspace.find(x, ONES)
+    space = subspace.estimate_subspace(x, ONES)
     assert space.count == 3  # four materials, whose shares sum to one
     assert space.keeps_rest
     np.testing.assert_allclose(space.expand @ space.components(x) + space.mean[:, None], x, atol=1e-3)
@@ -45,7 +45,7 @@ def test_a_clean_subspace_carries_the_scene():
 
 def test_a_noisy_subspace_drops_the_noise():
     clean, x = spectra(pixels=3000), spectra(noise=0.01)
-    space = subspace.find(x, ONES, np.full(31, 0.01))
+    space = subspace.estimate_subspace(x, ONES, np.full(31, 0.01))
     assert space.count == 3
     assert not space.keeps_rest
     assert space.noise == pytest.approx(0.01)
@@ -55,24 +55,24 @@ def test_a_noisy_subspace_drops_the_noise():
 
 def test_white_noise_alone_leaves_the_two_components_that_are_always_kept():
     x = np.random.default_rng(0).normal(0, 1, (50, 400)).astype(np.float32)
-    assert subspace.find(x, ONES[:400], np.ones(50)).count == 2
+    assert subspace.estimate_subspace(x, ONES[:400], np.ones(50)).count == 2
 
 
 def test_the_basis_is_numpys_svd():
     x = spectra(20, 500)
-    space = subspace.find(x, ONES[:500])
+    space = subspace.estimate_subspace(x, ONES[:500])
     left = np.linalg.svd(x.astype(float) - x.mean(1, keepdims=True, dtype=float), full_matrices=False)[0]
     np.testing.assert_allclose(np.abs(left[:, : space.count].T @ space.expand), np.eye(space.count), atol=1e-3)
 
 
 def test_signs_do_not_depend_on_the_pixels_order():
     x = spectra(noise=0.01)
-    a, b = subspace.find(x, ONES), subspace.find(np.ascontiguousarray(x[:, ::-1]), ONES)
+    a, b = subspace.estimate_subspace(x, ONES), subspace.estimate_subspace(np.ascontiguousarray(x[:, ::-1]), ONES)
     np.testing.assert_allclose(a.expand[:, :3], b.expand[:, :3], atol=1e-4)
 
 
 def test_shares_of_the_bands_sum_to_one():
-    share = subspace.find(spectra(), ONES).share()
+    share = subspace.estimate_subspace(spectra(), ONES).share()
     assert share.shape == (3, 31)
     assert (share >= 0).all()
     np.testing.assert_allclose(share.sum(1), 1)

@@ -20,7 +20,7 @@ from dualsr_geo.fusion.blocks import WHOLE_PX, band_means, bands_with_data
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import guide_margin, move_guide
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import BLOCK_SIDE, BLOCKS, Sample, SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
 
@@ -88,7 +88,7 @@ def test_bands_without_data_are_left_out():
 
 def test_a_scene_without_data_is_refused():
     with pytest.raises(InputError, match=r"no valid pixel in 42 sampled ones.*--nodata"):
-        survey([Sample(np.full((3, 6, 7), np.nan, np.float32), None)], SurveyOptions(2))
+        estimate_survey([Sample(np.full((3, 6, 7), np.nan, np.float32), None)], SurveyOptions(2))
 
 
 # ---- the survey --------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from dualsr_geo.evaluation.metrics.image_pair import pair
 from dualsr_geo.evaluation.metrics.ssim import RADIUS
-from dualsr_geo.evaluation.metrics.sums import KINDS, Tally, correlation, tally
+from dualsr_geo.evaluation.metrics.sums import KINDS, TileSums, correlation, tile_sums
 from dualsr_geo.raster.windows import Tiling
 
 
@@ -21,9 +21,9 @@ def images(shape=(2, 70, 53), seed=0, holes=0.0):
 
 
 def whole(both, size, peak=1e4):
-    total = Tally.empty(len(both.bands))
+    total = TileSums.empty(len(both.bands))
     for tile in Tiling(both.size, size, RADIUS):
-        total += tally(both, tile, peak)
+        total += tile_sums(both, tile, peak)
     return total
 
 
@@ -52,9 +52,9 @@ def test_sums_are_those_of_numpy():
 def test_only_what_is_asked_for_is_counted():
     both = pair(*images())
     tile = Tiling(both.size, 128, RADIUS)[0]
-    everything = tally(both, tile, 1e4)
+    everything = tile_sums(both, tile, 1e4)
     for kind in KINDS:
-        found = tally(both, tile, 1e4, {kind})
+        found = tile_sums(both, tile, 1e4, {kind})
         for name in ("edges", "windows", "blocks"):
             expected = getattr(everything, name) * (name == kind)
             assert (getattr(found, name) == expected).all()

@@ -15,7 +15,7 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.models import unguided_correction
 from dualsr_geo.training import augmentation
 from dualsr_geo.training import unguided_task as lessons
-from dualsr_geo.training.unguided_task import AloneLesson
+from dualsr_geo.training.unguided_task import UnguidedTask
 
 
 def reference(bands: int, height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -28,9 +28,9 @@ def reference(bands: int, height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def lesson() -> AloneLesson:
+def lesson() -> UnguidedTask:
     scenes = {"wide": reference(7, 130, 101), "lone": reference(1, 99, 140, 1)}
-    return AloneLesson(scenes, {"wide": scenes["wide"]}, seed=3, width=8, depth=1)
+    return UnguidedTask(scenes, {"wide": scenes["wide"]}, seed=3, width=8, depth=1)
 
 
 def tensors(batch) -> list[torch.Tensor]:
@@ -39,12 +39,12 @@ def tensors(batch) -> list[torch.Tensor]:
 
 def test_a_step_has_the_same_samples_whenever_it_is_asked_for(lesson):
     first = [lesson.batch(step) for step in (0, 1, 17)]
-    again = AloneLesson(lesson.references, seed=3, width=8, depth=1)
+    again = UnguidedTask(lesson.references, seed=3, width=8, depth=1)
     for step, batch in zip((17, 1, 0), reversed(first), strict=True):
         other = again.batch(step)
         assert other.view.blur == batch.view.blur
         assert all(torch.equal(a, b) for a, b in zip(tensors(batch), tensors(other), strict=True))
-    assert not torch.equal(first[0].std, AloneLesson(lesson.references, seed=4).batch(0).std)
+    assert not torch.equal(first[0].std, UnguidedTask(lesson.references, seed=4).batch(0).std)
 
 
 def test_the_same_seed_gives_the_same_network_and_leaves_torchs_own_alone(lesson):
@@ -140,7 +140,7 @@ def test_validation_says_what_start_and_network_score(lesson):
 
 def test_references_too_small_for_any_patch_are_refused():
     with pytest.raises(InputError, match="No reference has 96 x 96 pixels.*ratio 8"):
-        AloneLesson({"small": reference(3, 95, 300)})
+        UnguidedTask({"small": reference(3, 95, 300)})
 
 
 @given(st.integers(2, 8))

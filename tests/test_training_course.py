@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsr_geo.errors import OptionError, ResumeError
-from dualsr_geo.training.config import Course, load_course, require_same, save_course, steps_within
+from dualsr_geo.training.config import TrainingConfig, load_config, require_same, save_config, steps_within
 
 
 @given(st.integers(1, 500), st.integers(0, 50), st.floats(1e-6, 1.0))
 def test_a_cosine_rises_then_falls_to_a_hundredth(steps, warmup, rate):
-    course = Course("toy", steps, rate=rate, warmup=min(warmup, steps - 1))
+    course = TrainingConfig("toy", steps, rate=rate, warmup=min(warmup, steps - 1))
     rates = [course.rate_at(k) for k in range(steps)]
     top = course.warmup
     assert rates[:top] == sorted(set(rates[:top]))
@@ -25,14 +25,14 @@ def test_a_cosine_rises_then_falls_to_a_hundredth(steps, warmup, rate):
 
 
 def test_halving_halves():
-    course = Course("toy", 100, rate=1e-4, schedule="halving", halve_every=30)
+    course = TrainingConfig("toy", 100, rate=1e-4, schedule="halving", halve_every=30)
     assert [course.rate_at(k) for k in (0, 29, 30, 89, 90)] == pytest.approx([1e-4, 1e-4, 5e-5, 2.5e-5, 1.25e-5])
 
 
 def test_a_course_survives_its_file(tmp_path):
-    course = Course("toy", 7, rate=3e-4, average=0.99, lesson={"references": {"a": 1}, "seed": 3})
-    save_course(course, tmp_path)
-    assert load_course(tmp_path) == course
+    course = TrainingConfig("toy", 7, rate=3e-4, average=0.99, lesson={"references": {"a": 1}, "seed": 3})
+    save_config(course, tmp_path)
+    assert load_config(tmp_path) == course
 
 
 @pytest.mark.parametrize(
@@ -47,22 +47,22 @@ def test_a_course_survives_its_file(tmp_path):
 )
 def test_what_cannot_be_carried_out_is_refused(values, said):
     with pytest.raises(OptionError, match=said):
-        Course(**{"network": "toy", "steps": 10, **values})
+        TrainingConfig(**{"network": "toy", "steps": 10, **values})
 
 
 def test_what_no_weight_depends_on_may_differ():
-    course = Course("toy", 10)
+    course = TrainingConfig("toy", 10)
     require_same(course, dataclasses.replace(course, validate_s=1.0, checkpoint_s=2.0))
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Course) if f.name[-2:] != "_s"])
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(TrainingConfig) if f.name[-2:] != "_s"])
 def test_all_else_may_not(field):
     # Each value is another one than the default.
     other = {
         "network": "other", "schedule": "halving", "optimiser": "adamw", "average": 0.5, "bf16": True,
         "lesson": {"references": {"b": 2}},
     }  # fmt: skip
-    course = Course("toy", 10, halve_every=3)
+    course = TrainingConfig("toy", 10, halve_every=3)
     changed = dataclasses.replace(course, **{field: other.get(field, 20)})
     name = "references" if field == "lesson" else field
     with pytest.raises(ResumeError, match=f"had {name} .*, this one has .*Give the same options"):
@@ -70,17 +70,17 @@ def test_all_else_may_not(field):
 
 
 def test_a_course_of_another_version_is_refused(tmp_path):
-    said = Course("toy", 10).to_json()
+    said = TrainingConfig("toy", 10).to_json()
     said["momentum"] = said.pop("rate")
     (tmp_path / "course.json").write_text(json.dumps(said))
     with pytest.raises(ResumeError, match="of another version; momentum, rate differ"):
-        load_course(tmp_path)
+        load_config(tmp_path)
 
 
 def test_a_damaged_course_is_refused(tmp_path):
     (tmp_path / "course.json").write_text('{"network": ')
     with pytest.raises(ResumeError, match="course.json is damaged"):
-        load_course(tmp_path)
+        load_config(tmp_path)
 
 
 @given(st.floats(0.1, 1000), st.floats(1e-3, 2))

@@ -12,10 +12,10 @@ from PIL import Image
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.training.config import Course
+from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.dataset import CAVE_NM, Reference
 from dualsr_geo.training.degradations import WAYS, blurred_and_decimated, degraded, kernel
-from dualsr_geo.training.published_task import PublishedLesson
+from dualsr_geo.training.published_task import PublishedTask
 from dualsr_geo.training.simulated_guides import NIKON_D700, responses
 from dualsr_geo.training.trainer import train
 
@@ -31,7 +31,7 @@ def scene(name="a", bands=7, shape=(61, 47), seed=0):
 def lesson(name="coarsenet", **said):
     guide = {"coarsenet": "rgb", "coarsr": "none"}[name]
     usual = {"width": 8, "guide": guide, "degradation": "mtf", "batch_size": 2, "patch": 16}
-    return PublishedLesson(
+    return PublishedTask(
         name, [scene(), scene("b", 9, (40, 90), 3)], [scene("v", 6, (33, 29), 5)], **{"ratio": 2, **usual, **said}
     )
 
@@ -147,7 +147,7 @@ def test_lr_is_the_reference_degraded_with_what_lies_around_it():
 
 
 def test_the_guide_is_the_reference_seen_by_the_camera():
-    one = PublishedLesson("coarsenet", [scene()], [], 2, 8, "rgb", "mtf", batch_size=2, patch=16)
+    one = PublishedTask("coarsenet", [scene()], [], 2, 8, "rgb", "mtf", batch_size=2, patch=16)
     _, guide, reference = one.batch(0)
     seen = torch.einsum("gb,nbyx->ngyx", torch.from_numpy(responses("rgb", 7, np.linspace(400, 700, 7))), reference)
     torch.testing.assert_close(guide, seen)
@@ -160,7 +160,7 @@ def test_it_learns(tmp_path, name, bf16):
     taught = lesson(name)
     with torch.inference_mode():
         before = taught.validate(taught.network())["v"]
-    made = train(taught, Course(name, 12, rate=3e-3, bf16=bf16), tmp_path)
+    made = train(taught, TrainingConfig(name, 12, rate=3e-3, bf16=bf16), tmp_path)
     losses = [row.split(",")[2] for row in (tmp_path / "log.csv").read_text().splitlines()[1:]]
     assert np.mean([float(v) for v in losses[-4:]]) < np.mean([float(v) for v in losses[:4]])
     assert made.scores["v"]["psnr"] > before["psnr"]

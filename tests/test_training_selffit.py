@@ -22,13 +22,22 @@ from dualsr_geo import synthetic
 from dualsr_geo.cli import main
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.models import weights
-from dualsr_geo.models.networks.guided import GAINS, LAYS, Guided
-from dualsr_geo.training.config import Course
+from dualsr_geo.models.networks.guided import GAINS, LAYS, GuidedNetwork
+from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.finetuning import finetune, task
 from dualsr_geo.training.finetuning import training_pairs as pairs_of
-from dualsr_geo.training.finetuning.finetune import Request, guides_of
-from dualsr_geo.training.finetuning.holdout import Held, Score, Trial, Verdict, judge, mean_square, squares, try_out
-from dualsr_geo.training.finetuning.task import OwnLesson
+from dualsr_geo.training.finetuning.finetune import FinetuningRequest, guides_of
+from dualsr_geo.training.finetuning.holdout import (
+    HeldOutBlock,
+    HoldoutResult,
+    Score,
+    Trial,
+    mean_square,
+    score_blocks,
+    score_holdout,
+    squares,
+)
+from dualsr_geo.training.finetuning.task import FinetuningTask
 from dualsr_geo.training.guided_task import wrongness
 
 SHAPES = st.tuples(st.integers(8, 130), st.integers(8, 130))
@@ -41,14 +50,14 @@ def place(tmp_path_factory):
     synthetic.write(folder, shape=(54, 66), ratio=2, bands=6, guide="pan", seed=3)
     torch.manual_seed(0)
     card = weights.Card("guided", 0, 8, halo=18, seam=4e-6, source="here")
-    weights.save(folder / "begin.safetensors", Guided(8, 1).state_dict(), card)
+    weights.save(folder / "begin.safetensors", GuidedNetwork(8, 1).state_dict(), card)
     return folder
 
 
 @lru_cache(maxsize=2)
 def learned(folder: Path, scale: int = 2) -> list[pairs_of.Pair]:
     with torch.no_grad():
-        return finetune._learned([folder / "scene.tif"], [folder / "pan.tif"], Request(scale=scale))
+        return finetune._learned([folder / "scene.tif"], [folder / "pan.tif"], FinetuningRequest(scale=scale))
 
 
 def run(place, output, *words):
@@ -113,8 +122,8 @@ def test_no_pixel_without_scene_or_guide_counts(place, tmp_path):
         with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as file:
             file.write(values)
     with torch.no_grad():
-        (half,) = finetune._learned([place / "scene.tif"], [tmp_path / "pan.tif"], Request())
-        (cut,) = finetune._learned([tmp_path / "scene.tif"], [place / "pan.tif"], Request())
+        (half,) = finetune._learned([place / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
+        (cut,) = finetune._learned([tmp_path / "scene.tif"], [place / "pan.tif"], FinetuningRequest())
     assert not bool(half.learned[:9].any() | (half.held[:9] > 0).any())
     assert not bool(cut.learned[:20].any() | (cut.held[:20] > 0).any())
     assert bool(half.learned[14:].any())
@@ -124,26 +133,26 @@ def test_no_pixel_without_scene_or_guide_counts(place, tmp_path):
 def test_a_window_at_ratio_4_also_teaches_at_2_but_does_not_judge(tmp_path):
     synthetic.write(tmp_path, shape=(80, 75), ratio=4, bands=4, guide="pan", seed=1)
     with torch.no_grad():
-        first, second = finetune._learned([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], Request())
+        first, second = finetune._learned([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
     assert (first.ratio, first.own, second.ratio, second.own) == (4, True, 2, False)
     height, width = first.held.shape
     assert torch.equal(first.held, second.held[:height, :width])
-    assert len(try_out(Guided(8, 1), [first, second]).held) == 1
+    assert len(score_blocks(GuidedNetwork(8, 1), [first, second]).held) == 1
 
 
 def test_scenes_of_an_archive_are_numbered_through_and_bounded(place, tmp_path, monkeypatch):
     synthetic.write(tmp_path, shape=(61, 44), ratio=2, bands=3, guide="pan", seed=5)
     scenes, guides = ([folder / f"{n}.tif" for folder in (place, tmp_path)] for n in ("scene", "pan"))
     with torch.no_grad():
-        one, other = finetune._learned(scenes, guides, Request())
+        one, other = finetune._learned(scenes, guides, FinetuningRequest())
         assert set(one.held.unique().tolist()) & set(other.held.unique().tolist()) == {0}
         assert [len(p.reference) for p in (one, other)] == [6, 3]
-        assert len(squares(try_out(Guided(8, 1), [one, other]).judged(odd=True))) >= 8
+        assert len(squares(score_blocks(GuidedNetwork(8, 1), [one, other]).judged(odd=True))) >= 8
         # The middle of a scene, guide and all: its start is as good.
         monkeypatch.setattr(finetune, "MOST_PX", 2 * 42**2)
-        (cut, _) = finetune._learned(scenes, guides, Request())
+        (cut, _) = finetune._learned(scenes, guides, FinetuningRequest())
         monkeypatch.setattr(finetune, "MOST_SCENES", 1)
-        assert len(finetune._learned(scenes, guides, Request())) == 1
+        assert len(finetune._learned(scenes, guides, FinetuningRequest())) == 1
     assert cut.reference.shape == (6, 42, 42)
     assert torch.equal(cut.reference, one.reference[:, 6:48, 12:54])
     assert bool((cut.prepared.error < 1.5 * one.prepared.error[: len(cut.prepared.error)]).all())
@@ -152,8 +161,8 @@ def test_scenes_of_an_archive_are_numbered_through_and_bounded(place, tmp_path, 
 def test_a_noisy_scene_is_learned_by_components_and_judged_by_bands(tmp_path):
     synthetic.write(tmp_path, shape=(46, 52), ratio=2, bands=24, guide="pan", noise=0.02)
     with torch.no_grad():
-        (pair,) = finetune._learned([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], Request())
-        (held,) = try_out(random_network(), [pair]).held
+        (pair,) = finetune._learned([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
+        (held,) = score_blocks(random_network(), [pair]).held
     assert pair.prepared.terms.spectral
     assert held.made.shape == held.reference.shape == (24, int((pair.held > 0).sum()))
     assert np.abs(held.start - held.reference).mean() < 0.3 * held.reference.std()
@@ -182,7 +191,7 @@ def test_the_order_of_bands_is_reversed_by_changing_their_neighbours(place):
 
 
 def test_a_batch_depends_on_seed_and_step_alone(place):
-    lesson, again, other = (OwnLesson(learned(place), {}, seed) for seed in (4, 4, 5))
+    lesson, again, other = (FinetuningTask(learned(place), {}, seed) for seed in (4, 4, 5))
     lesson.batch(0)
     for a, b in zip(lesson.batch(7), again.batch(7), strict=True):
         assert torch.equal(a.prepared.seen.planes, b.prepared.seen.planes)
@@ -195,7 +204,7 @@ def test_a_batch_depends_on_seed_and_step_alone(place):
 
 
 def test_an_untrained_network_is_its_start(place):
-    trial = try_out(Guided(8, 1), learned(place))
+    trial = score_blocks(GuidedNetwork(8, 1), learned(place))
     (held,) = trial.held
     pair = learned(place)[0]
     some = (pair.held > 0).numpy()
@@ -205,10 +214,10 @@ def test_an_untrained_network_is_its_start(place):
     assert np.abs(held.start - held.reference).mean() < 0.1 * held.reference.std()
 
 
-def noise(seed: int, blocks: int = 8) -> Held:
+def noise(seed: int, blocks: int = 8) -> HeldOutBlock:
     rng = np.random.default_rng(seed)
     reference, start, made = (rng.normal(size=(3, 10 * blocks)).astype(np.float32) for _ in range(3))
-    return Held(reference, start, made, np.repeat(np.arange(1, blocks + 1, dtype=np.int32), 10))
+    return HeldOutBlock(reference, start, made, np.repeat(np.arange(1, blocks + 1, dtype=np.int32), 10))
 
 
 @given(st.integers(0, 99))
@@ -233,7 +242,7 @@ def test_squares_of_blocks_add_up(seed):
     assert each.sum() / 160 == pytest.approx(mean_square([one, other]), rel=1e-5)
 
 
-def toward(held: Held, share: float, spoilt: int = 0) -> Trial:
+def toward(held: HeldOutBlock, share: float, spoilt: int = 0) -> Trial:
     """Return a network that takes away a share of what the start lacks, but for some blocks."""
     made = share * (held.reference - held.start)
     made[:, held.blocks <= spoilt] *= -1
@@ -248,14 +257,14 @@ def test_no_block_has_a_say_in_the_step_that_it_judges():
         made = 0.5 * (held.reference - held.start)
         made[:, held.blocks % 2 != odd] *= -1
         trials.append(Trial((replace(held, made=made),)))
-    _, verdict = judge(trials, [0, 5, 9], 1.0)
+    _, verdict = score_holdout(trials, [0, 5, 9], 1.0)
     assert verdict.gain_db < -1
     assert not verdict.holds
 
 
 def test_a_network_that_is_better_everywhere_is_chosen_and_holds():
     held = noise(0, 12)
-    chosen, verdict = judge([toward(held, s) for s in (0, 0.1, 0.4, 0.2)], [0, 3, 6, 9], 1.0)
+    chosen, verdict = score_holdout([toward(held, s) for s in (0, 0.1, 0.4, 0.2)], [0, 3, 6, 9], 1.0)
     assert (chosen, verdict.best_step, verdict.steps, verdict.blocks) == (2, 6, 9, 12)
     assert verdict.gain_db == pytest.approx(-20 * np.log10(1 - 0.4), abs=0.01)
     assert verdict.fitted.psnr == pytest.approx(verdict.start.psnr + verdict.gain_db, abs=0.01)
@@ -275,7 +284,7 @@ def test_a_network_that_is_better_everywhere_is_chosen_and_holds():
     ],
 )
 def test_a_gain_holds_beyond_chance_only(gain, error, blocks, psnr, holds):
-    verdict = Verdict(Score(30, 2), Score(psnr - 0.3, 2), Score(psnr, 2), gain, error, blocks, 5, 9, 1.0)
+    verdict = HoldoutResult(Score(30, 2), Score(psnr - 0.3, 2), Score(psnr, 2), gain, error, blocks, 5, 9, 1.0)
     assert verdict.holds == holds
     if not holds:
         with pytest.raises(InputError, match=rf"{psnr:.2f} dB on {blocks} held-out blocks against {psnr - 0.3:.2f} dB"):
@@ -343,11 +352,13 @@ def test_minutes_fix_the_steps(place, tmp_path, monkeypatch):
 
 
 def test_it_stops_where_steps_take_longer_than_was_timed(place):
-    lesson = OwnLesson(learned(place), weights.read_tensors(place / "begin.safetensors"))
-    course, said = Course("guided", 10, 1e-3), []
-    _, verdict = finetune._fitted(lesson, course, said.append, Request(minutes=1), time.monotonic() - 61)
+    lesson = FinetuningTask(learned(place), weights.read_tensors(place / "begin.safetensors"))
+    course, said = TrainingConfig("guided", 10, 1e-3), []
+    _, verdict = finetune._fitted(lesson, course, said.append, FinetuningRequest(minutes=1), time.monotonic() - 61)
     assert (verdict.steps, len(said)) == (2, 1)
-    _, verdict = finetune._fitted(lesson, course, said.append, Request(minutes=1, steps=10), time.monotonic() - 61)
+    _, verdict = finetune._fitted(
+        lesson, course, said.append, FinetuningRequest(minutes=1, steps=10), time.monotonic() - 61
+    )
     assert verdict.steps == 10
 
 

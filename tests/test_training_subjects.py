@@ -1,4 +1,4 @@
-"""Our own networks by `study`: from references to weights that sharpen, begun anew or with others."""
+"""Our own networks by `train_network`: from references to weights that sharpen, begun anew or with others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.models.weights import Card, read_card, read_tensors, save
 from dualsr_geo.training.dataset import Reference
 from dualsr_geo.training.registry import Options, _cameras
-from dualsr_geo.training.train import Request, study
+from dualsr_geo.training.train import TrainingRequest, train_network
 
 SIDE = 100
 
@@ -39,13 +39,13 @@ def named(references, tmp_path):
 
 
 def request(network, **changes):
-    return Request(network, Options(width=8), {"steps": 1, "validate_s": 1e6}, validate=("scene1",), **changes)
+    return TrainingRequest(network, Options(width=8), {"steps": 1, "validate_s": 1e6}, validate=("scene1",), **changes)
 
 
 @pytest.mark.parametrize("network", ["alone", "guided"])
 def test_references_become_weights_that_sharpen(references, tmp_path, network):
     place = tmp_path / f"{network}.safetensors"
-    made = study(named(references, tmp_path), place, request(network))
+    made = train_network(named(references, tmp_path), place, request(network))
     card = read_card(place)
     assert (card.network, card.ratio, card.width) == (network, 0, 8)
     told = json.loads(card.note)
@@ -67,10 +67,10 @@ def test_references_become_weights_that_sharpen(references, tmp_path, network):
 
 def test_weights_begin_where_others_ended(references, tmp_path):
     place, begun = tmp_path / "alone.safetensors", tmp_path / "begun.safetensors"
-    study(named(references, tmp_path), place, request("alone"))
+    train_network(named(references, tmp_path), place, request("alone"))
     slow = request("alone", begin=str(place))
     slow.course["rate"] = 1e-12  # type: ignore[index]
-    study(named(references, tmp_path), begun, slow)
+    train_network(named(references, tmp_path), begun, slow)
     one, other = (read_tensors(p) for p in (place, begun))
     assert all(torch.allclose(one[k], other[k], atol=1e-6) for k in one)
     assert "begin" in json.loads(read_card(begun).note)["course"]["lesson"]
@@ -86,7 +86,7 @@ def test_weights_begin_where_others_ended(references, tmp_path):
 def test_other_weights_are_no_beginning(references, tmp_path, card, state, said):
     save(tmp_path / "w.safetensors", state or {"a": torch.ones(1)}, card)
     with pytest.raises(InputError, match=said):
-        study(
+        train_network(
             named(references, tmp_path),
             tmp_path / "o.safetensors",
             request("alone", begin=str(tmp_path / "w.safetensors")),

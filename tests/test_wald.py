@@ -112,7 +112,7 @@ def block(noise: float = 0.0) -> tuple[Block, synthetic.Sample]:
 
 def test_the_wald_pair_is_the_scene_degraded_once_more():
     one, sample = block()
-    space = subspace.find(sample.scene.reshape(16, -1), np.ones(33 * 42, np.float32))
+    space = subspace.estimate_subspace(sample.scene.reshape(16, -1), np.ones(33 * 42, np.float32))
     psf = Psf.from_mtf(4)
     ((made, truth),) = wald_pairs.degraded([one], psf, 4, space)
     assert made.shape == (8, 10)
@@ -125,7 +125,7 @@ def test_the_pair_of_a_noisy_scene_is_as_noisy_as_the_scene_and_its_truth_is_not
     one, sample = block(0.02)
     flat = sample.scene.reshape(16, -1)
     weight = np.ones(33 * 42, np.float32)
-    space = subspace.find(flat, weight, np.full(16, 0.02))
+    space = subspace.estimate_subspace(flat, weight, np.full(16, 0.02))
     ((made, truth),) = wald_pairs.degraded([one], Psf.from_mtf(4), 2, space)
     clean = synthetic.make((33, 42), bands=16, seed=4).scene
     assert float((truth - torch.from_numpy(clean[:, :32])).std()) < 0.8 * 0.02
@@ -138,7 +138,7 @@ def test_the_pair_of_a_noisy_scene_is_as_noisy_as_the_scene_and_its_truth_is_not
 def test_errors_are_those_of_the_candidates_on_the_bands():
     one, _ = block()
     flat, weight = one.cube.flatten(1).numpy(), np.ones(33 * 42, np.float32)
-    space = subspace.find(flat, weight)
+    space = subspace.estimate_subspace(flat, weight)
     gram_ = wald_pairs.errors([one], Psf.from_mtf(4), 2, space)
     assert gram_.shape == (16, COUNT, COUNT)
     np.testing.assert_allclose(gram_, gram_.transpose(0, 2, 1), rtol=1e-5, atol=1e-8)
@@ -146,7 +146,7 @@ def test_errors_are_those_of_the_candidates_on_the_bands():
     ((lr, truth),) = wald_pairs.degraded([one], Psf.from_mtf(4), 2, space)
     blur = Psf.from_mtf(2)
     ones = np.ones(lr.cube[0].numel(), np.float32)
-    own = subspace.find(lr.cube.flatten(1).numpy(), ones)
+    own = subspace.estimate_subspace(lr.cube.flatten(1).numpy(), ones)
     guide_lr = operator(blur, lr.shape).degrade(lr.guide)
     fit = fit_scene(own.components(lr.cube.flatten(1).numpy()), guide_lr.flatten(1).numpy(), ones)
     found, z = wald_pairs.candidates_of(lr, blur, own, fit)
@@ -159,7 +159,7 @@ def test_errors_are_those_of_the_candidates_on_the_bands():
 
 def test_the_guide_beats_no_guide_on_a_scene_that_it_explains():
     one, _ = block()
-    space = subspace.find(one.cube.flatten(1).numpy(), np.ones(33 * 42, np.float32))
+    space = subspace.estimate_subspace(one.cube.flatten(1).numpy(), np.ones(33 * 42, np.float32))
     found = wald_pairs.weights([wald_pairs.errors([one], Psf.from_mtf(4), r, space) for r in (2, 4)])
     assert (found[:, -1] < 0.1).all()
 
@@ -170,6 +170,6 @@ def test_small_noisy_scenes_have_weights(side):
     sample = synthetic.make(side, bands=16, noise=0.02)
     one = Block(torch.from_numpy(sample.scene), torch.ones(side), torch.from_numpy(sample.guide))
     flat = sample.scene.reshape(16, -1)
-    space = subspace.find(flat, np.ones(flat.shape[1], np.float32), np.full(16, 0.02))
+    space = subspace.estimate_subspace(flat, np.ones(flat.shape[1], np.float32), np.full(16, 0.02))
     found = wald_pairs.weights([wald_pairs.errors([one], Psf.from_mtf(4), 2, space)], by_energy=True)
     np.testing.assert_allclose(found.sum(1), 1)

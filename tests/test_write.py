@@ -36,7 +36,7 @@ from rio_cogeo import cog_validate
 from dualsr_geo.errors import OptionError, OutputError, ResumeError, TileError
 from dualsr_geo.io.writers.output_spec import chunk_side
 from dualsr_geo.io.writers.tiff_header import missing_block
-from dualsr_geo.io.writers.tile_store import Layout, Store, format_of, is_same_product
+from dualsr_geo.io.writers.tile_store import Layout, TileStore, format_of, is_same_product
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tiling, Window
@@ -89,7 +89,7 @@ def tiles_of(layout: Layout) -> Tiling:
     return Tiling(layout.shape[1:], layout.tile, 0)
 
 
-def fill(store: Store, values: NDArray[Any], order: int = 1) -> None:
+def fill(store: TileStore, values: NDArray[Any], order: int = 1) -> None:
     for tile in list(tiles_of(store.layout))[::order]:
         if tile.index not in store.done():
             for bands in store.band_ranges():
@@ -98,7 +98,7 @@ def fill(store: Store, values: NDArray[Any], order: int = 1) -> None:
 
 
 def make(layout: Layout, order: int = 1, overwrite: bool = False) -> NDArray[Any]:
-    store = Store.begin(layout, IDENTITY, resume=False, overwrite=overwrite)
+    store = TileStore.begin(layout, IDENTITY, resume=False, overwrite=overwrite)
     values = values_of(layout)
     fill(store, values, order)
     store.finish({"software": "dualsr-geo"}, {"shift": [0.25, -1.5], "blur": float("nan")})
@@ -137,7 +137,7 @@ def test_every_tile_is_accepted_and_the_store_holds_what_was_written(
     tmp_path: Path, shape: tuple[int, int], tile: int, count: int
 ) -> None:
     layout = a_layout(tmp_path / "s.zarr", "Zarr", shape=shape, count=count, tile=tile)
-    store = Store.begin(layout, {}, resume=False, overwrite=True)
+    store = TileStore.begin(layout, {}, resume=False, overwrite=True)
     values = values_of(layout)
     fill(store, values)
     held = zarr.open_array(Path(store.folder) / "store.zarr" / "reflectance", mode="r")
@@ -149,7 +149,7 @@ def test_every_tile_is_accepted_and_the_store_holds_what_was_written(
 @given(data=st.data())
 def test_a_region_is_accepted_exactly_if_no_chunk_is_shared(tmp_path: Path, data: st.DataObject) -> None:
     layout = a_layout(tmp_path / "r.zarr", "Zarr", shape=(50, 47), count=20, tile=10)
-    store = Store.begin(layout, {}, resume=True, overwrite=True)
+    store = TileStore.begin(layout, {}, resume=True, overwrite=True)
     spans = [sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2))) for n in layout.shape]
     (b0, b1), (y0, y1), (x0, x1) = spans
     values = np.ones((b1 - b0, y1 - y0, x1 - x0), "uint16")
@@ -163,7 +163,7 @@ def test_a_region_is_accepted_exactly_if_no_chunk_is_shared(tmp_path: Path, data
 
 
 def test_values_of_another_type_or_shape_are_refused(tmp_path: Path) -> None:
-    store = Store.begin(a_layout(tmp_path / "a.tif"), {}, resume=False, overwrite=False)
+    store = TileStore.begin(a_layout(tmp_path / "a.tif"), {}, resume=False, overwrite=False)
     window, bands = Window(0, 64, 0, 64), slice(0, 5)
     with pytest.raises(ValueError, match=r"float64 \(5, 64, 64\).*uint16 \(5, 64, 64\)"):
         store.write(window, bands, np.ones((5, 64, 64)))
@@ -189,8 +189,8 @@ def test_a_product_is_replaced_only_with_overwrite(tmp_path: Path, form: str) ->
     make(layout)
     before = digest(Path(layout.path))
     with pytest.raises(OutputError, match=rf"{FORMATS[form]} exists\. Give --overwrite"):
-        Store.begin(layout, IDENTITY, resume=True, overwrite=False)
-    other = Store.begin(layout, {"other": 1}, resume=False, overwrite=True)
+        TileStore.begin(layout, IDENTITY, resume=True, overwrite=False)
+    other = TileStore.begin(layout, {"other": 1}, resume=False, overwrite=True)
     fill(other, values_of(layout, seed=1))
     assert digest(Path(layout.path)) == before
     other.finish({}, None)
@@ -202,7 +202,7 @@ def test_a_product_is_replaced_only_with_overwrite(tmp_path: Path, form: str) ->
 
 def test_places_that_cannot_hold_the_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def begin(layout: Layout) -> None:
-        Store.begin(layout, {}, resume=False, overwrite=True)
+        TileStore.begin(layout, {}, resume=False, overwrite=True)
 
     with pytest.raises(OutputError, match="nowhere.*does not exist"):
         begin(a_layout(tmp_path / "nowhere" / "a.tif"))
@@ -230,40 +230,40 @@ def test_places_that_cannot_hold_the_product(tmp_path: Path, monkeypatch: pytest
 
 def test_a_run_continues_only_with_what_it_had(tmp_path: Path) -> None:
     layout = a_layout(tmp_path / "a.tif")
-    store = Store.begin(layout, IDENTITY, resume=True, overwrite=False)
+    store = TileStore.begin(layout, IDENTITY, resume=True, overwrite=False)
     store.remember("survey", {"gain": [0.1, float("nan")]})
     store.mark(0, {"n": 1})
-    again = Store.begin(layout, IDENTITY, resume=True, overwrite=False)
+    again = TileStore.begin(layout, IDENTITY, resume=True, overwrite=False)
     assert again.done() == {0: {"n": 1}}
     assert again.record()["survey"]["gain"][0] == 0.1
     changed = {**IDENTITY, "scale": 2, "model": {"sha256": "cd"}}
     with pytest.raises(ResumeError, match=r'model\.sha256 was "ab", is "cd"; scale was 4, is 2\..*--resume'):
-        Store.begin(layout, changed, resume=True, overwrite=False)
+        TileStore.begin(layout, changed, resume=True, overwrite=False)
     with pytest.raises(ResumeError, match=r"store\.tile was 64, is 32"):
-        Store.begin(a_layout(tmp_path / "a.tif", tile=32), IDENTITY, resume=True, overwrite=False)
-    assert Store.begin(layout, changed, resume=False, overwrite=False).done() == {}
+        TileStore.begin(a_layout(tmp_path / "a.tif", tile=32), IDENTITY, resume=True, overwrite=False)
+    assert TileStore.begin(layout, changed, resume=False, overwrite=False).done() == {}
 
 
 def test_marks_without_their_array_are_not_believed(tmp_path: Path) -> None:
-    store = Store.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
+    store = TileStore.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
     store.mark(0, {})
     (Path(store.folder) / "store.zarr" / "reflectance" / "zarr.json").unlink()
-    assert Store.begin(store.layout, IDENTITY, resume=True, overwrite=False).done() == {}
+    assert TileStore.begin(store.layout, IDENTITY, resume=True, overwrite=False).done() == {}
 
 
 def test_what_killed_writers_leave_is_swept_on_resume(tmp_path: Path) -> None:
-    store = Store.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
+    store = TileStore.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
     left = [
         Path(store.folder) / p for p in ("store.zarr/reflectance/c.12.partial", "done/0.json.1.partial", "stage.tif")
     ]
     for file in left:
         file.write_text("half")
-    Store.begin(store.layout, IDENTITY, resume=True, overwrite=False)
+    TileStore.begin(store.layout, IDENTITY, resume=True, overwrite=False)
     assert not any(file.exists() for file in left)
 
 
 def test_nothing_is_finished_while_tiles_are_missing(tmp_path: Path) -> None:
-    store = Store.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
+    store = TileStore.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
     for index in (0, 1, 3, 4, 5):
         store.mark(index, {})
     with pytest.raises(TileError, match="1 of 6 tiles.*tile 2"):
@@ -308,7 +308,7 @@ def test_killed_runs_resume_to_identical_bytes(tmp_path: Path, form: str) -> Non
     for path in (place, whole):
         layout = a_layout(path, form, shape=(200, 310), tile=64, count=20)
         if not path.exists():
-            store = Store.begin(layout, IDENTITY, resume=True, overwrite=False)
+            store = TileStore.begin(layout, IDENTITY, resume=True, overwrite=False)
             fill(store, values_of(layout), order=-1)
             store.finish({"software": "dualsr-geo"}, None)
     assert digest(place).replace("killed/", "") == digest(whole)
@@ -318,10 +318,10 @@ def test_killed_runs_resume_to_identical_bytes(tmp_path: Path, form: str) -> Non
 def test_a_replacement_killed_between_its_renames_is_undone(tmp_path: Path) -> None:
     layout = a_layout(tmp_path / "out.zarr", "Zarr")
     make(layout)
-    store = Store.begin(layout, IDENTITY, resume=False, overwrite=True)
+    store = TileStore.begin(layout, IDENTITY, resume=False, overwrite=True)
     os.replace(layout.path, Path(store.folder) / "old.zarr")
     with pytest.raises(OutputError, match="exists"):
-        Store.begin(layout, IDENTITY, resume=False, overwrite=False)
+        TileStore.begin(layout, IDENTITY, resume=False, overwrite=False)
     assert is_same_product(layout, IDENTITY)
 
 
@@ -336,7 +336,7 @@ def test_the_order_of_tiles_leaves_no_trace(tmp_path: Path, form: str) -> None:
 
 
 def test_a_store_travels_to_other_processes(tmp_path: Path) -> None:
-    store = Store.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
+    store = TileStore.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
     assert pickle.loads(pickle.dumps(store)) == store
 
 
@@ -406,7 +406,7 @@ def test_every_stored_type_comes_back(tmp_path: Path, form: str, dtype: str) -> 
     nodata = float("nan") if dtype.startswith("float") else 7
     packing = Packing(dtype, (1.0, 2.0), (0.5, 0.0), nodata)
     layout = a_layout(tmp_path / FORMATS[form], form, count=2, packing=packing)
-    store = Store.begin(layout, {}, resume=False, overwrite=False)
+    store = TileStore.begin(layout, {}, resume=False, overwrite=False)
     values = (np.random.default_rng(1).random(layout.shape) * 100).astype(dtype)
     values[0, :3] = nodata
     fill(store, values)
@@ -534,7 +534,7 @@ def test_a_missing_block_is_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_product_of_nothing_but_nodata(tmp_path: Path, form: str) -> None:
     layout = a_layout(tmp_path / FORMATS[form], form, shape=(600, 1100))
-    store = Store.begin(layout, {}, resume=False, overwrite=False)
+    store = TileStore.begin(layout, {}, resume=False, overwrite=False)
     fill(store, np.zeros(layout.shape, "uint16"))
     store.finish({}, None)
     with rioxarray.open_rasterio(layout.path) if form != "Zarr" else xr.open_zarr(layout.path) as seen:
@@ -565,7 +565,7 @@ def test_creation_options_override_the_defaults(tmp_path: Path) -> None:
 
 def test_a_sparse_product_may_lack_blocks(tmp_path: Path) -> None:
     layout = a_layout(tmp_path / "a.tif", options=(("SPARSE_OK", "YES"),))
-    store = Store.begin(layout, {}, resume=False, overwrite=False)
+    store = TileStore.begin(layout, {}, resume=False, overwrite=False)
     fill(store, np.zeros(layout.shape, "uint16"))
     store.finish({}, None)
     assert missing_block(Path(layout.path)) == "block 0_0 of band 1"
@@ -585,7 +585,7 @@ def test_an_option_that_gdal_refuses_keeps_the_tiles(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     assert not Path(layout.path).exists()
     better = a_layout(tmp_path / "a.tif")
-    store = Store.begin(better, IDENTITY, resume=True, overwrite=False)
+    store = TileStore.begin(better, IDENTITY, resume=True, overwrite=False)
     assert len(store.done()) == layout.tiles
     store.finish({}, None)
     assert is_same_product(better, IDENTITY)
@@ -603,7 +603,7 @@ def test_sidecars_of_a_replaced_product_go_with_it(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_while_tiles_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
+    store = TileStore.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -635,7 +635,7 @@ def small_disk(tmp_path: Path) -> Any:
 @pytest.mark.parametrize("spare", [4096, 200_000, 1_500_000, 2_600_000])
 def test_a_full_disk_while_finishing_keeps_the_tiles(small_disk: Path, form: str, spare: int) -> None:
     layout = a_layout(small_disk / FORMATS[form], form, shape=(610, 530), count=4)
-    store = Store.begin(layout, IDENTITY, resume=False, overwrite=False)
+    store = TileStore.begin(layout, IDENTITY, resume=False, overwrite=False)
     values = np.random.default_rng(0).integers(1, 60000, layout.shape, "uint16")
     fill(store, values)
     free = os.statvfs(small_disk)
@@ -649,7 +649,7 @@ def test_a_full_disk_while_finishing_keeps_the_tiles(small_disk: Path, form: str
     assert "\n" not in str(caught.value)
     assert not Path(layout.path).exists()
     (small_disk / "filler").unlink()
-    again = Store.begin(layout, IDENTITY, resume=True, overwrite=False)
+    again = TileStore.begin(layout, IDENTITY, resume=True, overwrite=False)
     assert len(again.done()) == layout.tiles
     if form != "Zarr":
         # Three times the product is more than this disk has.
@@ -660,7 +660,7 @@ def test_a_full_disk_while_finishing_keeps_the_tiles(small_disk: Path, form: str
 
 def test_a_full_disk_while_a_tile_is_written(small_disk: Path) -> None:
     layout = a_layout(small_disk / "a.tif", shape=(2000, 1990), count=4, tile=256)
-    store = Store.begin(layout, IDENTITY, resume=False, overwrite=False)
+    store = TileStore.begin(layout, IDENTITY, resume=False, overwrite=False)
     with pytest.raises(OutputError, match="disk is full"):
         fill(store, np.random.default_rng(0).integers(1, 60000, layout.shape, "uint16"))
     assert 0 < len(store.done()) < layout.tiles

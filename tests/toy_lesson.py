@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dualsr_geo.training.config import Course
+from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.trainer import train
 
 
@@ -53,7 +53,7 @@ class Toy:
 
 
 def course(steps=30, **said):
-    return Course(**{"network": "toy", "steps": steps, "rate": 1e-2, "average": 0.9, "warmup": 3, **said})
+    return TrainingConfig(**{"network": "toy", "steps": steps, "rate": 1e-2, "average": 0.9, "warmup": 3, **said})
 
 
 def main() -> None:

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine.tiles.context import Work, guide_window
+from dualsr_geo.engine.tiles.context import TileContext, guide_window
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
-from dualsr_geo.engine.tiles.statistics import Figures
+from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
 
@@ -155,7 +155,7 @@ def surveyed(scene: np.ndarray, guide: np.ndarray | None, wishes: SurveyOptions)
         )
         for w in sample_windows(scene.shape[1:])
     ]
-    return survey(samples, wishes)
+    return estimate_survey(samples, wishes)
 
 
 def product(
@@ -168,7 +168,7 @@ def product(
     fine: str | None = None,
     precision: str = "float32",
     packing: Packing | None = None,
-) -> tuple[np.ndarray, list[Figures]]:
+) -> tuple[np.ndarray, list[TileStatistics]]:
     """Sharpen a scene that lies in memory; return it and what each tile counted.
 
     Where doubt was surveyed, the standard deviations follow as bands.
@@ -178,12 +178,12 @@ def product(
     known = replace(known, correction=None) if chosen.ours is None else known
     floats = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
     shape = scene.shape[1:]
-    work = Work(shape, bands, ratio, tile, chosen, fine or chosen.fine, packing or floats, "cpu", known)
+    work = TileContext(shape, bands, ratio, tile, chosen, fine or chosen.fine, packing or floats, "cpu", known)
     count = bands * (1 + (known.doubt is not None))
     out = np.zeros((count, shape[0] * ratio, shape[1] * ratio), work.packing.dtype)
     counted = []
     for piece in work.tiling:
-        figures = Figures(bands)
+        figures = TileStatistics(bands)
         near = crop(guide, guide_window(work, piece)) if guide is not None and work.guided else None
         for rows, stored in sharpen_tile(work, piece, scene[(slice(None), *piece.padded.slices)], near, figures):
             out[(rows, *piece.core.scaled(ratio).slices)] = stored

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fsspec.utils import glob_translate
 
-from dualsr_geo.batch.scene_entry import Entry, named
+from dualsr_geo.batch.scene_entry import SceneEntry, named
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.registry import is_delivery
 from dualsr_geo.io.storage.object_store import ZARR_DOCUMENTS, names_below
@@ -46,12 +46,12 @@ def _is_raster(path: str, exists: Callable[[str], bool] = os.path.exists) -> boo
     return suffix in RASTERS or headed
 
 
-def below(folder: str, avoid: str) -> Iterator[Entry]:
+def below(folder: str, avoid: str) -> Iterator[SceneEntry]:
     """Yield the scenes of a folder and its subfolders, but of `avoid`, in a fixed order."""
     return _below(folder, folder, avoid, set())
 
 
-def _below(root: str, folder: str, avoid: str, seen: set[str]) -> Iterator[Entry]:
+def _below(root: str, folder: str, avoid: str, seen: set[str]) -> Iterator[SceneEntry]:
     """Yield the scenes of a folder and its subfolders; a folder that links lead to again is read once."""
     real = os.path.realpath(folder)
     if real in seen:
@@ -77,13 +77,13 @@ def _below(root: str, folder: str, avoid: str, seen: set[str]) -> Iterator[Entry
             yield from _below(root, path, avoid, seen)
 
 
-def _found(root: str, path: str) -> Entry:
+def _found(root: str, path: str) -> SceneEntry:
     folder = os.path.relpath(os.path.dirname(path), root)
     kept = "" if folder == "." or folder.startswith("..") else folder
     return replace(named(path), folder=kept, found=True)
 
 
-def matching(pattern: str, avoid: str) -> Iterator[Entry]:
+def matching(pattern: str, avoid: str) -> Iterator[SceneEntry]:
     """Yield the scenes that a glob names, and those in the folders that it names."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
@@ -105,7 +105,7 @@ def _itself(avoid: str) -> OptionError:
 # ---- object stores -----------------------------------------------------------------------
 
 
-def in_store(url: str, avoid: str) -> list[Entry] | None:
+def in_store(url: str, avoid: str) -> list[SceneEntry] | None:
     """Return the scenes below a URL, or those that a glob of one names; None where it is to be opened itself.
 
     Raises

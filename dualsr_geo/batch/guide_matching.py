@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dualsr_geo.batch.discovery import matches
-from dualsr_geo.batch.scene_entry import Entry, is_remote
+from dualsr_geo.batch.scene_entry import SceneEntry, is_remote
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.storage.object_store import is_there
 from dualsr_geo.io.storage.urls import is_writable, straightened
@@ -106,12 +106,12 @@ def _absolute(path: str) -> str:
     return path if is_remote(path) or not path else os.path.abspath(path)
 
 
-def belongs(entry: Entry, by: Rule) -> bool:
+def belongs(entry: SceneEntry, by: Rule) -> bool:
     """Say whether an entry is a scene at all: one that was found has to match."""
     return by.match is None or not entry.found or by.match.search(entry.key) is not None
 
 
-def guides_of(entry: Entry, by: Rule) -> tuple[str, ...]:
+def guides_of(entry: SceneEntry, by: Rule) -> tuple[str, ...]:
     """Find the guides of a scene; none where none was asked for.
 
     Raises
@@ -130,7 +130,7 @@ def guides_of(entry: Entry, by: Rule) -> tuple[str, ...]:
         raise
 
 
-def _of_table(entry: Entry, by: Rule) -> tuple[str, ...]:
+def _of_table(entry: SceneEntry, by: Rule) -> tuple[str, ...]:
     name = entry.key.rpartition("/")[2]
     for key in (entry.key, name, entry.stem):
         if key in by.table:
@@ -138,7 +138,7 @@ def _of_table(entry: Entry, by: Rule) -> tuple[str, ...]:
     raise InputError(f"The table of --rgb has no row for {entry.key}. Add one, or give --alone.")
 
 
-def _of_pattern(entry: Entry, pattern: str, by: Rule) -> str:
+def _of_pattern(entry: SceneEntry, pattern: str, by: Rule) -> str:
     if pattern in entry.assets:
         return entry.assets[pattern]
     filled = _filled(entry, pattern, by)
@@ -156,7 +156,7 @@ def _of_pattern(entry: Entry, pattern: str, by: Rule) -> str:
     return found[0]
 
 
-def _filled(entry: Entry, pattern: str, by: Rule) -> str:
+def _filled(entry: SceneEntry, pattern: str, by: Rule) -> str:
     """Put in what the placeholders stand for, escaped, so that only the pattern's own wildcards are any."""
     parent, _, name = entry.key.rpartition("/")
     known: dict[str, str] = {"stem": entry.stem, "name": name, "parent": parent}
@@ -182,7 +182,7 @@ def _several(pattern: str) -> list[str]:
     return matches(pattern) if is_writable(pattern) else sorted(glob.glob(pattern))
 
 
-def _missing(entry: Entry, pattern: str, place: str, found: Iterable[str]) -> str:
+def _missing(entry: SceneEntry, pattern: str, place: str, found: Iterable[str]) -> str:
     several = list(found)
     if several:
         return f"--rgb {pattern} leaves {len(several)} guides for {entry.key}: {', '.join(several[:3])}. Give a narrower one."

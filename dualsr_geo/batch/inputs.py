@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dualsr_geo.batch.discovery import below, in_store, is_scene_folder, matching
-from dualsr_geo.batch.scene_entry import Entry, is_remote, named
+from dualsr_geo.batch.scene_entry import SceneEntry, is_remote, named
 from dualsr_geo.batch.stac_input import read_items, scene_of
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.registry import is_delivery
@@ -17,7 +17,7 @@ from dualsr_geo.io.products.registry import is_delivery
 
 def entries(
     sources: Sequence[str], *, asset: str | None = None, guides: Sequence[str] = (), avoid: str = ""
-) -> list[Entry]:
+) -> list[SceneEntry]:
     """List the scenes of an archive, each once, in a fixed order; nothing is opened but lists and STAC.
 
     Parameters
@@ -39,19 +39,19 @@ def entries(
     OptionError
         If a folder to search is the one to avoid.
     """
-    listed: dict[str, Entry] = {}
+    listed: dict[str, SceneEntry] = {}
     for source in sources:
         for entry in _of(source, asset, guides, avoid):
             listed.setdefault(entry.key, entry)
     return list(listed.values())
 
 
-def _of(source: str, asset: str | None, guides: Sequence[str], avoid: str) -> Iterable[Entry]:
+def _of(source: str, asset: str | None, guides: Sequence[str], avoid: str) -> Iterable[SceneEntry]:
     """List the scenes of one source."""
     suffix = Path(source.partition("?")[0]).suffix.lower()
     path = source if is_remote(source) else os.path.abspath(os.path.expanduser(source))
     if suffix in (".json", ".geojson") and (is_remote(source) or _is_document(path)):
-        items = (i if isinstance(i, Entry) else scene_of(i, asset, guides) for i in read_items(path))
+        items = (i if isinstance(i, SceneEntry) else scene_of(i, asset, guides) for i in read_items(path))
         return _require_some(source, items)
     if is_remote(source):
         several = in_store(source, avoid)
@@ -65,7 +65,7 @@ def _of(source: str, asset: str | None, guides: Sequence[str], avoid: str) -> It
     return [named(path)]
 
 
-def _require_some(source: str, found: Iterable[Entry]) -> list[Entry]:
+def _require_some(source: str, found: Iterable[SceneEntry]) -> list[SceneEntry]:
     some = list(found)
     if not some:
         raise InputError(
@@ -90,7 +90,7 @@ def _lines(path: str) -> list[str]:
     return lines
 
 
-def _kept(entry: Entry, line: str) -> Entry:
+def _kept(entry: SceneEntry, line: str) -> SceneEntry:
     """Keep the folders of a relative path in a list: lists name scenes by the thousand, many of them alike."""
     folder = os.path.dirname(os.path.normpath(line))
     bare = entry.found or entry.assets or is_remote(line) or os.path.isabs(line) or folder.startswith("..")

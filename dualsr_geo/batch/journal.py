@@ -21,7 +21,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.serialization import jsonable, write_whole
+from dualsr_geo.serialization import plain_values, write_atomically
 
 STATUSES = ("planned", "running", "done", "failed", "skipped")
 LEDGER, LOCK, OWNER = "batch.jsonl", "batch.lock", "batch.owner.json"
@@ -30,7 +30,7 @@ _appending = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Journal:
     """The ledger of an output folder.
 
     Attributes
@@ -65,7 +65,7 @@ class Ledger:
     def begin(self, asked: Mapping[str, Any], scenes: Mapping[str, Mapping[str, Any]]) -> None:
         """Write the ledger anew, at once: a line for what was asked, one a scene."""
         lines = [asked, *scenes.values()]
-        write_whole(self.folder / LEDGER, "".join(f"{json.dumps(jsonable(line))}\n" for line in lines))
+        write_atomically(self.folder / LEDGER, "".join(f"{json.dumps(plain_values(line))}\n" for line in lines))
 
     def put(self, scene: Mapping[str, Any]) -> None:
         """Say what has become of a scene.
@@ -75,7 +75,7 @@ class Ledger:
         OutputError
             If it cannot be written: then nothing else could be.
         """
-        line = f"{json.dumps(jsonable(scene))}\n".encode()
+        line = f"{json.dumps(plain_values(scene))}\n".encode()
         try:
             with _appending, (self.folder / LEDGER).open("ab", buffering=0) as file:
                 file.write(line)
@@ -113,7 +113,7 @@ class Ledger:
             ) from error
         try:
             me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")}
-            write_whole(self.folder / OWNER, json.dumps(me))
+            write_atomically(self.folder / OWNER, json.dumps(me))
             yield
         finally:
             (self.folder / OWNER).unlink(missing_ok=True)

@@ -19,25 +19,25 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from dualsr_geo import resources
-from dualsr_geo.batch.journal import STATUSES, Ledger, one_line
+from dualsr_geo.batch.journal import STATUSES, Journal, one_line
 from dualsr_geo.batch.stac_output import write_collection, write_item
-from dualsr_geo.batch.tasks import Batch, Record, Task, failed, name_of, tasks
+from dualsr_geo.batch.tasks import Batch, SceneRecord, Task, failed, name_of, tasks
 from dualsr_geo.engine import upscale as pipeline
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.object_store import is_there
 from dualsr_geo.io.storage.urls import is_url
-from dualsr_geo.serialization import jsonable, write_whole
+from dualsr_geo.serialization import plain_values, write_atomically
 from dualsr_geo.threads import one_thread
 
 # How scenes are taken: new ones first; those that a dead process was at come after all of them.
 ORDER = ("planned", "done", "failed", "skipped")
 COLUMNS = ("scene", "product", "status", "reason", "seconds", "rmse", "sam_deg", "peak_memory_bytes", "notes")
 
-Told = Callable[[Record], None]
+Announce = Callable[[SceneRecord], None]
 
 
-def run(sources: Sequence[str], batch: Batch, *, client: Any = None, told: Told | None = None) -> list[Record]:
+def run(sources: Sequence[str], batch: Batch, *, client: Any = None, told: Announce | None = None) -> list[SceneRecord]:
     """Sharpen the scenes of an archive.
 
     Parameters
@@ -62,7 +62,7 @@ def run(sources: Sequence[str], batch: Batch, *, client: Any = None, told: Told 
     """
     listed = tasks(sources, batch)
     batch.folder.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(batch.folder)
+    ledger = Journal(batch.folder)
     with ledger.held():
         before = _before(ledger, batch)
         ledger.begin(batch.asked, _outset(listed, before))
@@ -78,7 +78,7 @@ def run(sources: Sequence[str], batch: Batch, *, client: Any = None, told: Told 
     return [scenes[t.entry.key] for t in listed]
 
 
-def _before(ledger: Ledger, batch: Batch) -> dict[str, Record]:
+def _before(ledger: Journal, batch: Batch) -> dict[str, SceneRecord]:
     """Return what an earlier run left of each scene; refuse to mix runs that were asked for other things.
 
     Raises
@@ -98,7 +98,7 @@ def _before(ledger: Ledger, batch: Batch) -> dict[str, Record]:
             f"{batch.folder} holds a batch of {len(scenes)} scenes, {done} of them done. Give --resume to go on "
             "with it, --overwrite to begin anew, or another --output."
         )
-    now = jsonable(batch.asked)
+    now = plain_values(batch.asked)
     old, new = ({"software": v["software"], **v["options"]} for v in (asked, now))
     changed = [f"{k} was {old.get(k)}, is {v}" for k, v in new.items() if old.get(k) != v]
     if changed and not o.overwrite:
@@ -109,7 +109,7 @@ def _before(ledger: Ledger, batch: Batch) -> dict[str, Record]:
     return scenes
 
 
-def _outset(listed: Sequence[Task], before: Mapping[str, Record]) -> dict[str, Record]:
+def _outset(listed: Sequence[Task], before: Mapping[str, SceneRecord]) -> dict[str, SceneRecord]:
     """Return the first state of the ledger: of scenes that are not listed now, what they had."""
     now = {t.entry.key: t.record for t in listed}
     left = {k: {**v, "status": "planned", "interrupted": True} if _interrupted(v) else v for k, v in before.items()}
@@ -118,12 +118,12 @@ def _outset(listed: Sequence[Task], before: Mapping[str, Record]) -> dict[str, R
     return {**now, **{k: v for k, v in left.items() if k not in now or (v["status"], now[k]["status"]) in stays}}
 
 
-def _interrupted(record: Record) -> bool:
+def _interrupted(record: SceneRecord) -> bool:
     """Say whether a process died at a scene, and nothing has become of it since."""
     return record["status"] == "running" or "interrupted" in record
 
 
-def _in_order(listed: Sequence[Task], before: Mapping[str, Record]) -> list[Task]:
+def _in_order(listed: Sequence[Task], before: Mapping[str, SceneRecord]) -> list[Task]:
     """Take those last that a process died at: they may be what killed it."""
 
     def rank(task: Task) -> int:
@@ -134,11 +134,11 @@ def _in_order(listed: Sequence[Task], before: Mapping[str, Record]) -> list[Task
 
 
 def _records(
-    todo: Sequence[Task], before: Mapping[str, Record], batch: Batch, ledger: Ledger, client: Any
-) -> Iterator[Record]:
+    todo: Sequence[Task], before: Mapping[str, SceneRecord], batch: Batch, ledger: Journal, client: Any
+) -> Iterator[SceneRecord]:
     """Sharpen scenes, some at once; yield what became of each as it ends."""
 
-    def one(task: Task) -> Record:
+    def one(task: Task) -> SceneRecord:
         ledger.put({**task.record, "status": "running"})
         record = _sharpened(task, before.get(task.entry.key, {}), batch, client)
         ledger.put(record)
@@ -149,7 +149,7 @@ def _records(
         return
     waiting = iter(todo)
     with ThreadPoolExecutor(batch.at_once, thread_name_prefix="scene") as pool:
-        running: set[Future[Record]] = set()
+        running: set[Future[SceneRecord]] = set()
         try:
             while running := running | {pool.submit(one, t) for t in islice(waiting, batch.at_once - len(running))}:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
@@ -161,11 +161,11 @@ def _records(
 # ---- one scene ---------------------------------------------------------------------------
 
 
-def _sharpened(task: Task, before: Record, batch: Batch, client: Any) -> Record:
+def _sharpened(task: Task, before: SceneRecord, batch: Batch, client: Any) -> SceneRecord:
     """Sharpen a scene; whatever goes wrong becomes the reason of its failure."""
     began = time.monotonic()
     if batch.at_once == 1:
-        resources.forget_peak()
+        resources.reset_peak()
     try:
         name = name_of(task, batch)
         # What is written beside a product, or in its stead if that is in a store.
@@ -181,13 +181,13 @@ def _sharpened(task: Task, before: Record, batch: Batch, client: Any) -> Record:
     return {"seconds": round(time.monotonic() - began, 2), **record}
 
 
-def _upscaled(task: Task, name: str, batch: Batch, client: Any) -> Record:
+def _upscaled(task: Task, name: str, batch: Batch, client: Any) -> SceneRecord:
     options, place, page = batch.each, batch.product(name), (batch.folder / name).with_suffix(".html")
     # A finished product's page is written after it.
     seen = options.resume and not options.overwrite and page.exists() and _made(place)
     report = page if batch.report and not seen else None
 
-    def upscale(options: Options) -> Record:
+    def upscale(options: Options) -> SceneRecord:
         return pipeline.upscale(task.entry.path, place, rgb=task.guides, options=options, client=client, report=report)
 
     try:
@@ -203,11 +203,11 @@ def _made(product: str) -> bool:
     return is_there(product, OutputError) if is_url(product) else Path(product).exists()
 
 
-def _facts(found: Record, place: Path, before: Record, batch: Batch) -> Record:
+def _facts(found: SceneRecord, place: Path, before: SceneRecord, batch: Batch) -> SceneRecord:
     """Return what the summary tells of a product; what it cost from the run that made it."""
     made = before if found.get("already_finished") else found
     fit = found["consistency"]
-    facts: Record = {"product": _below(batch, found["output"]), "rmse": fit["rmse"], "sam_deg": fit["sam_deg"]}
+    facts: SceneRecord = {"product": _below(batch, found["output"]), "rmse": fit["rmse"], "sam_deg": fit["sam_deg"]}
     facts |= {k: found[k] for k in ("scale", "shape", "bands", "model", "notes") if k in found}
     page = place.with_suffix(".html")
     facts |= {"report": _below(batch, page)} if page.exists() else {}
@@ -228,18 +228,18 @@ def counts(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {s: found[s] for s in STATUSES}
 
 
-def _sum_up(ledger: Ledger, batch: Batch) -> None:
+def _sum_up(ledger: Journal, batch: Batch) -> None:
     """Write summary.csv and summary.json, and with STAC the item collection, of all in the ledger."""
     asked, scenes = ledger.read()
     records = list(scenes.values())
     said = {**asked, "counts": counts(records), "scenes": records}
-    write_whole(batch.folder / "summary.json", json.dumps(said, indent=1))
-    write_whole(batch.folder / "summary.csv", _table(records))
+    write_atomically(batch.folder / "summary.json", json.dumps(said, indent=1))
+    write_atomically(batch.folder / "summary.csv", _table(records))
     if batch.stac:
         write_collection(batch.folder / "items.json", [batch.folder / r["item"] for r in records if "item" in r])
 
 
-def _table(records: Iterable[Record]) -> str:
+def _table(records: Iterable[SceneRecord]) -> str:
     """Return the summary as CSV, a line a scene."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -16,7 +16,7 @@ NO_PATH = re.compile(r"[A-Za-z]\w+:")
 
 
 @dataclass(frozen=True)
-class Entry:
+class SceneEntry:
     """A scene of an archive, not opened yet.
 
     Attributes
@@ -56,11 +56,11 @@ def is_remote(path: str) -> bool:
     return path.startswith("/vsi") or (NO_PATH.match(path) is not None and not os.path.lexists(path))
 
 
-def named(path: str) -> Entry:
+def named(path: str) -> SceneEntry:
     """Return the entry of a scene that was named."""
     bare = path.partition("?")[0].rstrip("/") if is_remote(path) else path
     name = bare.rpartition("/")[2]
-    return Entry(path, _stem(name), wrong="" if is_remote(path) else _refusal(path))
+    return SceneEntry(path, _stem(name), wrong="" if is_remote(path) else _refusal(path))
 
 
 def _stem(name: str) -> str:

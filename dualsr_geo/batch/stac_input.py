@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dualsr_geo.batch.scene_entry import Entry, is_remote, named
+from dualsr_geo.batch.scene_entry import SceneEntry, is_remote, named
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.storage.object_store import text_of
 from dualsr_geo.io.storage.urls import is_writable
@@ -29,7 +29,7 @@ PICTURES = (
 )
 
 
-def read_items(where: str) -> Iterator[pystac.Item | Entry]:
+def read_items(where: str) -> Iterator[pystac.Item | SceneEntry]:
     """Yield the items of a STAC document; what cannot be read in a catalog as an entry that says so."""
     import pystac  # noqa: PLC0415  # a tenth of a second that only STAC needs
 
@@ -76,7 +76,7 @@ def _of_collection(where: str, text: dict[str, Any]) -> list[pystac.Item]:
     return found
 
 
-def _of_catalog(catalog: pystac.Catalog) -> Iterator[pystac.Item | Entry]:
+def _of_catalog(catalog: pystac.Catalog) -> Iterator[pystac.Item | SceneEntry]:
     """Yield the items of a catalog and of those in it, each read on its own: one may be missing."""
     import pystac  # noqa: PLC0415  # as above
 
@@ -95,11 +95,11 @@ def _of_catalog(catalog: pystac.Catalog) -> Iterator[pystac.Item | Entry]:
             yield target
 
 
-def scene_of(item: pystac.Item, asset: str | None, guides: Sequence[str]) -> Entry:
+def scene_of(item: pystac.Item, asset: str | None, guides: Sequence[str]) -> SceneEntry:
     """Return the entry of a STAC item: the asset asked for, else the only one that can be the scene."""
     hrefs = {key: a.get_absolute_href() or a.href for key, a in item.assets.items()}
     taken = item.datetime.isoformat().replace("+00:00", "Z") if item.datetime else ""
-    entry = Entry("", _safe(item.id), assets=hrefs, taken=taken)
+    entry = SceneEntry("", _safe(item.id), assets=hrefs, taken=taken)
     able = [k for k, a in item.assets.items() if k not in guides and _may_be_scene(a)]
     chosen = [asset] if asset is not None else able
     if len(chosen) == 1 and chosen[0] in hrefs:

@@ -26,7 +26,7 @@ from dualsr_geo.io.writers.output_spec import band_title
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
-from dualsr_geo.serialization import write_whole
+from dualsr_geo.serialization import write_atomically
 from dualsr_geo.version import __version__
 
 # pystac has no class for it.
@@ -61,7 +61,7 @@ def write_item(product: str, found: Mapping[str, Any], taken: str = "", *, place
     item = item_of(product, found, taken, page=place.with_suffix(".html"))
     item.set_self_href(str(place))
     item.make_asset_hrefs_relative()
-    write_whole(place, json.dumps(item.to_dict(include_self_link=False), indent=1))
+    write_atomically(place, json.dumps(item.to_dict(include_self_link=False), indent=1))
     return place
 
 
@@ -74,7 +74,7 @@ def write_collection(place: Path, items: Iterable[Path]) -> None:
             if not is_url(asset.href):
                 asset.href = os.path.relpath(asset.get_absolute_href() or asset.href, place.parent.absolute())
         collected.append(item.to_dict(include_self_link=False, transform_hrefs=False))
-    write_whole(place, json.dumps({"type": "FeatureCollection", "features": collected}, indent=1))
+    write_atomically(place, json.dumps({"type": "FeatureCollection", "features": collected}, indent=1))
 
 
 def item_of(product: str, found: Mapping[str, Any], taken: str = "", *, page: Path | None = None) -> pystac.Item:

@@ -15,10 +15,10 @@ from dualsr_geo import resources
 from dualsr_geo.batch.guide_matching import Rule, belongs, guides_of
 from dualsr_geo.batch.inputs import entries
 from dualsr_geo.batch.journal import one_line
-from dualsr_geo.batch.scene_entry import Entry
+from dualsr_geo.batch.scene_entry import SceneEntry
 from dualsr_geo.engine import tile_size, upscale
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.plan import Job
+from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.errors import DualSRError, InputError
 from dualsr_geo.io.storage.urls import shown
 from dualsr_geo.io.writers.output_spec import is_same_product
@@ -30,7 +30,7 @@ HOW = ("overwrite", "resume", "jobs", "max_memory", "device", "work_dir")
 SETUP_SECONDS = 0.5
 NETWORK_SECONDS, OWN_SECONDS, SPECTRAL_SECONDS, PLAIN_SECONDS = (20.0, 20.0), (0.86, 0.23), (0.22, 0.08), (0.15, 0.08)
 
-Record = dict[str, Any]
+SceneRecord = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Batch:
         return str(self.folder / name) if self.store is None else f"{self.store.rstrip('/')}/{name}"
 
     @property
-    def asked(self) -> Record:
+    def asked(self) -> SceneRecord:
         """What decides the products, as the ledger keeps it."""
         options = {k: v for k, v in asdict(self.options).items() if k not in HOW}
         return {"software": f"dualsr-geo {__version__}", "options": options}
@@ -92,13 +92,13 @@ class Batch:
 class Task:
     """A scene with its guides and the place of its product; or why there is nothing to do."""
 
-    entry: Entry
+    entry: SceneEntry
     guides: tuple[str, ...] = ()
     status: str = "planned"
     reason: str = ""
 
     @property
-    def record(self) -> Record:
+    def record(self) -> SceneRecord:
         """Its line in the ledger."""
         said = {"reason": one_line(shown(self.reason))} if self.reason else {}
         return {"scene": self.entry.key, "status": self.status, **said}
@@ -126,7 +126,7 @@ def tasks(sources: Sequence[str], batch: Batch) -> list[Task]:
     return [_distinct(_no_guide(t, lending), owners) for t in matched]
 
 
-def _matched(entry: Entry, rule: Rule) -> Task:
+def _matched(entry: SceneEntry, rule: Rule) -> Task:
     try:
         guides = guides_of(entry, rule)
     except (InputError, OSError) as error:
@@ -153,7 +153,7 @@ def _distinct(task: Task, owners: dict[tuple[str, str], str]) -> Task:
     return Task(entry, status="failed", reason=reason)
 
 
-def plans(sources: Sequence[str], batch: Batch) -> list[Record]:
+def plans(sources: Sequence[str], batch: Batch) -> list[SceneRecord]:
     """Return what a run would do with each scene, and what it would cost; write nothing.
 
     Returns
@@ -164,7 +164,7 @@ def plans(sources: Sequence[str], batch: Batch) -> list[Record]:
     return [_planned(task, batch) for task in tasks(sources, batch)]
 
 
-def _planned(task: Task, batch: Batch) -> Record:
+def _planned(task: Task, batch: Batch) -> SceneRecord:
     if task.status != "planned":
         return task.record
     try:
@@ -181,7 +181,7 @@ def _planned(task: Task, batch: Batch) -> Record:
     return {**task.record, **found, "estimated_seconds": seconds(job)}
 
 
-def seconds(job: Job) -> float:
+def seconds(job: RunPlan) -> float:
     """Estimate the time of a scene from that of its model, measured on one machine."""
     model = job.model
     each = SPECTRAL_SECONDS if model.spectral else PLAIN_SECONDS
@@ -204,7 +204,7 @@ def name_of(task: Task, batch: Batch) -> str:
     return str(Path(entry.folder, f"{entry.stem}_x{ratio}{suffix}"))
 
 
-def failed(task: Task, error: BaseException) -> Record:
+def failed(task: Task, error: BaseException) -> SceneRecord:
     """Return the record of a failure; of one that nobody foresaw also how it came to be."""
     if isinstance(error, DualSRError):
         return {**task.record, "status": "failed", "reason": one_line(shown(str(error)))}

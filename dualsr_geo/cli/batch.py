@@ -224,11 +224,11 @@ def _say_end(records: Sequence[Mapping[str, Any]], folder: Path, *, quiet: bool)
 
 
 def _print_status(folder: Path, *, as_json: bool) -> None:
-    from dualsr_geo.batch.journal import Ledger  # noqa: PLC0415
+    from dualsr_geo.batch.journal import Journal  # noqa: PLC0415
     from dualsr_geo.batch.run import counts  # noqa: PLC0415
     from dualsr_geo.errors import InputError  # noqa: PLC0415
 
-    ledger = Ledger(folder)
+    ledger = Journal(folder)
     asked, scenes = ledger.read()
     if not asked:
         raise InputError(f"{folder} holds no batch: there is no batch.jsonl in it. Give the --output of one.")

@@ -27,9 +27,9 @@ def guide_check(*, scene: str, rgb: tuple[str, ...], plot: str | None, as_json: 
     Overlap, ratio of pixel sizes, shift with its standard error, local displacement, blur, how much of
     each band the guide explains, and how much of it shows something else.
     """
-    from dualsr_geo.evaluation.guide_check import check  # noqa: PLC0415  # loads torch
+    from dualsr_geo.evaluation.guide_check import check_guide  # noqa: PLC0415  # loads torch
 
-    found = check(scene, rgb=rgb, plot=plot, **chosen)
+    found = check_guide(scene, rgb=rgb, plot=plot, **chosen)
     click.echo(json.dumps(found) if as_json else _text(found))
 
 

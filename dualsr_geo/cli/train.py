@@ -117,16 +117,18 @@ def train(  # one keyword an option, passed on untouched
     if network is None:
         raise click.UsageError("Give --network to train from references, or --rgb to fit ours to scenes and guides.")
     from dualsr_geo.training.registry import Options  # noqa: PLC0415
-    from dualsr_geo.training.train import Request, study  # noqa: PLC0415
+    from dualsr_geo.training.train import TrainingRequest, train_network  # noqa: PLC0415
 
     said = {name: chosen[name] for name in COURSE if chosen[name] is not None}
     asked = {name: chosen[name] for name in ("minutes", "validate", "licence", "note", "begin")}
     lesson = {name: chosen[name] for name in LESSON if chosen[name] is not None}
-    request = Request(network, Options(**lesson), said, **asked)
+    request = TrainingRequest(network, Options(**lesson), said, **asked)
     with _processes(device) as used:
         quiet = quiet or os.environ.get("RANK", "0") != "0"
         progress = None if quiet else partial(click.echo, err=True)
-        made = study(references, output, request, resume=resume, overwrite=overwrite, device=used, progress=progress)
+        made = train_network(
+            references, output, request, resume=resume, overwrite=overwrite, device=used, progress=progress
+        )
     if not made.finished:
         click.echo(f"Stopped after step {made.step} of {made.course.steps}. Go on with --resume.", err=True)
         sys.exit(1)
@@ -155,11 +157,11 @@ def _require_self_fit(network: str | None, device: str) -> None:
 def _self_fit(
     scenes: tuple[str, ...], rgb: tuple[str, ...], output: str, chosen: dict[str, Any], *, overwrite: bool, quiet: bool
 ) -> None:
-    from dualsr_geo.training.finetuning.finetune import Request, fit  # noqa: PLC0415
+    from dualsr_geo.training.finetuning.finetune import FinetuningRequest, finetune  # noqa: PLC0415
 
-    request = Request(**{name: chosen[name] for name in SELF_FIT if chosen[name] is not None})
+    request = FinetuningRequest(**{name: chosen[name] for name in SELF_FIT if chosen[name] is not None})
     progress = None if quiet else partial(click.echo, err=True)
-    verdict = fit(scenes, rgb, output, request, overwrite=overwrite, progress=progress)
+    verdict = finetune(scenes, rgb, output, request, overwrite=overwrite, progress=progress)
     if not quiet:
         click.echo("\n".join([f"{output}: fitted to {len(scenes)} scene{'s' * (len(scenes) > 1)}", *verdict.lines()]))
 

@@ -222,7 +222,7 @@ def _sure(value: float, error: float | None) -> str:
 
 def summary(result: dict[str, Any]) -> str:
     """Return what a person wants to know of a run, a few lines."""
-    from dualsr_geo.report.summary import say_correction, say_detail, say_refinement  # noqa: PLC0415  # loads torch
+    from dualsr_geo.report.summary import describe_correction, describe_detail, describe_fine_stage  # noqa: PLC0415  # loads torch
 
     if result.get("already_finished"):
         return f"{result['output']} is finished already; nothing was done."
@@ -246,9 +246,9 @@ def summary(result: dict[str, Any]) -> str:
             )
         if guide["withheld"]:
             lines.append(f"guide: left out of {guide['withheld']:.1%} of the scene, where it shows something else")
-    lines.extend(say_correction(result["correction"]))
-    lines.extend(say_refinement(result["refinement"], result["fine"]))
-    lines.extend(say_detail(result["detail"]))
+    lines.extend(describe_correction(result["correction"]))
+    lines.extend(describe_fine_stage(result["refinement"], result["fine"]))
+    lines.extend(describe_detail(result["detail"]))
     fit = result["consistency"]
     if fit["rmse"] is not None:
         angle = "" if fit["sam_deg"] is None else f", {fit['sam_deg']:.2g} deg"

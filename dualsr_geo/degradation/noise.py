@@ -178,7 +178,9 @@ def is_noisy(noise: NDArray[np.float64], std: NDArray[np.float64]) -> bool:
     return bool(np.median(noise / np.maximum(std, 1e-30)) > NOISY)
 
 
-def of_noise(cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+def noise_standard_errors(
+    cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float64]:
     """Return the standard error of each band's noise: by leaving out a quarter of the scene in turn (jackknife).
 
     Parameters

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dualsr_geo.io.guides import Guide, Nested, Stacked, Warped
+from dualsr_geo.io.guides import Guide, NestedGuide, StackedGuide, WarpedGuide
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
@@ -62,7 +62,7 @@ class Chunks:
 
 
 @dataclass(frozen=True)
-class Part:
+class ChunkView:
     """A window of a chunked array: where it lies, not what it holds; cut further like the array itself."""
 
     chunks: Chunks
@@ -78,7 +78,7 @@ class Part:
         """As stored."""
         return self.chunks.dtype
 
-    def __getitem__(self, at: tuple[slice, slice, slice]) -> Part:
+    def __getitem__(self, at: tuple[slice, slice, slice]) -> ChunkView:
         _, rows, columns = at
         inside = Window(rows.start, rows.stop, columns.start, columns.stop)
         return replace(self, window=inside.moved(self.window.y0, self.window.x0))
@@ -116,21 +116,23 @@ def unfilled(source: Source) -> tuple[Source, da.Array | None]:
         return source, None
     array = source.array if source.array.chunks is not None else source.array.chunk()
     lazy: da.Array = array.data
-    whole = Part(Chunks.of(lazy), Window(0, lazy.shape[1], 0, lazy.shape[2]))
+    whole = ChunkView(Chunks.of(lazy), Window(0, lazy.shape[1], 0, lazy.shape[2]))
     return replace(source, array=cast("xr.DataArray", whole)), lazy
 
 
 def with_sources(guide: Guide, change: Callable[[Source], Source]) -> Guide:
     """Return a guide whose sources are changed one by one."""
-    if isinstance(guide, Stacked):
-        return Stacked(tuple(cast("Nested | Warped", with_sources(part, change)) for part in guide.parts))
-    if isinstance(guide, Nested | Warped):
+    if isinstance(guide, StackedGuide):
+        return StackedGuide(
+            tuple(cast("NestedGuide | WarpedGuide", with_sources(part, change)) for part in guide.parts)
+        )
+    if isinstance(guide, NestedGuide | WarpedGuide):
         return replace(guide, source=change(guide.source))
     raise TypeError(type(guide).__name__)
 
 
 @dataclass(frozen=True)
-class Ground:
+class InputPiece:
     """A piece of scene and guide, whose arrays are parts until they are filled.
 
     Attributes
@@ -149,27 +151,27 @@ class Ground:
     guide: Guide | None
     cut: bool = False
 
-    def near(self, window: Window, ratio: int, margin: int) -> Ground:
+    def near(self, window: Window, ratio: int, margin: int) -> InputPiece:
         """Return the piece that a window needs, with that many hr pixels of the guide around it."""
         guide = None if self.guide is None else self.guide.near(window.scaled(ratio).grown(margin))
         if not isinstance(self.scene, ArraySource):
-            return Ground(self.scene, window, guide)
+            return InputPiece(self.scene, window, guide)
         array = self.scene.array[:, *window.within(self.place).slices]
-        return Ground(replace(self.scene, array=array), window, guide, cut=True)
+        return InputPiece(replace(self.scene, array=array), window, guide, cut=True)
 
     def keys(self) -> list[Key]:
         """Return the chunks that `filled` needs."""
         found: list[Key] = []
 
         def look(source: Source) -> Source:
-            if isinstance(source, ArraySource) and isinstance(source.array, Part):
+            if isinstance(source, ArraySource) and isinstance(source.array, ChunkView):
                 found.extend(source.array.chunks.under(source.array.window))
             return source
 
         self._changed(look)
         return found
 
-    def filled(self, blocks: Sequence[NDArray[Any]]) -> Ground:
+    def filled(self, blocks: Sequence[NDArray[Any]]) -> InputPiece:
         """Return the piece with its values, given the chunks that `keys` names."""
         left = iter(blocks)
         return self._changed(lambda source: _filled(source, left))
@@ -178,13 +180,13 @@ class Ground:
         """Return the scene in a window of the piece, (band, y, x), physical units, NaN where nothing is."""
         return self.scene.read(window.within(self.place) if self.cut else window)
 
-    def _changed(self, change: Callable[[Source], Source]) -> Ground:
+    def _changed(self, change: Callable[[Source], Source]) -> InputPiece:
         guide = None if self.guide is None else with_sources(self.guide, change)
         return replace(self, scene=change(self.scene), guide=guide)
 
 
 def _filled(source: Source, left: Iterator[NDArray[Any]]) -> Source:
-    if not isinstance(source, ArraySource) or not isinstance(source.array, Part):
+    if not isinstance(source, ArraySource) or not isinstance(source.array, ChunkView):
         return source
     part = source.array
     return replace(source, array=part.filled([next(left) for _ in part.chunks.under(part.window)]))

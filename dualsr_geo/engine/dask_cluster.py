@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dualsr_geo.engine.tile_size import Room
+from dualsr_geo.engine.tile_size import WorkerCapacity
 from dualsr_geo.errors import ClusterError, OptionError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def on_cards(names: Sequence[str]) -> Iterator[Client]:
         yield client
 
 
-def room(client: Client, device: str) -> Room:
+def worker_capacity(client: Client, device: str) -> WorkerCapacity:
     """Return what the smallest worker offers, after waiting for the first one.
 
     Parameters
@@ -107,7 +107,9 @@ def room(client: Client, device: str) -> Room:
     # A card's worker runs no more tiles at once than it has cards.
     threads = max(int(min(w["nthreads"], w["resources"][GPU])) if on_cards else w["nthreads"] for w in used)
     limits = [w["memory_limit"] for w in used if w["memory_limit"]]
-    return Room(max(1, threads), int(min(limits) * WORKER_SHARE) if limits else None, "cuda" if on_cards else "cpu")
+    return WorkerCapacity(
+        max(1, threads), int(min(limits) * WORKER_SHARE) if limits else None, "cuda" if on_cards else "cpu"
+    )
 
 
 def _workers(client: Client) -> list[dict[str, Any]]:
@@ -122,7 +124,7 @@ def _workers(client: Client) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def once(client: Client, what: str, function: Callable[..., Result], *args: Any) -> Result:
+def run_once(client: Client, what: str, function: Callable[..., Result], *args: Any) -> Result:
     """Run one function on the cluster.
 
     Parameters
@@ -145,7 +147,7 @@ def once(client: Client, what: str, function: Callable[..., Result], *args: Any)
     return made
 
 
-def spread(
+def run_spread(
     client: Client,
     function: Callable[[Any, int], Result],
     shared: Any,  # whatever the function takes

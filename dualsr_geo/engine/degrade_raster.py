@@ -17,9 +17,9 @@ from dualsr_geo.engine.plan import product_packing
 from dualsr_geo.engine.tiles.encoding import encode
 from dualsr_geo.errors import ScaleError
 from dualsr_geo.io.scenes import open_scene
-from dualsr_geo.io.writers.destination import beside, placed, require_apart
-from dualsr_geo.io.writers.output_spec import Layout, format_of
-from dualsr_geo.io.writers.tile_store import Store
+from dualsr_geo.io.writers.destination import default_output, require_apart, resolve_output
+from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
+from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
@@ -88,7 +88,7 @@ def degrade(
         output, scale, shape, bands.
     """
     opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
-    place = placed(output) if output is not None else str(beside(scene, opened, f"_d{scale}"))
+    place = resolve_output(output) if output is not None else str(default_output(scene, opened, f"_d{scale}"))
     require_apart(place, [opened])
     layout = _layout(opened, place, scale, format, creation)
     layout = replace(layout, packing=product_packing(opened, dtype, nodata))
@@ -101,11 +101,11 @@ def degrade_to(scene: Scene, output: Path, scale: int, mtf_gain: float) -> None:
     degrade_scene(scene, replace(layout, packing=product_packing(scene)), scale, mtf_gain, overwrite=False)
 
 
-def degrade_scene(opened: Scene, layout: Layout, scale: int, mtf_gain: float, *, overwrite: bool) -> dict[str, Any]:
+def degrade_scene(opened: Scene, layout: OutputSpec, scale: int, mtf_gain: float, *, overwrite: bool) -> dict[str, Any]:
     """Degrade an opened scene to what `layout` says; return output, scale, shape, bands."""
     psf = require_degradable(opened, scale, mtf_gain)
     identity = {"scene": opened.source.fingerprint(), "scale": scale, "mtf_gain": mtf_gain}
-    store = Store.begin(layout, identity, resume=False, overwrite=overwrite)
+    store = TileStore.begin(layout, identity, resume=False, overwrite=overwrite)
     for tile in Tiling(layout.shape[1:], TILE, psf.reach_lr + 1):
         _one(opened, psf, layout, store, tile)
     store.finish({"software": "dualsr-geo", "degraded": {"scale": scale, "mtf_gain": mtf_gain}}, None)
@@ -129,13 +129,17 @@ def store_degraded(values: torch.Tensor, packing: Packing, bands: slice) -> NDAr
     return encode(made, packing, bands, float("-inf"), hole if bool(hole.any()) else None).stored
 
 
-def _layout(scene: Scene, place: str, scale: int, format_: str | None, creation: tuple[tuple[str, str], ...]) -> Layout:
+def _layout(
+    scene: Scene, place: str, scale: int, format_: str | None, creation: tuple[tuple[str, str], ...]
+) -> OutputSpec:
     target = grid.coarsen(scene.geobox, scale)
     kind = format_of(place, format_)
-    return Layout(place, kind, target, scene.bands, scene.packing, scene.tags, scene.attrs, scene.name, TILE, creation)
+    return OutputSpec(
+        place, kind, target, scene.bands, scene.packing, scene.tags, scene.attrs, scene.name, TILE, creation
+    )
 
 
-def _one(scene: Scene, psf: Psf, layout: Layout, store: Store, tile: Tile) -> None:
+def _one(scene: Scene, psf: Psf, layout: OutputSpec, store: TileStore, tile: Tile) -> None:
     op = operator(psf, (layout.shape[1], layout.shape[2]), tile.padded)
     rows, columns = tile.core.within(tile.padded).slices
     for bands in store.band_ranges():

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dualsr_geo.engine import dask_cluster
-from dualsr_geo.engine.tiles.context import Work, guide_window
+from dualsr_geo.engine.tiles.context import TileContext, guide_window
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
-from dualsr_geo.engine.tiles.statistics import Figures
+from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.errors import DualSRError, TileError
 from dualsr_geo.io.guides import Guide
-from dualsr_geo.io.writers.tile_store import Store
+from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster.source import Source
 
 if TYPE_CHECKING:
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilePlan:
     """A run: sources, work and store; picklable.
 
     Attributes
     ----------
     scene : Source
     guide : Guide or None
-    work : Work
-    store : Store
+    work : TileContext
+    store : TileStore
     """
 
     scene: Source
     guide: Guide | None
-    work: Work
-    store: Store
+    work: TileContext
+    store: TileStore
 
 
 @dataclass(frozen=True)
-class Done:
+class FinishedTile:
     """A finished tile.
 
     Attributes
@@ -66,7 +66,7 @@ class Done:
     worker: str
 
 
-def process_tile(plan: Plan, index: int) -> dict[str, Any]:
+def process_tile(plan: TilePlan, index: int) -> dict[str, Any]:
     """Read, sharpen, write and mark one tile; return its figures.
 
     Raises
@@ -78,7 +78,7 @@ def process_tile(plan: Plan, index: int) -> dict[str, Any]:
     try:
         cube = plan.scene.read(tile.padded)
         guide = plan.guide.read(guide_window(plan.work, tile)) if plan.guide and plan.work.guided else None
-        figures = Figures(plan.work.count)
+        figures = TileStatistics(plan.work.count)
         target = tile.core.scaled(plan.work.ratio)
         for rows, stored in sharpen_tile(plan.work, tile, cube, guide, figures, plan.store.band_ranges()):
             plan.store.write(target, rows, stored)
@@ -93,23 +93,23 @@ def process_tile(plan: Plan, index: int) -> dict[str, Any]:
     return result
 
 
-def _named(plan: Plan, index: int) -> str:
+def _named(plan: TilePlan, index: int) -> str:
     core = plan.work.tiling[index].core
     return f"Tile {index} (rows {core.y0}..{core.y1}, columns {core.x0}..{core.x1} of the scene)"
 
 
-def timed(plan: Plan, index: int) -> Done:
+def timed(plan: TilePlan, index: int) -> FinishedTile:
     """Process one tile, and say how long it took and where."""
     began = time.monotonic()
     figures = process_tile(plan, index)
-    return Done(index, figures, time.monotonic() - began, f"{socket.gethostname()}:{os.getpid()}")
+    return FinishedTile(index, figures, time.monotonic() - began, f"{socket.gethostname()}:{os.getpid()}")
 
 
-def run_here(plan: Plan, indices: list[int], jobs: int) -> Iterator[Done]:
+def run_here(plan: TilePlan, indices: list[int], jobs: int) -> Iterator[FinishedTile]:
     """Run tiles on threads of this process, `jobs` at a time; yield them as they finish."""
     waiting = iter(indices)
     with ThreadPoolExecutor(jobs, thread_name_prefix="tile") as pool:
-        running: set[Future[Done]] = set()
+        running: set[Future[FinishedTile]] = set()
         try:
             while True:
                 while len(running) < jobs and (index := next(waiting, None)) is not None:
@@ -123,7 +123,7 @@ def run_here(plan: Plan, indices: list[int], jobs: int) -> Iterator[Done]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def run_on(client: Client, plan: Plan, indices: list[int]) -> Iterator[Done]:
+def run_on(client: Client, plan: TilePlan, indices: list[int]) -> Iterator[FinishedTile]:
     """Run tiles on a dask cluster; yield them as they finish.
 
     Raises
@@ -131,4 +131,4 @@ def run_on(client: Client, plan: Plan, indices: list[int]) -> Iterator[Done]:
     ClusterError
         If a tile ends too many workers, which it names, or the cluster goes away.
     """
-    return dask_cluster.spread(client, timed, plan, indices, lambda index: _named(plan, index), plan.work.device)
+    return dask_cluster.run_spread(client, timed, plan, indices, lambda index: _named(plan, index), plan.work.device)

@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_trial
-from dualsr_geo.engine.fine_stage_trial import Piece, Rehearsal
+from dualsr_geo.engine.fine_stage_trial import FineStageTrial, Piece
 from dualsr_geo.engine.tiles import crops, fine_stage
-from dualsr_geo.engine.tiles.context import Work
-from dualsr_geo.engine.tiles.fine_stage import Refinement, Scales, View
-from dualsr_geo.engine.tiles.sharpen import view
+from dualsr_geo.engine.tiles.context import TileContext
+from dualsr_geo.engine.tiles.fine_stage import FineStage, FineStageInput, Scales
+from dualsr_geo.engine.tiles.sharpen import fine_stage_input
 from dualsr_geo.fusion import anchor_bands, coarse_stage
-from dualsr_geo.fusion.anchor_bands import Anchors
-from dualsr_geo.models.correction import Asked
+from dualsr_geo.fusion.anchor_bands import AnchorBands
+from dualsr_geo.models.correction import PairEvidence
 from dualsr_geo.models.definition import FITTED, is_refined
 from dualsr_geo.models.networks.backprojection import halved
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
 from dualsr_geo.survey.shrinkage import Evidence
 from dualsr_geo.survey.survey import Survey
@@ -46,12 +46,12 @@ FIT_PX = 2**18
 Read = Callable[[Tile], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
 
 
-def fit(work: Work, wishes: SurveyOptions, read: Read) -> Refinement | None:
+def fit(work: TileContext, wishes: SurveyOptions, read: Read) -> FineStage | None:
     """Fit the fine stage to a scene.
 
     Parameters
     ----------
-    work : Work
+    work : TileContext
         Surveyed.
     wishes : SurveyOptions
         What the survey was asked.
@@ -60,7 +60,7 @@ def fit(work: Work, wishes: SurveyOptions, read: Read) -> Refinement | None:
 
     Returns
     -------
-    Refinement or None
+    FineStage or None
         None where the fine stage needs nothing. Its share is 0 where it would not help, or where
         the scene is too small to say so.
     """
@@ -70,22 +70,22 @@ def fit(work: Work, wishes: SurveyOptions, read: Read) -> Refinement | None:
     with one_thread(), torch.inference_mode():
         chosen = _anchors(work, pieces)
         if work.fine in FITTED and not work.guided:
-            return Refinement(work.fine, chosen, 0.0)
+            return FineStage(work.fine, chosen, 0.0)
         ratios = _ratios(work, pieces)
-        tried = {r: fine_stage_trial.rehearse(work, wishes, pieces, r) for r in ratios}
+        tried = {r: fine_stage_trial.try_fine_stage(work, wishes, pieces, r) for r in ratios}
         # A guide that covers little of the scene may cover too little of its pair.
         known = {r: t for r, t in tried.items() if t is not None and t.work.guided == work.guided}
         if not known:
-            return Refinement(work.fine, chosen, 0.0)
+            return FineStage(work.fine, chosen, 0.0)
         if work.fine in FITTED:
             return _fitted(work, pieces, known, chosen)
         return _projected(work, wishes, pieces, known, chosen)
 
 
-def fit_once(path: Path, work: Work, wishes: SurveyOptions, read: Read) -> Refinement | None:
+def fit_once(path: Path, work: TileContext, wishes: SurveyOptions, read: Read) -> FineStage | None:
     """Fit the fine stage as `fit` does and keep it in a file, or take it from there if it was."""
     if path.exists():
-        return Refinement.read(path)
+        return FineStage.read(path)
     found = fit(work, wishes, read)
     if found is not None:
         # The store sweeps what ends so, should we be killed meanwhile.
@@ -100,7 +100,7 @@ def _piece(read: Read, window: Window) -> Piece:
     return Piece(tile, *read(tile))
 
 
-def _ratios(work: Work, pieces: Sequence[Piece]) -> list[int]:
+def _ratios(work: TileContext, pieces: Sequence[Piece]) -> list[int]:
     """Return the ratios that are rehearsed: those that the model makes, and even ones where half of it is wanted."""
     if work.model.weights is not None:
         return [work.model.weights.ratio]
@@ -110,7 +110,7 @@ def _ratios(work: Work, pieces: Sequence[Piece]) -> list[int]:
     return found if work.fine in FITTED else [r for r in found if r % 2 == 0][-1:]
 
 
-def _anchors(work: Work, pieces: Sequence[Piece]) -> Anchors:
+def _anchors(work: TileContext, pieces: Sequence[Piece]) -> AnchorBands:
     """Choose the bands that the fine stage corrects, as the scene's spectra have it."""
     space, cubes = work.survey.space, [p.cube[list(work.survey.used)] for p in pieces]
     spectra = np.concatenate([c.reshape(len(c), -1) for c in cubes], 1)
@@ -118,18 +118,20 @@ def _anchors(work: Work, pieces: Sequence[Piece]) -> Anchors:
     spectra = np.where(there, spectra, space.mean[:, None])
     if not space.keeps_rest:
         spectra = space.expand @ space.components(spectra) + space.mean[:, None]
-    return anchor_bands.find(spectra, there.mean(0, dtype=np.float32))
+    return anchor_bands.choose_anchor_bands(spectra, there.mean(0, dtype=np.float32))
 
 
-def _settled(known: Refinement, said: dict[int, Evidence]) -> Refinement:
-    asked = tuple(Asked(ratio, e.best, e.error) for ratio, e in said.items())
-    return replace(known, share=fine_stage_trial.share(list(said.values())), asked=asked)
+def _settled(known: FineStage, said: dict[int, Evidence]) -> FineStage:
+    asked = tuple(PairEvidence(ratio, e.best, e.error) for ratio, e in said.items())
+    return replace(known, share=fine_stage_trial.fine_stage_shrinkage(list(said.values())), asked=asked)
 
 
 # ---- FineNet -----------------------------------------------------------------------------
 
 
-def _fitted(work: Work, pieces: Sequence[Piece], known: dict[int, Rehearsal], chosen: Anchors) -> Refinement:
+def _fitted(
+    work: TileContext, pieces: Sequence[Piece], known: dict[int, FineStageTrial], chosen: AnchorBands
+) -> FineStage:
     """Fit FineNet to the Wald pairs, and to the scene if it helps there."""
     said, error = {}, {}
     for ratio, one in known.items():
@@ -137,8 +139,8 @@ def _fitted(work: Work, pieces: Sequence[Piece], known: dict[int, Rehearsal], ch
         error[ratio] = one.error(views, chosen)
         scales = Scales.of(views, _response(one.work.survey, chosen), error[ratio])
         state = fine_stage.fit(views, scales).state
-        said[ratio] = one.judge(Refinement(work.fine, chosen, 1.0, scales=scales, state=state), views)
-    found = _settled(Refinement(work.fine, chosen, 1.0), said)
+        said[ratio] = one.judge(FineStage(work.fine, chosen, 1.0, scales=scales, state=state), views)
+    found = _settled(FineStage(work.fine, chosen, 1.0), said)
     if not found.share:
         return found
     views = _crops(work, pieces, chosen)
@@ -151,12 +153,12 @@ def _fitted(work: Work, pieces: Sequence[Piece], known: dict[int, Rehearsal], ch
     return replace(found, state=fitted.state, steps=fitted.steps)
 
 
-def _response(known: Survey, chosen: Anchors) -> NDArray[np.float32]:
+def _response(known: Survey, chosen: AnchorBands) -> NDArray[np.float32]:
     assert known.srf is not None
     return known.srf @ chosen.spread
 
 
-def _crops(work: Work, pieces: Sequence[Piece], chosen: Anchors) -> list[View]:
+def _crops(work: TileContext, pieces: Sequence[Piece], chosen: AnchorBands) -> list[FineStageInput]:
     """Return the starts of some varied crops of the sample."""
     side = fine_stage.crop_side(work.ratio)
     wide = side + 2 * MARGIN
@@ -169,7 +171,7 @@ def _crops(work: Work, pieces: Sequence[Piece], chosen: Anchors) -> list[View]:
     return [_crop(work, pieces[i], w, chosen) for i, w in found]
 
 
-def _crop(work: Work, piece: Piece, core: Window, chosen: Anchors) -> View:
+def _crop(work: TileContext, piece: Piece, core: Window, chosen: AnchorBands) -> FineStageInput:
     """Return the start of a crop, (lr window in the piece's coordinates), made with a margin that is cut again."""
     whole, ratio = piece.tile.padded, work.ratio
     near = core.grown(MARGIN).clipped(whole.shape)
@@ -178,7 +180,7 @@ def _crop(work: Work, piece: Piece, core: Window, chosen: Anchors) -> View:
     if guide is not None:
         rows, columns = near.scaled(ratio).moved(margin, margin).grown(margin).slices
         guide = guide[:, rows, columns]
-    seen = view(work, Tile(0, there, there), piece.cube[(slice(None), *near.slices)], guide, chosen)
+    seen = fine_stage_input(work, Tile(0, there, there), piece.cube[(slice(None), *near.slices)], guide, chosen)
     return seen.cut(core.within(near))
 
 
@@ -186,10 +188,14 @@ def _crop(work: Work, piece: Piece, core: Window, chosen: Anchors) -> View:
 
 
 def _projected(
-    work: Work, wishes: SurveyOptions, pieces: Sequence[Piece], known: dict[int, Rehearsal], chosen: Anchors
-) -> Refinement:
+    work: TileContext,
+    wishes: SurveyOptions,
+    pieces: Sequence[Piece],
+    known: dict[int, FineStageTrial],
+    chosen: AnchorBands,
+) -> FineStage:
     """Survey the scene at half its ratio, and ask the Wald pair what back-projection is worth."""
-    plain = Refinement(work.fine, chosen, 1.0)
+    plain = FineStage(work.fine, chosen, 1.0)
     said = {}
     for ratio, one in known.items():
         tried = replace(plain, half=_half(one.work, wishes, one.pieces))
@@ -202,7 +208,7 @@ def _projected(
     return _weighed(found, _crops(replace(work, refinement=found), pieces, chosen))
 
 
-def _weighed(found: Refinement, views: Sequence[View]) -> Refinement:
+def _weighed(found: FineStage, views: Sequence[FineStageInput]) -> FineStage:
     """Return a projection with the scene's mean spectral angle, degrees, at most 1, unless each pixel has its own."""
     if found.fine != "backprojection":
         return found
@@ -210,7 +216,7 @@ def _weighed(found: Refinement, views: Sequence[View]) -> Refinement:
     return replace(found, angle=min(1.0, float(flat.mean())))
 
 
-def _half(work: Work, wishes: SurveyOptions, pieces: Sequence[Piece]) -> Survey | None:
+def _half(work: TileContext, wishes: SurveyOptions, pieces: Sequence[Piece]) -> Survey | None:
     """Survey a scene at half its ratio; None at ratio 2, where that is the scene itself."""
     ratio, known = work.ratio // 2, work.survey
     if ratio < 2:
@@ -224,4 +230,6 @@ def _half(work: Work, wishes: SurveyOptions, pieces: Sequence[Piece]) -> Survey 
         samples.append(Sample(piece.cube, guide))
     (sy, sx), (dy, dx) = known.psf.sigma_px, known.psf.shift_px
     psf = Psf.gaussian(ratio, (sy / 2, sx / 2), (dy / 2, dx / 2))
-    return fine_stage_trial.shared(survey(samples, fine_stage_trial.again(wishes, ratio, psf)), known)
+    return fine_stage_trial.with_shrinkage_of(
+        estimate_survey(samples, fine_stage_trial.trial_options(wishes, ratio, psf)), known
+    )

@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine.tiles.context import Work
-from dualsr_geo.engine.tiles.fine_stage import Refinement, View, correct
-from dualsr_geo.engine.tiles.sharpen import view
+from dualsr_geo.engine.tiles.context import TileContext
+from dualsr_geo.engine.tiles.fine_stage import FineStage, FineStageInput, correct
+from dualsr_geo.engine.tiles.sharpen import fine_stage_input
 from dualsr_geo.fusion import change_detection, coarse_stage
-from dualsr_geo.fusion.anchor_bands import Anchors
+from dualsr_geo.fusion.anchor_bands import AnchorBands
 from dualsr_geo.fusion.blocks import FEWEST_PX, Block
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.survey import wald_pairs
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions
 from dualsr_geo.survey.shrinkage import Evidence, by_parts
 from dualsr_geo.survey.survey import Survey
@@ -45,7 +45,7 @@ SMALLEST_SIDE = 4
 
 @dataclass(frozen=True)
 class Piece:
-    """A window of the scene as read, for `view`.
+    """A window of the scene as read, for `fine_stage_input`.
 
     Attributes
     ----------
@@ -62,12 +62,12 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class FineStageTrial:
     """The scene's Wald pair, sharpened but for the fine stage.
 
     Attributes
     ----------
-    work : Work
+    work : TileContext
         Of the pair; the shape is that of its first piece.
     pieces : tuple of Piece
         Each a scene of its own.
@@ -75,28 +75,28 @@ class Rehearsal:
     weights : tuple of Tensor, shape (y, x)
     """
 
-    work: Work
+    work: TileContext
     pieces: tuple[Piece, ...]
     truths: tuple[torch.Tensor, ...]
     weights: tuple[torch.Tensor, ...]
 
-    def views(self, work: Work, anchors: Anchors) -> list[View]:
+    def views(self, work: TileContext, anchors: AnchorBands) -> list[FineStageInput]:
         """Return the starts of all pieces on the anchors; `work` says what they are shown."""
         each = (replace(work, shape=piece.cube.shape[1:]) for piece in self.pieces)
-        return [view(w, p.tile, p.cube, p.guide, anchors) for w, p in zip(each, self.pieces, strict=True)]
+        return [fine_stage_input(w, p.tile, p.cube, p.guide, anchors) for w, p in zip(each, self.pieces, strict=True)]
 
-    def lacking(self, views: Sequence[View], anchors: Anchors) -> list[torch.Tensor]:
+    def lacking(self, views: Sequence[FineStageInput], anchors: AnchorBands) -> list[torch.Tensor]:
         """Return what the start of each piece lacks, (anchor, ratio * y, ratio * x)."""
         return [truth[list(anchors.bands)] - v.start for truth, v in zip(self.truths, views, strict=True)]
 
-    def error(self, views: Sequence[View], anchors: Anchors) -> NDArray[np.float32]:
+    def error(self, views: Sequence[FineStageInput], anchors: AnchorBands) -> NDArray[np.float32]:
         """Return the start's root mean square error on each anchor."""
         wrong, ratio = self.lacking(views, anchors), self.work.ratio
         valid = [w.repeat_interleave(ratio, 0).repeat_interleave(ratio, 1) for w in self.weights]
         square = sum((x.double().square() * w).sum((1, 2)) for x, w in zip(wrong, valid, strict=True))
         return (torch.as_tensor(square) / sum(float(w.sum()) for w in valid)).sqrt().float().numpy()
 
-    def judge(self, refinement: Refinement, views: Sequence[View]) -> Evidence:
+    def judge(self, refinement: FineStage, views: Sequence[FineStageInput]) -> Evidence:
         """Compare what a refinement adds with what the start lacks."""
         lacking = self.lacking(views, refinement.anchors)
         made = (correct(replace(refinement, share=1.0), v) for v in views)
@@ -108,7 +108,7 @@ class Rehearsal:
         return Evidence(*np.concatenate(sums, 1))
 
 
-def share(evidence: Sequence[Evidence]) -> float:
+def fine_stage_shrinkage(evidence: Sequence[Evidence]) -> float:
     """Return how much of a correction is used, 0..1: nothing, unless Wald pairs are sure that it helps."""
     sure = [SPREAD**-2] + [1 / (DOUBT**2 + e.error**2) for e in evidence]
     # A pair that asks for more than there is says no more than that all is right.
@@ -116,12 +116,14 @@ def share(evidence: Sequence[Evidence]) -> float:
     return said if said >= LEAST else 0.0
 
 
-def rehearse(work: Work, wishes: SurveyOptions, pieces: Sequence[Piece], ratio: int) -> Rehearsal | None:
+def try_fine_stage(
+    work: TileContext, wishes: SurveyOptions, pieces: Sequence[Piece], ratio: int
+) -> FineStageTrial | None:
     """Degrade a sample of the scene by a ratio and survey that.
 
     Parameters
     ----------
-    work : Work
+    work : TileContext
         Of the scene.
     wishes : SurveyOptions
         What its survey was asked.
@@ -132,7 +134,7 @@ def rehearse(work: Work, wishes: SurveyOptions, pieces: Sequence[Piece], ratio: 
 
     Returns
     -------
-    Rehearsal or None
+    FineStageTrial or None
         None of a scene too small to be degraded.
     """
     known = work.survey
@@ -144,16 +146,18 @@ def rehearse(work: Work, wishes: SurveyOptions, pieces: Sequence[Piece], ratio: 
     cubes = [np.where(b.weight.numpy() > 0.5, b.cube.numpy(), np.nan).astype(np.float32) for b, _ in pairs]
     guides = [b.guide.numpy() if guided else None for b, _ in pairs]
     samples = [Sample(c, None if g is None else bordered(g, margin)) for c, g in zip(cubes, guides, strict=True)]
-    found = survey(samples, again(wishes, ratio, Psf.from_mtf(ratio)))
-    made = replace(work, count=len(known.used), ratio=ratio, survey=shared(found, known), packing=_floats(known))
+    found = estimate_survey(samples, trial_options(wishes, ratio, Psf.from_mtf(ratio)))
+    made = replace(
+        work, count=len(known.used), ratio=ratio, survey=with_shrinkage_of(found, known), packing=_floats(known)
+    )
     made = replace(made, shape=cubes[0].shape[1:], refinement=None)
     tiles = [Window(0, c.shape[1], 0, c.shape[2]) for c in cubes]
     sharpened = tuple(Piece(Tile(0, w, w), c, g) for w, c, g in zip(tiles, cubes, guides, strict=True))
     truths, weights = tuple(t for _, t in pairs), tuple((b.weight > 0.5).float() for b, _ in pairs)
-    return Rehearsal(made, sharpened, truths, weights)
+    return FineStageTrial(made, sharpened, truths, weights)
 
 
-def _block(work: Work, piece: Piece) -> Block:
+def _block(work: TileContext, piece: Piece) -> Block:
     known, cube = work.survey, torch.from_numpy(piece.cube[list(work.survey.used)])
     filled, weight = coarse_stage.fill(cube, torch.from_numpy(known.space.mean))
     both = torch.ones(filled.shape[1:]) if weight is None else weight
@@ -174,15 +178,15 @@ def bordered(guide: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
     return np.pad(guide, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
 
 
-def again(wishes: SurveyOptions, ratio: int, psf: Psf) -> SurveyOptions:
-    """Return what another survey of the scene is asked, whose blur is known; the networks' shares are `shared`."""
+def trial_options(wishes: SurveyOptions, ratio: int, psf: Psf) -> SurveyOptions:
+    """Return what another survey of the scene is asked, whose blur is known; the networks' shares are `with_shrinkage_of`."""
     ours = wishes.ours and replace(wishes.ours, gated=False)
     return replace(
         wishes, ratio=ratio, psf=psf, coregister="off", ours=ours, uncertainty=False, detail=False, changes=False
     )
 
 
-def shared(found: Survey, known: Survey) -> Survey:
+def with_shrinkage_of(found: Survey, known: Survey) -> Survey:
     """Return a survey in which our networks correct by as much as in another."""
     mine, theirs = found.correction, known.correction
     if mine is None or theirs is None:

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_fit
-from dualsr_geo.engine.chunked_sources import Ground, Key, Part, unfilled, with_sources
+from dualsr_geo.engine.chunked_sources import ChunkView, InputPiece, Key, unfilled, with_sources
 from dualsr_geo.engine.degrade_raster import degrade_window, require_degradable, store_degraded
-from dualsr_geo.engine.plan import Job, product_packing
-from dualsr_geo.engine.tiles.context import Work, guide_window
-from dualsr_geo.engine.tiles.fine_stage import Refinement
+from dualsr_geo.engine.plan import RunPlan, product_packing
+from dualsr_geo.engine.tiles.context import TileContext, guide_window
+from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
-from dualsr_geo.engine.tiles.statistics import Figures
+from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.errors import OptionError
-from dualsr_geo.io.guides import displaced
+from dualsr_geo.io.guides import displaced_guide
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.to_xarray import labelled
@@ -39,9 +39,9 @@ from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration import local_displacement
-from dualsr_geo.registration.displacement_field import Field
+from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
@@ -52,7 +52,7 @@ MOST_TASKS = 10**5
 MOST_GROUNDS = 6400
 
 
-def upscale(job: Job) -> da.Array:
+def upscale(job: RunPlan) -> da.Array:
     """Return the product as a lazy array, (band, Y, X), stored values.
 
     With uncertainty its standard deviations follow, as many bands more. Blocks are tiles. Keys follow from the
@@ -60,7 +60,7 @@ def upscale(job: Job) -> da.Array:
 
     Parameters
     ----------
-    job : Job
+    job : RunPlan
 
     Raises
     ------
@@ -84,7 +84,7 @@ def upscale(job: Job) -> da.Array:
     return da.Array(graph, name, ((count,), *sides), meta=np.empty((0, 0, 0), job.packing.dtype))
 
 
-def _whole(job: Job) -> tuple[Ground, list[da.Array]]:
+def _whole(job: RunPlan) -> tuple[InputPiece, list[da.Array]]:
     """Return scene and guide without what their arrays hold, and the dask arrays that hold it."""
     arrays: list[da.Array] = []
 
@@ -95,16 +95,16 @@ def _whole(job: Job) -> tuple[Ground, list[da.Array]]:
 
     scene = change(job.scene.source)
     guide = None if job.guide is None else with_sources(job.guide, change)
-    return Ground(scene, Window(0, job.scene.shape[0], 0, job.scene.shape[1]), guide, cut=True), arrays
+    return InputPiece(scene, Window(0, job.scene.shape[0], 0, job.scene.shape[1]), guide, cut=True), arrays
 
 
-def _tasks(job: Job, whole: Ground, name: str, token: str) -> dict[Any, tuple[Any, ...]]:
+def _tasks(job: RunPlan, whole: InputPiece, name: str, token: str) -> dict[Any, tuple[Any, ...]]:
     """Return the survey, the fitted fine stage, the grounds and the tiles as dask's tasks."""
     local = job.options.coregister == "local" and job.guide is not None
     # Whatever a field says, the guide that it needs comes along.
     margin = sample_margin(job.ratio) + (local_displacement.margin(job.ratio) if local else 0)
 
-    def near(windows: Sequence[Window]) -> tuple[list[Ground], list[list[Key]]]:
+    def near(windows: Sequence[Window]) -> tuple[list[InputPiece], list[list[Key]]]:
         pieces = [whole.near(w, job.ratio, margin) for w in windows]
         return pieces, [p.keys() for p in pieces]
 
@@ -128,14 +128,14 @@ def _tasks(job: Job, whole: Ground, name: str, token: str) -> dict[Any, tuple[An
     return tasks
 
 
-def _tiles_a_ground(job: Job, whole: Ground) -> int:
+def _tiles_a_ground(job: RunPlan, whole: InputPiece) -> int:
     """Return how many tiles along each axis share what is read: about a chunk of the scene.
 
     Tiles that each took from chunks themselves would all hang together, and dask's ordering of 10^5
     such tasks takes minutes. Few grounds take it seconds.
     """
     array = whole.scene.array if isinstance(whole.scene, ArraySource) else None
-    chunk = array.chunks.side if isinstance(array, Part) else 0
+    chunk = array.chunks.side if isinstance(array, ChunkView) else 0
     return max(
         1, min(round(chunk / job.sizes.tile), *job.tiling.grid), math.ceil(math.sqrt(len(job.tiling) / MOST_GROUNDS))
     )
@@ -145,15 +145,15 @@ def _tiles_a_ground(job: Job, whole: Ground) -> int:
 class Ready:
     """A piece of the inputs, and what its tiles need to know."""
 
-    work: Work
-    ground: Ground
+    work: TileContext
+    ground: InputPiece
 
 
 def _ground(
-    make: Callable[[Survey], Work],
+    make: Callable[[Survey], TileContext],
     known: Survey,
-    fitted: Refinement | None,
-    piece: Ground,
+    fitted: FineStage | None,
+    piece: InputPiece,
     blocks: Sequence[NDArray[Any]],
 ) -> Ready:
     """Put a piece of the inputs together."""
@@ -161,51 +161,59 @@ def _ground(
 
 
 def _field(
-    pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]], shape: tuple[int, int], wishes: SurveyOptions
-) -> Field | None:
+    pieces: Sequence[InputPiece],
+    blocks: Sequence[Sequence[NDArray[Any]]],
+    shape: tuple[int, int],
+    wishes: SurveyOptions,
+) -> DisplacementField | None:
     """Estimate how the guide is displaced, place by place."""
     filled = _filled(pieces, blocks)
     margin, places = local_displacement.margin(wishes.ratio), [p.place for p in filled]
     guides = [p.guide.read(p.place.scaled(wishes.ratio).grown(margin)) for p in filled if p.guide is not None]
     with one_thread():
-        return local_displacement.local_field(places, [p.read(p.place) for p in filled], guides, shape, wishes)
+        return local_displacement.estimate_local_displacement(
+            places, [p.read(p.place) for p in filled], guides, shape, wishes
+        )
 
 
-def _filled(pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]]) -> list[Ground]:
+def _filled(pieces: Sequence[InputPiece], blocks: Sequence[Sequence[NDArray[Any]]]) -> list[InputPiece]:
     return [p.filled(b) for p, b in zip(pieces, blocks, strict=True)]
 
 
 def _survey(
-    pieces: Sequence[Ground], blocks: Sequence[Sequence[NDArray[Any]]], wishes: SurveyOptions, field: Field | None
+    pieces: Sequence[InputPiece],
+    blocks: Sequence[Sequence[NDArray[Any]]],
+    wishes: SurveyOptions,
+    field: DisplacementField | None,
 ) -> Survey:
     """Survey the sampled pieces."""
     margin = sample_margin(wishes.ratio)
     samples = []
     for piece in _filled(pieces, blocks):
         near = piece.place.scaled(wishes.ratio).grown(margin)
-        guide = None if piece.guide is None else displaced(piece.guide, field).read(near)
+        guide = None if piece.guide is None else displaced_guide(piece.guide, field).read(near)
         samples.append(Sample(piece.read(piece.place), guide))
     with one_thread():
-        return replace(survey(samples, wishes), field=field)
+        return replace(estimate_survey(samples, wishes), field=field)
 
 
 def _fitted(
-    make: Callable[[Survey], Work],
+    make: Callable[[Survey], TileContext],
     known: Survey,
-    pieces: Sequence[Ground],
+    pieces: Sequence[InputPiece],
     blocks: Sequence[Sequence[NDArray[Any]]],
     wishes: SurveyOptions,
-) -> Refinement | None:
+) -> FineStage | None:
     """Fit the fine stage to the sampled pieces."""
     work, at = make(known), {piece.place: piece for piece in _filled(pieces, blocks)}
     with one_thread():
         return fine_stage_fit.fit(work, wishes, lambda tile: _read(work, tile, at[tile.padded]))
 
 
-def _read(work: Work, tile: Tile, piece: Ground) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+def _read(work: TileContext, tile: Tile, piece: InputPiece) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     guide = None
     if piece.guide is not None and work.guided:
-        guide = displaced(piece.guide, work.survey.field).read(guide_window(work, tile))
+        guide = displaced_guide(piece.guide, work.survey.field).read(guide_window(work, tile))
     return piece.read(tile.padded), guide
 
 
@@ -216,12 +224,12 @@ def _tile(ready: Ready, index: int) -> NDArray[np.generic]:
     cube, guide = _read(work, tile, ready.ground)
     shape = (work.count * (1 + (work.survey.doubt is not None)), *tile.core.scaled(work.ratio).shape)
     out = np.empty(shape, work.packing.dtype)
-    for rows, stored in sharpen_tile(work, tile, cube, guide, Figures(work.count)):
+    for rows, stored in sharpen_tile(work, tile, cube, guide, TileStatistics(work.count)):
         out[rows] = stored
     return out
 
 
-def as_dataarray(job: Job, like: xr.DataArray) -> xr.DataArray:
+def as_dataarray(job: RunPlan, like: xr.DataArray) -> xr.DataArray:
     """Return the lazy product with the scene's coordinates, attributes and encoding.
 
     Where the scene comes masked (floats of an integer file, NaN where nothing is), so does the
@@ -229,19 +237,19 @@ def as_dataarray(job: Job, like: xr.DataArray) -> xr.DataArray:
 
     Parameters
     ----------
-    job : Job
+    job : RunPlan
     like : DataArray, dims (band, y, x)
         The scene.
     """
     return labelled(upscale(job), job.packing, job.scene, like, job.target)
 
 
-def as_dataset(job: Job, like: xr.DataArray) -> xr.Dataset:
+def as_dataset(job: RunPlan, like: xr.DataArray) -> xr.Dataset:
     """Return the lazy product beside the standard deviations of its errors, ``uncertainty``, in the same form.
 
     Parameters
     ----------
-    job : Job
+    job : RunPlan
         With uncertainty.
     like : DataArray, dims (band, y, x)
         The scene.

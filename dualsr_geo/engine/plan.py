@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from dualsr_geo import resources
 from dualsr_geo.engine import tile_size
 from dualsr_geo.engine.options import Options, require_blur, require_valid
-from dualsr_geo.engine.tiles.context import Work
+from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.guides import Guide, on_grid
 from dualsr_geo.models.definition import (
@@ -37,7 +37,7 @@ from dualsr_geo.version import __version__
 
 
 @dataclass(frozen=True)
-class Job:
+class RunPlan:
     """A run that has been checked.
 
     Attributes
@@ -67,10 +67,10 @@ class Job:
     model: Model
     fine: str
     packing: Packing
-    sizes: tile_size.Sizes
+    sizes: tile_size.TileSizes
     options: Options
     opening: tuple[str, ...] = ()
-    room: tile_size.Room | None = None
+    room: tile_size.WorkerCapacity | None = None
 
     @property
     def mtf_gain(self) -> float | None:
@@ -100,10 +100,10 @@ class Job:
         )
 
     @property
-    def work(self) -> Callable[[Survey], Work]:
+    def work(self) -> Callable[[Survey], TileContext]:
         """What every tile needs to know, once the survey is there; small and picklable."""
         return partial(
-            Work,
+            TileContext,
             self.scene.shape,
             self.scene.count,
             self.ratio,
@@ -146,7 +146,9 @@ class Job:
         }
 
 
-def plan(scene: Scene, guides: Sequence[Scene], options: Options, room: tile_size.Room | None = None) -> Job:
+def plan_run(
+    scene: Scene, guides: Sequence[Scene], options: Options, room: tile_size.WorkerCapacity | None = None
+) -> RunPlan:
     """Check that what is asked for can be done with what there is, here or on workers that offer `room`.
 
     Raises
@@ -161,7 +163,7 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options, room: tile_siz
     require_blur(options, model.halo)
     require_inputs(model, scene.count, sum(g.count for g in guides) if guides else None)
     if options.uncertainty:
-        require_doubt(model, fine, scene.shape)
+        require_uncertainty(model, fine, scene.shape)
     placed = [place_guide(scene, g) for g in guides]
     ratio = choose_scale(scene, placed, options, model)
     require_ratio(model, ratio)
@@ -171,15 +173,15 @@ def plan(scene: Scene, guides: Sequence[Scene], options: Options, room: tile_siz
     guide = on_grid(placed, target) if placed and model.guided else None
     guide_bands, published = guide.count if guide else 0, model.weights is not None
     kept = planes(model, fine, scene.count)
-    need = tile_size.Need(
+    need = tile_size.MemoryRequirement(
         scene.count, guide_bands, ratio, model.halo, model.block, kept, published, options.uncertainty
     )
-    sizes = tile_size.sizes(scene.shape, need, options, room)
+    sizes = tile_size.choose_sizes(scene.shape, need, options, room)
     packing = product_packing(scene, options.dtype, options.nodata)
-    return Job(scene, guide, ratio, target, model, fine, packing, sizes, options, room=room)
+    return RunPlan(scene, guide, ratio, target, model, fine, packing, sizes, options, room=room)
 
 
-def require_doubt(model: Model, fine: str, shape: tuple[int, int]) -> None:
+def require_uncertainty(model: Model, fine: str, shape: tuple[int, int]) -> None:
     """Check that the errors of a model can be told from the scene itself.
 
     Raises

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.engine.plan import Job
-from dualsr_geo.engine.tiles.fine_stage import Refinement
-from dualsr_geo.models.correction import Asked
+from dualsr_geo.engine.plan import RunPlan
+from dualsr_geo.engine.tiles.fine_stage import FineStage
+from dualsr_geo.models.correction import PairEvidence
 from dualsr_geo.models.definition import Model
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.version import __version__
@@ -21,8 +21,8 @@ REPORTED = (
 )  # fmt: skip
 
 
-def add_up(
-    job: Job, known: Survey, figures: Sequence[Mapping[str, Any]], refined: Refinement | None = None
+def summarise(
+    job: RunPlan, known: Survey, figures: Sequence[Mapping[str, Any]], refined: FineStage | None = None
 ) -> dict[str, Any]:
     """Add up what the tiles counted, always in tile order.
 
@@ -87,7 +87,7 @@ def _correction(known: Survey) -> dict[str, Any] | None:
     """Say by how much our own networks correct the start, and on what that rests."""
     if known.correction is None:
         return None
-    found, used = known.correction, dict[str, tuple[float, tuple[Asked, ...]]]()
+    found, used = known.correction, dict[str, tuple[float, tuple[PairEvidence, ...]]]()
     if found.guided is not None:
         used["guided"] = found.guided.share, found.guided_asked
     # Beside a guide only where some of the scene is without it.
@@ -99,7 +99,7 @@ def _correction(known: Survey) -> dict[str, Any] | None:
     }
 
 
-def _refinement(found: Refinement | None) -> dict[str, Any] | None:
+def _refinement(found: FineStage | None) -> dict[str, Any] | None:
     """Say how much of a fine stage that corrects the start is used, and on what that rests."""
     if found is None:
         return None
@@ -112,7 +112,7 @@ def _refinement(found: Refinement | None) -> dict[str, Any] | None:
     }
 
 
-def _guide(job: Job, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _guide(job: RunPlan, known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Say how the guide fitted, and where it reached: its share of every tile, row by row."""
     if job.guide is None:
         return None
@@ -202,7 +202,7 @@ def _weights_sha256(model: Model) -> str | dict[str, str] | None:
     return {name: weights.sha256 for name, weights in own.items() if weights is not None}
 
 
-def lineage(job: Job, report: Mapping[str, Any]) -> dict[str, Any]:
+def provenance_of(job: RunPlan, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return how the product came to be; the same for every run of the same job."""
     identity = job.identity
     return {

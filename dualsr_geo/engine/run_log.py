@@ -18,7 +18,7 @@ from typing import Any
 from dualsr_geo.errors import OutputError
 from dualsr_geo.io.storage.urls import shown
 
-Tell = Callable[..., None]
+LogEvent = Callable[..., None]
 STANDARD_ERROR = "-"
 
 _log = logging.getLogger("dualsr_geo")
@@ -27,7 +27,7 @@ _log.addHandler(logging.NullHandler())
 
 
 @contextmanager
-def of_scene(scene: str, output: str | None) -> Iterator[Tell]:
+def of_scene(scene: str, output: str | None) -> Iterator[LogEvent]:
     """Tell that a scene was started, and why it failed if it does; between, what the caller tells.
 
     Parameters

@@ -38,7 +38,7 @@ class _Asked(Protocol):
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryRequirement:
     """What a tile's memory depends on beside its side.
 
     Attributes
@@ -68,7 +68,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class TileSizes:
     """Tile side (lr pixels), tiles at once, and the bytes that this is estimated to need."""
 
     tile: int
@@ -77,7 +77,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Room:
+class WorkerCapacity:
     """What each worker of a cluster offers.
 
     Attributes
@@ -95,7 +95,9 @@ class Room:
     device: str
 
 
-def sizes(shape: tuple[int, int], need: Need, asked: _Asked, room: Room | None = None) -> Sizes:
+def choose_sizes(
+    shape: tuple[int, int], need: MemoryRequirement, asked: _Asked, room: WorkerCapacity | None = None
+) -> TileSizes:
     """Choose the tile and the number of tiles at once, of this process or of each worker.
 
     Raises
@@ -125,7 +127,7 @@ def sizes(shape: tuple[int, int], need: Need, asked: _Asked, room: Room | None =
         large_enough = [t for t in fitting if t >= COMFORTABLE_TILE] if fewer else fitting
         chosen = (large_enough or (fitting if asked.tile else []))[:1]
         if chosen:
-            return Sizes(chosen[0], count, total(chosen[0], count))
+            return TileSizes(chosen[0], count, total(chosen[0], count))
     smallest = min(candidates)
     if room is not None:
         least = total(smallest, jobs)
@@ -142,7 +144,7 @@ def sizes(shape: tuple[int, int], need: Need, asked: _Asked, room: Room | None =
     )
 
 
-def _candidates(shape: tuple[int, int], need: Need, jobs: int) -> list[int]:
+def _candidates(shape: tuple[int, int], need: MemoryRequirement, jobs: int) -> list[int]:
     """Return the tiles to try, the best first.
 
     A network's halo is dear and its tiles are slow, so the scene is cut evenly, and in no more
@@ -166,7 +168,7 @@ def _candidates(shape: tuple[int, int], need: Need, jobs: int) -> list[int]:
     return sorted(even, key=lambda tile: (effort(tile), -tile))
 
 
-def tile_bytes(shape: tuple[int, int], tile: int, need: Need) -> int:
+def tile_bytes(shape: tuple[int, int], tile: int, need: MemoryRequirement) -> int:
     """Estimate the memory of one tile at work, bytes."""
     rows, columns = (min(n, tile + 2 * need.halo) for n in shape)
     padded = rows * columns

@@ -14,31 +14,31 @@ from numpy.typing import NDArray
 
 from dualsr_geo import resources
 from dualsr_geo.engine import dask_cluster, executor, fine_stage_fit
-from dualsr_geo.engine.executor import Plan
+from dualsr_geo.engine.executor import TilePlan
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.plan import Job, plan
-from dualsr_geo.engine.provenance import REPORTED, add_up, lineage
-from dualsr_geo.engine.run_log import Tell, of_scene
-from dualsr_geo.engine.run_report import of_run
-from dualsr_geo.engine.tiles.context import Work, guide_window
+from dualsr_geo.engine.plan import RunPlan, plan_run
+from dualsr_geo.engine.provenance import REPORTED, provenance_of, summarise
+from dualsr_geo.engine.run_log import LogEvent, of_scene
+from dualsr_geo.engine.run_report import report_data_of_run
+from dualsr_geo.engine.tiles.context import TileContext, guide_window
 from dualsr_geo.errors import DualSRError, DualSRWarning
-from dualsr_geo.io.guides import displaced
-from dualsr_geo.io.products.delivery import say_delivered
+from dualsr_geo.io.guides import displaced_guide
+from dualsr_geo.io.products.delivery import describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.urls import is_url
-from dualsr_geo.io.storage.work_directory import RECORD, folder_at
-from dualsr_geo.io.writers.destination import beside, placed, require_apart, require_place
+from dualsr_geo.io.storage.work_directory import RECORD, work_directory_at
+from dualsr_geo.io.writers.destination import default_output, require_apart, require_place, resolve_output
 from dualsr_geo.io.writers.geotiff import require_options
-from dualsr_geo.io.writers.output_spec import Layout, carried_lineage, format_of
-from dualsr_geo.io.writers.tile_store import Store, full_disk_named, is_same_product
+from dualsr_geo.io.writers.output_spec import OutputSpec, format_of, read_provenance
+from dualsr_geo.io.writers.tile_store import TileStore, full_disk_named, is_same_product
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Tile
 from dualsr_geo.registration import local_displacement
-from dualsr_geo.registration.displacement_field import Field
+from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.report.page import require_report, write_report
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, sample_windows
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
@@ -105,7 +105,7 @@ def _upscaled(
     client: Any,  # as in `upscale`
     report: Where | None,
     progress: Progress | None,
-    tell: Tell,
+    tell: LogEvent,
 ) -> dict[str, Any]:
     began = time.monotonic()
     job, layout = prepare(scene, output, rgb=rgb, options=wanted, client=client)
@@ -115,24 +115,24 @@ def _upscaled(
         tell("scene was finished", output=layout.path)
         said = {**_finished(job, layout), **_cost(began), "already_finished": True}
         return said if report is None else _reported(job, layout, said, None, report)
-    store = Store.begin(layout, job.identity, resume=wanted.resume, overwrite=wanted.overwrite)
+    store = TileStore.begin(layout, job.identity, resume=wanted.resume, overwrite=wanted.overwrite)
     known = _survey_of(job, store, client)
     tell("scene surveyed", tiles=len(job.tiling), tile=job.sizes.tile, model=job.model.name, notes=list(known.notes))
-    shown = bent(job, known.field)
+    shown = with_displacement(job, known.field)
     work = _with_fine(shown, store, job.work(known))
-    figures = _run(Plan(job.scene.source, shown.guide, work, store), job.sizes.jobs, client, progress, tell)
-    found = {"output": layout.path, **add_up(job, known, figures, work.refinement)}
-    store.finish(lineage(job, found), known.to_json())
+    figures = _run(TilePlan(job.scene.source, shown.guide, work, store), job.sizes.jobs, client, progress, tell)
+    found = {"output": layout.path, **summarise(job, known, figures, work.refinement)}
+    store.finish(provenance_of(job, found), known.to_json())
     said = {**found, **_cost(began)}
     tell("scene finished", output=layout.path, **_cost(began))
     return said if report is None else _reported(job, layout, said, figures, report)
 
 
 def _reported(
-    job: Job, layout: Layout, said: dict[str, Any], figures: list[dict[str, Any]] | None, report: Where
+    job: RunPlan, layout: OutputSpec, said: dict[str, Any], figures: list[dict[str, Any]] | None, report: Where
 ) -> dict[str, Any]:
     """Write the report of a finished product."""
-    write_report(of_run(job, layout, said, figures), report, overwrite=True)
+    write_report(report_data_of_run(job, layout, said, figures), report, overwrite=True)
     return {**said, "report": os.fspath(report)}
 
 
@@ -140,9 +140,9 @@ def _cost(began: float) -> dict[str, Any]:
     return {"seconds": round(time.monotonic() - began, 2), "peak_memory_bytes": resources.peak()}
 
 
-def _finished(job: Job, layout: Layout) -> dict[str, Any]:
+def _finished(job: RunPlan, layout: OutputSpec) -> dict[str, Any]:
     """Return what was reported of a product when it was made."""
-    carried = carried_lineage(layout) or {}
+    carried = read_provenance(layout) or {}
     size = {"shape": list(layout.shape[1:]), "bands": job.scene.count}
     return {"output": layout.path, **size, **{k: carried[k] for k in REPORTED if k in carried}}
 
@@ -154,28 +154,28 @@ def prepare(
     rgb: Where | Sequence[Where] | None = None,
     options: Options,
     client: Any = None,  # as in `upscale`
-) -> tuple[Job, Layout]:
+) -> tuple[RunPlan, OutputSpec]:
     """Read what there is and check that it can be done, here or by the workers; compute and write nothing."""
     nodata = options.nodata if options.dtype is None else None
     delivered = open_delivered(scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor)
     paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
     guides = [g for p in paths for g in open_guides(p)] or list(delivered.guides)
     opened = delivered.scene
-    room = None if client is None else dask_cluster.room(client, options.device)
-    job = replace(plan(opened, guides, options, room), opening=say_delivered(delivered, lent=bool(paths)))
-    place = placed(output) if output is not None else str(beside(scene, opened, f"_x{job.ratio}"))
+    room = None if client is None else dask_cluster.worker_capacity(client, options.device)
+    job = replace(plan_run(opened, guides, options, room), opening=describe_delivery(delivered, lent=bool(paths)))
+    place = resolve_output(output) if output is not None else str(default_output(scene, opened, f"_x{job.ratio}"))
     if client is not None and not is_url(place):
         # A worker may run in another folder.
         place = os.path.abspath(place)
     require_apart(place, [opened, *guides])
-    layout = layout_of(job, place)
+    layout = output_spec_of(job, place)
     job = _as_before(job, layout)
-    return job, layout_of(job, place)
+    return job, output_spec_of(job, place)
 
 
-def layout_of(job: Job, place: str) -> Layout:
+def output_spec_of(job: RunPlan, place: str) -> OutputSpec:
     """Return what the product will be."""
-    return Layout(
+    return OutputSpec(
         place,
         format_of(place, job.options.format),
         job.target,
@@ -191,18 +191,18 @@ def layout_of(job: Job, place: str) -> Layout:
     )
 
 
-def _as_before(job: Job, layout: Layout) -> Job:
+def _as_before(job: RunPlan, layout: OutputSpec) -> RunPlan:
     """Take the tile of the run to resume, where none is asked for: another machine chooses another."""
     if not job.options.resume or job.options.tile is not None:
         return job
-    work = folder_at(layout.work)
+    work = work_directory_at(layout.work)
     if work.has(RECORD):
         return _with_tile(job, work.read(RECORD).get("identity", {}))
-    finished = _with_tile(job, (carried_lineage(layout) or {}).get("parameters", {}))
-    return finished if is_same_product(layout_of(finished, layout.path), finished.identity) else job
+    finished = _with_tile(job, (read_provenance(layout) or {}).get("parameters", {}))
+    return finished if is_same_product(output_spec_of(finished, layout.path), finished.identity) else job
 
 
-def _with_tile(job: Job, made: Mapping[str, Any]) -> Job:
+def _with_tile(job: RunPlan, made: Mapping[str, Any]) -> RunPlan:
     """Return a job with the tile of what was made before."""
     return replace(job, sizes=replace(job.sizes, tile=int(made.get("tile", job.sizes.tile))))
 
@@ -218,7 +218,7 @@ def dry_run(
     return plan_json(job, layout)
 
 
-def plan_json(job: Job, layout: Layout) -> dict[str, Any]:
+def plan_json(job: RunPlan, layout: OutputSpec) -> dict[str, Any]:
     """Return what a run would do, for --dry-run."""
     height, width = layout.geobox.shape
     raw = len(layout.variables) * layout.raw_bytes
@@ -247,14 +247,16 @@ def plan_json(job: Job, layout: Layout) -> dict[str, Any]:
     }
 
 
-def _survey_of(job: Job, store: Store, client: Any) -> Survey:
+def _survey_of(job: RunPlan, store: TileStore, client: Any) -> Survey:
     """Survey the scene, here or on the cluster, or take the survey of the interrupted run."""
     before = store.record().get("survey")
     if before is not None:
         return Survey.from_json(before)
     try:
         known = (
-            surveyed(job) if client is None else dask_cluster.once(client, f"survey of {job.scene.name}", surveyed, job)
+            survey_run(job)
+            if client is None
+            else dask_cluster.run_once(client, f"survey of {job.scene.name}", survey_run, job)
         )
     except DualSRError:
         # Without a survey there is no tile yet, so there is nothing to resume.
@@ -266,14 +268,14 @@ def _survey_of(job: Job, store: Store, client: Any) -> Survey:
     return known
 
 
-def surveyed(job: Job) -> Survey:
+def survey_run(job: RunPlan) -> Survey:
     """Read the sample and survey it."""
     with one_thread():
         field = local_field(job)
-        return replace(survey(samples(job.scene, bent(job, field)), job.wishes), field=field)
+        return replace(estimate_survey(read_samples(job.scene, with_displacement(job, field)), job.wishes), field=field)
 
 
-def _with_fine(job: Job, store: Store, work: Work) -> Work:
+def _with_fine(job: RunPlan, store: TileStore, work: TileContext) -> TileContext:
     """Fit the fine stage to the scene where it wants that, or take the fit of the interrupted run."""
 
     def read(tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
@@ -284,22 +286,24 @@ def _with_fine(job: Job, store: Store, work: Work) -> Work:
         return replace(work, refinement=fine_stage_fit.fit_once(path, work, job.wishes, read))
 
 
-def bent(job: Job, field: Field | None) -> Job:
+def with_displacement(job: RunPlan, field: DisplacementField | None) -> RunPlan:
     """Return a job whose guide lies on the scene place by place, where a field says how."""
-    return job if job.guide is None else replace(job, guide=displaced(job.guide, field))
+    return job if job.guide is None else replace(job, guide=displaced_guide(job.guide, field))
 
 
-def local_field(job: Job) -> Field | None:
+def local_field(job: RunPlan) -> DisplacementField | None:
     """Read what a local displacement is estimated from, and estimate it where that is asked for."""
     guide, source, shape = job.guide, job.scene.source, job.scene.shape
     if guide is None or job.options.coregister != "local":
         return None
     places, margin = local_displacement.windows(shape), local_displacement.margin(job.ratio)
     guides = [guide.read(w.scaled(job.ratio).grown(margin)) for w in places]
-    return local_displacement.local_field(places, [source.read(w) for w in places], guides, shape, job.wishes)
+    return local_displacement.estimate_local_displacement(
+        places, [source.read(w) for w in places], guides, shape, job.wishes
+    )
 
 
-def samples(scene: Scene, job: Job) -> list[Sample]:
+def read_samples(scene: Scene, job: RunPlan) -> list[Sample]:
     """Read the survey's sample."""
     margin = sample_margin(job.ratio)
     read = []
@@ -310,11 +314,11 @@ def samples(scene: Scene, job: Job) -> list[Sample]:
 
 
 def _run(
-    plan: Plan,
+    plan: TilePlan,
     jobs: int,
     client: Any,  # as in `upscale`
     progress: Progress | None,
-    tell: Tell,
+    tell: LogEvent,
 ) -> list[dict[str, Any]]:
     """Run the tiles that are not done yet; return the figures of all in tile order."""
     done = plan.store.done()

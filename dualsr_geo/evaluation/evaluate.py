@@ -15,17 +15,17 @@ import xarray as xr
 
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.plan import choose_scale, place_guide, plan
+from dualsr_geo.engine.plan import choose_scale, place_guide, plan_run
 from dualsr_geo.errors import GridError, InputError, OptionError
 from dualsr_geo.evaluation.metrics import score
-from dualsr_geo.evaluation.wald_protocol import GDAL, Outcome, Trial, contenders, ordered, prepare, run
-from dualsr_geo.io.products.delivery import say_delivered
+from dualsr_geo.evaluation.wald_protocol import GDAL, Outcome, WaldTrial, contenders, ordered, prepare, run
+from dualsr_geo.io.products.delivery import describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides, open_scene
-from dualsr_geo.io.writers.output_spec import carried
+from dualsr_geo.io.writers.output_spec import read_record
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.report import gather, views
-from dualsr_geo.report.data import Exhibit
+from dualsr_geo.report.data import ReportData
 from dualsr_geo.report.page import require_report, write_report
 
 Raster = str | os.PathLike[str] | xr.DataArray | xr.Dataset
@@ -170,7 +170,7 @@ def evaluate(
         found = {
             "scene": opened.name,
             "scale": scale,
-            "opened": [*say_delivered(delivered, lent=bool(_several(rgb))), *_said(opened)],
+            "opened": [*describe_delivery(delivered, lent=bool(_several(rgb))), *_said(opened)],
             "protocol": trial.protocol,
             "models": {o.model: o.to_json() for o in outcomes},
         }
@@ -198,7 +198,7 @@ def _several(rgb: Raster | Sequence[Raster] | None) -> list[Raster]:
 # ---- the report --------------------------------------------------------------------------
 
 
-def _page(trial: Trial, outcomes: Sequence[Outcome], found: dict[str, Any]) -> Exhibit:
+def _page(trial: WaldTrial, outcomes: Sequence[Outcome], found: dict[str, Any]) -> ReportData:
     """Return what the report shows: crops of the first model, scores of all."""
     scored = [o for o in outcomes if o.scores is not None]
     if not scored:
@@ -207,7 +207,7 @@ def _page(trial: Trial, outcomes: Sequence[Outcome], found: dict[str, Any]) -> E
     kind = "GTiff" if best.model == GDAL else "Zarr"
     scene = open_scene(trial.scene)
     guides = [open_scene(g) for g in trial.guides]
-    guided = plan(scene, guides, Options(scale=trial.scale)).guide
+    guided = plan_run(scene, guides, Options(scale=trial.scale)).guide
     material = views.Material(
         scene,
         open_scene(best.product),
@@ -216,14 +216,14 @@ def _page(trial: Trial, outcomes: Sequence[Outcome], found: dict[str, Any]) -> E
         gather.carried_survey(str(best.product), kind),
         trial.reference,
         None,
-        {"protocol": trial.protocol, **(carried(str(best.product), kind, "lineage") or {})},
+        {"protocol": trial.protocol, **(read_record(str(best.product), kind, "lineage") or {})},
     )
     facts = {
         "Ratio": str(trial.scale),
         "Size": f"{bands} bands, {height} x {width} pixels",
         "Protocol": "Wald: degraded by the MTF, sharpened back, compared with the scene as it was",
     }
-    return gather.exhibit(
+    return gather.gather_report_data(
         material,
         f"{found['scene']}, evaluated at ratio {trial.scale}",
         facts,

@@ -16,19 +16,19 @@ from threadpoolctl import threadpool_limits
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.engine import upscale
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.plan import Job
+from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.errors import OptionError
 from dualsr_geo.fusion import coarse_stage
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration.displacement_field import Field
+from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.report.figures import Drawing, arrows, overview
 from dualsr_geo.report.quicklook import composite, image, stretch
 from dualsr_geo.survey import input_checks
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, sample_windows
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
@@ -40,12 +40,12 @@ PLOT, ARROWS = 900, 9
 
 
 @dataclass(frozen=True)
-class Look:
+class GuideInspection:
     """What was read and found.
 
     Attributes
     ----------
-    job : Job
+    job : RunPlan
         With the guide bent where a field says so.
     known : Survey
     samples : tuple of Sample
@@ -53,13 +53,13 @@ class Look:
         How far the guide is used in each sample, 0..1; NaN where it does not reach.
     """
 
-    job: Job
+    job: RunPlan
     known: Survey
     samples: tuple[Sample, ...]
     kept: tuple[NDArray[np.float32], ...]
 
 
-def check(
+def check_guide(
     scene: str | os.PathLike[str],
     *,
     rgb: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
@@ -105,14 +105,14 @@ def check(
     return found
 
 
-def _look(job: Job) -> Look:
+def _look(job: RunPlan) -> GuideInspection:
     """Survey the scene, with the guide bent place by place where that is told from a shift."""
     with one_thread(), threadpool_limits(1, user_api="blas"):
         field = upscale.local_field(job)
-        job = upscale.bent(job, field)
-        samples = upscale.samples(job.scene, job)
-        known = replace(survey(samples, replace(job.wishes, detail=False)), field=field)
-        return Look(job, known, tuple(samples), tuple(_kept(known, s, job.ratio) for s in samples))
+        job = upscale.with_displacement(job, field)
+        samples = upscale.read_samples(job.scene, job)
+        known = replace(estimate_survey(samples, replace(job.wishes, detail=False)), field=field)
+        return GuideInspection(job, known, tuple(samples), tuple(_kept(known, s, job.ratio) for s in samples))
 
 
 def _kept(known: Survey, sample: Sample, ratio: int) -> NDArray[np.float32]:
@@ -151,7 +151,7 @@ def _guides(scene: str | os.PathLike[str], rgb: Any, options: Options) -> list[d
     ]
 
 
-def _said(look: Look) -> dict[str, Any]:
+def _said(look: GuideInspection) -> dict[str, Any]:
     known, kept = look.known, np.concatenate([k.ravel() for k in look.kept])
     there = np.isfinite(kept)
     shift = np.asarray(known.shift_px)
@@ -201,7 +201,7 @@ def _advice(found: dict[str, Any]) -> list[str]:
 # ---- the plot ----------------------------------------------------------------------------
 
 
-def _plot(look: Look) -> Image.Image:
+def _plot(look: GuideInspection) -> Image.Image:
     """Draw the sampled guide, red where it shows something else, and arrows of its displacement."""
     rows, columns = (n * look.job.ratio for n in look.job.scene.shape)
     step = max(rows, columns) / PLOT
@@ -224,7 +224,7 @@ def _pasted(canvas: Image.Image, picture: Image.Image, window: Window, step: flo
     canvas.paste(small, (round(window.x0 / step), round(window.y0 / step)), small)
 
 
-def _arrows(canvas: Image.Image, look: Look, on: Drawing) -> None:
+def _arrows(canvas: Image.Image, look: GuideInspection, on: Drawing) -> None:
     """Draw how far the guide lies from where it belongs; the scale is written below."""
     shares = (np.arange(ARROWS) + 0.5) / ARROWS
     shift, field = look.known.shift_px, look.known.field
@@ -242,7 +242,9 @@ def _arrows(canvas: Image.Image, look: Look, on: Drawing) -> None:
     draw.text((end + 6, canvas.height - 16), f"{drawn.scale_px:g} px", fill=(255, 220, 0))
 
 
-def _away(field: Field | None, shift: tuple[float, float], place: tuple[float, float]) -> tuple[float, float]:
+def _away(
+    field: DisplacementField | None, shift: tuple[float, float], place: tuple[float, float]
+) -> tuple[float, float]:
     if field is None:
         return shift
     y, x = (min(int(p * n), n - 1) for p, n in zip(place, field.shape, strict=True))

@@ -41,14 +41,14 @@ def ordered(found: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Trial:
+class WaldTrial:
     """A scene degraded by the Wald protocol, its guide likewise, and the truth.
 
     Attributes
     ----------
     scene : Path
     guides : tuple of Path
-    reference : Cut
+    reference : TrimmedSource
         The scene as it is, cut to a multiple of the ratio.
     geobox : GeoBox
         Its grid.
@@ -61,7 +61,7 @@ class Trial:
 
     scene: Path
     guides: tuple[Path, ...]
-    reference: Cut
+    reference: TrimmedSource
     geobox: GeoBox
     scale: int
     folder: Path
@@ -121,7 +121,7 @@ def contenders(
 
 def prepare(
     scene: Scene, guides: Sequence[Scene], scale: int, mtf_gain: float, guide_mtf_gain: float, folder: Path
-) -> Trial:
+) -> WaldTrial:
     """Degrade scene and guides into a folder."""
     scene, *guides = (_somewhere(s) for s in (scene, *guides))
     degrade_to(scene, folder / "scene.tif", scale, mtf_gain)
@@ -129,14 +129,14 @@ def prepare(
     for guide, path in zip(guides, paths, strict=True):
         degrade_to(guide, path, scale, guide_mtf_gain)
     rows, columns = (n // scale * scale for n in scene.shape)
-    truth = Cut(scene.source, (rows, columns))
+    truth = TrimmedSource(scene.source, (rows, columns))
     guided = f" and the guide ({guide_mtf_gain:g})" if guides else ""
     protocol = (
         f"Wald protocol: the scene{guided} blurred by a Gaussian MTF (gain {mtf_gain:g} at the coarse Nyquist "
         f"frequency), decimated by {scale}, sharpened, and compared with the scene as it was; the models are not "
         "told the blur. PSNR's peak is the scene's largest value."
     )
-    return Trial(folder / "scene.tif", paths, truth, scene.geobox[:rows, :columns], scale, folder, protocol)
+    return WaldTrial(folder / "scene.tif", paths, truth, scene.geobox[:rows, :columns], scale, folder, protocol)
 
 
 def _somewhere(scene: Scene) -> Scene:
@@ -148,7 +148,7 @@ def _somewhere(scene: Scene) -> Scene:
 
 
 @dataclass(frozen=True)
-class Cut:
+class TrimmedSource:
     """The first rows and columns of a source."""
 
     source: Source
@@ -164,11 +164,11 @@ class Cut:
         return self.source.read(window, bands)
 
 
-def run(trial: Trial, name: str, options: Options) -> Outcome:
+def run(trial: WaldTrial, name: str, options: Options) -> Outcome:
     """Let one model sharpen the degraded scene, and score what it makes."""
     # A weights file is named by its path.
     product = trial.folder / (f"{name}.tif" if name == GDAL else f"{name.replace('/', '_')}.zarr")
-    resources.forget_peak()
+    resources.reset_peak()
     notes: tuple[str, ...] = ()
     began = time.monotonic()
     try:
@@ -186,7 +186,7 @@ def run(trial: Trial, name: str, options: Options) -> Outcome:
     return Outcome(name, product, scores, seconds, peak, notes)
 
 
-def _sharpen(trial: Trial, name: str, options: Options, product: Path) -> tuple[str, ...]:
+def _sharpen(trial: WaldTrial, name: str, options: Options, product: Path) -> tuple[str, ...]:
     """Run a model of ours; return what it has to say."""
     chosen = replace(
         options,

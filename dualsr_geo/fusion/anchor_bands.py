@@ -27,7 +27,7 @@ CHOICE_PX = 4000
 
 
 @dataclass(frozen=True)
-class Anchors:
+class AnchorBands:
     """Which bands stand for all.
 
     Attributes
@@ -48,12 +48,12 @@ class Anchors:
         return {"bands": list(self.bands), "spread": [[float(str(v)) for v in row] for row in self.spread]}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Anchors:
+    def from_json(cls, value: Mapping[str, Any]) -> AnchorBands:
         """Read what `to_json` wrote."""
         return cls(tuple(map(int, value["bands"])), np.asarray(value["spread"], np.float32))
 
 
-def find(spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int = COUNT) -> Anchors:
+def choose_anchor_bands(spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int = COUNT) -> AnchorBands:
     """Choose anchors and learn how they spread.
 
     Parameters
@@ -67,11 +67,11 @@ def find(spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int =
 
     Returns
     -------
-    Anchors
+    AnchorBands
         Chosen by QR with pivoting; spread by ridge regression of all bands on them.
     """
     if len(spectra) <= count:
-        return Anchors(tuple(range(len(spectra))), np.eye(len(spectra), dtype=np.float32))
+        return AnchorBands(tuple(range(len(spectra))), np.eye(len(spectra), dtype=np.float32))
     used = weight > 0
     x, w = spectra[:, used].astype(np.float64), weight[used].astype(np.float64)
     x -= ((x * w).sum(1) / w.sum())[:, None]
@@ -80,7 +80,7 @@ def find(spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int =
     spread = _spread(covariance, bands)
     spread *= _trust(covariance, bands, spread)[:, None]
     spread[list(bands)] = np.eye(len(bands))
-    return Anchors(bands, spread.astype(np.float32))
+    return AnchorBands(bands, spread.astype(np.float32))
 
 
 def _chosen(x: NDArray[np.float64], count: int) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ def components(space: Subspace, cube: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(flat).view(-1, *cube.shape[1:])
 
 
-def midst(block: Block, ratio: int, side: int) -> Block:
+def central_block(block: Block, ratio: int, side: int) -> Block:
     """Return the middle of a block, at most `side` scene pixels a side."""
     rows, columns = (slice(max(0, (n - side) // 2), (n + side) // 2) for n in block.shape)
     fine = (slice(ratio * s.start, ratio * s.stop) for s in (rows, columns))

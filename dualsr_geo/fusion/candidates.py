@@ -21,17 +21,17 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import Operator
 from dualsr_geo.fusion.local_regression import Moments
-from dualsr_geo.fusion.scene_regression import Fit, Mixture
+from dualsr_geo.fusion.scene_regression import Mixture, SceneRegression
 
 
-def standardise(guide: torch.Tensor, fit: Fit) -> torch.Tensor:
+def standardise(guide: torch.Tensor, fit: SceneRegression) -> torch.Tensor:
     """Return a guide (guide band, y, x) in standardised units."""
     mean = torch.as_tensor(fit.guide_mean, dtype=guide.dtype, device=guide.device)
     std = torch.as_tensor(fit.guide_std, dtype=guide.dtype, device=guide.device)
     return (guide - mean[:, None, None]) / std[:, None, None]
 
 
-def clip_guide(guide: torch.Tensor, fit: Fit) -> torch.Tensor:
+def clip_guide(guide: torch.Tensor, fit: SceneRegression) -> torch.Tensor:
     """Return a standardised guide inside the range in which slopes were fitted, with a margin."""
     low = torch.as_tensor(fit.guide_low, device=guide.device)[:, None, None]
     high = torch.as_tensor(fit.guide_high, device=guide.device)[:, None, None]
@@ -72,7 +72,7 @@ class Pair:
         The clipped, standardised guide.
     weight : Tensor, shape (y, x), or None
         How valid a pixel is, 0..1; None where all are.
-    fit : Fit
+    fit : SceneRegression
     operator : Operator
     """
 
@@ -82,7 +82,7 @@ class Pair:
     features_lr: torch.Tensor
     guide: torch.Tensor
     weight: torch.Tensor | None
-    fit: Fit
+    fit: SceneRegression
     operator: Operator
     _cache: dict[float, Moments] = field(default_factory=dict, compare=False)
 
@@ -122,7 +122,7 @@ class Pair:
 def pair(
     components: torch.Tensor,
     guide: torch.Tensor,
-    fit: Fit,
+    fit: SceneRegression,
     operator: Operator,
     weight: torch.Tensor | None = None,
 ) -> Pair:
@@ -133,7 +133,7 @@ def pair(
     components : Tensor, shape (component, y, x)
     guide : Tensor, shape (guide band, ratio * y, ratio * x)
         In its own units, without NaN.
-    fit : Fit
+    fit : SceneRegression
     operator : Operator
         The window's degradation.
     weight : Tensor, shape (y, x), optional
@@ -147,7 +147,7 @@ def pair(
     return Pair(components, guide_lr, features, features_lr, clipped, weight, fit, operator)
 
 
-def _all_features(plain: torch.Tensor, clipped: torch.Tensor, fit: Fit) -> torch.Tensor:
+def _all_features(plain: torch.Tensor, clipped: torch.Tensor, fit: SceneRegression) -> torch.Tensor:
     """Return membership x (guide, 1) of every mixture, then the guide itself, and 1."""
     design = torch.cat([clipped, torch.ones_like(clipped[:1])])
     shares = [_membership(clipped, m) for m in fit.mixtures.values()]

@@ -43,7 +43,7 @@ MEDIAN = 0.455
 
 
 @dataclass(frozen=True)
-class Changes:
+class ChangeModel:
     """What the guide should look like, by the scene.
 
     Attributes
@@ -66,7 +66,7 @@ class Changes:
     usual: float
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Changes:
+    def from_json(cls, value: Mapping[str, Any]) -> ChangeModel:
         """Read what the survey wrote."""
         arrays = {k: np.asarray(value[k], np.float32) for k in ("response", "offset", "scale", "floor")}
         return cls(**arrays, usual=float(value["usual"]))
@@ -118,13 +118,13 @@ def agreement(
 
 
 def withheld(
-    known: Changes, cube: torch.Tensor, ready: GuideWindow, operator: Operator
+    known: ChangeModel, cube: torch.Tensor, ready: GuideWindow, operator: Operator
 ) -> tuple[GuideWindow, torch.Tensor]:
     """Return a guide that is not used where guide and scene show different things, and how far it is, (y, x), 0..1.
 
     Parameters
     ----------
-    known : Changes
+    known : ChangeModel
     cube : Tensor, shape (band, y, x)
         The scene, holes filled.
     ready : GuideWindow
@@ -150,7 +150,7 @@ def _inner(kept: torch.Tensor, less: int) -> torch.Tensor:
     return -torch.nn.functional.max_pool2d(-kept[None, None], 2 * less + 1, 1, less)[0, 0]
 
 
-def unchanged(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tuple[Changes | None, list[Block]]:
+def unchanged(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tuple[ChangeModel | None, list[Block]]:
     """Learn from a sample how the guide should look; return that, and the sample without changed places.
 
     Parameters
@@ -163,7 +163,7 @@ def unchanged(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tuple[Chang
 
     Returns
     -------
-    Changes or None
+    ChangeModel or None
         None of a sample too small to say so.
     list of Block
         Of weight 0 where the guide is not to be used.
@@ -187,7 +187,7 @@ class _Sight:
     weight: torch.Tensor
 
 
-def _fitted(sights: Sequence[_Sight], kept: Sequence[torch.Tensor], space: Subspace) -> Changes | None:
+def _fitted(sights: Sequence[_Sight], kept: Sequence[torch.Tensor], space: Subspace) -> ChangeModel | None:
     project = space.project[:COMPONENTS].astype(np.float64)
     cubes, seen = (
         np.concatenate([getattr(s, n).flatten(1).double().numpy() for s in sights], 1) for n in ("cube", "seen")
@@ -205,12 +205,12 @@ def _fitted(sights: Sequence[_Sight], kept: Sequence[torch.Tensor], space: Subsp
     response = slope[:, :-1] @ project
     offset = slope[:, -1] - response @ space.mean
     said = (np.asarray(v, np.float32) for v in (response, offset, scale, np.zeros(len(scale))))
-    known = Changes(next(said), next(said), next(said), next(said), 1.0)
+    known = ChangeModel(next(said), next(said), next(said), next(said), 1.0)
     known = replace(known, floor=_floor(known, sights, kept))
     return replace(known, usual=_usual(known, sights))
 
 
-def _floor(known: Changes, sights: Sequence[_Sight], kept: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+def _floor(known: ChangeModel, sights: Sequence[_Sight], kept: Sequence[torch.Tensor]) -> NDArray[np.float32]:
     """Return the variance that guide and scene have apart in most places."""
     apart = []
     for sight, there in zip(sights, kept, strict=True):
@@ -222,14 +222,14 @@ def _floor(known: Changes, sights: Sequence[_Sight], kept: Sequence[torch.Tensor
     return np.maximum(usual, FAINT**2).astype(np.float32)
 
 
-def _usual(known: Changes, sights: Sequence[_Sight]) -> float:
+def _usual(known: ChangeModel, sights: Sequence[_Sight]) -> float:
     """Return how well guide and scene agree in most places."""
     floor = torch.from_numpy(known.floor).double()
     alike = torch.cat([agreement(*_pair(known, s), floor, s.weight)[s.weight > 0] for s in sights])
     return float(alike.quantile(0.75))
 
 
-def _pair(known: Changes, sight: _Sight) -> tuple[torch.Tensor, torch.Tensor]:
+def _pair(known: ChangeModel, sight: _Sight) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the degraded guide and what it should be, in its standard deviations."""
     response, offset, scale = (torch.from_numpy(v).double() for v in (known.response, known.offset, known.scale))
     expected = torch.einsum("gb,byx->gyx", response, sight.cube.double()) + offset[:, None, None]

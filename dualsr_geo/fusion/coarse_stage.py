@@ -14,7 +14,7 @@ import torch
 from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.operators import Banded, Operator
 from dualsr_geo.fusion import candidates
-from dualsr_geo.fusion.scene_regression import Fit
+from dualsr_geo.fusion.scene_regression import SceneRegression
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.raster.windows import Window
 
@@ -127,7 +127,7 @@ def ramp(there: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Added:
+class DetailPlanes:
     """What a network adds to a few bands or components of a core, and how that reaches all bands.
 
     Attributes
@@ -155,7 +155,7 @@ class Spectra:
         Interpolation from the padded lr window to the core on the target grid.
     shape : (int, int)
         Rows and columns of the core on the target grid.
-    added : tuple of Added
+    added : tuple of DetailPlanes
         By networks.
     """
 
@@ -166,7 +166,7 @@ class Spectra:
     cubic_y: Banded
     cubic_x: Banded
     shape: tuple[int, int]
-    added: tuple[Added, ...] = ()
+    added: tuple[DetailPlanes, ...] = ()
 
     def bands(self, rows: slice) -> torch.Tensor:
         """Return some bands, (band, y, x), in physical units, not clamped."""
@@ -237,27 +237,27 @@ def _rest(
 
 
 @dataclass(frozen=True)
-class Guided:
+class GuidedStart:
     """What the regressions need in one window.
 
     Attributes
     ----------
     guide : GuideWindow
-    fit : Fit
+    fit : SceneRegression
         Their scene-wide part.
     mixture : Tensor, shape (component, candidate)
         Weights of the candidates.
     """
 
     guide: GuideWindow
-    fit: Fit
+    fit: SceneRegression
     mixture: torch.Tensor
 
 
 def sharpen(
     components: torch.Tensor,
     weight: torch.Tensor | None,
-    guided: Guided | None,
+    guided: GuidedStart | None,
     closed: Consistency,
     alone: Consistency,
     *,
@@ -270,7 +270,7 @@ def sharpen(
     components : Tensor, shape (component, y, x)
     weight : Tensor, shape (y, x), or None
         How valid a pixel is.
-    guided : Guided or None
+    guided : GuidedStart or None
         None without a guide.
     closed, alone : Consistency
         The fine stage where the guide is, and where it is not.
@@ -298,7 +298,7 @@ def sharpen(
 
 
 def _start(
-    components: torch.Tensor, weight: torch.Tensor | None, guided: Guided, operator: Operator
+    components: torch.Tensor, weight: torch.Tensor | None, guided: GuidedStart, operator: Operator
 ) -> candidates.Start:
     both = _both(weight, guided.guide.weight)
     pair = candidates.pair(components, guided.guide.values, guided.fit, operator, both)

@@ -50,7 +50,7 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Fit:
+class SceneRegression:
     """What the candidates need to know of the whole scene; part of the survey.
 
     Attributes
@@ -76,23 +76,25 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Held:
+class GuideFit:
     """What the survey found of a guide.
 
     Attributes
     ----------
-    fit : Fit
+    fit : SceneRegression
     mixture : array, shape (component, candidate)
     found : array, shape (band or component, candidate)
         Weights of the candidates, of which Wald pairs make mixtures of their own.
     """
 
-    fit: Fit
+    fit: SceneRegression
     mixture: NDArray[np.float32]
     found: NDArray[np.float64]
 
 
-def fit_scene(components: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]) -> Fit:
+def fit_scene(
+    components: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]
+) -> SceneRegression:
     """Fit everything that the candidates take from the whole scene.
 
     Parameters
@@ -106,7 +108,7 @@ def fit_scene(components: NDArray[np.float32], guide: NDArray[np.float32], weigh
 
     Returns
     -------
-    Fit
+    SceneRegression
         Deterministic: no random numbers anywhere.
     """
     used = weight > 0
@@ -121,7 +123,7 @@ def fit_scene(components: NDArray[np.float32], guide: NDArray[np.float32], weigh
     rest = z - slope @ y - intercept[:, None]
     low, high = y.min(1), y.max(1)
     margin = GUIDE_MARGIN * (high - low)
-    return Fit(
+    return SceneRegression(
         guide_mean=mean.astype(np.float32),
         guide_std=std.astype(np.float32),
         guide_low=(low - margin).astype(np.float32),
@@ -189,17 +191,17 @@ def _membership(y: NDArray[np.float64], centres: NDArray[np.float64], width: flo
     return np.asarray(share / share.sum(0))
 
 
-def fit(value: Mapping[str, Any]) -> Fit:
-    """Read a `Fit` that `plain` wrote."""
+def scene_regression_from_json(value: Mapping[str, Any]) -> SceneRegression:
+    """Read a `SceneRegression` that `plain` wrote."""
     mixtures = {
         int(k): Mixture(array(m["centres"]), float(m["width"]), array(m["coefficients"]))
         for k, m in value["mixtures"].items()
     }
-    arrays = {name: array(value[name]) for name in Fit.__dataclass_fields__ if name != "mixtures"}
-    return Fit(**arrays, mixtures=mixtures)
+    arrays = {name: array(value[name]) for name in SceneRegression.__dataclass_fields__ if name != "mixtures"}
+    return SceneRegression(**arrays, mixtures=mixtures)
 
 
-def of_rows(fit: Fit, rows: Tensor) -> Fit:
+def combined(fit: SceneRegression, rows: Tensor) -> SceneRegression:
     """Return the scene-wide regressions of linear combinations of components, `rows` (anchor, component)."""
     r = rows.cpu().numpy()
     mixtures = {k: replace(m, coefficients=r @ m.coefficients) for k, m in fit.mixtures.items()}

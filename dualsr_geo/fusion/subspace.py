@@ -64,7 +64,7 @@ class Subspace:
         return np.asarray(square / square.sum(1, keepdims=True))
 
 
-def find(
+def estimate_subspace(
     spectra: NDArray[np.float32], weight: NDArray[np.float32], noise: NDArray[np.float64] | None = None
 ) -> Subspace:
     """Find the subspace that carries the scene.

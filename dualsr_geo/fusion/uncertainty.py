@@ -26,8 +26,8 @@ from torch import Tensor
 from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded
 from dualsr_geo.fusion import candidates
-from dualsr_geo.fusion.coarse_stage import Guided
-from dualsr_geo.fusion.scene_regression import of_rows
+from dualsr_geo.fusion.coarse_stage import GuidedStart
+from dualsr_geo.fusion.scene_regression import combined
 from dualsr_geo.raster.windows import Window
 
 # Exponents of the marks: detail and spread where a guide is, detail alone elsewhere.
@@ -44,7 +44,7 @@ COUNT = len(candidates.CANDIDATES) - 1
 
 
 @dataclass(frozen=True)
-class Level:
+class ErrorLevel:
     """How large the errors of one kind of start are.
 
     Attributes
@@ -76,7 +76,7 @@ class Level:
         return {**arrays, "ratio": self.ratio, "trend": self.trend, "growth": self.growth}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Level:
+    def from_json(cls, value: Mapping[str, Any]) -> ErrorLevel:
         """Read what `to_json` wrote."""
         size, detail = (np.asarray(value[k], np.float32) for k in ("size", "detail"))
         spread = None if value["spread"] is None else np.asarray(value["spread"], np.float32)
@@ -84,7 +84,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Doubt:
+class ErrorModel:
     """What a tile must know of a scene to say how far it may be off; part of the survey.
 
     Attributes
@@ -92,15 +92,15 @@ class Doubt:
     floor : array of float32, shape (band,)
         Noise that the sensor would have on the target grid, physical units; 0 on noisy scenes, whose
         Wald pairs have it in them.
-    alone : Level
+    alone : ErrorLevel
         Where no guide is.
-    guided : Level or None
+    guided : ErrorLevel or None
         Where one is.
     """
 
     floor: NDArray[np.float32]
-    alone: Level
-    guided: Level | None = None
+    alone: ErrorLevel
+    guided: ErrorLevel | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; `from_json` is its exact inverse."""
@@ -108,10 +108,10 @@ class Doubt:
         return {"floor": _plain(self.floor), "alone": self.alone.to_json(), "guided": guided}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Doubt:
+    def from_json(cls, value: Mapping[str, Any]) -> ErrorModel:
         """Read what `to_json` wrote."""
-        guided = value["guided"] and Level.from_json(value["guided"])
-        return cls(np.asarray(value["floor"], np.float32), Level.from_json(value["alone"]), guided)
+        guided = value["guided"] and ErrorLevel.from_json(value["guided"])
+        return cls(np.asarray(value["floor"], np.float32), ErrorLevel.from_json(value["alone"]), guided)
 
 
 def _plain(array: NDArray[np.float32] | None) -> list[float] | None:
@@ -120,7 +120,7 @@ def _plain(array: NDArray[np.float32] | None) -> list[float] | None:
 
 
 @dataclass(frozen=True)
-class Start:
+class ConsistentStart:
     """The training-free start of a window, as components; hr planes are held of the whole window.
 
     Attributes
@@ -130,7 +130,7 @@ class Start:
     hr : Tensor, shape (component, ratio * y, ratio * x)
     closed : Consistency
         Where the guide is; anywhere without one.
-    guided : Guided or None
+    guided : GuidedStart or None
     weight : Tensor, shape (y, x), or None
         How valid a pixel is.
     """
@@ -139,12 +139,12 @@ class Start:
     components: Tensor
     hr: Tensor
     closed: Consistency
-    guided: Guided | None
+    guided: GuidedStart | None
     weight: Tensor | None
 
 
 @dataclass(frozen=True)
-class Marks:
+class ErrorPredictors:
     """What tells of errors in the core of a window; bands are made when asked for.
 
     Attributes
@@ -188,12 +188,12 @@ def _smoothed(planes: Tensor, smooth: tuple[Banded, Banded]) -> Tensor:
     return columns.columns(rows.rows(planes))
 
 
-def marks(start: Start, core: Window, ratio: int) -> Marks:
+def error_predictors(start: ConsistentStart, core: Window, ratio: int) -> ErrorPredictors:
     """Return the marks of a window's core.
 
     Parameters
     ----------
-    start : Start
+    start : ConsistentStart
     core : Window
         lr pixels, in the window's own coordinates.
     ratio : int
@@ -213,10 +213,10 @@ def marks(start: Start, core: Window, ratio: int) -> Marks:
         for sigma_px in (SPREAD_WIDTH, DETAIL_WIDTH * ratio)
     )
     spread = None if start.guided is None else _smoothed(_spread(start, near), fine)
-    return Marks(start.expand, detail, broad, spread)
+    return ErrorPredictors(start.expand, detail, broad, spread)
 
 
-def _spread(start: Start, near: Window) -> Tensor:
+def _spread(start: ConsistentStart, near: Window) -> Tensor:
     """Return mean products of the candidates less the start, for all pairs of leading components, (pair, Y, X)."""
     first, second = _pairs(start.expand)
     total = start.hr.new_zeros(len(first), *near.shape)
@@ -227,7 +227,7 @@ def _spread(start: Start, near: Window) -> Tensor:
     return total
 
 
-def _others(start: Start, near: Window) -> Iterator[Tensor]:
+def _others(start: ConsistentStart, near: Window) -> Iterator[Tensor]:
     """Yield the candidates, consistent, less the start, (leading component, Y, X)."""
     guided, closed = start.guided, start.closed
     assert guided is not None
@@ -235,7 +235,7 @@ def _others(start: Start, near: Window) -> Iterator[Tensor]:
     weight = guided.guide.weight
     if start.weight is not None:
         weight = start.weight if weight is None else weight * start.weight
-    fit = of_rows(guided.fit, torch.eye(some, len(start.components)))
+    fit = combined(guided.fit, torch.eye(some, len(start.components)))
     pair = candidates.pair(start.components[:some], guided.guide.values, fit, closed.operator, weight)
     for index in range(COUNT):
         one = torch.zeros(some, COUNT + 1).to(start.hr)
@@ -275,13 +275,13 @@ def _power(mark: Tensor, usual: NDArray[np.float32] | None, exponent: float) -> 
     return (mark / mean + LEAST_MARK).pow_(exponent)
 
 
-def sigma(known: Doubt, seen: Marks, rows: slice, blend: Tensor | None) -> Tensor:
+def standard_deviation(known: ErrorModel, seen: ErrorPredictors, rows: slice, blend: Tensor | None) -> Tensor:
     """Return the standard deviation of the error of some bands of a core.
 
     Parameters
     ----------
-    known : Doubt
-    seen : Marks
+    known : ErrorModel
+    seen : ErrorPredictors
     rows : slice
         Of the used bands.
     blend : Tensor, shape (Y, X), or None
@@ -301,7 +301,7 @@ def sigma(known: Doubt, seen: Marks, rows: slice, blend: Tensor | None) -> Tenso
     return square.add_(_column(known.floor[rows], square).square()).sqrt_()
 
 
-def _square(level: Level, detail: Tensor, spread: Tensor | None, rows: slice) -> Tensor:
+def _square(level: ErrorLevel, detail: Tensor, spread: Tensor | None, rows: slice) -> Tensor:
     usual = level.detail[rows], None if level.spread is None else level.spread[rows]
     return shape(detail, spread, usual).mul_(_column(level.size[rows], detail)).square_()
 

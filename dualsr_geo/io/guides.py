@@ -78,7 +78,7 @@ class Guide(Protocol):
 
 
 @dataclass(frozen=True)
-class Nested:
+class NestedGuide:
     """A guide on the target's lattice.
 
     Attributes
@@ -113,7 +113,7 @@ class Nested:
             out[:, *part.within(wanted).slices] = self.source.read(part)
         return out
 
-    def near(self, window: Window) -> Nested:
+    def near(self, window: Window) -> NestedGuide:
         """Return this guide holding no more of an array than the window needs."""
         if not isinstance(self.source, ArraySource):
             return self
@@ -127,7 +127,7 @@ class Nested:
 
 
 @dataclass(frozen=True)
-class Warped:
+class WarpedGuide:
     """A guide on any other grid.
 
     Attributes
@@ -166,7 +166,7 @@ class Warped:
                 out[:, *piece.within(window).slices] = resample(values, *boxes, self.finer)
         return out
 
-    def near(self, window: Window) -> Warped:
+    def near(self, window: Window) -> WarpedGuide:
         """Return this guide holding no more of an array than the window needs."""
         if not isinstance(self.source, ArraySource):
             return self
@@ -206,15 +206,15 @@ class Warped:
 
 
 @dataclass(frozen=True)
-class Stacked:
+class StackedGuide:
     """Several guides as one, bands in their order.
 
     Attributes
     ----------
-    parts : tuple of Nested or Warped
+    parts : tuple of Nested or WarpedGuide
     """
 
-    parts: tuple[Nested | Warped, ...]
+    parts: tuple[NestedGuide | WarpedGuide, ...]
 
     @property
     def count(self) -> int:
@@ -231,9 +231,9 @@ class Stacked:
         """Return a window of the target grid; see `Guide.read`."""
         return np.concatenate([part.read(window) for part in self.parts])
 
-    def near(self, window: Window) -> Stacked:
+    def near(self, window: Window) -> StackedGuide:
         """Return these guides holding no more of an array than the window needs."""
-        return Stacked(tuple(part.near(window) for part in self.parts))
+        return StackedGuide(tuple(part.near(window) for part in self.parts))
 
     def fingerprint(self) -> dict[str, object]:
         """Return the fingerprint of every part."""
@@ -241,7 +241,7 @@ class Stacked:
 
 
 @dataclass(frozen=True)
-class Displaced:
+class DisplacedGuide:
     """A guide on the target grid whose content a field moves to where it belongs.
 
     Attributes
@@ -262,7 +262,7 @@ class Displaced:
         """Return a window of the target grid; see `Guide.read`."""
         return self.field.moved(self.guide.read(window.grown(self.field.margin_px)), window)
 
-    def near(self, window: Window) -> Displaced:
+    def near(self, window: Window) -> DisplacedGuide:
         """Return this guide holding no more of an array than the window needs."""
         return replace(self, guide=self.guide.near(window.grown(self.field.margin_px)))
 
@@ -271,9 +271,9 @@ class Displaced:
         return {**self.guide.fingerprint(), "field": self.field.to_json()}
 
 
-def displaced(guide: Guide, field: Displacement | None) -> Guide:
+def displaced_guide(guide: Guide, field: Displacement | None) -> Guide:
     """Return a guide with its content moved by a field; as it is where there is none."""
-    return guide if field is None else Displaced(guide, field)
+    return guide if field is None else DisplacedGuide(guide, field)
 
 
 def _apply(
@@ -304,7 +304,7 @@ def _halves(window: Window) -> tuple[Window, Window]:
     return replace(window, x1=middle), replace(window, x0=middle)
 
 
-def _lazy(guide: Nested | Warped, shape: tuple[int, int]) -> da.Array:
+def _lazy(guide: NestedGuide | WarpedGuide, shape: tuple[int, int]) -> da.Array:
     """Return a guide as a dask array over the target grid grown by `ARRAY_MARGIN_PX`."""
     covered = Window(0, shape[0], 0, shape[1]).grown(ARRAY_MARGIN_PX)
     side, token = ARRAY_CHUNK_PX, tokenize(guide.fingerprint())
@@ -326,7 +326,7 @@ def _read(guide: Guide, window: Window) -> NDArray[np.float32]:
     return guide.read(window)
 
 
-def on_grid(guides: Sequence[Scene], target: GeoBox) -> Nested | Warped | Stacked:
+def on_grid(guides: Sequence[Scene], target: GeoBox) -> NestedGuide | WarpedGuide | StackedGuide:
     """Put guides on the target grid, lazily.
 
     A guide on the target's own lattice is read as it is, to the bit. Any other is resampled:
@@ -346,7 +346,7 @@ def on_grid(guides: Sequence[Scene], target: GeoBox) -> Nested | Warped | Stacke
 
     Returns
     -------
-    Nested, Warped or Stacked
+    NestedGuide, Warped or Stacked
         A `Guide`.
 
     Raises
@@ -355,17 +355,17 @@ def on_grid(guides: Sequence[Scene], target: GeoBox) -> Nested | Warped | Stacke
         If a guide lies elsewhere, or only one of guide and scene is georeferenced.
     """
     parts = tuple(_place(guide, target) for guide in guides)
-    return parts[0] if len(parts) == 1 else Stacked(parts)
+    return parts[0] if len(parts) == 1 else StackedGuide(parts)
 
 
-def _place(guide: Scene, target: GeoBox) -> Nested | Warped:
+def _place(guide: Scene, target: GeoBox) -> NestedGuide | WarpedGuide:
     box = _box_of(guide, target)
     grid.require_same_world(target, box)
     offset = grid.offset_px(target, box)
     if offset is None:
-        return Warped(guide.source, box, target, grid.gsd(target) / grid.gsd(box, like=target))
+        return WarpedGuide(guide.source, box, target, grid.gsd(target) / grid.gsd(box, like=target))
     height, width = target.shape
-    return Nested(guide.source, offset, (height, width))
+    return NestedGuide(guide.source, offset, (height, width))
 
 
 def _box_of(guide: Scene, target: GeoBox) -> GeoBox:

@@ -9,12 +9,12 @@ from pathlib import Path
 import xarray as xr
 
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.io.products.delivery import Delivered
+from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.products.registry import open_product
 from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.readers.rasterio_source import RasterSource
-from dualsr_geo.io.readers.sensor_detection import detect, tell
+from dualsr_geo.io.readers.sensor_detection import add_sensor, detect
 from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset
 from dualsr_geo.io.readers.zarr import open_zarr
 from dualsr_geo.io.storage.object_store import ZARR_DOCUMENTS
@@ -25,7 +25,7 @@ from dualsr_geo.raster.source import Source
 
 __all__ = [
     "ArraySource",
-    "Delivered",
+    "Delivery",
     "RasterSource",
     "Scene",
     "Source",
@@ -89,12 +89,12 @@ def open_delivered(
     nodata: float | None = None,
     gsd: float | None = None,
     sensor: str | None = None,
-) -> Delivered:
+) -> Delivery:
     """Open a scene as `open_scene` does, with the sharper bands that its product brings for guides.
 
     Returns
     -------
-    Delivered
+    Delivery
         Of anything but a product as delivered, the scene alone.
     """
     path = None if isinstance(where, xr.DataArray | xr.Dataset) else os.fspath(where)
@@ -102,9 +102,9 @@ def open_delivered(
     if found is None and gsd is not None:
         raise OptionError(f"--gsd {gsd:g} chooses among the pixel sizes of a product; {path} has one. Leave it out.")
     if found is not None:
-        whole = tell(found.scene, sensor, found.sensor)
+        whole = add_sensor(found.scene, sensor, found.sensor)
         return replace(found, scene=whole if bidx is None else whole.select(parse_bidx(bidx, whole.count)))
-    return Delivered(_open_told(where, bidx, nodata, sensor))
+    return Delivery(_open_told(where, bidx, nodata, sensor))
 
 
 def open_guides(where: str | os.PathLike[str] | xr.DataArray | xr.Dataset) -> tuple[Scene, ...]:
@@ -122,9 +122,9 @@ def _open_told(
     """Open no product, completed by what its instrument is known to be."""
     scene = _open_plain(where, bidx, nodata)
     if bidx is None or (sensor is None and detect(scene) is None):
-        return tell(scene, sensor)
+        return add_sensor(scene, sensor)
     # An instrument's bands are those of the whole file.
-    whole = tell(_open_plain(where, None, nodata), sensor)
+    whole = add_sensor(_open_plain(where, None, nodata), sensor)
     used = whole.sensor is not None and whole.sensor.used
     return whole.select(parse_bidx(bidx, whole.count)) if used else replace(scene, sensor=whole.sensor)
 

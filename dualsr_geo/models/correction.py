@@ -17,12 +17,12 @@ from torch import Tensor
 
 from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.anchor_bands import Anchors
-from dualsr_geo.fusion.coarse_stage import Added, ramp
+from dualsr_geo.fusion.anchor_bands import AnchorBands
+from dualsr_geo.fusion.coarse_stage import DetailPlanes, ramp
 from dualsr_geo.models import guided_correction, unguided_correction
-from dualsr_geo.models.definition import Ours
-from dualsr_geo.models.guided_inputs import Terms
-from dualsr_geo.models.loading import guided_network, lone_network
+from dualsr_geo.models.definition import LearnedCorrection
+from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.loading import guided_network, unguided_network
 from dualsr_geo.raster.windows import Window
 
 # A pixel of at least this weight has no hole near: of degraded weights, 1 but for rounding.
@@ -30,7 +30,7 @@ WHOLE = 0.999
 
 
 @dataclass(frozen=True)
-class Asked:
+class PairEvidence:
     """What one of the scene's Wald pairs said of a correction.
 
     Attributes
@@ -55,30 +55,30 @@ class Asked:
         return {"ratio": self.ratio, "best": self.best, "error": error, "excess": self.excess}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Asked:
+    def from_json(cls, value: Mapping[str, Any]) -> PairEvidence:
         """Read what `to_json` wrote."""
         error = math.inf if value["error"] is None else value["error"]
         return cls(value["ratio"], value["best"], error, value["excess"])
 
 
 @dataclass(frozen=True)
-class Correction:
+class CorrectionState:
     """How our networks correct a scene; part of the survey.
 
     Attributes
     ----------
-    guided : Terms or None
+    guided : GuidedInputs or None
         Where the guide is; None without one.
     alone : Known
         Where it is not.
-    guided_asked, alone_asked : tuple of Asked
+    guided_asked, alone_asked : tuple of PairEvidence
         On what their shares rest; empty where the scene was not asked.
     """
 
-    guided: Terms | None
-    alone: unguided_correction.Known
-    guided_asked: tuple[Asked, ...] = ()
-    alone_asked: tuple[Asked, ...] = ()
+    guided: GuidedInputs | None
+    alone: unguided_correction.UnguidedInputs
+    guided_asked: tuple[PairEvidence, ...] = ()
+    alone_asked: tuple[PairEvidence, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; `from_json` is its exact inverse."""
@@ -86,30 +86,30 @@ class Correction:
         return {"guided": self.guided and self.guided.to_json(), "alone": self.alone.to_json(), **asked}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Correction:
+    def from_json(cls, value: Mapping[str, Any]) -> CorrectionState:
         """Read what `to_json` wrote."""
-        told = None if value["guided"] is None else Terms.from_json(value["guided"])
-        asked = {name: tuple(map(Asked.from_json, value[name])) for name in ("guided_asked", "alone_asked")}
-        return cls(told, unguided_correction.Known.from_json(value["alone"]), **asked)
+        told = None if value["guided"] is None else GuidedInputs.from_json(value["guided"])
+        asked = {name: tuple(map(PairEvidence.from_json, value[name])) for name in ("guided_asked", "alone_asked")}
+        return cls(told, unguided_correction.UnguidedInputs.from_json(value["alone"]), **asked)
 
 
-def added(
-    ours: Ours,
-    known: Correction,
-    window: guided_correction.Window | None,
+def learned_detail(
+    ours: LearnedCorrection,
+    known: CorrectionState,
+    window: guided_correction.GuidedWindow | None,
     seen: Tensor,
     weight: Tensor | None,
     psf: Psf,
     plain: Consistency,
     core: Window,
-) -> tuple[Added, ...]:
+) -> tuple[DetailPlanes, ...]:
     """Return what is added to the start of a window's core.
 
     Parameters
     ----------
-    ours : Ours
+    ours : LearnedCorrection
         The networks.
-    known : Correction
+    known : CorrectionState
     window : guided.Window or None
         The start where a guide is; None without one.
     seen : Tensor, shape (band, y, x)
@@ -123,21 +123,21 @@ def added(
         hr pixels, in the window's own coordinates.
     """
     blend = None if window is None else window.guided.guide.blend
-    made: list[tuple[Tensor, Anchors]] = []
+    made: list[tuple[Tensor, AnchorBands]] = []
     if window is not None and known.guided is not None and known.guided.share > 0:
         assert ours.guided is not None
         network = guided_network(ours.guided, seen.device.type)
         made.append((guided_correction.correct(network, window, known.guided), known.guided.anchors))
     if (window is None or blend is not None) and known.alone.share > 0:
         assert ours.alone is not None
-        lone = lone_network(ours.alone, seen.device.type)
+        lone = unguided_network(ours.alone, seen.device.type)
         detail = unguided_correction.correct(lone, seen, known.alone.levels, known.alone.anchors.bands, psf, plain)
         counts = faded(detail, None if blend is None else 1 - blend, weight)
-        part = detail if counts is None else unguided_correction.null(detail * counts, plain)
+        part = detail if counts is None else unguided_correction.null_space_part(detail * counts, plain)
         made.append((part * known.alone.share, known.alone.anchors))
     rows, columns = core.slices
     return tuple(
-        Added(planes[:, rows, columns].flatten(1), torch.from_numpy(a.spread).to(planes)) for planes, a in made
+        DetailPlanes(planes[:, rows, columns].flatten(1), torch.from_numpy(a.spread).to(planes)) for planes, a in made
     )
 
 

@@ -74,7 +74,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Ours:
+class LearnedCorrection:
     """How our own networks correct a training-free start.
 
     Attributes
@@ -123,7 +123,7 @@ class Model:
         (research/algorithm-lab-2.md A1a), whichever fine stage follows.
     ratios : (int, int)
         Smallest and largest ratio.
-    ours : Ours or None
+    ours : LearnedCorrection or None
         How our own networks correct the start; None for models that they do not correct.
     licence : str
     sha256 : str or None
@@ -145,7 +145,7 @@ class Model:
     needs_guide: bool = False
     injection: str | None = None
     cubic_a: float | None = None
-    ours: Ours | None = None
+    ours: LearnedCorrection | None = None
     licence: str = "Apache-2.0"
     sha256: str | None = None
     weights: Weights | None = None

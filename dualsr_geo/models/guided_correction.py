@@ -27,19 +27,19 @@ from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.candidates import CANDIDATES
-from dualsr_geo.fusion.coarse_stage import Guided
-from dualsr_geo.fusion.scene_regression import of_rows
+from dualsr_geo.fusion.coarse_stage import GuidedStart
+from dualsr_geo.fusion.scene_regression import combined
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.models.guided_inputs import Terms
+from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.networks import guided as network_of
-from dualsr_geo.models.unguided_correction import null, nyquist_gains
+from dualsr_geo.models.unguided_correction import null_space_part, nyquist_gains
 
 # Candidates whose lr residual tells how well the guide explains a place: Line, two Locals, Clustered.
 TELLING = (3, 0, 2, 4)
 # Units of the network's answers (the lab's): logits, and residuals in errors of the regression.
 LOGIT, RESIDUAL = 3.0, 0.3
 # Planes beyond this many units say no more.
-MOST = 8.0
+LARGEST_INPUT_STD = 8.0
 USUAL_GAIN, GAIN_UNIT = 0.3, 4.0
 MOST_NOISE = 3.0
 # A candidate's weight counts as no less.
@@ -54,7 +54,7 @@ AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class Window:
+class GuidedWindow:
     """A window of a scene after its start was made.
 
     Attributes
@@ -66,7 +66,7 @@ class Window:
         Its coefficients.
     hr : Tensor, shape (component, ratio * y, ratio * x)
         The start.
-    guided : Guided
+    guided : GuidedStart
         Guide, regressions and weights of the candidates.
     psf : Psf
     closed : Consistency
@@ -81,7 +81,7 @@ class Window:
     cube: Tensor
     components: Tensor
     hr: Tensor
-    guided: Guided
+    guided: GuidedStart
     psf: Psf
     closed: Consistency
     weight: Tensor | None = None
@@ -123,7 +123,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Seen:
+class NetworkInput:
     """What the network is shown of some anchors, and what its answer is made of.
 
     Attributes
@@ -143,7 +143,7 @@ class Seen:
     error: Tensor
 
 
-def see(window: Window, terms: Terms, anchors: Sequence[int]) -> Seen:
+def network_input(window: GuidedWindow, terms: GuidedInputs, anchors: Sequence[int]) -> NetworkInput:
     """Return what the network is shown of some bands or components of a window."""
     some = list(anchors)
     std, error, noise, weights = (
@@ -165,33 +165,35 @@ def see(window: Window, terms: Terms, anchors: Sequence[int]) -> Seen:
         _guide(window, terms).expand(len(some), -1, -1, -1),
     ]
     constants = _constants(terms, window.psf, std[some], error[some], noise[some], weights[some])
-    return Seen(torch.cat(parts, 1).clamp_(-MOST, MOST), constants, others, weights[some], error[some])
+    return NetworkInput(
+        torch.cat(parts, 1).clamp_(-LARGEST_INPUT_STD, LARGEST_INPUT_STD), constants, others, weights[some], error[some]
+    )
 
 
 def _plane(values: Tensor) -> Tensor:
     return values[:, None, None]
 
 
-def _constants(terms: Terms, psf: Psf, std: Tensor, error: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
+def _constants(terms: GuidedInputs, psf: Psf, std: Tensor, error: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
     said = [(gain - USUAL_GAIN) * GAIN_UNIT for gain in nyquist_gains(psf)]
     same = [math.log2(min(psf.ratio, network_of.FINEST_RATIO)) / 3, float(terms.spectral), *said]
     own = torch.stack([(error / std).log() / 3, (noise / std).clamp(max=MOST_NOISE)], 1)
     return torch.cat([own, own.new_tensor(same).expand(len(own), -1), weights.sqrt()], 1)
 
 
-def _guide(window: Window, terms: Terms) -> Tensor:
+def _guide(window: GuidedWindow, terms: GuidedInputs) -> Tensor:
     plain = candidates.standardise(window.guided.guide.values, window.guided.fit)
     look = torch.from_numpy(terms.look).to(plain)
     return (look @ plain.flatten(1)).view(1, -1, *plain.shape[1:])
 
 
-def _others(window: Window, terms: Terms, anchors: list[int]) -> tuple[Tensor, Tensor]:
+def _others(window: GuidedWindow, terms: GuidedInputs, anchors: list[int]) -> tuple[Tensor, Tensor]:
     """Return candidates less start, (anchor, candidate, Y, X), and what the telling ones leave, (anchor, plane, Y, X)."""
     operator = window.closed.operator
     rows = torch.eye(len(window.components)).to(window.hr)[anchors] if terms.spectral else window.expand[anchors]
     observed = torch.einsum("bk,kyx->byx", rows, window.components)
     start = torch.einsum("bk,kyx->byx", rows, window.hr)
-    pair = replace(window.pair, components=observed, fit=of_rows(window.guided.fit, rows))
+    pair = replace(window.pair, components=observed, fit=combined(window.guided.fit, rows))
     degraded = operator.degrade(start)
     others, left = [], {}
     for index in range(len(CANDIDATES)):
@@ -207,7 +209,7 @@ def _others(window: Window, terms: Terms, anchors: list[int]) -> tuple[Tensor, T
     return torch.stack(others, 1), operator.upsample(near).clamp_min(0)
 
 
-def _spread(window: Window, terms: Terms, residual: Tensor, anchors: list[int]) -> Tensor:
+def _spread(window: GuidedWindow, terms: GuidedInputs, residual: Tensor, anchors: list[int]) -> Tensor:
     """Return how the closed form spreads a residual of some bands or components."""
     if terms.spectral:
         return torch.cat([window.closed.spread(r[None], i) for r, i in zip(residual, anchors, strict=True)])
@@ -215,12 +217,12 @@ def _spread(window: Window, terms: Terms, residual: Tensor, anchors: list[int]) 
     return torch.cat([window.closed.spread(r[None]) for r in residual])
 
 
-def detail(seen: Seen, logits: Tensor, residual: Tensor) -> Tensor:
+def detail(seen: NetworkInput, logits: Tensor, residual: Tensor) -> Tensor:
     """Return the correction that the network's answer means, (anchor, Y, X), physical units.
 
     Parameters
     ----------
-    seen : Seen
+    seen : NetworkInput
     logits : Tensor, shape (anchor, candidate, Y, X)
     residual : Tensor, shape (anchor, Y, X)
     """
@@ -230,23 +232,23 @@ def detail(seen: Seen, logits: Tensor, residual: Tensor) -> Tensor:
     return (shares * seen.others).sum(1) + RESIDUAL * _plane(seen.error) * residual
 
 
-def nulled(window: Window, terms: Terms, made: Tensor, anchors: Sequence[int]) -> Tensor:
+def without_observed_part(window: GuidedWindow, terms: GuidedInputs, made: Tensor, anchors: Sequence[int]) -> Tensor:
     """Return what of a correction of some anchors (anchor, Y, X) the sensor would not have seen."""
     blend = window.guided.guide.blend
     made = made if blend is None else made * blend
     if not terms.spectral:
-        return null(made, window.closed)
+        return null_space_part(made, window.closed)
     return made - _spread(window, terms, window.closed.operator.degrade(made), list(anchors))
 
 
-def correct(network: network_of.Guided, window: Window, terms: Terms, *, lays: int = 1) -> Tensor:
+def correct(network: network_of.GuidedNetwork, window: GuidedWindow, terms: GuidedInputs, *, lays: int = 1) -> Tensor:
     """Return what the start of the anchors lacks.
 
     Parameters
     ----------
-    network : Guided
-    window : Window
-    terms : Terms
+    network : GuidedStart
+    window : GuidedWindow
+    terms : GuidedInputs
     lays : int
         Over how many of the eight flips and quarter turns the network is averaged. Two give half of
         what eight do, which is 0.05 to 0.2 dB on scenes unlike those it learned from.
@@ -261,9 +263,9 @@ def correct(network: network_of.Guided, window: Window, terms: Terms, *, lays: i
     origin = window.origin[0] * ratio, window.origin[1] * ratio
     out = []
     for some in _chunks(terms.anchors.bands):
-        seen = see(window, terms, some)
+        seen = network_input(window, terms, some)
         made = detail(seen, *network(seen.planes, seen.constants, ratio, origin, lays=lays))
-        out.append(nulled(window, terms, made, some))
+        out.append(without_observed_part(window, terms, made, some))
     return torch.cat(out) * terms.share
 
 

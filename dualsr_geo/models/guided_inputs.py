@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.fusion.anchor_bands import Anchors
-from dualsr_geo.fusion.anchor_bands import find as find_anchors
-from dualsr_geo.fusion.scene_regression import Fit
+from dualsr_geo.fusion.anchor_bands import AnchorBands
+from dualsr_geo.fusion.anchor_bands import choose_anchor_bands as find_anchors
+from dualsr_geo.fusion.scene_regression import SceneRegression
 from dualsr_geo.fusion.subspace import Subspace
 
 # Leading components that are corrected on noisy scenes.
@@ -24,12 +24,12 @@ GUIDE_PLANES = 3
 
 
 @dataclass(frozen=True)
-class Terms:
+class GuidedInputs:
     """In what terms the network is told of a scene; part of the survey.
 
     Attributes
     ----------
-    anchors : Anchors
+    anchors : AnchorBands
         What is corrected, bands or components, and how that reaches all bands.
     spectral : bool
         Whether the anchors are spectral components.
@@ -43,7 +43,7 @@ class Terms:
         How much of the correction is used, 0..1.
     """
 
-    anchors: Anchors
+    anchors: AnchorBands
     spectral: bool
     std: NDArray[np.float32]
     error: NDArray[np.float32]
@@ -56,19 +56,19 @@ class Terms:
     def of(
         cls,
         space: Subspace,
-        fit: Fit,
+        fit: SceneRegression,
         mixture: NDArray[np.float32],
         spectra: NDArray[np.float32],
         guide: NDArray[np.float32],
         weight: NDArray[np.float32],
         count: int | None = None,
-    ) -> Terms:
+    ) -> GuidedInputs:
         """Say in what terms the network is told of a scene.
 
         Parameters
         ----------
         space : Subspace
-        fit : Fit
+        fit : SceneRegression
         mixture : array, shape (component, candidate)
         spectra : array, shape (band, pixel)
             Of the lr sample, without NaN.
@@ -102,10 +102,10 @@ class Terms:
         return {"anchors": self.anchors.to_json(), "spectral": self.spectral, "share": self.share, **arrays}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Terms:
+    def from_json(cls, value: Mapping[str, Any]) -> GuidedInputs:
         """Read what `to_json` wrote."""
         arrays = {k: np.asarray(value[k], np.float32) for k in ("std", "error", "noise", "weights", "look")}
-        return cls(Anchors.from_json(value["anchors"]), bool(value["spectral"]), share=value["share"], **arrays)
+        return cls(AnchorBands.from_json(value["anchors"]), bool(value["spectral"]), share=value["share"], **arrays)
 
 
 def _anchors(
@@ -114,13 +114,13 @@ def _anchors(
     weight: NDArray[np.float32],
     z: NDArray[np.float32],
     count: int | None,
-) -> tuple[Anchors, NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[AnchorBands, NDArray[np.float32], NDArray[np.float32]]:
     """Return the anchors, how all that may be one is made of components, and its values less their mean."""
     if space.keeps_rest:
         found = find_anchors(spectra, weight, *(() if count is None else (count,)))
         return found, space.expand, spectra - space.mean[:, None]
     number = min(space.count, COMPONENTS if count is None else count)
-    found = Anchors(tuple(range(number)), space.expand[:, :number].copy())
+    found = AnchorBands(tuple(range(number)), space.expand[:, :number].copy())
     return found, np.eye(space.count, dtype=np.float32), z
 
 

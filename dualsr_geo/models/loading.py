@@ -18,18 +18,18 @@ from dualsr_geo.models.definition import Weights
 from dualsr_geo.models.networks import coarsenet, coarsr
 from dualsr_geo.models.networks.coarsenet import CoarseNet
 from dualsr_geo.models.networks.coarsr import CoarSR
-from dualsr_geo.models.networks.guided import Guided
-from dualsr_geo.models.networks.unguided import Alone
+from dualsr_geo.models.networks.guided import GuidedNetwork
+from dualsr_geo.models.networks.unguided import UnguidedNetwork
 from dualsr_geo.models.weights import Card, read_card, read_tensors, sha256
 
 SHIPPED = Path(__file__).with_name("data")
-Own = TypeVar("Own", Guided, Alone)
+Own = TypeVar("Own", GuidedNetwork, UnguidedNetwork)
 HALOS = {"coarsr": coarsr.HALO, "coarsenet": coarsenet.HALO}
 SEAMS = {"coarsenet": coarsenet.SEAM}
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """A network with its weights: ``model(cube, guide)``.
 
     Attributes
@@ -80,16 +80,16 @@ class Trained:
 
 
 @lru_cache(maxsize=4)
-def guided_network(weights: Weights, device: str) -> Guided:
+def guided_network(weights: Weights, device: str) -> GuidedNetwork:
     """Return our network with a guide; one for all tiles of a process. Raises as `ready`."""
-    network = _own(Guided, weights, device)
+    network = _own(GuidedNetwork, weights, device)
     return network if weights.precision == "float32" else network.lowered(getattr(torch, weights.precision))
 
 
 @lru_cache(maxsize=4)
-def lone_network(weights: Weights, device: str) -> Alone:
+def unguided_network(weights: Weights, device: str) -> UnguidedNetwork:
     """Return our network without a guide; one for all tiles of a process. Raises as `ready`."""
-    return _own(Alone, weights, device)
+    return _own(UnguidedNetwork, weights, device)
 
 
 def _own(kind: type[Own], weights: Weights, device: str) -> Own:
@@ -138,7 +138,7 @@ def _unchanged(weights: Weights) -> str:
     return path
 
 
-def load_model(path: str | os.PathLike[str], published: bool = False) -> Trained:  # noqa: FBT001, FBT002  # the documented call
+def load_model(path: str | os.PathLike[str], published: bool = False) -> TrainedNetwork:  # noqa: FBT001, FBT002  # the documented call
     """Load a network by its weights.
 
     Parameters
@@ -168,4 +168,4 @@ def load_model(path: str | os.PathLike[str], published: bool = False) -> Trained
     else:
         raise InputError(f"{path} holds {card.network}, which refines what a coarse network made. Load one of those.")
     network.load_state_dict(read_tensors(path))
-    return Trained(card, network.eval())
+    return TrainedNetwork(card, network.eval())

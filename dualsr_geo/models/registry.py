@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.models.definition import LEAST_BANDS, PRECISIONS, Model, Ours, Weights
+from dualsr_geo.models.definition import LEAST_BANDS, PRECISIONS, LearnedCorrection, Model, Weights
 
 SHIPPED = Path(__file__).with_name("data")
 OWN = ("guided", "unguided")
@@ -38,7 +38,7 @@ MODELS = {
             spectral=True,
             fine="consistency",
             halo=18,
-            ours=Ours(gated=True),
+            ours=LearnedCorrection(gated=True),
         ),
         Model(
             "regression",
@@ -63,7 +63,7 @@ MODELS = {
             spectral=True,
             fine="consistency",
             halo=18,
-            ours=Ours(gated=False),
+            ours=LearnedCorrection(gated=False),
         ),
         Model(
             "bicubic",

@@ -25,15 +25,15 @@ from torch import Tensor
 from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.operators import cubic
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.anchor_bands import COUNT, Anchors
-from dualsr_geo.fusion.anchor_bands import find as find_anchors
+from dualsr_geo.fusion.anchor_bands import COUNT, AnchorBands
+from dualsr_geo.fusion.anchor_bands import choose_anchor_bands as find_anchors
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.networks.unguided import NEIGHBOURS
 
 Network = Callable[[Tensor, int], Tensor]
 
 # Outliers, in standard deviations of their band.
-MOST = 8.0
+LARGEST_INPUT_STD = 8.0
 # The gains' plane is 0 for the usual gain; the noise's ends at half a standard deviation.
 USUAL_GAIN, GAIN_UNIT = 0.3, 4.0
 NOISE_UNIT, MOST_NOISE = 10.0, 5.0
@@ -98,19 +98,19 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class Known:
+class UnguidedInputs:
     """What the network needs of the whole scene; part of the survey.
 
     Attributes
     ----------
     levels : Levels
-    anchors : Anchors
+    anchors : AnchorBands
     share : float
         How much of the correction is used, 0..1.
     """
 
     levels: Levels
-    anchors: Anchors
+    anchors: AnchorBands
     share: float = 1.0
 
     @classmethod
@@ -121,7 +121,7 @@ class Known:
         weight: NDArray[np.float32],
         noise: NDArray[np.floating],
         count: int = COUNT,
-    ) -> Known:
+    ) -> UnguidedInputs:
         """Return what is known of a scene.
 
         Parameters
@@ -146,9 +146,9 @@ class Known:
         return {"levels": self.levels.to_json(), "anchors": self.anchors.to_json(), "share": self.share}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Known:
+    def from_json(cls, value: Mapping[str, Any]) -> UnguidedInputs:
         """Read what `to_json` wrote."""
-        return cls(Levels.from_json(value["levels"]), Anchors.from_json(value["anchors"]), value["share"])
+        return cls(Levels.from_json(value["levels"]), AnchorBands.from_json(value["anchors"]), value["share"])
 
 
 def observed(space: Subspace, cube: Tensor, components: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ def planes(bands: Tensor, noise: Tensor, gains: tuple[float, float]) -> Tensor:
     said = [torch.full_like(noise, (gain - USUAL_GAIN) * GAIN_UNIT) for gain in gains]
     said.append((noise * NOISE_UNIT).clamp(max=MOST_NOISE))
     constants = torch.stack(said, 1)[:, :, None, None].expand(-1, -1, *bands.shape[2:])
-    return torch.cat([bands.clamp(-MOST, MOST), constants], 1)
+    return torch.cat([bands.clamp(-LARGEST_INPUT_STD, LARGEST_INPUT_STD), constants], 1)
 
 
 def nyquist_gains(psf: Psf) -> tuple[float, float]:
@@ -242,15 +242,15 @@ def correct(
         Physical units; the closed form has taken out what the sensor would have seen.
     """
     made = torch.cat([_detail(network, cube, levels, some, psf, lays) for some in _chunks(anchors)])
-    return null(moved(made, psf.shift_px), closed)
+    return null_space_part(moved(made, psf.shift_px), closed)
 
 
-def null(detail: Tensor, closed: Consistency) -> Tensor:
+def null_space_part(detail: Tensor, closed: Consistency) -> Tensor:
     """Return the part of a correction (band, Y, X) that degrades to nothing."""
     return detail - closed.spread(closed.operator.degrade(detail))
 
 
-def spread(anchors: Anchors, correction: Tensor, rows: slice) -> Tensor:
+def spread(anchors: AnchorBands, correction: Tensor, rows: slice) -> Tensor:
     """Return the correction of some bands, (band, Y, X), from that of the anchors, (anchor, Y, X)."""
     share = torch.from_numpy(anchors.spread[rows]).to(correction)
     return (share @ correction.flatten(1)).view(-1, *correction.shape[1:])

@@ -52,7 +52,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Displacement:
+class BlockShift:
     """How far the guide's content lies below and right of the scene's in a block, hr pixels."""
 
     window: Window
@@ -70,7 +70,7 @@ def block_windows(shape: tuple[int, int]) -> Iterator[Window]:
             yield Window(y, y + side, x, x + side)
 
 
-def displacements(blocks: Sequence[Block], psf: Psf) -> list[Displacement]:
+def block_shifts(blocks: Sequence[Block], psf: Psf) -> list[BlockShift]:
     """Measure the guide's displacement in every block that allows it.
 
     Parameters
@@ -93,7 +93,7 @@ def displacements(blocks: Sequence[Block], psf: Psf) -> list[Displacement]:
     found = []
     for block, plane, guide, low in zip(whole, planes, guides, lr, strict=True):
         if _agree(plane, low):
-            found.append(Displacement(block.window, *_shift(plane, guide, psf)))
+            found.append(BlockShift(block.window, *_shift(plane, guide, psf)))
     return found
 
 

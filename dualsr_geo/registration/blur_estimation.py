@@ -101,7 +101,7 @@ def estimate(pieces: Sequence[Piece], ratio: int) -> Estimate | None:
     better = fit.unexplained(taps)
     kind = "taps" if better < (1 - TAPS_GAIN) * rest else "gaussian"
     chosen = taps if kind == "taps" else psf
-    errors = standard_errors.of_blur(fit, (dy, dx), (sy, sx))
+    errors = standard_errors.blur_standard_errors(fit, (dy, dx), (sy, sx))
     return Estimate(chosen, min(rest, better), chosen.shift_px, shift_ok and agrees, width_ok, kind, check, *errors)
 
 

@@ -26,7 +26,7 @@ SUPPORT_PX = 16
 
 
 @dataclass(frozen=True)
-class Field:
+class DisplacementField:
     """Where a guide's content lies.
 
     Attributes
@@ -51,7 +51,7 @@ class Field:
         """How many hr pixels beyond a window `moved` looks."""
         return math.ceil(self.largest_px) + SUPPORT_PX
 
-    def limited(self, farthest_px: float) -> Field:
+    def limited(self, farthest_px: float) -> DisplacementField:
         """Return the field with no coefficient beyond this, hr pixels."""
         return replace(self, nodes=np.clip(self.nodes, -farthest_px, farthest_px))
 
@@ -111,7 +111,7 @@ class Field:
         return {"shape": list(self.shape), "nodes": [[[float(str(v)) for v in r] for r in n] for n in self.nodes]}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Field:
+    def from_json(cls, value: Mapping[str, Any]) -> DisplacementField:
         """Read what `to_json` wrote."""
         height, width = value["shape"]
         return cls((int(height), int(width)), np.asarray(value["nodes"], np.float32))

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from dualsr_geo.degradation.operators import Operator, operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration.displacement_field import DEGREE, Field, basis
+from dualsr_geo.registration.displacement_field import DEGREE, DisplacementField, basis
 from dualsr_geo.registration.guide_regression import Array
 
 # An interval of the B-spline is at least so many lr pixels long, and an axis has no more intervals than that.
@@ -70,7 +70,7 @@ class Patch:
     guide: NDArray[np.float32]
     margin: int
 
-    def moved(self, field: Field) -> NDArray[np.float32]:
+    def moved(self, field: DisplacementField) -> NDArray[np.float32]:
         """Return the guide moved to where it belongs, (guide band, ratio * y, ratio * x)."""
         ratio = (self.guide.shape[1] - 2 * self.margin) // self.window.shape[0]
         cut = self.margin - field.margin_px
@@ -79,12 +79,12 @@ class Patch:
 
 
 @dataclass(frozen=True)
-class Found:
+class FieldEstimate:
     """A fitted field, and how far it is to be believed.
 
     Attributes
     ----------
-    field : Field
+    field : DisplacementField
     gain : float
         By what share it lowers what is unexplained of parts that it was not fitted to, against one shift.
     errors : float
@@ -93,7 +93,7 @@ class Found:
         1 - R2 of the guide on the scene where the field was not fitted, 0..1.
     """
 
-    field: Field
+    field: DisplacementField
     gain: float
     errors: float
     unexplained: float
@@ -110,14 +110,14 @@ class Found:
         return self.errors > ERRORS and self.bend_px > STILL_PX and self.unexplained < UNEXPLAINED
 
 
-def still(shape: tuple[int, int], ratio: int, shift_px: tuple[float, float]) -> Field:
+def zero_field(shape: tuple[int, int], ratio: int, shift_px: tuple[float, float]) -> DisplacementField:
     """Return a field that is one shift, with the nodes that a scene of this shape (lr pixels) can tell."""
     ny, nx = (min(MOST_INTERVALS, max(1, n // INTERVAL_LR)) + DEGREE for n in shape)
     nodes = np.broadcast_to(np.asarray(shift_px, np.float32)[:, None, None], (2, ny, nx))
-    return Field((shape[0] * ratio, shape[1] * ratio), np.ascontiguousarray(nodes))
+    return DisplacementField((shape[0] * ratio, shape[1] * ratio), np.ascontiguousarray(nodes))
 
 
-def fit(patches: Sequence[Patch], psf: Psf, start: Field, farthest_px: float) -> Found:
+def fit_field(patches: Sequence[Patch], psf: Psf, start: DisplacementField, farthest_px: float) -> FieldEstimate:
     """Fit a field to a sample of a scene.
 
     Parameters
@@ -125,16 +125,16 @@ def fit(patches: Sequence[Patch], psf: Psf, start: Field, farthest_px: float) ->
     patches : sequence of Patch
     psf : Psf
         Blur of the scene against the guide where `start` brings it.
-    start : Field
+    start : DisplacementField
     farthest_px : float
         No coefficient leaves this, hr pixels.
     """
-    found = Found(start.limited(farthest_px), 0.0, 0.0, 1.0)
+    found = FieldEstimate(start.limited(farthest_px), 0.0, 0.0, 1.0)
     for smoothed in SMOOTHED_LR:
         said = _Quadratic.around(found.field, patches, psf, smoothed)
         nodes, gain, errors, unexplained = said.best()
         field = replace(start, nodes=nodes.reshape(start.nodes.shape).astype(np.float32))
-        found = Found(field.limited(farthest_px), gain, errors, unexplained / len(patches[0].guide))
+        found = FieldEstimate(field.limited(farthest_px), gain, errors, unexplained / len(patches[0].guide))
     return found
 
 
@@ -155,7 +155,7 @@ class _Quadratic:
     nodes: tuple[int, int]
 
     @classmethod
-    def around(cls, field: Field, patches: Sequence[Patch], psf: Psf, smoothed: float) -> _Quadratic:
+    def around(cls, field: DisplacementField, patches: Sequence[Patch], psf: Psf, smoothed: float) -> _Quadratic:
         """Linearise the moved guide in the coefficients, and the regression with it."""
         rows = [_Rows.of(p, field, psf, smoothed) for p in patches]
         seen, slopes = (np.concatenate([getattr(r, n) for r in rows], -1) for n in ("seen", "slopes"))
@@ -242,7 +242,7 @@ class _Rows:
     fold: NDArray[np.intp]
 
     @classmethod
-    def of(cls, patch: Patch, field: Field, psf: Psf, smoothed: float) -> _Rows:
+    def of(cls, patch: Patch, field: DisplacementField, psf: Psf, smoothed: float) -> _Rows:
         """Move, degrade and differentiate the guide of a patch."""
         moved, window, ratio = patch.moved(field), patch.window, psf.ratio
         there = np.asarray(np.isfinite(moved).all(0))
@@ -273,7 +273,7 @@ def _smooth(planes: Array, width: float) -> Array:
     return np.asarray(gaussian_filter(planes, (0,) * (planes.ndim - 2) + (width, width), mode="nearest"))
 
 
-def _near(field: Field, y: NDArray[np.floating], x: NDArray[np.floating], ratio: int) -> Array:
+def _near(field: DisplacementField, y: NDArray[np.floating], x: NDArray[np.floating], ratio: int) -> Array:
     """Return all B-splines at some places, lr pixels; the blur is narrow against them."""
     _, ny, nx = field.nodes.shape
     rows, columns = basis(y * ratio, field.shape[0], ny), basis(x * ratio, field.shape[1], nx)

@@ -68,7 +68,7 @@ class Placement:
         return replace(self, notes=(*self.notes, note))
 
 
-def assumed(options: RegistrationOptions) -> Placement:
+def assumed_placement(options: RegistrationOptions) -> Placement:
     """Return what is taken for granted before the guide is looked at."""
     if options.psf is not None:
         return Placement(options.psf, "given")
@@ -77,7 +77,7 @@ def assumed(options: RegistrationOptions) -> Placement:
     return Placement(Psf.from_mtf(options.ratio, DEFAULT_MTF_GAIN), "default")
 
 
-def place(
+def estimate_placement(
     space: Subspace, cubes: Sequence[Filled], guides: Sequence[NDArray[np.float32]], options: RegistrationOptions
 ) -> Placement:
     """Estimate blur and shift, and decide whether to move the guide.
@@ -93,7 +93,7 @@ def place(
     options : RegistrationOptions
         A given blur is taken as it is.
     """
-    known = assumed(options)
+    known = assumed_placement(options)
     found = blur_estimation.estimate(_pieces(space, cubes, guides, known.psf), options.ratio)
     if options.psf is not None:
         return _given(known, found)

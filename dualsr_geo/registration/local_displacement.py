@@ -15,9 +15,9 @@ from dualsr_geo.fusion.blocks import WHOLE_PX, Filled, band_means, bands_with_da
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import blur_estimation, field_estimation
-from dualsr_geo.registration.displacement_field import SUPPORT_PX, Field
+from dualsr_geo.registration.displacement_field import SUPPORT_PX, DisplacementField
 from dualsr_geo.registration.field_estimation import Patch
-from dualsr_geo.registration.guide_placement import place, sample_margin
+from dualsr_geo.registration.guide_placement import estimate_placement, sample_margin
 from dualsr_geo.registration.options import RegistrationOptions
 
 # Larger scenes are looked at in so many windows along an axis, of this side, lr pixels.
@@ -51,13 +51,13 @@ def margin(ratio: int) -> int:
     return math.ceil(blur_estimation.FARTHEST * ratio) + SUPPORT_PX
 
 
-def local_field(
+def estimate_local_displacement(
     places: Sequence[Window],
     cubes: Sequence[NDArray[np.float32]],
     guides: Sequence[NDArray[np.float32]],
     shape: tuple[int, int],
     options: RegistrationOptions,
-) -> Field | None:
+) -> DisplacementField | None:
     """Estimate how the guide is displaced against the scene, place by place.
 
     Parameters
@@ -74,7 +74,7 @@ def local_field(
 
     Returns
     -------
-    Field or None
+    DisplacementField or None
         None where it is not told from one shift.
     """
     reached = [i for i, g in enumerate(guides) if np.isfinite(g).any()]
@@ -83,14 +83,14 @@ def local_field(
     tensors = [torch.from_numpy(np.ascontiguousarray(cubes[i])) for i in reached]
     used = list(bands_with_data(tensors))
     filled = _filled([t[used] for t in tensors])
-    space = subspace.find(stack([c for c, _ in filled]), stack([w for _, w in filled]))
+    space = subspace.estimate_subspace(stack([c for c, _ in filled]), stack([w for _, w in filled]))
     ratio = options.ratio
     patches = [_patch(places[i], guides[i], one, space, margin(ratio)) for i, one in zip(reached, filled, strict=True)]
-    field = field_estimation.still(shape, ratio, (0.0, 0.0))
+    field = field_estimation.zero_field(shape, ratio, (0.0, 0.0))
     for _ in range(ROUNDS):
-        known = place(space, filled, [_near(p, field, ratio) for p in patches], options)
+        known = estimate_placement(space, filled, [_near(p, field, ratio) for p in patches], options)
         start = replace(field, nodes=field.nodes + np.asarray(known.moved_px, np.float32)[:, None, None])
-        found = field_estimation.fit(patches, known.psf, start, blur_estimation.FARTHEST * ratio)
+        found = field_estimation.fit_field(patches, known.psf, start, blur_estimation.FARTHEST * ratio)
         if not found.told:
             return None
         field = found.field
@@ -109,7 +109,7 @@ def _patch(window: Window, guide: NDArray[np.float32], filled: Filled, space: Su
     return Patch(window, z.astype(np.float64), weight.numpy().astype(np.float64), guide, around)
 
 
-def _near(patch: Patch, field: Field, ratio: int) -> NDArray[np.float32]:
+def _near(patch: Patch, field: DisplacementField, ratio: int) -> NDArray[np.float32]:
     """Return the guide of a patch as a sample has it, but moved; NaN in the margin once it is bent."""
     wide = sample_margin(ratio)
     if not field.nodes.any():

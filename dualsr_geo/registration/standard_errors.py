@@ -24,7 +24,7 @@ SEARCHED_PX, SEARCHED_LOG = 0.005, 0.002
 Pair = tuple[float, float]
 
 
-def of_blur(fit: Fit, shift_px: Pair, sigma_px: Pair) -> tuple[Pair, Pair]:
+def blur_standard_errors(fit: Fit, shift_px: Pair, sigma_px: Pair) -> tuple[Pair, Pair]:
     """Return the standard errors of an estimated Gaussian.
 
     With the residual r of the regression and its derivatives J by shift and logarithm of width,

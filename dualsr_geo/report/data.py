@@ -55,7 +55,7 @@ class Shift:
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class ReportData:
     """What a page shows.
 
     Attributes

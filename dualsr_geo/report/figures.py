@@ -36,7 +36,7 @@ class Legend:
 
 
 @dataclass(frozen=True)
-class Plate:
+class Figure:
     """One picture of a crop: what it is, for the eye, and in words."""
 
     kind: str
@@ -68,7 +68,7 @@ def error_of(product: NDArray[np.float32], reference: NDArray[np.float32]) -> ND
     return np.where(there.any(0), np.sqrt(mean), np.nan)
 
 
-def crop_plates(
+def crop_figures(
     *,
     scene: NDArray[np.float32],
     product: NDArray[np.float32],
@@ -78,7 +78,7 @@ def crop_plates(
     uncertainty: NDArray[np.floating] | None = None,
     bands: Sequence[Band],
     unit: str,
-) -> Iterator[Plate]:
+) -> Iterator[Figure]:
     """Yield what is known of a crop: before, after, and the others that there are.
 
     Before, after and reference share one stretch, so that their colours can be compared.
@@ -92,24 +92,24 @@ def crop_plates(
         photos["reference"] = ("Reference", reference[shown], "the truth")
     limits = stretch(*(cube for _, cube, _ in photos.values()))
     for kind, (label, cube, words) in photos.items():
-        yield Plate(kind, label, uri(composite(cube, limits)), f"{words}, {_size(cube)}")
+        yield Figure(kind, label, uri(composite(cube, limits)), f"{words}, {_size(cube)}")
     if guide is not None:
         # A guide says nothing of its bands: one is grey, the first three are red, green, blue.
         seen = guide[:3] if len(guide) >= 3 else guide[:1]
-        yield Plate("guide", "Guide", uri(composite(seen, stretch(seen))), f"the guide, {_size(seen)}")
+        yield Figure("guide", "Guide", uri(composite(seen, stretch(seen))), f"the guide, {_size(seen)}")
     if reference is not None:
         wrong, legend = errors(error_of(product, reference), unit)
-        yield Plate(
+        yield Figure(
             "error", "Error", uri(wrong), "RMSE over bands of the product against the reference, per pixel", legend
         )
     if consistency is not None:
         wrong, legend = errors(consistency, unit)
         words = "RMSE over bands of the degraded product against the scene, per scene pixel"
-        yield Plate("consistency", "Consistency", uri(wrong), words, legend)
+        yield Figure("consistency", "Consistency", uri(wrong), words, legend)
     if uncertainty is not None:
         wrong, legend = errors(uncertainty, unit)
         first = f"band {shown[0] + 1}"
-        yield Plate("uncertainty", "Uncertainty", uri(wrong), f"standard deviation of the error of {first}", legend)
+        yield Figure("uncertainty", "Uncertainty", uri(wrong), f"standard deviation of the error of {first}", legend)
 
 
 def _size(cube: NDArray[np.float32]) -> str:

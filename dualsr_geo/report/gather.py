@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.io.writers.output_spec import carried
+from dualsr_geo.io.writers.output_spec import read_record
 from dualsr_geo.report import views
-from dualsr_geo.report.data import Exhibit
+from dualsr_geo.report.data import ReportData
 from dualsr_geo.report.views import Material
 from dualsr_geo.survey.survey import Survey
 
@@ -23,11 +23,11 @@ def tile_rmse(figures: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> N
 
 def carried_survey(path: str, format_: str) -> Survey | None:
     """Return the survey that a product carries."""
-    found = carried(path, format_, "survey")
+    found = read_record(path, format_, "survey")
     return None if found is None else Survey.from_json(found)
 
 
-def exhibit(
+def gather_report_data(
     material: Material,
     title: str,
     facts: Mapping[str, str],
@@ -36,7 +36,7 @@ def exhibit(
     per_band: Mapping[str, Mapping[str, NDArray[np.float64]]] | None = None,
     shown: str = "",
     notes: Sequence[str] = (),
-) -> Exhibit:
+) -> ReportData:
     """Gather what a report shows.
 
     Parameters
@@ -55,7 +55,7 @@ def exhibit(
     scene = material.scene
     overview = views.overview(scene)
     shifts, scale = views.shifts(material)
-    return Exhibit(
+    return ReportData(
         title=title,
         facts=facts,
         bands=scene.bands,

@@ -20,9 +20,9 @@ from markupsafe import Markup
 from dualsr_geo.errors import OutputError
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.report import figures
-from dualsr_geo.report.data import Crop, Exhibit
+from dualsr_geo.report.data import Crop, ReportData
 from dualsr_geo.report.quicklook import visible_bands
-from dualsr_geo.report.spectra import Subject, Take, record
+from dualsr_geo.report.spectra import Subject, Take, pixel_spectra
 from dualsr_geo.report.tables import lineage_rows, metrics, number, plain, score_table, signed
 
 # Base64 of all cubes together: a page of this size still opens at once and can be mailed.
@@ -57,7 +57,7 @@ def require_report(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
         raise OutputError(f"The folder {place.parent} is not writable. Give another --report.")
 
 
-def write_report(exhibit: Exhibit, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def write_report(exhibit: ReportData, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write the page; it appears whole or not at all.
 
     Raises
@@ -80,12 +80,12 @@ def write_report(exhibit: Exhibit, path: str | os.PathLike[str], *, overwrite: b
             staging.unlink(missing_ok=True)
 
 
-def render(exhibit: Exhibit, *, budget_bytes: int = BUDGET_BYTES) -> str:
+def render(exhibit: ReportData, *, budget_bytes: int = BUDGET_BYTES) -> str:
     """Return the page.
 
     Parameters
     ----------
-    exhibit : Exhibit
+    exhibit : ReportData
     budget_bytes : int
         Of the crops' recorded spectra, all together; above it every second, third, ... pixel is recorded.
 
@@ -94,7 +94,7 @@ def render(exhibit: Exhibit, *, budget_bytes: int = BUDGET_BYTES) -> str:
     str
         HTML that needs nothing else: no file, no network.
     """
-    takes = record([_subject(c) for c in exhibit.crops], budget_bytes)
+    takes = pixel_spectra([_subject(c) for c in exhibit.crops], budget_bytes)
     script = "\n".join(_text(name) for name in SCRIPTS)
     view = {
         "it": exhibit,
@@ -137,8 +137,8 @@ def _subject(crop: Crop) -> Subject:
     return Subject(crop.ratio, {"before": crop.scene}, hr)
 
 
-def _plates(exhibit: Exhibit, crop: Crop) -> list[figures.Plate]:
-    found = figures.crop_plates(
+def _plates(exhibit: ReportData, crop: Crop) -> list[figures.Figure]:
+    found = figures.crop_figures(
         scene=crop.scene,
         product=crop.product,
         reference=crop.reference,
@@ -151,7 +151,7 @@ def _plates(exhibit: Exhibit, crop: Crop) -> list[figures.Plate]:
     return list(found)
 
 
-def _drawings(exhibit: Exhibit) -> dict[str, Any]:
+def _drawings(exhibit: ReportData) -> dict[str, Any]:
     on = figures.overview(exhibit.overview)
     tiles, values = None, exhibit.consistency_tiles
     if values is not None and np.isfinite(values).any():
@@ -163,7 +163,7 @@ def _drawings(exhibit: Exhibit) -> dict[str, Any]:
 # ---- what the scripts draw ---------------------------------------------------------------
 
 
-def _data(exhibit: Exhibit, takes: Sequence[Take]) -> dict[str, Any]:
+def _data(exhibit: ReportData, takes: Sequence[Take]) -> dict[str, Any]:
     waves = [b.wavelength_nm for b in exhibit.bands]
     known = bool(waves) and all(w is not None and np.isfinite(w) for w in waves)
     return {

@@ -17,7 +17,7 @@ STEPS = 65534
 
 
 @dataclass(frozen=True)
-class Recording:
+class PixelSpectra:
     """One cube, quantised: ``value = code * scale[band] + offset[band]``.
 
     Attributes
@@ -45,14 +45,14 @@ class Take:
     stride : int
     rows, columns : arrays of int
         The hr pixels recorded.
-    cubes : mapping of str to Recording
+    cubes : mapping of str to PixelSpectra
         The lr cube is recorded whole up to a stride of the ratio, beyond at the same places.
     """
 
     stride: int
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
-    cubes: Mapping[str, Recording]
+    cubes: Mapping[str, PixelSpectra]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Subject:
     hr: Mapping[str, NDArray[np.float32]]
 
 
-def record(subjects: Sequence[Subject], budget_bytes: int) -> list[Take]:
+def pixel_spectra(subjects: Sequence[Subject], budget_bytes: int) -> list[Take]:
     """Record crops with the smallest stride with which all together keep the budget.
 
     Parameters
@@ -98,7 +98,7 @@ def _take(subject: Subject, stride: int, budget: int | None) -> Take | None:
     """Record one crop, or return None once it is over the budget."""
     height, width = next(iter(subject.hr.values())).shape[1:]
     rows, columns = _places(height, stride), _places(width, stride)
-    cubes: dict[str, Recording] = {}
+    cubes: dict[str, PixelSpectra] = {}
     for name, cube in _thinned(subject, rows, columns, stride):
         recorded = quantise(cube, budget)
         if recorded is None:
@@ -122,7 +122,7 @@ def _thinned(
         yield name, cube[:, rows[:, None], columns]
 
 
-def quantise(cube: NDArray[np.float32], budget: int | None = None) -> Recording | None:
+def quantise(cube: NDArray[np.float32], budget: int | None = None) -> PixelSpectra | None:
     """Record a cube; each value within half of 1/65534 of its band's range.
 
     Parameters
@@ -134,7 +134,7 @@ def quantise(cube: NDArray[np.float32], budget: int | None = None) -> Recording 
 
     Returns
     -------
-    Recording or None
+    PixelSpectra or None
         None if it would be longer than the budget.
     """
     packer, packed = zlib.compressobj(6), bytearray()
@@ -151,7 +151,7 @@ def quantise(cube: NDArray[np.float32], budget: int | None = None) -> Recording 
     if budget is not None and len(text) > budget:
         return None
     bands, height, width = cube.shape
-    return Recording((bands, height, width), scale, offset, text)
+    return PixelSpectra((bands, height, width), scale, offset, text)
 
 
 def _codes(band: NDArray[np.float32]) -> tuple[NDArray[np.uint16], float, float]:

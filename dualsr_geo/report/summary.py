@@ -9,7 +9,7 @@ from typing import Any
 NOTICED = 1.5
 
 
-def say_refinement(found: Mapping[str, Any] | None, fine: str) -> list[str]:
+def describe_fine_stage(found: Mapping[str, Any] | None, fine: str) -> list[str]:
     """Return a sentence on how much of a fine stage is used, and why so much; none where it has no share.
 
     Parameters
@@ -26,7 +26,7 @@ def say_refinement(found: Mapping[str, Any] | None, fine: str) -> list[str]:
     return [f"{found['share']:.0%} of --fine {fine}; {rests}"]
 
 
-def say_correction(found: Mapping[str, Any] | None) -> list[str]:
+def describe_correction(found: Mapping[str, Any] | None) -> list[str]:
     """Return a sentence for each network of ours: by how much it corrected the start, and why so much.
 
     Parameters
@@ -50,7 +50,7 @@ def _say_pair(pair: Mapping[str, Any]) -> str:
     return f"{pair['ratio']}x: {pair['best']:.0%}{error}{other if max(times, 1 / times) > NOTICED else ''}"
 
 
-def say_detail(found: Mapping[str, Any] | None) -> list[str]:
+def describe_detail(found: Mapping[str, Any] | None) -> list[str]:
     """Return a sentence on what the product's detail is worth; none where nobody knows.
 
     Parameters

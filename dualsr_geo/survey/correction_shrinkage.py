@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import Block, Filled
-from dualsr_geo.fusion.scene_regression import Held
+from dualsr_geo.fusion.scene_regression import GuideFit
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.models.correction import Asked, Correction
-from dualsr_geo.models.definition import Ours
-from dualsr_geo.models.guided_inputs import Terms
-from dualsr_geo.models.loading import guided_network, lone_network
+from dualsr_geo.models.correction import CorrectionState, PairEvidence
+from dualsr_geo.models.definition import LearnedCorrection
+from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.loading import guided_network, unguided_network
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.survey import guided_shrinkage, unguided_shrinkage
 
@@ -24,23 +24,23 @@ from dualsr_geo.survey import guided_shrinkage, unguided_shrinkage
 LEAST = 0.05
 
 
-def guided(
-    ours: Ours,
-    known: Correction,
-    told: Terms,
+def shrink_guided(
+    ours: LearnedCorrection,
+    known: CorrectionState,
+    told: GuidedInputs,
     blocks: Sequence[Block],
     psf: Psf,
     ratios: Sequence[int],
     space: Subspace,
-    held: Held,
-) -> Correction:
+    held: GuideFit,
+) -> CorrectionState:
     """Add in what terms the network with a guide is told of the scene, and by how much it corrects.
 
     Parameters
     ----------
-    ours : Ours
-    known : Correction
-    told : Terms
+    ours : LearnedCorrection
+    known : CorrectionState
+    told : GuidedInputs
     blocks : sequence of Block
         The sample.
     psf : Psf
@@ -48,7 +48,7 @@ def guided(
     ratios : sequence of int
         Of the Wald pairs that are asked.
     space : Subspace
-    held : Held
+    held : GuideFit
         What the survey found of the guide.
     """
     if not ours.gated:
@@ -56,30 +56,32 @@ def guided(
     assert ours.guided is not None
     network = guided_network(ours.guided, "cpu")
     with torch.inference_mode():
-        said = {ratio: guided_shrinkage.ask(network, blocks, psf, ratio, space, held.found) for ratio in ratios}
+        said = {
+            ratio: guided_shrinkage.evidence_of_pair(network, blocks, psf, ratio, space, held.found) for ratio in ratios
+        }
         own = guided_shrinkage.strength(network, blocks, psf, space, held.fit, held.mixture, told)
     # Where there is no correction it is neither stronger nor weaker.
     times = {ratio: own / e.strength if own and e.strength else 1.0 for ratio, e in said.items()}
-    asked = tuple(Asked(ratio, e.best, e.error, times[ratio]) for ratio, e in said.items())
-    share = _worth_it(guided_shrinkage.share(list(said.values()), own))
+    asked = tuple(PairEvidence(ratio, e.best, e.error, times[ratio]) for ratio, e in said.items())
+    share = _worth_it(guided_shrinkage.guided_shrinkage_factor(list(said.values()), own))
     return replace(known, guided=replace(told, share=share), guided_asked=asked)
 
 
-def alone(
-    ours: Ours,
-    known: Correction,
+def shrink_unguided(
+    ours: LearnedCorrection,
+    known: CorrectionState,
     filled: Sequence[Filled],
     guides: Sequence[NDArray[np.float32]],
     psf: Psf,
     space: Subspace,
     noise: NDArray[np.floating],
-) -> Correction:
+) -> CorrectionState:
     """Add by how much the network without a guide corrects; where all that was sampled is guided, caution says it.
 
     Parameters
     ----------
-    ours : Ours
-    known : Correction
+    ours : LearnedCorrection
+    known : CorrectionState
     filled : sequence of (Tensor, Tensor), shapes (band, y, x) and (y, x)
         The sample, and how valid its pixels are.
     guides : sequence of array, shape (guide band, Y, X)
@@ -95,10 +97,12 @@ def alone(
         return replace(known, alone=replace(known.alone, share=guided_shrinkage.CAUTIOUS))
     assert ours.alone is not None
     with torch.inference_mode():
-        said = unguided_shrinkage.ask(lone_network(ours.alone, "cpu"), filled, psf, space, noise)
-    asked = Asked(unguided_shrinkage.RATIO, said.best, said.error, said.excess)
+        said = unguided_shrinkage.evidence_of_scales(unguided_network(ours.alone, "cpu"), filled, psf, space, noise)
+    asked = PairEvidence(unguided_shrinkage.RATIO, said.best, said.error, said.excess)
     return replace(
-        known, alone=replace(known.alone, share=_worth_it(unguided_shrinkage.share(said))), alone_asked=(asked,)
+        known,
+        alone=replace(known.alone, share=_worth_it(unguided_shrinkage.unguided_shrinkage_factor(said))),
+        alone_asked=(asked,),
     )
 
 

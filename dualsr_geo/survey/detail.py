@@ -42,7 +42,7 @@ BANDS = 16
 
 
 @dataclass(frozen=True)
-class Detail:
+class DetailAssessment:
     """What a product's detail is worth, as shares of the true detail; part of the survey.
 
     Attributes
@@ -80,7 +80,7 @@ class Detail:
         return {"ratio": self.ratio, **{name: _plain(getattr(self, name)) for name in arrays}}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Detail:
+    def from_json(cls, value: Mapping[str, Any]) -> DetailAssessment:
         """Read what `to_json` wrote."""
         improvement, guide, neither = (np.asarray(value[k], np.float32) for k in ("improvement", "guide", "neither"))
         contradicted = None if value["contradicted"] is None else np.asarray(value["contradicted"], np.float32)
@@ -115,7 +115,7 @@ class Piece:
 
 def measure(
     pieces: Sequence[Piece], noise: NDArray[np.floating], ratio: int, contradicted: NDArray[np.float32] | None = None
-) -> Detail:
+) -> DetailAssessment:
     """Return what the detail of some images is worth, all together.
 
     Parameters
@@ -126,7 +126,7 @@ def measure(
     ratio : int
         Of pixel sizes before and after.
     contradicted : array, shape (band,), optional
-        As `Detail` has it.
+        As `DetailAssessment` has it.
     """
     count = len(noise)
     sums = np.concatenate([sum(_sums(p, noise, rows) for p in pieces) for rows in _rows(count)], 1)
@@ -139,7 +139,7 @@ def measure(
     improvement, from_guide, rest = (
         v.astype(np.float32) for v in (improvement, from_guide, hallucination - from_guide)
     )
-    return Detail(ratio, improvement, from_guide, rest, contradicted)
+    return DetailAssessment(ratio, improvement, from_guide, rest, contradicted)
 
 
 def _rows(count: int) -> list[slice]:

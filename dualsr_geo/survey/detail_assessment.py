@@ -24,16 +24,16 @@ from dualsr_geo.degradation.consistency import consistency
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, coarse_stage, subspace
-from dualsr_geo.fusion.blocks import Block, components, midst, stack
-from dualsr_geo.fusion.scene_regression import Fit, Held, fit_scene
+from dualsr_geo.fusion.blocks import Block, central_block, components, stack
+from dualsr_geo.fusion.scene_regression import GuideFit, SceneRegression, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models import correction, guided_correction, unguided_correction
-from dualsr_geo.models.correction import Correction
-from dualsr_geo.models.definition import Ours
-from dualsr_geo.models.guided_inputs import Terms
+from dualsr_geo.models.correction import CorrectionState
+from dualsr_geo.models.definition import LearnedCorrection
+from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.survey import detail, wald_pairs
-from dualsr_geo.survey.detail import Detail, Piece
+from dualsr_geo.survey.detail import DetailAssessment, Piece
 from dualsr_geo.survey.error_calibration import WHOLE
 
 # A Wald pair has at least so many pixels a side.
@@ -46,8 +46,8 @@ MOST_PX, MOST_BLOCKS, OWN_PX = 16384, 4, 1024
 class Networks:
     """Our networks, and by how much they correct the scene."""
 
-    ours: Ours
-    known: Correction
+    ours: LearnedCorrection
+    known: CorrectionState
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class _Pair:
 
     space: Subspace
     blur: Psf
-    guided: tuple[Fit, Tensor] | None
+    guided: tuple[SceneRegression, Tensor] | None
     networks: Networks | None
 
 
-def ask(
+def assess_detail(
     blocks: Sequence[Block],
     psf: Psf,
     space: Subspace,
     noise: NDArray[np.floating],
-    held: Held | None = None,
+    held: GuideFit | None = None,
     networks: Networks | None = None,
-) -> Detail | None:
+) -> DetailAssessment | None:
     """Return what the detail of a scene's product is worth.
 
     Parameters
@@ -79,14 +79,14 @@ def ask(
     space : Subspace
     noise : array, shape (band,)
         Of the scene, physical units.
-    held : Held, optional
+    held : GuideFit, optional
         Left out without a guide.
     networks : Networks, optional
         Left out for models without.
 
     Returns
     -------
-    Detail or None
+    DetailAssessment or None
         None of a scene too small to be degraded.
     """
     some = _some(blocks, psf.ratio, MOST_PX)
@@ -106,7 +106,7 @@ def ask(
 
 def _some(blocks: Sequence[Block], ratio: int, most_px: int) -> list[Block]:
     few = blocks[:: -(-len(blocks) // MOST_BLOCKS)]
-    return [midst(b, ratio, max(int((most_px / len(few)) ** 0.5), 2 * SMALLEST_SIDE)) for b in few]
+    return [central_block(b, ratio, max(int((most_px / len(few)) ** 0.5), 2 * SMALLEST_SIDE)) for b in few]
 
 
 def _restored(
@@ -115,7 +115,7 @@ def _restored(
     ratio: int,
     space: Subspace,
     noise: NDArray[np.floating],
-    held: Held | None,
+    held: GuideFit | None,
     networks: Networks | None,
 ) -> list[Piece]:
     """Degrade the sample once more, and bring it back."""
@@ -136,12 +136,12 @@ def _known(
     blur: Psf,
     space: Subspace,
     noise: NDArray[np.floating],
-    held: Held | None,
+    held: GuideFit | None,
     networks: Networks | None,
 ) -> _Pair:
     """Find out of a Wald pair what the survey found out of the scene; candidates and networks count as there."""
     spectra, weight = stack([b.cube for b in blocks]), stack([b.weight for b in blocks])
-    own = subspace.find(spectra, weight) if space.keeps_rest else space
+    own = subspace.estimate_subspace(spectra, weight) if space.keeps_rest else space
     fitted, told = None, None
     if held is not None:
         guide = stack([operator(blur, b.shape).degrade(b.guide) for b in blocks])
@@ -152,11 +152,11 @@ def _known(
         return _Pair(own, blur, fitted, None)
     there = networks.known
     count = len(there.alone.anchors.bands)
-    lone = replace(unguided_correction.Known.of(own, spectra, weight, noise, count), share=there.alone.share)
+    lone = replace(unguided_correction.UnguidedInputs.of(own, spectra, weight, noise, count), share=there.alone.share)
     if held is not None and there.guided is not None:
-        told = Terms.of(own, fit, mixture, spectra, guide, weight, len(there.guided.anchors.bands))
+        told = GuidedInputs.of(own, fit, mixture, spectra, guide, weight, len(there.guided.anchors.bands))
         told = replace(told, share=there.guided.share)
-    return _Pair(own, blur, fitted, replace(networks, known=Correction(told, lone)))
+    return _Pair(own, blur, fitted, replace(networks, known=CorrectionState(told, lone)))
 
 
 def _made(block: Block, known: _Pair) -> Tensor:
@@ -165,7 +165,7 @@ def _made(block: Block, known: _Pair) -> Tensor:
     op, z = operator(blur, shape), components(space, block.cube)
     left = z
     if known.guided is not None:
-        held = coarse_stage.Guided(coarse_stage.GuideWindow(block.guide, None, None), *known.guided)
+        held = coarse_stage.GuidedStart(coarse_stage.GuideWindow(block.guide, None, None), *known.guided)
         left = z - op.degrade(_start(block, z, held, blur))
     lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
     closed = consistency(blur, shape, lams, op)
@@ -176,13 +176,13 @@ def _made(block: Block, known: _Pair) -> Tensor:
     if known.networks is not None:
         window = None
         if held is not None:
-            window = guided_correction.Window(space, block.cube, z, hr, held, blur, closed, weight)
+            window = guided_correction.GuidedWindow(space, block.cube, z, hr, held, blur, closed, weight)
         seen, plain = (
             unguided_correction.observed(space, block.cube, z),
             consistency(blur, shape, [0.0] * len(block.cube), op),
         )
         ours, told = known.networks.ours, known.networks.known
-        made = replace(made, added=correction.added(ours, told, window, seen, weight, blur, plain, core))
+        made = replace(made, added=correction.learned_detail(ours, told, window, seen, weight, blur, plain, core))
     return made.bands(slice(None))
 
 
@@ -192,19 +192,19 @@ def _whole(weight: Tensor) -> Tensor | None:
     return None if bool((rounded == 1).all()) else rounded
 
 
-def _start(block: Block, z: Tensor, held: coarse_stage.Guided, psf: Psf) -> Tensor:
+def _start(block: Block, z: Tensor, held: coarse_stage.GuidedStart, psf: Psf) -> Tensor:
     """Return the coarse start of a block's components."""
     pair = candidates.pair(z, block.guide, held.fit, operator(psf, block.shape), block.weight)
     return candidates.mix(pair, held.mixture).evaluate(0, len(z))
 
 
-def _contradicted(blocks: Sequence[Block], psf: Psf, space: Subspace, held: Held) -> NDArray[np.float32]:
+def _contradicted(blocks: Sequence[Block], psf: Psf, space: Subspace, held: GuideFit) -> NDArray[np.float32]:
     """Return the share of the coarse start's detail that consistency takes out, shape (band,)."""
     expand = torch.from_numpy(space.expand)
     sums = torch.zeros(2, len(expand), dtype=torch.float64)
     for block in blocks:
         op, z = operator(psf, block.shape), components(space, block.cube)
-        here = coarse_stage.Guided(
+        here = coarse_stage.GuidedStart(
             coarse_stage.GuideWindow(block.guide, None, None), held.fit, torch.from_numpy(held.mixture)
         )
         start = _start(block, z, here, psf)

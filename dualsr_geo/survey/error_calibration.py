@@ -1,7 +1,7 @@
 """How large a scene's errors are: its own Wald pairs, carried on to the target grid.
 
 The sample is degraded by the ratio once more and brought back by the training-free start, with a
-guide and without. What that gets wrong, relative to the shape that `doubt` gives a tile, is the
+guide and without. What that gets wrong, relative to the shape that `calibrate_errors` gives a tile, is the
 level of every band. Three things carry it to the target grid (research/algorithm-lab-2.md, B2):
 
     size_b = K / 1.645 a_b q90(|e| / (a_b g)) trend growth^0.6 (ratio / wald ratio)^0.4,
@@ -27,9 +27,16 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, coarse_stage, subspace
 from dualsr_geo.fusion.blocks import Block, Filled, components, stack
-from dualsr_geo.fusion.scene_regression import Held, fit_scene
+from dualsr_geo.fusion.scene_regression import GuideFit, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.fusion.uncertainty import Doubt, Level, Marks, Start, marks, shape
+from dualsr_geo.fusion.uncertainty import (
+    ConsistentStart,
+    ErrorLevel,
+    ErrorModel,
+    ErrorPredictors,
+    error_predictors,
+    shape,
+)
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.survey import wald_pairs
 
@@ -43,7 +50,7 @@ GUIDED, ALONE = 1.13, 0.76
 # Exponents of growth and of a Wald ratio below the scene's.
 GROWTH, SHORT = 0.6, 0.4
 # Scenes have trends of 0.65 to 1.4 and growths of 0.56 to 1.4; beyond this a small sample speaks.
-MOST = 2.0
+LARGEST_SCALE = 2.0
 # The means of marks on the target grid are taken from about this many hr pixels.
 MEAN_PX = 2**18
 # A pixel of at least this weight has no hole near.
@@ -60,7 +67,7 @@ CALM_PERCENT, CALM_SIDE = 10, 5
 class _Piece:
     """A block on the finer grid: its marks, which pixels count, and absolute errors (band, those) if known."""
 
-    marks: Marks
+    marks: ErrorPredictors
     valid: torch.Tensor
     wrong: torch.Tensor
 
@@ -70,7 +77,7 @@ def unguided(filled: Sequence[Filled], ratio: int) -> list[Block]:
     return [Block(c, w, torch.zeros(0, c.shape[1] * ratio, c.shape[2] * ratio)) for c, w in filled]
 
 
-def doubt(blocks: Sequence[Block], psf: Psf, space: Subspace, held: Held | None = None) -> Doubt:
+def calibrate_errors(blocks: Sequence[Block], psf: Psf, space: Subspace, held: GuideFit | None = None) -> ErrorModel:
     """Return how far a scene's product is to be doubted.
 
     Parameters
@@ -80,7 +87,7 @@ def doubt(blocks: Sequence[Block], psf: Psf, space: Subspace, held: Held | None 
     psf : Psf
         The surveyed blur.
     space : Subspace
-    held : Held, optional
+    held : GuideFit, optional
         Left out without a guide.
     """
     with torch.inference_mode():
@@ -88,10 +95,10 @@ def doubt(blocks: Sequence[Block], psf: Psf, space: Subspace, held: Held | None 
         floor = fine_noise(blocks, psf) if space.keeps_rest else np.zeros(len(blocks[0].cube))
         alone = _level(blocks, psf, space, None)
         guided = None if held is None else _level(blocks, psf, space, held)
-    return Doubt((GUIDED * floor).astype(np.float32), alone, guided)
+    return ErrorModel((GUIDED * floor).astype(np.float32), alone, guided)
 
 
-def _level(blocks: Sequence[Block], psf: Psf, space: Subspace, held: Held | None) -> Level:
+def _level(blocks: Sequence[Block], psf: Psf, space: Subspace, held: GuideFit | None) -> ErrorLevel:
     side = min(min(b.shape) for b in blocks)
     ratio = next((r for r in range(psf.ratio, 2, -1) if side // r >= SMALLEST_SIDE), 2)
     size, detail_there = _relative(list(_restored(blocks, psf, ratio, space, held)))
@@ -100,23 +107,25 @@ def _level(blocks: Sequence[Block], psf: Psf, space: Subspace, held: Held | None
     growth = _within(detail_here, detail_there)
     constant = (ALONE if held is None else GUIDED) / DEVIATIONS
     size = size * constant * trend * growth**GROWTH * (psf.ratio / ratio) ** SHORT
-    return Level(size.astype(np.float32), detail, spread, ratio, trend, growth)
+    return ErrorLevel(size.astype(np.float32), detail, spread, ratio, trend, growth)
 
 
 def _within(value: float, by: float) -> float:
     """Return a ratio, kept between 1 / MOST and MOST; 1 where there is nothing to compare with."""
-    return float(np.clip(value / by, 1 / MOST, MOST)) if by > 0 else 1.0
+    return float(np.clip(value / by, 1 / LARGEST_SCALE, LARGEST_SCALE)) if by > 0 else 1.0
 
 
 # ---- a Wald pair, brought back -------------------------------------------------------------
 
 
-def _restored(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace, held: Held | None) -> Iterator[_Piece]:
+def _restored(
+    blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace, held: GuideFit | None
+) -> Iterator[_Piece]:
     """Degrade the sample once more and bring it back, as the survey of that scene would have it done."""
     blur = Psf.from_mtf(ratio)
     pairs = wald_pairs.degraded(blocks, psf, ratio, space)
     spectra, weight = stack([b.cube for b, _ in pairs]), stack([b.weight for b, _ in pairs])
-    own = subspace.find(spectra, weight) if space.keeps_rest else space
+    own = subspace.estimate_subspace(spectra, weight) if space.keeps_rest else space
     here = None
     if held is not None:
         guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
@@ -128,22 +137,22 @@ def _restored(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace, he
         op, hr = start.closed.operator, core.scaled(ratio)
         made = coarse_stage.spectra(own, block.cube, start.components, start.hr, op, hr).bands(slice(None))
         valid = _valid(block, ratio, margin=1)
-        yield _Piece(marks(start, core, ratio), valid, (made - truth).abs_().flatten(1)[:, valid])
+        yield _Piece(error_predictors(start, core, ratio), valid, (made - truth).abs_().flatten(1)[:, valid])
 
 
-def _opened(block: Block, psf: Psf, space: Subspace, held: Held | None) -> Start:
+def _opened(block: Block, psf: Psf, space: Subspace, held: GuideFit | None) -> ConsistentStart:
     """Return the training-free start of a block."""
     op, z, guided = operator(psf, block.shape), components(space, block.cube), None
     left = z
     if held is not None:
         window = coarse_stage.GuideWindow(block.guide, None, None)
-        guided = coarse_stage.Guided(window, held.fit, torch.from_numpy(held.mixture))
+        guided = coarse_stage.GuidedStart(window, held.fit, torch.from_numpy(held.mixture))
         pair = candidates.pair(z, block.guide, held.fit, op, block.weight)
         left = z - op.degrade(candidates.mix(pair, guided.mixture).evaluate(0, space.count))
     lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
     closed = consistency(psf, block.shape, lams, op)
     hr = coarse_stage.sharpen(z, block.weight, guided, closed, closed)
-    return Start(torch.from_numpy(space.expand), z, hr, closed, guided, block.weight)
+    return ConsistentStart(torch.from_numpy(space.expand), z, hr, closed, guided, block.weight)
 
 
 def _valid(block: Block, ratio: int, margin: int = 0) -> torch.Tensor:
@@ -188,7 +197,7 @@ def _rows(count: int) -> list[slice]:
     return [slice(i, min(i + BANDS, count)) for i in range(0, count, BANDS)]
 
 
-def _trend(blocks: Sequence[Block], psf: Psf, space: Subspace, held: Held | None) -> float:
+def _trend(blocks: Sequence[Block], psf: Psf, space: Subspace, held: GuideFit | None) -> float:
     """Return how errors grow over an octave: at ratio 2, from the scene degraded by 2 to the scene itself."""
     coarser = [block for block, _ in wald_pairs.degraded(blocks, psf, 2, space)]
     here, there = (
@@ -205,13 +214,13 @@ def _trend(blocks: Sequence[Block], psf: Psf, space: Subspace, held: Held | None
 
 
 def _usual(
-    blocks: Sequence[Block], psf: Psf, space: Subspace, held: Held | None
+    blocks: Sequence[Block], psf: Psf, space: Subspace, held: GuideFit | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, float]:
     """Return the means of both marks on the target grid, shape (band,), and the detail (root of its mean square)."""
     pieces = []
     for block in (_middle(b, psf.ratio, MEAN_PX // len(blocks)) for b in blocks):
         core = Window(0, block.shape[0], 0, block.shape[1])
-        seen = marks(_opened(block, psf, space, held), core, psf.ratio)
+        seen = error_predictors(_opened(block, psf, space, held), core, psf.ratio)
         pieces.append(_Piece(seen, _valid(block, psf.ratio), torch.zeros(0)))
     count, energy = len(space.mean), 0.0
     usual = np.zeros(count, np.float32), None if held is None else np.zeros(count, np.float32)

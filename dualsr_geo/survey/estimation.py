@@ -13,21 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.noise import is_noisy, of_noise, scene_noise
+from dualsr_geo.degradation.noise import is_noisy, noise_standard_errors, scene_noise
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, change_detection, coarse_stage, subspace
 from dualsr_geo.fusion.blocks import FEWEST_PX, Block, Filled, band_means, bands_with_data, components, stack
 from dualsr_geo.fusion.injection import fit_injection
-from dualsr_geo.fusion.scene_regression import Fit, Held, fit_scene
+from dualsr_geo.fusion.scene_regression import GuideFit, SceneRegression, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models import unguided_correction
 from dualsr_geo.models.band_stream import Place, Units, angle, guide_units, scene_units
-from dualsr_geo.models.correction import Correction
+from dualsr_geo.models.correction import CorrectionState
 from dualsr_geo.models.definition import require_inputs
-from dualsr_geo.models.guided_inputs import Terms
+from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration.guide_placement import assumed, place
+from dualsr_geo.registration.guide_placement import assumed_placement, estimate_placement
 from dualsr_geo.survey import (
     correction_shrinkage,
     detail_assessment,
@@ -36,12 +36,12 @@ from dualsr_geo.survey import (
     sampling,
     wald_pairs,
 )
-from dualsr_geo.survey.detail import Detail
+from dualsr_geo.survey.detail import DetailAssessment
 from dualsr_geo.survey.sampling import Sample, SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
 
-def survey(samples: Sequence[Sample], wishes: SurveyOptions) -> Survey:
+def estimate_survey(samples: Sequence[Sample], wishes: SurveyOptions) -> Survey:
     """Survey a scene from a sample of it.
 
     Parameters
@@ -63,40 +63,49 @@ def survey(samples: Sequence[Sample], wishes: SurveyOptions) -> Survey:
     filled = [_filled(c, mean) for c in cubes]
     spectra, weight = stack([f for f, _ in filled]), stack([w for _, w in filled])
     planes, weights = [f.numpy() for f, _ in filled], [w.numpy() for _, w in filled]
-    noise, errors = scene_noise(planes, weights), of_noise(planes, weights).astype(np.float32)
+    noise, errors = scene_noise(planes, weights), noise_standard_errors(planes, weights).astype(np.float32)
     noisy = is_noisy(noise, spectra[:, weight > 0].std(1))
-    space = subspace.find(spectra, weight, noise if noisy else None) if wishes.subspace else _no_space(mean)
+    space = (
+        subspace.estimate_subspace(spectra, weight, noise if noisy else None) if wishes.subspace else _no_space(mean)
+    )
     lams = _ridges_alone(space, spectra[:, weight > 0])
-    known = assumed(wishes)
+    known = assumed_placement(wishes)
     guides = [s.guide for s in samples if s.guide is not None]
     levels, notes = noise.astype(np.float32), _signs([c.numpy() for c in cubes], guides)
     bare = Survey(known.psf, known.source, used, low, levels, space, lams, lams, noise_error=errors, notes=notes)
     reached = any(np.isfinite(g).any() for g in guides)
     if wishes.ours is not None:
-        lone = unguided_correction.Known.of(space, spectra, weight, noise, *_most(wishes))
-        bare = replace(bare, correction=Correction(None, lone))
+        lone = unguided_correction.UnguidedInputs.of(space, spectra, weight, noise, *_most(wishes))
+        bare = replace(bare, correction=CorrectionState(None, lone))
     seen = _guided(bare, filled, guides, wishes) if reached else bare
     if wishes.ours is not None and seen.correction is not None:
-        told = correction_shrinkage.alone(wishes.ours, seen.correction, filled, guides, seen.psf, space, noise)
+        told = correction_shrinkage.shrink_unguided(
+            wishes.ours, seen.correction, filled, guides, seen.psf, space, noise
+        )
         seen = replace(seen, correction=told)
     if wishes.uncertainty and seen.doubt is None:
         bare_blocks = error_calibration.unguided(filled, wishes.ratio)
-        seen = replace(seen, doubt=error_calibration.doubt(bare_blocks, seen.psf, space))
+        seen = replace(seen, doubt=error_calibration.calibrate_errors(bare_blocks, seen.psf, space))
     if wishes.detail and seen.fit is None:
         seen = replace(seen, detail=_detail(seen, error_calibration.unguided(filled, wishes.ratio), wishes))
     return seen if wishes.network is None else _for_network(seen, filled, guides, wishes)
 
 
-def _detail(seen: Survey, blocks: Sequence[Block], wishes: SurveyOptions, held: Held | None = None) -> Detail | None:
+def _detail(
+    seen: Survey, blocks: Sequence[Block], wishes: SurveyOptions, held: GuideFit | None = None
+) -> DetailAssessment | None:
     ours, known = wishes.ours, seen.correction
     networks = None if ours is None or known is None else detail_assessment.Networks(ours, known)
-    return detail_assessment.ask(blocks, seen.psf, seen.space, seen.noise, held, networks)
+    return detail_assessment.assess_detail(blocks, seen.psf, seen.space, seen.noise, held, networks)
 
 
 def _signs(cubes: Sequence[NDArray[np.float32]], guides: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
     """Say where scene or guide are not what an instrument measured."""
-    repeated = input_checks.say_repeated(cubes, "scene")
-    return (*(repeated or input_checks.say_borrowed(cubes)), *input_checks.say_repeated(guides, "guide"))
+    repeated = input_checks.note_repeated_pixels(cubes, "scene")
+    return (
+        *(repeated or input_checks.note_borrowed_detail(cubes)),
+        *input_checks.note_repeated_pixels(guides, "guide"),
+    )
 
 
 def _filled(cube: torch.Tensor, mean: torch.Tensor) -> Filled:
@@ -128,7 +137,7 @@ def _guided(
     """Add what the guide says: blur, shift, regressions, weights, relevance."""
     leading = bare.space if bare.space.count else _leading(filled)
     steady = _unchanged(leading, filled, guides, bare.psf) if wishes.changes else filled
-    placed = place(leading, steady, guides, wishes)
+    placed = estimate_placement(leading, steady, guides, wishes)
     blocks, mean = sampling.guided_blocks(filled, guides, placed.psf, placed.moved_px)
     known, blocks = change_detection.unchanged(blocks, placed.psf, leading) if wishes.changes else (None, blocks)
     seen = replace(
@@ -186,7 +195,7 @@ def _unchanged(
 
 
 def _leading(filled: Sequence[Filled]) -> Subspace:
-    return subspace.find(stack([c for c, _ in filled]), stack([w for _, w in filled]))
+    return subspace.estimate_subspace(stack([c for c, _ in filled]), stack([w for _, w in filled]))
 
 
 def _regressed(seen: Survey, blocks: Sequence[Block], wishes: SurveyOptions) -> Survey:
@@ -200,19 +209,21 @@ def _regressed(seen: Survey, blocks: Sequence[Block], wishes: SurveyOptions) -> 
     mixture = (space.share() @ found if space.keeps_rest else found).astype(np.float32)
     lams = _ridges(seen, blocks, fit, mixture)
     seen = replace(seen, fit=fit, mixture=mixture, lams=lams)
-    held = Held(fit, mixture, found)
+    held = GuideFit(fit, mixture, found)
     if wishes.uncertainty:
-        seen = replace(seen, doubt=error_calibration.doubt(blocks, seen.psf, space, held))
+        seen = replace(seen, doubt=error_calibration.calibrate_errors(blocks, seen.psf, space, held))
     ours, correction = wishes.ours, seen.correction
     if ours is not None and correction is not None:
-        told = Terms.of(space, fit, mixture, spectra, guide_lr, weight, *_most(wishes))
+        told = GuidedInputs.of(space, fit, mixture, spectra, guide_lr, weight, *_most(wishes))
         ratios = wald_pairs.ratios(side, wishes.ratio)
-        asked = correction_shrinkage.guided(ours, correction, told, blocks, seen.psf, ratios, space, held)
+        asked = correction_shrinkage.shrink_guided(ours, correction, told, blocks, seen.psf, ratios, space, held)
         seen = replace(seen, correction=asked)
     return replace(seen, detail=_detail(seen, blocks, wishes, held)) if wishes.detail else seen
 
 
-def _ridges(seen: Survey, blocks: Sequence[Block], fit: Fit, mixture: NDArray[np.float32]) -> NDArray[np.float32]:
+def _ridges(
+    seen: Survey, blocks: Sequence[Block], fit: SceneRegression, mixture: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Return the fine stage's ridges: noise against what the regressions leave."""
     space = seen.space
     if space.keeps_rest:

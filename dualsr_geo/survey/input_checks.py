@@ -115,7 +115,7 @@ def _unshared(detail: Array) -> float | None:
     return float(1 - values[-1] / values.sum())
 
 
-def say_repeated(cubes: Sequence[Array], what: str) -> list[str]:
+def note_repeated_pixels(cubes: Sequence[Array], what: str) -> list[str]:
     """Return a sentence where the pixels of `what` (scene, guide) are repeated.
 
     Parameters
@@ -133,7 +133,7 @@ def say_repeated(cubes: Sequence[Array], what: str) -> list[str]:
     return [said]
 
 
-def say_borrowed(cubes: Sequence[Array]) -> list[str]:
+def note_borrowed_detail(cubes: Sequence[Array]) -> list[str]:
     """Return a sentence where a scene's finest detail seems to be another image's.
 
     Parameters

@@ -14,7 +14,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import coarse_stage
 from dualsr_geo.fusion.blocks import WHOLE_PX, Block, Filled, stack
-from dualsr_geo.models.definition import Model, Ours
+from dualsr_geo.models.definition import LearnedCorrection, Model
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.options import RegistrationOptions
@@ -56,7 +56,7 @@ class SurveyOptions(RegistrationOptions):
         The model, where it is a network.
     angle : bool
         Whether its fine stage wants the scene's spectral angle.
-    ours : Ours or None
+    ours : LearnedCorrection or None
         How our own networks correct the start.
     anchors : int or None
         Most bands that they run on; None for their own choice.
@@ -72,7 +72,7 @@ class SurveyOptions(RegistrationOptions):
     injection: bool = False
     network: Model | None = None
     angle: bool = False
-    ours: Ours | None = None
+    ours: LearnedCorrection | None = None
     anchors: int | None = None
     uncertainty: bool = False
     detail: bool = False

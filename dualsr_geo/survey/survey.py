@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from dualsr_geo import serialization
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import scene_regression
-from dualsr_geo.fusion.change_detection import Changes
+from dualsr_geo.fusion.change_detection import ChangeModel
 from dualsr_geo.fusion.injection import Injection
-from dualsr_geo.fusion.scene_regression import Fit
+from dualsr_geo.fusion.scene_regression import SceneRegression
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.fusion.uncertainty import Doubt
+from dualsr_geo.fusion.uncertainty import ErrorModel
 from dualsr_geo.models.band_stream import Units
-from dualsr_geo.models.correction import Correction
-from dualsr_geo.registration.displacement_field import Field
-from dualsr_geo.survey.detail import Detail
+from dualsr_geo.models.correction import CorrectionState
+from dualsr_geo.registration.displacement_field import DisplacementField
+from dualsr_geo.survey.detail import DetailAssessment
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ class Survey:
         What networks need; None for other models.
     angle : float or None
         Weight of DualSR's fine stage; None without it.
-    correction : Correction or None
+    correction : CorrectionState or None
         What our own networks need; None for other models.
-    doubt : Doubt or None
+    doubt : ErrorModel or None
         How large the product's errors are; None where nobody asked.
-    detail : Detail or None
+    detail : DetailAssessment or None
         What the product's detail is worth; None where nobody asked, and of scenes too small to say.
-    field : Field or None
+    field : DisplacementField or None
         How the guide is bent back, place by place, before all else; None where it is not.
-    changes : Changes or None
+    changes : ChangeModel or None
         How the guide should look, to tell where it shows something else; None where that is not asked or not known.
     notes : tuple of str
         What the user should know.
@@ -85,7 +85,7 @@ class Survey:
     space: Subspace
     lams: NDArray[np.float32]
     lams_alone: NDArray[np.float32]
-    fit: Fit | None = None
+    fit: SceneRegression | None = None
     mixture: NDArray[np.float32] | None = None
     guide_mean: NDArray[np.float32] | None = None
     shift_px: tuple[float, float] = (0.0, 0.0)
@@ -98,16 +98,16 @@ class Survey:
     injection: Injection | None = None
     units: Units | None = None
     angle: float | None = None
-    correction: Correction | None = None
-    doubt: Doubt | None = None
-    detail: Detail | None = None
-    field: Field | None = None
-    changes: Changes | None = None
+    correction: CorrectionState | None = None
+    doubt: ErrorModel | None = None
+    detail: DetailAssessment | None = None
+    field: DisplacementField | None = None
+    changes: ChangeModel | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        return {name: serialization.plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: serialization.to_jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Survey:
@@ -117,14 +117,14 @@ class Survey:
         space = v["space"]
         mean, expand, scale = (serialization.array(space[k]) for k in ("mean", "expand", "scale"))
         v["space"] = Subspace(mean, expand.reshape(len(mean), -1), scale, space["noise"])
-        v["fit"] = None if v["fit"] is None else scene_regression.fit(v["fit"])
+        v["fit"] = None if v["fit"] is None else scene_regression.scene_regression_from_json(v["fit"])
         injected = v["injection"]
         v["injection"] = injected and Injection(**{k: serialization.array(m) for k, m in injected.items()})
-        v["correction"] = v["correction"] and Correction.from_json(v["correction"])
-        v["doubt"] = v["doubt"] and Doubt.from_json(v["doubt"])
-        v["detail"] = v["detail"] and Detail.from_json(v["detail"])
-        v["field"] = v["field"] and Field.from_json(v["field"])
-        v["changes"] = v["changes"] and Changes.from_json(v["changes"])
+        v["correction"] = v["correction"] and CorrectionState.from_json(v["correction"])
+        v["doubt"] = v["doubt"] and ErrorModel.from_json(v["doubt"])
+        v["detail"] = v["detail"] and DetailAssessment.from_json(v["detail"])
+        v["field"] = v["field"] and DisplacementField.from_json(v["field"])
+        v["changes"] = v["changes"] and ChangeModel.from_json(v["changes"])
         v["units"] = v["units"] and Units(**v["units"])
         for name in ("noise", "noise_error", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
             v[name] = None if v[name] is None else serialization.array(v[name])

@@ -27,13 +27,13 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import components, stack
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models import unguided_correction
-from dualsr_geo.models.unguided_correction import Known, Levels, Network
+from dualsr_geo.models.unguided_correction import Levels, Network, UnguidedInputs
 from dualsr_geo.survey import wald_pairs
 from dualsr_geo.survey.shrinkage import Evidence, by_parts
 
 RATIO = 2
 # Bands that are asked; 16 decide the same.
-FEW = 4
+FEWEST_PARTS = 4
 # The scene, and how often it is degraded; each time both its sides keep so many pixels.
 SCALES, SMALLEST_SIDE = 3, 4
 # MTF gains that the network has learned from.
@@ -47,7 +47,7 @@ NOISE_SEED = 1
 
 
 @dataclass(frozen=True)
-class LoneEvidence(Evidence):
+class UnguidedEvidence(Evidence):
     """What a scene and its degraded versions say of the correction.
 
     Attributes
@@ -68,7 +68,7 @@ class _Scale:
     levels: Levels
 
 
-def share(evidence: LoneEvidence) -> float:
+def unguided_shrinkage_factor(evidence: UnguidedEvidence) -> float:
     """Return how much of the correction is used, 0..1.
 
     The usual share and the Wald pair's best one, each by what it is sure of, less what is in excess.
@@ -78,13 +78,13 @@ def share(evidence: LoneEvidence) -> float:
     return min(max(said, 0.0), 1.0) / math.pow(max(evidence.excess, 1.0), POWER)
 
 
-def ask(
+def evidence_of_scales(
     network: Network,
     blocks: Sequence[tuple[Tensor, Tensor]],
     psf: Psf,
     space: Subspace,
     noise: NDArray[np.floating],
-) -> LoneEvidence:
+) -> UnguidedEvidence:
     """Correct the scene and its degraded versions by 2, and compare.
 
     Parameters
@@ -101,16 +101,16 @@ def ask(
 
     Returns
     -------
-    LoneEvidence
+    UnguidedEvidence
         Without a word on scenes too small to be degraded.
     """
     blocks = [(c, w) for c, w in blocks if min(w.shape) >= RATIO * SMALLEST_SIDE]
     if not blocks:
-        return LoneEvidence(np.zeros(1), np.zeros(1))
+        return UnguidedEvidence(np.zeros(1), np.zeros(1))
     twin = _twin(psf)
     seen = [unguided_correction.observed(space, cube, components(space, cube)) for cube, _ in blocks]
     weights = [weight for _, weight in blocks]
-    known = Known.of(space, stack(seen), stack(weights), noise, FEW)
+    known = UnguidedInputs.of(space, stack(seen), stack(weights), noise, FEWEST_PARTS)
     bands = list(known.anchors.bands)
     scales = _scales(_Scale(tuple(seen), tuple(weights), known.levels), twin, space)
     made = [[_made(network, cube, scale.levels, bands, twin) for cube in scale.cubes] for scale in scales]
@@ -122,7 +122,7 @@ def ask(
         for d, truth, x, weight in zip(made[1], seen, starts, scales[1].weights, strict=True)
     ]
     gain, size = np.concatenate(sums, 1)
-    return LoneEvidence(gain, size, excess=excess)
+    return UnguidedEvidence(gain, size, excess=excess)
 
 
 def _twin(psf: Psf) -> Psf:

@@ -17,7 +17,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, subspace
 from dualsr_geo.fusion.blocks import Block, components, stack
-from dualsr_geo.fusion.scene_regression import Fit, fit_scene
+from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
 
 # A Wald scale needs at least this many pixels on a side; ratio 2 is always tried.
@@ -78,7 +78,7 @@ def ridge(residual: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
     return np.asarray(2.0 ** np.round(np.log2(noise**2 / prior)))
 
 
-def candidates_of(block: Block, psf: Psf, space: Subspace, fit: Fit) -> tuple[torch.Tensor, torch.Tensor]:
+def candidates_of(block: Block, psf: Psf, space: Subspace, fit: SceneRegression) -> tuple[torch.Tensor, torch.Tensor]:
     """Return every candidate's components, consistent, (candidate, component, Y, X), and the lr ones."""
     op = operator(psf, block.shape)
     observed = components(space, block.cube)
@@ -104,7 +104,7 @@ def errors(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace) -> ND
     pairs = degraded(blocks, psf, ratio, space)
     spectra = stack([b.cube for b, _ in pairs])
     weight = stack([b.weight for b, _ in pairs])
-    own = subspace.find(spectra, weight) if space.keeps_rest else space
+    own = subspace.estimate_subspace(spectra, weight) if space.keeps_rest else space
     blur = Psf.from_mtf(ratio)
     lr_guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
     fit = fit_scene(own.components(spectra), lr_guide, weight)

@@ -18,7 +18,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from dualsr_geo.errors import OutputError, ResumeError
-from dualsr_geo.training.config import Course
+from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.log import Row
 
 FILE = "checkpoint.safetensors"
@@ -32,7 +32,7 @@ class Checkpoint:
 
     Attributes
     ----------
-    course : Course
+    course : TrainingConfig
     step : int
         Steps done.
     seconds : float
@@ -43,7 +43,7 @@ class Checkpoint:
         The log so far.
     """
 
-    course: Course
+    course: TrainingConfig
     step: int
     seconds: float
     tensors: Mapping[str, Tensor]
@@ -104,7 +104,7 @@ def load(folder: Path) -> Checkpoint | None:
 
 def _checkpoint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
     rows = tuple(Row(**row) for row in header["rows"])
-    return Checkpoint(Course.from_json(header["course"]), header["step"], header["seconds"], tensors, rows)
+    return Checkpoint(TrainingConfig.from_json(header["course"]), header["step"], header["seconds"], tensors, rows)
 
 
 def _write(place: Path, content: bytes) -> None:

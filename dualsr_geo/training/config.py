@@ -24,7 +24,7 @@ LEAST_STEPS = 2
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingConfig:
     """All that decides which weights come out, besides the code.
 
     Attributes
@@ -104,7 +104,7 @@ class Course:
         return {**asdict(self), "lesson": dict(self.lesson)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Course:
+    def from_json(cls, value: Mapping[str, Any]) -> TrainingConfig:
         """Read what `to_json` wrote.
 
         Raises
@@ -137,12 +137,12 @@ def steps_within(minutes: float, step_s: float) -> int:
     return steps
 
 
-def save_course(course: Course, folder: Path) -> None:
+def save_config(course: TrainingConfig, folder: Path) -> None:
     """Write the course to its run's folder."""
     (folder / FILE).write_text(json.dumps(course.to_json(), indent=2) + "\n")
 
 
-def load_course(folder: Path) -> Course:
+def load_config(folder: Path) -> TrainingConfig:
     """Return the course of a run's folder.
 
     Raises
@@ -156,10 +156,10 @@ def load_course(folder: Path) -> Course:
         raise ResumeError(f"{folder} holds no run to go on with ({FILE} is missing). Leave out --resume.") from error
     except ValueError as error:
         raise ResumeError(f"{folder / FILE} is damaged ({error}). Begin anew with --overwrite.") from error
-    return Course.from_json(said)
+    return TrainingConfig.from_json(said)
 
 
-def require_same(saved: Course, asked: Course) -> None:
+def require_same(saved: TrainingConfig, asked: TrainingConfig) -> None:
     """Raise ResumeError, naming what differs, unless both lead to the same weights."""
     # Through JSON, which knows no tuples.
     before, now = (json.loads(json.dumps(c.to_json())) for c in (saved, asked))

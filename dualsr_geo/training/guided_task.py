@@ -23,11 +23,11 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.fusion import coarse_stage
 from dualsr_geo.fusion.blocks import components
-from dualsr_geo.models.guided_correction import Seen, Window, detail, nulled, see
-from dualsr_geo.models.guided_inputs import Terms
-from dualsr_geo.models.networks.guided import Guided
+from dualsr_geo.models.guided_correction import GuidedWindow, NetworkInput, detail, network_input, without_observed_part
+from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.training import augmentation, simulated_guides
@@ -74,11 +74,11 @@ class Prepared:
 
     Attributes
     ----------
-    window : Window
-    terms : Terms
+    window : GuidedWindow
+    terms : GuidedInputs
     anchors : tuple of int
         Bands or components that are learned on.
-    seen : Seen
+    seen : NetworkInput
         Of these.
     start, reference : Tensor, shape (anchor, Y, X)
         Less the scene's mean.
@@ -86,17 +86,17 @@ class Prepared:
         Root mean square of what the start lacks.
     """
 
-    window: Window
-    terms: Terms
+    window: GuidedWindow
+    terms: GuidedInputs
     anchors: tuple[int, ...]
-    seen: Seen
+    seen: NetworkInput
     start: Tensor
     reference: Tensor
     error: Tensor
 
 
 @dataclass(frozen=True)
-class GuidedLesson:
+class GuidedTask:
     """What the network with a guide is to learn.
 
     Attributes
@@ -133,11 +133,11 @@ class GuidedLesson:
         if not self.references:
             raise InputError("There are 0 references to learn from. Give at least 1.")
 
-    def network(self) -> Guided:
+    def network(self) -> GuidedNetwork:
         """Return the network before its first step."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return Guided(self.width, self.depth)
+            return GuidedNetwork(self.width, self.depth)
 
     def batch(self, step: int) -> list[Prepared]:
         """Return some bands of some samples of the pool."""
@@ -209,7 +209,7 @@ def wrongness(network: Callable[..., tuple[Tensor, Tensor]], one: Prepared, coun
     # Only the network may be lowered: consistency in bfloat16 is none.
     with torch.autocast(seen.planes.device.type, enabled=False):
         detailed = detail(seen, *(v.float() for v in answer))
-        made = one.start + nulled(one.window, one.terms, detailed, one.anchors)
+        made = one.start + without_observed_part(one.window, one.terms, detailed, one.anchors)
         wrong = (made - one.reference) / one.error[:, None, None]
         relative = one.error / torch.from_numpy(one.terms.std)[list(one.anchors)]
         weight = (relative / relative.mean()).sqrt().clamp(*WEIGHTS)
@@ -224,7 +224,7 @@ def drawn(rng: Rng, one: Prepared) -> Prepared:
     count = int(np.clip(PIXELS // one.start[0].numel(), 1, len(one.anchors)))
     rows = torch.from_numpy(np.sort(rng.choice(len(one.anchors), count, replace=False)))
     s = one.seen
-    seen = Seen(s.planes[rows], s.constants[rows], s.others[rows], s.weights[rows], s.error[rows])
+    seen = NetworkInput(s.planes[rows], s.constants[rows], s.others[rows], s.weights[rows], s.error[rows])
     anchors = tuple(one.anchors[int(i)] for i in rows)
     return replace(
         one, anchors=anchors, seen=seen, start=one.start[rows], reference=one.reference[rows], error=one.error[rows]
@@ -267,35 +267,37 @@ def known_of(lr: Floats, guide: Floats, said: Psf) -> Survey:
     """Survey a scene (band, y, x) and its guide (guide band, Y, X) that lie in memory."""
     margin = sample_margin(said.ratio)
     around = np.pad(guide, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
-    return survey([Sample(lr, around)], SurveyOptions(said.ratio, psf=said))
+    return estimate_survey([Sample(lr, around)], SurveyOptions(said.ratio, psf=said))
 
 
-def opened(known: Survey, lr: Floats, guide: Floats) -> tuple[Window, Terms]:
+def opened(known: Survey, lr: Floats, guide: Floats) -> tuple[GuidedWindow, GuidedInputs]:
     """Return a whole scene as one window with its start, and the terms in which the network is told of it."""
     assert known.fit is not None
     assert known.mixture is not None
     cube, space = torch.from_numpy(np.ascontiguousarray(lr[list(known.used)])), known.space
     shape = cube.shape[1], cube.shape[2]
     op = operator(known.psf, (shape[0], shape[1]))
-    guided = coarse_stage.Guided(
+    guided = coarse_stage.GuidedStart(
         coarse_stage.GuideWindow(torch.from_numpy(guide), None, None), known.fit, torch.from_numpy(known.mixture)
     )
     closed, alone = (consistency(known.psf, shape, v.tolist(), op) for v in (known.lams, known.lams_alone))
     z = components(space, cube)
     hr = coarse_stage.sharpen(z, None, guided, closed, alone)
     flat, seen = cube.flatten(1).numpy(), op.degrade(guided.guide.values).flatten(1).numpy()
-    said = Terms.of(space, known.fit, known.mixture, flat, seen, np.ones(flat.shape[1], np.float32))
-    return Window(space, cube, z, hr, guided, known.psf, closed), said
+    said = GuidedInputs.of(space, known.fit, known.mixture, flat, seen, np.ones(flat.shape[1], np.float32))
+    return GuidedWindow(space, cube, z, hr, guided, known.psf, closed), said
 
 
-def shown(window: Window, said: Terms, reference: Tensor, anchors: tuple[int, ...]) -> Prepared:
+def shown(window: GuidedWindow, said: GuidedInputs, reference: Tensor, anchors: tuple[int, ...]) -> Prepared:
     """Return a window as the network and the loss need it, beside its reference (band, Y, X)."""
     some = list(anchors)
     wanted = window.centred(reference, some, spectral=said.spectral)
     start = window.start(some, spectral=said.spectral)
     error = (start - wanted).square().mean((1, 2)).sqrt()
     least = LEAST_ERROR * torch.from_numpy(said.std)[some]
-    return Prepared(window, said, anchors, see(window, said, some), start, wanted, torch.maximum(error, least))
+    return Prepared(
+        window, said, anchors, network_input(window, said, some), start, wanted, torch.maximum(error, least)
+    )
 
 
 def _validated(network: nn.Module, cube: Floats, guide: Floats) -> dict[str, float]:
@@ -311,9 +313,9 @@ def _validated(network: nn.Module, cube: Floats, guide: Floats) -> dict[str, flo
     for i in range(len(one.anchors)):
         row = slice(i, i + 1)
         s = one.seen
-        seen = Seen(s.planes[row], s.constants[row], s.others[row], s.weights[row], s.error[row])
+        seen = NetworkInput(s.planes[row], s.constants[row], s.others[row], s.weights[row], s.error[row])
         answer = network(seen.planes, seen.constants, VALIDATED)
-        parts.append(nulled(window, said, detail(seen, *answer), one.anchors[row]))
+        parts.append(without_observed_part(window, said, detail(seen, *answer), one.anchors[row]))
     made = one.start + torch.cat(parts)
     level = torch.zeros(1) if said.spectral else torch.from_numpy(window.space.mean)[list(one.anchors), None, None]
     return {

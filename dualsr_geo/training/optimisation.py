@@ -13,8 +13,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dualsr_geo.errors import DualSRWarning, OptionError
-from dualsr_geo.training.config import Course
-from dualsr_geo.training.task import Lesson
+from dualsr_geo.training.config import TrainingConfig
+from dualsr_geo.training.task import TrainingTask
 
 # So many losses in a row that are not finite are no accident.
 MOST_SKIPPED = 20
@@ -28,13 +28,13 @@ class Learner:
 
     Parameters
     ----------
-    lesson : Lesson
-    course : Course
+    lesson : TrainingTask
+    course : TrainingConfig
     device : str
         As torch names it.
     """
 
-    def __init__(self, lesson: Lesson, course: Course, device: str) -> None:
+    def __init__(self, lesson: TrainingTask, course: TrainingConfig, device: str) -> None:
         self.lesson, self.course, self.device = lesson, course, torch.device(device)
         self.step, self.skipped = 0, 0
         self.network = lesson.network().to(self.device)
@@ -145,7 +145,7 @@ class Learner:
 class _Wrong(nn.Module):
     """A network as its loss, so that whatever the lesson calls of it is seen by torch's DDP."""
 
-    def __init__(self, lesson: Lesson, network: nn.Module) -> None:
+    def __init__(self, lesson: TrainingTask, network: nn.Module) -> None:
         super().__init__()
         self.lesson, self.network = lesson, network
 

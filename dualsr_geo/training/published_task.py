@@ -39,7 +39,7 @@ VALIDATION_SEED = 1 << 40
 
 
 @dataclass(frozen=True)
-class PublishedLesson:
+class PublishedTask:
     """What CoarSR or CoarseNet is to learn.
 
     Attributes

@@ -16,13 +16,13 @@ from dualsr_geo.training.augmentation import Floats
 from dualsr_geo.training.dataset import Reference
 from dualsr_geo.training.degradations import Degradation
 from dualsr_geo.training.guided_task import COURSE as GUIDED_COURSE
-from dualsr_geo.training.guided_task import LEAST_SIDE, RATIOS, GuidedLesson
-from dualsr_geo.training.published_task import Name, PublishedLesson
+from dualsr_geo.training.guided_task import LEAST_SIDE, RATIOS, GuidedTask
+from dualsr_geo.training.published_task import Name, PublishedTask
 from dualsr_geo.training.simulated_guides import GUIDE_BANDS, GuideKind, responses
-from dualsr_geo.training.task import Lesson
+from dualsr_geo.training.task import TrainingTask
 from dualsr_geo.training.unguided_task import COURSE as LONE_COURSE
 from dualsr_geo.training.unguided_task import SIDES as LONE_SIDES
-from dualsr_geo.training.unguided_task import AloneLesson
+from dualsr_geo.training.unguided_task import UnguidedTask
 
 # Both papers: Adam, 1e-4, halved every 30 epochs. How many epochs there are is ours: the rate is 1e-6 by then.
 PUBLISHED_COURSE = {"rate": 1e-4, "schedule": "halving"}
@@ -71,7 +71,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrainableNetwork:
     """A network that can be trained.
 
     Attributes
@@ -87,20 +87,20 @@ class Subject:
     """
 
     side: Callable[[Options], int]
-    lesson: Callable[[Sequence[Reference], Sequence[Reference], Options], Lesson]
+    lesson: Callable[[Sequence[Reference], Sequence[Reference], Options], TrainingTask]
     course: Callable[[Any], Mapping[str, Any]]  # takes what `lesson` made
     card: Callable[[Options], Card]
 
 
-def _published(name: Name, guide: GuideKind, degradation: Degradation, patch_lr: int, batch: int) -> Subject:
+def _published(name: Name, guide: GuideKind, degradation: Degradation, patch_lr: int, batch: int) -> TrainableNetwork:
     """Return the subject of a published network by its paper's values."""
 
     def side(options: Options) -> int:
         return options.patch or patch_lr * options.scale
 
-    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> PublishedLesson:
+    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> PublishedTask:
         slips = options.published and degradation == "kernels"
-        return PublishedLesson(
+        return PublishedTask(
             name=name,
             references=learned,
             validation=validation,
@@ -117,7 +117,7 @@ def _published(name: Name, guide: GuideKind, degradation: Degradation, patch_lr:
             seed=options.seed,
         )
 
-    def course(made: PublishedLesson) -> Mapping[str, Any]:
+    def course(made: PublishedTask) -> Mapping[str, Any]:
         return {**PUBLISHED_COURSE, "steps": EPOCHS * made.epoch, "halve_every": HALVED_EPOCHS * made.epoch}
 
     def card(options: Options) -> Card:
@@ -127,37 +127,37 @@ def _published(name: Name, guide: GuideKind, degradation: Degradation, patch_lr:
         seam = SEAMS.get(name, 0.0)
         return Card(name, options.scale, options.width or 64, 0, guide_bands, block, HALOS[name], seam)
 
-    return Subject(side, lesson, course, card)
+    return TrainableNetwork(side, lesson, course, card)
 
 
-def _alone() -> Subject:
+def _alone() -> TrainableNetwork:
     """Return our network without a guide."""
 
-    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> AloneLesson:
+    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> UnguidedTask:
         scenes, held = ({r.name: r.cube for r in part} for part in (learned, validation))
-        return AloneLesson(scenes, held, options.seed, **_width(options))
+        return UnguidedTask(scenes, held, options.seed, **_width(options))
 
     def card(options: Options) -> Card:
-        return Card("alone", 0, options.width or AloneLesson.width, halo=unguided_correction.HALO)
+        return Card("alone", 0, options.width or UnguidedTask.width, halo=unguided_correction.HALO)
 
     side = max(ratio * min(sides) for ratio, sides in LONE_SIDES.items())
-    return Subject(lambda _: side, lesson, lambda _: LONE_COURSE, card)
+    return TrainableNetwork(lambda _: side, lesson, lambda _: LONE_COURSE, card)
 
 
-def _guided() -> Subject:
+def _guided() -> TrainableNetwork:
     """Return our network with a guide."""
 
-    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> GuidedLesson:
+    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> GuidedTask:
         cameras = {r.name: _cameras(r) for r in learned}
         held = {r.name: (r.cube, _seen_by(r, options.guide or "pan")) for r in validation}
-        return GuidedLesson({r.name: r.cube for r in learned}, cameras, held, options.seed, **_width(options))
+        return GuidedTask({r.name: r.cube for r in learned}, cameras, held, options.seed, **_width(options))
 
     def card(options: Options) -> Card:
         return Card(
-            "guided", 0, options.width or GuidedLesson.width, halo=guided_correction.HALO, seam=guided_correction.SEAM
+            "guided", 0, options.width or GuidedTask.width, halo=guided_correction.HALO, seam=guided_correction.SEAM
         )
 
-    return Subject(lambda _: LEAST_SIDE * max(RATIOS), lesson, lambda _: GUIDED_COURSE, card)
+    return TrainableNetwork(lambda _: LEAST_SIDE * max(RATIOS), lesson, lambda _: GUIDED_COURSE, card)
 
 
 def _width(options: Options) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def _cameras(reference: Reference) -> list[Floats]:
         return []
 
 
-SUBJECTS: Mapping[str, Subject] = {
+SUBJECTS: Mapping[str, TrainableNetwork] = {
     "coarsr": _published("coarsr", "none", "bicubic", 32, 64),
     "coarsenet": _published("coarsenet", "rgb", "kernels", 12, 16),
     "alone": _alone(),

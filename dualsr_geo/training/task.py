@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 
-class Lesson(Protocol):
+class TrainingTask(Protocol):
     """Makes a network, its samples, and says how wrong it is.
 
     All randomness comes from the lesson's own seed and the step, so that a run that was interrupted
@@ -35,12 +35,12 @@ class Begun:
 
     Attributes
     ----------
-    lesson : Lesson
+    lesson : TrainingTask
     weights : mapping of str to Tensor
         Of its network.
     """
 
-    lesson: Lesson
+    lesson: TrainingTask
     weights: Mapping[str, Tensor]
 
     def network(self) -> nn.Module:

@@ -16,15 +16,15 @@ from torch import distributed
 
 from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.models import weights
-from dualsr_geo.training.config import Course, load_course, steps_within
+from dualsr_geo.training.config import TrainingConfig, load_config, steps_within
 from dualsr_geo.training.dataset import Reference, load, split
-from dualsr_geo.training.registry import SUBJECTS, Options, Subject
-from dualsr_geo.training.task import Begun, Lesson
+from dualsr_geo.training.registry import SUBJECTS, Options, TrainableNetwork
+from dualsr_geo.training.task import Begun, TrainingTask
 from dualsr_geo.training.trainer import Listener, Result, step_seconds, train
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainingRequest:
     """What a user asks of a training, besides its references.
 
     Attributes
@@ -34,7 +34,7 @@ class Request:
     options : Options
         Of the lesson.
     course : mapping
-        Values of `Course` that are not to be the network's own.
+        Values of `TrainingConfig` that are not to be the network's own.
     minutes : float, optional
         Instead of a number of steps, which is then fixed by timing a few.
     validate : tuple of str
@@ -55,10 +55,10 @@ class Request:
     begin: str | None = None
 
 
-def study(
+def train_network(
     references: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
-    request: Request,
+    request: TrainingRequest,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -74,7 +74,7 @@ def study(
     output : path
         Weights, safetensors. Course, checkpoint and log lie beside it in a folder of its name with
         ``.training`` at the end.
-    request : Request
+    request : TrainingRequest
     resume : bool
         Go on with an interrupted training of the same request.
     overwrite : bool
@@ -112,7 +112,7 @@ def study(
     if request.begin is not None:
         begun = _begun(lesson, request.network, request.begin)
         identity["begin"] = weights.sha256(request.begin)
-    course = _course(subject, lesson, request, identity, load_course(folder) if resume else None, device)
+    course = _course(subject, lesson, request, identity, load_config(folder) if resume else None, device)
     card = replace(subject.card(request.options), licence=request.licence, source="dualsr-geo train")
 
     def keep(result: Result) -> None:
@@ -133,7 +133,7 @@ def _require_free(place: Path, folder: Path, *, resume: bool, overwrite: bool) -
             raise OutputError(f"{taken} exists. Give --resume to go on with it, or --overwrite to begin anew.")
 
 
-def _begun(lesson: Lesson, network: str, path: str) -> Lesson:
+def _begun(lesson: TrainingTask, network: str, path: str) -> TrainingTask:
     """Return the lesson that begins with these weights.
 
     Raises
@@ -159,13 +159,13 @@ def _identity(learned: Sequence[Reference], validation: Sequence[Reference], opt
 
 
 def _course(
-    subject: Subject,
-    lesson: Lesson,
-    request: Request,
+    subject: TrainableNetwork,
+    lesson: TrainingTask,
+    request: TrainingRequest,
     identity: Mapping[str, Any],
-    saved: Course | None,
+    saved: TrainingConfig | None,
     device: str,
-) -> Course:
+) -> TrainingConfig:
     """Fix the course: the network's own values, the user's, and the steps that a budget holds."""
     parallel = distributed.is_available() and distributed.is_initialized()
     values = {
@@ -176,7 +176,7 @@ def _course(
         "processes": distributed.get_world_size() if parallel else 1,
         "lesson": identity,
     }
-    course = Course(**values)
+    course = TrainingConfig(**values)
     if request.minutes is None:
         return course
     if saved is not None:
@@ -185,7 +185,7 @@ def _course(
     return replace(course, steps=steps_within(request.minutes, step_seconds(lesson, course, device)))
 
 
-def _note(request: Request, result: Result) -> str:
+def _note(request: TrainingRequest, result: Result) -> str:
     """Return what the card says of a training, as JSON."""
     course = result.course
     told = {

@@ -23,10 +23,10 @@ from torch import nn
 from dualsr_geo.errors import DualSRWarning, OutputError
 from dualsr_geo.training import checkpoint, log
 from dualsr_geo.training.checkpoint import Checkpoint
-from dualsr_geo.training.config import Course, load_course, require_same, save_course
+from dualsr_geo.training.config import TrainingConfig, load_config, require_same, save_config
 from dualsr_geo.training.log import Row
 from dualsr_geo.training.optimisation import Learner
-from dualsr_geo.training.task import Lesson
+from dualsr_geo.training.task import TrainingTask
 
 # Rows of the log, besides those with scores.
 ROWS = 400
@@ -44,7 +44,7 @@ class Result:
     ----------
     network : Module
         With the averaged weights where the course averages.
-    course : Course
+    course : TrainingConfig
     step : int
         Steps done.
     seconds : float
@@ -54,7 +54,7 @@ class Result:
     """
 
     network: nn.Module
-    course: Course
+    course: TrainingConfig
     step: int
     seconds: float
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -82,8 +82,8 @@ class Listener:
 
 
 def train(
-    lesson: Lesson,
-    course: Course,
+    lesson: TrainingTask,
+    course: TrainingConfig,
     folder: Path,
     *,
     resume: bool = False,
@@ -101,8 +101,8 @@ def train(
 
     Parameters
     ----------
-    lesson : Lesson
-    course : Course
+    lesson : TrainingTask
+    course : TrainingConfig
     folder : path
         Made if missing.
     resume : bool
@@ -142,7 +142,7 @@ def train(
         return run.finish()
 
 
-def step_seconds(lesson: Lesson, course: Course, device: str = "cpu") -> float:
+def step_seconds(lesson: TrainingTask, course: TrainingConfig, device: str = "cpu") -> float:
     """Measure how long a step takes, on a network that is then forgotten."""
     learner, times = Learner(lesson, course, device), []
     for _ in range(TIMED):
@@ -170,11 +170,11 @@ class _Run:
         with _refused(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / checkpoint.FILE).unlink(missing_ok=True)
-            save_course(self.course, self.folder)
+            save_config(self.course, self.folder)
 
     def restore(self) -> None:
         """Take up the folder's checkpoint; begin where it has none."""
-        require_same(load_course(self.folder), self.course)
+        require_same(load_config(self.folder), self.course)
         found = checkpoint.load(self.folder)
         if found is None:
             return

@@ -22,8 +22,8 @@ from dualsr_geo.degradation.consistency import Consistency, consistency
 from dualsr_geo.degradation.operators import Operator, operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
-from dualsr_geo.models.networks.unguided import Alone
-from dualsr_geo.models.unguided_correction import Levels, correct, moved, null, nyquist_gains, planes
+from dualsr_geo.models.networks.unguided import UnguidedNetwork
+from dualsr_geo.models.unguided_correction import Levels, correct, moved, null_space_part, nyquist_gains, planes
 from dualsr_geo.survey.wald_pairs import ridge
 from dualsr_geo.training import augmentation
 from dualsr_geo.training.augmentation import Floats, Rng
@@ -114,7 +114,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class AloneLesson:
+class UnguidedTask:
     """What the network without a guide is to learn.
 
     Attributes
@@ -141,11 +141,11 @@ class AloneLesson:
                     f"No reference has {need} x {need} pixels, which a patch of ratio {ratio} needs. Give larger scenes."
                 )
 
-    def network(self) -> Alone:
+    def network(self) -> UnguidedNetwork:
         """Return the network before its first step; it corrects nothing."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return Alone(self.width, self.depth)
+            return UnguidedNetwork(self.width, self.depth)
 
     def batch(self, step: int) -> Batch:
         """Return the samples of one step."""
@@ -164,7 +164,7 @@ class AloneLesson:
         detail = network(batch.planes.to(device), psf.ratio) * std[:, None, None]
         closed = batch.view.closed([0.0] * len(detail), device)
         with torch.autocast(device.type, enabled=False):
-            made = batch.start.to(device) + null(moved(detail.float(), psf.shift_px), closed)
+            made = batch.start.to(device) + null_space_part(moved(detail.float(), psf.shift_px), closed)
         wrong = (made - batch.reference.to(device)) / error[:, None, None]
         relative = error / std
         weight = (relative / relative.mean()).sqrt().clamp(*WEIGHTS)

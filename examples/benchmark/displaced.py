@@ -27,7 +27,7 @@ from scipy.ndimage import map_coordinates
 from dualsr_geo.errors import DualSRWarning
 from dualsr_geo.evaluation import metrics
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration.displacement_field import Field
+from dualsr_geo.registration.displacement_field import DisplacementField
 
 RATIO, RIM_LR, LARGEST_PX = 4, 2, 3.0
 SCALES = {"half": 2, "quarter": 4}
@@ -39,15 +39,15 @@ CASES = (
 )
 
 
-def random_field(shape: tuple[int, int], intervals: int, seed: int) -> Field:
+def random_field(shape: tuple[int, int], intervals: int, seed: int) -> DisplacementField:
     """Return a random field over hr pixels, `LARGEST_PX` where it is longest."""
     nodes = np.random.default_rng(seed).uniform(-1, 1, (2, intervals + 3, intervals + 3)).astype(np.float32)
-    field = Field(shape, nodes)
+    field = DisplacementField(shape, nodes)
     longest = np.hypot(*field.at(Window(0, shape[0], 0, shape[1]))).max()
     return replace(field, nodes=(nodes * (LARGEST_PX / longest)).astype(np.float32))
 
 
-def bent(guide: Floats, field: Field) -> Floats:
+def bent(guide: Floats, field: DisplacementField) -> Floats:
     """Displace a guide's content by a field: what `Field.moved` undoes."""
     height, width = guide.shape[1:]
     away = field.at(Window(0, height, 0, width))

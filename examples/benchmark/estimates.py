@@ -22,9 +22,9 @@ from fine import SCENES, Pair, pair
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine.tiles.context import Work, guide_window
+from dualsr_geo.engine.tiles.context import TileContext, guide_window
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
-from dualsr_geo.engine.tiles.statistics import Figures
+from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.evaluation import metrics
 from dualsr_geo.models.definition import with_fine
 from dualsr_geo.models.registry import load_model
@@ -44,13 +44,15 @@ def blurred(one: Pair, psf: Psf) -> Pair:
     return replace(one, scene=operator(psf, shape).degrade(torch.from_numpy(one.reference)).numpy())
 
 
-def product(one: Pair, known: Survey, model: str) -> tuple[np.ndarray, Figures]:
+def product(one: Pair, known: Survey, model: str) -> tuple[np.ndarray, TileStatistics]:
     """Sharpen a pair whole, in memory."""
     bands, shape = len(one.scene), one.scene.shape[1:]
     floats = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
     chosen = load_model(model)
-    work = Work(shape, bands, one.ratio, 10**6, with_fine(chosen, chosen.fine), chosen.fine, floats, "cpu", known)
-    tile, counted = work.tiling[0], Figures(bands)
+    work = TileContext(
+        shape, bands, one.ratio, 10**6, with_fine(chosen, chosen.fine), chosen.fine, floats, "cpu", known
+    )
+    tile, counted = work.tiling[0], TileStatistics(bands)
     out = np.empty_like(one.reference)
     near = one.shown(guide_window(work, tile))
     for rows, stored in sharpen_tile(work, tile, one.scene, near, counted):

@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 from scenes import cut, guide, load
 
 from dualsr_geo.engine import fine_stage_fit
-from dualsr_geo.engine.tiles.context import Work, guide_window
+from dualsr_geo.engine.tiles.context import TileContext, guide_window
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
-from dualsr_geo.engine.tiles.statistics import Figures
+from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.evaluation import metrics
 from dualsr_geo.models.definition import with_fine
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
 
@@ -70,7 +70,7 @@ class Pair:
             Sample(self.scene[(slice(None), *w.slices)], self.shown(w.scaled(self.ratio).grown(margin)))
             for w in windows
         ]
-        return survey(some, wishes)
+        return estimate_survey(some, wishes)
 
 
 def pair(name: str, ratio: int, kind: str, degradation: str) -> Pair:
@@ -96,7 +96,7 @@ def rows(one: Pair, model: str, coregister: str, stages: list[str]) -> Iterator[
     for fine in stages:
         work = _work(one, known, model, fine)
 
-        def read(tile: Tile, work: Work = work) -> tuple[Floats, Floats | None]:
+        def read(tile: Tile, work: TileContext = work) -> tuple[Floats, Floats | None]:
             near = one.shown(guide_window(work, tile)) if work.guided else None
             return one.scene[(slice(None), *tile.padded.slices)], near
 
@@ -120,18 +120,18 @@ def rows(one: Pair, model: str, coregister: str, stages: list[str]) -> Iterator[
         }
 
 
-def _work(one: Pair, known: Survey, model: str, fine: str) -> Work:
+def _work(one: Pair, known: Survey, model: str, fine: str) -> TileContext:
     bands = len(one.scene)
     packing = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
     chosen = with_fine(load_model(model), fine)
-    return Work(one.scene.shape[1:], bands, one.ratio, 128, chosen, fine, packing, "cpu", known)
+    return TileContext(one.scene.shape[1:], bands, one.ratio, 128, chosen, fine, packing, "cpu", known)
 
 
-def _product(work: Work, read: fine_stage_fit.Read) -> Floats:
+def _product(work: TileContext, read: fine_stage_fit.Read) -> Floats:
     height, width = (n * work.ratio for n in work.shape)
     out = np.empty((work.count, height, width), np.float32)
     for tile in work.tiling:
-        for some, stored in sharpen_tile(work, tile, *read(tile), Figures(work.count)):
+        for some, stored in sharpen_tile(work, tile, *read(tile), TileStatistics(work.count)):
             out[(some, *tile.core.scaled(work.ratio).slices)] = stored
     return out
 

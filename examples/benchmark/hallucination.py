@@ -25,8 +25,8 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.survey import detail
-from dualsr_geo.survey.detail import Detail, Piece
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.detail import DetailAssessment, Piece
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
 
@@ -54,10 +54,10 @@ def surveyed(pair: Pair, model: str, coregister: str) -> Survey:
         hr = window.scaled(ratio).grown(margin)
         near = None if guide is None else guide[:, hr.y0 + margin : hr.y1 + margin, hr.x0 + margin : hr.x1 + margin]
         samples.append(Sample(pair.scene[:, rows, columns], near))
-    return survey(samples, SurveyOptions(ratio, coregister=coregister, ours=chosen.ours, detail=True))
+    return estimate_survey(samples, SurveyOptions(ratio, coregister=coregister, ours=chosen.ours, detail=True))
 
 
-def true_detail(pair: Pair, product: Floats, known: Survey) -> Detail:
+def true_detail(pair: Pair, product: Floats, known: Survey) -> DetailAssessment:
     """Return what the product's detail is worth against the reference."""
     op = operator(known.psf, (pair.scene.shape[1], pair.scene.shape[2]))
     made, reference = torch.from_numpy(product), torch.from_numpy(pair.reference)
@@ -68,7 +68,7 @@ def true_detail(pair: Pair, product: Floats, known: Survey) -> Detail:
     return detail.measure([Piece(made, reference, plain, guide - low, valid)], noise, pair.ratio)
 
 
-def run(scene: str, guide: str, degradation: str, model: str) -> tuple[Detail, Detail]:
+def run(scene: str, guide: str, degradation: str, model: str) -> tuple[DetailAssessment, DetailAssessment]:
     """Sharpen one scene; return what is said of its detail, and what is true."""
     pair = undisturbed(scene, guide, RATIO, degradation)
     coregister = DEGRADATIONS[degradation].coregister
@@ -93,7 +93,7 @@ def table(cases: Sequence[tuple[str, str, str]], models: Sequence[str]) -> Itera
             yield f"| {' | '.join(case)} | {named} | {said.ratio}x | {' | '.join(cells)} | {taken} |"
 
 
-def _mean(found: Detail, name: str) -> str:
+def _mean(found: DetailAssessment, name: str) -> str:
     return f"{100 * float(np.nanmean(getattr(found, name))):.0f}"
 
 

@@ -25,14 +25,14 @@ from scipy.io import netcdf_file
 
 from dualsr_geo.models import weights
 from dualsr_geo.models.weights import read_tensors, sha256
-from dualsr_geo.training.config import Course
+from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.guided_task import COURSE as GUIDED_COURSE
-from dualsr_geo.training.guided_task import GuidedLesson
+from dualsr_geo.training.guided_task import GuidedTask
 from dualsr_geo.training.registry import SUBJECTS, Options
-from dualsr_geo.training.task import Begun, Lesson
+from dualsr_geo.training.task import Begun, TrainingTask
 from dualsr_geo.training.trainer import Listener, Result, train
 from dualsr_geo.training.unguided_task import COURSE as LONE_COURSE
-from dualsr_geo.training.unguided_task import AloneLesson
+from dualsr_geo.training.unguided_task import UnguidedTask
 
 HYPERSPECTRAL = ("samson", "moffett", "abu-airport-4", "hsitk")
 MULTISPECTRAL = ("dsen2", "landsat")
@@ -78,23 +78,23 @@ def cameras(cubes: Mapping[str, Floats]) -> dict[str, Sequence[Floats]]:
     }
 
 
-def lesson(network: str, seed: int) -> Lesson:
+def lesson(network: str, seed: int) -> TrainingTask:
     """Return what the network learns, and on what it is validated."""
     cubes = learned()
     held = {name: scenes.load(name) for name in VALIDATION}
     if network == "alone":
-        return AloneLesson(cubes, {n: np.ascontiguousarray(s.cube) for n, s in held.items()}, seed)
+        return UnguidedTask(cubes, {n: np.ascontiguousarray(s.cube) for n, s in held.items()}, seed)
     pairs = {n: (s.cube, s.guide if s.guide is not None else scenes.guide(s, "pan")) for n, s in held.items()}
     some = {n: (cube, guide) for n, (cube, guide) in pairs.items() if guide is not None}
     # Begun weights know the wild samples already.
-    return GuidedLesson(cubes, cameras(cubes), some, seed, calm=1)
+    return GuidedTask(cubes, cameras(cubes), some, seed, calm=1)
 
 
-def course(network: str, steps: int, rate: float | None, seed: int) -> Course:
+def course(network: str, steps: int, rate: float | None, seed: int) -> TrainingConfig:
     """Return how long and how fast it learns."""
     own = dict(LONE_COURSE if network == "alone" else GUIDED_COURSE)
     changed = {} if rate is None else {"rate": rate}
-    return Course(**{**own, "network": network, "steps": steps, "seed": seed, "validate_s": 600.0, **changed})
+    return TrainingConfig(**{**own, "network": network, "steps": steps, "seed": seed, "validate_s": 600.0, **changed})
 
 
 def kept(place: Path, asked: argparse.Namespace, result: Result) -> None:

@@ -25,7 +25,7 @@ from dask.callbacks import Callback
 
 from dualsr_geo import Options
 from dualsr_geo.engine import lazy
-from dualsr_geo.engine.plan import plan
+from dualsr_geo.engine.plan import plan_run
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.resources import peak
 
@@ -112,7 +112,7 @@ def main() -> None:
     asked = ask.parse_args()
     source = open_scene(scene(asked.side, asked.bands))
     before, began, busy = psutil.Process().memory_info().rss, time.perf_counter(), time.process_time()
-    job = plan(source, [], Options(scale=asked.scale, model=asked.model, jobs=asked.jobs))
+    job = plan_run(source, [], Options(scale=asked.scale, model=asked.model, jobs=asked.jobs))
     product = lazy.upscale(job)
     said = {
         "tiles": len(job.tiling),

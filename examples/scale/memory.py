@@ -25,25 +25,25 @@ from distributed import Client, LocalCluster
 
 from dualsr_geo import Options, synthetic
 from dualsr_geo.engine import executor, upscale
-from dualsr_geo.engine.executor import Plan
-from dualsr_geo.io.writers.tile_store import Store
+from dualsr_geo.engine.executor import TilePlan
+from dualsr_geo.io.writers.tile_store import TileStore
 
 SIDE, TILE = 160, 16
 # The first tiles fill caches, and the allocator finds its size.
 SETTLED = 0.25
 
 
-def plans(folder: Path, count: int, options: Options) -> Iterator[Plan]:
+def plans(folder: Path, count: int, options: Options) -> Iterator[TilePlan]:
     """Yield plans of made-up scenes, surveyed, each with its own store."""
     for i in range(count):
         scene, guide = synthetic.write(folder / f"{i}", shape=(SIDE, SIDE), bands=16, seed=i)
         job, layout = upscale.prepare(scene, folder / f"{i}.zarr", rgb=guide, options=options)
-        store = Store.begin(layout, job.identity, resume=False, overwrite=True)
-        known = upscale.surveyed(job)
-        yield Plan(job.scene.source, upscale.bent(job, known.field).guide, job.work(known), store)
+        store = TileStore.begin(layout, job.identity, resume=False, overwrite=True)
+        known = upscale.survey_run(job)
+        yield TilePlan(job.scene.source, upscale.with_displacement(job, known.field).guide, job.work(known), store)
 
 
-def here(made: list[Plan], tiles: int) -> Iterator[int]:
+def here(made: list[TilePlan], tiles: int) -> Iterator[int]:
     """Make so many tiles in this process; yield its resident memory after each."""
     process = psutil.Process()
     for i in range(tiles):
@@ -52,7 +52,7 @@ def here(made: list[Plan], tiles: int) -> Iterator[int]:
         yield process.memory_info().rss
 
 
-def on_worker(made: list[Plan], tiles: int) -> Iterator[int]:
+def on_worker(made: list[TilePlan], tiles: int) -> Iterator[int]:
     """Make so many tiles in a worker of a cluster; yield its resident memory after each."""
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,

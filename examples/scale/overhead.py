@@ -21,23 +21,23 @@ from distributed import Client, LocalCluster
 
 from dualsr_geo import Options, synthetic
 from dualsr_geo.engine import executor, upscale
-from dualsr_geo.engine.executor import Plan
+from dualsr_geo.engine.executor import TilePlan
 from dualsr_geo.engine.tiles.context import guide_window
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
-from dualsr_geo.engine.tiles.statistics import Figures
-from dualsr_geo.io.writers.tile_store import Store
+from dualsr_geo.engine.tiles.statistics import TileStatistics
+from dualsr_geo.io.writers.tile_store import TileStore
 
 
-def planned(folder: Path, asked: argparse.Namespace) -> Plan:
+def planned(folder: Path, asked: argparse.Namespace) -> TilePlan:
     """Return a surveyed scene, ready to run."""
     scene, guide = synthetic.write(folder, shape=(asked.side, asked.side), bands=asked.bands)
     options = Options(model=asked.model, tile=asked.tile, jobs=1)
     job, layout = upscale.prepare(scene, folder / "p.zarr", rgb=guide, options=options)
-    store = Store.begin(layout, job.identity, resume=False, overwrite=True)
-    return Plan(job.scene.source, job.guide, job.work(upscale.surveyed(job)), store)
+    store = TileStore.begin(layout, job.identity, resume=False, overwrite=True)
+    return TilePlan(job.scene.source, job.guide, job.work(upscale.survey_run(job)), store)
 
 
-def looped(plan: Plan, *, read: bool) -> Callable[[], None]:
+def looped(plan: TilePlan, *, read: bool) -> Callable[[], None]:
     """Return a loop over all tiles that computes, and reads in the loop or before it."""
 
     def windows(index: int) -> tuple:
@@ -49,7 +49,9 @@ def looped(plan: Plan, *, read: bool) -> Callable[[], None]:
 
     def loop() -> None:
         for i in indices:
-            for _ in sharpen_tile(plan.work, *(windows(i) if before is None else before[i]), Figures(plan.work.count)):
+            for _ in sharpen_tile(
+                plan.work, *(windows(i) if before is None else before[i]), TileStatistics(plan.work.count)
+            ):
                 pass
 
     return loop
@@ -62,7 +64,7 @@ def processor_s(function: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def on_workers(plan: Plan, count: int, indices: list[int]) -> tuple[float, float]:
+def on_workers(plan: TilePlan, count: int, indices: list[int]) -> tuple[float, float]:
     """Return workers' processor time and wall time of a run on a cluster of so many processes."""
     with (
         LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from dualsr_geo.engine.tiles.fine_stage import Refinement
+from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.models.definition import Model, is_consistent
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Tiling, Window
@@ -14,7 +14,7 @@ from dualsr_geo.survey.survey import Survey
 
 
 @dataclass(frozen=True)
-class Work:
+class TileContext:
     """What every tile needs to know; small and picklable.
 
     Attributes
@@ -32,7 +32,7 @@ class Work:
         Of the product.
     device : str
     survey : Survey
-    refinement : Refinement or None
+    refinement : FineStage or None
         A fine stage that corrects the start, fitted to the scene.
     """
 
@@ -45,7 +45,7 @@ class Work:
     packing: Packing
     device: str
     survey: Survey
-    refinement: Refinement | None = None
+    refinement: FineStage | None = None
 
     @cached_property
     def tiling(self) -> Tiling:
@@ -65,6 +65,6 @@ class Work:
         return self.model.guided and known.guide_mean is not None and ready
 
 
-def guide_window(work: Work, tile: Tile) -> Window:
+def guide_window(work: TileContext, tile: Tile) -> Window:
     """Return the guide window that a tile needs, hr pixels; it may leave the grid."""
     return tile.padded.scaled(work.ratio).grown(guide_margin(work.survey.moved_px))

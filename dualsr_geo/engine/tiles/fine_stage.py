@@ -1,7 +1,7 @@
 """The fine stages that correct a finished start: what each adds to a few bands of one window.
 
 All of them work on anchors, and the scene's own linear relations carry that to every band. What is
-fitted or decided for the whole scene is one frozen value, `Refinement`, so that a tile stays a pure
+fitted or decided for the whole scene is one frozen value, `FineStage`, so that a tile stays a pure
 function. By how much a correction is used, `dualsr_geo.engine.fine_stage_fit` decides.
 """
 
@@ -27,15 +27,15 @@ from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.operators import Operator, operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles import crops
-from dualsr_geo.fusion.anchor_bands import Anchors
-from dualsr_geo.models.correction import Asked
+from dualsr_geo.fusion.anchor_bands import AnchorBands
+from dualsr_geo.models.correction import PairEvidence
 from dualsr_geo.models.networks import backprojection, refiner
-from dualsr_geo.models.unguided_correction import null
+from dualsr_geo.models.unguided_correction import null_space_part
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.survey.survey import Survey
 
 # What the network sees of the guide's misfit, in mean absolute values.
-MOST = 8.0
+LARGEST_CORRECTION_STD = 8.0
 SEED = 0
 KEY = "refinement"
 
@@ -63,7 +63,7 @@ class Scales:
     response: NDArray[np.float32]
 
     @classmethod
-    def of(cls, views: Sequence[View], response: NDArray[np.float32], error: NDArray[np.float32]) -> Scales:
+    def of(cls, views: Sequence[FineStageInput], response: NDArray[np.float32], error: NDArray[np.float32]) -> Scales:
         """Return the units of a scene from some views of it; see the attributes."""
         seen = [[planes.flatten(1) for planes in _seen(v)] for v in views]
         start, guide, missed = (torch.cat(each, 1) for each in zip(*seen, strict=True))
@@ -75,14 +75,14 @@ class Scales:
         least = missed.abs().mean(1).clamp_min(tiny).numpy()
         return cls(start.mean(1).numpy(), spread(start), error, guide.mean(1).numpy(), spread(guide), least, response)
 
-    def planes(self, view: View) -> Tensor:
+    def planes(self, view: FineStageInput) -> Tensor:
         """Return what the network sees, (plane, Y, X)."""
         start, guide, missed = _seen(view)
         mean, std, guide_mean, guide_std, usual = (
             torch.from_numpy(v).to(start)[:, None, None]
             for v in (self.mean, self.std, self.guide_mean, self.guide_std, self.missed)
         )
-        left = (missed / usual).clamp(-MOST, MOST)
+        left = (missed / usual).clamp(-LARGEST_CORRECTION_STD, LARGEST_CORRECTION_STD)
         return torch.cat([(start - mean) / std, (guide - guide_mean) / guide_std, left])
 
     def network_units(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +94,7 @@ class Scales:
 
 
 @dataclass(frozen=True)
-class View:
+class FineStageInput:
     """A window after its start was made, on the anchors.
 
     Attributes
@@ -127,7 +127,7 @@ class View:
     missed: Tensor | None = None
     half: Tensor | None = None
 
-    def cut(self, core: Window) -> View:
+    def cut(self, core: Window) -> FineStageInput:
         """Return a part (lr pixels) as if it were a scene of its own, for a fine stage to learn from."""
         ratio = self.psf.ratio
         op = operator(self.psf, core.shape, device=self.start.device)
@@ -139,26 +139,26 @@ class View:
         half = self.half
         if half is not None:
             half = half[:, *core.scaled(ratio // 2).slices]
-        return View(start, observed, op, self.psf, None, valid, guide, missed, half)
+        return FineStageInput(start, observed, op, self.psf, None, valid, guide, missed, half)
 
 
-def _seen(view: View) -> tuple[Tensor, Tensor, Tensor]:
+def _seen(view: FineStageInput) -> tuple[Tensor, Tensor, Tensor]:
     if view.guide is None or view.missed is None:
         raise TypeError("a view without a guide")
     return view.start, view.guide, view.missed
 
 
 @dataclass(frozen=True, eq=False)
-class Refinement:
+class FineStage:
     """A fine stage as it is fitted to a scene; what a tile must know of it.
 
     Attributes
     ----------
     fine : str
-    anchors : Anchors
+    anchors : AnchorBands
     share : float
         How much of the correction is used, 0..1.
-    asked : tuple of Asked
+    asked : tuple of PairEvidence
         On what the share rests.
     angle : float or None
         Of ``"backprojection"``: the scene's mean spectral angle, degrees, at most 1.
@@ -173,9 +173,9 @@ class Refinement:
     """
 
     fine: str
-    anchors: Anchors
+    anchors: AnchorBands
     share: float
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[PairEvidence, ...] = ()
     angle: float | None = None
     half: Survey | None = None
     scales: Scales | None = None
@@ -208,20 +208,20 @@ class Refinement:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Refinement:
+    def read(cls, path: str | os.PathLike[str]) -> FineStage:
         """Read a file of what `to_bytes` returned."""
         with safe_open(Path(path), "pt") as file:
             said: dict[str, Any] = json.loads(file.metadata()[KEY])
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # it is no mapping
         arrays = {k.removeprefix("scales."): v.numpy() for k, v in tensors.items() if k.startswith("scales.")}
-        said["anchors"] = Anchors.from_json(said["anchors"])
-        said["asked"] = tuple(map(Asked.from_json, said["asked"]))
+        said["anchors"] = AnchorBands.from_json(said["anchors"])
+        said["asked"] = tuple(map(PairEvidence.from_json, said["asked"]))
         said["half"] = said["half"] and Survey.from_json(said["half"])
         state = {k: v for k, v in tensors.items() if not k.startswith("scales.")}
         return cls(**said, scales=Scales(**arrays) if arrays else None, state=state)
 
 
-def correct(refinement: Refinement, view: View) -> Tensor:
+def correct(refinement: FineStage, view: FineStageInput) -> Tensor:
     """Return what a fine stage adds to the anchors of a window, (anchor, ratio * y, ratio * x), physical units.
 
     Where the start is consistent with the scene, the part that the sensor would have seen is taken out.
@@ -233,11 +233,11 @@ def correct(refinement: Refinement, view: View) -> Tensor:
     if view.valid is not None:
         made = made * view.valid
     if view.closed is not None:
-        made = null(made, view.closed)
+        made = null_space_part(made, view.closed)
     return made * refinement.share
 
 
-def _projected(refinement: Refinement, view: View) -> Tensor:
+def _projected(refinement: FineStage, view: FineStageInput) -> Tensor:
     """Return ``up(lambda (V - down(U)))``, DualSR's equations (6) to (11)."""
     assert view.half is not None
     missing = view.half - backprojection.halved(view.start)
@@ -246,13 +246,13 @@ def _projected(refinement: Refinement, view: View) -> Tensor:
     return backprojection.doubled(missing * angles(view).clamp(max=1.0).to(missing))
 
 
-def angles(view: View) -> Tensor:
+def angles(view: FineStageInput) -> Tensor:
     """Return the spectral angle between V and the halved start, degrees, float64, (y, x) at half the ratio."""
     assert view.half is not None
     return backprojection.angles(backprojection.halved(view.start), view.half)
 
 
-def _refined(refinement: Refinement, view: View) -> Tensor:
+def _refined(refinement: FineStage, view: FineStageInput) -> Tensor:
     assert refinement.scales is not None
     scales, state = refinement.scales, refinement.state
     if not state:
@@ -262,7 +262,7 @@ def _refined(refinement: Refinement, view: View) -> Tensor:
     return error * refiner.apply(network, scales.planes(view))
 
 
-def fit(views: Sequence[View], scales: Scales) -> refiner.Fitted:
+def fit(views: Sequence[FineStageInput], scales: Scales) -> refiner.Fitted:
     """Fit SFPN's fine stage to a bounded number of varied crops of some views."""
     ratio = views[0].psf.ratio
     chosen = crops.choose([v.observed for v in views], crop_side(ratio), crop_count(ratio))
@@ -281,14 +281,14 @@ def crop_count(ratio: int) -> int:
     return min(max(4, 2**17 // (crop_side(ratio) * ratio) ** 2), 16)
 
 
-def _crop(view: View, scales: Scales) -> refiner.Crop:
+def _crop(view: FineStageInput, scales: Scales) -> refiner.Crop:
     _, _, missed = _seen(view)
     std, guide_std = (torch.from_numpy(v).to(missed)[:, None, None] for v in (scales.std, scales.guide_std))
     left = (view.observed - view.operator.degrade(view.start)) / std
     return refiner.Crop(scales.planes(view), missed / guide_std, left, _counted(view), view.operator.degrade)
 
 
-def _counted(view: View) -> Tensor:
+def _counted(view: FineStageInput) -> Tensor:
     """Return 1 where the blur of a pixel lies in the view and something is to be corrected, (y, x)."""
     height, width = view.observed.shape[1:]
     reach = view.psf.reach_lr

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation import consistency
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded, Operator, cubic_matrix, operator
 from dualsr_geo.engine.tiles import fine_stage as refining
-from dualsr_geo.engine.tiles.context import Work
-from dualsr_geo.engine.tiles.fine_stage import Refinement, View
+from dualsr_geo.engine.tiles.context import TileContext
+from dualsr_geo.engine.tiles.fine_stage import FineStage, FineStageInput
 from dualsr_geo.fusion import change_detection, coarse_stage, uncertainty
-from dualsr_geo.fusion.anchor_bands import Anchors
+from dualsr_geo.fusion.anchor_bands import AnchorBands
 from dualsr_geo.fusion.injection import Sharpened, injector
 from dualsr_geo.models import correction
 from dualsr_geo.models import guided_correction as learned
@@ -25,12 +25,12 @@ from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.shift import guide_margin, move_guide
 
 
-class Opened:
+class TileReconstruction:
     """A tile's windows, filled and sharpened, of which bands are made when asked for.
 
     Parameters
     ----------
-    work : Work
+    work : TileContext
     tile : Tile
     cube : array, shape (band, y, x)
         The scene in the padded window, physical units, NaN where nothing is.
@@ -55,7 +55,7 @@ class Opened:
 
     def __init__(
         self,
-        work: Work,
+        work: TileContext,
         tile: Tile,
         cube: NDArray[np.float32],
         guide: NDArray[np.float32] | None,
@@ -99,9 +99,9 @@ class Opened:
         z: torch.Tensor,
         hr: torch.Tensor,
         weight: torch.Tensor | None,
-        guided: coarse_stage.Guided | None,
+        guided: coarse_stage.GuidedStart | None,
         closed: consistency.Consistency,
-    ) -> tuple[coarse_stage.Added, ...]:
+    ) -> tuple[coarse_stage.DetailPlanes, ...]:
         """Return what our own networks add to the start."""
         known, psf, space = self.work.survey.correction, self.work.survey.psf, self.work.survey.space
         ours = self.work.model.ours
@@ -110,21 +110,25 @@ class Opened:
         padded, window = self.tile.padded, None
         if guided is not None:
             origin = (padded.y0, padded.x0)
-            window = learned.Window(space, self.cube, z, hr, guided, psf, closed, weight, origin)
+            window = learned.GuidedWindow(space, self.cube, z, hr, guided, psf, closed, weight, origin)
         plain = self._closed([0.0] * len(self.cube))
         core = self.span.scaled(self.work.ratio)
-        return correction.added(ours, known, window, self.seen, weight, psf, plain, core)
+        return correction.learned_detail(ours, known, window, self.seen, weight, psf, plain, core)
 
     def _marks(
-        self, z: torch.Tensor, hr: torch.Tensor, closed: consistency.Consistency, guided: coarse_stage.Guided | None
-    ) -> uncertainty.Marks | None:
+        self,
+        z: torch.Tensor,
+        hr: torch.Tensor,
+        closed: consistency.Consistency,
+        guided: coarse_stage.GuidedStart | None,
+    ) -> uncertainty.ErrorPredictors | None:
         """Return what tells of errors in the core; None where nobody asked."""
         survey = self.work.survey
         if survey.doubt is None:
             return None
         expand = torch.from_numpy(survey.space.expand).to(self.device)
-        start = uncertainty.Start(expand, z, hr, closed, guided, self.weight)
-        return uncertainty.marks(start, self.core, self.work.ratio)
+        start = uncertainty.ConsistentStart(expand, z, hr, closed, guided, self.weight)
+        return uncertainty.error_predictors(start, self.core, self.work.ratio)
 
     def _ready(self, guide: NDArray[np.float32] | None) -> coarse_stage.GuideWindow | None:
         survey, work = self.work.survey, self.work
@@ -141,11 +145,11 @@ class Opened:
         self.withheld = 1 - float(kept[self.core.slices].mean())
         return ready
 
-    def _guided(self, ready: coarse_stage.GuideWindow | None) -> coarse_stage.Guided | None:
+    def _guided(self, ready: coarse_stage.GuideWindow | None) -> coarse_stage.GuidedStart | None:
         survey = self.work.survey
         if ready is None or survey.fit is None or survey.mixture is None:
             return None
-        return coarse_stage.Guided(ready, survey.fit, torch.from_numpy(survey.mixture).to(self.device))
+        return coarse_stage.GuidedStart(ready, survey.fit, torch.from_numpy(survey.mixture).to(self.device))
 
     def _injected(self, ready: coarse_stage.GuideWindow | None) -> Sharpened | None:
         """Return the classic rule of this window, faded out where the guide ends."""
@@ -196,13 +200,13 @@ class Opened:
         self.kept = None
         return self.start(slice(0, len(self.cube))) if self._by_bands else None
 
-    def view(self, anchors: Anchors) -> View:
+    def view(self, anchors: AnchorBands) -> FineStageInput:
         """Return the padded window's start on the anchors, as a fine stage sees it."""
         rows, work = list(anchors.bands), self.work
         start = torch.cat([self.start(slice(i, i + 1)) for i in rows])
         valid = correction.faded(start, None if self.ready is None else self.ready.blend, self.weight)
         closed = self._closed([0.0] * len(rows)) if work.consistent else None
-        seen = View(start, self.seen[rows], self.operator, work.survey.psf, closed, valid)
+        seen = FineStageInput(start, self.seen[rows], self.operator, work.survey.psf, closed, valid)
         wanted = work.refinement
         if wanted is not None and wanted.is_projected:
             return replace(seen, half=self._half(wanted, anchors))
@@ -215,7 +219,7 @@ class Opened:
         usual = self.operator.degrade(ready.values) - torch.einsum("gb,byx->gyx", response, self.seen)
         return ready.values - made - self.operator.upsample(usual)
 
-    def _half(self, refinement: Refinement, anchors: Anchors) -> torch.Tensor:
+    def _half(self, refinement: FineStage, anchors: AnchorBands) -> torch.Tensor:
         """Return the anchors at half the ratio."""
         rows, (cube, guide), work = list(anchors.bands), self.raw, self.work
         if refinement.half is None:
@@ -224,7 +228,7 @@ class Opened:
             moved = move_guide(guide, work.survey.moved_px, guide_margin(work.survey.moved_px))
             guide = halved(torch.from_numpy(moved)).numpy()
         half = replace(work, ratio=work.ratio // 2, survey=refinement.half, refinement=None)
-        window = Opened(half, self.tile, cube, guide, whole=True)
+        window = TileReconstruction(half, self.tile, cube, guide, whole=True)
         return torch.cat([window.start(slice(i, i + 1)) for i in rows])
 
     def _refine(self) -> None:
@@ -234,7 +238,7 @@ class Opened:
         planes = refining.correct(refinement, self.view(refinement.anchors)).flatten(1)
         spread = torch.from_numpy(refinement.anchors.spread).to(planes)
         if self.kept is None:
-            part = coarse_stage.Added(planes, spread)
+            part = coarse_stage.DetailPlanes(planes, spread)
             self.spectra = replace(self.spectra, added=(*self.spectra.added, part))
         else:
             self.kept.flatten(1).addmm_(spread, planes)
@@ -248,7 +252,7 @@ class Opened:
         return made if self.blend is None else torch.lerp(self.operator.upsample(observed), made, self.blend)
 
 
-def _plain(op: Operator, work: Work, tile: Tile, a: float) -> Operator:
+def _plain(op: Operator, work: TileContext, tile: Tile, a: float) -> Operator:
     """Return the operator with interpolation at the grid's own phase: plain bicubic knows no PSF."""
     (y0, y1), (x0, x1) = (tile.padded.y0, tile.padded.y1), (tile.padded.x0, tile.padded.x1)
     device, block = work.device, BLOCK_LR * work.ratio

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.engine.tiles.context import Work
+from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.encoding import Encoded, empty_value, encode, encode_deviation, floor
-from dualsr_geo.engine.tiles.fine_stage import View
-from dualsr_geo.engine.tiles.reconstruction import Opened
-from dualsr_geo.engine.tiles.statistics import Check, Figures
+from dualsr_geo.engine.tiles.fine_stage import FineStageInput
+from dualsr_geo.engine.tiles.reconstruction import TileReconstruction
+from dualsr_geo.engine.tiles.statistics import ConsistencyCheck, TileStatistics
 from dualsr_geo.fusion import uncertainty
-from dualsr_geo.fusion.anchor_bands import Anchors
+from dualsr_geo.fusion.anchor_bands import AnchorBands
 from dualsr_geo.raster.windows import Tile
 from dualsr_geo.threads import one_thread
 
@@ -26,24 +26,24 @@ BAND_BLOCK = 16
 
 
 def sharpen_tile(
-    work: Work,
+    work: TileContext,
     tile: Tile,
     cube: NDArray[np.float32],
     guide: NDArray[np.float32] | None,
-    figures: Figures,
+    figures: TileStatistics,
     band_ranges: Iterable[slice] | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.generic]]]:
     """Sharpen one tile, some bands at a time.
 
     Parameters
     ----------
-    work : Work
+    work : TileContext
     tile : Tile
     cube : array, shape (band, y, x)
         The scene in the padded window, physical units, NaN where nothing is.
     guide : array, shape (guide band, Y, X), or None
         The guide in `guide_window`, NaN where it does not reach.
-    figures : Figures
+    figures : TileStatistics
         Filled on the way.
     band_ranges : iterable of slice, optional
         Which bands to make at once.
@@ -60,12 +60,12 @@ def sharpen_tile(
         yield from _nothing(work, tile, ranges)
         return
     with one_thread(), torch.inference_mode():
-        opened = Opened(work, tile, cube, guide)
+        opened = TileReconstruction(work, tile, cube, guide)
         core = _Core(opened)
         figures.coverage = opened.coverage
         figures.guided = opened.coverage * valid[0].size
         figures.withheld = opened.withheld * valid[0].size
-        check = Check(work.survey.psf, work.shape, tile.core, opened.device)
+        check = ConsistencyCheck(work.survey.psf, work.shape, tile.core, opened.device)
         for rows in ranges:
             encoded = core.bands(rows, valid)
             figures.cut += encoded.cut
@@ -77,22 +77,22 @@ def sharpen_tile(
         check.close(figures)
 
 
-def view(
-    work: Work, tile: Tile, cube: NDArray[np.float32], guide: NDArray[np.float32] | None, anchors: Anchors
-) -> View:
+def fine_stage_input(
+    work: TileContext, tile: Tile, cube: NDArray[np.float32], guide: NDArray[np.float32] | None, anchors: AnchorBands
+) -> FineStageInput:
     """Return a tile's start on the anchors, for a fine stage to be fitted to.
 
     Parameters are those of `sharpen_tile`; all of the padded window is shown. `work.refinement`
     says whether half the ratio is wanted, and is not applied.
     """
-    return Opened(work, tile, cube, guide, whole=True).view(anchors)
+    return TileReconstruction(work, tile, cube, guide, whole=True).view(anchors)
 
 
 def _ranges(count: int) -> list[slice]:
     return [slice(i, min(i + BAND_BLOCK, count)) for i in range(0, count, BAND_BLOCK)]
 
 
-def _nothing(work: Work, tile: Tile, ranges: list[slice]) -> Iterator[tuple[slice, NDArray[np.generic]]]:
+def _nothing(work: TileContext, tile: Tile, ranges: list[slice]) -> Iterator[tuple[slice, NDArray[np.generic]]]:
     height, width = tile.core.scaled(work.ratio).shape
     for rows in ranges:
         shape = (rows.stop - rows.start, height, width)
@@ -101,7 +101,7 @@ def _nothing(work: Work, tile: Tile, ranges: list[slice]) -> Iterator[tuple[slic
             yield _beyond(work, rows), np.full(shape, empty_value(work.packing), dtype=work.packing.dtype)
 
 
-def _beyond(work: Work, rows: slice) -> slice:
+def _beyond(work: TileContext, rows: slice) -> slice:
     """Return which bands hold the standard deviations of some."""
     return slice(work.count + rows.start, work.count + rows.stop)
 
@@ -109,7 +109,7 @@ def _beyond(work: Work, rows: slice) -> slice:
 class _Core:
     """The core of an opened tile: its bands, cut, encoded and checked."""
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: TileReconstruction) -> None:
         self.opened = opened
         self.row_of = {band: i for i, band in enumerate(opened.work.survey.used)}
 
@@ -125,7 +125,7 @@ class _Core:
         small = torch.from_numpy(~valid).to(self.opened.device)
         return small.repeat_interleave(self.opened.work.ratio, 1).repeat_interleave(self.opened.work.ratio, 2)
 
-    def deviations(self, rows: slice, valid: NDArray[np.bool_], figures: Figures) -> NDArray[np.generic]:
+    def deviations(self, rows: slice, valid: NDArray[np.bool_], figures: TileStatistics) -> NDArray[np.generic]:
         """Return the standard deviations of some bands of the core as they are stored."""
         assert self.opened.marks is not None
         used = [self.row_of.get(band) for band in range(rows.start, rows.stop)]
@@ -149,7 +149,7 @@ class _Core:
         if blend is not None:
             rows, columns = self.opened.core.scaled(self.opened.work.ratio).slices
             blend = blend[rows, columns]
-        return uncertainty.sigma(known, seen, some, blend)
+        return uncertainty.standard_deviation(known, seen, some, blend)
 
     def _values(self, rows: slice) -> tuple[torch.Tensor, float | torch.Tensor]:
         """Return some bands, physical, and the lowest value allowed; bands without data hold that."""

@@ -16,7 +16,7 @@ from dualsr_geo.raster.windows import Window
 CONSISTENCY_STEP = 4
 
 
-class Figures:
+class TileStatistics:
     """What a tile counts; the figures of all tiles add up.
 
     Attributes
@@ -75,7 +75,7 @@ class Figures:
         }
 
 
-class Check:
+class ConsistencyCheck:
     """How nearly the degraded product equals the scene, on rows whose blur lies in the core.
 
     Parameters
@@ -100,7 +100,7 @@ class Check:
         self.ours: torch.Tensor | None = None
         self.theirs: torch.Tensor | None = None
 
-    def add(self, rows: slice, product: torch.Tensor, scene: torch.Tensor, figures: Figures) -> None:
+    def add(self, rows: slice, product: torch.Tensor, scene: torch.Tensor, figures: TileStatistics) -> None:
         """Count some bands.
 
         Parameters
@@ -111,7 +111,7 @@ class Check:
             The core, as a reader will decode it.
         scene : Tensor, shape (band, y, x)
             The same ground as observed, NaN where nothing is.
-        figures : Figures
+        figures : TileStatistics
         """
         if not (len(self.rows) and len(self.columns)):
             return
@@ -127,7 +127,7 @@ class Check:
         self.ours = _plus(self.ours, (a * a).sum(0))
         self.theirs = _plus(self.theirs, (b * b).sum(0))
 
-    def close(self, figures: Figures) -> None:
+    def close(self, figures: TileStatistics) -> None:
         """Count the spectral angles."""
         if self.dot is None or self.ours is None or self.theirs is None:
             return

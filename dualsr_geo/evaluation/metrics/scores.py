@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.evaluation.metrics.image_pair import Image, Pair, largest, pair, tiling
 from dualsr_geo.evaluation.metrics.ssim import RADIUS
-from dualsr_geo.evaluation.metrics.sums import KINDS, Kind, Tally, correlation, tally
+from dualsr_geo.evaluation.metrics.sums import KINDS, Kind, TileSums, correlation, tile_sums
 from dualsr_geo.raster.windows import Tile, Tiling
 from dualsr_geo.resources import cores
 
@@ -199,8 +199,8 @@ def measure(
     # Tiles take the cores; BLAS with threads of its own would share them.
     with threadpool_limits(1, user_api="blas"):
         data_range = _largest(both, tiles, threads) if peak is None else float(peak)
-        total = Tally.empty(len(both.bands))
-        for part in _each(lambda t: tally(both, t, data_range, kinds), tiles, threads):
+        total = TileSums.empty(len(both.bands))
+        for part in _each(lambda t: tile_sums(both, t, data_range, kinds), tiles, threads):
             total += part
     return _scores(both, total, ratio, data_range)
 
@@ -233,7 +233,7 @@ def _largest(both: Pair, tiles: Tiling, threads: int) -> float:
     return float(found)
 
 
-def _scores(both: Pair, total: Tally, ratio: int, peak: float) -> Scores:
+def _scores(both: Pair, total: TileSums, ratio: int, peak: float) -> Scores:
     with np.errstate(divide="ignore", invalid="ignore"):
         count, error = total.bands[0], total.bands[6]
         mse = error / count

@@ -22,7 +22,7 @@ GROUP_PIXELS = 2**18
 
 
 @dataclass(frozen=True)
-class Tally:
+class TileSums:
     """Sums over the pixels of one tile or of several.
 
     Attributes
@@ -47,12 +47,12 @@ class Tally:
     blocks: Planes
 
     @classmethod
-    def empty(cls, bands: int) -> Tally:
+    def empty(cls, bands: int) -> TileSums:
         """Return the tally of no pixel."""
         return cls(np.zeros((7, bands)), np.zeros((6, bands)), np.zeros((3, bands)), np.zeros(3), np.zeros(2))
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
+    def __add__(self, other: TileSums) -> TileSums:
+        return TileSums(
             self.bands + other.bands,
             self.edges + other.edges,
             self.windows + other.windows,
@@ -61,7 +61,7 @@ class Tally:
         )
 
 
-def tally(pair: Pair, tile: Tile, peak: float, kinds: Collection[Kind] = KINDS) -> Tally:
+def tile_sums(pair: Pair, tile: Tile, peak: float, kinds: Collection[Kind] = KINDS) -> TileSums:
     """Count one tile.
 
     Parameters
@@ -76,7 +76,7 @@ def tally(pair: Pair, tile: Tile, peak: float, kinds: Collection[Kind] = KINDS) 
     """
     made, truth = pair.read(tile.padded)
     core = tile.core.within(tile.padded).slices
-    found = Tally.empty(len(made))
+    found = TileSums.empty(len(made))
     angles = _Angles(tile.core.shape)
     step = max(1, GROUP_PIXELS // (made.shape[1] * made.shape[2]))
     for start in range(0, len(made), step):

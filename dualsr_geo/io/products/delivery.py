@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.io.readers.band_stack import Layers
+from dualsr_geo.io.readers.band_stack import BandStack
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.bands import Band
@@ -22,7 +22,7 @@ MOST_NAMED = 13
 
 
 @dataclass(frozen=True)
-class Delivered:
+class Delivery:
     """What was opened.
 
     Attributes
@@ -45,12 +45,12 @@ class Delivered:
     notes: tuple[str, ...] = ()
 
 
-def say_delivered(found: Delivered, *, lent: bool) -> tuple[str, ...]:
+def describe_delivery(found: Delivery, *, lent: bool) -> tuple[str, ...]:
     """Return what a person should know of how a product was opened; nothing of a plain raster.
 
     Parameters
     ----------
-    found : Delivered
+    found : Delivery
     lent : bool
         Whether a guide is given, so that the product's own bands are not used.
     """
@@ -133,7 +133,7 @@ def stack(scenes: Sequence[Scene], name: str) -> Scene:
         offsets=tuple(v for p in packings for v in p.offsets),
     )
     bands = tuple(b for s in scenes for b in s.bands)
-    return replace(first, source=Layers.of([s.source for s in scenes]), bands=bands, packing=packing, name=name)
+    return replace(first, source=BandStack.of([s.source for s in scenes]), bands=bands, packing=packing, name=name)
 
 
 def _grid(scene: Scene) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.io.products.delivery import Delivered
+from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.readers.hdf5 import Hdf5Source, part_of, reading
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.georeferencing import parse_crs
@@ -40,7 +40,7 @@ def looks_like(path: Path) -> bool:
 
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
-) -> Delivered:
+) -> Delivery:
     """Open a granule on its map grid; every map pixel is the swath pixel that the granule's table names.
 
     All bands stay, in the file's order; those that the granule does not call good are flagged as bad.
@@ -82,7 +82,7 @@ def open_delivery(
     height, width = geobox.shape
     packing = Packing(dtype, decoding.scales, decoding.offsets, holes[0])
     scene = Scene(Gathered(swath, (height, width)), geobox, bands, packing, {"": tags}, name=path.stem)
-    return Delivered(scene, (), "emit", level, _notes(bands, level))
+    return Delivery(scene, (), "emit", level, _notes(bands, level))
 
 
 def _require(file: h5py.File, path: Path, variables: Sequence[str], attributes: Sequence[str]) -> None:

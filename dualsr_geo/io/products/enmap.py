@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.products.delivery import Delivered, choose_gsd, repacked
+from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked
 from dualsr_geo.io.products.metadata_files import parse_xml, require_text
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.raster.bands import Band
@@ -32,7 +32,7 @@ def looks_like(path: Path) -> bool:
 
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
-) -> Delivered:
+) -> Delivery:
     """Open the cube with the metadata's wavelengths and scale; all bands, in the file's order.
 
     Bands for which the metadata's statistics have no spread, as in the water vapour gaps, are flagged
@@ -77,7 +77,7 @@ def open_delivery(
     start = root.findtext(".//startTime")
     tags = {"SENSOR": "EnMAP", "PROCESSING_LEVEL": level} | ({"ACQUISITION": start} if start else {})
     name = document.name[: -len(METADATA)]
-    return Delivered(replace(scene, bands=bands, tags={"": tags}, name=name), (), "enmap", level, _notes(bands, level))
+    return Delivery(replace(scene, bands=bands, tags={"": tags}, name=name), (), "enmap", level, _notes(bands, level))
 
 
 def _document(path: Path) -> Path:

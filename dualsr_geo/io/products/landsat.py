@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.products.delivery import Delivered, choose_gsd, named_bands, repacked, stack
+from dualsr_geo.io.products.delivery import Delivery, choose_gsd, named_bands, repacked, stack
 from dualsr_geo.io.products.metadata_files import Groups, parse_groups, to_number
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.raster.scene import Scene
@@ -39,7 +39,7 @@ def looks_like(path: Path) -> bool:
 
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
-) -> Delivered:
+) -> Delivery:
     """Open the reflective bands as reflectance, guided by band 8 where it is delivered.
 
     Level 2 is surface reflectance, ``stored * MULT + ADD``; Level 1 is top-of-atmosphere reflectance,
@@ -68,7 +68,7 @@ def open_delivery(
     own, sharp = choose_gsd(product.groups, gsd, product.name)
     scene = product.open(product.groups[own], nodata)
     guides = () if sharp is None else (product.open(product.groups[sharp], nodata),)
-    return Delivered(scene, guides, product.sensor, product.level, product.notes)
+    return Delivery(scene, guides, product.sensor, product.level, product.notes)
 
 
 @dataclass(frozen=True)

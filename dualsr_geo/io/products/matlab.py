@@ -14,7 +14,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.io.products.delivery import Delivered
+from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading
 from dualsr_geo.raster.bands import Band
@@ -34,7 +34,7 @@ def looks_like(path: Path) -> bool:
 
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
-) -> Delivered:
+) -> Delivery:
     """Open the cube of a MATLAB file that has as many bands as the sensor; values stay as stored.
 
     Files of version 7.3 are read by window; older ones, which cannot be, are read whole.
@@ -77,7 +77,7 @@ def open_delivery(
     packing = Packing(dtype, decoding.scales, decoding.offsets, nodata)
     described = tuple(Band(b.name, b.wavelength_nm, b.fwhm_nm) for b in bands)
     scene = Scene(source, GeoBox(source.shape[1:], Affine.identity(), None), described, packing, name=file.stem)
-    return Delivered(scene, (), find(sensor).name, "", (f"Variable `{cube.name}`; values are as stored.",))
+    return Delivery(scene, (), find(sensor).name, "", (f"Variable `{cube.name}`; values are as stored.",))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.products.delivery import Delivered, choose_gsd, named_bands
+from dualsr_geo.io.products.delivery import Delivery, choose_gsd, named_bands
 from dualsr_geo.io.products.metadata_files import Groups, parse_groups, to_number
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.raster.bands import Band
@@ -36,7 +36,7 @@ def looks_like(path: Path) -> bool:
 
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
-) -> Delivered:
+) -> Delivery:
     """Open the multispectral image as delivered, guided by the pan image.
 
     Stored values stay as they are: the IMD's absCalFactor makes radiances of them, which is left to the user.
@@ -67,7 +67,7 @@ def open_delivery(
     guides = () if sharp is None else (groups[sharp].open(nodata),)
     lacks = () if len(images) > 1 else ("No pan image was delivered beside it.",)
     notes = ("Values are stored counts, not radiances.", *lacks)
-    return Delivered(scene, guides, groups[own].sensor, groups[own].level, notes)
+    return Delivery(scene, guides, groups[own].sensor, groups[own].level, notes)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.products.delivery import Delivered, choose_gsd
-from dualsr_geo.io.readers.band_stack import Layers
+from dualsr_geo.io.products.delivery import Delivery, choose_gsd
+from dualsr_geo.io.readers.band_stack import BandStack
 from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.georeferencing import parse_crs
@@ -44,7 +44,7 @@ def looks_like(path: Path) -> bool:
 
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
-) -> Delivered:
+) -> Delivery:
     """Open both cubes as one scene by wavelength, shortest first, guided by the pan band.
 
     Reflectance is ``min + stored / 65535 * (max - min)`` with the cube's L2Scale attributes. Bands of
@@ -81,7 +81,7 @@ def open_delivery(
         opened = _Opened(path, file, NODATA if nodata is None else nodata)
         scenes = {g: opened.spectrum() if g == GSD_M else opened.pan() for g in (own, sharp) if g is not None}
         notes = opened.notes()
-    return Delivered(scenes[own], () if sharp is None else (scenes[sharp],), "prisma", "L2D", notes)
+    return Delivery(scenes[own], () if sharp is None else (scenes[sharp],), "prisma", "L2D", notes)
 
 
 def _levels(path: Path) -> list[str]:
@@ -104,7 +104,7 @@ class _Opened:
         parts = [self._cube(d) for d in DETECTORS]
         order = [(p, i) for p, (_, bands) in enumerate(parts) for i in range(len(bands))]
         order.sort(key=lambda o: parts[o[0]][1][o[1]].wavelength_nm or 0.0)
-        source = Layers(tuple(source for source, _ in parts), tuple(order))
+        source = BandStack(tuple(source for source, _ in parts), tuple(order))
         bands = tuple(parts[p][1][i] for p, i in order)
         decodings = [parts[p][0].decoding.select([i]) for p, i in order]
         packing = Packing(
@@ -154,7 +154,7 @@ class _Opened:
         shape = self.file[name].shape
         return int(shape[axes[1]]), int(shape[axes[2]])
 
-    def _scene(self, source: Layers | Hdf5Source, bands: Sequence[Band], packing: Packing, gsd: float) -> Scene:
+    def _scene(self, source: BandStack | Hdf5Source, bands: Sequence[Band], packing: Packing, gsd: float) -> Scene:
         east, north = (float(self._attribute(f"Product_ULcorner_{a}")) for a in ("easting", "northing"))
         affine = Affine(gsd, 0, east - gsd / 2, 0, -gsd, north + gsd / 2)
         crs = parse_crs(f"EPSG:{int(self._attribute('Epsg_Code'))}", self.path.name)

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import ModuleType
 
 from dualsr_geo.io.products import emit, enmap, landsat, matlab, maxar, prisma, sentinel2
-from dualsr_geo.io.products.delivery import Delivered
+from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.sensors.registry import find
 
 KINDS: tuple[ModuleType, ...] = (sentinel2, landsat, enmap, prisma, emit, maxar, matlab)
 
 
-def open_product(where: str, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivered | None:
+def open_product(where: str, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery | None:
     """Open a product as delivered; None if the path is none of the kinds that are known.
 
     Parameters
@@ -37,7 +37,7 @@ def open_product(where: str, *, gsd: float | None, sensor: str | None, nodata: f
     kind = next((k for k in _kinds(sensor) if k.looks_like(path)), None)
     if kind is None:
         return None
-    opened: Delivered = kind.open_delivery(path, gsd=gsd, sensor=sensor, nodata=nodata)
+    opened: Delivery = kind.open_delivery(path, gsd=gsd, sensor=sensor, nodata=nodata)
     return opened
 
 

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.products.delivery import Delivered, choose_gsd, repacked, stack
+from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked, stack
 from dualsr_geo.io.products.metadata_files import parse_xml, require_text, to_number
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.raster.bands import Band
@@ -41,7 +41,7 @@ def looks_like(path: Path) -> bool:
 
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
-) -> Delivered:
+) -> Delivery:
     """Open the bands of one GSD, guided by the 10 m bands.
 
     Reflectance is (stored + offset) / 10000, with offset and divisor as the metadata state them.
@@ -69,7 +69,7 @@ def open_delivery(
     own, sharp = choose_gsd(product.groups, gsd, product.folder.name)
     scene = product.open(own, nodata)
     guides = () if sharp is None else (product.open(sharp, nodata),)
-    return Delivered(scene, guides, product.sensor, product.level, product.notes)
+    return Delivery(scene, guides, product.sensor, product.level, product.notes)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dualsr_geo.raster.windows import Window
 
 
 @dataclass(frozen=True)
-class Layers:
+class BandStack:
     """Bands of several sources of one size, in any order.
 
     Attributes
@@ -27,7 +27,7 @@ class Layers:
     order: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, parts: Sequence[Source]) -> Layers:
+    def of(cls, parts: Sequence[Source]) -> BandStack:
         """Return all bands of the parts, one part after another."""
         return cls(tuple(parts), tuple((p, i) for p, part in enumerate(parts) for i in range(part.shape[0])))
 
@@ -57,12 +57,12 @@ class Layers:
         part, place = self.order[band]
         return self.parts[part].thumbnail(place, shape)
 
-    def select(self, indices: Sequence[int]) -> Layers:
+    def select(self, indices: Sequence[int]) -> BandStack:
         """Return the source of some of the bands, without the parts that have none of them."""
         chosen = [self.order[i] for i in indices]
         used = sorted({part for part, _ in chosen})
         order = tuple((used.index(part), place) for part, place in chosen)
-        return Layers(tuple(self.parts[part] for part in used), order)
+        return BandStack(tuple(self.parts[part] for part in used), order)
 
     def files_read(self) -> tuple[str, ...]:
         """Return the files of all parts, each once."""

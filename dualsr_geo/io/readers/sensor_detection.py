@@ -49,7 +49,7 @@ class Detected:
     sure: bool
 
 
-def tell(scene: Scene, sensor: str | None = None, delivered: str = "") -> Scene:
+def add_sensor(scene: Scene, sensor: str | None = None, delivered: str = "") -> Scene:
     """Complete a scene by what its instrument is known to be.
 
     Parameters

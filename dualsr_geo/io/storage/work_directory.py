@@ -29,7 +29,7 @@ VALUES = "store.zarr"
 AT_ONCE = 32
 
 
-class Folder(Protocol):
+class WorkDirectory(Protocol):
     """What a run keeps until its product is in its place."""
 
     def make(self) -> None:
@@ -73,13 +73,13 @@ class Folder(Protocol):
         ...
 
 
-def folder_at(where: str) -> Folder:
+def work_directory_at(where: str) -> WorkDirectory:
     """Return the work folder at a path or a URL."""
-    return Prefix(where) if is_url(where) else Directory(Path(where))
+    return StoreWorkDirectory(where) if is_url(where) else LocalWorkDirectory(Path(where))
 
 
 @dataclass(frozen=True)
-class Directory:
+class LocalWorkDirectory:
     """A work folder on disk."""
 
     path: Path
@@ -151,7 +151,7 @@ class Directory:
 
 
 @dataclass(frozen=True)
-class Prefix:
+class StoreWorkDirectory:
     """A work folder in an object store, where every object appears whole or not at all."""
 
     url: str

@@ -21,8 +21,8 @@ from dualsr_geo.io.storage.object_store import (
     open_store,
 )
 from dualsr_geo.io.storage.urls import is_url, is_writable, shown, split, url_of
-from dualsr_geo.io.storage.work_directory import AT_ONCE, RECORD, folder_at
-from dualsr_geo.io.writers.output_spec import Layout
+from dualsr_geo.io.storage.work_directory import AT_ONCE, RECORD, work_directory_at
+from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster.scene import Scene
 
 # A store takes 10,000 parts at most, none below 5 MiB.
@@ -32,13 +32,13 @@ PART_BYTES, MOST_PARTS = 8 << 20, 10_000
 SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
-def placed(output: str | os.PathLike[str]) -> str:
+def resolve_output(output: str | os.PathLike[str]) -> str:
     """Return where a product was asked for, a path or a URL, in the form that all say it."""
     where = os.fspath(output)
     return where.rstrip("/") if is_url(where) else str(Path(where))
 
 
-def beside(where: str | os.PathLike[str], scene: Scene, suffix: str) -> Path:
+def default_output(where: str | os.PathLike[str], scene: Scene, suffix: str) -> Path:
     """Return the default place of a product: beside the scene, which was opened as `where`.
 
     Raises
@@ -87,7 +87,7 @@ def require_apart(output: str, inputs: Sequence[Scene]) -> None:
             raise OutputError(f"The output {place} is the input {path} itself. Give another --output.")
 
 
-def require_place(layout: Layout, *, overwrite: bool) -> None:
+def require_place(layout: OutputSpec, *, overwrite: bool) -> None:
     """Check that the product can be written where it was asked for.
 
     Raises
@@ -117,7 +117,7 @@ def require_place(layout: Layout, *, overwrite: bool) -> None:
         raise OutputError(f"{folder} is needed for unfinished work, but is not ours. Move it, or give {way_out}.")
 
 
-def _require_replaceable(layout: Layout) -> None:
+def _require_replaceable(layout: OutputSpec) -> None:
     """Refuse to replace a folder by a file, or a folder that holds other things than Zarr."""
     place = Path(layout.path)
     if layout.format != "Zarr" and place.is_dir():
@@ -152,7 +152,7 @@ def publish_folder(made: Path, place: Path, aside: Path) -> None:
     os.replace(made, place)
 
 
-def put_back(aside: Path, place: Path) -> None:
+def roll_back(aside: Path, place: Path) -> None:
     """Undo a replacement of a Zarr product that was killed between its two renames."""
     if aside.exists() and not place.exists():
         os.replace(aside, place)
@@ -177,7 +177,7 @@ def require_url(place: str) -> None:
         raise OutputError(f"{shown(place)} names no object in a bucket. Give --output {scheme}://bucket/name.tif.")
 
 
-def require_object_place(layout: Layout, *, overwrite: bool) -> None:
+def require_object_place(layout: OutputSpec, *, overwrite: bool) -> None:
     """Check that the product can be put where it was asked for, as far as reading tells.
 
     Raises
@@ -198,7 +198,7 @@ def require_object_place(layout: Layout, *, overwrite: bool) -> None:
         return
     if file:
         raise OutputError(f"{place} exists and is not Zarr, so it is not replaced. Give another --output.")
-    ours = folder_at(layout.work).has(RECORD)
+    ours = work_directory_at(layout.work).has(RECORD)
     # Copies of ours without what makes them a group are left where a run ended while it put them there.
     if inside and not group and not ours:
         raise OutputError(f"{place} exists and is not Zarr, so it is not replaced. Give another --output.")
@@ -208,7 +208,7 @@ def require_object_place(layout: Layout, *, overwrite: bool) -> None:
         )
 
 
-def require_writable(layout: Layout) -> None:
+def require_writable(layout: OutputSpec) -> None:
     """Check by writing that a file can be put there, before the work that ends with it.
 
     Raises

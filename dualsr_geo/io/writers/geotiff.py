@@ -27,7 +27,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetWriter
 
 from dualsr_geo.errors import OptionError, OutputError
-from dualsr_geo.io.writers.output_spec import Layout, band_title, disk_full
+from dualsr_geo.io.writers.output_spec import OutputSpec, band_title, disk_full
 from dualsr_geo.io.writers.tiff_header import ROOM, carry_domains, missing_block, room_for
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.windows import Tiling, Window
@@ -54,7 +54,7 @@ STRUCTURAL_ATTRS = {
 PREDICTED = {"ZSTD", "DEFLATE", "LZW"}
 
 
-def require_options(layout: Layout) -> None:
+def require_options(layout: OutputSpec) -> None:
     """Check, before the work, the creation options that GDAL would ignore with a warning.
 
     Raises
@@ -73,12 +73,12 @@ def require_options(layout: Layout) -> None:
             raise OptionError(f"--co {name}={asked[name]} is unknown. Give {examples}.")
 
 
-def make_tiff(layout: Layout, store: Any, notes: Mapping[str, Any]) -> Path:
+def make_tiff(layout: OutputSpec, store: Any, notes: Mapping[str, Any]) -> Path:
     """Write the store's values and the layout's metadata as a COG or GeoTIFF.
 
     Parameters
     ----------
-    layout : Layout
+    layout : OutputSpec
     store : zarr.Array, shape (band, y, x), stored values
     notes : mapping
         ``"lineage"`` and ``"survey"``, JSON; kept in the domain DUALSR.
@@ -111,7 +111,7 @@ def make_tiff(layout: Layout, store: Any, notes: Mapping[str, Any]) -> Path:
     return product
 
 
-def _require_room(layout: Layout) -> None:
+def _require_room(layout: OutputSpec) -> None:
     """Refuse before the work what would fill the disk: libtiff would say so in lines of its own.
 
     Stage and product, each with a third more for its overviews, compress about as the store does.
@@ -132,7 +132,7 @@ def block_side(shape: tuple[int, int]) -> int:
     return min(BLOCK, max(128, -(-max(shape) // 16) * 16))
 
 
-def _write_stage(layout: Layout, store: Any, notes: Mapping[str, Any], stage: Path) -> None:
+def _write_stage(layout: OutputSpec, store: Any, notes: Mapping[str, Any], stage: Path) -> None:
     count, height, width = layout.shape
     side = block_side((height, width))
     crs = layout.geobox.crs
@@ -154,7 +154,7 @@ def _write_stage(layout: Layout, store: Any, notes: Mapping[str, Any], stage: Pa
             )
 
 
-def _pieces(layout: Layout, block: int) -> Iterator[tuple[slice, Window]]:
+def _pieces(layout: OutputSpec, block: int) -> Iterator[tuple[slice, Window]]:
     """Cut the product in windows of whole blocks of the stage and whole chunks of bands."""
     count, height, width = layout.shape
     depth = layout.chunks[0]
@@ -165,7 +165,7 @@ def _pieces(layout: Layout, block: int) -> Iterator[tuple[slice, Window]]:
             yield slice(first, min(first + depth, count)), tile.core
 
 
-def _build_overviews(layout: Layout, stage: Path, asked: Mapping[str, str]) -> None:
+def _build_overviews(layout: OutputSpec, stage: Path, asked: Mapping[str, str]) -> None:
     levels = overview_levels(layout.shape[1:])
     if not levels:
         return
@@ -182,7 +182,7 @@ def _build_overviews(layout: Layout, stage: Path, asked: Mapping[str, str]) -> N
         target.build_overviews(levels, Resampling[method])
 
 
-def _copy(layout: Layout, stage: Path, product: Path, asked: Mapping[str, str]) -> None:
+def _copy(layout: OutputSpec, stage: Path, product: Path, asked: Mapping[str, str]) -> None:
     options = {**_defaults(layout, asked), **asked}
     options.pop("OVERVIEW_RESAMPLING", None)
     if layout.format == "COG" and HAS_BAND_COG:
@@ -191,7 +191,7 @@ def _copy(layout: Layout, stage: Path, product: Path, asked: Mapping[str, str]) 
         rasterio.shutil.copy(str(stage), str(product), driver="GTiff", **_as_gtiff(options))
 
 
-def _defaults(layout: Layout, asked: Mapping[str, str]) -> dict[str, str]:
+def _defaults(layout: OutputSpec, asked: Mapping[str, str]) -> dict[str, str]:
     """Return our creation options in the COG driver's words."""
     large = layout.raw_bytes * 4 / 3 > 2**31
     options = {
@@ -227,15 +227,15 @@ def _as_gtiff(options: Mapping[str, str]) -> dict[str, str]:
     return said
 
 
-def _asked(layout: Layout) -> dict[str, str]:
+def _asked(layout: OutputSpec) -> dict[str, str]:
     return {name.upper(): value for name, value in layout.options}
 
 
-def _predictor(layout: Layout) -> int:
+def _predictor(layout: OutputSpec) -> int:
     return 3 if layout.packing.is_float else 2
 
 
-def _describe(target: DatasetWriter, layout: Layout, notes: Mapping[str, Any]) -> None:
+def _describe(target: DatasetWriter, layout: OutputSpec, notes: Mapping[str, Any]) -> None:
     """Write all metadata but the grid and the type."""
     domains = dataset_tags(layout, notes)
     for domain, items in domains.items():
@@ -248,7 +248,7 @@ def _describe(target: DatasetWriter, layout: Layout, notes: Mapping[str, Any]) -
         _describe_band(target, index, band)
 
 
-def dataset_tags(layout: Layout, notes: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def dataset_tags(layout: OutputSpec, notes: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Return all tags of the dataset by domain: the scene's, the CF attributes, and our notes."""
     domains = {d: dict(items) for d, items in layout.tags.items() if d not in RESERVED_DOMAINS}
     attrs = {k: str(v) for k, v in layout.attrs.items() if _is_tag(k, v)}
@@ -290,7 +290,7 @@ def _is_tag(name: str, value: object) -> bool:
     return plain and name not in STRUCTURAL_ATTRS
 
 
-def _require_whole(path: Path, layout: Layout) -> None:
+def _require_whole(path: Path, layout: OutputSpec) -> None:
     """Check what GDAL keeps to itself: writes that failed while the file was closed."""
     missing = missing_block(path)
     if missing is not None:
@@ -298,7 +298,7 @@ def _require_whole(path: Path, layout: Layout) -> None:
 
 
 @contextmanager
-def _gdal_named(layout: Layout, stage: Path) -> Iterator[None]:
+def _gdal_named(layout: OutputSpec, stage: Path) -> Iterator[None]:
     """Bound GDAL's memory, turn its errors into ours, and leave no half-made file."""
     try:
         with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS=THREADS):

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 
-from dualsr_geo.io.writers.output_spec import Layout
+from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster.packing import Packing
-from dualsr_geo.serialization import jsonable
+from dualsr_geo.serialization import plain_values
 
 CENTRE = "sensor_band_central_radiation_wavelength"
 
@@ -40,7 +40,7 @@ class Coordinate:
     attrs: Mapping[str, Any]
 
 
-def dress(folder: Path | Store, layout: Layout, notes: Mapping[str, Any]) -> None:
+def write_geozarr_metadata(folder: Path | Store, layout: OutputSpec, notes: Mapping[str, Any]) -> None:
     """Give a store of bare values its coordinates and attributes, and consolidate it.
 
     May be called again on a store where it was interrupted.
@@ -49,7 +49,7 @@ def dress(folder: Path | Store, layout: Layout, notes: Mapping[str, Any]) -> Non
     ----------
     folder : Path or zarr Store
         A Zarr v3 group that holds the arrays of `layout.variables`.
-    layout : Layout
+    layout : OutputSpec
     notes : mapping
         ``"lineage"`` and ``"survey"``, JSON; kept as the group's attribute ``dualsr``.
     """
@@ -68,7 +68,7 @@ def dress(folder: Path | Store, layout: Layout, notes: Mapping[str, Any]) -> Non
         made[...] = item.values
     for variable in layout.variables:
         group[variable.name].attrs.put(variable_attrs(variable, [c.name for c in beside if c.dims != (c.name,)]))
-    tags = {"gdal_metadata": jsonable(layout.tags)} if layout.tags else {}
+    tags = {"gdal_metadata": plain_values(layout.tags)} if layout.tags else {}
     group.attrs.put({"Conventions": "CF-1.11", "dualsr": dict(notes), **tags, **map_attrs(layout.geobox)})
     with warnings.catch_warnings():
         # Consolidated metadata is not in the v3 specification; xarray and GDAL read it all the same.
@@ -76,7 +76,7 @@ def dress(folder: Path | Store, layout: Layout, notes: Mapping[str, Any]) -> Non
         zarr.consolidate_metadata(group.store, zarr_format=3)
 
 
-def band_coordinates(layout: Layout) -> list[Coordinate]:
+def band_coordinates(layout: OutputSpec) -> list[Coordinate]:
     """Return the band numbers from 1 and what is known of the bands: names, wavelengths, badness."""
     bands = layout.bands
     made = [Coordinate("band", ("band",), np.arange(1, len(bands) + 1), {})]
@@ -101,7 +101,7 @@ def grid_coordinates(box: GeoBox) -> list[Coordinate]:
         wkt = box.crs.proj.to_wkt()
         mapping = {**box.crs.proj.to_cf(), "crs_wkt": wkt, "spatial_ref": wkt}
     mapping["GeoTransform"] = " ".join(repr(float(v)) for v in (t.c, t.a, t.b, t.f, t.d, t.e))
-    made = [Coordinate("spatial_ref", (), np.array(0), jsonable(mapping))]
+    made = [Coordinate("spatial_ref", (), np.array(0), plain_values(mapping))]
     if t.b == t.d == 0:
         axes = {} if box.crs is None else {axis["axis"]: axis for axis in box.crs.proj.cs_to_cf()}
         y, x = t.f + t.e * (np.arange(height) + 0.5), t.c + t.a * (np.arange(width) + 0.5)
@@ -110,10 +110,10 @@ def grid_coordinates(box: GeoBox) -> list[Coordinate]:
     return made
 
 
-def variable_attrs(layout: Layout, beside: list[str]) -> dict[str, Any]:
+def variable_attrs(layout: OutputSpec, beside: list[str]) -> dict[str, Any]:
     """Return the CF and map attributes of the variable."""
     bands = layout.bands
-    attrs = {k: jsonable(v) for k, v in layout.attrs.items() if not k.startswith(("proj:", "spatial:"))}
+    attrs = {k: plain_values(v) for k, v in layout.attrs.items() if not k.startswith(("proj:", "spatial:"))}
     units = {b.unit for b in bands}
     if len(units) == 1 and None not in units:
         attrs["units"] = units.pop()
@@ -122,7 +122,7 @@ def variable_attrs(layout: Layout, beside: list[str]) -> dict[str, Any]:
     if any(b.color != "undefined" for b in bands):
         attrs["color_interpretation"] = [b.color for b in bands]
     if any(b.tags for b in bands):
-        attrs["band_tags"] = [jsonable(b.tags) for b in bands]
+        attrs["band_tags"] = [plain_values(b.tags) for b in bands]
     said = {"grid_mapping": "spatial_ref", "coordinates": " ".join(beside)}
     return {**attrs, **said, **packing_attrs(layout.packing), **map_attrs(layout.geobox)}
 

@@ -22,7 +22,7 @@ from dualsr_geo.io.storage.object_store import gdal_options, named, open_store
 from dualsr_geo.io.storage.urls import gdal_path, is_url
 from dualsr_geo.raster.bands import DEVIATION_OF, Band
 from dualsr_geo.raster.packing import Packing
-from dualsr_geo.serialization import jsonable
+from dualsr_geo.serialization import plain_values
 from dualsr_geo.version import __version__
 
 FORMATS = ("COG", "GTiff", "Zarr")
@@ -33,7 +33,7 @@ BANDS_PER_CHUNK = 16
 
 
 @dataclass(frozen=True)
-class Layout:
+class OutputSpec:
     """Everything a product is, but its values.
 
     Attributes
@@ -77,7 +77,7 @@ class Layout:
     work_dir: str | None = None
 
     @property
-    def variables(self) -> tuple[Layout, ...]:
+    def variables(self) -> tuple[OutputSpec, ...]:
         """The product, and the standard deviations where they are kept: variables on one grid."""
         if not self.uncertainty:
             return (self,)
@@ -88,7 +88,7 @@ class Layout:
         return replace(self, attrs={**self.attrs, "ancillary_variables": name}, uncertainty=False), own
 
     @property
-    def stacked(self) -> Layout:
+    def stacked(self) -> OutputSpec:
         """All that a TIFF holds as one variable: the bands, then the standard deviations of all of them."""
         if not self.uncertainty:
             return self
@@ -217,28 +217,28 @@ def format_of(path: str, asked: str | None) -> str:
     return SUFFIXES[suffix]
 
 
-def is_same_product(layout: Layout, identity: Mapping[str, object]) -> bool:
+def is_same_product(layout: OutputSpec, identity: Mapping[str, object]) -> bool:
     """Say whether a finished product of just this run lies at the layout's path."""
-    carried = carried_lineage(layout)
+    carried = read_provenance(layout)
     return carried is not None and carried.get("fingerprint") == fingerprint(layout, identity)
 
 
-def fingerprint(layout: Layout, identity: Mapping[str, object]) -> str:
+def fingerprint(layout: OutputSpec, identity: Mapping[str, object]) -> str:
     """Return the SHA-256 of all that decides the product's bytes."""
     form = {"format": layout.format, "options": layout.options}
-    text = json.dumps(jsonable({**full_identity(layout, identity), **form}), sort_keys=True)
+    text = json.dumps(plain_values({**full_identity(layout, identity), **form}), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def full_identity(layout: Layout, identity: Mapping[str, object]) -> dict[str, Any]:
+def full_identity(layout: OutputSpec, identity: Mapping[str, object]) -> dict[str, Any]:
     """Return the run's identity with what the store itself depends on, as JSON."""
     packing = layout.packing
     store = {"shape": layout.shape, "tile": layout.tile, "dtype": packing.dtype, "nodata": packing.nodata}
     ours = {"store": {**store, "name": layout.name}, "dualsr_geo": __version__}
-    return {str(k): jsonable(v) for k, v in {**identity, **ours}.items()}
+    return {str(k): plain_values(v) for k, v in {**identity, **ours}.items()}
 
 
-def disk_full(layout: Layout, said: object) -> OutputError:
+def disk_full(layout: OutputSpec, said: object) -> OutputError:
     """Return the error for a disk that is full, naming what is kept and how to go on."""
     return OutputError(
         f"The disk is full at {layout.folder.parent.resolve()} ({' '.join(str(said).split())}). "
@@ -246,12 +246,12 @@ def disk_full(layout: Layout, said: object) -> OutputError:
     )
 
 
-def carried_lineage(layout: Layout) -> dict[str, Any] | None:
+def read_provenance(layout: OutputSpec) -> dict[str, Any] | None:
     """Return how the product at the layout's path came to be; None where there is none of ours."""
-    return carried(layout.path, layout.format, "lineage")
+    return read_record(layout.path, layout.format, "lineage")
 
 
-def carried(path: str, format_: str, what: str) -> dict[str, Any] | None:
+def read_record(path: str, format_: str, what: str) -> dict[str, Any] | None:
     """Return the ``"lineage"`` or ``"survey"`` that a product carries; None where it carries none of ours."""
     remote = is_url(path)
     try:

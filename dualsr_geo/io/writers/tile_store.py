@@ -23,47 +23,54 @@ from zarr.codecs import BloscCodec
 from dualsr_geo.errors import OutputError, ResumeError, TileError
 from dualsr_geo.io.storage.object_store import named
 from dualsr_geo.io.storage.urls import is_url
-from dualsr_geo.io.storage.work_directory import MARKS, RECORD, VALUES, Folder, folder_at
+from dualsr_geo.io.storage.work_directory import MARKS, RECORD, VALUES, WorkDirectory, work_directory_at
 from dualsr_geo.io.writers.destination import (
     publish_file,
     publish_folder,
     publish_group,
-    put_back,
     require_place,
     require_writable,
+    roll_back,
     upload,
 )
 from dualsr_geo.io.writers.geotiff import make_tiff, require_options
-from dualsr_geo.io.writers.geozarr import dress
-from dualsr_geo.io.writers.output_spec import Layout, disk_full, fingerprint, format_of, full_identity, is_same_product
+from dualsr_geo.io.writers.geozarr import write_geozarr_metadata
+from dualsr_geo.io.writers.output_spec import (
+    OutputSpec,
+    disk_full,
+    fingerprint,
+    format_of,
+    full_identity,
+    is_same_product,
+)
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.serialization import jsonable
+from dualsr_geo.serialization import plain_values
 
-__all__ = ["Layout", "Store", "format_of", "is_same_product"]
+__all__ = ["OutputSpec", "TileStore", "format_of", "is_same_product"]
 
 
 @dataclass(frozen=True)
-class Store:
+class TileStore:
     """Where tiles are kept until the product is finished from them; picklable.
 
     Attributes
     ----------
-    layout : Layout
+    layout : OutputSpec
         The product to be.
     folder : str
         The work folder, a path or a URL.
     """
 
-    layout: Layout
+    layout: OutputSpec
     folder: str
 
     @classmethod
-    def begin(cls, layout: Layout, identity: Mapping[str, object], *, resume: bool, overwrite: bool) -> Store:
+    def begin(cls, layout: OutputSpec, identity: Mapping[str, object], *, resume: bool, overwrite: bool) -> TileStore:
         """Start a run, or continue an interrupted one.
 
         Parameters
         ----------
-        layout : Layout
+        layout : OutputSpec
         identity : mapping
             All that decides the values: inputs, model, options. JSON.
         resume : bool
@@ -82,7 +89,7 @@ class Store:
         """
         store = cls(layout, layout.work)
         if not is_url(layout.path):
-            put_back(store._old, Path(layout.path))
+            roll_back(store._old, Path(layout.path))
         require_place(layout, overwrite=overwrite)
         require_options(layout)
         if is_url(layout.path) and not is_url(layout.work):
@@ -160,7 +167,7 @@ class Store:
     def mark(self, index: int, stats: Mapping[str, object]) -> None:
         """Mark a tile as finished, atomically; only after all its writes returned."""
         with full_disk_named(self.layout):
-            self._work.put(f"{MARKS}/{index}.json", jsonable(stats))
+            self._work.put(f"{MARKS}/{index}.json", plain_values(stats))
 
     def done(self) -> dict[int, dict[str, Any]]:
         """Return the finished tiles and what was said of each."""
@@ -193,10 +200,10 @@ class Store:
         kept = {"lineage": {**lineage, "fingerprint": self.record()["fingerprint"]}, "survey": survey}
         with full_disk_named(self.layout), self._store_named():
             if self.layout.format == "Zarr":
-                dress(self._work.values(), self.layout, jsonable(kept))
+                write_geozarr_metadata(self._work.values(), self.layout, plain_values(kept))
                 self._publish_group()
             else:
-                made = make_tiff(self.layout.stacked, Stacked(self._arrays("r")), jsonable(kept))
+                made = make_tiff(self.layout.stacked, Stacked(self._arrays("r")), plain_values(kept))
                 self._publish(made)
             self._work.remove()
 
@@ -213,8 +220,8 @@ class Store:
             publish_file(made, Path(self.layout.path))
 
     @property
-    def _work(self) -> Folder:
-        return folder_at(self.folder)
+    def _work(self) -> WorkDirectory:
+        return work_directory_at(self.folder)
 
     @property
     def _old(self) -> Path:
@@ -277,7 +284,7 @@ class Stacked:
 
 
 @contextmanager
-def full_disk_named(layout: Layout) -> Iterator[None]:
+def full_disk_named(layout: OutputSpec) -> Iterator[None]:
     """Turn the system's word for a full disk into ours."""
     try:
         yield
@@ -287,7 +294,7 @@ def full_disk_named(layout: Layout) -> Iterator[None]:
         raise
 
 
-def _require_same(layout: Layout, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _require_same(layout: OutputSpec, before: dict[str, Any], now: dict[str, Any]) -> None:
     old, new = _flat(before), _flat(now)
     changed = [k for k in sorted({*old, *new}) if old.get(k, "absent") != new.get(k, "absent")]
     if changed:

@@ -37,7 +37,7 @@ LAYS = ((0, False), (2, False), (1, False), (3, False), (0, True), (2, True), (1
 FIRST_SHARE = 0.2
 
 
-class Guided(nn.Module):
+class GuidedNetwork(nn.Module):
     """Planes of bands and constants to logits of the candidates and a residual.
 
     Parameters

@@ -29,7 +29,7 @@ UNIT = 0.3
 FIRST_SHARE = 0.2
 
 
-class Alone(nn.Module):
+class UnguidedNetwork(nn.Module):
     """Planes of bands, (tile, plane, y, x), to their correction, (tile, ratio * y, ratio * x).
 
     Parameters

@@ -23,21 +23,21 @@ from torch import Tensor
 
 from dualsr_geo.engine import upscale
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.plan import plan
+from dualsr_geo.engine.plan import plan_run
 from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.models import weights
-from dualsr_geo.models.networks.guided import Guided
+from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.registry import SHIPPED
 from dualsr_geo.models.weights import Card, read_card, read_tensors
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
-from dualsr_geo.survey.estimation import survey
+from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.threads import one_thread
 from dualsr_geo.training import log
-from dualsr_geo.training.config import ASIDE, LEAST_STEPS, Course
-from dualsr_geo.training.finetuning.holdout import Verdict, judge, try_out
-from dualsr_geo.training.finetuning.task import OwnLesson
+from dualsr_geo.training.config import ASIDE, LEAST_STEPS, TrainingConfig
+from dualsr_geo.training.finetuning.holdout import HoldoutResult, score_blocks, score_holdout
+from dualsr_geo.training.finetuning.task import FinetuningTask
 from dualsr_geo.training.finetuning.training_pairs import FEWEST, LEAST_SIDE, Pair, Sampled, held_side, pairs, sampled
 from dualsr_geo.training.log import Row
 from dualsr_geo.training.optimisation import Learner
@@ -57,7 +57,7 @@ STEM = "{stem}"
 
 
 @dataclass(frozen=True)
-class Request:
+class FinetuningRequest:
     """What a user asks of a self-fit, besides scenes and guides.
 
     Attributes
@@ -94,15 +94,15 @@ class Request:
     note: str = ""
 
 
-def fit(
+def finetune(
     scenes: Sequence[str | os.PathLike[str]],
     rgb: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
-    request: Request | None = None,
+    request: FinetuningRequest | None = None,
     *,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
-) -> Verdict:
+) -> HoldoutResult:
     """Fit our network with a guide to scenes, and write its weights if that pays.
 
     Parameters
@@ -113,7 +113,7 @@ def fit(
         A guide for each in order, or one pattern with ``{stem}``, relative to the scene's folder.
     output : path
         Weights, safetensors.
-    request : Request, optional
+    request : FinetuningRequest, optional
     overwrite : bool
         Replace existing weights.
     progress : callable, optional
@@ -121,7 +121,7 @@ def fit(
 
     Returns
     -------
-    Verdict
+    HoldoutResult
 
     Raises
     ------
@@ -133,14 +133,14 @@ def fit(
     OutputError
         If the weights cannot be written, or exist and may not be replaced.
     """
-    began, asked, place = time.monotonic(), request or Request(), Path(output)
+    began, asked, place = time.monotonic(), request or FinetuningRequest(), Path(output)
     _require_free(place, overwrite=overwrite)
     guides = guides_of(scenes, rgb)
     begin = Path(asked.begin) if asked.begin is not None else SHIPPED / "guided.safetensors"
     card, tensors = _begin(begin)
     with torch.no_grad(), threadpool_limits(1, user_api="blas"):
         learned = _learned(scenes, guides, asked)
-    lesson = OwnLesson(learned, tensors, asked.seed)
+    lesson = FinetuningTask(learned, tensors, asked.seed)
     course = _course(lesson, asked, began)
     chosen, verdict = _fitted(lesson, course, progress or (lambda _line: None), asked, began)
     verdict.require(begin)
@@ -189,7 +189,7 @@ def _begin(path: Path) -> tuple[Card, dict[str, Tensor]]:
 # ---- what is learned ---------------------------------------------------------------------
 
 
-def _learned(scenes: Sequence[str | os.PathLike[str]], guides: Sequence[Path], asked: Request) -> list[Pair]:
+def _learned(scenes: Sequence[str | os.PathLike[str]], guides: Sequence[Path], asked: FinetuningRequest) -> list[Pair]:
     """Return the Wald pairs of some scenes, spread over the archive if there are many."""
     some = np.unique(np.linspace(0, len(scenes) - 1, min(len(scenes), MOST_SCENES)).round().astype(int))
     each = [_sampled(scenes[i], guides[i], asked, MOST_PX // len(some)) for i in some]
@@ -212,14 +212,14 @@ def _named(scenes: Sequence[str | os.PathLike[str]]) -> str:
     return os.fspath(scenes[0]) if len(scenes) == 1 else f"the {len(scenes)} scenes"
 
 
-def _sampled(scene: str | os.PathLike[str], guide: Path, asked: Request, most_px: int) -> Sampled:
+def _sampled(scene: str | os.PathLike[str], guide: Path, asked: FinetuningRequest, most_px: int) -> Sampled:
     """Read and survey a scene as `upscale` does."""
     opened = open_scene(scene, bidx=asked.bidx, nodata=asked.nodata)
-    job = plan(opened, [open_scene(guide)], Options(scale=asked.scale, model="regression"))
-    samples = upscale.samples(opened, job)
+    job = plan_run(opened, [open_scene(guide)], Options(scale=asked.scale, model="regression"))
+    samples = upscale.read_samples(opened, job)
     try:
         with one_thread():
-            known = survey(samples, job.wishes)
+            known = estimate_survey(samples, job.wishes)
     except InputError as error:
         raise InputError(f"{scene}: {error}") from error
     if known.fit is None:
@@ -247,8 +247,8 @@ def _too_small(scenes: Sequence[str | os.PathLike[str]], each: Sequence[Sampled]
 # ---- how far it goes ---------------------------------------------------------------------
 
 
-def _course(lesson: OwnLesson, asked: Request, began: float) -> Course:
-    course = Course(
+def _course(lesson: FinetuningTask, asked: FinetuningRequest, began: float) -> TrainingConfig:
+    course = TrainingConfig(
         "guided",
         1 if asked.steps is None else asked.steps,
         asked.rate,
@@ -271,28 +271,32 @@ def _course(lesson: OwnLesson, asked: Request, began: float) -> Course:
 
 
 def _fitted(
-    lesson: OwnLesson, course: Course, progress: Callable[[str], None], asked: Request, began: float
-) -> tuple[dict[str, Tensor], Verdict]:
+    lesson: FinetuningTask,
+    course: TrainingConfig,
+    progress: Callable[[str], None],
+    asked: FinetuningRequest,
+    began: float,
+) -> tuple[dict[str, Tensor], HoldoutResult]:
     """Learn, and return the weights that are best on held-out blocks, and the verdict."""
     learner = Learner(lesson, course, "cpu")
-    trials = [try_out(lesson.network(), lesson.pairs)]
+    trials = [score_blocks(lesson.network(), lesson.pairs)]
     states, steps = [dict(lesson.begin)], [0]
     for stop in sorted({math.ceil(p * course.steps) for p in POINTS}):
         losses = [learner.learn() for _ in range(stop - learner.step)]
         now = learner.made.state_dict()
         states.append({k: torch.lerp(before, now[k], KEPT) for k, before in lesson.begin.items()})
-        trials.append(try_out(Guided.of(states[-1]).eval(), lesson.pairs))
+        trials.append(score_blocks(GuidedNetwork.of(states[-1]).eval(), lesson.pairs))
         steps.append(stop)
         row = Row(stop, time.monotonic() - began, float(np.mean(losses)), course.rate_at(stop - 1), trials[-1].told)
         progress(log.line(row, course.steps))
         # A machine that others use may be slower than when a step was timed.
         if asked.steps is None and row.seconds > 60 * asked.minutes:
             break
-    chosen, verdict = judge(trials, steps, (time.monotonic() - began) / 60)
+    chosen, verdict = score_holdout(trials, steps, (time.monotonic() - began) / 60)
     return states[chosen], verdict
 
 
-def _note(asked: Request, begin: Path, verdict: Verdict) -> str:
+def _note(asked: FinetuningRequest, begin: Path, verdict: HoldoutResult) -> str:
     """Return what the card says of a self-fit, as JSON."""
     told = {
         "note": asked.note,

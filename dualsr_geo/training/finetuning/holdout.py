@@ -15,7 +15,7 @@ from scipy.stats import t as student
 from torch import nn
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.models.guided_correction import AT_ONCE, Seen, detail, nulled
+from dualsr_geo.models.guided_correction import AT_ONCE, NetworkInput, detail, without_observed_part
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.training.finetuning.training_pairs import Pair
 
@@ -25,7 +25,7 @@ TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOutBlock:
     """The held-out pixels of one window, values divided by the window's largest.
 
     Attributes
@@ -46,12 +46,12 @@ class Held:
         """What is wrong with the corrected start, (band, pixel)."""
         return self.start + self.made - self.reference
 
-    def half(self, *, odd: bool) -> Held:
+    def half(self, *, odd: bool) -> HeldOutBlock:
         """Return the blocks of odd or even numbers."""
         some = self.blocks % 2 == odd
-        return Held(self.reference[:, some], self.start[:, some], self.made[:, some], self.blocks[some])
+        return HeldOutBlock(self.reference[:, some], self.start[:, some], self.made[:, some], self.blocks[some])
 
-    def times(self, share: float) -> Held:
+    def times(self, share: float) -> HeldOutBlock:
         """Return a share of the correction."""
         return replace(self, made=self.made * share)
 
@@ -60,9 +60,9 @@ class Held:
 class Trial:
     """A network at work on held-out blocks, two halves of which advise each other."""
 
-    held: tuple[Held, ...]
+    held: tuple[HeldOutBlock, ...]
 
-    def half(self, *, odd: bool) -> list[Held]:
+    def half(self, *, odd: bool) -> list[HeldOutBlock]:
         """Return the blocks of odd or even numbers."""
         return [h.half(odd=odd) for h in self.held]
 
@@ -75,7 +75,7 @@ class Trial:
         """Return the mean squared error of a half, corrected by its own best share, as `upscale` would."""
         return mean_square([h.times(self.shares[odd]) for h in self.half(odd=odd)])
 
-    def judged(self, *, odd: bool) -> list[Held]:
+    def judged(self, *, odd: bool) -> list[HeldOutBlock]:
         """Return a half, corrected by the share that is best on the other one."""
         return [h.times(self.shares[not odd]) for h in self.half(odd=odd)]
 
@@ -85,23 +85,23 @@ class Trial:
         return {"held-out": {"psnr": psnr(self.judged(odd=True) + self.judged(odd=False))}}
 
 
-def _share(held: Sequence[Held]) -> float:
+def _share(held: Sequence[HeldOutBlock]) -> float:
     gain = sum(float((h.made * (h.reference - h.start)).mean(0).sum()) for h in held)
     size = sum(float((h.made**2).mean(0).sum()) for h in held)
     return float(np.clip(gain / max(size, TINY), 0, 1))
 
 
-def mean_square(held: Sequence[Held]) -> float:
+def mean_square(held: Sequence[HeldOutBlock]) -> float:
     """Return the mean squared error of bands and pixels; every pixel counts the same."""
     return float(np.concatenate([(h.wrong**2).mean(0) for h in held]).mean(dtype=np.float64))
 
 
-def psnr(held: Sequence[Held]) -> float:
+def psnr(held: Sequence[HeldOutBlock]) -> float:
     """Return the PSNR against each window's largest value, dB."""
     return float(-10 * np.log10(max(mean_square(held), TINY)))
 
 
-def angle(held: Sequence[Held]) -> float:
+def angle(held: Sequence[HeldOutBlock]) -> float:
     """Return the mean spectral angle, degrees."""
     angles = []
     for h in held:
@@ -111,34 +111,34 @@ def angle(held: Sequence[Held]) -> float:
     return float(np.rad2deg(np.concatenate(angles).mean()))
 
 
-def squares(held: Sequence[Held]) -> NDArray[np.float64]:
+def squares(held: Sequence[HeldOutBlock]) -> NDArray[np.float64]:
     """Return the summed squared errors of each block, in the order of their numbers, shape (block,)."""
     each = np.concatenate([(h.wrong.astype(np.float64) ** 2).mean(0) for h in held])
     blocks = np.concatenate([h.blocks for h in held])
     return np.asarray([each[blocks == n].sum() for n in np.unique(blocks)])
 
 
-def try_out(network: nn.Module, pairs: Sequence[Pair]) -> Trial:
+def score_blocks(network: nn.Module, pairs: Sequence[Pair]) -> Trial:
     """Let a network correct the held-out blocks of the pairs of the scenes' own ratios."""
     with torch.no_grad():
         return Trial(tuple(_held(network, p) for p in pairs if p.own))
 
 
-def _held(network: nn.Module, pair: Pair) -> Held:
+def _held(network: nn.Module, pair: Pair) -> HeldOutBlock:
     one = pair.prepared
     made = []
     for first in range(0, len(one.anchors), AT_ONCE):
         rows = slice(first, first + AT_ONCE)
         s = one.seen
-        seen = Seen(s.planes[rows], s.constants[rows], s.others[rows], s.weights[rows], s.error[rows])
+        seen = NetworkInput(s.planes[rows], s.constants[rows], s.others[rows], s.weights[rows], s.error[rows])
         answer = network(seen.planes, seen.constants, pair.ratio)
-        made.append(nulled(one.window, one.terms, detail(seen, *answer), one.anchors[rows]))
+        made.append(without_observed_part(one.window, one.terms, detail(seen, *answer), one.anchors[rows]))
     some = pair.held > 0
     corrections = torch.cat(made)[:, some]
     bands = spread(one.terms.anchors, corrections[:, None], slice(None))[:, 0]
     peak = pair.reference.abs().max()
     reference, start, added = ((v / peak).numpy() for v in (pair.reference[:, some], pair.start[:, some], bands))
-    return Held(reference, start, added, pair.held[some].numpy())
+    return HeldOutBlock(reference, start, added, pair.held[some].numpy())
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Score:
     sam: float
 
     @classmethod
-    def of(cls, held: Sequence[Held]) -> Score:
+    def of(cls, held: Sequence[HeldOutBlock]) -> Score:
         """Score what was made."""
         return cls(psnr(held), angle(held))
 
@@ -158,7 +158,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HoldoutResult:
     """What the held-out blocks say.
 
     Attributes
@@ -214,7 +214,7 @@ class Verdict:
         ]
 
 
-def judge(trials: Sequence[Trial], steps: Sequence[int], minutes: float) -> tuple[int, Verdict]:
+def score_holdout(trials: Sequence[Trial], steps: Sequence[int], minutes: float) -> tuple[int, HoldoutResult]:
     """Choose among the weights of several steps, and say how much better they are than the first.
 
     Each half of the blocks is judged at the step that is best on the other half, so that no block
@@ -232,10 +232,10 @@ def judge(trials: Sequence[Trial], steps: Sequence[int], minutes: float) -> tupl
     -------
     chosen : int
         The trial that is best on all blocks.
-    verdict : Verdict
+    verdict : HoldoutResult
     """
-    before: list[Held] = []
-    after: list[Held] = []
+    before: list[HeldOutBlock] = []
+    after: list[HeldOutBlock] = []
     for odd in (True, False):
         before += trials[0].judged(odd=odd)
         after += trials[_best([t.error(odd=not odd) for t in trials])].judged(odd=odd)
@@ -243,7 +243,7 @@ def judge(trials: Sequence[Trial], steps: Sequence[int], minutes: float) -> tupl
     gains = 10 * np.log10(np.maximum(squares(before), TINY) / np.maximum(squares(after), TINY))
     start, old, new = (Score.of(held) for held in ([h.times(0) for h in before], before, after))
     mean, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
-    return chosen, Verdict(start, old, new, mean, error, len(gains), steps[chosen], steps[-1], minutes)
+    return chosen, HoldoutResult(start, old, new, mean, error, len(gains), steps[chosen], steps[-1], minutes)
 
 
 def _best(errors: Sequence[float]) -> int:

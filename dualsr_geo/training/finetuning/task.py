@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dualsr_geo.models.networks.guided import LAYS, Guided
+from dualsr_geo.models.networks.guided import LAYS, GuidedNetwork
 from dualsr_geo.training.finetuning.training_pairs import Pair
 from dualsr_geo.training.guided_task import Prepared, drawn, wrongness
 
@@ -38,7 +38,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class OwnLesson:
+class FinetuningTask:
     """What the network is to learn of scenes' own Wald pairs.
 
     Attributes
@@ -53,9 +53,9 @@ class OwnLesson:
     begin: Mapping[str, Tensor]
     seed: int = 0
 
-    def network(self) -> Guided:
+    def network(self) -> GuidedNetwork:
         """Return the network with the weights that it begins with."""
-        return Guided.of(self.begin)
+        return GuidedNetwork.of(self.begin)
 
     def batch(self, step: int) -> list[Drawn]:
         """Return some anchors of some pairs."""

@@ -21,10 +21,10 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, change_detection, coarse_stage, subspace
 from dualsr_geo.fusion.blocks import Block, components, stack
-from dualsr_geo.fusion.scene_regression import Fit, fit_scene
+from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.models.guided_correction import Window
-from dualsr_geo.models.guided_inputs import Terms
+from dualsr_geo.models.guided_correction import GuidedWindow
+from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.survey import wald_pairs
@@ -237,9 +237,9 @@ class _Shared:
     pairs: list[tuple[Block, Tensor]]
     blur: Psf
     space: Subspace
-    fit: Fit
+    fit: SceneRegression
     mixture: NDArray[np.float32]
-    terms: Terms
+    terms: GuidedInputs
 
 
 def _shared(scene: Sampled, ratio: int, found: NDArray[np.float64]) -> _Shared:
@@ -247,10 +247,10 @@ def _shared(scene: Sampled, ratio: int, found: NDArray[np.float64]) -> _Shared:
     both = wald_pairs.degraded(scene.blocks, scene.known.psf, ratio, space)
     spectra, weight = stack([b.cube for b, _ in both]), stack([b.weight for b, _ in both])
     guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in both])
-    own = subspace.find(spectra, weight) if space.keeps_rest else space
+    own = subspace.estimate_subspace(spectra, weight) if space.keeps_rest else space
     fit = fit_scene(own.components(spectra), guide, weight)
     mixture = (own.share() @ found if own.keeps_rest else found).astype(np.float32)
-    return _Shared(both, blur, own, fit, mixture, Terms.of(own, fit, mixture, spectra, guide, weight))
+    return _Shared(both, blur, own, fit, mixture, GuidedInputs.of(own, fit, mixture, spectra, guide, weight))
 
 
 def _prepared(shared: _Shared, block: Block, truth: Tensor) -> Prepared:
@@ -262,7 +262,7 @@ def _prepared(shared: _Shared, block: Block, truth: Tensor) -> Prepared:
                           .evaluate(0, space.count))  # fmt: skip
     lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
     closed = consistency(blur, block.shape, lams, op)
-    guided = coarse_stage.Guided(coarse_stage.GuideWindow(block.guide, None, None), shared.fit, mixture)
+    guided = coarse_stage.GuidedStart(coarse_stage.GuideWindow(block.guide, None, None), shared.fit, mixture)
     hr = coarse_stage.sharpen(z, block.weight, guided, closed, closed)
-    window = Window(space, block.cube, z, hr, guided, blur, closed, block.weight)
+    window = GuidedWindow(space, block.cube, z, hr, guided, blur, closed, block.weight)
     return shown(window, shared.terms, truth, shared.terms.anchors.bands)
