@@ -1,6 +1,6 @@
 """The provider inside QGIS, without a screen: `python3 -m pytest plugins/qgis/tests` with QGIS's own Python.
 
-tests/test_qgis.py runs this file with the packaged plugin; DUALSR_QGIS is the folder that it lies in,
+tests/integration/test_qgis.py runs this file with the packaged plugin; DUALSR_QGIS is the folder that it lies in,
 DUALSR_GEO the environment of the command.
 """
 

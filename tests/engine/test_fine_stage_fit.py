@@ -1,0 +1,248 @@
+"""Fine stages from files to products: the same in tiles, again, lazily and on workers; and when they step back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import published_networks as slow
+import pytest
+import rasterio
+import rioxarray
+import torch
+from click.testing import CliRunner
+from dask.distributed import Client, LocalCluster
+
+import dualsr_geo
+from dualsr_geo import synthetic
+from dualsr_geo.cli import main
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.engine import fine_stage_fit, upscale
+from dualsr_geo.engine.tiles import fine_stage
+from dualsr_geo.engine.tiles.fine_stage import FineStage
+from dualsr_geo.errors import OptionError
+from dualsr_geo.models.checkpoint_import import convert
+from dualsr_geo.models.networks import refiner
+from dualsr_geo.models.weights import save
+from dualsr_geo.survey.sampling import sample_windows
+
+pytestmark = pytest.mark.filterwarnings("ignore:Blur and shift of the guide:dualsr_geo.errors.DualSRWarning")
+REFINED = ("finenet", "finenet-per-tile", "backprojection", "backprojection-pixel")
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch):
+    """Fits of few steps, and used whatever the scene says of them."""
+    monkeypatch.setattr(refiner, "MOST_STEPS", 10)
+    monkeypatch.setattr(fine_stage, "crop_count", lambda _: 4)
+    monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.fine_stage_shrinkage", lambda _: 0.8)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Scene and guide of an awkward size, 23 x 101 lr pixels, 7 bands, ratio 4."""
+    return synthetic.write(tmp_path_factory.mktemp("inputs"), shape=(23, 101), bands=7, guide="rgb", seed=5)
+
+
+def physical(path):
+    with rasterio.open(path) as file:
+        return file.read().astype(np.float32) * np.asarray(file.scales, np.float32)[:, None, None]
+
+
+def upscaled(pair, out, *, guided=True, **wishes):
+    wishes = {"model": "regression", "psf": Psf.from_mtf(4), "dtype": "float32", "scale": 4, **wishes}
+    said = dualsr_geo.upscale(pair[0], out, rgb=pair[1] if guided else None, **wishes)
+    return physical(out), said
+
+
+def carried_lineage(path):
+    with rasterio.open(path) as file:
+        return json.loads(file.tags(ns="DUALSR")["LINEAGE"])
+
+
+def apart(a, b):
+    return float(np.abs(a - b).max() / np.ptp(b))
+
+
+@pytest.mark.parametrize(
+    ("model", "fine"),
+    [
+        ("regression", "finenet"),
+        ("gsa", "finenet"),
+        ("regression", "backprojection"),
+        ("gsa", "backprojection-pixel"),
+    ],
+)
+def test_tiled_is_whole(pair, tmp_path, model, fine):
+    whole, said = upscaled(pair, tmp_path / "whole.tif", model=model, fine=fine, tile=128)
+    plain, _ = upscaled(pair, tmp_path / "plain.tif", model=model, tile=128)
+    tiled, again = upscaled(pair, tmp_path / "tiled.tif", model=model, fine=fine, tile=23)
+    assert apart(tiled, whole) <= 1e-5
+    assert apart(whole, plain) > 1e-4
+    assert again["refinement"] == said["refinement"]
+    assert said["refinement"]["share"] == 0.8
+
+
+def test_tiles_that_fit_their_own_nearly_agree(pair, tmp_path):
+    whole, _ = upscaled(pair, tmp_path / "whole.tif", fine="finenet-per-tile", tile=128)
+    tiled, _ = upscaled(pair, tmp_path / "tiled.tif", fine="finenet-per-tile", tile=46)
+    assert 1e-6 < apart(tiled, whole) < 0.1
+
+
+@pytest.mark.parametrize("fine", REFINED)
+def test_a_product_stays_consistent(pair, tmp_path, fine):
+    made, said = upscaled(pair, tmp_path / "p.tif", fine=fine)
+    degraded = operator(Psf.from_mtf(4), (23, 101)).degrade(torch.from_numpy(made)).numpy()
+    assert np.sqrt(np.mean((degraded - physical(pair[0])) ** 2)) < 1e-3 * np.ptp(made)
+    assert said["fine"] == fine
+
+
+@pytest.mark.parametrize("fine", ["finenet", "backprojection"])
+def test_a_resumed_run_takes_the_fit_that_there_is(pair, tmp_path, fine, monkeypatch):
+    whole, _ = upscaled(pair, tmp_path / "whole.tif", fine=fine, tile=23)
+    done = 0
+
+    def until_killed(plan, index, process=upscale.executor.process_tile):
+        nonlocal done
+        done += 1
+        if done > 3:
+            raise KeyboardInterrupt
+        return process(plan, index)
+
+    out = tmp_path / "resumed.tif"
+    with monkeypatch.context() as patch:
+        patch.setattr(upscale.executor, "process_tile", until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            upscaled(pair, out, fine=fine, tile=23, jobs=1)
+    kept = tmp_path / "resumed.tif.part" / upscale.FINE_FILE
+    assert kept.exists()
+    # Were it fitted again, it would be another.
+    monkeypatch.setattr(fine_stage_fit, "fit", None)
+    sha256 = FineStage.read(kept).sha256
+    again, said = upscaled(pair, out, fine=fine, tile=23, resume=True)
+    np.testing.assert_array_equal(again, whole)
+    assert said["refinement"]["sha256"] == sha256 == carried_lineage(out)["refinement"]["sha256"]
+
+
+@pytest.mark.parametrize("fine", ["finenet", "backprojection-pixel"])
+def test_the_accessor_and_a_cluster_make_the_same(pair, tmp_path, fine):
+    whole, _ = upscaled(pair, tmp_path / "whole.tif", fine=fine, tile=23)
+    scene, guide = (rioxarray.open_rasterio(p) for p in pair[:2])
+    wishes = {"model": "regression", "fine": fine, "psf": Psf.from_mtf(4), "tile": 23, "dtype": "float32"}
+    lazy = scene.dualsr.upscale(rgb=guide, **wishes)
+    np.testing.assert_array_equal(lazy.compute().to_numpy(), whole)
+    workers = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with LocalCluster(**workers) as cluster, Client(cluster) as client:
+        far, _ = upscaled(pair, tmp_path / "far.tif", fine=fine, tile=23, client=client)
+    np.testing.assert_array_equal(far, whole)
+
+
+@pytest.mark.parametrize("fine", REFINED)
+def test_what_would_not_help_changes_nothing(pair, tmp_path, fine, monkeypatch):
+    plain, _ = upscaled(pair, tmp_path / "plain.tif")
+    monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.fine_stage_shrinkage", lambda _: 0.0)
+    made, said = upscaled(pair, tmp_path / "p.tif", fine=fine)
+    # Its tiles are others.
+    assert apart(made, plain) <= 1e-5
+    assert said["refinement"]["share"] == 0
+    assert said["refinement"]["wald_pairs"]
+
+
+@pytest.mark.parametrize("fine", ["backprojection", "backprojection-pixel"])
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_back_projection_wants_no_guide(pair, tmp_path, fine, ratio):
+    wishes = {"guided": False, "model": "interpolation", "scale": ratio, "psf": Psf.from_mtf(ratio)}
+    made, said = upscaled(pair, tmp_path / "p.tif", fine=fine, **wishes)
+    plain, _ = upscaled(pair, tmp_path / "plain.tif", **wishes)
+    assert 0 < apart(made, plain) < 0.2
+    assert (said["refinement"]["angle_deg"] is None) == (fine == "backprojection-pixel")
+
+
+@pytest.mark.parametrize("fine", REFINED)
+def test_holes_of_scene_and_guide_stay_holes(tmp_path, fine):
+    sample = synthetic.make((40, 33), bands=5, seed=2)
+    scene, guide = sample.scene.copy(), sample.guide.copy()
+    scene[:, 10:17, 5:12] = np.nan
+    guide[:, :, 100:] = np.nan
+    placed = synthetic.write(tmp_path, shape=(40, 33), bands=5, guide="rgb", seed=2)
+    for path, values in zip(placed, (scene, guide), strict=False):
+        with rasterio.open(path) as file:
+            profile = {**file.profile, "dtype": "float32", "nodata": np.nan}
+        with rasterio.open(path, "w", **profile) as file:
+            file.write(values)
+    made, _ = upscaled(placed, tmp_path / "p.tif", fine=fine, tile=20)
+    plain, _ = upscaled(placed, tmp_path / "q.tif", tile=20)
+    np.testing.assert_array_equal(np.isnan(made), np.isnan(plain))
+    changed = np.nan_to_num(np.abs(made - plain)).max((0, 1))
+    # What is left beyond the guide's end is what keeps the part before it consistent.
+    assert changed[104:].max() < 0.2 * changed[:100].max()
+
+
+def test_sfpn_is_both_its_stages(pair, tmp_path):
+    torch.save({"model": slow.tame(slow.state_coarsenet(8, 3))}, tmp_path / "n4.pth")
+    save(tmp_path / "n4.safetensors", *convert(tmp_path / "n4.pth", 4))
+    plain, _ = upscaled(pair, tmp_path / "plain.tif", model=str(tmp_path / "n4.safetensors"))
+    made, said = upscaled(pair, tmp_path / "p.tif", model=str(tmp_path / "n4.safetensors"), fine="finenet")
+    assert apart(made, plain) > 1e-4
+    assert [pair["ratio"] for pair in said["refinement"]["wald_pairs"]] == [4]
+
+
+def test_a_scene_without_a_whole_crop_is_fitted_on_filled_ones(tmp_path):
+    placed = synthetic.write(tmp_path, shape=(29, 34), bands=5, guide="pan", seed=2)
+    with rasterio.open(placed[0]) as file:
+        values, profile = file.read().astype(np.float32), {**file.profile, "dtype": "float32", "nodata": np.nan}
+    values[:, ::13, ::13] = np.nan
+    with rasterio.open(placed[0], "w", **profile) as file:
+        file.write(values)
+    made, said = upscaled(placed, tmp_path / "p.tif", fine="finenet")
+    assert said["refinement"]["steps"] > 0
+    assert np.isfinite(made[:, 4:48]).all()
+
+
+def test_a_scene_too_small_to_be_asked_is_left_alone(tmp_path, monkeypatch):
+    placed = synthetic.write(tmp_path, shape=(9, 6), bands=4, guide="pan", seed=1)
+    for fine in REFINED:
+        made, said = upscaled(placed, tmp_path / f"{fine}.tif", fine=fine)
+        assert said["refinement"]["share"] == 0
+        assert said["refinement"]["wald_pairs"] == []
+        assert np.isfinite(made).all()
+
+
+def test_the_cost_of_a_fit_does_not_grow_with_the_scene():
+    """What is read, surveyed and fitted is bounded: a scene of 625 times the pixels is read no more."""
+    areas = [sum(w.shape[0] * w.shape[1] for w in sample_windows((n, 2 * n))) for n in (400, 2000, 10000)]
+    assert len(set(areas)) == 1
+
+
+def test_the_summary_says_how_much_is_used(pair, tmp_path):
+    words = [
+        "upscale",
+        pair[0],
+        "--rgb",
+        pair[1],
+        "-o",
+        tmp_path / "p.tif",
+        "--model",
+        "regression",
+        "--fine",
+        "finenet",
+    ]
+    ran = CliRunner().invoke(main, [*map(str, words), "--tile", "64"], catch_exceptions=False)
+    assert ran.exit_code == 0
+    assert "80% of --fine finenet; best on the scene degraded 2x: " in ran.output
+    ran = CliRunner().invoke(main, [*map(str, words), "--overwrite", "--json"], catch_exceptions=False)
+    assert json.loads(ran.output)["refinement"]["share"] == 0.8
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        ({"fine": "finenet", "guided": False}, "--fine finenet compares with a guide, and none is given. Give --rgb"),
+        ({"fine": "finenet", "model": "bicubic"}, "compares with a guide, and `bicubic` takes none"),
+        ({"fine": "backprojection", "scale": 3, "psf": None}, "half the ratio too, and 3 has no half"),
+    ],
+)
+def test_what_cannot_be_is_refused(pair, tmp_path, wishes, said):
+    with pytest.raises(OptionError, match=said):
+        upscaled(pair, tmp_path / "p.tif", **wishes)

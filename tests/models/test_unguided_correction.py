@@ -1,0 +1,198 @@
+"""Our own network on a window: consistent, exact in tiles, the same whichever way the scene lies."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unguided_cases import random_unguided_network, textured_scene
+
+from dualsr_geo.degradation.consistency import Consistency, consistency
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion import anchor_bands, subspace
+from dualsr_geo.models import unguided_correction
+from dualsr_geo.models.definition import FINE_REACH
+from dualsr_geo.models.networks.unguided import UnguidedNetwork
+from dualsr_geo.models.unguided_correction import Levels, UnguidedInputs
+from dualsr_geo.raster.windows import Window
+
+
+def closed(psf: Psf, shape: tuple[int, int], bands: int, window: Window | None = None) -> Consistency:
+    return consistency(psf, shape, [0.0] * bands, operator(psf, shape, window), window)
+
+
+def levels(cube: torch.Tensor) -> Levels:
+    flat = cube.flatten(1).numpy()
+    return Levels.of(flat, np.ones(flat.shape[1], np.float32), np.zeros(len(flat)))
+
+
+@torch.inference_mode()
+def corrected(network, cube, psf, lays=1):
+    shape = (cube.shape[1], cube.shape[2])
+    form = closed(psf, shape, len(cube))
+    return unguided_correction.correct(network, cube, levels(cube), range(len(cube)), psf, form, lays=lays)
+
+
+@given(st.integers(1, 9), st.integers(3, 17), st.integers(3, 17), st.integers(2, 5), st.sampled_from([1, 3]))
+@settings(max_examples=20)
+def test_an_untrained_network_leaves_any_start_as_it_is(bands, height, width, ratio, lays):
+    cube = textured_scene(bands, height, width)
+    made = corrected(UnguidedNetwork(8, 1), cube, Psf.from_mtf(ratio), lays)
+    start = torch.randn(bands, ratio * height, ratio * width)
+    assert torch.equal(start + made, start)
+
+
+@given(st.integers(1, 20), st.integers(9, 23), st.integers(9, 23), st.sampled_from([2, 3, 4, 5, 8]))
+@settings(max_examples=15)
+def test_what_the_sensor_sees_of_a_correction_is_gone(bands, height, width, ratio):
+    cube, psf = textured_scene(bands, height, width), Psf.gaussian(ratio, (0.4 * ratio, 0.5 * ratio), (0.3, -0.4))
+    made = corrected(random_unguided_network(), cube, psf)
+    raw = torch.randn_like(made)
+    form = closed(psf, (height, width), bands)
+    assert made.isfinite().all()
+    assert made.any()
+    seen = form.operator.degrade(made).norm() / made.norm()
+    untreated = form.operator.degrade(raw).norm() / raw.norm()
+    assert float(seen) < 0.2 * float(untreated)
+    assert float(form.operator.degrade(unguided_correction.null_space_part(raw, form)).norm()) < 0.05 * float(
+        form.operator.degrade(raw).norm()
+    )
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.5, -0.75)])
+@pytest.mark.parametrize("ratio", [3, 5, 11])
+@torch.inference_mode()
+def test_a_tile_with_its_halo_equals_the_whole(ratio, shift):
+    cube, psf = textured_scene(4, 71, 83), Psf.gaussian(ratio, (0.45 * ratio, 0.5 * ratio), shift)
+    network, known = random_unguided_network(), levels(cube)
+    whole = unguided_correction.correct(network, cube, known, range(4), psf, closed(psf, (71, 83), 4))
+    core = Window(30, 39, 28, 41)
+    # The network's own reach, a shift's, and the closed form's.
+    padded = core.grown(network.reach + 1 + FINE_REACH["consistency"]).clipped((71, 83))
+    part = unguided_correction.correct(
+        network, cube[:, *padded.slices], known, range(4), psf, closed(psf, (71, 83), 4, padded)
+    )
+    inside = core.within(padded).scaled(ratio).slices
+    made, wanted = part[:, *inside], whole[:, *core.scaled(ratio).slices]
+    assert float((made - wanted).abs().max()) < 2e-6 * float(whole.abs().max())
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_averaged_over_eight_ways_to_lie_it_turns_with_the_scene(turns):
+    cube, network = textured_scene(2, 11, 14), random_unguided_network()
+    psf = Psf.gaussian(3, (1.0, 1.6))
+    turned_psf = psf if turns == 2 else Psf.gaussian(3, (1.6, 1.0))
+    upright = corrected(network, cube, psf, 8)
+    turned = corrected(network, torch.rot90(cube, turns, (1, 2)).contiguous(), turned_psf, 8)
+    torch.testing.assert_close(torch.rot90(turned, -turns, (1, 2)), upright, atol=2e-4, rtol=1e-4)
+    single = corrected(network, cube, psf, 1)
+    assert not torch.allclose(single, upright, atol=2e-4)
+
+
+def test_units_do_not_matter():
+    cube, psf, network = textured_scene(3, 12, 9), Psf.from_mtf(4), random_unguided_network()
+    made = corrected(network, cube, psf)
+    torch.testing.assert_close(corrected(network, cube * 1e-4 - 0.2, psf), made * 1e-4, atol=1e-6, rtol=2e-3)
+
+
+def test_a_band_without_contrast_is_left_alone():
+    cube = textured_scene(3, 10, 13)
+    cube[1] = 7
+    made = corrected(random_unguided_network(), cube, Psf.from_mtf(2))
+    assert made.isfinite().all()
+    assert not made[1].any()
+
+
+@given(st.integers(-3, 3), st.integers(-3, 3))
+def test_whole_pixels_are_moved_exactly(down, right):
+    planes = torch.randn(2, 12, 15)
+    moved = unguided_correction.moved(planes, (float(down), float(right)))
+    inner = (slice(None), slice(4, -4), slice(4, -4))
+    torch.testing.assert_close(moved[inner], planes.roll((down, right), (1, 2))[inner])
+
+
+def test_parts_of_pixels_are_moved_as_the_smooth_function_would_be():
+    y, x = torch.meshgrid(torch.arange(30.0), torch.arange(26.0), indexing="ij")
+
+    def wave(dy: float, dx: float) -> torch.Tensor:
+        return (torch.sin((y - dy) / 5) + torch.cos((x - dx) / 6))[None]
+
+    moved = unguided_correction.moved(wave(0, 0), (1.5, -0.3))
+    assert float((moved - wave(1.5, -0.3))[:, 4:-4, 4:-4].abs().max()) < 0.01
+
+
+@given(st.integers(2, 8), st.floats(0.1, 0.6), st.floats(0.1, 0.6), st.floats(-0.5, 0.5))
+def test_gains_are_those_that_a_gaussian_was_made_of(ratio, gain_y, gain_x, shift):
+    sigma = tuple(ratio / math.pi * math.sqrt(-2 * math.log(g)) for g in (gain_y, gain_x))
+    psf = Psf.gaussian(ratio, sigma, (shift * ratio, 0.0))
+    assert unguided_correction.nyquist_gains(psf) == pytest.approx((gain_y, gain_x), abs=0.02)
+
+
+def test_a_noisy_scene_is_seen_through_its_subspace():
+    clean, rng = textured_scene(30, 25, 28), np.random.default_rng(5)
+    cube = clean + torch.from_numpy(3 * rng.standard_normal(clean.shape, np.float32))
+    flat, weight = cube.flatten(1).numpy(), np.ones(700, np.float32)
+    space = subspace.estimate_subspace(flat, weight, np.full(30, 3.0))
+    z = torch.from_numpy(space.components(flat)).view(-1, 25, 28)
+    seen = unguided_correction.observed(space, cube, z)
+    left = float((seen - clean).std())
+    assert left < 0.5 * 3
+    known = UnguidedInputs.of(space, flat, weight, np.full(30, 3.0), 8)
+    # What noise remains is told, too.
+    assert np.sqrt((known.levels.noise**2).mean()) == pytest.approx(left, rel=0.25)
+    again = UnguidedInputs.from_json(json.loads(json.dumps(known.to_json())))
+    assert again.anchors.bands == known.anchors.bands
+    assert (again.levels.std == known.levels.std).all()
+
+
+def test_a_clean_scene_is_seen_as_it_is():
+    cube = textured_scene(5, 9, 11)
+    flat, weight = cube.flatten(1).numpy(), np.ones(99, np.float32)
+    space = subspace.estimate_subspace(flat, weight)
+    z = torch.from_numpy(space.components(flat)).view(-1, 9, 11)
+    assert unguided_correction.observed(space, cube, z) is cube
+    assert UnguidedInputs.of(space, flat, weight, np.zeros(5)).anchors.bands == (0, 1, 2, 3, 4)
+
+
+def test_neighbours_stay_within_the_bands():
+    assert unguided_correction.neighbours([0, 3, 5], 6).tolist() == [[0, 0, 1, 0, 2], [3, 2, 4, 1, 5], [5, 4, 5, 3, 5]]
+    assert unguided_correction.neighbours([0], 1).tolist() == [[0] * 5]
+
+
+def test_anchors_reach_all_bands_of_a_linear_scene():
+    cube = textured_scene(40, 14, 15)
+    flat = cube.flatten(1).numpy()
+    found = anchor_bands.choose_anchor_bands(flat, np.ones(flat.shape[1], np.float32), 8)
+    rng = torch.Generator().manual_seed(0)
+    fields = torch.randn(3, 6, 7, generator=rng)
+    mixing = torch.from_numpy(np.linalg.lstsq(_fields(14, 15), flat.T - 10, rcond=None)[0].T.astype(np.float32))
+    truth = torch.einsum("bf,fyx->byx", mixing, fields)
+    made = unguided_correction.spread(found, truth[list(found.bands)], slice(5, 31))
+    assert float((made - truth[5:31]).abs().max()) < 5e-3 * float(truth.abs().max())
+
+
+def _fields(height: int, width: int) -> np.ndarray:
+    """Return what the bands of `scene` are linear in, (pixel, field)."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    fields = np.stack([np.sin(y / 3 + x / 4), (x // 4 + y // 5) % 2, rng.random((height, width))])
+    return fields.reshape(3, -1).T
+
+
+def test_levels_weigh_pixels_and_take_noise_out():
+    rng = np.random.default_rng(3)
+    spectra = rng.normal(5, 2, (2, 4000)).astype(np.float32)
+    weight = np.ones(4000, np.float32)
+    weight[:1000] = 0
+    spectra[:, :1000] = 1e6
+    known = Levels.of(spectra, weight, np.array([0.0, 1.2]))
+    assert known.mean == pytest.approx([5, 5], abs=0.2)
+    assert known.std == pytest.approx([2, 1.6], abs=0.1)
+    again = Levels.from_json(json.loads(json.dumps(known.to_json())))
+    assert all((getattr(again, n) == getattr(known, n)).all() for n in ("mean", "std", "noise"))

@@ -1,0 +1,122 @@
+"""How much of a correction is used: what the scene's own Wald pair says, as far as its parts agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from guided_cases import random_guided_network, scene_and_guide
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from wald_cases import surveyed
+
+from dualsr_geo import synthetic
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion.blocks import Block
+from dualsr_geo.fusion.candidates import CANDIDATES
+from dualsr_geo.models.networks.guided import FOLD
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.survey import guided_shrinkage, shrinkage, wald_pairs
+from dualsr_geo.survey.guided_shrinkage import CAUTIOUS, guided_shrinkage_factor
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.shrinkage import Evidence
+from dualsr_geo.training.guided_task import known_of
+
+FINITE = st.floats(-1e3, 1e3)
+
+
+def agreeing(best: float, parts: int = 100) -> Evidence:
+    size = np.linspace(1, 2, parts)
+    return Evidence(best * size, size)
+
+
+@given(arrays(float, 7, elements=FINITE), arrays(float, 7, elements=st.floats(1e-3, 1e3)))
+def test_a_share_lies_between_nothing_and_all(gain, size):
+    assert 0 <= guided_shrinkage_factor([Evidence(gain, size)]) <= 1
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3))
+def test_more_gain_never_lowers_the_share(a, b):
+    low, high = sorted((a, b))
+    assert guided_shrinkage_factor([agreeing(low)]) <= guided_shrinkage_factor([agreeing(high)])
+
+
+def test_who_cannot_judge_gets_the_cautious_share():
+    assert guided_shrinkage_factor([]) == CAUTIOUS
+    assert guided_shrinkage_factor([Evidence(np.array([5.0]), np.array([1.0]))]) == CAUTIOUS
+
+
+def test_clear_evidence_decides():
+    assert guided_shrinkage_factor([agreeing(1.0), agreeing(1.0)]) > 0.85
+    assert guided_shrinkage_factor([agreeing(-0.2), agreeing(-0.2)]) < 0.05
+
+
+def test_parts_that_contradict_each_other_decide_little():
+    torn = Evidence(np.array([30.0, -34.0, 33.0, -31.0]), np.ones(4))
+    assert guided_shrinkage_factor([torn]) == pytest.approx(CAUTIOUS, abs=0.05)
+
+
+@given(arrays(float, 9, elements=FINITE), arrays(float, 9, elements=st.floats(1, 10)))
+def test_the_error_is_the_jackknife_of_the_best_share(gain, size):
+    left = [np.delete(gain, i).sum() / np.delete(size, i).sum() for i in range(9)]
+    expected = np.sqrt(8 / 9 * np.sum((left - np.mean(left)) ** 2))
+    assert Evidence(gain, size).error == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@given(st.integers(1, 19), st.integers(1, 19), st.integers(1, 4), st.integers(1, 3))
+def test_parts_add_up_to_the_valid_scene(height, width, ratio, anchors):
+    generator = torch.Generator().manual_seed(height)
+    made, lacking = torch.randn(2, anchors, ratio * height, ratio * width, generator=generator)
+    weight = (torch.rand(height, width, generator=generator) - 0.2).clamp_min(0)
+    valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
+    gain, size = shrinkage.by_parts(made, lacking, weight, ratio).sum(1)
+    assert gain == pytest.approx(float((made * lacking * valid).sum()), rel=1e-4, abs=1e-3)
+    assert size == pytest.approx(float((made.square() * valid).sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize(("bands", "guides", "noise"), [(5, 3, 0.0), (20, 1, 0.0), (12, 2, 0.5)])
+def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise):
+    lr, guide, psf = scene_and_guide(bands, guides, 33, 29, 4, noise=noise)
+    known = known_of(lr, guide, psf)
+    block = Block(torch.from_numpy(lr), torch.ones(lr.shape[1:]), torch.from_numpy(guide))
+    grams = [wald_pairs.errors([block], psf, 2, known.space)]
+    found = wald_pairs.weights(grams, by_energy=not known.space.keeps_rest)
+    network = random_guided_network()
+    judged = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            # Nothing but the residual, so that the correction is linear in it.
+            for value in (network.last.weight, network.last.bias):
+                value[: len(CANDIDATES) * FOLD**2] = 0
+                value.mul_(sign)
+        with torch.inference_mode():
+            judged.append(guided_shrinkage.evidence_of_pair(network, [block], psf, 2, known.space, found))
+    assert judged[0].size.sum() > 0
+    assert len(judged[0].gain) == 4 * 4
+    np.testing.assert_allclose(judged[1].size, judged[0].size, rtol=1e-4)
+    np.testing.assert_allclose(judged[1].gain, -judged[0].gain, rtol=1e-3, atol=1e-5 * np.abs(judged[0].gain).max())
+
+
+@given(st.floats(0.1, guided_shrinkage.LARGEST_BEST), st.floats(1.0, 20.0))
+def test_a_pair_on_which_the_correction_is_stronger_counts_in_proportion(best, times):
+    pair = Evidence(np.full(9, best), np.ones(9), strength=times)
+    assert guided_shrinkage.guided_shrinkage_factor([pair], 1.0) == pytest.approx(
+        guided_shrinkage.guided_shrinkage_factor([Evidence(np.full(9, best / times), np.ones(9))])
+    )
+    # A weaker one says no more than it says.
+    assert guided_shrinkage.guided_shrinkage_factor([pair], 2 * times) == guided_shrinkage.guided_shrinkage_factor(
+        [pair]
+    )
+
+
+def test_the_strength_is_in_deviations_whatever_the_units():
+    sample = synthetic.make((40, 44), bands=5, seed=3)
+    found = []
+    for unit in (1.0, 3000.0):
+        told = surveyed(
+            sample.scene * unit, sample.guide, SurveyOptions(4, psf=Psf.from_mtf(4), ours=load_model("auto").ours)
+        )
+        found.append([asked.excess for asked in told.correction.guided_asked])
+    assert found[0] == pytest.approx(found[1], rel=1e-2)
+    assert all(0 < excess < 100 for excess in found[0])

@@ -1,0 +1,177 @@
+"""How much of the lone network's correction is used: what the scene's own degraded versions say."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unguided_cases import random_unguided_network, textured_scene
+
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion import subspace
+from dualsr_geo.models import unguided_correction
+from dualsr_geo.models.networks.unguided import UnguidedNetwork
+from dualsr_geo.models.weights import read_tensors
+from dualsr_geo.survey import unguided_shrinkage
+from dualsr_geo.survey.unguided_shrinkage import (
+    POWER,
+    USUAL,
+    UnguidedEvidence,
+    evidence_of_scales,
+    unguided_shrinkage_factor,
+)
+
+
+def agreeing(best: float, excess: float = 1.0) -> UnguidedEvidence:
+    size = np.linspace(1, 2, 100)
+    return UnguidedEvidence(best * size, size, excess=excess)
+
+
+def space_of(cube: torch.Tensor, noise: np.ndarray | None = None) -> subspace.Subspace:
+    flat = cube.flatten(1).numpy()
+    return subspace.estimate_subspace(flat, np.ones(flat.shape[1], np.float32), noise)
+
+
+@torch.inference_mode()
+def asked(network, cube: torch.Tensor, psf: Psf, noise: float = 0.0) -> UnguidedEvidence:
+    levels = np.full(len(cube), noise)
+    return evidence_of_scales(
+        network, [(cube, torch.ones(cube.shape[1:]))], psf, space_of(cube, levels if noise else None), levels
+    )
+
+
+@cache
+def shipped() -> UnguidedNetwork:
+    path = resources.files("dualsr_geo.models") / "data/unguided.safetensors"
+    return UnguidedNetwork.of(read_tensors(str(path))).eval()
+
+
+def fields(height: int, width: int, ratio: int, seed: int = 0) -> torch.Tensor:
+    """Return fields with straight edges between them, of four bands, (band, ratio * y, ratio * x)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: height * ratio, : width * ratio] / ratio
+    seeds = rng.random((height * width // 60, 2)) * (height, width)
+    nearest = ((y[..., None] - seeds[:, 0]) ** 2 + (x[..., None] - seeds[:, 1]) ** 2).argmin(-1)
+    return torch.from_numpy(rng.random((4, len(seeds)))[:, nearest].astype(np.float32))
+
+
+def seen(truth: torch.Tensor, psf: Psf) -> torch.Tensor:
+    y, x = (n // psf.ratio for n in truth.shape[1:])
+    return operator(psf, (y, x)).degrade(truth)
+
+
+@given(st.floats(-1e3, 1e3), st.floats(0, 1e6))
+def test_a_share_lies_between_nothing_and_all(best, excess):
+    assert 0 <= unguided_shrinkage_factor(agreeing(best, excess)) <= 1
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0, 30), st.floats(0, 30))
+def test_more_gain_raises_the_share_and_more_excess_lowers_it(a, b, c, d):
+    assert unguided_shrinkage_factor(agreeing(min(a, b), c)) <= unguided_shrinkage_factor(agreeing(max(a, b), c))
+    assert unguided_shrinkage_factor(agreeing(a, min(c, d))) >= unguided_shrinkage_factor(agreeing(a, max(c, d)))
+
+
+def test_clear_evidence_decides():
+    assert unguided_shrinkage_factor(agreeing(1.2)) == 1
+    assert unguided_shrinkage_factor(agreeing(-0.3)) < 0.05
+    assert unguided_shrinkage_factor(agreeing(1.2, excess=16.0)) == pytest.approx(16**-POWER)
+
+
+@pytest.mark.parametrize("shape", [(7, 30), (30, 7), (1, 1)])
+def test_a_scene_too_small_to_be_degraded_says_nothing(shape):
+    found = asked(random_unguided_network(), textured_scene(3, *shape), Psf.from_mtf(4))
+    assert math.isinf(found.error)
+    assert found.excess == 1
+    assert unguided_shrinkage_factor(found) == min(USUAL, 1)
+
+
+@given(st.integers(1, 9), st.integers(8, 37), st.integers(8, 37), st.sampled_from([2, 3, 4, 8, 11]))
+@settings(max_examples=10, deadline=None)
+def test_an_untrained_network_has_nothing_to_weigh(bands, height, width, ratio):
+    found = asked(UnguidedNetwork(8, 1), textured_scene(bands, height, width), Psf.from_mtf(ratio))
+    assert not found.size.any()
+    assert 0 <= unguided_shrinkage_factor(found) <= 1
+
+
+@pytest.mark.parametrize(("bands", "noise"), [(1, 0.0), (5, 0.0), (20, 0.0), (12, 4.0)])
+def test_a_correction_turned_round_is_judged_the_other_way(bands, noise):
+    cube, network = textured_scene(bands, 33, 29), random_unguided_network()
+    found = asked(network, cube, Psf.from_mtf(4), noise)
+    turned = asked(lambda planes, ratio: -network(planes, ratio), cube, Psf.from_mtf(4), noise)
+    assert found.size.sum() > 0
+    np.testing.assert_allclose(turned.size, found.size, rtol=1e-6)
+    np.testing.assert_allclose(turned.gain, -found.gain, rtol=1e-5)
+    assert turned.excess == pytest.approx(found.excess)
+
+
+@given(st.floats(1e-3, 1e3), st.floats(-100, 100))
+@settings(max_examples=8, deadline=None)
+def test_the_units_of_a_scene_do_not_matter(unit, offset):
+    cube, network = textured_scene(4, 31, 26), random_unguided_network()
+    found, other = (asked(network, c, Psf.from_mtf(3)) for c in (cube, unit * (cube + offset)))
+    assert other.best == pytest.approx(found.best, rel=2e-2, abs=2e-3)
+    assert other.excess == pytest.approx(found.excess, rel=2e-2)
+
+
+def test_half_a_correction_is_wanted_twice():
+    cube, network = textured_scene(4, 31, 26), random_unguided_network()
+    found = asked(network, cube, Psf.from_mtf(4))
+    half = asked(lambda planes, ratio: network(planes, ratio) / 2, cube, Psf.from_mtf(4))
+    assert half.best == pytest.approx(2 * found.best, rel=1e-3)
+    assert half.excess == pytest.approx(found.excess, rel=1e-3)
+
+
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_what_is_as_sharp_as_its_psf_says_keeps_more_than_what_is_sharper_or_resampled(ratio):
+    psf, truth = Psf.from_mtf(ratio), fields(60, 52, ratio)
+    honest = asked(shipped(), seen(truth, psf), psf)
+    aliased = asked(shipped(), truth[:, ratio // 2 :: ratio, ratio // 2 :: ratio].contiguous(), psf)
+    half = seen(truth, Psf.from_mtf(2 * ratio))
+    doubled = asked(shipped(), half.repeat_interleave(2, 1).repeat_interleave(2, 2), psf)
+    assert unguided_shrinkage_factor(honest) > 0.8
+    assert honest.best > 0.8
+    assert aliased.excess > 2 * honest.excess
+    assert unguided_shrinkage_factor(aliased) < 0.75 * unguided_shrinkage_factor(honest)
+    assert doubled.best < 0.3
+    assert unguided_shrinkage_factor(doubled) < 0.3 * unguided_shrinkage_factor(honest)
+
+
+def test_holes_are_not_asked():
+    cube, psf = textured_scene(3, 40, 33), Psf.from_mtf(4)
+    weight = torch.ones(40, 33)
+    weight[:, 20:] = 0
+    known, levels, network = space_of(cube), np.zeros(3), random_unguided_network()
+    with torch.inference_mode():
+        found = evidence_of_scales(network, [(cube, weight)], psf, known, levels)
+        changed = cube.clone()
+        # Far beyond what the network and the closed form see from the valid part.
+        changed[:, :, 32:] += 1e-3
+        again = evidence_of_scales(network, [(changed, weight)], psf, known, levels)
+    assert found.size.sum() > 0
+    assert again.best == pytest.approx(found.best, rel=5e-2)
+
+
+def test_blocks_are_asked_together():
+    first, second = textured_scene(3, 24, 31), textured_scene(3, 18, 22, seed=1)
+    both = torch.cat([first.flatten(1), second.flatten(1)], 1)
+    known, levels = space_of(both[:, None]), np.zeros(3)
+    blocks = [(c, torch.ones(c.shape[1:])) for c in (first, second)]
+    with torch.inference_mode():
+        found = evidence_of_scales(random_unguided_network(), blocks, Psf.from_mtf(2), known, levels)
+        again = evidence_of_scales(random_unguided_network(), blocks, Psf.from_mtf(2), known, levels)
+    assert len(found.gain) == 3 * 4 + 3 * 3
+    np.testing.assert_array_equal(found.gain, again.gain)
+    assert found.excess == again.excess
+
+
+def test_the_twin_blurs_as_the_scene_was_blurred():
+    psf = Psf.gaussian(5, (2.0, 3.0), (0.4, -0.3))
+    found, said = (unguided_correction.nyquist_gains(p) for p in (unguided_shrinkage._twin(psf), psf))
+    assert found == pytest.approx(said, abs=0.02)

@@ -1,0 +1,117 @@
+"""The lesson of the network with a guide: deterministic, seen as inference sees, and it teaches."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from guided_cases import random_guided_network
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.models import guided_correction
+from dualsr_geo.training import guided_task as lesson_of
+from dualsr_geo.training.guided_task import GuidedTask, Prepared
+
+
+@lru_cache(maxsize=1)
+def references() -> dict[str, np.ndarray]:
+    """Return a few textured scenes of unlike sizes and bands."""
+    out = {}
+    for seed, shape in enumerate(((7, 96, 130), (16, 100, 90), (4, 64, 70))):
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[: shape[1], : shape[2]]
+        fields = np.stack([np.sin(y / 3 + x / 5), (x // 7 + y // 9) % 2, rng.random(y.shape), np.cos(x * y / 900)])
+        out[f"made {seed}"] = (0.5 + 0.1 * np.einsum("bf,fyx->byx", rng.random((shape[0], 4)), fields)).astype(
+            np.float32
+        )
+    return out
+
+
+@pytest.fixture(autouse=True)
+def small_pool(monkeypatch):
+    monkeypatch.setattr(lesson_of, "POOL", 3)
+
+
+def same(a: Prepared, b: Prepared) -> bool:
+    return (
+        torch.equal(a.seen.planes, b.seen.planes) and torch.equal(a.reference, b.reference) and a.anchors == b.anchors
+    )
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    first, second = GuidedTask(references()), GuidedTask(references())
+    for step in (0, 1, 9):
+        made = first.batch(step)
+    resumed = second.batch(9)
+    assert all(same(a, b) for a, b in zip(made, resumed, strict=True))
+    other = GuidedTask(references(), seed=1).batch(9)
+    assert not same(made[0], other[0])
+
+
+def test_the_pool_keeps_no_more_than_it_may():
+    lesson = GuidedTask(references())
+    for step in (0, 7, 30):
+        lesson.batch(step)
+        assert len(lesson._pool) <= 3
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_samples_are_what_inference_sees(index):
+    one = GuidedTask(references(), calm=4).sample(index)
+    assert one.start.shape == one.reference.shape == one.seen.planes[:, 0].shape
+    for value in (one.seen.planes, one.seen.constants, one.seen.others, one.start, one.reference, one.error):
+        assert bool(torch.isfinite(value).all())
+    network = random_guided_network()
+    with torch.inference_mode():
+        answer = network(one.seen.planes, one.seen.constants, one.window.psf.ratio)
+        made = guided_correction.without_observed_part(
+            one.window, one.terms, guided_correction.detail(one.seen, *answer), one.anchors
+        )
+        chosen = guided_correction.network_input(one.window, one.terms, one.anchors[:1])
+    torch.testing.assert_close(chosen.planes[0], one.seen.planes[0], atol=1e-3, rtol=1e-3)
+    assert bool(torch.isfinite(made).all())
+
+
+def test_an_untrained_network_loses_what_the_start_loses():
+    lesson = GuidedTask(references())
+    batch = lesson.batch(0)
+    loss = float(lesson.loss(lesson.network(), batch).detach())
+    # The start's error is 1 in its own units, and smooth L1 of it is half its square or less.
+    assert 0.05 < loss < 3
+
+
+def test_a_few_steps_teach():
+    lesson = GuidedTask(references(), width=8, depth=1)
+    network = lesson.network()
+    batch = lesson.batch(0)
+    before = lesson.loss(network, batch)
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    for _ in range(12):
+        optimizer.zero_grad()
+        lesson.loss(network, batch).backward()
+        optimizer.step()
+    assert float(lesson.loss(network, batch).detach()) < 0.98 * float(before.detach())
+
+
+def test_the_same_network_for_the_same_seed():
+    first, second = (GuidedTask(references(), seed=4, width=8, depth=1).network() for _ in range(2))
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_validation_scores_the_start_and_the_correction():
+    cube = references()["made 1"]
+    lesson = GuidedTask(references(), validation={"made": (cube, cube[::9])})
+    scores = lesson.validate(lesson.network())["made"]
+    assert scores["psnr"] == pytest.approx(scores["start_psnr"], abs=1e-3)
+    assert scores["sam"] == pytest.approx(scores["start_sam"], abs=1e-3)
+    assert 10 < scores["psnr"] < 80
+
+
+def test_references_that_are_too_small_are_named():
+    with pytest.raises(InputError, match=r"tiny has 12 x 40 pixels, fewer than 20"):
+        GuidedTask({"tiny": np.zeros((3, 12, 40), np.float32)})
+    with pytest.raises(InputError, match="0 references"):
+        GuidedTask({})
