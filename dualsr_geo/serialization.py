@@ -6,12 +6,16 @@ import math
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# How the name of a temporary file ends that a killed process may leave.
+PARTIAL = ".partial"
 
 
 def to_jsonable(value: Any) -> Any:
@@ -52,12 +56,33 @@ def plain_values(value: object) -> Any:
     return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, nothing between."""
-    temp = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def write_atomically(path: Path, content: str | bytes, *, sync: bool = False) -> None:
+    """Write a file so that a reader sees the old one or the new one, nothing between.
+
+    A failure leaves the old file and removes the temporary one, whose name ends with ``PARTIAL``.
+
+    Parameters
+    ----------
+    path : Path
+    content : str or bytes
+        Text is written as UTF-8, its newlines as they are.
+    sync : bool
+        Wait until the disk has the content, so that a power cut does not leave an empty file.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses, being full for example.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
     try:
-        temp.write_text(text, encoding="utf-8", newline="")
-        os.replace(temp, path)
-    except OSError:
-        temp.unlink(missing_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise

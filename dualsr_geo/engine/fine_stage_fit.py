@@ -5,8 +5,6 @@ All is learned from a bounded sample, so the cost does not grow with the scene.
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from dualsr_geo.models.networks.backprojection import halved
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import guide_margin, move_guide
+from dualsr_geo.serialization import write_atomically
 from dualsr_geo.survey import wald_pairs
 from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
@@ -88,10 +87,7 @@ def fit_once(path: Path, work: TileContext, wishes: SurveyOptions, read: Read) -
         return FineStage.read(path)
     found = fit(work, wishes, read)
     if found is not None:
-        # The store sweeps what ends so, should we be killed meanwhile.
-        staged = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-        staged.write_bytes(found.to_bytes())
-        os.replace(staged, path)
+        write_atomically(path, found.to_bytes())
     return found
 
 

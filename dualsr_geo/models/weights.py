@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from dualsr_geo.errors import InputError, OutputError
+from dualsr_geo.serialization import write_atomically
 
 # Where the card is kept in the file's header.
 KEY = "dualsr-geo"
@@ -74,14 +75,11 @@ def save(
         raise OutputError(f"The folder {place.parent} of {place} does not exist. Create it, or give another --output.")
     if place.exists() and not overwrite:
         raise OutputError(f"{place} exists. Give --overwrite to replace it, or another --output.")
-    staged = place.with_name(f".{place.name}.{os.getpid()}")
     ready = {k: v.detach().to(torch.float32).contiguous().cpu() for k, v in tensors.items()}
     try:
         # Written here, because safetensors' own file is for its owner's eyes only.
-        staged.write_bytes(to_bytes(ready, metadata={KEY: json.dumps(asdict(card), sort_keys=True)}))
-        os.replace(staged, place)
+        write_atomically(place, to_bytes(ready, metadata={KEY: json.dumps(asdict(card), sort_keys=True)}))
     except OSError as error:
-        staged.unlink(missing_ok=True)
         raise OutputError(
             f"{place} could not be written: {error.strerror}. Make room, or give another --output."
         ) from error

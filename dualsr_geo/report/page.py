@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +23,7 @@ from dualsr_geo.report.data import Crop, ReportData
 from dualsr_geo.report.quicklook import visible_bands
 from dualsr_geo.report.spectra import Subject, Take, pixel_spectra
 from dualsr_geo.report.tables import lineage_rows, metrics, number, plain, score_table, signed
+from dualsr_geo.serialization import write_atomically
 
 # Base64 of all cubes together: a page of this size still opens at once and can be mailed.
 BUDGET_BYTES = 12_000_000
@@ -67,17 +67,12 @@ def write_report(exhibit: ReportData, path: str | os.PathLike[str], *, overwrite
     """
     require_report(path, overwrite=overwrite)
     place = Path(path)
-    staging = place.with_name(f".{place.name}.{os.getpid()}.part")
     # Names of files may hold bytes that are no text.
     page = render(exhibit).encode("utf-8", errors="replace")
     try:
-        staging.write_bytes(page)
-        os.replace(staging, place)
+        write_atomically(place, page)
     except OSError as error:
         raise OutputError(f"The report {place} could not be written: {error}. Give another --report.") from error
-    finally:
-        with suppress(OSError):
-            staging.unlink(missing_ok=True)
 
 
 def render(exhibit: ReportData, *, budget_bytes: int = BUDGET_BYTES) -> str:

@@ -7,7 +7,6 @@ its place in one step.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from dualsr_geo.errors import OutputError, ResumeError
+from dualsr_geo.serialization import write_atomically
 from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.log import Row
 
@@ -66,12 +66,10 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
         "rows": [asdict(row) for row in checkpoint.rows],
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}
-    place, staged = folder / FILE, folder / f".{FILE}.{os.getpid()}"
+    place = folder / FILE
     try:
-        _write(staged, to_bytes(tensors, metadata={KEY: json.dumps(header)}))
-        os.replace(staged, place)
+        write_atomically(place, to_bytes(tensors, metadata={KEY: json.dumps(header)}), sync=True)
     except OSError as error:
-        staged.unlink(missing_ok=True)
         last = "the last one stays" if place.exists() else "there is none yet"
         raise OutputError(
             f"The checkpoint {place} could not be written ({error.strerror or error}); {last}. Free some space."
@@ -105,10 +103,3 @@ def load(folder: Path) -> Checkpoint | None:
 def _checkpoint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
     rows = tuple(Row(**row) for row in header["rows"])
     return Checkpoint(TrainingConfig.from_json(header["course"]), header["step"], header["seconds"], tensors, rows)
-
-
-def _write(place: Path, content: bytes) -> None:
-    with place.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape
+
+from dualsr_geo.serialization import write_atomically
 
 TABLE, CURVES = "log.csv", "curves.svg"
 SUFFIXES = {"psnr": "dB", "sam": "deg"}
@@ -72,7 +73,7 @@ def write_table(rows: Sequence[Row], folder: Path) -> None:
         values = [row.scores.get(scene, {}).get(score) for scene, score in scored]
         cells = ("" if v is None else f"{v:.4f}" for v in values)
         table.writerow([row.step, f"{row.seconds:.1f}", f"{row.loss:.6g}", f"{row.rate:.4g}", *cells])
-    _replace(folder / TABLE, text.getvalue())
+    write_atomically(folder / TABLE, text.getvalue())
 
 
 def draw(rows: Sequence[Row], folder: Path) -> None:
@@ -85,7 +86,7 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
     size = f'width="{WIDTH}" height="{HEIGHT * len(plots)}"'
     font = 'font-family="sans-serif" font-size="12"'
     background = '<rect width="100%" height="100%" fill="white"/>'
-    _replace(
+    write_atomically(
         folder / CURVES,
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{background}{"".join(plots)}</svg>\n',
     )
@@ -121,14 +122,3 @@ def _plot(name: str, lines: Mapping[str, Sequence[tuple[int, float]]], top: int)
         beside = WIDTH - LEGEND + 12, top + 36 + 16 * k
         parts.append(f'<text x="{beside[0]}" y="{beside[1]}" fill="{colour}">{escape(label)}</text>')
     return "".join(parts)
-
-
-def _replace(place: Path, text: str) -> None:
-    """Write a text at once, so that a reader never sees half of it."""
-    staged = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        staged.write_text(text)
-        os.replace(staged, place)
-    except OSError:
-        staged.unlink(missing_ok=True)
-        raise

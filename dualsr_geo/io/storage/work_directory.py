@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from zarr.storage import ObjectStore
 from dualsr_geo.errors import OutputError
 from dualsr_geo.io.storage.object_store import delete, is_object, named, names_below, open_store, zarr_store
 from dualsr_geo.io.storage.urls import is_url
+from dualsr_geo.serialization import PARTIAL, write_atomically
 
 RECORD = "run.json"
 MARKS = "done"
@@ -103,7 +102,7 @@ class LocalWorkDirectory:
 
     def sweep(self) -> None:
         """Remove what killed writers left half-written."""
-        for left in self.path.rglob("*.partial"):
+        for left in self.path.rglob(f"*{PARTIAL}"):
             left.unlink()
         for pattern in ("stage.*", "product*"):
             for left in self.path.glob(pattern):
@@ -121,14 +120,7 @@ class LocalWorkDirectory:
 
     def put(self, name: str, value: object) -> None:
         """Write JSON so that a reader sees the old document or the new one, nothing between."""
-        path = self.path / name
-        temp = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-        try:
-            temp.write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
-            os.replace(temp, path)
-        except OSError:
-            temp.unlink(missing_ok=True)
-            raise
+        write_atomically(self.path / name, json.dumps(value, sort_keys=True))
 
     def marks(self) -> dict[int, dict[str, Any]]:
         """Return the tiles marked as done and what was said of each, in order."""

@@ -131,7 +131,7 @@ def _is_ours(folder: Path) -> bool:
     """Say whether a folder is a work folder: it has run.json, or was left before it was written."""
     if (folder / "run.json").is_file():
         return True
-    return folder.is_dir() and all(p.name.startswith("run.json") for p in folder.iterdir())
+    return folder.is_dir() and all(p.name.removeprefix(".").startswith("run.json") for p in folder.iterdir())
 
 
 def publish_file(made: Path, place: Path) -> None:

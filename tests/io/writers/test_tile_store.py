@@ -273,10 +273,10 @@ def test_nothing_is_finished_while_tiles_are_missing(tmp_path: Path) -> None:
 
 WRITER = """
 import sys; sys.path[:0] = [{here!r}, {root!r}]
-import test_write as t
+import test_tile_store as t
 from pathlib import Path
 layout = t.a_layout({path!r}, {form!r}, shape=(200, 310), tile=64, count=20)
-store = t.Store.begin(layout, t.IDENTITY, resume=True, overwrite=False)
+store = t.TileStore.begin(layout, t.IDENTITY, resume=True, overwrite=False)
 print("begun", flush=True)
 t.fill(store, t.values_of(layout))
 store.finish({{"software": "dualsr-geo"}}, None)
