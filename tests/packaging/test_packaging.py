@@ -1,5 +1,6 @@
-"""What is built, what is in it, and that it works where nothing else is."""
+"""The built distributions: their contents, and that they work outside the checkout."""
 
+import os
 import re
 import subprocess
 import sys
@@ -23,9 +24,11 @@ CONDA = {"torch": "pytorch"}
 
 
 def run(*words, cwd):
-    made = subprocess.run([str(w) for w in words], cwd=cwd, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stdout + made.stderr
-    return made.stdout
+    """Run a command outside the checkout; PYTHONPATH would let it import the checkout all the same."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([str(w) for w in words], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")

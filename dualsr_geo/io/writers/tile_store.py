@@ -296,6 +296,12 @@ def full_disk_named(layout: OutputSpec) -> Iterator[None]:
 
 def _require_same(layout: OutputSpec, before: dict[str, Any], now: dict[str, Any]) -> None:
     old, new = _flat(before), _flat(now)
+    if old.get("dualsr_geo") != new["dualsr_geo"]:
+        made_by, this = (v.get("dualsr_geo", "an unknown version") for v in (before, now))
+        raise ResumeError(
+            f"The interrupted run in {layout.work} was begun by dualsr-geo {made_by}, and dualsr-geo {this} cannot "
+            f"continue it. Finish it with dualsr-geo {made_by}, or leave --resume out to start again."
+        )
     changed = [k for k in sorted({*old, *new}) if old.get(k, "absent") != new.get(k, "absent")]
     if changed:
         said = "; ".join(f"{k} was {old.get(k, 'absent')}, is {new.get(k, 'absent')}" for k in changed)

@@ -40,6 +40,7 @@ from dualsr_geo.io.writers.tile_store import OutputSpec, TileStore, format_of, i
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tiling, Window
+from dualsr_geo.version import __version__
 
 pytestmark = [
     # rioxarray 0.19 and odc-geo 0.5 multiply affines by `*`, which affine 3 deprecates.
@@ -242,6 +243,21 @@ def test_a_run_continues_only_with_what_it_had(tmp_path: Path) -> None:
     with pytest.raises(ResumeError, match=r"store\.tile was 64, is 32"):
         TileStore.begin(a_layout(tmp_path / "a.tif", tile=32), IDENTITY, resume=True, overwrite=False)
     assert TileStore.begin(layout, changed, resume=False, overwrite=False).done() == {}
+
+
+def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
+    store = TileStore.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
+    record = Path(store.folder) / "run.json"
+    document = json.loads(record.read_text())
+    document["identity"]["dualsr_geo"] = "0.1.0"
+    record.write_text(json.dumps(document))
+    refused = (
+        rf"a\.tif\.part was begun by dualsr-geo 0\.1\.0, and dualsr-geo {re.escape(__version__)} cannot continue it\. "
+        r"Finish it with dualsr-geo 0\.1\.0, or leave --resume out to start again\."
+    )
+    with pytest.raises(ResumeError, match=refused):
+        TileStore.begin(store.layout, IDENTITY, resume=True, overwrite=False)
+    assert TileStore.begin(store.layout, IDENTITY, resume=False, overwrite=False).done() == {}
 
 
 def test_marks_without_their_array_are_not_believed(tmp_path: Path) -> None:
