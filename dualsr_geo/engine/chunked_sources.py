@@ -6,8 +6,9 @@ Slicing a dask array makes new tasks, which takes milliseconds; a scene of 10^5 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, replace
+from itertools import islice
 from typing import Any, cast
 
 import dask.array as da
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from dualsr_geo.io.guides import Guide, NestedGuide, StackedGuide, WarpedGuide
 from dualsr_geo.io.readers.array_sources import ArraySource
-from dualsr_geo.raster.source import Source
+from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.source import BaseSource, Source
 from dualsr_geo.raster.windows import Window
 
 Key = tuple[str | int, ...]
@@ -62,11 +64,30 @@ class Chunks:
 
 
 @dataclass(frozen=True)
-class ChunkView:
-    """A window of a chunked array: where it lies, not what it holds; cut further like the array itself."""
+class ChunkedSource(BaseSource):
+    """A window of a chunked array without its values, which `filled` adds; cropped like the array itself.
+
+    Attributes
+    ----------
+    chunks : Chunks
+    window : Window
+        In the coordinates of the whole array.
+    decoding : Decoding
+    """
 
     chunks: Chunks
     window: Window
+    decoding: Decoding
+
+    @classmethod
+    def of(cls, source: ArraySource) -> tuple[ChunkedSource, da.Array]:
+        """Return the source of an array without its values, and the dask array that has them.
+
+        An array in memory becomes a dask array of one chunk, so that pieces of it are no copies in a graph.
+        """
+        array = source.array if source.array.chunks is not None else source.array.chunk()
+        lazy: da.Array = array.data
+        return cls(Chunks.of(lazy), Window(0, lazy.shape[1], 0, lazy.shape[2]), source.decoding), lazy
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -74,50 +95,58 @@ class ChunkView:
         return (self.chunks.edges[0][-1], *self.window.shape)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """As stored."""
-        return self.chunks.dtype
+    def masked(self) -> bool:
+        """Whether the array can hold NaN."""
+        return self.chunks.dtype.kind == "f"
 
-    def __getitem__(self, at: tuple[slice, slice, slice]) -> ChunkView:
-        _, rows, columns = at
-        inside = Window(rows.start, rows.stop, columns.start, columns.stop)
-        return replace(self, window=inside.moved(self.window.y0, self.window.x0))
+    def crop(self, window: Window) -> ChunkedSource:
+        """Return the source of a window of this window."""
+        return replace(self, window=window.moved(self.window.y0, self.window.x0))
 
-    def filled(self, blocks: Sequence[NDArray[Any]]) -> xr.DataArray:
-        """Return the window's values, given the chunks that `Chunks.under` names."""
-        keys = self.chunks.under(self.window)
+    def keys(self) -> list[Key]:
+        """Return the chunks that `filled` needs."""
+        return self.chunks.under(self.window)
+
+    def filled(self, blocks: Sequence[NDArray[Any]]) -> ArraySource:
+        """Return the source with its values, given the chunks that `keys` names."""
+        return ArraySource(xr.DataArray(self._values(blocks), dims=("band", "y", "x")), self.decoding)
+
+    def files_read(self) -> tuple[str, ...]:
+        """Return nothing: only the maker of an array knows which files it reads."""
+        return ()
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return the name of the array, which dask makes of its content, and the window."""
+        return {"array": self.chunks.name, "window": list(astuple(self.window))}
+
+    def select(self, indices: Sequence[int]) -> ChunkedSource:
+        """Raise TypeError: bands are selected from the array, before its values are left out."""
+        raise TypeError(f"{self.chunks.name} has no values; fill it to select bands {list(indices)}")
+
+    def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
+        raise TypeError(f"{self.chunks.name} has no values; fill it to read bands {list(bands)} of {window}")
+
+    def _values(self, blocks: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        keys = self.keys()
         if len(keys) == 1:
             # A view: pieces of one chunk share it.
-            values = blocks[0][:, *self.window.within(self._place(keys[0])).slices]
-            return xr.DataArray(values, dims=("band", "y", "x"))
-        out = np.empty(self.shape, self.dtype)
+            view: NDArray[Any] = blocks[0][:, *self.window.within(self._extent(keys[0])).slices]
+            return view
+        values = np.empty(self.shape, self.chunks.dtype)
         for key, block in zip(keys, blocks, strict=True):
-            first, place = self.chunks.edges[0][int(key[1])], self._place(key)
-            seen = _common(place, self.window)
-            inside = block[:, *seen.within(place).slices]
-            out[first : first + len(inside), *seen.within(self.window).slices] = inside
-        return xr.DataArray(out, dims=("band", "y", "x"))
+            first, extent = self.chunks.edges[0][int(key[1])], self._extent(key)
+            overlap = _intersection(extent, self.window)
+            part = block[:, *overlap.within(extent).slices]
+            values[first : first + len(part), *overlap.within(self.window).slices] = part
+        return values
 
-    def _place(self, key: Key) -> Window:
+    def _extent(self, key: Key) -> Window:
         (_, rows, columns), (_, _, i, j) = self.chunks.edges, map(int, (0, *key[1:]))
         return Window(rows[i], rows[i + 1], columns[j], columns[j + 1])
 
 
-def _common(a: Window, b: Window) -> Window:
+def _intersection(a: Window, b: Window) -> Window:
     return Window(max(a.y0, b.y0), min(a.y1, b.y1), max(a.x0, b.x0), min(a.x1, b.x1))
-
-
-def unfilled(source: Source) -> tuple[Source, da.Array | None]:
-    """Return a source of an array as one of its parts, and the dask array; any other as it is.
-
-    An array in memory becomes a dask array of one chunk, so that pieces of it are no copies in a graph.
-    """
-    if not isinstance(source, ArraySource):
-        return source, None
-    array = source.array if source.array.chunks is not None else source.array.chunk()
-    lazy: da.Array = array.data
-    whole = ChunkView(Chunks.of(lazy), Window(0, lazy.shape[1], 0, lazy.shape[2]))
-    return replace(source, array=cast("xr.DataArray", whole)), lazy
 
 
 def with_sources(guide: Guide, change: Callable[[Source], Source]) -> Guide:
@@ -133,60 +162,54 @@ def with_sources(guide: Guide, change: Callable[[Source], Source]) -> Guide:
 
 @dataclass(frozen=True)
 class InputPiece:
-    """A piece of scene and guide, whose arrays are parts until they are filled.
+    """A piece of scene and guide, whose arrays have no values until `filled` adds them.
 
     Attributes
     ----------
     scene : Source
+        Of the piece.
     place : Window
         The piece, in the coordinates of the whole scene.
     guide : Guide or None
         On the target grid of the whole scene.
-    cut : bool
-        Whether `scene` holds no more than the piece.
     """
 
     scene: Source
     place: Window
     guide: Guide | None
-    cut: bool = False
 
     def near(self, window: Window, ratio: int, margin: int) -> InputPiece:
         """Return the piece that a window needs, with that many hr pixels of the guide around it."""
         guide = None if self.guide is None else self.guide.near(window.scaled(ratio).grown(margin))
-        if not isinstance(self.scene, ArraySource):
-            return InputPiece(self.scene, window, guide)
-        array = self.scene.array[:, *window.within(self.place).slices]
-        return InputPiece(replace(self.scene, array=array), window, guide, cut=True)
+        return InputPiece(self.scene.crop(window.within(self.place)), window, guide)
 
     def keys(self) -> list[Key]:
         """Return the chunks that `filled` needs."""
-        found: list[Key] = []
+        keys: list[Key] = []
 
-        def look(source: Source) -> Source:
-            if isinstance(source, ArraySource) and isinstance(source.array, ChunkView):
-                found.extend(source.array.chunks.under(source.array.window))
+        def collect(source: Source) -> Source:
+            if isinstance(source, ChunkedSource):
+                keys.extend(source.keys())
             return source
 
-        self._changed(look)
-        return found
+        self._changed(collect)
+        return keys
 
     def filled(self, blocks: Sequence[NDArray[Any]]) -> InputPiece:
         """Return the piece with its values, given the chunks that `keys` names."""
-        left = iter(blocks)
-        return self._changed(lambda source: _filled(source, left))
+        remaining = iter(blocks)
+
+        def fill(source: Source) -> Source:
+            if not isinstance(source, ChunkedSource):
+                return source
+            return source.filled(list(islice(remaining, len(source.keys()))))
+
+        return self._changed(fill)
 
     def read(self, window: Window) -> NDArray[np.float32]:
         """Return the scene in a window of the piece, (band, y, x), physical units, NaN where nothing is."""
-        return self.scene.read(window.within(self.place) if self.cut else window)
+        return self.scene.read(window.within(self.place))
 
     def _changed(self, change: Callable[[Source], Source]) -> InputPiece:
         guide = None if self.guide is None else with_sources(self.guide, change)
         return replace(self, scene=change(self.scene), guide=guide)
-
-
-def _filled(source: Source, left: Iterator[NDArray[Any]]) -> Source:
-    if not isinstance(source, ArraySource) or not isinstance(source.array, ChunkView):
-        return source
-    part = source.array
-    return replace(source, array=part.filled([next(left) for _ in part.chunks.under(part.window)]))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_fit
-from dualsr_geo.engine.chunked_sources import ChunkView, InputPiece, Key, unfilled, with_sources
+from dualsr_geo.engine.chunked_sources import ChunkedSource, InputPiece, Key, with_sources
 from dualsr_geo.engine.degrade_raster import degrade_window, require_degradable, store_degraded
 from dualsr_geo.engine.plan import RunPlan, product_packing
 from dualsr_geo.engine.tiles.context import TileContext, guide_window
@@ -89,13 +89,15 @@ def _whole(job: RunPlan) -> tuple[InputPiece, list[da.Array]]:
     arrays: list[da.Array] = []
 
     def change(source: Source) -> Source:
-        part, array = unfilled(source)
-        arrays.extend([] if array is None else [array])
-        return part
+        if not isinstance(source, ArraySource):
+            return source
+        chunked, array = ChunkedSource.of(source)
+        arrays.append(array)
+        return chunked
 
     scene = change(job.scene.source)
     guide = None if job.guide is None else with_sources(job.guide, change)
-    return InputPiece(scene, Window(0, job.scene.shape[0], 0, job.scene.shape[1]), guide, cut=True), arrays
+    return InputPiece(scene, Window(0, job.scene.shape[0], 0, job.scene.shape[1]), guide), arrays
 
 
 def _tasks(job: RunPlan, whole: InputPiece, name: str, token: str) -> dict[Any, tuple[Any, ...]]:
@@ -134,8 +136,7 @@ def _tiles_a_ground(job: RunPlan, whole: InputPiece) -> int:
     Tiles that each took from chunks themselves would all hang together, and dask's ordering of 10^5
     such tasks takes minutes. Few grounds take it seconds.
     """
-    array = whole.scene.array if isinstance(whole.scene, ArraySource) else None
-    chunk = array.chunks.side if isinstance(array, ChunkView) else 0
+    chunk = whole.scene.chunks.side if isinstance(whole.scene, ChunkedSource) else 0
     return max(
         1, min(round(chunk / job.sizes.tile), *job.tiling.grid), math.ceil(math.sqrt(len(job.tiling) / MOST_GROUNDS))
     )

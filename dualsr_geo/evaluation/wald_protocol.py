@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from dualsr_geo import resources
@@ -48,7 +46,7 @@ class WaldTrial:
     ----------
     scene : Path
     guides : tuple of Path
-    reference : TrimmedSource
+    reference : Source
         The scene as it is, cut to a multiple of the ratio.
     geobox : GeoBox
         Its grid.
@@ -61,7 +59,7 @@ class WaldTrial:
 
     scene: Path
     guides: tuple[Path, ...]
-    reference: TrimmedSource
+    reference: Source
     geobox: GeoBox
     scale: int
     folder: Path
@@ -129,7 +127,7 @@ def prepare(
     for guide, path in zip(guides, paths, strict=True):
         degrade_to(guide, path, scale, guide_mtf_gain)
     rows, columns = (n // scale * scale for n in scene.shape)
-    truth = TrimmedSource(scene.source, (rows, columns))
+    truth = scene.source.crop(Window(0, rows, 0, columns))
     guided = f" and the guide ({guide_mtf_gain:g})" if guides else ""
     protocol = (
         f"Wald protocol: the scene{guided} blurred by a Gaussian MTF (gain {mtf_gain:g} at the coarse Nyquist "
@@ -145,23 +143,6 @@ def _somewhere(scene: Scene) -> Scene:
     if box.crs is not None:
         return scene
     return replace(scene, geobox=GeoBox(box.shape, Affine.translation(1, 1) @ box.affine, None))
-
-
-@dataclass(frozen=True)
-class TrimmedSource:
-    """The first rows and columns of a source."""
-
-    source: Source
-    size: tuple[int, int]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows and columns."""
-        return (self.source.shape[0], *self.size)
-
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return physical values, shape (band, y, x), NaN where invalid."""
-        return self.source.read(window, bands)
 
 
 def run(trial: WaldTrial, name: str, options: Options) -> Outcome:

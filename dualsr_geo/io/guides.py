@@ -19,7 +19,6 @@ from dask.tokenize import tokenize
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.resampling import resample
 from dualsr_geo.raster.scene import Scene
@@ -115,11 +114,9 @@ class NestedGuide:
 
     def near(self, window: Window) -> NestedGuide:
         """Return this guide holding no more of an array than the window needs."""
-        if not isinstance(self.source, ArraySource):
-            return self
         part = window.moved(*self.offset).clipped(self.source.shape[1:])
         row, column = self.offset
-        return replace(self, source=_cut(self.source, part), offset=(row - part.y0, column - part.x0))
+        return replace(self, source=self.source.crop(part), offset=(row - part.y0, column - part.x0))
 
     def fingerprint(self) -> dict[str, object]:
         """Return the source's fingerprint and where it is read."""
@@ -168,10 +165,8 @@ class WarpedGuide:
 
     def near(self, window: Window) -> WarpedGuide:
         """Return this guide holding no more of an array than the window needs."""
-        if not isinstance(self.source, ArraySource):
-            return self
         part = self._footprint(window)
-        return replace(self, source=_cut(self.source, part), box=_crop(self.box, part))
+        return replace(self, source=self.source.crop(part), box=_crop(self.box, part))
 
     def fingerprint(self) -> dict[str, object]:
         """Return the source's fingerprint and both grids."""
@@ -285,10 +280,6 @@ def _apply(
 def _crop(box: GeoBox, window: Window) -> GeoBox:
     """Return a window of a grid, which may leave it."""
     return GeoBox(window.shape, box.affine @ Affine.translation(window.x0, window.y0), box.crs)
-
-
-def _cut(source: ArraySource, window: Window) -> ArraySource:
-    return replace(source, array=source.array[:, *window.slices])
 
 
 def _describe(box: GeoBox) -> list[object]:

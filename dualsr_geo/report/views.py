@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.io.guides import Guide
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.source import Readable
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.block_shifts import Block, block_shifts, block_windows
 from dualsr_geo.registration.shift import guide_margin, move_guide
@@ -29,14 +30,6 @@ OVERVIEW_PX = 512
 PLACES = (1.0, 0.7, 0.3)
 NAMES = "ABCD"
 LEAST_VALID = 0.75
-
-
-class Readable(Protocol):
-    """Physical values by window, (band, y, x)."""
-
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return a window."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ import pickle
 import dask
 import dask.array as da
 import numpy as np
+import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.engine.chunked_sources import Chunks, ChunkView, InputPiece, unfilled
+from dualsr_geo.engine.chunked_sources import ChunkedSource, Chunks, InputPiece
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.windows import Window
@@ -31,15 +32,21 @@ def arrays_and_windows(draw) -> tuple[da.Array, Window]:
     return da.from_array(values, chunks=tuple(cut(n, draw) for n in shape)), window
 
 
+def whole_of(array: da.Array) -> ChunkedSource:
+    count, height, width = array.shape
+    decoding = Decoding((1.0,) * count, (0.0,) * count, (None,) * count)
+    return ChunkedSource(Chunks.of(array), Window(0, height, 0, width), decoding)
+
+
 @given(arrays_and_windows())
 def test_a_part_is_the_slice_and_no_chunk_comes_in_vain(case):
     array, window = case
-    part = ChunkView(Chunks.of(array), Window(0, *array.shape[1:2], 0, array.shape[2]))[:, *window.slices]
-    keys = part.chunks.under(part.window)
+    part = whole_of(array).crop(window)
+    keys = part.keys()
     blocks = dask.get(dict(array.__dask_graph__()), keys)
     wanted = array.compute()[:, *window.slices]
     assert part.shape == wanted.shape
-    filled = part.filled(blocks)
+    filled = part.filled(blocks).array
     np.testing.assert_array_equal(filled.values, wanted)
     assert filled.dtype == array.dtype
     # Oracle: the chunks that dask itself culls the slice down to.
@@ -52,19 +59,21 @@ def test_a_part_is_the_slice_and_no_chunk_comes_in_vain(case):
 
 
 @given(arrays_and_windows())
-def test_cutting_twice_is_cutting_once(case):
+def test_cropping_twice_is_cropping_once(case):
     array, window = case
-    whole = ChunkView(Chunks.of(array), Window(0, array.shape[1], 0, array.shape[2]))
+    whole = whole_of(array)
     inner = Window(0, 1, 0, 1)
-    assert whole[:, *window.slices][:, *inner.slices] == whole[:, *inner.moved(window.y0, window.x0).slices]
+    assert whole.crop(window).crop(inner) == whole.crop(inner.moved(window.y0, window.x0))
 
 
-def test_a_ground_travels_without_values_and_reads_like_the_source():
+def test_an_input_piece_is_pickled_without_values_and_reads_like_the_source():
     values = np.random.default_rng(0).normal(size=(2, 300, 200)).astype("float32")
     lazy = xr.DataArray(da.from_array(values, chunks=(2, 64, 50)), dims=("band", "y", "x"))
     source = ArraySource(lazy, Decoding((1.0, 1.0), (0.0, 0.0), (None, None)))
-    part, array = unfilled(source)
-    piece = InputPiece(part, Window(0, 300, 0, 200), None, cut=True).near(Window(60, 130, 20, 90), 4, 5)
+    chunked, array = ChunkedSource.of(source)
+    with pytest.raises(TypeError, match="no values"):
+        chunked.read(Window(0, 1, 0, 1))
+    piece = InputPiece(chunked, Window(0, 300, 0, 200), None).near(Window(60, 130, 20, 90), 4, 5)
     assert len(pickle.dumps(piece)) < 3000
     blocks = dask.get(dict(array.__dask_graph__()), piece.keys())
     window = Window(65, 129, 48, 90)

@@ -173,7 +173,7 @@ def test_every_kind_of_source_reads_the_same_on_the_lattice(tmp_path):
     store = zarr.create_array(tmp_path / "g.zarr/v", shape=stored.shape, chunks=(1, 16, 16), dtype="uint16")
     store[:] = stored
     decoding = Decoding((0.01, 0.02), (1.0, -1.0), (0.0, 0.0))
-    zarr_source = ZarrSource(str(tmp_path / "g.zarr"), "v", (0, 1, 2), (0, 1), (45, 63), decoding)
+    zarr_source = ZarrSource(str(tmp_path / "g.zarr"), "v", (0, 1, 2), indices=(0, 1), size=(45, 63), decoding=decoding)
     lazy = xr.DataArray(da.from_array(stored, chunks=(1, 20, 20)), dims=("band", "y", "x"))
     want = stored * np.array([0.01, 0.02])[:, None, None] + np.array([1.0, -1.0])[:, None, None]
     want[stored == 0] = np.nan

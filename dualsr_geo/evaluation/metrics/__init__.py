@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dualsr_geo.evaluation.metrics.image_pair import Readable
 from dualsr_geo.evaluation.metrics.no_reference import d_lambda, d_lambda_khan, d_s, d_s_alparone, hqnr, qnr
 from dualsr_geo.evaluation.metrics.scores import (
     Scores,
@@ -19,6 +18,7 @@ from dualsr_geo.evaluation.metrics.scores import (
     ssim,
     uqi,
 )
+from dualsr_geo.raster.source import Readable
 
 __all__ = [
     "Readable",

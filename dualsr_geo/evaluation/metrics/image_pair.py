@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo.errors import InputError
+from dualsr_geo.raster.source import Readable
 from dualsr_geo.raster.windows import Tile, Tiling, Window
 
 # The sample that shows units and typical values: 4 x 4 windows of 64 pixels, every second pixel of them.
@@ -25,25 +26,12 @@ TILE_BYTES = 160 * 2**20
 LARGEST_TILE, SMALLEST_TILE = 512, 64
 
 
-class Readable(Protocol):
-    """Physical values that can be read window by window; `dualsr_geo.raster.source.Source` is one."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows and columns."""
-        ...
-
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return values, shape (band, y, x), NaN where invalid; the window lies inside."""
-        ...
-
-
 Image = Readable | NDArray[Any]
 
 
 @dataclass(frozen=True)
-class _Held:
-    """An array in memory as a Readable."""
+class _MemoryImage:
+    """An array in memory, read by window; it keeps its type, float64 too."""
 
     values: NDArray[Any]
 
@@ -140,8 +128,8 @@ def readable(image: Image, name: str) -> Readable:
             f"The {name} is an array of {image.ndim} dimensions, {image.shape}. Give (band, y, x); one band is array[None]."
         )
     if isinstance(image, np.ma.MaskedArray):
-        return _Held(np.ma.filled(image.astype(np.float64), np.nan))
-    return _Held(image)
+        return _MemoryImage(np.ma.filled(image.astype(np.float64), np.nan))
+    return _MemoryImage(image)
 
 
 def tiling(bands: int, size: tuple[int, int], halo: int) -> Tiling:

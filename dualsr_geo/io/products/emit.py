@@ -20,6 +20,7 @@ from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.georeferencing import parse_crs
 from dualsr_geo.raster.packing import Decoding, Packing
 from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.source import BaseSource, thumbnail_indices
 from dualsr_geo.raster.windows import Window
 
 CUBES = {"reflectance": ("L2A", "reflectance"), "radiance": ("L1B", "uW cm-2 sr-1 nm-1")}
@@ -78,10 +79,10 @@ def open_delivery(
         dtype = str(file[name].dtype)
         tags = {"SENSOR": "EMIT", "PROCESSING_LEVEL": level, **_started(file)}
     decoding = Decoding((1.0,) * count, (0.0,) * count, holes)
-    swath = Hdf5Source(str(path), name, AXES, tuple(range(count)), (rows, columns), decoding)
+    swath = Hdf5Source(str(path), name, AXES, indices=tuple(range(count)), size=(rows, columns), decoding=decoding)
     height, width = geobox.shape
     packing = Packing(dtype, decoding.scales, decoding.offsets, holes[0])
-    scene = Scene(Gathered(swath, (height, width)), geobox, bands, packing, {"": tags}, name=path.stem)
+    scene = Scene(OrthorectifiedSwath(swath, (height, width)), geobox, bands, packing, {"": tags}, name=path.stem)
     return Delivery(scene, (), "emit", level, _notes(bands, level))
 
 
@@ -130,8 +131,8 @@ def _notes(bands: Sequence[Band], level: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """A swath on a map grid: where the granule's table has 0 there is nothing, else it counts from 1.
+class OrthorectifiedSwath(BaseSource):
+    """A swath on the map grid of its geographic lookup table, whose indices count from 1, with 0 outside the swath.
 
     Attributes
     ----------
@@ -150,46 +151,39 @@ class Gathered:
 
     @property
     def masked(self) -> bool:
-        """Whether values can be missing that no nodata value marks: where the swath does not reach."""
+        """Whether values can be missing that no nodata value marks: outside the swath."""
         return True
 
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return physical values, shape (band, y, x), NaN where invalid.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be read there.
-        """
-        y, x = (part_of(self.swath.path, name, window.slices) for name in (TABLE_Y, TABLE_X))
-        return self._gather(y, x, range(self.shape[0]) if bands is None else bands)
-
     def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return one band subsampled to `shape` (y, x); every pixel of the swath is passed over."""
-        rows, columns = (((np.arange(k) + 0.5) * n / k).astype(int) for n, k in zip(self.size, shape, strict=True))
-        y, x = (part_of(self.swath.path, name, ())[np.ix_(rows, columns)] for name in (TABLE_Y, TABLE_X))
+        """Return one band subsampled to `shape` (y, x), NaN where invalid; the whole swath is read."""
+        at = np.ix_(*thumbnail_indices(self.size, shape))
+        y, x = (part_of(self.swath.path, name, ())[at] for name in (TABLE_Y, TABLE_X))
         values: NDArray[np.float32] = self._gather(y, x, [band])[0]
         return values
 
-    def select(self, indices: Sequence[int]) -> Gathered:
-        """Return the source of some of the bands."""
+    def select(self, indices: Sequence[int]) -> OrthorectifiedSwath:
+        """Return the source of some of the bands, zero-based."""
         return replace(self, swath=self.swath.select(indices))
 
     def files_read(self) -> tuple[str, ...]:
-        """Return the file."""
+        """Return the granule."""
         return self.swath.files_read()
 
     def fingerprint(self) -> dict[str, object]:
-        """Return the swath's."""
+        """Return the fingerprint of the swath, and the names of the tables."""
         return {**self.swath.fingerprint(), "table": [TABLE_Y, TABLE_X]}
 
+    def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
+        y, x = (part_of(self.swath.path, name, window.slices) for name in (TABLE_Y, TABLE_X))
+        return self._gather(y, x, bands)
+
     def _gather(self, y: NDArray[Any], x: NDArray[Any], bands: Sequence[int]) -> NDArray[np.float32]:
-        """Return the swath's pixels that the table names; no more of the swath is read than spans them."""
+        """Return the pixels of the swath that the table names; no more of the swath is read than spans them."""
         out = np.full((len(bands), *y.shape), np.nan, np.float32)
-        known = (y > 0) & (x > 0)
-        if known.any():
-            rows, columns = y[known] - 1, x[known] - 1
+        covered = (y > 0) & (x > 0)
+        if covered.any():
+            rows, columns = y[covered] - 1, x[covered] - 1
             top, left = int(rows.min()), int(columns.min())
-            part = Window(top, int(rows.max()) + 1, left, int(columns.max()) + 1)
-            out[:, known] = self.swath.read(part, bands)[:, rows - top, columns - left]
+            span = Window(top, int(rows.max()) + 1, left, int(columns.max()) + 1)
+            out[:, covered] = self.swath.read(span, bands)[:, rows - top, columns - left]
         return out

@@ -151,7 +151,8 @@ def _by_window(file: Path, cube: _Cube, order: tuple[int, int, int], decoding: D
     # HDF5 lists the axes that MATLAB has in reverse.
     y, x, band = (2 - axis for axis in order)
     size = (cube.shape[order[0]], cube.shape[order[1]])
-    return Hdf5Source(str(file), cube.name, (band, y, x), tuple(range(cube.shape[order[2]])), size, decoding)
+    indices = tuple(range(cube.shape[order[2]]))
+    return Hdf5Source(str(file), cube.name, (band, y, x), indices=indices, size=size, decoding=decoding)
 
 
 def _whole(file: Path, cube: _Cube, order: tuple[int, int, int], decoding: Decoding) -> ArraySource:

@@ -118,7 +118,7 @@ class _Opened:
     def pan(self) -> Scene:
         decoding = self._decoding("Pan", 1)
         size = self._size(f"{PAN}/Cube", PAN_AXES)
-        source = Hdf5Source(str(self.path), f"{PAN}/Cube", PAN_AXES, (0,), size, decoding)
+        source = Hdf5Source(str(self.path), f"{PAN}/Cube", PAN_AXES, indices=(0,), size=size, decoding=decoding)
         packing = Packing(str(self.file[f"{PAN}/Cube"].dtype), decoding.scales, decoding.offsets, self.nodata)
         return self._scene(source, (Band("PAN", unit="reflectance"),), packing, PAN_GSD_M)
 
@@ -140,7 +140,8 @@ class _Opened:
             )
         kept = tuple(int(i) for i in np.flatnonzero(centres > 0))
         decoding = self._decoding(detector, len(kept))
-        source = Hdf5Source(str(self.path), name, CUBE_AXES, kept, self._size(name, CUBE_AXES), decoding)
+        size = self._size(name, CUBE_AXES)
+        source = Hdf5Source(str(self.path), name, CUBE_AXES, indices=kept, size=size, decoding=decoding)
         bands = tuple(
             Band(f"{detector.upper()} {i + 1}", _short(centres[i]), _short(widths[i]), unit="reflectance") for i in kept
         )

@@ -25,12 +25,8 @@ from dualsr_geo.io.readers.rasterio_source import file_stamp, local_stamp
 from dualsr_geo.io.storage.object_store import named, open_store, stamp, zarr_store
 from dualsr_geo.io.storage.urls import is_url, is_writable, shown
 from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.source import BaseSource, StoredSource, thumbnail_indices
 from dualsr_geo.raster.windows import Window
-
-
-def _nearest(length: int, wanted: int) -> NDArray[np.intp]:
-    """Return indices of `wanted` samples spread evenly over `length`."""
-    return ((np.arange(wanted) + 0.5) * length / wanted).astype(np.intp)
 
 
 @lru_cache(maxsize=16)
@@ -50,7 +46,7 @@ def _written(uri: str, variable: str) -> tuple[object, ...]:
 
 
 @dataclass(frozen=True)
-class ZarrSource:
+class ZarrSource(StoredSource):
     """A variable of a Zarr group, v2 or v3.
 
     Attributes
@@ -59,55 +55,21 @@ class ZarrSource:
         The group, and the array's path in it.
     axes : tuple of int or None
         Which axis of the array is band (None where it has none), y and x; others have length 1.
-    indices : tuple of int
-        Zero-based bands of the array.
-    size : tuple of int
-        Rows and columns.
-    decoding : Decoding
     """
 
     uri: str
     variable: str
     axes: tuple[int | None, int, int]
-    indices: tuple[int, ...]
-    size: tuple[int, int]
-    decoding: Decoding
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows and columns."""
-        return (len(self.indices), *self.size)
-
-    @property
-    def masked(self) -> bool:
-        """Zarr has no masks."""
-        return False
-
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return physical values, shape (band, y, x), NaN where invalid.
-
-        Raises
-        ------
-        InputError
-            If the store cannot be read there.
-        """
-        return self._load(range(len(self.indices)) if bands is None else bands, *window.slices)
 
     def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return one band subsampled to `shape` (y, x); touches every chunk of the band."""
-        rows, columns = (_nearest(n, k) for n, k in zip(self.size, shape, strict=True))
-        values: NDArray[np.float32] = self._load([band], rows, columns)[0]
+        """Return one band subsampled to `shape` (y, x), NaN where invalid; every chunk of the band is read."""
+        values: NDArray[np.float32] = self._pick([band], *thumbnail_indices(self.size, shape))[0]
         return values
-
-    def select(self, indices: Sequence[int]) -> ZarrSource:
-        """Return the source of some of the bands."""
-        chosen = tuple(self.indices[i] for i in indices)
-        return replace(self, indices=chosen, decoding=self.decoding.select(indices))
 
     def read_far_end(self) -> None:
         """Read the last pixel of the last band, so that a damaged store is found before the work."""
         height, width = self.size
-        self._load([len(self.indices) - 1], slice(height - 1, height), slice(width - 1, width))
+        self._load([len(self.indices) - 1], Window(height - 1, height, width - 1, width))
 
     def files_read(self) -> tuple[str, ...]:
         """Return the group."""
@@ -137,7 +99,10 @@ class ZarrSource:
         size = sum(o["size"] for o in found)
         return {"files": len(found), "size": size, "modified": None if newest is None else newest.isoformat()}
 
-    def _load(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
+    def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
+        return self._pick(bands, *window.slices)
+
+    def _pick(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
         with named(self.uri, InputError):
             return self._read(bands, rows, columns)
 
@@ -169,7 +134,7 @@ def _run(indices: list[int]) -> slice | list[int]:
 
 
 @dataclass(frozen=True)
-class ArraySource:
+class ArraySource(BaseSource):
     """An xarray object, in memory or lazy.
 
     Attributes
@@ -193,20 +158,19 @@ class ArraySource:
         """Whether the array can hold NaN."""
         return self.array.dtype.kind == "f"
 
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return physical values, shape (band, y, x), NaN where invalid."""
-        chosen = range(len(self.array)) if bands is None else bands
-        return self._load(chosen, *window.slices)
-
     def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return one band subsampled to `shape` (y, x)."""
-        rows, columns = (_nearest(n, k) for n, k in zip(self.array.shape[1:], shape, strict=True))
-        values: NDArray[np.float32] = self._load([band], rows, columns)[0]
+        """Return one band subsampled to `shape` (y, x), NaN where invalid; a lazy array reads only these pixels."""
+        _, height, width = self.shape
+        values: NDArray[np.float32] = self._pick([band], *thumbnail_indices((height, width), shape))[0]
         return values
 
     def select(self, indices: Sequence[int]) -> ArraySource:
-        """Return the source of some of the bands."""
+        """Return the source of some of the bands, zero-based."""
         return ArraySource(self.array[list(indices)], self.decoding.select(indices))
+
+    def crop(self, window: Window) -> ArraySource:
+        """Return the source of a window; its array holds no more than that."""
+        return replace(self, array=self.array[:, *window.slices])
 
     def files_read(self) -> tuple[str, ...]:
         """Return nothing: whose files an array reads, only its maker knows."""
@@ -222,7 +186,10 @@ class ArraySource:
         identity = file_stamp(str(path)) if unread and path else {"token": tokenize(variable.data)}
         return {**identity, "shape": list(self.array.shape)}
 
-    def _load(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
+    def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
+        return self._pick(bands, *window.slices)
+
+    def _pick(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
         part = self.array[_run(list(bands))][:, rows][:, :, columns]
         # Threads also inside a distributed worker, where the default would wait for the cluster.
         with dask.config.set(scheduler="threads"):

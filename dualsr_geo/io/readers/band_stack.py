@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.raster.source import Source
+from dualsr_geo.raster.source import BaseSource, Source
 from dualsr_geo.raster.windows import Window
 
 
 @dataclass(frozen=True)
-class BandStack:
+class BandStack(BaseSource):
     """Bands of several sources of one size, in any order.
 
     Attributes
@@ -39,18 +39,8 @@ class BandStack:
 
     @property
     def masked(self) -> bool:
-        """Whether a mask holds beside the nodata values of any part."""
+        """Whether values of any part can be missing that no nodata value marks."""
         return any(part.masked for part in self.parts)
-
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return physical values, shape (band, y, x), NaN where invalid; a part is read once."""
-        chosen = [self.order[b] for b in (range(len(self.order)) if bands is None else bands)]
-        out = np.empty((len(chosen), *window.shape), np.float32)
-        for part, source in enumerate(self.parts):
-            rows = [row for row, (p, _) in enumerate(chosen) if p == part]
-            if rows:
-                out[rows] = source.read(window, [chosen[row][1] for row in rows])
-        return out
 
     def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Return one band subsampled to `shape` (y, x), NaN where invalid."""
@@ -71,3 +61,13 @@ class BandStack:
     def fingerprint(self) -> dict[str, object]:
         """Return the fingerprint of every part, and the order of the bands."""
         return {"parts": [part.fingerprint() for part in self.parts], "order": [list(o) for o in self.order]}
+
+    def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
+        # A part is read once, however many of its bands are wanted.
+        chosen = [self.order[b] for b in bands]
+        out = np.empty((len(chosen), *window.shape), np.float32)
+        for part, source in enumerate(self.parts):
+            rows = [row for row, (p, _) in enumerate(chosen) if p == part]
+            if rows:
+                out[rows] = source.read(window, [chosen[row][1] for row in rows])
+        return out

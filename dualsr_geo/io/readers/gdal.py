@@ -126,7 +126,8 @@ def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float 
     files = tuple(dataset.files)
     mask = _mask(dataset, indexes)
     config = FILE_ORDER if unplaced else ()
-    source = RasterSource(uri, tuple(indexes), dataset.shape, dtype, decoding, mask, files, config)
+    indices = tuple(i - 1 for i in indexes)
+    source = RasterSource(uri, dtype, mask, files, config, indices=indices, size=dataset.shape, decoding=decoding)
     _read_far_end(source, dataset)
     return Scene(source, geobox, _bands(dataset, indexes), packing, _tags(dataset), {}, Path(where).stem or "scene")
 
@@ -249,6 +250,6 @@ def _warn_of_labels(dataset: DatasetReader, index: int, where: str) -> None:
 def _read_far_end(source: RasterSource, dataset: DatasetReader) -> None:
     """Read one block of the last band's corner, so that a cut file is found before the work."""
     height, width = source.size
-    rows, columns = dataset.block_shapes[source.indexes[-1] - 1]
+    rows, columns = dataset.block_shapes[source.indices[-1]]
     y0, x0 = (height - 1) // rows * rows, (width - 1) // columns * columns
-    source.read(Window(y0, height, x0, width), [len(source.indexes) - 1])
+    source.read(Window(y0, height, x0, width), [len(source.indices) - 1])

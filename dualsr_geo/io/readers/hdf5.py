@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.rasterio_source import file_stamp
-from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.source import StoredSource
 from dualsr_geo.raster.windows import Window
 
 
@@ -62,7 +62,7 @@ def part_of(path: str, dataset: str, slices: tuple[Any, ...]) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class Hdf5Source:
+class Hdf5Source(StoredSource):
     """Bands of a dataset in an HDF5 file.
 
     Attributes
@@ -70,51 +70,11 @@ class Hdf5Source:
     path, dataset : str
     axes : tuple of int or None
         Which axis of the dataset is band (None where it has none), y and x.
-    indices : tuple of int
-        Zero-based bands of the dataset.
-    size : tuple of int
-        Rows and columns.
-    decoding : Decoding
     """
 
     path: str
     dataset: str
     axes: tuple[int | None, int, int]
-    indices: tuple[int, ...]
-    size: tuple[int, int]
-    decoding: Decoding
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows and columns."""
-        return (len(self.indices), *self.size)
-
-    @property
-    def masked(self) -> bool:
-        """HDF5 has no masks."""
-        return False
-
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return physical values, shape (band, y, x), NaN where invalid.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be read there.
-        """
-        return self._load(range(len(self.indices)) if bands is None else bands, *window.slices)
-
-    def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return one band subsampled to `shape` (y, x); every pixel is passed over."""
-        values = self.read(Window(0, self.size[0], 0, self.size[1]), [band])[0]
-        rows, columns = (((np.arange(k) + 0.5) * n / k).astype(int) for n, k in zip(self.size, shape, strict=True))
-        subsampled: NDArray[np.float32] = values[np.ix_(rows, columns)]
-        return subsampled
-
-    def select(self, indices: Sequence[int]) -> Hdf5Source:
-        """Return the source of some of the bands."""
-        chosen = tuple(self.indices[i] for i in indices)
-        return replace(self, indices=chosen, decoding=self.decoding.select(indices))
 
     def files_read(self) -> tuple[str, ...]:
         """Return the file."""
@@ -124,12 +84,12 @@ class Hdf5Source:
         """Return dataset, bands, and size and time of the file."""
         return {**file_stamp(self.path), "dataset": self.dataset, "bands": list(self.indices)}
 
-    def _load(self, bands: Sequence[int], rows: slice, columns: slice) -> NDArray[np.float32]:
+    def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
         places = [self.indices[b] for b in bands]
         wanted, back = _hull(places)
         axis, y, x = self.axes
         slices: list[Any] = [slice(None)] * (2 if axis is None else 3)
-        slices[y], slices[x] = rows, columns
+        slices[y], slices[x] = window.slices
         if axis is None:
             plane = part_of(self.path, self.dataset, tuple(slices))
             stored = (plane if y < x else plane.T)[None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.dataset_cache import borrow, reason
 from dualsr_geo.io.storage.object_store import explain_gdal, stamp
 from dualsr_geo.io.storage.urls import shown, stripped, url_of
-from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.source import StoredSource
 from dualsr_geo.raster.windows import Window
 
 
@@ -40,22 +40,17 @@ def local_stamp(path: str) -> dict[str, object]:
 
 
 @dataclass(frozen=True)
-class RasterSource:
+class RasterSource(StoredSource):
     """Bands of a raster that GDAL opens.
 
     Attributes
     ----------
     uri : str
         What rasterio opens.
-    indexes : tuple of int
-        One-based bands of the file.
-    size : tuple of int
-        Rows and columns.
     dtype : str
         Type that holds every band as stored.
-    decoding : Decoding
     mask : {"none", "shared", "own"}
-        Whether a mask beside the nodata values holds: none, one for all bands (alpha, .msk,
+        Whether a mask holds in addition to the nodata values: none, one for all bands (alpha, .msk,
         internal), or one a band.
     files : tuple of str
         Every file that GDAL reads for it, sidecars included.
@@ -64,43 +59,20 @@ class RasterSource:
     """
 
     uri: str
-    indexes: tuple[int, ...]
-    size: tuple[int, int]
     dtype: str
-    decoding: Decoding
     mask: Literal["none", "shared", "own"] = "none"
     files: tuple[str, ...] = ()
     config: tuple[tuple[str, str], ...] = ()
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows and columns."""
-        return (len(self.indexes), *self.size)
-
-    @property
     def masked(self) -> bool:
-        """Whether a mask holds beside the nodata values."""
+        """Whether a mask holds in addition to the nodata values."""
         return self.mask != "none"
 
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return physical values, shape (band, y, x), NaN where invalid.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be read there.
-        """
-        return self._load(window, range(len(self.indexes)) if bands is None else bands, window.shape)
-
     def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return one band subsampled to `shape` (y, x), from overviews where there are some."""
-        values: NDArray[np.float32] = self._load(Window(0, self.size[0], 0, self.size[1]), [band], shape)[0]
+        """Return one band subsampled to `shape` (y, x), NaN where invalid, from overviews where there are some."""
+        values: NDArray[np.float32] = self._resample([band], Window(0, self.size[0], 0, self.size[1]), shape)[0]
         return values
-
-    def select(self, indices: Sequence[int]) -> RasterSource:
-        """Return the source of some of the bands."""
-        chosen = tuple(self.indexes[i] for i in indices)
-        return replace(self, indexes=chosen, decoding=self.decoding.select(indices))
 
     def files_read(self) -> tuple[str, ...]:
         """Return every file behind it."""
@@ -110,12 +82,20 @@ class RasterSource:
         """Return URI, bands, and size and time of every file behind it."""
         return {
             "uri": shown(self.uri),
-            "bands": list(self.indexes),
+            "bands": self._indexes(range(len(self.indices))),
             "files": [file_stamp(f) for f in self.files_read()],
         }
 
-    def _load(self, window: Window, bands: Sequence[int], shape: tuple[int, int]) -> NDArray[np.float32]:
-        indexes = [self.indexes[i] for i in bands]
+    def _indexes(self, bands: Sequence[int]) -> list[int]:
+        """Return bands as rasterio counts them, from 1."""
+        return [self.indices[i] + 1 for i in bands]
+
+    def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
+        return self._resample(bands, window, window.shape)
+
+    def _resample(self, bands: Sequence[int], window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Return a window at the resolution that gives it a shape of (y, x)."""
+        indexes = self._indexes(bands)
         part = rasterio.windows.Window.from_slices(*window.slices)
         try:
             dataset = self._dataset()

@@ -40,7 +40,7 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
     band, y, x = (array.dims.index(d) if d in array.dims else -1 for d in cube.dims)
     size = (cube.shape[1], cube.shape[2])
     axes = (None if band < 0 else band, y, x)
-    source = ZarrSource(uri, variable, axes, tuple(range(len(cube))), size, decoding)
+    source = ZarrSource(uri, variable, axes, indices=tuple(range(len(cube))), size=size, decoding=decoding)
     scene = _scene(cube, source, packing, dataset.attrs, Path(shown(uri)).stem)
     source.read_far_end()
     return scene

@@ -57,12 +57,12 @@ MAKE = {
     "prisma": delivered.prisma,
     "emit": lambda folder: delivered.emit(folder)[0],
     "maxar": delivered.maxar,
-    "mat": lambda folder: cave(folder, version=7.3)[0],
+    "matlab": lambda folder: cave(folder, version=7.3)[0],
 }
 
 
 def opened(kind, folder):
-    return open_delivered(MAKE[kind](folder), sensor="cave" if kind == "mat" else None)
+    return open_delivered(MAKE[kind](folder), sensor="cave" if kind == "matlab" else None)
 
 
 # ---- what holds of every kind ------------------------------------------------------------
