@@ -21,9 +21,9 @@ from threadpoolctl import threadpool_limits
 from dualsr_geo import resources
 from dualsr_geo.batch.journal import STATUSES, Journal, one_line
 from dualsr_geo.batch.stac_output import write_collection, write_item
-from dualsr_geo.batch.tasks import Batch, SceneRecord, Task, failed, name_of, tasks
-from dualsr_geo.engine import upscale as pipeline
-from dualsr_geo.engine.options import Options
+from dualsr_geo.batch.tasks import Batch, SceneRecord, Task, failed, name_of, prepare, tasks
+from dualsr_geo.engine.run_log import LogEvent, of_scene
+from dualsr_geo.engine.upscale import run_plan
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.object_store import is_there
 from dualsr_geo.io.storage.urls import is_url
@@ -167,36 +167,34 @@ def _sharpened(task: Task, before: SceneRecord, batch: Batch, client: Any) -> Sc
     if batch.at_once == 1:
         resources.reset_peak()
     try:
-        name = name_of(task, batch)
-        # What is written beside a product, or in its stead if that is in a store.
-        place = batch.folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        found = _upscaled(task, name, batch, client)
+        with of_scene(task.entry.path, None) as log:
+            found, place = _upscaled(task, batch, client, log, began)
         record = {**task.record, "status": "done", **_facts(found, place, before, batch)}
         if batch.stac:
-            item = write_item(batch.product(name), record, task.entry.taken, place=place.with_suffix(".json"))
+            item = write_item(found["output"], record, task.entry.taken, place=place.with_suffix(".json"))
             record["item"] = _below(batch, item)
     except (Exception, CancelledError) as error:  # noqa: BLE001  # one scene's failure never stops the rest
         record = failed(task, error)
     return {"seconds": round(time.monotonic() - began, 2), **record}
 
 
-def _upscaled(task: Task, name: str, batch: Batch, client: Any) -> SceneRecord:
-    options, place, page = batch.each, batch.product(name), (batch.folder / name).with_suffix(".html")
+def _upscaled(task: Task, batch: Batch, client: Any, log: LogEvent, began: float) -> tuple[SceneRecord, Path]:
+    """Sharpen a scene; return its result, and the path that the suffixes of its side files replace."""
+    plan, spec = prepare(task, batch, client=client)
+    options, place = plan.options, batch.folder / name_of(task, batch, plan.ratio)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    page = place.with_suffix(".html")
     # A finished product's page is written after it.
-    seen = options.resume and not options.overwrite and page.exists() and _made(place)
+    seen = options.resume and not options.overwrite and page.exists() and _made(spec.path)
     report = page if batch.report and not seen else None
-
-    def upscale(options: Options) -> SceneRecord:
-        return pipeline.upscale(task.entry.path, place, rgb=task.guides, options=options, client=client, report=report)
-
     try:
-        return upscale(options)
+        return run_plan(plan, spec, log, began, client=client, report=report), place
     except ResumeError:
         if not options.overwrite:
             raise
         # What is unfinished was begun otherwise, and is to be replaced.
-        return upscale(replace(options, resume=False))
+        anew = replace(batch, options=replace(batch.options, resume=False))
+        return run_plan(*prepare(task, anew, client=client), log, began, client=client, report=report), place
 
 
 def _made(product: str) -> bool:

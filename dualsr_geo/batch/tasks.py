@@ -21,7 +21,7 @@ from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.errors import DualSRError, InputError
 from dualsr_geo.io.storage.urls import shown
-from dualsr_geo.io.writers.output_spec import is_same_product
+from dualsr_geo.io.writers.output_spec import OutputSpec, is_same_product
 from dualsr_geo.version import __version__
 
 # Options that decide how a product is made, not what it is.
@@ -168,17 +168,40 @@ def _planned(task: Task, batch: Batch) -> SceneRecord:
     if task.status != "planned":
         return task.record
     try:
-        place, options = batch.product(name_of(task, batch)), batch.each
-        job, layout = upscale.prepare(task.entry.path, place, rgb=task.guides, options=options)
-        if options.resume and is_same_product(layout, job.identity):
-            return {**task.record, "status": "done", "output": place}
+        job, layout = prepare(task, batch)
+        if job.options.resume and is_same_product(layout, job.identity):
+            return {**task.record, "status": "done", "output": layout.path}
         # Its folder is made when the scene is sharpened; until then nothing can be in the way.
-        if (Path(place).parent if batch.store is None else batch.folder).is_dir():
-            upscale.dry_run(task.entry.path, place, rgb=task.guides, options=options)
+        if (Path(layout.path).parent if batch.store is None else batch.folder).is_dir():
+            upscale.require_output(job, layout)
         found = upscale.plan_json(job, layout)
     except Exception as error:  # noqa: BLE001  # whatever a scene raises, the others are planned
         return failed(task, error)
     return {**task.record, **found, "estimated_seconds": seconds(job)}
+
+
+def prepare(task: Task, batch: Batch, *, client: Any = None) -> tuple[RunPlan, OutputSpec]:
+    """Open the scene and its guides and plan the run; the ratio of the plan is part of the product's name.
+
+    Parameters
+    ----------
+    task : Task
+    batch : Batch
+    client : distributed.Client, optional
+        The cluster that will run the tiles.
+
+    Raises
+    ------
+    DualSRError
+        If the scene cannot be sharpened.
+    """
+    return upscale.prepare(
+        task.entry.path,
+        lambda ratio: batch.product(name_of(task, batch, ratio)),
+        rgb=task.guides,
+        options=batch.each,
+        client=client,
+    )
 
 
 def seconds(job: RunPlan) -> float:
@@ -193,15 +216,10 @@ def seconds(job: RunPlan) -> float:
     return round(SETUP_SECONDS + each[0 if job.guide is not None else 1] * values / at_work, 1)
 
 
-def name_of(task: Task, batch: Batch) -> str:
-    """Return a product's path below the output; unless --scale says it, its scene and guides say how fine it is."""
-    entry, options = task.entry, batch.each
-    suffix = ".zarr" if (options.format or "").lower() == "zarr" else ".tif"
-    ratio = options.scale
-    if ratio is None:
-        job, _ = upscale.prepare(entry.path, batch.folder / f"{entry.stem}{suffix}", rgb=task.guides, options=options)
-        ratio = job.ratio
-    return str(Path(entry.folder, f"{entry.stem}_x{ratio}{suffix}"))
+def name_of(task: Task, batch: Batch, ratio: int) -> str:
+    """Return the path of a product below the output folder."""
+    suffix = ".zarr" if (batch.options.format or "").lower() == "zarr" else ".tif"
+    return str(Path(task.entry.folder, f"{task.entry.stem}_x{ratio}{suffix}"))
 
 
 def failed(task: Task, error: BaseException) -> SceneRecord:

@@ -92,30 +92,44 @@ def upscale(
     DualSRError
         For any input or option that cannot be carried out; the message names the way out.
     """
+    began = time.monotonic()
     wanted = replace(options or Options(), **changes)
     with of_scene(os.fspath(scene), None if output is None else os.fspath(output)) as tell:
-        return _upscaled(scene, output, rgb, wanted, client, report, progress, tell)
+        job, layout = prepare(scene, output, rgb=rgb, options=wanted, client=client)
+        return run_plan(job, layout, tell, began, client=client, report=report, progress=progress)
 
 
-def _upscaled(
-    scene: Where,
-    output: Where | None,
-    rgb: Where | Sequence[Where] | None,
-    wanted: Options,
-    client: Any,  # as in `upscale`
-    report: Where | None,
-    progress: Progress | None,
+def run_plan(
+    job: RunPlan,
+    layout: OutputSpec,
     tell: LogEvent,
+    began: float,
+    *,
+    client: Any = None,  # as in `upscale`
+    report: Where | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    began = time.monotonic()
-    job, layout = prepare(scene, output, rgb=rgb, options=wanted, client=client)
+    """Sharpen a scene by a plan of `prepare`, as `upscale` does.
+
+    Parameters
+    ----------
+    job, layout
+        As returned by `prepare`.
+    tell : callable
+        Logs an event of the scene; see `of_scene`.
+    began : float
+        `time.monotonic` at the start of the run, which includes the planning, seconds.
+    client, report, progress
+        As for `upscale`.
+    """
+    options = job.options
     if report is not None:
-        require_report(report, overwrite=wanted.overwrite or wanted.resume)
-    if wanted.resume and is_same_product(layout, job.identity):
+        require_report(report, overwrite=options.overwrite or options.resume)
+    if options.resume and is_same_product(layout, job.identity):
         tell("scene was finished", output=layout.path)
         said = {**_finished(job, layout), **_cost(began), "already_finished": True}
         return said if report is None else _reported(job, layout, said, None, report)
-    store = TileStore.begin(layout, job.identity, resume=wanted.resume, overwrite=wanted.overwrite)
+    store = TileStore.begin(layout, job.identity, resume=options.resume, overwrite=options.overwrite)
     known = _survey_of(job, store, client)
     tell("scene surveyed", tiles=len(job.tiling), tile=job.sizes.tile, model=job.model.name, notes=list(known.notes))
     shown = with_displacement(job, known.field)
@@ -149,13 +163,21 @@ def _finished(job: RunPlan, layout: OutputSpec) -> dict[str, Any]:
 
 def prepare(
     scene: Where,
-    output: Where | None = None,
+    output: Where | Callable[[int], Where] | None = None,
     *,
     rgb: Where | Sequence[Where] | None = None,
     options: Options,
     client: Any = None,  # as in `upscale`
 ) -> tuple[RunPlan, OutputSpec]:
-    """Read what there is and check that it can be done, here or by the workers; compute and write nothing."""
+    """Open the inputs, once, and plan the run, here or on the workers; compute and write nothing.
+
+    Parameters
+    ----------
+    scene, rgb, options, client
+        As for `upscale`.
+    output : path or callable, optional
+        The product, or a function that returns its path for a ratio.
+    """
     nodata = options.nodata if options.dtype is None else None
     delivered = open_delivered(scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor)
     paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
@@ -163,7 +185,9 @@ def prepare(
     opened = delivered.scene
     room = None if client is None else dask_cluster.worker_capacity(client, options.device)
     job = replace(plan_run(opened, guides, options, room), opening=describe_delivery(delivered, lent=bool(paths)))
-    place = resolve_output(output) if output is not None else str(default_output(scene, opened, f"_x{job.ratio}"))
+    if output is None:
+        output = default_output(scene, opened, f"_x{job.ratio}")
+    place = resolve_output(output(job.ratio) if callable(output) else output)
     if client is not None and not is_url(place):
         # A worker may run in another folder.
         place = os.path.abspath(place)
@@ -212,10 +236,22 @@ def dry_run(
 ) -> dict[str, Any]:
     """Return what a run would do, and raise what it would raise before its first tile."""
     job, layout = prepare(scene, output, rgb=rgb, options=options)
-    if not (options.resume and is_same_product(layout, job.identity)):
-        require_place(layout, overwrite=options.overwrite)
-        require_options(layout)
+    require_output(job, layout)
     return plan_json(job, layout)
+
+
+def require_output(job: RunPlan, layout: OutputSpec) -> None:
+    """Check that the product of a plan can be written, unless it is finished and to be resumed.
+
+    Raises
+    ------
+    DualSRError
+        If it cannot.
+    """
+    if job.options.resume and is_same_product(layout, job.identity):
+        return
+    require_place(layout, overwrite=job.options.overwrite)
+    require_options(layout)
 
 
 def plan_json(job: RunPlan, layout: OutputSpec) -> dict[str, Any]:

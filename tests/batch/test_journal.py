@@ -19,8 +19,8 @@ from dualsr_geo.errors import OutputError
 HOLD = """
 import sys, time
 from pathlib import Path
-from dualsr_geo.batch.journal import Ledger
-with Ledger(Path(sys.argv[1])).held():
+from dualsr_geo.batch.journal import Journal
+with Journal(Path(sys.argv[1])).held():
     print("held", flush=True)
     time.sleep(60)
 """

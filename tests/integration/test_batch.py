@@ -138,15 +138,55 @@ def test_zarr_is_written_where_it_is_asked_for(scenes, tmp_path):
     assert (record["status"], record["product"]) == ("done", "a_x2.zarr")
 
 
-def test_what_nobody_foresaw_is_a_failure_with_its_traceback(scenes, tmp_path, monkeypatch):
-    whole = upscale.upscale
+@pytest.fixture
+def planned(monkeypatch) -> list[str]:
+    """Return the names of what is opened and planned from now on."""
+    names: list[str] = []
 
-    def breaks(scene: str, *args: Any, **kwargs: Any) -> Any:
-        if "b c" in scene:
+    def counted(whole: Any) -> Any:
+        def count(first: Any, *args: Any, **kwargs: Any) -> Any:
+            names.append(f"{whole.__name__} {getattr(first, 'name', None) or Path(first).stem}")
+            return whole(first, *args, **kwargs)
+
+        return count
+
+    for name in ("open_delivered", "open_guides", "plan_run"):
+        monkeypatch.setattr(upscale, name, counted(getattr(upscale, name)))
+    return names
+
+
+ONCE = ["open_delivered a", "open_guides a_pan", "plan_run a"]
+
+
+@pytest.mark.parametrize("scale", [None, 2])
+def test_a_run_opens_and_plans_a_scene_once(scenes, tmp_path, planned, scale):
+    options = Options(model="regression", jobs=1, scale=scale)
+    (record,) = archive.run([str(scenes / "a.tif")], batch_of(tmp_path, options=options))
+    assert record["product"] == f"a_x{scale or 4}.tif"
+    assert planned == ONCE
+    planned.clear()
+    again = Options(model="regression", jobs=1, scale=scale, resume=True)
+    archive.run([str(scenes / "a.tif")], batch_of(tmp_path, options=again))
+    assert planned == ONCE
+
+
+@pytest.mark.parametrize("scale", [None, 2])
+def test_a_dry_run_opens_and_plans_a_scene_once(scenes, tmp_path, planned, scale):
+    options = Options(model="regression", jobs=1, scale=scale)
+    (record,) = plans([str(scenes / "a.tif")], batch_of(tmp_path, options=options))
+    assert record["scale"] == (scale or 4)
+    assert planned == ONCE
+
+
+def test_an_unforeseen_failure_is_recorded_with_its_traceback(scenes, tmp_path, monkeypatch):
+    whole = archive.run_plan
+
+    def breaks(plan: Any, *args: Any, **kwargs: Any) -> Any:
+        if plan.scene.name == "b c":
             raise ZeroDivisionError("in\nthe middle")
-        return whole(scene, *args, **kwargs)
+        return whole(plan, *args, **kwargs)
 
-    monkeypatch.setattr(upscale, "upscale", breaks)
+    monkeypatch.setattr(archive, "run_plan", breaks)
     told: list[dict[str, Any]] = []
     records = archive.run([str(scenes)], batch_of(tmp_path), told=told.append)
     assert [r["status"] for r in told] == ["done", "failed", "done"]
