@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dualsr_geo.models.architectures import architecture_of
 from dualsr_geo.models.definition import Model, Weights
 from dualsr_geo.models.loading import ready
 from dualsr_geo.models.networks import alba, backprojection
-from dualsr_geo.models.networks.coarsenet import CoarseNet
-from dualsr_geo.models.networks.coarsr import CoarSR
 from dualsr_geo.raster.windows import Window
 
 # A network's values end at 1. What the sample of a large scene did not see may be brighter.
@@ -90,14 +89,11 @@ def bands(weights: Weights, cube: Tensor, guide: Tensor | None, place: Place) ->
         0..1; of CoarseNet.
     place : Place
     """
-    network = ready(weights, cube.device.type)
-    if isinstance(network, CoarSR):
-        return network.stream(cube)
-    if not isinstance(network, CoarseNet) or guide is None:
-        raise TypeError(f"{type(network).__name__} with {'a' if guide is not None else 'no'} guide")
-    ratio, win = weights.ratio, place.window
-    scene = alba.centred((place.shape[0] * ratio, place.shape[1] * ratio), network.block)
-    return network.stream(cube, guide, alba.lead_at((win.y0 * ratio, win.x0 * ratio), scene, network.block))
+    architecture, ratio, win = architecture_of(weights.network), weights.ratio, place.window
+    block_px = architecture.block * ratio
+    scene = alba.centred((place.shape[0] * ratio, place.shape[1] * ratio), block_px)
+    lead = alba.lead_at((win.y0 * ratio, win.x0 * ratio), scene, block_px)
+    return ready(weights, cube.device.type).stream(cube, guide if architecture.guided else None, lead)
 
 
 def halves(model: Model, cube: Tensor, guide: Tensor | None, place: Place) -> Iterator[Tensor]:

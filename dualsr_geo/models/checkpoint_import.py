@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from dualsr_geo.errors import InputError, OptionError, ScaleError
-from dualsr_geo.models.loading import HALOS, SEAMS
-from dualsr_geo.models.networks import coarsenet, coarsr, finenet, published_checkpoint
+from dualsr_geo.models.architectures import recognise
+from dualsr_geo.models.networks.published_checkpoint import CheckpointSizes
 from dualsr_geo.models.weights import Card
 
-READERS = {"coarsr": coarsr, "coarsenet": coarsenet, "finenet": finenet}
 RATIOS = (2, 32)
 
 
@@ -42,22 +41,18 @@ def convert(path: str | os.PathLike[str], scale: int | None = None) -> tuple[dic
         If `scale` is missing, contradicts the weights, or is none.
     """
     state = read_checkpoint(path)
-    reader = READERS[published_checkpoint.network_of(state)]
-    found = reader.recognise(state)
-    ratio = _ratio(found, scale)
-    card = Card(
-        found.network,
-        ratio,
-        found.width,
-        found.bands,
-        found.guide_bands,
-        block=3 if found.network == "coarsenet" else 1,
-        halo=HALOS.get(found.network, 0),
-        seam=SEAMS.get(found.network, 0.0),
-        batch_norm=found.batch_norm,
+    architecture = recognise(state)
+    assert architecture.checkpoint is not None
+    sizes = architecture.checkpoint.sizes(state)
+    card = architecture.card(
+        _ratio(architecture.id, sizes, scale),
+        sizes.width,
+        bands=sizes.bands,
+        guide_bands=sizes.guide_bands,
+        batch_norm=sizes.batch_norm,
         source=Path(path).name,
     )
-    return reader.from_published(state), card
+    return architecture.checkpoint.convert(state), card
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -88,13 +83,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _ratio(found: published_checkpoint.Recognised, scale: int | None) -> int:
+def _ratio(network: str, sizes: CheckpointSizes, scale: int | None) -> int:
     if scale is not None and not RATIOS[0] <= scale <= RATIOS[1]:
         raise ScaleError(f"--scale {scale} is no ratio that a network sharpens by. Give {RATIOS[0]}..{RATIOS[1]}.")
-    if found.ratio is None:
+    if sizes.ratio is None:
         if scale is None:
-            raise OptionError(f"The weights of {found.network} do not tell their ratio. Give it as --scale.")
+            raise OptionError(f"The weights of {network} do not tell their ratio. Give it as --scale.")
         return scale
-    if scale is not None and scale != found.ratio:
-        raise OptionError(f"The weights are for ratio {found.ratio}, but --scale is {scale}. Leave it out.")
-    return found.ratio
+    if scale is not None and scale != sizes.ratio:
+        raise OptionError(f"The weights are for ratio {sizes.ratio}, but --scale is {scale}. Leave it out.")
+    return sizes.ratio

@@ -14,9 +14,6 @@ PRECISIONS = ("float32", "bfloat16")
 # (algorithm-lab-2.md A1a); bicubic to half the ratio and back.
 FINE_REACH = {"none": 0, "consistency": 12, "backprojection": 6, "backprojection-pixel": 6, "finenet": 2}
 FINE_REACH["finenet-per-tile"] = FINE_REACH["finenet"]
-LEAST_BANDS = {"coarsr": 5, "coarsenet": 3}
-# Four anchors at once, each with what the network reads, its features and its answer.
-LEARNED_PLANES = 250
 # What a fine stage sees of the anchors, and its features.
 REFINED_PLANES = 150
 
@@ -60,12 +57,10 @@ class Weights:
 
     @property
     def features(self) -> int:
-        """Planes of float32 on the hr grid that a tile keeps.
+        """Planes of float32 on the hr grid that a tile keeps."""
+        from dualsr_geo.models.architectures import architecture_of  # noqa: PLC0415  # loads torch
 
-        Measured as peak memory at 384 to 1200 hr pixels: 17 to 20 widths for CoarseNet on the hr
-        grid, 23 to 30 for CoarSR on the lr grid.
-        """
-        return 20 * self.width if self.network == "coarsenet" else -(-32 * self.width // self.ratio**2)
+        return architecture_of(self.network).planes(self.width, self.ratio)
 
     @property
     def identity(self) -> dict[str, object]:
@@ -161,7 +156,8 @@ class Model:
         """Planes of float32 on the hr grid that a tile keeps for its network."""
         if self.weights is not None:
             return self.weights.features
-        return LEARNED_PLANES if self.ours is not None else 0
+        own = (self.ours.guided, self.ours.alone) if self.ours is not None else ()
+        return max((weights.features for weights in own if weights is not None), default=0)
 
 
 def require_ratio(model: Model, ratio: int) -> None:
@@ -200,7 +196,9 @@ def require_inputs(model: Model, bands: int, guide_bands: int | None) -> None:
     weights = model.weights
     if weights is None:
         return
-    least = LEAST_BANDS[weights.network]
+    from dualsr_geo.models.architectures import architecture_of  # noqa: PLC0415  # loads torch
+
+    least = architecture_of(weights.network).min_bands
     if bands < least:
         raise InputError(
             f"The network `{weights.network}` reads {least} bands at a time, the scene has {bands} with data. "

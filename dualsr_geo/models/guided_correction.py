@@ -44,11 +44,6 @@ USUAL_GAIN, GAIN_UNIT = 0.3, 4.0
 MOST_NOISE = 3.0
 # A candidate's weight counts as no less.
 LEAST_WEIGHT = 1e-3
-# lr pixels of context, for start, network and closed form together: 14 leave 2e-6 of the data range at
-# ratio 8, 18 leave 4e-8 at any ratio.
-HALO = 18
-# Largest difference between tiled and whole, share of the data range.
-SEAM = 4e-6
 # Anchors that go through the network at once: bounds the memory of a tile.
 AT_ONCE = 4
 

@@ -6,26 +6,22 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from dualsr_geo.errors import InputError
+from dualsr_geo.models.architectures import architecture_of
 from dualsr_geo.models.definition import Weights
-from dualsr_geo.models.networks import coarsenet, coarsr
-from dualsr_geo.models.networks.coarsenet import CoarseNet
-from dualsr_geo.models.networks.coarsr import CoarSR
+from dualsr_geo.models.networks.architecture import BandNetwork
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.networks.unguided import UnguidedNetwork
 from dualsr_geo.models.weights import Card, read_card, read_tensors, sha256
 
 SHIPPED = Path(__file__).with_name("data")
-Own = TypeVar("Own", GuidedNetwork, UnguidedNetwork)
-HALOS = {"coarsr": coarsr.HALO, "coarsenet": coarsenet.HALO}
-SEAMS = {"coarsenet": coarsenet.SEAM}
 
 
 @dataclass(frozen=True)
@@ -35,11 +31,11 @@ class TrainedNetwork:
     Attributes
     ----------
     card : Card
-    network : Module
+    network : BandNetwork
     """
 
     card: Card
-    network: nn.Module
+    network: BandNetwork
 
     def __call__(self, cube: NDArray[np.float32], guide: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Sharpen a whole cube: no tiles, no scaling.
@@ -64,43 +60,35 @@ class TrainedNetwork:
         if lr.dim() != 3:
             raise InputError(f"The cube has {lr.dim()} axes, {tuple(lr.shape)}. Give (band, y, x).")
         with torch.inference_mode():
-            bands = list(self._stream(lr, guide))
+            hr_guide = None if guide is None else torch.from_numpy(np.ascontiguousarray(guide, dtype=np.float32))
+            bands = list(self.network.stream(lr, hr_guide))
         return torch.stack(bands).numpy()
-
-    def _stream(self, lr: Tensor, guide: NDArray[np.float32] | None) -> Any:  # an iterator of planes
-        if isinstance(self.network, CoarSR):
-            if guide is not None:
-                raise InputError("CoarSR takes no guide, and one is given. Leave it out, or use CoarseNet's weights.")
-            return self.network.stream(lr)
-        if guide is None:
-            raise InputError(f"CoarseNet needs a guide of {self.card.guide_bands} bands, and none is given.")
-        if not isinstance(self.network, CoarseNet):
-            raise TypeError(type(self.network).__name__)
-        return self.network.stream(lr, torch.from_numpy(np.ascontiguousarray(guide, dtype=np.float32)))
 
 
 @lru_cache(maxsize=4)
 def guided_network(weights: Weights, device: str) -> GuidedNetwork:
     """Return our network with a guide; one for all tiles of a process. Raises as `ready`."""
-    network = _own(GuidedNetwork, weights, device)
+    network = cast("GuidedNetwork", _correction(weights, device))
     return network if weights.precision == "float32" else network.lowered(getattr(torch, weights.precision))
 
 
 @lru_cache(maxsize=4)
 def unguided_network(weights: Weights, device: str) -> UnguidedNetwork:
     """Return our network without a guide; one for all tiles of a process. Raises as `ready`."""
-    return _own(UnguidedNetwork, weights, device)
+    return cast("UnguidedNetwork", _correction(weights, device))
 
 
-def _own(kind: type[Own], weights: Weights, device: str) -> Own:
-    network = _filled(kind, _unchanged(weights))
+def _correction(weights: Weights, device: str) -> nn.Module:
+    path = _unchanged(weights)
+    network = _built(path, read_card(path), published=False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
     return network.to(device).eval()
 
 
-def _filled(kind: type[Own], path: str | os.PathLike[str]) -> Own:
+def _built(path: str | os.PathLike[str], card: Card, *, published: bool) -> nn.Module:
+    tensors = read_tensors(path)
     try:
-        return kind.of(read_tensors(path))
+        return architecture_of(card.network).build(card, tensors, published)
     except (RuntimeError, KeyError, IndexError) as error:
         # As torch says it, over many lines.
         raise InputError(
@@ -109,7 +97,7 @@ def _filled(kind: type[Own], path: str | os.PathLike[str]) -> Own:
 
 
 @lru_cache(maxsize=4)
-def ready(weights: Weights, device: str) -> nn.Module:
+def ready(weights: Weights, device: str) -> BandNetwork:
     """Return a network as the pipeline uses it; one for all tiles of a process.
 
     Raises
@@ -119,7 +107,6 @@ def ready(weights: Weights, device: str) -> nn.Module:
     """
     network = load_model(_unchanged(weights), weights.published).network
     if weights.precision != "float32":
-        assert isinstance(network, CoarSR | CoarseNet)
         network.lowered(getattr(torch, weights.precision))
     return network.to(device).eval()
 
@@ -155,17 +142,10 @@ def load_model(path: str | os.PathLike[str], published: bool = False) -> Trained
         If the file is missing, damaged, or of a network that sharpens nothing by itself.
     """
     card = read_card(path)
-    if card.network in ("guided", "alone"):
+    if not architecture_of(card.network).standalone:
         raise InputError(
             f"{path} holds `{card.network}`, which corrects a start that dualsr_geo makes and is no model by itself. "
             "Give it to `upscale` as model."
         )
-    network: nn.Module
-    if card.network == "coarsr":
-        network = CoarSR(card.ratio, card.width, published=published)
-    elif card.network == "coarsenet":
-        network = CoarseNet(card.ratio, card.width, card.guide_bands, published=published)
-    else:
-        raise InputError(f"{path} holds {card.network}, which refines what a coarse network made. Load one of those.")
-    network.load_state_dict(read_tensors(path))
+    network = cast("BandNetwork", _built(path, card, published=published))
     return TrainedNetwork(card, network.eval())

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.models.definition import LEAST_BANDS, PRECISIONS, LearnedCorrection, Model, Weights
+from dualsr_geo.models.definition import PRECISIONS, LearnedCorrection, Model, Weights
 
 SHIPPED = Path(__file__).with_name("data")
-OWN = ("guided", "unguided")
+# File names of the weights of our own networks, by the id of their architecture.
+OWN = {"guided": "guided.safetensors", "alone": "unguided.safetensors"}
 
 
 def _injecting(name: str, summary: str, cubic_a: float | None = None) -> Model:
@@ -119,7 +120,7 @@ def _of_name(name: str, *, published: bool, precision: str) -> Model:
     model = MODELS[name]
     if model.ours is not None and not published:
         # In bfloat16 the network without a guide strays by 8e-3 of the range; it is quick as it is.
-        guided, alone = (SHIPPED / f"{name}.safetensors" for name in OWN)
+        guided, alone = (SHIPPED / name for name in OWN.values())
         return _looked_up(model, {"guided": _weights(guided, precision=precision), "alone": _weights(alone)})
     asked = "--published" if published else f"--precision {precision}" if precision != PRECISIONS[0] else None
     if asked is not None:
@@ -144,17 +145,13 @@ def _weights(path: Path, *, published: bool = False, precision: str = PRECISIONS
 
 
 def _of_weights(path: Path, *, published: bool, precision: str) -> Model:
+    from dualsr_geo.models.architectures import architecture_of  # noqa: PLC0415  # loads torch
     from dualsr_geo.models.weights import read_card  # noqa: PLC0415  # loads torch
 
     card = read_card(path)
     weights = _weights(path, published=published, precision=precision)
-    if card.network in OWN:
+    if not architecture_of(card.network).standalone:
         return _of_own(path, weights, card.licence)
-    if card.network not in LEAST_BANDS:
-        raise InputError(
-            f"{path} holds {card.network}, which sharpens nothing by itself. "
-            f"Give weights of {', '.join([*LEAST_BANDS, OWN[0]])} or {OWN[1]}."
-        )
     return Model(
         path.stem,
         f"{card.network}, {card.ratio}x, {card.width} features, from {card.source or 'training here'}.",

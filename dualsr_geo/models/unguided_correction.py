@@ -41,9 +41,6 @@ NOISE_UNIT, MOST_NOISE = 10.0, 5.0
 AT_ONCE = 4
 # The eight ways to lay a square: quarter turns, and whether columns are reversed.
 LAYS = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
-# lr pixels of context, for network and closed form together: 16 leave 9e-6 of the data range where SFPN's blur
-# rings longest and 2e-6 elsewhere, 18 leave 5e-7.
-HALO = 18
 # Below this share of a band's mean its deviation is rounding.
 ROUNDING = 1e-6
 # A shift that matters, hr pixels.

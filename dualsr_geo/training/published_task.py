@@ -7,7 +7,7 @@ pass in sequence in the papers; here a run of them may be drawn instead, which i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -20,7 +20,7 @@ from torch.nn import functional
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.evaluation.metrics import scores
 from dualsr_geo.evaluation.metrics.image_pair import pair
-from dualsr_geo.models.networks import coarsenet, coarsr
+from dualsr_geo.models.architectures import architecture_of
 from dualsr_geo.models.networks.coarsenet import CoarseNet
 from dualsr_geo.models.networks.coarsr import CoarSR
 from dualsr_geo.training.dataset import Reference
@@ -28,10 +28,8 @@ from dualsr_geo.training.degradations import Degradation, Rng, degraded
 from dualsr_geo.training.simulated_guides import GUIDE_BANDS, GuideKind, responses
 
 Name = Literal["coarsr", "coarsenet"]
-LEAST_BANDS = {"coarsr": coarsr.LEAST_BANDS, "coarsenet": coarsenet.LEAST_BANDS}
-# Both papers' scales of the references; DualSR cuts 24 patches of an image, SFPN 64.
+# Both papers' scales of the references.
 SCALES = (1.0, 0.75, 0.5)
-PATCHES = {"coarsr": 24, "coarsenet": 64}
 # lr pixels around a patch that are degraded with it and then cut away: its own edge is no scene's edge.
 MARGIN = 2
 # Draws of validation are of another kind than any step's.
@@ -92,11 +90,12 @@ class PublishedTask:
         if self.patch < self.ratio or self.patch % self.ratio:
             near = max(1, round(self.patch / self.ratio)) * self.ratio
             raise OptionError(f"--patch {self.patch} is no multiple of --scale {self.ratio}. Give e.g. {near}.")
-        if (self.name == "coarsenet") != (self.guide != "none"):
-            wanted = "rgb or pan" if self.name == "coarsenet" else "none"
+        architecture = architecture_of(self.name)
+        if architecture.guided != (self.guide != "none"):
+            wanted = "rgb or pan" if architecture.guided else "none"
             raise OptionError(f"--network {self.name} takes no --guide {self.guide}. Give --guide {wanted}.")
-        least = max(LEAST_BANDS[self.name], self.bands)
-        if 0 < self.bands < LEAST_BANDS[self.name]:
+        least = max(architecture.min_bands, self.bands)
+        if 0 < self.bands < architecture.min_bands:
             raise OptionError(f"--bands {self.bands} is less than the {least} that {self.name} reads. Give more.")
         for reference in (*self.references, *self.validation):
             count, height, width = reference.cube.shape
@@ -118,19 +117,13 @@ class PublishedTask:
     @property
     def epoch(self) -> int:
         """Steps that see as many patches as the paper cuts of all references, at every scale."""
-        return math.ceil(PATCHES[self.name] * len(SCALES) * len(self.references) / self.batch_size)
+        return math.ceil(RECIPES[self.name].patches * len(SCALES) * len(self.references) / self.batch_size)
 
     def network(self) -> nn.Module:
-        """Return the network with torch's usual random weights.
-
-        CoarseNet does not cut its bands while it learns: where a value is cut no gradient passes.
-        """
+        """Return the network with torch's usual random weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            if self.name == "coarsr":
-                return CoarSR(self.ratio, self.width, published=self.published)
-            guide_bands = GUIDE_BANDS[self.guide]
-            return CoarseNet(self.ratio, self.width, guide_bands, published=self.published, clip=None)
+            return RECIPES[self.name].network(self)
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
         """Return lr (patch, band, y, x), guide and reference (patch, band, ratio * y, ratio * x) of a step."""
@@ -179,8 +172,7 @@ class PublishedTask:
         """Draw a patch: lr, guide, reference."""
         reference = self.references[int(rng.integers(len(self.references)))]
         cube = _turned(rng, self._cut(rng, reference))
-        if self.name == "coarsenet":
-            # SFPN also rolls its patches.
+        if RECIPES[self.name].rolled:
             cube = cube.roll(tuple(rng.integers(0, self.patch, 2).tolist()), (1, 2))
         first = int(rng.integers(0, len(cube) - self._run + 1))
         some = cube[first : first + self._run]
@@ -203,6 +195,40 @@ class PublishedTask:
         if from_side == side:
             return cut
         return functional.interpolate(cut[None], (side, side), mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What differs between the trainings of the two papers.
+
+    Attributes
+    ----------
+    network : callable
+        task -> the network with torch's random weights.
+    patches : int
+        That an epoch cuts of each reference at each scale.
+    rolled : bool
+        Whether patches are rolled along y and x.
+    """
+
+    network: Callable[[PublishedTask], nn.Module]
+    patches: int
+    rolled: bool
+
+
+def _coarsr(task: PublishedTask) -> CoarSR:
+    return CoarSR(task.ratio, task.width, published=task.published)
+
+
+def _coarsenet(task: PublishedTask) -> CoarseNet:
+    # Without a cut of its bands: no gradient passes where a value is cut.
+    return CoarseNet(task.ratio, task.width, GUIDE_BANDS[task.guide], published=task.published, clip=None)
+
+
+RECIPES = {
+    "coarsr": Recipe(_coarsr, patches=24, rolled=False),
+    "coarsenet": Recipe(_coarsenet, patches=64, rolled=True),
+}
 
 
 def _made(network: nn.Module, lr: Tensor, guide: Tensor) -> Tensor:

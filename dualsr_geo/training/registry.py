@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.models import guided_correction, unguided_correction
-from dualsr_geo.models.loading import HALOS, SEAMS
+from dualsr_geo.models.architectures import architecture_of
 from dualsr_geo.models.weights import Card
 from dualsr_geo.training.augmentation import Floats
 from dualsr_geo.training.dataset import Reference
@@ -121,11 +120,8 @@ def _published(name: Name, guide: GuideKind, degradation: Degradation, patch_lr:
         return {**PUBLISHED_COURSE, "steps": EPOCHS * made.epoch, "halve_every": HALVED_EPOCHS * made.epoch}
 
     def card(options: Options) -> Card:
-        # As `trained.convert` makes them.
-        block = 3 if name == "coarsenet" else 1
         guide_bands = GUIDE_BANDS[options.guide or guide]
-        seam = SEAMS.get(name, 0.0)
-        return Card(name, options.scale, options.width or 64, 0, guide_bands, block, HALOS[name], seam)
+        return architecture_of(name).card(options.scale, options.width or 64, guide_bands=guide_bands)
 
     return TrainableNetwork(side, lesson, course, card)
 
@@ -138,7 +134,7 @@ def _alone() -> TrainableNetwork:
         return UnguidedTask(scenes, held, options.seed, **_width(options))
 
     def card(options: Options) -> Card:
-        return Card("alone", 0, options.width or UnguidedTask.width, halo=unguided_correction.HALO)
+        return architecture_of("alone").card(0, options.width or UnguidedTask.width)
 
     side = max(ratio * min(sides) for ratio, sides in LONE_SIDES.items())
     return TrainableNetwork(lambda _: side, lesson, lambda _: LONE_COURSE, card)
@@ -153,9 +149,7 @@ def _guided() -> TrainableNetwork:
         return GuidedTask({r.name: r.cube for r in learned}, cameras, held, options.seed, **_width(options))
 
     def card(options: Options) -> Card:
-        return Card(
-            "guided", 0, options.width or GuidedTask.width, halo=guided_correction.HALO, seam=guided_correction.SEAM
-        )
+        return architecture_of("guided").card(0, options.width or GuidedTask.width)
 
     return TrainableNetwork(lambda _: LEAST_SIDE * max(RATIOS), lesson, lambda _: GUIDED_COURSE, card)
 

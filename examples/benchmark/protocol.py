@@ -18,10 +18,10 @@ import torch
 from degradations import DEGRADATIONS
 from estimates import product
 from fine import Floats, Pair, pair
+from finenet import Refinement, fit
 from scenes import load, responses
 
 from dualsr_geo.evaluation import metrics
-from dualsr_geo.models.networks.finenet import Refinement, fit
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.survey.sampling import SurveyOptions
 

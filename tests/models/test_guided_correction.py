@@ -19,7 +19,7 @@ from dualsr_geo.fusion.anchor_bands import AnchorBands
 from dualsr_geo.fusion.blocks import components
 from dualsr_geo.models import guided_correction
 from dualsr_geo.models.guided_inputs import GuidedInputs
-from dualsr_geo.models.networks.guided import GuidedNetwork
+from dualsr_geo.models.networks.guided import ARCHITECTURE, GuidedNetwork
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.survey.survey import Survey
@@ -72,7 +72,7 @@ def test_what_the_sensor_sees_of_a_correction_is_gone(bands, guides, height, wid
 )
 @torch.inference_mode()
 def test_a_tile_with_its_halo_equals_the_whole(ratio, guides, noise):
-    height, width, halo = 61, 47, guided_correction.HALO
+    height, width, halo = 61, 47, ARCHITECTURE.halo
     lr, guide, psf = scene_and_guide(14, guides, height, width, ratio, noise=noise)
     known = known_of(lr, guide, psf)
     window, terms = opened(known, lr, guide)

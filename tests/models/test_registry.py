@@ -190,7 +190,7 @@ def test_a_name_is_no_half(files):
 def test_finenet_is_no_model(tmp_path):
     save(tmp_path / "f.safetensors", {"a": torch.zeros(1)}, Card("finenet", 4, 8))
     with pytest.raises(
-        InputError, match="holds finenet, which sharpens nothing by itself.*coarsr, coarsenet, guided or alone"
+        InputError, match="There is no network `finenet`. Give weights of coarsenet or coarsr or guided or alone"
     ):
         load_model(tmp_path / "f.safetensors")
 

@@ -19,12 +19,17 @@ from torch.nn import functional
 from dualsr_geo.errors import InputError
 from dualsr_geo.models.networks import published_checkpoint
 from dualsr_geo.models.networks.alba import BLOCK_LR, Lead, Similar, similar
+from dualsr_geo.models.networks.architecture import Architecture, BandNetwork
 from dualsr_geo.models.networks.layers import Conv, Narrow, followed, last
 from dualsr_geo.models.networks.piecewise import Workspace
 from dualsr_geo.models.networks.propagation import Exchange, Propagation
-from dualsr_geo.models.networks.published_checkpoint import Reader, Recognised
+from dualsr_geo.models.networks.published_checkpoint import CheckpointSizes, PublishedCheckpoint, Reader
+from dualsr_geo.models.weights import Card
 
-LEAST_BANDS = 3
+MIN_BANDS = 3
+TITLE = "CoarseNet of SFPN"
+# A weight that only this network's checkpoints have.
+KEY = "gamma_speContext"
 UNITS = 2  # D of section IV-B
 # Each band leads to the next, so no halo is exact. With 12 lr pixels 6e-6 of the range remain, with 15
 # float32's rounding, at ratios 2, 4 and 8 (docs/networks.md; weights trained on CAVE, up to 191 bands).
@@ -64,7 +69,7 @@ class Prepared:
     space: Workspace
 
 
-class CoarseNet(nn.Module):
+class CoarseNet(BandNetwork):
     """Coarse stage of SFPN.
 
     Departures from the published code, each without effect on what is computed: the learned
@@ -130,8 +135,10 @@ class CoarseNet(nn.Module):
         """Return all bands of tiles, shape (tile, band, ratio * y, ratio * x); takes what `bands` takes."""
         return torch.stack(list(self.bands(lr, guide, lead)), dim=1)
 
-    def stream(self, cube: Tensor, guide: Tensor, lead: Lead | None = None) -> Iterator[Tensor]:
+    def stream(self, cube: Tensor, guide: Tensor | None = None, lead: Lead | None = None) -> Iterator[Tensor]:
         """Yield one band (ratio * y, ratio * x) after another of a cube (band, y, x); otherwise as `bands`."""
+        if guide is None:
+            raise InputError(f"CoarseNet needs a guide of {self.guide_bands} bands, and none is given.")
         return (band[0] for band in self.bands(cube[None], guide[None], lead))
 
     def bands(self, lr: Tensor, guide: Tensor, lead: Lead | None = None) -> Iterator[Tensor]:
@@ -173,8 +180,8 @@ class CoarseNet(nn.Module):
 
     def _require(self, lr: Tensor, guide: Tensor) -> None:
         bands = lr.shape[1]
-        if bands < LEAST_BANDS:
-            raise InputError(f"CoarseNet reads {LEAST_BANDS} bands at a time, the scene has {bands}. Give more bands.")
+        if bands < MIN_BANDS:
+            raise InputError(f"CoarseNet reads {MIN_BANDS} bands at a time, the scene has {bands}. Give more bands.")
         if guide.shape[1] != self.guide_bands:
             raise InputError(
                 f"The guide has {guide.shape[1]} bands, the weights were trained for {self.guide_bands}. "
@@ -278,17 +285,17 @@ def _triple(i: int, bands: int) -> list[int]:
     return [i - 1, i, i - 2] if i == bands - 1 else [i - 1, i, i + 1]
 
 
-def recognise(state: Mapping[str, Tensor]) -> Recognised:
-    """Tell width and guide bands of a checkpoint in the authors' layout; the ratio leaves no trace in it.
+def checkpoint_sizes(state: Mapping[str, Tensor]) -> CheckpointSizes:
+    """Return width and guide bands of a checkpoint in the authors' layout; the ratio leaves no trace in it.
 
     Raises
     ------
     InputError
         If it is of another network.
     """
-    published_checkpoint.require_network(state, "coarsenet")
+    published_checkpoint.require_key(state, KEY, TITLE)
     width, guide_bands, _, _ = published_checkpoint.shape_of(state, "rgb_head.weight", 4)
-    return Recognised("coarsenet", None, width, guide_bands=guide_bands)
+    return CheckpointSizes(None, width, guide_bands=guide_bands)
 
 
 # The authors' names of the convolutions, and ours.
@@ -330,7 +337,7 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     InputError
         If it is of another network, lacks entries, or has some that have no place.
     """
-    found = recognise(state)
+    sizes = checkpoint_sizes(state)
     reader = Reader(state)
     made: dict[str, Tensor] = {}
     names = dict(_PLAIN)
@@ -341,8 +348,28 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         made[f"{ours}.weight"], made[f"{ours}.bias"] = reader.conv(theirs)
     for theirs, (ours, scalars) in _SCALED.items():
         weight, made[f"{ours}.bias"] = reader.conv(theirs)
-        made[f"{ours}.weight"] = weight * reader.take(scalars).repeat_interleave(found.width).reshape(1, -1, 1, 1)
+        made[f"{ours}.weight"] = weight * reader.take(scalars).repeat_interleave(sizes.width).reshape(1, -1, 1, 1)
     reader.finish()
     with torch.device("meta"):
-        network = CoarseNet(2, found.width, found.guide_bands)
+        network = CoarseNet(2, sizes.width, sizes.guide_bands)
     return published_checkpoint.float32(made, network)
+
+
+def _build(card: Card, tensors: Mapping[str, Tensor], published: bool) -> CoarseNet:  # noqa: FBT001  # a callable's type has no keywords
+    network = CoarseNet(card.ratio, card.width, card.guide_bands, published=published)
+    network.load_state_dict(dict(tensors))
+    return network
+
+
+ARCHITECTURE = Architecture(
+    "coarsenet",
+    build=_build,
+    # Measured as peak memory at 384 to 1200 hr pixels: 17 to 20 widths on the hr grid.
+    planes=lambda width, _: 20 * width,
+    halo=HALO,
+    seam=SEAM,
+    block=BLOCK_LR,
+    guided=True,
+    min_bands=MIN_BANDS,
+    checkpoint=PublishedCheckpoint(TITLE, KEY, checkpoint_sizes, from_published),
+)

@@ -15,12 +15,18 @@ from torch.nn import functional
 
 from dualsr_geo.errors import InputError, ScaleError
 from dualsr_geo.models.networks import published_checkpoint
+from dualsr_geo.models.networks.alba import Lead
+from dualsr_geo.models.networks.architecture import Architecture, BandNetwork
 from dualsr_geo.models.networks.layers import Conv, Narrow, Residual, last
 from dualsr_geo.models.networks.piecewise import keep_freed
-from dualsr_geo.models.networks.published_checkpoint import Reader, Recognised
+from dualsr_geo.models.networks.published_checkpoint import CheckpointSizes, PublishedCheckpoint, Reader
 from dualsr_geo.models.networks.subpixel import REACH, SubPixel
+from dualsr_geo.models.weights import Card
 
-LEAST_BANDS = 5
+MIN_BANDS = 5
+TITLE = "CoarSR of DualSR"
+# A weight that only this network's checkpoints have.
+KEY = "GFM_intra_one.gamma_inter"
 # How the sub-pixel upsampling reaches a ratio.
 STEPS = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 # lr pixels that the features see, and after them the upsampling; the recurrence sees one pixel.
@@ -78,7 +84,7 @@ class SpectralFusion(nn.Module):
         return groups[k] + made
 
 
-class CoarSR(nn.Module):
+class CoarSR(BandNetwork):
     """Coarse stage of DualSR.
 
     Departures from the published code, each without effect on what is computed: the learned
@@ -133,8 +139,10 @@ class CoarSR(nn.Module):
         """Return all bands of tiles, shape (tile, band, ratio * y, ratio * x); takes what `bands` takes."""
         return torch.stack(list(self.bands(lr)), dim=1)
 
-    def stream(self, cube: Tensor) -> Iterator[Tensor]:
+    def stream(self, cube: Tensor, guide: Tensor | None = None, lead: Lead | None = None) -> Iterator[Tensor]:  # noqa: ARG002  # it has no blocks
         """Yield one band (ratio * y, ratio * x) after another of a cube (band, y, x); otherwise as `bands`."""
+        if guide is not None:
+            raise InputError("CoarSR takes no guide, and one is given. Leave it out, or use CoarseNet's weights.")
         return (band[0] for band in self.bands(cube[None]))
 
     def bands(self, lr: Tensor) -> Iterator[Tensor]:
@@ -156,8 +164,8 @@ class CoarSR(nn.Module):
             If there are fewer than 5 bands.
         """
         tiles, count, height, width = lr.shape
-        if count < LEAST_BANDS:
-            raise InputError(f"CoarSR reads {LEAST_BANDS} bands at a time, the scene has {count}. Give more bands.")
+        if count < MIN_BANDS:
+            raise InputError(f"CoarSR reads {MIN_BANDS} bands at a time, the scene has {count}. Give more bands.")
         picks = neighbours(count, published=self.published)
         most = PIXELS_AT_ONCE.get(lr.device.type, 1 << 15)
         at_once = max(1, most // (tiles * height * width))
@@ -212,16 +220,16 @@ def neighbours(count: int, *, published: bool = False) -> list[list[int]]:
     return [[i, *(edges[0] if published else edges.get(i, usual))] for i, usual in enumerate(inner)]
 
 
-def recognise(state: Mapping[str, Tensor]) -> Recognised:
-    """Tell ratio, width and batch normalisation of a checkpoint in the authors' layout.
+def checkpoint_sizes(state: Mapping[str, Tensor]) -> CheckpointSizes:
+    """Return ratio, width and batch normalisation of a checkpoint in the authors' layout.
 
     Raises
     ------
     InputError
         If it is of another network, or of a ratio that it does not come in.
     """
-    published_checkpoint.require_network(state, "coarsr")
-    keys = published_checkpoint.plain(state)
+    published_checkpoint.require_key(state, KEY, TITLE)
+    keys = published_checkpoint.without_prefix(state)
     (width,) = published_checkpoint.shape_of(state, "head_group_one.bias", 1)
     steps = [keys[k].shape[0] for k in (f"tail.0.{2 * i}.bias" for i in range(len(keys))) if k in keys]
     ratio = {tuple(step**2 * width for step in parts): ratio for ratio, parts in STEPS.items()}.get(tuple(steps))
@@ -231,7 +239,7 @@ def recognise(state: Mapping[str, Tensor]) -> Recognised:
             f"{', '.join(map(str, STEPS))}. It is of another version than the published one."
         )
     norms = any(key.endswith("running_var") for key in keys)
-    return Recognised("coarsr", ratio, width, batch_norm=norms)
+    return CheckpointSizes(ratio, width, batch_norm=norms)
 
 
 _WORDS = ("one", "two", "three")
@@ -245,23 +253,23 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     InputError
         If it is of another network, lacks entries, or has some that have no place.
     """
-    found = recognise(state)
-    assert found.ratio is not None
+    sizes = checkpoint_sizes(state)
+    assert sizes.ratio is not None
     reader, made = Reader(state), _Made()
     for k, word in enumerate(_WORDS):
         made.put(f"heads.{k}", reader.conv(f"head_group_{word}"))
     for k, word in enumerate(_WORDS[:2]):
-        _fusion(reader, made, word, f"fusions.{k}", found.width)
+        _fusion(reader, made, word, f"fusions.{k}", sizes.width)
     weight, bias = reader.conv("rnn_reduceD.0")
-    made.put("context", (_scaled(weight, reader.take("gamma_rnn"), found.width), bias))
+    made.put("context", (_scaled(weight, reader.take("gamma_rnn"), sizes.width), bias))
     made.put("reduce", reader.conv("last_reduceD.0"))
     made.put("body", reader.conv("conv.0"))
-    for k in range(len(STEPS[found.ratio])):
+    for k in range(len(STEPS[sizes.ratio])):
         made.put(f"upsampling.{k}", reader.conv(f"tail.0.{2 * k}"))
     made.put("tail", reader.conv("tail.1"))
     reader.finish()
     with torch.device("meta"):
-        network = CoarSR(found.ratio, found.width)
+        network = CoarSR(sizes.ratio, sizes.width)
     return published_checkpoint.float32(made, network)
 
 
@@ -297,3 +305,20 @@ def _branch(reader: Reader, made: _Made, theirs: str, ours: str) -> None:
         second = 3 if reader.has(f"{body}.1.running_var") else 2
         made.put(f"{ours}.{name}.first", reader.normalised(f"{body}.0", f"{body}.1"))
         made.put(f"{ours}.{name}.second", reader.normalised(f"{body}.{second}", f"{body}.{second + 1}"))
+
+
+def _build(card: Card, tensors: Mapping[str, Tensor], published: bool) -> CoarSR:  # noqa: FBT001  # a callable's type has no keywords
+    network = CoarSR(card.ratio, card.width, published=published)
+    network.load_state_dict(dict(tensors))
+    return network
+
+
+ARCHITECTURE = Architecture(
+    "coarsr",
+    build=_build,
+    # Measured as peak memory at 384 to 1200 hr pixels: 23 to 30 widths on the lr grid.
+    planes=lambda width, ratio: -(-32 * width // ratio**2),
+    halo=HALO,
+    min_bands=MIN_BANDS,
+    checkpoint=PublishedCheckpoint(TITLE, KEY, checkpoint_sizes, from_published),
+)

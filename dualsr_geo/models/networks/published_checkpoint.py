@@ -1,8 +1,8 @@
-"""Checkpoints in the authors' layout: which network one is of, and its weights, folded."""
+"""Checkpoints in their authors' layout: which network they are of, its sizes, and its weights, folded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,36 +10,26 @@ from torch import Tensor, nn
 
 from dualsr_geo.errors import InputError
 
-# A key that only this network's checkpoints have.
-SIGNATURES = {
-    "coarsr": "GFM_intra_one.gamma_inter",
-    "coarsenet": "gamma_speContext",
-    "finenet": "hsi.Conv.weight",
-}
-SYSTEMS = {"coarsr": "CoarSR of DualSR", "coarsenet": "CoarseNet of SFPN", "finenet": "FineNet of SFPN"}
 # nn.DataParallel puts this before every key.
 PREFIX = "module."
 
 
 @dataclass(frozen=True)
-class Recognised:
-    """What the shapes of a checkpoint tell.
+class CheckpointSizes:
+    """Sizes of a network, from the shapes of the weights in a checkpoint.
 
     Attributes
     ----------
-    network : str
-        ``"coarsr"``, ``"coarsenet"`` or ``"finenet"``.
     ratio : int or None
-        None where no weight depends on it: SFPN's networks.
+        None where the shape of no weight depends on it: SFPN's networks.
     width : int
-        Channels inside.
+        Features.
     bands, guide_bands : int
-        Of scene and guide that the weights are bound to; 0 where any number serves, or none is used.
+        Of the scene and the guide that the weights are bound to; 0 where any number serves, or none is used.
     batch_norm : bool
-        Whether it carries normalisation layers.
+        Whether it has normalisation layers.
     """
 
-    network: str
     ratio: int | None
     width: int
     bands: int = 0
@@ -47,41 +37,49 @@ class Recognised:
     batch_norm: bool = False
 
 
-def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class PublishedCheckpoint:
+    """How the authors of a network save its weights.
+
+    Attributes
+    ----------
+    title : str
+        The network and its publication.
+    key : str
+        Name of a weight that only this network's checkpoints have.
+    sizes : callable
+        state -> sizes of the network.
+    convert : callable
+        state -> weights by the names of this package.
+    """
+
+    title: str
+    key: str
+    sizes: Callable[[Mapping[str, Tensor]], CheckpointSizes]
+    convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+
+    def matches(self, state: Mapping[str, Tensor]) -> bool:
+        """Return whether a checkpoint is of this network."""
+        return self.key in without_prefix(state)
+
+
+def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a state without the prefix of nn.DataParallel."""
     return {key.removeprefix(PREFIX): value for key, value in state.items()}
 
 
-def network_of(state: Mapping[str, Tensor]) -> str:
-    """Return which network a checkpoint is of.
+def require_key(state: Mapping[str, Tensor], key: str, title: str) -> None:
+    """Check that a checkpoint is of a network by a weight that only this one has.
 
     Raises
     ------
     InputError
-        If it is of none known here.
+        If it is not.
     """
-    keys = plain(state)
-    for network, signature in SIGNATURES.items():
-        if signature in keys:
-            return network
-    shown = ", ".join(list(keys)[:3]) or "nothing"
-    raise InputError(
-        f"The checkpoint is of no network known here: it begins with {shown} (of {len(keys)} entries). "
-        f"Give one of {', '.join(SYSTEMS.values())}, as their authors' code saves it."
-    )
-
-
-def require_network(state: Mapping[str, Tensor], wanted: str) -> None:
-    """Check that a checkpoint is of the network wanted.
-
-    Raises
-    ------
-    InputError
-        If it is of another one, or of none known here.
-    """
-    found = network_of(state)
-    if found != wanted:
-        raise InputError(f"The checkpoint is of {SYSTEMS[found]}, not of {SYSTEMS[wanted]}. Give one of the latter.")
+    if key not in without_prefix(state):
+        raise InputError(
+            f"The checkpoint lacks `{key}`, so it is not of {title}. Give one that its authors' code saved."
+        )
 
 
 def shape_of(state: Mapping[str, Tensor], key: str, rank: int) -> tuple[int, ...]:
@@ -92,7 +90,7 @@ def shape_of(state: Mapping[str, Tensor], key: str, rank: int) -> tuple[int, ...
     InputError
         If it is not there, or of another rank.
     """
-    value = plain(state).get(key)
+    value = without_prefix(state).get(key)
     if value is None:
         raise InputError(f"The checkpoint lacks `{key}`; it is not whole. Copy it again.")
     if value.dim() != rank:
@@ -104,7 +102,7 @@ class Reader:
     """The entries of a checkpoint, each of which is to be taken once."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
-        self._left = plain(state)
+        self._left = without_prefix(state)
 
     def take(self, key: str) -> Tensor:
         """Return an entry in float64, so that folding costs no accuracy.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dualsr_geo.errors import ScaleError
+from dualsr_geo.models.networks.architecture import Architecture
 from dualsr_geo.models.networks.layers import Conv, Residual, last
 
 # The band and its neighbours -1, +1, -2, +2; MTF gains along y and x, and the noise.
@@ -115,3 +116,15 @@ def _averaged(detail: Tensor, fine: int, ratio: int) -> Tensor:
     share = (shared.clamp_min(0) * ratio).to(detail)
     cut = detail.reshape(-1, y, fine, x, fine)
     return torch.einsum("ab,nybxd,cd->nyaxc", share, cut, share).reshape(-1, 1, y * ratio, x * ratio)
+
+
+ARCHITECTURE = Architecture(
+    "alone",
+    build=lambda _card, tensors, _published: UnguidedNetwork.of(tensors),
+    # Four anchor bands at once, each with the planes that the network reads, its features and its result.
+    planes=lambda _width, _ratio: 250,
+    # For network and closed form together: 16 leave 9e-6 of the data range where SFPN's blur rings longest
+    # and 2e-6 elsewhere, 18 leave 5e-7.
+    halo=18,
+    standalone=False,
+)

@@ -11,14 +11,14 @@ import torch
 from dualsr_geo.errors import InputError
 from dualsr_geo.models.networks import piecewise
 from dualsr_geo.models.networks.alba import centred, lead_at, similar
-from dualsr_geo.models.networks.coarsenet import CoarseNet, from_published, recognise
+from dualsr_geo.models.networks.coarsenet import CoarseNet, checkpoint_sizes, from_published
 
 recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} is absent")
 
 
 def made(state, ratio, **options) -> CoarseNet:
-    found = recognise(state)
-    network = CoarseNet(ratio, found.width, found.guide_bands, **options)
+    sizes = checkpoint_sizes(state)
+    network = CoarseNet(ratio, sizes.width, sizes.guide_bands, **options)
     network.load_state_dict(from_published(state))
     return network.eval()
 
@@ -183,10 +183,10 @@ def test_input_that_does_not_fit(bands, guide_bands, grid, said):
 
 
 def test_what_a_checkpoint_tells():
-    found = recognise(slow.state_coarsenet(12, 4))
-    assert (found.network, found.ratio, found.width, found.guide_bands) == ("coarsenet", None, 12, 4)
-    with pytest.raises(InputError, match="CoarSR of DualSR, not of CoarseNet of SFPN"):
-        recognise(slow.state_coarsr(2, 4, batch_norm=False))
+    sizes = checkpoint_sizes(slow.state_coarsenet(12, 4))
+    assert (sizes.ratio, sizes.width, sizes.guide_bands) == (None, 12, 4)
+    with pytest.raises(InputError, match="not of CoarseNet of SFPN"):
+        checkpoint_sizes(slow.state_coarsr(2, 4, batch_norm=False))
 
 
 def test_a_third_unit_is_refused():

@@ -10,14 +10,14 @@ import torch
 
 from dualsr_geo.errors import InputError, ScaleError
 from dualsr_geo.models.networks import coarsr
-from dualsr_geo.models.networks.coarsr import HALO, CoarSR, from_published, neighbours, recognise
+from dualsr_geo.models.networks.coarsr import HALO, CoarSR, checkpoint_sizes, from_published, neighbours
 
 recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} is absent")
 
 
 def made(state, **options) -> CoarSR:
-    found = recognise(state)
-    network = CoarSR(found.ratio, found.width, **options)
+    sizes = checkpoint_sizes(state)
+    network = CoarSR(sizes.ratio, sizes.width, **options)
     network.load_state_dict(from_published(state))
     return network.eval()
 
@@ -32,7 +32,7 @@ def cube(*shape, seed=0):
 @pytest.mark.parametrize("ratio", [2, 4])
 def test_recorded_answers(ratio, published):
     state, arrays = slow.parity(f"dualsr_coarsr_x{ratio}")
-    assert recognise(state).batch_norm
+    assert checkpoint_sizes(state).batch_norm
     network = made(state, published=published)
     with torch.inference_mode():
         answer = network(arrays["lr"])
@@ -44,8 +44,8 @@ def test_recorded_answers(ratio, published):
 @pytest.mark.parametrize(("ratio", "width", "published"), [(2, 64, False), (3, 8, True), (4, 16, False), (8, 6, True)])
 def test_the_slow_statement(ratio, width, published, batch_norm):
     state = slow.state_coarsr(ratio, width, batch_norm=batch_norm, seed=ratio)
-    found = recognise(state)
-    assert (found.network, found.ratio, found.width, found.batch_norm) == ("coarsr", ratio, width, batch_norm)
+    sizes = checkpoint_sizes(state)
+    assert (sizes.ratio, sizes.width, sizes.batch_norm) == (ratio, width, batch_norm)
     lr = cube(2, 6, 7, 5)
     with torch.inference_mode():
         answer = made(state, published=published)(lr)
@@ -150,9 +150,9 @@ def test_what_does_not_fit():
         CoarSR(5, 4)
     with pytest.raises(InputError, match="5 bands at a time, the scene has 4"):
         CoarSR(2, 4)(cube(1, 4, 6, 6))
-    with pytest.raises(InputError, match="CoarseNet of SFPN, not of CoarSR of DualSR"):
+    with pytest.raises(InputError, match="not of CoarSR of DualSR"):
         from_published(slow.state_coarsenet(4))
     state = slow.state_coarsr(4, 4, batch_norm=False)
     state["module.tail.0.2.bias"] = torch.zeros(20)
     with pytest.raises(InputError, match=r"\[16, 20\] channels at width 4"):
-        recognise(state)
+        checkpoint_sizes(state)

@@ -18,7 +18,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.models.networks import published_checkpoint
 from dualsr_geo.models.networks.layers import Conv
-from dualsr_geo.models.networks.published_checkpoint import Reader, Recognised
+from dualsr_geo.models.networks.published_checkpoint import CheckpointSizes, Reader
 
 
 @dataclass(frozen=True)
@@ -253,18 +253,18 @@ def _require(coarse: Tensor, guide: Tensor, observed: Tensor, srf: Tensor, ratio
         raise InputError(f"`coarse` has {len(coarse)} bands, the observed scene {bands}. Give both with the same.")
 
 
-def recognise(state: Mapping[str, Tensor]) -> Recognised:
-    """Tell width and bands of a checkpoint in the authors' layout; the ratio leaves no trace in it.
+def checkpoint_sizes(state: Mapping[str, Tensor]) -> CheckpointSizes:
+    """Return width and bands of a checkpoint in the authors' layout; the ratio leaves no trace in it.
 
     Raises
     ------
     InputError
         If it is of another network.
     """
-    published_checkpoint.require_network(state, "finenet")
+    published_checkpoint.require_key(state, "hsi.Conv.weight", "FineNet of SFPN")
     width, seen, _, _ = published_checkpoint.shape_of(state, "Conv1.weight_v", 4)
     (bands,) = published_checkpoint.shape_of(state, "Conv3.bias", 1)
-    return Recognised("finenet", None, width, bands=bands, guide_bands=seen - bands)
+    return CheckpointSizes(None, width, bands=bands, guide_bands=seen - bands)
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -275,14 +275,14 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     InputError
         If it is of another network, lacks entries, or has some that have no place.
     """
-    found = recognise(state)
+    sizes = checkpoint_sizes(state)
     reader = Reader(state)
     made: dict[str, Tensor] = {}
     for k in range(AS_CODE.depth):
         made[f"layers.{k}.weight"], made[f"layers.{k}.bias"] = reader.conv(f"Conv{k + 1}")
     made["blur.weight"], made["blur.bias"] = reader.conv("hsi.Conv")
     reader.finish()
-    design = Design(found.width, AS_CODE.depth, AS_CODE.kernel, shared=True)
+    design = Design(sizes.width, AS_CODE.depth, AS_CODE.kernel, shared=True)
     with torch.device("meta"):
-        network = FineNet(found.bands, found.guide_bands, 2, design, published=True)
+        network = FineNet(sizes.bands, sizes.guide_bands, 2, design, published=True)
     return published_checkpoint.float32(made, network)

@@ -5,30 +5,30 @@ from __future__ import annotations
 import published_networks as slow
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.models.networks.finenet import (
+from finenet import (
     AS_CODE,
     AS_TABLE,
     Blur,
     Design,
     FineNet,
     Refinement,
+    checkpoint_sizes,
     fit,
     from_published,
-    recognise,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dualsr_geo.errors import InputError, OptionError
 
 recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} is absent")
 SMALL = Design(8, 3, 21, shared=True)
 
 
 def made(state, ratio) -> FineNet:
-    found = recognise(state)
-    design = Design(found.width, 3, 21, shared=True)
-    network = FineNet(found.bands, found.guide_bands, ratio, design, published=True)
+    sizes = checkpoint_sizes(state)
+    design = Design(sizes.width, 3, 21, shared=True)
+    network = FineNet(sizes.bands, sizes.guide_bands, ratio, design, published=True)
     network.load_state_dict(from_published(state))
     return network
 
@@ -162,7 +162,7 @@ def test_no_iteration(scene):
 
 
 def test_what_a_checkpoint_tells():
-    found = recognise(slow.state_finenet(7, 2, 16))
-    assert (found.network, found.ratio, found.width, found.bands, found.guide_bands) == ("finenet", None, 16, 7, 2)
-    with pytest.raises(InputError, match="CoarseNet of SFPN, not of FineNet of SFPN"):
-        recognise(slow.state_coarsenet(4))
+    sizes = checkpoint_sizes(slow.state_finenet(7, 2, 16))
+    assert (sizes.ratio, sizes.width, sizes.bands, sizes.guide_bands) == (None, 16, 7, 2)
+    with pytest.raises(InputError, match="lacks `hsi.Conv.weight`, so it is not of FineNet of SFPN"):
+        checkpoint_sizes(slow.state_coarsenet(4))
