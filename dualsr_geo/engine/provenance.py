@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.models.correction import PairEvidence
 from dualsr_geo.models.definition import Model
+from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.version import __version__
 
@@ -94,9 +96,14 @@ def _correction(known: Survey) -> dict[str, Any] | None:
     if found.guided is None or found.alone_asked:
         used["alone"] = found.alone.share, found.alone_asked
     return {
-        name: {"share": round(share, 3), "wald_pairs": [a.to_json() for a in asked]}
+        name: {"share": round(share, 3), "wald_pairs": [_wald_pair(a) for a in asked]}
         for name, (share, asked) in used.items()
     }
+
+
+def _wald_pair(evidence: PairEvidence) -> dict[str, Any]:
+    """Return the evidence of a Wald pair; its error is None where the pair is too small to have one."""
+    return {**to_json(evidence), "error": evidence.error if math.isfinite(evidence.error) else None}
 
 
 def _refinement(found: FineStage | None) -> dict[str, Any] | None:
@@ -105,7 +112,7 @@ def _refinement(found: FineStage | None) -> dict[str, Any] | None:
         return None
     return {
         "share": round(found.share, 3),
-        "wald_pairs": [a.to_json() for a in found.asked],
+        "wald_pairs": [_wald_pair(a) for a in found.asked],
         "steps": found.steps,
         "angle_deg": found.angle,
         "sha256": found.sha256,

@@ -38,6 +38,7 @@ from dualsr_geo.registration import local_displacement
 from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.report.page import require_report, write_report
+from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, sample_windows
 from dualsr_geo.survey.survey import Survey
@@ -136,7 +137,7 @@ def run_plan(
     work = _with_fine(shown, store, job.work(known))
     figures = _run(TilePlan(job.scene.source, shown.guide, work, store), job.sizes.jobs, client, progress, tell)
     found = {"output": layout.path, **summarise(job, known, figures, work.refinement)}
-    store.finish(provenance_of(job, found), known.to_json())
+    store.finish(provenance_of(job, found), to_json(known))
     said = {**found, **_cost(began)}
     tell("scene finished", output=layout.path, **_cost(began))
     return said if report is None else _reported(job, layout, said, figures, report)
@@ -287,7 +288,7 @@ def _survey_of(job: RunPlan, store: TileStore, client: Any) -> Survey:
     """Survey the scene, here or on the cluster, or take the survey of the interrupted run."""
     before = store.record().get("survey")
     if before is not None:
-        return Survey.from_json(before)
+        return from_json(Survey, before)
     try:
         known = (
             survey_run(job)
@@ -300,7 +301,7 @@ def _survey_of(job: RunPlan, store: TileStore, client: Any) -> Survey:
         raise
     for note in known.notes:
         warnings.warn(note, DualSRWarning, stacklevel=3)
-    store.remember("survey", known.to_json())
+    store.remember("survey", to_json(known))
     return known
 
 

@@ -7,9 +7,7 @@ anchors do not tell is as good as without a network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,16 +39,6 @@ class AnchorBands:
 
     bands: tuple[int, ...]
     spread: NDArray[np.float32]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        # The shortest text that reads back as the same float32.
-        return {"bands": list(self.bands), "spread": [[float(str(v)) for v in row] for row in self.spread]}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> AnchorBands:
-        """Read what `to_json` wrote."""
-        return cls(tuple(map(int, value["bands"])), np.asarray(value["spread"], np.float32))
 
 
 def choose_anchor_bands(spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int = COUNT) -> AnchorBands:

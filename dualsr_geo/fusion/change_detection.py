@@ -7,9 +7,8 @@ gain and offset there; a new building, a cloud or its shadow varies on one side 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -64,12 +63,6 @@ class ChangeModel:
     scale: NDArray[np.float32]
     floor: NDArray[np.float32]
     usual: float
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ChangeModel:
-        """Read what the survey wrote."""
-        arrays = {k: np.asarray(value[k], np.float32) for k in ("response", "offset", "scale", "floor")}
-        return cls(**arrays, usual=float(value["usual"]))
 
     def kept(self, cube: torch.Tensor, seen: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
         """Return how far the guide is to be used, (y, x), 0..1.

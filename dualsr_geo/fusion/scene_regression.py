@@ -6,16 +6,12 @@ Fitted once, on the survey's sample; deterministic, with no random numbers anywh
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import vq
 from torch import Tensor
-
-from dualsr_geo.serialization import array
 
 # Ridge of the scene-wide regression, relative to the guide's sum of squares.
 GLOBAL_RIDGE = 1e-5
@@ -189,16 +185,6 @@ def _membership(y: NDArray[np.float64], centres: NDArray[np.float64], width: flo
     logit = -distance / (2 * width**2)
     share = np.exp(logit - logit.max(0))
     return np.asarray(share / share.sum(0))
-
-
-def scene_regression_from_json(value: Mapping[str, Any]) -> SceneRegression:
-    """Read a `SceneRegression` that `plain` wrote."""
-    mixtures = {
-        int(k): Mixture(array(m["centres"]), float(m["width"]), array(m["coefficients"]))
-        for k, m in value["mixtures"].items()
-    }
-    arrays = {name: array(value[name]) for name in SceneRegression.__dataclass_fields__ if name != "mixtures"}
-    return SceneRegression(**arrays, mixtures=mixtures)
 
 
 def combined(fit: SceneRegression, rows: Tensor) -> SceneRegression:

@@ -14,9 +14,8 @@ stand in the survey, so a tile is a pure function here, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -70,18 +69,6 @@ class ErrorLevel:
     trend: float
     growth: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        arrays = {name: _plain(getattr(self, name)) for name in ("size", "detail", "spread")}
-        return {**arrays, "ratio": self.ratio, "trend": self.trend, "growth": self.growth}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ErrorLevel:
-        """Read what `to_json` wrote."""
-        size, detail = (np.asarray(value[k], np.float32) for k in ("size", "detail"))
-        spread = None if value["spread"] is None else np.asarray(value["spread"], np.float32)
-        return cls(size, detail, spread, value["ratio"], value["trend"], value["growth"])
-
 
 @dataclass(frozen=True)
 class ErrorModel:
@@ -101,22 +88,6 @@ class ErrorModel:
     floor: NDArray[np.float32]
     alone: ErrorLevel
     guided: ErrorLevel | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        guided = self.guided and self.guided.to_json()
-        return {"floor": _plain(self.floor), "alone": self.alone.to_json(), "guided": guided}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ErrorModel:
-        """Read what `to_json` wrote."""
-        guided = value["guided"] and ErrorLevel.from_json(value["guided"])
-        return cls(np.asarray(value["floor"], np.float32), ErrorLevel.from_json(value["alone"]), guided)
-
-
-def _plain(array: NDArray[np.float32] | None) -> list[float] | None:
-    # The shortest text that reads back as the same float32.
-    return None if array is None else [float(str(v)) for v in array]
 
 
 @dataclass(frozen=True)

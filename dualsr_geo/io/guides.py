@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import dask.array as da
 import numpy as np
@@ -24,6 +24,7 @@ from dualsr_geo.raster.resampling import resample
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
+from dualsr_geo.serialization import to_json
 
 # Guide pixels around a window's outline: 3 for the cubic kernel at its widest, the rest for
 # outlines that bend between the points where they are sampled.
@@ -45,10 +46,6 @@ class Displacement(Protocol):
 
     def moved(self, guide: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
         """Return the guide of a window, read with the margin, with its content moved to where it belongs."""
-        ...
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping."""
         ...
 
 
@@ -263,7 +260,7 @@ class DisplacedGuide:
 
     def fingerprint(self) -> dict[str, object]:
         """Return the guide's fingerprint and the field."""
-        return {**self.guide.fingerprint(), "field": self.field.to_json()}
+        return {**self.guide.fingerprint(), "field": to_json(self.field)}
 
 
 def displaced_guide(guide: Guide, field: Displacement | None) -> Guide:

@@ -7,10 +7,7 @@ linear relations carry that to all bands.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,17 +46,6 @@ class PairEvidence:
     error: float
     excess: float = 1.0
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; JSON knows no infinity."""
-        error = self.error if math.isfinite(self.error) else None
-        return {"ratio": self.ratio, "best": self.best, "error": error, "excess": self.excess}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> PairEvidence:
-        """Read what `to_json` wrote."""
-        error = math.inf if value["error"] is None else value["error"]
-        return cls(value["ratio"], value["best"], error, value["excess"])
-
 
 @dataclass(frozen=True)
 class CorrectionState:
@@ -79,18 +65,6 @@ class CorrectionState:
     alone: unguided_correction.UnguidedInputs
     guided_asked: tuple[PairEvidence, ...] = ()
     alone_asked: tuple[PairEvidence, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        asked = {name: [a.to_json() for a in getattr(self, name)] for name in ("guided_asked", "alone_asked")}
-        return {"guided": self.guided and self.guided.to_json(), "alone": self.alone.to_json(), **asked}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> CorrectionState:
-        """Read what `to_json` wrote."""
-        told = None if value["guided"] is None else GuidedInputs.from_json(value["guided"])
-        asked = {name: tuple(map(PairEvidence.from_json, value[name])) for name in ("guided_asked", "alone_asked")}
-        return cls(told, unguided_correction.UnguidedInputs.from_json(value["alone"]), **asked)
 
 
 def learned_detail(

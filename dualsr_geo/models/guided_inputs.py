@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,17 +94,6 @@ class GuidedInputs:
         single = (np.asarray(v, np.float32) for v in (std, error, noise, weights, _look(y, w)))
         return cls(anchors, not space.keeps_rest, *single)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        arrays = {name: _plain(getattr(self, name)) for name in ("std", "error", "noise", "weights", "look")}
-        return {"anchors": self.anchors.to_json(), "spectral": self.spectral, "share": self.share, **arrays}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> GuidedInputs:
-        """Read what `to_json` wrote."""
-        arrays = {k: np.asarray(value[k], np.float32) for k in ("std", "error", "noise", "weights", "look")}
-        return cls(AnchorBands.from_json(value["anchors"]), bool(value["spectral"]), share=value["share"], **arrays)
-
 
 def _anchors(
     space: Subspace,
@@ -122,11 +109,6 @@ def _anchors(
     number = min(space.count, COMPONENTS if count is None else count)
     found = AnchorBands(tuple(range(number)), space.expand[:, :number].copy())
     return found, np.eye(space.count, dtype=np.float32), z
-
-
-def _plain(array: NDArray[np.float32]) -> Any:
-    # The shortest text that reads back as the same float32.
-    return [_plain(row) for row in array] if array.ndim > 1 else [float(str(v)) for v in array]
 
 
 def _root(square: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,9 +13,8 @@ scene would give.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -84,15 +83,6 @@ class Levels:
         std[variance < (ROUNDING * mean) ** 2] = 0
         return cls(*(np.asarray(v, np.float32) for v in (mean, std, noise)))
 
-    def to_json(self) -> dict[str, list[float]]:
-        """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        return {name: [float(str(v)) for v in getattr(self, name)] for name in ("mean", "std", "noise")}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Sequence[float]]) -> Levels:
-        """Read what `to_json` wrote."""
-        return cls(*(np.asarray(value[name], np.float32) for name in ("mean", "std", "noise")))
-
 
 @dataclass(frozen=True)
 class UnguidedInputs:
@@ -137,15 +127,6 @@ class UnguidedInputs:
             spectra = space.expand @ space.components(spectra) + space.mean[:, None]
             noise = space.noise * np.linalg.norm(space.expand, axis=1)
         return cls(Levels.of(spectra, weight, noise), find_anchors(spectra, weight, count))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        return {"levels": self.levels.to_json(), "anchors": self.anchors.to_json(), "share": self.share}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> UnguidedInputs:
-        """Read what `to_json` wrote."""
-        return cls(Levels.from_json(value["levels"]), AnchorBands.from_json(value["anchors"]), value["share"])
 
 
 def observed(space: Subspace, cube: Tensor, components: Tensor) -> Tensor:

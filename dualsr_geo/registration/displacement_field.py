@@ -7,7 +7,6 @@ from whatever window it is asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,16 +104,6 @@ class DisplacementField:
             "largest_px": round(float(longest.max()), 3),
             "nodes": [ny, nx],
         }
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        return {"shape": list(self.shape), "nodes": [[[float(str(v)) for v in r] for r in n] for n in self.nodes]}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> DisplacementField:
-        """Read what `to_json` wrote."""
-        height, width = value["shape"]
-        return cls((int(height), int(width)), np.asarray(value["nodes"], np.float32))
 
 
 def basis(places: NDArray[np.floating], length: float, count: int) -> NDArray[np.float64]:

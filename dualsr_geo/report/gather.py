@@ -12,6 +12,7 @@ from dualsr_geo.io.writers.output_spec import read_record
 from dualsr_geo.report import views
 from dualsr_geo.report.data import ReportData
 from dualsr_geo.report.views import Material
+from dualsr_geo.serialization import from_json
 from dualsr_geo.survey.survey import Survey
 
 
@@ -24,7 +25,7 @@ def tile_rmse(figures: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> N
 def carried_survey(path: str, format_: str) -> Survey | None:
     """Return the survey that a product carries."""
     found = read_record(path, format_, "survey")
-    return None if found is None else Survey.from_json(found)
+    return None if found is None else from_json(Survey, found)
 
 
 def gather_report_data(

@@ -19,9 +19,8 @@ improved and what is hallucinated all that was made. The words are those of Ayba
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -73,23 +72,6 @@ class DetailAssessment:
     def hallucination(self) -> NDArray[np.float32]:
         """Made-up detail over true detail, shape (band,)."""
         return self.guide + self.neither
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        arrays = ("improvement", "guide", "neither", "contradicted")
-        return {"ratio": self.ratio, **{name: _plain(getattr(self, name)) for name in arrays}}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> DetailAssessment:
-        """Read what `to_json` wrote."""
-        improvement, guide, neither = (np.asarray(value[k], np.float32) for k in ("improvement", "guide", "neither"))
-        contradicted = None if value["contradicted"] is None else np.asarray(value["contradicted"], np.float32)
-        return cls(value["ratio"], improvement, guide, neither, contradicted)
-
-
-def _plain(array: NDArray[np.float32] | None) -> list[float | None] | None:
-    # The shortest text that reads back as the same float32; JSON knows no NaN.
-    return None if array is None else [float(str(v)) if np.isfinite(v) else None for v in array]
 
 
 @dataclass(frozen=True)

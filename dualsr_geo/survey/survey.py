@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo import serialization
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion import scene_regression
 from dualsr_geo.fusion.change_detection import ChangeModel
 from dualsr_geo.fusion.injection import Injection
 from dualsr_geo.fusion.scene_regression import SceneRegression
@@ -104,30 +100,3 @@ class Survey:
     field: DisplacementField | None = None
     changes: ChangeModel | None = None
     notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its exact inverse."""
-        return {name: serialization.to_jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Survey:
-        """Read what `to_json` wrote."""
-        v = dict(value)
-        v["psf"] = Psf.from_json(v["psf"])
-        space = v["space"]
-        mean, expand, scale = (serialization.array(space[k]) for k in ("mean", "expand", "scale"))
-        v["space"] = Subspace(mean, expand.reshape(len(mean), -1), scale, space["noise"])
-        v["fit"] = None if v["fit"] is None else scene_regression.scene_regression_from_json(v["fit"])
-        injected = v["injection"]
-        v["injection"] = injected and Injection(**{k: serialization.array(m) for k, m in injected.items()})
-        v["correction"] = v["correction"] and CorrectionState.from_json(v["correction"])
-        v["doubt"] = v["doubt"] and ErrorModel.from_json(v["doubt"])
-        v["detail"] = v["detail"] and DetailAssessment.from_json(v["detail"])
-        v["field"] = v["field"] and DisplacementField.from_json(v["field"])
-        v["changes"] = v["changes"] and ChangeModel.from_json(v["changes"])
-        v["units"] = v["units"] and Units(**v["units"])
-        for name in ("noise", "noise_error", "lams", "lams_alone", "mixture", "guide_mean", "relevance", "srf"):
-            v[name] = None if v[name] is None else serialization.array(v[name])
-        for name in ("used", "shift_px", "moved_px", "shift_error_px", "sigma_error_px", "notes"):
-            v[name] = None if v[name] is None else tuple(v[name])
-        return cls(**v)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dualsr_geo.fusion import anchor_bands
 from dualsr_geo.fusion.anchor_bands import AnchorBands
+from dualsr_geo.serialization import from_json, to_json
 
 
 def linear_scene(bands: int, rank: int, pixels: int = 500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +74,7 @@ def test_pixels_without_weight_are_not_looked_at():
 def test_json_gives_back_the_same_value():
     spectra, _ = linear_scene(20, 4)
     found = anchor_bands.choose_anchor_bands(spectra, np.ones(spectra.shape[1], np.float32), 9)
-    again = AnchorBands.from_json(json.loads(json.dumps(found.to_json())))
+    again = from_json(AnchorBands, json.loads(json.dumps(to_json(found))))
     assert again.bands == found.bands
     assert (again.spread == found.spread).all()
     assert again.spread.dtype == np.float32

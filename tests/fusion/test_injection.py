@@ -17,6 +17,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.evaluation.gdal_pansharpening import pansharpen
 from dualsr_geo.fusion.injection import RULES, fit_injection, injector
+from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
@@ -149,6 +150,6 @@ def test_the_survey_keeps_it_to_the_last_bit(sample):
     import json
 
     known = known_of(sample.scene, sample.guide)
-    again = Survey.from_json(json.loads(json.dumps(known.to_json())))
+    again = from_json(Survey, json.loads(json.dumps(to_json(known))))
     for name in ("intensity", "chosen", "gain", "synthesis"):
         np.testing.assert_array_equal(getattr(again.injection, name), getattr(known.injection, name))

@@ -22,6 +22,7 @@ from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.networks.guided import ARCHITECTURE, GuidedNetwork
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.raster.windows import Window
+from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.training.guided_task import known_of, opened
 
@@ -139,7 +140,7 @@ def test_the_same_twice():
 def test_terms_survive_json(noise):
     lr, guide, psf = scene_and_guide(20, 2, 20, 21, 4, noise=noise)
     _, terms = opened(known_of(lr, guide, psf), lr, guide)
-    back = GuidedInputs.from_json(json.loads(json.dumps(terms.to_json())))
+    back = from_json(GuidedInputs, json.loads(json.dumps(to_json(terms))))
     assert back.anchors.bands == terms.anchors.bands
     assert (back.spectral, back.share) == (terms.spectral, terms.share)
     np.testing.assert_array_equal(back.anchors.spread, terms.anchors.spread)

@@ -21,6 +21,7 @@ from dualsr_geo.models.definition import FINE_REACH
 from dualsr_geo.models.networks.unguided import UnguidedNetwork
 from dualsr_geo.models.unguided_correction import Levels, UnguidedInputs
 from dualsr_geo.raster.windows import Window
+from dualsr_geo.serialization import from_json, to_json
 
 
 def closed(psf: Psf, shape: tuple[int, int], bands: int, window: Window | None = None) -> Consistency:
@@ -146,7 +147,7 @@ def test_a_noisy_scene_is_seen_through_its_subspace():
     known = UnguidedInputs.of(space, flat, weight, np.full(30, 3.0), 8)
     # What noise remains is told, too.
     assert np.sqrt((known.levels.noise**2).mean()) == pytest.approx(left, rel=0.25)
-    again = UnguidedInputs.from_json(json.loads(json.dumps(known.to_json())))
+    again = from_json(UnguidedInputs, json.loads(json.dumps(to_json(known))))
     assert again.anchors.bands == known.anchors.bands
     assert (again.levels.std == known.levels.std).all()
 
@@ -194,5 +195,5 @@ def test_levels_weigh_pixels_and_take_noise_out():
     known = Levels.of(spectra, weight, np.array([0.0, 1.2]))
     assert known.mean == pytest.approx([5, 5], abs=0.2)
     assert known.std == pytest.approx([2, 1.6], abs=0.1)
-    again = Levels.from_json(json.loads(json.dumps(known.to_json())))
+    again = from_json(Levels, json.loads(json.dumps(to_json(known))))
     assert all((getattr(again, n) == getattr(known, n)).all() for n in ("mean", "std", "noise"))

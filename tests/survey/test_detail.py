@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.detail import DetailAssessment, Piece, agreement, measure
 
 SHAPE = (47, 61)
@@ -186,7 +187,7 @@ def test_json_brings_it_back(true, guided):
     flat[1] = 0
     found = worth(piece(true + noise(3, *SHAPE, seed=9), flat, noise(2, *SHAPE, seed=8)))
     found = replace(found, contradicted=np.float32([0.1, 0.2, 0.3]) if guided else None)
-    back = DetailAssessment.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
+    back = from_json(DetailAssessment, json.loads(json.dumps(to_json(found), allow_nan=False)))
     assert back.ratio == found.ratio
     assert (back.contradicted is None) == (not guided)
     for name in ("improvement", "guide", "neither", *(["contradicted"] if guided else [])):

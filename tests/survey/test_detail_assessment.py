@@ -13,6 +13,7 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.registry import load_model
+from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey import detail
 from dualsr_geo.survey.detail import DetailAssessment, Piece
 from dualsr_geo.survey.detail_assessment import SMALLEST_SIDE
@@ -170,6 +171,6 @@ def test_nobody_asked(sample):
 
 def test_it_travels_with_the_survey(sample):
     known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
-    back = Survey.from_json(json.loads(json.dumps(known.to_json(), allow_nan=False)))
+    back = from_json(Survey, json.loads(json.dumps(to_json(known), allow_nan=False)))
     for name in (*NAMES, "contradicted"):
         np.testing.assert_array_equal(getattr(back.detail, name), getattr(known.detail, name))

@@ -11,9 +11,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from dualsr_geo.models.correction import PairEvidence
 from dualsr_geo.models.networks import backprojection, refiner
 from dualsr_geo.models.unguided_correction import null_space_part
 from dualsr_geo.raster.windows import Window
+from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.survey import Survey
 
 # What the network sees of the guide's misfit, in mean absolute values.
@@ -189,15 +189,7 @@ class FineStage:
 
     def to_bytes(self) -> bytes:
         """Return a safetensors file; `read` is its exact inverse."""
-        said = {
-            "fine": self.fine,
-            "anchors": self.anchors.to_json(),
-            "share": self.share,
-            "asked": [a.to_json() for a in self.asked],
-            "angle": self.angle,
-            "half": self.half and self.half.to_json(),
-            "steps": self.steps,
-        }
+        said = {f.name: to_json(getattr(self, f.name)) for f in fields(self) if f.name not in ("scales", "state")}
         arrays = {} if self.scales is None else {f.name: getattr(self.scales, f.name) for f in fields(Scales)}
         tensors = {f"scales.{name}": torch.from_numpy(v).contiguous() for name, v in arrays.items()}
         return save({**tensors, **self.state}, {KEY: json.dumps(said, sort_keys=True)})
@@ -211,14 +203,11 @@ class FineStage:
     def read(cls, path: str | os.PathLike[str]) -> FineStage:
         """Read a file of what `to_bytes` returned."""
         with safe_open(Path(path), "pt") as file:
-            said: dict[str, Any] = json.loads(file.metadata()[KEY])
+            said = from_json(cls, json.loads(file.metadata()[KEY]))
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # it is no mapping
         arrays = {k.removeprefix("scales."): v.numpy() for k, v in tensors.items() if k.startswith("scales.")}
-        said["anchors"] = AnchorBands.from_json(said["anchors"])
-        said["asked"] = tuple(map(PairEvidence.from_json, said["asked"]))
-        said["half"] = said["half"] and Survey.from_json(said["half"])
         state = {k: v for k, v in tensors.items() if not k.startswith("scales.")}
-        return cls(**said, scales=Scales(**arrays) if arrays else None, state=state)
+        return replace(said, scales=Scales(**arrays) if arrays else None, state=state)
 
 
 def correct(refinement: FineStage, view: FineStageInput) -> Tensor:
