@@ -81,7 +81,9 @@ def evaluate(  # one keyword an option, passed on untouched
         found = score_product(scene, reference, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs)
         click.echo(json.dumps(found) if as_json else table({"product": found}))
         return
-    if not chosen["rgb"] and scale is None and not _is_delivery(scene):
+    from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
+
+    if not chosen["rgb"] and scale is None and not is_delivery(scene):
         raise click.UsageError(
             "Without --rgb nothing says how far to go. Give --scale, or --reference to score a product."
         )
@@ -91,13 +93,6 @@ def evaluate(  # one keyword an option, passed on untouched
     with _bar(hidden=quiet or as_json) as progress:
         found = run(scene, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, progress=progress, **given)
     click.echo(json.dumps(found) if as_json else _said(found))
-
-
-def _is_delivery(scene: str) -> bool:
-    """Say whether a product may bring its own guide."""
-    from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
-
-    return is_delivery(scene)
 
 
 def _require_alone(chosen: Mapping[str, Any]) -> None:

@@ -123,9 +123,10 @@ def upscale(  # one keyword an option, passed on untouched
         dualsr-geo upscale scene.tif --rgb pan.tif
         dualsr-geo upscale scene.tif --scale 2 -o sharper.zarr
     """  # noqa: D301  # click looks for the character, which a raw string has not
+    from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
     from dualsr_geo.models.registry import MODELS  # noqa: PLC0415
 
-    if not rgb and chosen["scale"] is None and chosen["model"] in MODELS and not _is_delivery(scene):
+    if not rgb and chosen["scale"] is None and chosen["model"] in MODELS and not is_delivery(scene):
         raise click.UsageError("Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4.")
     from dualsr_geo.engine import run_log  # noqa: PLC0415  # loads torch
     from dualsr_geo.engine import upscale as pipeline  # noqa: PLC0415
@@ -145,13 +146,6 @@ def upscale(  # one keyword an option, passed on untouched
         click.echo(json.dumps(result))
     elif not quiet:
         click.echo(summary(result))
-
-
-def _is_delivery(scene: str) -> bool:
-    """Say whether a product may bring its own guide."""
-    from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
-
-    return is_delivery(scene)
 
 
 def psf_of(path: str | None) -> Any:  # a Psf; importing it here would load torch

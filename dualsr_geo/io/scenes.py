@@ -12,9 +12,9 @@ from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.products.registry import open_product
 from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
-from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.io.readers.gdal import Raster, open_raster
 from dualsr_geo.io.readers.rasterio_source import RasterSource
-from dualsr_geo.io.readers.sensor_detection import add_sensor, detect
+from dualsr_geo.io.readers.sensor_detection import add_sensor, add_sensor_of_bands
 from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset
 from dualsr_geo.io.readers.zarr import open_zarr
 from dualsr_geo.io.storage.object_store import ZARR_DOCUMENTS
@@ -98,40 +98,11 @@ def open_delivered(
         Of anything but a product as delivered, the scene alone.
     """
     path = None if isinstance(where, xr.DataArray | xr.Dataset) else os.fspath(where)
-    found = None if path is None else open_product(path, gsd=gsd, sensor=sensor, nodata=nodata)
-    if found is None and gsd is not None:
+    product = None if path is None else open_product(path, gsd=gsd, sensor=sensor, nodata=nodata)
+    if product is not None:
+        return replace(product, scene=_selected(add_sensor(product.scene, sensor, product.sensor), bidx))
+    if gsd is not None:
         raise OptionError(f"--gsd {gsd:g} chooses among the pixel sizes of a product; {path} has one. Leave it out.")
-    if found is not None:
-        whole = add_sensor(found.scene, sensor, found.sensor)
-        return replace(found, scene=whole if bidx is None else whole.select(parse_bidx(bidx, whole.count)))
-    return Delivery(_open_told(where, bidx, nodata, sensor))
-
-
-def open_guides(where: str | os.PathLike[str] | xr.DataArray | xr.Dataset) -> tuple[Scene, ...]:
-    """Open what lends detail to another scene: of a product as delivered, its sharpest bands."""
-    found = open_delivered(where)
-    return found.guides or (found.scene,)
-
-
-def _open_told(
-    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
-    bidx: str | None,
-    nodata: float | None,
-    sensor: str | None,
-) -> Scene:
-    """Open no product, completed by what its instrument is known to be."""
-    scene = _open_plain(where, bidx, nodata)
-    if bidx is None or (sensor is None and detect(scene) is None):
-        return add_sensor(scene, sensor)
-    # An instrument's bands are those of the whole file.
-    whole = add_sensor(_open_plain(where, None, nodata), sensor)
-    used = whole.sensor is not None and whole.sensor.used
-    return whole.select(parse_bidx(bidx, whole.count)) if used else replace(scene, sensor=whole.sensor)
-
-
-def _open_plain(
-    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset, bidx: str | None, nodata: float | None
-) -> Scene:
     if isinstance(where, xr.DataArray):
         scene = open_array(where, nodata=nodata)
     elif isinstance(where, xr.Dataset):
@@ -139,11 +110,22 @@ def _open_plain(
     elif _is_zarr(os.fspath(where)):
         scene = open_zarr(os.fspath(where), nodata=nodata)
     else:
-        return _open_file(os.fspath(where), bidx, nodata)
+        raster = _open_file(os.fspath(where), bidx, nodata)
+        return Delivery(add_sensor_of_bands(raster.scene, raster.bands, raster.places, sensor))
+    return Delivery(_selected(add_sensor(scene, sensor), bidx))
+
+
+def open_guides(where: str | os.PathLike[str] | xr.DataArray | xr.Dataset) -> tuple[Scene, ...]:
+    """Open the guides that a path offers: the sharpest bands of a product as delivered, else the whole image."""
+    delivery = open_delivered(where)
+    return delivery.guides or (delivery.scene,)
+
+
+def _selected(scene: Scene, bidx: str | None) -> Scene:
     return scene if bidx is None else scene.select(parse_bidx(bidx, scene.count))
 
 
-def _open_file(where: str, bidx: str | None, nodata: float | None) -> Scene:
+def _open_file(where: str, bidx: str | None, nodata: float | None) -> Raster:
     try:
         return open_raster(where, bidx=bidx, nodata=nodata)
     except InputError as error:

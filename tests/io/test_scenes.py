@@ -25,7 +25,8 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 from dualsr_geo.errors import BandError, DualSRWarning, InputError, OptionError
-from dualsr_geo.io.readers.dataset_cache import OPEN_HANDLES, _handles
+from dualsr_geo.io.readers import gdal
+from dualsr_geo.io.readers.dataset_cache import OPEN_HANDLES, _handles, open_quietly
 from dualsr_geo.io.scenes import ArraySource, RasterSource, Scene, ZarrSource, open_scene, preview
 from dualsr_geo.raster.georeferencing import geobox_of
 from dualsr_geo.raster.packing import Decoding
@@ -334,6 +335,35 @@ def test_an_infrared_band_marked_as_alpha_is_reported_and_can_be_asked_for(
     with pytest.warns(DualSRWarning, match=r"Band 4 is marked as alpha .* give --bidx 1\.\.4"):
         assert open_scene(path).count == 3
     np.testing.assert_array_equal(whole(open_scene(path, bidx="1..4")), values)
+
+
+def test_a_raster_is_opened_once_whatever_bands_and_sensor_are_given(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = cube(rng, "uint16", (8, 17, 23))
+    path = write(tmp_path / "a.tif", values, transform=Affine(2, 0, 364095, 0, -2, 5809965))
+    opened = []
+    monkeypatch.setattr(gdal, "open_quietly", lambda uri: opened.append(uri) or open_quietly(uri))
+    scene = open_scene(path, bidx="8,2", sensor="worldview-2")
+    assert opened == [path]
+    assert [b.wavelength_nm for b in scene.bands] == [923.4, 479.1]
+    assert scene.sensor is not None
+    assert scene.sensor.mtf_gains == (0.27, 0.35)
+    np.testing.assert_array_equal(whole(scene), values[[7, 1]])
+
+
+def test_a_band_marked_as_alpha_is_one_of_the_sensor_where_bidx_names_it(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    values = cube(rng, "uint8", (8, 17, 23))
+
+    def mark(dataset: Any) -> None:
+        dataset.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * 6, ColorInterp.alpha]
+
+    path = write(tmp_path / "a.tif", values, transform=Affine(2, 0, 364095, 0, -2, 5809965), edit=mark)
+    scene = open_scene(path, bidx="8,1", sensor="worldview-2")
+    np.testing.assert_array_equal(whole(scene), values[[7, 0]])
+    assert [b.wavelength_nm for b in scene.bands] == [923.4, 428.3]
 
 
 def test_masks_may_differ_by_band(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -66,7 +66,7 @@ def open_delivery(
         )
     choose_gsd({GSD_M: ("all",)}, gsd, document.name)
     cube = _cube(document)
-    opened = open_raster(str(cube), bidx=None, nodata=nodata)
+    opened = open_raster(str(cube), bidx=None, nodata=nodata).scene
     bands = _bands(root, level)
     if len(bands) != opened.count:
         raise InputError(

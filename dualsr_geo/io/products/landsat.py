@@ -140,7 +140,7 @@ class _Product:
         path = self.folder / self._file(name)
         if not path.is_file():
             raise InputError(f"{self.folder} lacks band {name}: there is no {path.name}. Fetch it.")
-        opened = open_raster(str(path), bidx="1", nodata=NODATA if nodata is None else nodata)
+        opened = open_raster(str(path), bidx="1", nodata=NODATA if nodata is None else nodata).scene
         scale, offset = (
             self._number(f"REFLECTANCE_{part}_BAND_{name}", RESCALING[self.number]) for part in ("MULT", "ADD")
         )

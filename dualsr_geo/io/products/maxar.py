@@ -106,7 +106,7 @@ class _Image:
         return to_number(spacing, "productGSD", self.document)
 
     def open(self, nodata: float | None) -> Scene:
-        opened = open_raster(str(self._raster()), bidx=None, nodata=NODATA if nodata is None else nodata)
+        opened = open_raster(str(self._raster()), bidx=None, nodata=NODATA if nodata is None else nodata).scene
         names = self.band_names
         if opened.count != len(names):
             raise InputError(

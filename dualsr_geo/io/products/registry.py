@@ -1,59 +1,77 @@
-"""Which kind of delivery a path is; a kind is a module with `looks_like` and `open_delivery`."""
+"""Readers of products as delivered: which one opens a path.
+
+A reader is a module with the two functions of `ProductReader`. To add one, write the module in this
+package and add it to `READERS`; the order does not matter, since no path may look like the product of
+two readers. A reader outside the package is named by its sensor (`Sensor.opener`) and is used where that
+sensor is given.
+"""
 
 from __future__ import annotations
 
 import os
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Protocol, cast
 
 from dualsr_geo.io.products import emit, enmap, landsat, matlab, maxar, prisma, sentinel2
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.sensors.registry import find
 
-KINDS: tuple[ModuleType, ...] = (sentinel2, landsat, enmap, prisma, emit, maxar, matlab)
+
+class ProductReader(Protocol):
+    """What a reader module holds."""
+
+    def looks_like(self, path: Path, /) -> bool:
+        """Say whether a path, absolute and perhaps missing, is the product of this reader; cheaply."""
+        ...
+
+    def open_delivery(self, path: Path, /, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery:
+        """Open the product; the parameters are those of `open_product`."""
+        ...
+
+
+READERS: tuple[ProductReader, ...] = (sentinel2, landsat, enmap, prisma, emit, maxar, matlab)
 
 
 def open_product(where: str, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery | None:
-    """Open a product as delivered; None if the path is none of the kinds that are known.
+    """Open a product as delivered; None if no reader recognises the path.
 
     Parameters
     ----------
     where : str
         A file or a folder; a subdataset or a URL is no delivery.
     gsd : float or None
-        Which bands of a product with several pixel sizes, metres.
+        Selects the bands of a product with several pixel sizes, metres.
     sensor : str or None
-        Whose it is, where the product does not say; a plugin's sensor also brings its kind.
+        The instrument, where the product does not state it; its own reader is tried first.
     nodata : float or None
-        Instead of the product's own.
+        Instead of the nodata value of the product.
 
     Raises
     ------
     DualSRError
-        If it is a delivery that cannot be opened as asked.
+        If the product cannot be opened with these options.
     """
     path = _absolute(where)
-    kind = next((k for k in _kinds(sensor) if k.looks_like(path)), None)
-    if kind is None:
-        return None
-    opened: Delivery = kind.open_delivery(path, gsd=gsd, sensor=sensor, nodata=nodata)
-    return opened
+    reader = next((r for r in _readers(sensor) if r.looks_like(path)), None)
+    return None if reader is None else reader.open_delivery(path, gsd=gsd, sensor=sensor, nodata=nodata)
 
 
 def is_delivery(where: str, sensor: str | None = None) -> bool:
-    """Say whether a path looks like a product as delivered."""
+    """Say whether a path looks like a product as delivered, which may bring its own guide."""
     path = _absolute(where)
-    return any(k.looks_like(path) for k in _kinds(sensor))
+    return any(r.looks_like(path) for r in _readers(sensor))
 
 
 def _absolute(where: str) -> Path:
-    """Return a path that has a name, which "." has not, and that workers elsewhere find."""
+    """Return a path that has a name, which "." has not, and that is valid on workers elsewhere."""
     return Path(os.path.abspath(Path(where).expanduser()))
 
 
-def _kinds(sensor: str | None) -> tuple[ModuleType, ...]:
+def _readers(sensor: str | None) -> tuple[ProductReader, ...]:
+    """Return the reader of a sensor first, then those of the package."""
     opener = None if sensor is None else find(sensor).opener
-    if opener is None or opener.partition(":")[0] in {k.__name__ for k in KINDS}:
-        return KINDS
-    return (import_module(opener.partition(":")[0]), *KINDS)
+    if opener is None:
+        return READERS
+    own = cast("ProductReader", import_module(opener.partition(":")[0]))
+    return (own, *READERS)

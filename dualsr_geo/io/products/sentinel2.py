@@ -122,7 +122,7 @@ class _Product:
         return stack([self._band(name, gsd, nodata) for name in self.groups[gsd]], self.folder.stem)
 
     def _band(self, name: str, gsd: float, nodata: float | None) -> Scene:
-        opened = open_raster(str(self._image(name, gsd)), bidx="1", nodata=NODATA if nodata is None else nodata)
+        opened = open_raster(str(self._image(name, gsd)), bidx="1", nodata=NODATA if nodata is None else nodata).scene
         tag = "BOA_QUANTIFICATION_VALUE" if self.level == "L2A" else "QUANTIFICATION_VALUE"
         divisor = to_number(require_text(self.root, tag, self.folder), tag, self.folder)
         scene = repacked(opened, (1 / divisor,), (self.offsets.get(name, 0.0) / divisor,), "reflectance")

@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -36,22 +37,40 @@ from dualsr_geo.raster.windows import Window
 ENVI_SUFFIXES = ("", ".img", ".dat", ".bin", ".raw", ".bsq", ".bil", ".bip", ".envi")
 
 
-def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Scene:
-    """Open what GDAL opens as a scene.
+@dataclass(frozen=True)
+class Raster:
+    """The bands chosen of a raster as a scene, and what the file states of all its bands.
+
+    Attributes
+    ----------
+    scene : Scene
+    bands : tuple of Band
+        The spectral bands of the file, in its order, and those chosen.
+    places : tuple of int
+        Where each band of the scene is among `bands`.
+    """
+
+    scene: Scene
+    bands: tuple[Band, ...]
+    places: tuple[int, ...]
+
+
+def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Raster:
+    """Open a raster that GDAL opens.
 
     Parameters
     ----------
     where : str
         A path, a subdataset, a URL.
     bidx : str or None
-        Bands to take, as rio writes them.
+        Bands to take, as rio writes them; all spectral ones by default.
     nodata : float or None
         Stored value that means "nothing here", instead of the file's own.
 
     Raises
     ------
     InputError
-        If it is missing, damaged, not numeric, placed by control points only, or holds several
+        If it is missing, damaged, not numeric, located by control points only, or holds several
         rasters.
     """
     uri = _locate(where)
@@ -112,43 +131,69 @@ def _only_subdataset(dataset: DatasetReader, where: str) -> str:
     raise InputError(f"{where} holds {len(usable)} rasters. Give one of these as the scene: {listed}{more}.")
 
 
-def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float | None) -> Scene:
-    asked = None if bidx is None else [i + 1 for i in parse_bidx(bidx, dataset.count)]
-    indexes = asked or _spectral_indexes(dataset)
+def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float | None) -> Raster:
+    spectral = _spectral_indexes(dataset)
+    if bidx is None:
+        _warn_of_alpha(dataset)
+        indexes = spectral
+    else:
+        indexes = [i + 1 for i in parse_bidx(bidx, dataset.count)]
     where = shown(dataset.files[0] if dataset.files else uri)
+    scene = _scene(dataset, uri, indexes, nodata, where)
+    listed = sorted({*spectral, *indexes})
+    bands = scene.bands if listed == indexes else _bands(dataset, listed)
+    return Raster(scene, bands, tuple(listed.index(i) for i in indexes))
+
+
+def _scene(dataset: DatasetReader, uri: str, indexes: Sequence[int], nodata: float | None, where: str) -> Scene:
     for i in indexes:
         require_numbers(dataset.dtypes[i - 1], where)
     dtype = str(np.result_type(*(dataset.dtypes[i - 1] for i in indexes)))
     decoding, packing = _values(dataset, indexes, dtype, nodata, where)
     _warn_of_labels(dataset, indexes[0], where)
-    unplaced = dataset.driver == "netCDF" and dataset.transform == Affine.identity()
-    geobox = netcdf_geobox(dataset, where) if unplaced else _geobox(dataset, where)
-    files = tuple(dataset.files)
-    mask = _mask(dataset, indexes)
-    config = FILE_ORDER if unplaced else ()
-    indices = tuple(i - 1 for i in indexes)
-    source = RasterSource(uri, dtype, mask, files, config, indices=indices, size=dataset.shape, decoding=decoding)
+    without_transform = dataset.driver == "netCDF" and dataset.transform == Affine.identity()
+    geobox = netcdf_geobox(dataset, where) if without_transform else _geobox(dataset, where)
+    source = RasterSource(
+        uri,
+        dtype,
+        _mask(dataset, indexes),
+        tuple(dataset.files),
+        FILE_ORDER if without_transform else (),
+        indices=tuple(i - 1 for i in indexes),
+        size=dataset.shape,
+        decoding=decoding,
+    )
     _read_far_end(source, dataset)
     return Scene(source, geobox, _bands(dataset, indexes), packing, _tags(dataset), {}, Path(where).stem or "scene")
 
 
 def _spectral_indexes(dataset: DatasetReader) -> list[int]:
-    """Every band but the alpha band, which is the mask, and the standard deviations of other bands."""
-    alpha = [i for i, c in zip(dataset.indexes, dataset.colorinterp, strict=True) if c == ColorInterp.alpha]
-    spectral = [i for i in dataset.indexes if DEVIATION_OF not in dataset.tags(i)]
-    if not alpha or dataset.count == 1:
-        return spectral
+    """Return every band but the alpha band, which is the mask, and the standard deviations of other bands."""
+    alpha = _alpha_indexes(dataset)
+    return [i for i in dataset.indexes if i not in alpha and DEVIATION_OF not in dataset.tags(i)]
+
+
+def _alpha_indexes(dataset: DatasetReader) -> list[int]:
+    """Return the bands marked as alpha; none in a raster of one band."""
+    marked = [i for i, c in zip(dataset.indexes, dataset.colorinterp, strict=True) if c == ColorInterp.alpha]
+    return marked if dataset.count > 1 else []
+
+
+def _warn_of_alpha(dataset: DatasetReader) -> None:
+    """Warn where a band marked as alpha has the values of a spectral one."""
+    alpha = _alpha_indexes(dataset)
+    if not alpha:
+        return
     height, width = dataset.shape
-    seen = np.unique(dataset.read(alpha[0], out_shape=(min(height, 256), min(width, 256))))
-    if len(seen) > 2:
+    values = np.unique(dataset.read(alpha[0], out_shape=(min(height, 256), min(width, 256))))
+    if len(values) > 2:
         # GDAL marks the fourth 8-bit band of any new GeoTIFF as alpha, infrared or not.
         warnings.warn(
-            f"Band {alpha[0]} is marked as alpha and taken as a mask, yet holds {len(seen)} different "
+            f"Band {alpha[0]} is marked as alpha and taken as a mask, yet holds {len(values)} different "
             f"values. If it is a spectral band, give --bidx 1..{dataset.count}.",
             DualSRWarning,
             stacklevel=2,
         )
-    return [i for i in spectral if i not in alpha]
 
 
 def _mask(dataset: DatasetReader, indexes: Sequence[int]) -> Literal["none", "shared", "own"]:

@@ -82,6 +82,29 @@ def add_sensor(scene: Scene, sensor: str | None = None, delivered: str = "") -> 
     return replace(scene, sensor=Sensing(found.sensor.name, found.why, used=False))
 
 
+def add_sensor_of_bands(scene: Scene, bands: Sequence[Band], places: Sequence[int], sensor: str | None) -> Scene:
+    """Complete a scene of some bands of a file, whose instrument all bands of the file identify.
+
+    Parameters
+    ----------
+    scene : Scene
+    bands : sequence of Band
+        Those of the file.
+    places : sequence of int
+        Where each band of the scene is among them.
+    sensor : str or None
+        The instrument's name, if the user gives one.
+
+    Raises
+    ------
+    OptionError
+        See `add_sensor`.
+    """
+    whole = add_sensor(replace(scene, bands=tuple(bands)), sensor)
+    chosen = tuple(whole.bands[i] for i in places)
+    return replace(scene, bands=chosen, sensor=None if whole.sensor is None else whole.sensor.select(places))
+
+
 def with_sensor(scene: Scene, sensor: Sensor, why: str) -> Scene:
     """Complete a scene by the numbers of an instrument.
 

@@ -19,12 +19,10 @@ from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.upscale import dry_run, upscale
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.describe import describe
-from dualsr_geo.io.products import emit, enmap, landsat, matlab, maxar, prisma, registry, sentinel2
+from dualsr_geo.io.products import registry
 from dualsr_geo.io.scenes import open_delivered, open_guides, open_scene
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.windows import Window
-
-KINDS = (sentinel2, landsat, enmap, prisma, emit, maxar, matlab)
 
 
 def whole(scene):
@@ -71,7 +69,7 @@ def opened(kind, folder):
 @pytest.mark.parametrize("kind", MAKE)
 def test_a_path_looks_like_one_kind_only(kind, tmp_path):
     path = MAKE[kind](tmp_path)
-    assert [k.__name__.rpartition(".")[2] for k in KINDS if k.looks_like(path)] == [kind]
+    assert [k.__name__.rpartition(".")[2] for k in registry.READERS if k.looks_like(path)] == [kind]
 
 
 @pytest.mark.parametrize("kind", MAKE)
@@ -528,10 +526,10 @@ def test_a_plain_raster_has_no_gsd_to_choose(tmp_path):
 
 def test_a_plugin_s_sensor_brings_its_kind(tmp_path, monkeypatch):
     (tmp_path / "toy_kind.py").write_text(
-        "from dualsr_geo.io.products.delivery import Delivered\n"
+        "from dualsr_geo.io.products.delivery import Delivery\n"
         "from dualsr_geo.io.readers.gdal import open_raster\n"
         "def looks_like(path): return path.suffix == '.toy'\n"
-        "def open_delivery(path, **asked): return Delivered(open_raster(str(path), bidx=None, nodata=None), (), 'toy', 'L9')\n"
+        "def open_delivery(path, **asked): return Delivery(open_raster(str(path), bidx=None, nodata=None).scene, (), 'toy', 'L9')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registry, "find", lambda _: SimpleNamespace(opener="toy_kind:open_delivery"))
