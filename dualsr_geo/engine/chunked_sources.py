@@ -5,6 +5,7 @@ Slicing a dask array makes new tasks, which takes milliseconds; a scene of 10^5 
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -172,16 +173,20 @@ class InputPiece:
         The piece, in the coordinates of the whole scene.
     guide : Guide or None
         On the target grid of the whole scene.
+    guide_window : Window or None
+        The window of `guide` that the piece holds, hr pixels; None for all of it.
     """
 
     scene: Source
     place: Window
     guide: Guide | None
+    guide_window: Window | None = None
 
     def near(self, window: Window, ratio: int, margin: int) -> InputPiece:
         """Return the piece that a window needs, with that many hr pixels of the guide around it."""
-        guide = None if self.guide is None else self.guide.near(window.scaled(ratio).grown(margin))
-        return InputPiece(self.scene.crop(window.within(self.place)), window, guide)
+        around = window.scaled(ratio).grown(margin)
+        guide = None if self.guide is None else self.guide.near(around)
+        return InputPiece(self.scene.crop(window.within(self.place)), window, guide, around)
 
     def keys(self) -> list[Key]:
         """Return the chunks that `filled` needs."""
@@ -213,3 +218,31 @@ class InputPiece:
     def _changed(self, change: Callable[[Source], Source]) -> InputPiece:
         guide = None if self.guide is None else with_sources(self.guide, change)
         return replace(self, scene=change(self.scene), guide=guide)
+
+
+@dataclass(frozen=True)
+class PieceReader:
+    """Reads windows from filled pieces, each from the smallest piece that covers it.
+
+    Attributes
+    ----------
+    pieces : tuple of InputPiece
+    """
+
+    pieces: tuple[InputPiece, ...]
+
+    def read_scene(self, window: Window) -> NDArray[np.float32]:
+        """Return a window of the scene; see `InputReader.read_scene`."""
+        return self._piece(lambda piece: _covers(piece.place, window)).read(window)
+
+    def read_guide(self, window: Window) -> NDArray[np.float32] | None:
+        """Return a window of the guide; see `InputReader.read_guide`."""
+        piece = self._piece(lambda piece: piece.guide_window is None or _covers(piece.guide_window, window))
+        return None if piece.guide is None else piece.guide.read(window)
+
+    def _piece(self, covers: Callable[[InputPiece], bool]) -> InputPiece:
+        return min((piece for piece in self.pieces if covers(piece)), key=lambda piece: math.prod(piece.place.shape))
+
+
+def _covers(outer: Window, window: Window) -> bool:
+    return _intersection(outer, window) == window

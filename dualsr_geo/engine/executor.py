@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dualsr_geo.engine import dask_cluster
-from dualsr_geo.engine.tiles.context import TileContext, guide_window
+from dualsr_geo.engine.inputs import InputReader, read_tile
+from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.errors import DualSRError, TileError
-from dualsr_geo.io.guides import Guide
 from dualsr_geo.io.writers.tile_store import TileStore
-from dualsr_geo.raster.source import Source
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -29,18 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """A run: sources, work and store; picklable.
+    """What every tile of a run reads, uses and writes to; picklable.
 
     Attributes
     ----------
-    scene : Source
-    guide : Guide or None
+    inputs : InputReader
     work : TileContext
     store : TileStore
     """
 
-    scene: Source
-    guide: Guide | None
+    inputs: InputReader
     work: TileContext
     store: TileStore
 
@@ -76,8 +73,7 @@ def process_tile(plan: TilePlan, index: int) -> dict[str, Any]:
     """
     tile = plan.work.tiling[index]
     try:
-        cube = plan.scene.read(tile.padded)
-        guide = plan.guide.read(guide_window(plan.work, tile)) if plan.guide and plan.work.guided else None
+        cube, guide = read_tile(plan.inputs, plan.work, tile)
         figures = TileStatistics(plan.work.count)
         target = tile.core.scaled(plan.work.ratio)
         for rows, stored in sharpen_tile(plan.work, tile, cube, guide, figures, plan.store.band_ranges()):

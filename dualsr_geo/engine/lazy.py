@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -20,15 +21,16 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_fit
-from dualsr_geo.engine.chunked_sources import ChunkedSource, InputPiece, Key, with_sources
+from dualsr_geo.engine.chunked_sources import ChunkedSource, InputPiece, Key, PieceReader, with_sources
 from dualsr_geo.engine.degrade_raster import degrade_window, require_degradable, store_degraded
+from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.plan import RunPlan, product_packing
-from dualsr_geo.engine.tiles.context import TileContext, guide_window
+from dualsr_geo.engine.scene_survey import survey_scene
+from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.errors import OptionError
-from dualsr_geo.io.guides import displaced_guide
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.to_xarray import labelled
@@ -37,12 +39,10 @@ from dualsr_geo.models.definition import is_refined
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.source import Source
-from dualsr_geo.raster.windows import Tile, Window
+from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import local_displacement
-from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.survey.sampling import SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 from dualsr_geo.version import __version__
@@ -110,14 +110,14 @@ def _tasks(job: RunPlan, whole: InputPiece, name: str, token: str) -> dict[Any, 
         pieces = [whole.near(w, job.ratio, margin) for w in windows]
         return pieces, [p.keys() for p in pieces]
 
-    field, known, fitted = (f"dualsr_{what}-{token}" for what in ("field", "survey", "fine"))
-    sampled = near(sample_windows(job.scene.shape))
-    tasks: dict[Any, tuple[Any, ...]] = {known: (_survey, *sampled, job.wishes, field if local else None)}
-    if local:
-        tasks[field] = (_field, *near(local_displacement.windows(job.scene.shape)), job.scene.shape, job.wishes)
+    shape = job.scene.shape
+    known, fitted = (f"dualsr_{what}-{token}" for what in ("survey", "fine"))
+    sampled = sample_windows(shape)
+    surveyed = [*sampled, *(local_displacement.windows(shape) if local else [])]
+    tasks: dict[Any, tuple[Any, ...]] = {known: (_survey, *near(surveyed), shape, job.wishes)}
     refined = is_refined(job.model, job.fine)
     if refined:
-        tasks[fitted] = (_fitted, job.work, known, *sampled, job.wishes)
+        tasks[fitted] = (_fitted, job.work, known, *near(sampled), job.wishes)
     step, tiling, make = _tiles_a_ground(job, whole), job.tiling, job.work
     rows, columns = tiling.grid
     for i, j in product(range(0, rows, step), range(0, columns, step)):
@@ -147,7 +147,7 @@ class Ready:
     """A piece of the inputs, and what its tiles need to know."""
 
     work: TileContext
-    ground: InputPiece
+    inputs: PieceReader
 
 
 def _ground(
@@ -158,44 +158,21 @@ def _ground(
     blocks: Sequence[NDArray[Any]],
 ) -> Ready:
     """Put a piece of the inputs together."""
-    return Ready(replace(make(known), refinement=fitted), piece.filled(blocks))
+    return Ready(replace(make(known), refinement=fitted), _filled([piece], [blocks]))
 
 
-def _field(
-    pieces: Sequence[InputPiece],
-    blocks: Sequence[Sequence[NDArray[Any]]],
-    shape: tuple[int, int],
-    wishes: SurveyOptions,
-) -> DisplacementField | None:
-    """Estimate how the guide is displaced, place by place."""
-    filled = _filled(pieces, blocks)
-    margin, places = local_displacement.margin(wishes.ratio), [p.place for p in filled]
-    guides = [p.guide.read(p.place.scaled(wishes.ratio).grown(margin)) for p in filled if p.guide is not None]
-    with one_thread():
-        return local_displacement.estimate_local_displacement(
-            places, [p.read(p.place) for p in filled], guides, shape, wishes
-        )
-
-
-def _filled(pieces: Sequence[InputPiece], blocks: Sequence[Sequence[NDArray[Any]]]) -> list[InputPiece]:
-    return [p.filled(b) for p, b in zip(pieces, blocks, strict=True)]
+def _filled(pieces: Sequence[InputPiece], blocks: Sequence[Sequence[NDArray[Any]]]) -> PieceReader:
+    return PieceReader(tuple(piece.filled(values) for piece, values in zip(pieces, blocks, strict=True)))
 
 
 def _survey(
     pieces: Sequence[InputPiece],
     blocks: Sequence[Sequence[NDArray[Any]]],
+    shape: tuple[int, int],
     wishes: SurveyOptions,
-    field: DisplacementField | None,
 ) -> Survey:
-    """Survey the sampled pieces."""
-    margin = sample_margin(wishes.ratio)
-    samples = []
-    for piece in _filled(pieces, blocks):
-        near = piece.place.scaled(wishes.ratio).grown(margin)
-        guide = None if piece.guide is None else displaced_guide(piece.guide, field).read(near)
-        samples.append(Sample(piece.read(piece.place), guide))
-    with one_thread():
-        return replace(estimate_survey(samples, wishes), field=field)
+    """Survey the scene from the pieces that the survey reads."""
+    return survey_scene(_filled(pieces, blocks), shape, wishes)
 
 
 def _fitted(
@@ -206,23 +183,16 @@ def _fitted(
     wishes: SurveyOptions,
 ) -> FineStage | None:
     """Fit the fine stage to the sampled pieces."""
-    work, at = make(known), {piece.place: piece for piece in _filled(pieces, blocks)}
+    work = make(known)
     with one_thread():
-        return fine_stage_fit.fit(work, wishes, lambda tile: _read(work, tile, at[tile.padded]))
-
-
-def _read(work: TileContext, tile: Tile, piece: InputPiece) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    guide = None
-    if piece.guide is not None and work.guided:
-        guide = displaced_guide(piece.guide, work.survey.field).read(guide_window(work, tile))
-    return piece.read(tile.padded), guide
+        return fine_stage_fit.fit(work, wishes, partial(read_tile, _filled(pieces, blocks), work))
 
 
 def _tile(ready: Ready, index: int) -> NDArray[np.generic]:
     """Sharpen one tile in memory."""
     work = ready.work
     tile = work.tiling[index]
-    cube, guide = _read(work, tile, ready.ground)
+    cube, guide = read_tile(ready.inputs, work, tile)
     shape = (work.count * (1 + (work.survey.doubt is not None)), *tile.core.scaled(work.ratio).shape)
     out = np.empty(shape, work.packing.dtype)
     for rows, stored in sharpen_tile(work, tile, cube, guide, TileStatistics(work.count)):

@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from dualsr_geo import resources
 from dualsr_geo.engine import tile_size
+from dualsr_geo.engine.inputs import SourceReader
 from dualsr_geo.engine.options import Options, require_blur, require_valid
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import InputError, OptionError
@@ -71,6 +72,11 @@ class RunPlan:
     options: Options
     opening: tuple[str, ...] = ()
     room: tile_size.WorkerCapacity | None = None
+
+    @property
+    def inputs(self) -> SourceReader:
+        """The reader of scene and guide."""
+        return SourceReader(self.scene.source, self.guide)
 
     @property
     def mtf_gain(self) -> float | None:

@@ -7,22 +7,21 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from dualsr_geo import resources
 from dualsr_geo.engine import dask_cluster, executor, fine_stage_fit
 from dualsr_geo.engine.executor import TilePlan
+from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.engine.provenance import REPORTED, provenance_of, summarise
 from dualsr_geo.engine.run_log import LogEvent, of_scene
 from dualsr_geo.engine.run_report import report_data_of_run
-from dualsr_geo.engine.tiles.context import TileContext, guide_window
+from dualsr_geo.engine.scene_survey import survey_scene
+from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import DualSRError, DualSRWarning
-from dualsr_geo.io.guides import displaced_guide
 from dualsr_geo.io.products.delivery import describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.urls import is_url
@@ -32,15 +31,8 @@ from dualsr_geo.io.writers.geotiff import require_options
 from dualsr_geo.io.writers.output_spec import OutputSpec, format_of, read_provenance
 from dualsr_geo.io.writers.tile_store import TileStore, full_disk_named, is_same_product
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.scene import Scene
-from dualsr_geo.raster.windows import Tile
-from dualsr_geo.registration import local_displacement
-from dualsr_geo.registration.displacement_field import DisplacementField
-from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.report.page import require_report, write_report
 from dualsr_geo.serialization import from_json, to_json
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, sample_windows
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 
@@ -133,9 +125,8 @@ def run_plan(
     store = TileStore.begin(layout, job.identity, resume=options.resume, overwrite=options.overwrite)
     known = _survey_of(job, store, client)
     tell("scene surveyed", tiles=len(job.tiling), tile=job.sizes.tile, model=job.model.name, notes=list(known.notes))
-    shown = with_displacement(job, known.field)
-    work = _with_fine(shown, store, job.work(known))
-    figures = _run(TilePlan(job.scene.source, shown.guide, work, store), job.sizes.jobs, client, progress, tell)
+    work = _with_fine(job, store, job.work(known))
+    figures = _run(TilePlan(job.inputs, work, store), job.sizes.jobs, client, progress, tell)
     found = {"output": layout.path, **summarise(job, known, figures, work.refinement)}
     store.finish(provenance_of(job, found), to_json(known))
     said = {**found, **_cost(began)}
@@ -290,10 +281,11 @@ def _survey_of(job: RunPlan, store: TileStore, client: Any) -> Survey:
     if before is not None:
         return from_json(Survey, before)
     try:
+        inputs = job.inputs, job.scene.shape, job.wishes
         known = (
-            survey_run(job)
+            survey_scene(*inputs)
             if client is None
-            else dask_cluster.run_once(client, f"survey of {job.scene.name}", survey_run, job)
+            else dask_cluster.run_once(client, f"survey of {job.scene.name}", survey_scene, *inputs)
         )
     except DualSRError:
         # Without a survey there is no tile yet, so there is nothing to resume.
@@ -305,49 +297,11 @@ def _survey_of(job: RunPlan, store: TileStore, client: Any) -> Survey:
     return known
 
 
-def survey_run(job: RunPlan) -> Survey:
-    """Read the sample and survey it."""
-    with one_thread():
-        field = local_field(job)
-        return replace(estimate_survey(read_samples(job.scene, with_displacement(job, field)), job.wishes), field=field)
-
-
 def _with_fine(job: RunPlan, store: TileStore, work: TileContext) -> TileContext:
     """Fit the fine stage to the scene where it wants that, or take the fit of the interrupted run."""
-
-    def read(tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        guide = job.guide.read(guide_window(work, tile)) if job.guide and work.guided else None
-        return job.scene.source.read(tile.padded), guide
-
+    read = partial(read_tile, job.inputs, work)
     with full_disk_named(store.layout), one_thread(), store.file(FINE_FILE) as path:
         return replace(work, refinement=fine_stage_fit.fit_once(path, work, job.wishes, read))
-
-
-def with_displacement(job: RunPlan, field: DisplacementField | None) -> RunPlan:
-    """Return a job whose guide lies on the scene place by place, where a field says how."""
-    return job if job.guide is None else replace(job, guide=displaced_guide(job.guide, field))
-
-
-def local_field(job: RunPlan) -> DisplacementField | None:
-    """Read what a local displacement is estimated from, and estimate it where that is asked for."""
-    guide, source, shape = job.guide, job.scene.source, job.scene.shape
-    if guide is None or job.options.coregister != "local":
-        return None
-    places, margin = local_displacement.windows(shape), local_displacement.margin(job.ratio)
-    guides = [guide.read(w.scaled(job.ratio).grown(margin)) for w in places]
-    return local_displacement.estimate_local_displacement(
-        places, [source.read(w) for w in places], guides, shape, job.wishes
-    )
-
-
-def read_samples(scene: Scene, job: RunPlan) -> list[Sample]:
-    """Read the survey's sample."""
-    margin = sample_margin(job.ratio)
-    read = []
-    for window in sample_windows(scene.shape):
-        guide = None if job.guide is None else job.guide.read(window.scaled(job.ratio).grown(margin))
-        read.append(Sample(scene.source.read(window), guide))
-    return read
 
 
 def _run(

@@ -17,8 +17,10 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.engine import upscale
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan
+from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.errors import OptionError
 from dualsr_geo.fusion import coarse_stage
+from dualsr_geo.io.guides import displaced_guide
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.windows import Window
@@ -28,7 +30,6 @@ from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.report.figures import Drawing, arrows, overview
 from dualsr_geo.report.quicklook import composite, image, stretch
 from dualsr_geo.survey import input_checks
-from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, sample_windows
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
@@ -107,12 +108,14 @@ def check_guide(
 
 def _look(job: RunPlan) -> GuideInspection:
     """Survey the scene, with the guide bent place by place where that is told from a shift."""
+    assert job.guide is not None
     with one_thread(), threadpool_limits(1, user_api="blas"):
-        field = upscale.local_field(job)
-        job = upscale.with_displacement(job, field)
-        samples = upscale.read_samples(job.scene, job)
-        known = replace(estimate_survey(samples, replace(job.wishes, detail=False)), field=field)
-        return GuideInspection(job, known, tuple(samples), tuple(_kept(known, s, job.ratio) for s in samples))
+        sample = sample_scene(job.inputs, job.scene.shape, job.wishes)
+        known = survey_sample(sample, replace(job.wishes, detail=False))
+        kept = tuple(_kept(known, window, job.ratio) for window in sample.windows)
+        return GuideInspection(
+            replace(job, guide=displaced_guide(job.guide, sample.field)), known, sample.windows, kept
+        )
 
 
 def _kept(known: Survey, sample: Sample, ratio: int) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ from distributed import Client, LocalCluster
 from dualsr_geo import Options, synthetic
 from dualsr_geo.engine import executor, upscale
 from dualsr_geo.engine.executor import TilePlan
+from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.io.writers.tile_store import TileStore
 
 SIDE, TILE = 160, 16
@@ -39,8 +40,8 @@ def plans(folder: Path, count: int, options: Options) -> Iterator[TilePlan]:
         scene, guide = synthetic.write(folder / f"{i}", shape=(SIDE, SIDE), bands=16, seed=i)
         job, layout = upscale.prepare(scene, folder / f"{i}.zarr", rgb=guide, options=options)
         store = TileStore.begin(layout, job.identity, resume=False, overwrite=True)
-        known = upscale.survey_run(job)
-        yield TilePlan(job.scene.source, upscale.with_displacement(job, known.field).guide, job.work(known), store)
+        survey = survey_scene(job.inputs, job.scene.shape, job.wishes)
+        yield TilePlan(job.inputs, job.work(survey), store)
 
 
 def here(made: list[TilePlan], tiles: int) -> Iterator[int]:

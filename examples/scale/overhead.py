@@ -22,7 +22,8 @@ from distributed import Client, LocalCluster
 from dualsr_geo import Options, synthetic
 from dualsr_geo.engine import executor, upscale
 from dualsr_geo.engine.executor import TilePlan
-from dualsr_geo.engine.tiles.context import guide_window
+from dualsr_geo.engine.inputs import read_tile
+from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.io.writers.tile_store import TileStore
@@ -34,7 +35,8 @@ def planned(folder: Path, asked: argparse.Namespace) -> TilePlan:
     options = Options(model=asked.model, tile=asked.tile, jobs=1)
     job, layout = upscale.prepare(scene, folder / "p.zarr", rgb=guide, options=options)
     store = TileStore.begin(layout, job.identity, resume=False, overwrite=True)
-    return TilePlan(job.scene.source, job.guide, job.work(upscale.survey_run(job)), store)
+    survey = survey_scene(job.inputs, job.scene.shape, job.wishes)
+    return TilePlan(job.inputs, job.work(survey), store)
 
 
 def looped(plan: TilePlan, *, read: bool) -> Callable[[], None]:
@@ -42,7 +44,7 @@ def looped(plan: TilePlan, *, read: bool) -> Callable[[], None]:
 
     def windows(index: int) -> tuple:
         tile = plan.work.tiling[index]
-        return tile, plan.scene.read(tile.padded), plan.guide.read(guide_window(plan.work, tile))
+        return tile, *read_tile(plan.inputs, plan.work, tile)
 
     indices = range(len(plan.work.tiling))
     before = None if read else [windows(i) for i in indices]

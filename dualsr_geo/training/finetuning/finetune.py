@@ -21,9 +21,9 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from dualsr_geo.engine import upscale
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import plan_run
+from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.models import weights
@@ -32,8 +32,6 @@ from dualsr_geo.models.registry import SHIPPED
 from dualsr_geo.models.weights import Card, read_card, read_tensors
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.threads import one_thread
 from dualsr_geo.training import log
 from dualsr_geo.training.config import ASIDE, LEAST_STEPS, TrainingConfig
 from dualsr_geo.training.finetuning.holdout import HoldoutResult, score_blocks, score_holdout
@@ -216,10 +214,10 @@ def _sampled(scene: str | os.PathLike[str], guide: Path, asked: FinetuningReques
     """Read and survey a scene as `upscale` does."""
     opened = open_scene(scene, bidx=asked.bidx, nodata=asked.nodata)
     job = plan_run(opened, [open_scene(guide)], Options(scale=asked.scale, model="regression"))
-    samples = upscale.read_samples(opened, job)
+    sample = sample_scene(job.inputs, opened.shape, job.wishes)
+    samples = sample.windows
     try:
-        with one_thread():
-            known = estimate_survey(samples, job.wishes)
+        known = survey_sample(sample, job.wishes)
     except InputError as error:
         raise InputError(f"{scene}: {error}") from error
     if known.fit is None:
