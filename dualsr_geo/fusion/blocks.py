@@ -54,10 +54,20 @@ def components(space: Subspace, cube: torch.Tensor) -> torch.Tensor:
 
 
 def central_block(block: Block, ratio: int, side: int) -> Block:
-    """Return the middle of a block, at most `side` scene pixels a side."""
+    """Return the middle of a block, at most `side` lr pixels a side, as a copy that does not keep the rest.
+
+    Parameters
+    ----------
+    block : Block
+    ratio : int
+        Of the block's guide.
+    side : int
+        lr pixels.
+    """
     rows, columns = (slice(max(0, (n - side) // 2), (n + side) // 2) for n in block.shape)
-    fine = (slice(ratio * s.start, ratio * s.stop) for s in (rows, columns))
-    return Block(block.cube[:, rows, columns], block.weight[rows, columns], block.guide[:, *fine])
+    hr_rows, hr_columns = (slice(ratio * s.start, ratio * s.stop) for s in (rows, columns))
+    parts = block.cube[:, rows, columns], block.weight[rows, columns], block.guide[:, hr_rows, hr_columns]
+    return Block(*(p.contiguous() for p in parts))
 
 
 def bands_with_data(cubes: Sequence[torch.Tensor]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded
 
@@ -72,9 +73,27 @@ def _inverse(covariance: torch.Tensor, ridge: float) -> torch.Tensor:
     return inverse.permute(2, 3, 0, 1).contiguous()
 
 
+def gaussian_window(outputs: range, inputs: range, width: float, reach: float) -> NDArray[np.float64]:
+    """Return the weights of a Gaussian window along one axis, shape (output, input); rows sum to 1.
+
+    At the end of the inputs the window has one side.
+
+    Parameters
+    ----------
+    outputs, inputs : range
+        Pixels of one grid: where means are taken, and what of.
+    width : float
+        Standard deviation, pixels.
+    reach : float
+        Pixels beyond which a weight is 0.
+    """
+    distance = np.abs(np.asarray(outputs)[:, None] - np.asarray(inputs))
+    weights = np.where(distance <= reach, np.exp(-0.5 * (distance / width) ** 2), 0.0)
+    return np.asarray(weights / weights.sum(1, keepdims=True))
+
+
 def _window(length: int, width: float, device: torch.device) -> Banded:
-    """Return the Gaussian window as a band matrix: six times faster than a convolution here."""
-    half = max(1, math.ceil(2.5 * width))
-    off = np.abs(np.arange(length)[:, None] - np.arange(length))
-    weights = np.where(off <= half, np.exp(-0.5 * (off / width) ** 2), 0.0)
-    return Banded(weights / weights.sum(1, keepdims=True), BLOCK_LR, device, torch.float64)
+    """Return the window of a whole axis as a band matrix: six times faster than a convolution here."""
+    pixels = range(length)
+    weights = gaussian_window(pixels, pixels, width, max(1, math.ceil(2.5 * width)))
+    return Banded(weights, BLOCK_LR, device, torch.float64)

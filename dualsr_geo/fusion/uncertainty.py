@@ -26,6 +26,7 @@ from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.coarse_stage import GuidedStart
+from dualsr_geo.fusion.local_regression import gaussian_window
 from dualsr_geo.fusion.scene_regression import combined
 from dualsr_geo.raster.windows import Window
 
@@ -178,8 +179,8 @@ def error_predictors(start: ConsistentStart, core: Window, ratio: int) -> ErrorP
     detail = start.hr[:, rows, columns] - low_y.rows(low_x.columns(operator.degrade(start.hr)))
     fine, broad = (
         (
-            _window(near.y0, near.y1, inner.y0, inner.y1, sigma_px, ratio, detail.device),
-            _window(near.x0, near.x1, inner.x0, inner.x1, sigma_px, ratio, detail.device),
+            _window(range(near.y0, near.y1), range(inner.y0, inner.y1), sigma_px, ratio, detail.device),
+            _window(range(near.x0, near.x1), range(inner.x0, inner.x1), sigma_px, ratio, detail.device),
         )
         for sigma_px in (SPREAD_WIDTH, DETAIL_WIDTH * ratio)
     )
@@ -216,13 +217,9 @@ def _others(start: ConsistentStart, near: Window) -> Iterator[Tensor]:
         yield (made - start.hr[:some])[(slice(None), *near.slices)]
 
 
-def _window(
-    first: int, last: int, core_first: int, core_last: int, width: float, ratio: int, device: torch.device
-) -> Banded:
-    """Return a Gaussian from pixels first..last to those of the core; at the scene's edge it has one side."""
-    off = np.abs(np.arange(core_first, core_last)[:, None] - np.arange(first, last))
-    weights = np.where(off <= WIDTHS * width, np.exp(-0.5 * (off / width) ** 2), 0.0)
-    return Banded(weights / weights.sum(1, keepdims=True), BLOCK_LR * ratio, device)
+def _window(inputs: range, outputs: range, width: float, ratio: int, device: torch.device) -> Banded:
+    """Return a Gaussian from the pixels of a core and its margin to those of the core."""
+    return Banded(gaussian_window(outputs, inputs, width, WIDTHS * width), BLOCK_LR * ratio, device)
 
 
 def shape(detail: Tensor, spread: Tensor | None, usual: Sequence[NDArray[np.float32] | None]) -> Tensor:

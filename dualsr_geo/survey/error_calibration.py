@@ -26,7 +26,7 @@ from dualsr_geo.degradation.consistency import consistency
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, coarse_stage, subspace
-from dualsr_geo.fusion.blocks import Block, Filled, components, stack
+from dualsr_geo.fusion.blocks import Block, Filled, central_block, components, stack
 from dualsr_geo.fusion.scene_regression import GuideFit, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.uncertainty import (
@@ -218,7 +218,8 @@ def _usual(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, float]:
     """Return the means of both marks on the target grid, shape (band,), and the detail (root of its mean square)."""
     pieces = []
-    for block in (_middle(b, psf.ratio, MEAN_PX // len(blocks)) for b in blocks):
+    side = max(2 * SMALLEST_SIDE, math.isqrt(MEAN_PX // len(blocks)) // psf.ratio)
+    for block in (central_block(b, psf.ratio, side) for b in blocks):
         core = Window(0, block.shape[0], 0, block.shape[1])
         seen = error_predictors(_opened(block, psf, space, held), core, psf.ratio)
         pieces.append(_Piece(seen, _valid(block, psf.ratio), torch.zeros(0)))
@@ -232,15 +233,6 @@ def _usual(
         energy += float(both[0].double().square().sum())
     pixels = sum(int(p.valid.sum()) for p in pieces) * count
     return *usual, math.sqrt(energy / max(pixels, 1))
-
-
-def _middle(block: Block, ratio: int, most: int) -> Block:
-    """Return the middle of a block, of about so many hr pixels."""
-    side = max(2 * SMALLEST_SIDE, math.isqrt(most) // ratio)
-    rows, columns = (slice((n - min(n, side)) // 2, (n + min(n, side)) // 2) for n in block.shape)
-    fine_rows, fine_columns = (slice(s.start * ratio, s.stop * ratio) for s in (rows, columns))
-    guide = block.guide[:, fine_rows, fine_columns]
-    return Block(block.cube[:, rows, columns], block.weight[rows, columns], guide)
 
 
 def fine_noise(blocks: Sequence[Block], psf: Psf) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from dualsr_geo.degradation.consistency import consistency
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, change_detection, coarse_stage, subspace
-from dualsr_geo.fusion.blocks import Block, components, stack
+from dualsr_geo.fusion.blocks import Block, central_block, components, stack
 from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.guided_correction import GuidedWindow
@@ -122,19 +122,9 @@ def sampled(samples: Sequence[Sample], known: Survey, most_px: int) -> Sampled:
         if guide is not None:
             ones = torch.ones(cube.shape[1:])
             both = [ones if w is None else w for w in (weight, guide.weight)]
-            blocks.append(_amid(Block(cube, both[0] * both[1], guide.values), int(most_px**0.5), known.psf.ratio))
+            block, side = Block(cube, both[0] * both[1], guide.values), int(most_px**0.5)
+            blocks.append(central_block(block, known.psf.ratio, side) if cube[0].numel() > side**2 else block)
     return Sampled(tuple(blocks), known)
-
-
-def _amid(block: Block, side: int, ratio: int) -> Block:
-    """Return the middle of a block that has more than `side` x `side` pixels."""
-    height, width = block.shape
-    if height * width <= side**2:
-        return block
-    y, x = max(0, height - side) // 2, max(0, width - side) // 2
-    lr = np.s_[..., y : y + side, x : x + side]
-    hr = np.s_[..., y * ratio : (y + side) * ratio, x * ratio : (x + side) * ratio]
-    return Block(block.cube[lr].contiguous(), block.weight[lr].contiguous(), block.guide[hr].contiguous())
 
 
 # ---- what is held out --------------------------------------------------------------------
