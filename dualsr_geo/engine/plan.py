@@ -15,7 +15,8 @@ from dualsr_geo.engine.inputs import SourceReader
 from dualsr_geo.engine.options import Options, require_blur, require_valid
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.io.guides import Guide, on_grid
+from dualsr_geo.io.alignment import align_guides
+from dualsr_geo.io.guides import Guide
 from dualsr_geo.models.definition import (
     Model,
     choose_fine,
@@ -176,7 +177,7 @@ def plan_run(
     require_fine(fine, ratio, guided=bool(placed))
     target = grid.refine(scene.geobox, ratio)
     # A model without a guide takes no more than the ratio from one.
-    guide = on_grid(placed, target) if placed and model.guided else None
+    guide = align_guides(placed, target) if placed and model.guided else None
     guide_bands, published = guide.count if guide else 0, model.weights is not None
     kept = planes(model, fine, scene.count)
     need = tile_size.MemoryRequirement(

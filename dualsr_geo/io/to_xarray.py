@@ -84,14 +84,10 @@ def _dressed(values: da.Array, like: xr.DataArray, target: GeoBox) -> xr.DataArr
 
 def _placed(out: xr.DataArray, target: GeoBox, y: str, x: str) -> xr.DataArray:
     """Give an array the target grid: pixel centres, CRS and transform."""
-    affine, (height, width) = target.affine, target.shape
-    if affine.b == 0 and affine.d == 0:
-        out = out.assign_coords(
-            {
-                y: (y, affine.f + affine.e * (np.arange(height) + 0.5)),
-                x: (x, affine.c + affine.a * (np.arange(width) + 0.5)),
-            }
-        )
+    affine = target.affine
+    if affine.b == affine.d == 0:
+        rows, columns = grid.pixel_centres(target)
+        out = out.assign_coords({y: (y, rows), x: (x, columns)})
     out = out.rio.set_spatial_dims(x_dim=x, y_dim=y)
     if target.crs is not None:
         out = out.rio.write_crs(grid.crs_name(target))

@@ -1,7 +1,6 @@
 """The spatial axes: GeoBox, GSD, ratio, nested grids.
 
-A grid is an `odc.geo` GeoBox: CRS, affine (of pixel corners) and shape. Coordinates are
-never recomputed by hand; everything follows from the scene's affine.
+A grid is an `odc.geo` GeoBox: CRS, affine (of pixel corners) and shape.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import math
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 
@@ -50,6 +50,16 @@ def coarsen(box: GeoBox, ratio: int) -> GeoBox:
     wide = Affine(t.a * ratio, t.b * ratio, t.c, t.d * ratio, t.e * ratio, t.f)
     height, width = box.shape
     return GeoBox((height // ratio, width // ratio), wide, box.crs)
+
+
+def pixel_centres(box: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the y and the x of the pixel centres of a grid that is not rotated.
+
+    `GeoBox.coordinates` adds half a pixel to the corner first, which rounds once more: its last bit may
+    differ, and so would the coordinates of products.
+    """
+    t, (height, width) = box.affine, box.shape
+    return t.f + t.e * (np.arange(height) + 0.5), t.c + t.a * (np.arange(width) + 0.5)
 
 
 def is_bare(box: GeoBox) -> bool:

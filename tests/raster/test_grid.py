@@ -222,3 +222,13 @@ def test_bare_images_of_different_extents_are_refused_with_both_shapes(shape):
     scene = GeoBox((7, 11), Affine.identity(), None)
     with pytest.raises(GridError, match=f"{shape[0]} x {shape[1]} pixels.*scene's 7 x 11.*Crop --rgb"):
         grid.same_extent(scene, shape)
+
+
+@pytest.mark.parametrize("affine", [Affine(30 / 7, 0, 364095, 0, -30 / 7, 5809965), Affine(-0.1, 0, 0.3, 0, 0.1, 0.7)])
+def test_pixel_centres_are_those_of_odc_geo_and_of_the_affine_to_the_last_bit(affine):
+    box = GeoBox((40, 30), affine, "EPSG:32633")
+    y, x = grid.pixel_centres(box)
+    own = [c.values for c in box.coordinates.values()]
+    np.testing.assert_allclose(y, own[0], rtol=1e-14)
+    np.testing.assert_allclose(x, own[1], rtol=1e-14, atol=1e-15)
+    assert [affine @ (i + 0.5, 0.5) for i in range(30)] == [(v, y[0]) for v in x]

@@ -24,6 +24,7 @@ from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 
 from dualsr_geo.io.writers.output_spec import OutputSpec
+from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.serialization import plain_values
 
@@ -95,7 +96,7 @@ def band_coordinates(layout: OutputSpec) -> list[Coordinate]:
 
 def grid_coordinates(box: GeoBox) -> list[Coordinate]:
     """Return x and y of the pixel centres, unless the grid is rotated, and the grid mapping."""
-    t, (height, width) = box.affine, box.shape
+    t = box.affine
     mapping: dict[str, Any] = {}
     if box.crs is not None:
         wkt = box.crs.proj.to_wkt()
@@ -104,7 +105,7 @@ def grid_coordinates(box: GeoBox) -> list[Coordinate]:
     made = [Coordinate("spatial_ref", (), np.array(0), plain_values(mapping))]
     if t.b == t.d == 0:
         axes = {} if box.crs is None else {axis["axis"]: axis for axis in box.crs.proj.cs_to_cf()}
-        y, x = t.f + t.e * (np.arange(height) + 0.5), t.c + t.a * (np.arange(width) + 0.5)
+        y, x = grid.pixel_centres(box)
         made.append(Coordinate("y", ("y",), y, axes.get("Y", {"axis": "Y"})))
         made.append(Coordinate("x", ("x",), x, axes.get("X", {"axis": "X"})))
     return made

@@ -1,0 +1,89 @@
+"""Synthetic scenes and guides as GeoTIFFs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.transform import from_origin
+from rasterio.windows import Window as Pane
+
+from dualsr_geo.synthetic.scene import CORNER, CRS, Sample, make
+
+Array = NDArray[np.float32]
+
+SCALE = 1e-4
+NODATA = 65535
+
+
+def write(folder: str | Path, **wishes: Any) -> tuple[Path, Path]:
+    """Write a scene and its guide as GeoTIFFs.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is not there.
+    **wishes
+        As for `make`.
+
+    Returns
+    -------
+    (Path, Path)
+        ``scene.tif`` (uint16, scale 1e-4, wavelengths) and ``pan.tif`` or ``rgb.tif``.
+    """
+    sample = make(**wishes)
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    scene = place / "scene.tif"
+    guide = place / f"{wishes.get('guide', 'rgb')}.tif"
+    _write_scene(scene, sample)
+    _write_guide(guide, sample)
+    return scene, guide
+
+
+def _profile(count: int, shape: tuple[int, ...], gsd_m: float) -> dict[str, Any]:
+    return {
+        "driver": "GTiff",
+        "count": count,
+        "height": shape[0],
+        "width": shape[1],
+        "dtype": "uint16",
+        "crs": CRS,
+        "transform": from_origin(*CORNER, gsd_m, gsd_m),
+        "nodata": NODATA,
+        "compress": "deflate",
+        "predictor": 2,
+        "tiled": True,
+        "interleave": "band",
+        "photometric": "MINISBLACK",
+    }
+
+
+def _stored(values: Array) -> NDArray[np.uint16]:
+    return np.asarray(np.clip(np.rint(values / SCALE), 0, NODATA - 1), np.uint16)
+
+
+def _write_scene(path: Path, sample: Sample) -> None:
+    height, width = sample.abundances_lr.shape[1:]
+    count = len(sample.wavelengths_nm)
+    with rasterio.open(path, "w", **_profile(count, (height, width), sample.gsd_m)) as target:
+        for first in range(0, height, 256):
+            last = min(first + 256, height)
+            target.write(_stored(sample.scene_rows(first, last)), window=Pane(0, first, width, last - first))
+        target.scales = (SCALE,) * count
+        target.units = ("reflectance",) * count
+        for i, (nm, fwhm) in enumerate(zip(sample.wavelengths_nm, sample.fwhm_nm, strict=True), 1):
+            target.set_band_description(i, f"band {i} ({nm:.1f} nm)")
+            target.update_tags(i, ns="IMAGERY", CENTRAL_WAVELENGTH_UM=f"{nm / 1000:.6g}", FWHM_UM=f"{fwhm / 1000:.4g}")
+            target.update_tags(i, wavelength=f"{nm:.6g}", wavelength_units="nanometers", fwhm=f"{fwhm:.4g}")
+
+
+def _write_guide(path: Path, sample: Sample) -> None:
+    shape = sample.guide.shape[1:]
+    profile = _profile(len(sample.guide), shape, sample.gsd_m / sample.ratio)
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(_stored(sample.guide))
+        target.scales = (SCALE,) * len(sample.guide)
