@@ -1,12 +1,12 @@
-"""What can go wrong, named.
+"""Errors and warnings of the package.
 
-Every error is a `DualSRError` and also the built-in one that a Python user expects.
-A message states what contradicts what, with values and units, and then the way out.
+Every error is a `DualSRError` and also the built-in error that a Python user expects.
+A message states what contradicts what, with values and units, and then what to do.
 """
 
 
 class DualSRError(Exception):
-    """Anything a user can mend; the CLI prints it as one line and exits with 1."""
+    """An error that the user can correct; the command line prints it as one line and exits with 1."""
 
 
 class InputError(DualSRError, ValueError):
@@ -14,15 +14,15 @@ class InputError(DualSRError, ValueError):
 
 
 class GridError(DualSRError, ValueError):
-    """Two grids contradict each other: place, CRS or GSD."""
+    """Two grids contradict each other in place, CRS or GSD."""
 
 
 class ScaleError(DualSRError, ValueError):
-    """The ratio asked for is below 2, or more than the guide can give."""
+    """The requested ratio is below 2, or larger than the guide allows."""
 
 
 class BandError(DualSRError, IndexError):
-    """A band was asked for that is not there, or none at all."""
+    """A requested band does not exist, or none is selected."""
 
 
 class OptionError(DualSRError, ValueError):
@@ -30,7 +30,7 @@ class OptionError(DualSRError, ValueError):
 
 
 class OutputError(DualSRError, OSError):
-    """The product cannot be written where it was asked for."""
+    """The product cannot be written to the requested place."""
 
 
 class ResumeError(DualSRError, ValueError):
@@ -38,12 +38,12 @@ class ResumeError(DualSRError, ValueError):
 
 
 class TileError(DualSRError, RuntimeError):
-    """A tile failed; the message names it."""
+    """The computation of a tile failed; the message names the tile."""
 
 
 class ClusterError(DualSRError, ConnectionError):
-    """A dask cluster went away, lost too many workers, or has none."""
+    """A dask cluster is lost, has lost too many workers, or has none."""
 
 
 class DualSRWarning(UserWarning):
-    """Something the user should know; the product is still right."""
+    """A fact that the user should know; the product is right nevertheless."""

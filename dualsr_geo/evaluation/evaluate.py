@@ -186,7 +186,7 @@ def _gain(given: float | None, scene: Scene) -> float:
 
 
 def _said(scene: Scene) -> list[str]:
-    return [] if scene.sensor is None else [scene.sensor.said]
+    return [] if scene.sensor is None else [scene.sensor.sentence]
 
 
 def _several(rgb: Raster | Sequence[Raster] | None) -> list[Raster]:

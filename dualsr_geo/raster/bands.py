@@ -1,4 +1,4 @@
-"""The spectral axis: what a band is called, where it lies, and how its numbers are stored."""
+"""Bands: name, wavelength and tags of each spectral channel of a scene, and how a user selects them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dualsr_geo.errors import BandError
 
-# Tag of a TIFF's band: the band whose standard deviation it is, from 1.
+# Tag of a band of standard deviations in a TIFF: the band that they belong to, counted from 1.
 DEVIATION_OF = "STANDARD_DEVIATION_OF"
 
 
@@ -18,7 +18,7 @@ class Band:
     Attributes
     ----------
     name : str or None
-        What the file calls it.
+        As the file names it.
     wavelength_nm, fwhm_nm : float or None
         Centre and full width at half maximum.
     good : bool
@@ -53,12 +53,12 @@ def parse_bidx(text: str, count: int) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        Zero-based indices in the order asked for.
+        Zero-based indices in the order given.
 
     Raises
     ------
     BandError
-        If an index lies outside 1..count, or nothing is selected.
+        If an index is outside 1..count, or nothing is selected.
     """
     chosen: list[int] = []
     for part in filter(None, (p.strip() for p in text.split(","))):
@@ -71,9 +71,9 @@ def parse_bidx(text: str, count: int) -> tuple[int, ...]:
         for index in (low, high):
             if not 1 <= index <= count:
                 raise BandError(
-                    f"Band {index} was asked for, but the scene has bands 1 to {count}. Give --bidx within 1..{count}."
+                    f"--bidx names band {index}, but the scene has bands 1 to {count}. Give --bidx within 1..{count}."
                 )
         chosen.extend(range(low - 1, high))
     if not chosen:
-        raise BandError(f"No band was asked for; the scene has {count}. Leave --bidx out for all.")
+        raise BandError(f"--bidx selects none of the {count} bands of the scene. Leave it out for all.")
     return tuple(chosen)

@@ -1,4 +1,4 @@
-"""Where an xarray object lies: its CRS and affine, from whichever convention states them."""
+"""Georeferencing of xarray objects: CRS and affine, from whichever convention states them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,12 @@ SPATIAL_DIMS = (
     ("northing", "easting"),
 )
 
-# How far coordinates may lie off the stated grid and still be on it, in pixels.
-ON_GRID = 0.01
+# Attributes by which a scalar coordinate is a grid mapping.
+GRID_MAPPING_ATTRS = frozenset({"crs_wkt", "spatial_ref", "grid_mapping_name", "GeoTransform"})
+# Coordinates up to this far from the stated grid are on it, pixels.
+GRID_TOLERANCE_PX = 0.01
+# Steps between coordinates may differ from their mean by this fraction of it.
+STEP_TOLERANCE = 0.1
 
 
 def parse_crs(text: str | None, where: str) -> CRS | None:
@@ -39,13 +43,13 @@ def parse_crs(text: str | None, where: str) -> CRS | None:
     Raises
     ------
     InputError
-        If PROJ does not know it.
+        If PROJ does not understand it.
     """
     if not text:
         return None
-    old = re.match(r"\+init=(\w+):(\d+)", text.strip())
+    init = re.match(r"\+init=(\w+):(\d+)", text.strip())
     try:
-        return CRS(f"{old[1]}:{old[2]}".upper() if old else text)
+        return CRS(f"{init[1]}:{init[2]}".upper() if init else text)
     except CRSError as error:
         raise InputError(
             f"{where} has the CRS {text[:60]!r}, which PROJ does not understand. Set another one (rio edit-info --crs)."
@@ -57,28 +61,28 @@ def spatial_dims(array: xr.DataArray) -> tuple[str, str] | None:
     for y, x in SPATIAL_DIMS:
         if y in array.dims and x in array.dims:
             return y, x
-    found = {str(array[d].attrs.get("axis")): str(d) for d in array.dims if d in array.coords}
-    return (found["Y"], found["X"]) if {"X", "Y"} <= set(found) else None
+    dims_by_axis = {str(array[d].attrs.get("axis")): str(d) for d in array.dims if d in array.coords}
+    return (dims_by_axis["Y"], dims_by_axis["X"]) if {"X", "Y"} <= set(dims_by_axis) else None
 
 
 def geobox_of(array: xr.DataArray, group: Mapping[Any, object], where: str) -> GeoBox:
     """Return the grid of an array whose last dimensions are y and x.
 
-    A stated transform is believed over coordinates, which are rounded, as far as the two
-    agree; after slicing the stated one is moved along.
+    A stated transform takes precedence over coordinates, which are rounded, where the two agree; if the
+    array was sliced, the transform is moved by as many pixels.
 
     Parameters
     ----------
     array : DataArray, dims (..., y, x)
     group : mapping
-        Attributes of the dataset it lies in.
+        Attributes of its dataset.
     where : str
-        What to call it in an error.
+        Name of the array in error messages.
 
     Raises
     ------
     InputError
-        If the coordinates are not evenly spaced, or the CRS is unknown.
+        If the coordinates are not evenly spaced, or PROJ does not understand the CRS.
     """
     mapping, attrs = _grid_mapping(array), {**group, **array.attrs}
     crs = parse_crs(_crs_text(array, mapping, attrs), where)
@@ -93,20 +97,19 @@ def _grid_mapping(array: xr.DataArray) -> Mapping[Any, Any]:
     if name in array.coords:
         attrs: Mapping[Any, Any] = array.coords[name].attrs
         return attrs
-    told = {"crs_wkt", "spatial_ref", "grid_mapping_name", "GeoTransform"}
     scalars = (c.attrs for c in array.coords.values() if c.ndim == 0)
-    return next((a for a in scalars if told & set(a)), {})
+    return next((a for a in scalars if not GRID_MAPPING_ATTRS.isdisjoint(a)), {})
 
 
 def _crs_text(array: xr.DataArray, mapping: Mapping[Any, Any], attrs: Mapping[Any, object]) -> str | None:
-    for place, key in ((mapping, "crs_wkt"), (mapping, "spatial_ref"), (attrs, "proj:wkt2"),
+    for source, key in ((mapping, "crs_wkt"), (mapping, "spatial_ref"), (attrs, "proj:wkt2"),
                        (attrs, "proj:code"), (attrs, "crs")):  # fmt: skip
-        if place.get(key):
-            return str(place[key])
+        if source.get(key):
+            return str(source[key])
     if "grid_mapping_name" in mapping:
         return str(pyproj.CRS.from_cf(dict(mapping)).to_wkt())
     units = [array[d].attrs.get("units") if d in array.coords else None for d in array.dims[-2:]]
-    # CF coordinates in degrees are geographic; without a datum WGS 84 is as near as can be known.
+    # CF coordinates in degrees are geographic; without a datum WGS 84 is the best assumption.
     return "EPSG:4326" if units == ["degrees_north", "degrees_east"] else None
 
 
@@ -123,7 +126,7 @@ def _stated(mapping: Mapping[Any, Any], attrs: Mapping[Any, Any]) -> Affine | No
 
 @dataclass(frozen=True)
 class _Centres:
-    """Map positions of three corner pixels' centres, and how finely they are written."""
+    """Map positions of the centres of three corner pixels, and the rounding of their coordinates."""
 
     first: tuple[float, float]
     across: tuple[float, float]
@@ -163,8 +166,8 @@ def _require_even(values: NDArray[Any], name: str, where: str) -> None:
     steps = np.diff(values.astype(np.float64))
     if not len(steps):
         return
-    slack = 0.1 * abs(steps.mean()) + 2 * _rounding(values)
-    if steps.mean() == 0 or not np.all(np.abs(steps - steps.mean()) <= slack):
+    tolerance = STEP_TOLERANCE * abs(steps.mean()) + 2 * _rounding(values)
+    if steps.mean() == 0 or not np.all(np.abs(steps - steps.mean()) <= tolerance):
         raise InputError(
             f"{where}: coordinate `{name}` is not evenly spaced, its steps go from {steps.min():g} to "
             f"{steps.max():g}. Resample it to a regular grid first."
@@ -174,24 +177,24 @@ def _require_even(values: NDArray[Any], name: str, where: str) -> None:
 def _affine(stated: Affine | None, centres: _Centres | None, shape: tuple[int, int], where: str) -> Affine:
     if centres is None:
         return Affine.identity() if stated is None else stated
-    moved = None if stated is None else _moved(stated, centres, shape)
-    return _spanned(centres, shape, stated, where) if moved is None else moved
+    transform = None if stated is None else _moved(stated, centres, shape)
+    return _spanned(centres, shape, stated, where) if transform is None else transform
 
 
 def _moved(stated: Affine, centres: _Centres, shape: tuple[int, int]) -> Affine | None:
-    """Return the stated affine moved by whole pixels onto the coordinates; None if it cannot be."""
+    """Return the stated affine moved by whole pixels onto the coordinates; None if the two disagree."""
     height, width = shape
-    slack = ON_GRID + centres.rounding / math.sqrt(abs(stated.determinant))
+    tolerance = GRID_TOLERANCE_PX + centres.rounding / math.sqrt(abs(stated.determinant))
     (x, y), (ax, ay), (dx, dy) = (~stated @ p for p in (centres.first, centres.across, centres.down))
-    column, row = (0 if abs(v - 0.5) <= slack else round(v - 0.5) for v in (x, y))
-    off = (x - 0.5 - column, y - 0.5 - row, ax - x - width + 1, ay - y, dx - x, dy - y - height + 1)
-    if max(abs(v) for v in off) > 2 * slack:
+    column, row = (0 if abs(v - 0.5) <= tolerance else round(v - 0.5) for v in (x, y))
+    deviations = (x - 0.5 - column, y - 0.5 - row, ax - x - width + 1, ay - y, dx - x, dy - y - height + 1)
+    if max(abs(v) for v in deviations) > 2 * tolerance:
         return None
     return stated @ Affine.translation(column, row) if (column, row) != (0, 0) else stated
 
 
 def _spanned(centres: _Centres, shape: tuple[int, int], stated: Affine | None, where: str) -> Affine:
-    """Return the affine through the corner pixels' centres."""
+    """Return the affine through the centres of the corner pixels."""
     height, width = shape
     (x, y), (ax, ay), (dx, dy) = centres.first, centres.across, centres.down
     right = ((ax - x) / (width - 1), (ay - y) / (width - 1)) if width > 1 else None

@@ -1,4 +1,4 @@
-"""The spatial axes: GeoBox, GSD, ratio, nested grids.
+"""Grids: GSD, ratio, nested and coarser grids of a GeoBox.
 
 A grid is an `odc.geo` GeoBox: CRS, affine (of pixel corners) and shape.
 """
@@ -15,11 +15,11 @@ from odc.geo.geom import BoundingBox
 
 from dualsr_geo.errors import GridError, ScaleError
 
-# A guide resampled to "0.5 m" by other software is 0.5 m within a fraction of a percent;
-# a ratio of 3.98 is meant as 4.
+# A guide that other software resampled to "0.5 m" has 0.5 m within a fraction of a percent, so a ratio
+# of 3.98 counts as 4.
 RATIO_TOLERANCE = 0.01
-# Grids that drift apart by less are one lattice: resampling would blur more than it mends.
-# (The pan and MS images of WorldView-2 as Maxar delivers them drift by 0.04 px.)
+# Grids that differ by less over the whole target share one lattice: resampling would blur more than it
+# corrects. (The pan and MS images of WorldView-2 as Maxar delivers them differ by 0.04 px.)
 SAME_LATTICE_PX = 0.05
 
 
@@ -29,7 +29,7 @@ def refine(box: GeoBox, ratio: int) -> GeoBox:
     Parameters
     ----------
     box : GeoBox
-        The scene's grid; rotated and south-up ones keep their sense.
+        The scene's grid; rotated and south-up grids keep their orientation.
     ratio : int
         GSD lr / GSD hr.
 
@@ -39,17 +39,17 @@ def refine(box: GeoBox, ratio: int) -> GeoBox:
         Its affine is the scene's divided by the ratio, to the last bit.
     """
     t = box.affine
-    fine = Affine(t.a / ratio, t.b / ratio, t.c, t.d / ratio, t.e / ratio, t.f)
+    affine = Affine(t.a / ratio, t.b / ratio, t.c, t.d / ratio, t.e / ratio, t.f)
     height, width = box.shape
-    return GeoBox((height * ratio, width * ratio), fine, box.crs)
+    return GeoBox((height * ratio, width * ratio), affine, box.crs)
 
 
 def coarsen(box: GeoBox, ratio: int) -> GeoBox:
-    """Return the grid `ratio` times coarser that starts at the same corner; a remainder is cut."""
+    """Return the grid with pixels `ratio` times larger from the same corner; a remainder is left out."""
     t = box.affine
-    wide = Affine(t.a * ratio, t.b * ratio, t.c, t.d * ratio, t.e * ratio, t.f)
+    affine = Affine(t.a * ratio, t.b * ratio, t.c, t.d * ratio, t.e * ratio, t.f)
     height, width = box.shape
-    return GeoBox((height // ratio, width // ratio), wide, box.crs)
+    return GeoBox((height // ratio, width // ratio), affine, box.crs)
 
 
 def pixel_centres(box: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -59,7 +59,9 @@ def pixel_centres(box: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]
     differ, and so would the coordinates of products.
     """
     t, (height, width) = box.affine, box.shape
-    return t.f + t.e * (np.arange(height) + 0.5), t.c + t.a * (np.arange(width) + 0.5)
+    return t.f + t.e * (np.arange(height, dtype=np.float64) + 0.5), t.c + t.a * (
+        np.arange(width, dtype=np.float64) + 0.5
+    )
 
 
 def is_bare(box: GeoBox) -> bool:
@@ -68,19 +70,19 @@ def is_bare(box: GeoBox) -> bool:
 
 
 def gsd(box: GeoBox, like: GeoBox | None = None) -> float:
-    """Return the side of a pixel, in units of `like`'s CRS, where `like`'s centre lies.
+    """Return the side of a pixel, in units of the CRS of `like`, at the centre of `like`.
 
-    The side is the root of the pixel's area, so oblong pixels have one, too.
+    The side is the root of the pixel's area, so that oblong pixels have one.
     """
     if like is None or like.crs is None or box.crs is None or box.crs == like.crs:
         return math.sqrt(abs(box.affine.determinant))
-    # At `like`'s centre: a degree there is not a degree at the centre of a larger guide.
+    # A degree at the centre of `like` is not as long as one at the centre of a larger guide.
     height, width = like.shape
-    there = like.crs.transformer_to_crs(box.crs)(*(like.affine @ (width / 2, height / 2)))
-    x, y = ~box.affine @ there
+    centre = like.crs.transformer_to_crs(box.crs)(*(like.affine @ (width / 2, height / 2)))
+    x, y = ~box.affine @ centre
     points = [box.affine @ (x + i, y + j) for i, j in ((0, 0), (1, 0), (0, 1))]
-    back = box.crs.transformer_to_crs(like.crs)
-    (ox, oy), (ax, ay), (bx, by) = (back(*p) for p in points)
+    to_like = box.crs.transformer_to_crs(like.crs)
+    (ox, oy), (ax, ay), (bx, by) = (to_like(*p) for p in points)
     return math.sqrt(abs((ax - ox) * (by - oy) - (ay - oy) * (bx - ox)))
 
 
@@ -88,7 +90,7 @@ def unit(box: GeoBox) -> str:
     """Return the unit that `gsd` is in: ``"m"``, ``"degree"``, ... or ``"px"`` without CRS."""
     if box.crs is None:
         return "px"
-    # pyproj's own name: odc's is CF's, "degrees_north".
+    # The name that pyproj has; odc-geo has that of CF, "degrees_north".
     name = str(box.crs.proj.axis_info[0].unit_name)
     return "m" if name in ("metre", "meter") else name
 
@@ -101,7 +103,7 @@ def crs_name(box: GeoBox) -> str | None:
 
 
 def require_same_world(scene: GeoBox, guide: GeoBox) -> None:
-    """Check that scene and guide can lie on one map and overlap there.
+    """Check that scene and guide can be placed on one map and overlap there.
 
     Raises
     ------
@@ -111,18 +113,19 @@ def require_same_world(scene: GeoBox, guide: GeoBox) -> None:
     if (scene.crs is None) != (guide.crs is None):
         has, lacks = ("scene", "guide") if guide.crs is None else ("guide", "scene")
         raise GridError(
-            f"The {has} has a CRS and the {lacks} has none, so their place cannot be compared. "
+            f"The {has} has a CRS and the {lacks} has none, so their places cannot be compared. "
             f"Set the CRS of the {lacks} (rio edit-info --crs), or remove that of the {has}."
         )
-    ours, theirs = scene.extent, guide.extent
+    scene_extent, guide_extent = scene.extent, guide.extent
     if scene.crs is not None and guide.crs is not None:
-        # Judged in the guide's CRS first: a global guide has no extent in the scene's UTM zone.
-        if not _apart(ours.to_crs(guide.crs).boundingbox, theirs.boundingbox):
+        # In the guide's CRS first: a global guide has no extent in the scene's UTM zone.
+        if not _disjoint(scene_extent.to_crs(guide.crs).boundingbox, guide_extent.boundingbox):
             return
-        theirs = theirs.to_crs(scene.crs)
-    if _apart(a := ours.boundingbox, b := theirs.boundingbox):
+        guide_extent = guide_extent.to_crs(scene.crs)
+    scene_box, guide_box = scene_extent.boundingbox, guide_extent.boundingbox
+    if _disjoint(scene_box, guide_box):
         raise GridError(
-            f"The guide covers {_sides(b)}, the scene {_sides(a)} ({unit(scene)}): "
+            f"The guide covers {_sides(guide_box)}, the scene {_sides(scene_box)} ({unit(scene)}): "
             "they do not overlap. Give a guide of the same place as --rgb."
         )
 
@@ -131,8 +134,8 @@ def _sides(box: BoundingBox) -> str:
     return f"x {box.left:.10g}..{box.right:.10g}, y {box.bottom:.10g}..{box.top:.10g}"
 
 
-def _apart(a: BoundingBox, b: BoundingBox) -> bool:
-    """Say whether two boxes share no ground; one that is not finite shares none."""
+def _disjoint(a: BoundingBox, b: BoundingBox) -> bool:
+    """Say whether two boxes do not overlap; one that is not finite overlaps with none."""
     if not np.all(np.isfinite((*a.bbox, *b.bbox))):
         return True
     return bool(a.right <= b.left or b.right <= a.left or a.top <= b.bottom or b.top <= a.bottom)
@@ -146,20 +149,20 @@ def largest_ratio(scene: GeoBox, guide: GeoBox) -> int:
     GridError
         If the guide is not at least twice as sharp as the scene.
     """
-    ours, theirs = gsd(scene), gsd(guide, like=scene)
-    ratio = math.floor(ours / theirs * (1 + RATIO_TOLERANCE))
+    scene_gsd, guide_gsd = gsd(scene), gsd(guide, like=scene)
+    ratio = math.floor(scene_gsd / guide_gsd * (1 + RATIO_TOLERANCE))
     if ratio < 2:
         name = unit(scene)
         raise GridError(
-            f"A pixel of the guide is {theirs:.4g} {name}, one of the scene {ours:.4g} {name}: "
-            f"the guide must be at least twice as sharp. Give a guide of {ours / 2:.4g} {name} or finer "
+            f"A pixel of the guide is {guide_gsd:.4g} {name}, one of the scene {scene_gsd:.4g} {name}: "
+            f"the guide must be at least twice as sharp. Give a guide of {scene_gsd / 2:.4g} {name} or finer "
             "as --rgb, or leave --rgb out and give --scale."
         )
     return ratio
 
 
 def choose_ratio(scale: int | None, scene: GeoBox, guide: GeoBox | None) -> int:
-    """Return the ratio to use: `scale` if given and possible, else what the guide allows.
+    """Return the ratio to use: `scale` if it is given and possible, else the largest that the guide allows.
 
     Raises
     ------
@@ -170,24 +173,24 @@ def choose_ratio(scale: int | None, scene: GeoBox, guide: GeoBox | None) -> int:
         raise ScaleError(f"--scale {scale} does not sharpen. Give an integer of 2 or more.")
     if guide is None:
         if scale is None:
-            raise ScaleError("Without a guide nothing says how far to go. Give --scale, e.g. --scale 4.")
+            raise ScaleError("Without a guide the scale is not known. Give --scale, e.g. --scale 4.")
         return scale
     limit = largest_ratio(scene, guide)
     if scale is not None and scale > limit:
-        ours, theirs, name = gsd(scene), gsd(guide, like=scene), unit(scene)
+        scene_gsd, guide_gsd, name = gsd(scene), gsd(guide, like=scene), unit(scene)
         raise ScaleError(
-            f"--scale {scale} would give pixels of {ours / scale:.4g} {name}, but the guide has "
-            f"{theirs:.4g} {name}, which allows up to --scale {limit}. "
+            f"--scale {scale} would give pixels of {scene_gsd / scale:.4g} {name}, but the guide has "
+            f"{guide_gsd:.4g} {name}, which allows up to --scale {limit}. "
             f"Give --scale {limit} or less, or a sharper guide as --rgb."
         )
     return limit if scale is None else scale
 
 
 def offset_px(target: GeoBox, other: GeoBox) -> tuple[int, int] | None:
-    """Return where the target's first pixel lies in `other` (y, x), if both share one lattice.
+    """Return the row and column of `other` at the target's first pixel, if both share one lattice.
 
-    Pixels must agree in CRS, size, and rotation, and lie on each other within 0.05 px over
-    the whole target; otherwise None.
+    Pixels must agree in CRS, size and rotation, and coincide within `SAME_LATTICE_PX` over the whole
+    target; otherwise None.
     """
     if target.crs != other.crs:
         return None
@@ -195,14 +198,14 @@ def offset_px(target: GeoBox, other: GeoBox) -> tuple[int, int] | None:
     height, width = target.shape
     drift = max(abs(to_other.a - 1), abs(to_other.e - 1), abs(to_other.b), abs(to_other.d))
     column, row = round(to_other.c), round(to_other.f)
-    off = max(abs(to_other.c - column), abs(to_other.f - row)) + drift * max(height, width)
-    return (row, column) if off < SAME_LATTICE_PX else None
+    deviation = max(abs(to_other.c - column), abs(to_other.f - row)) + drift * max(height, width)
+    return (row, column) if deviation < SAME_LATTICE_PX else None
 
 
 def same_extent(scene: GeoBox, guide_shape: tuple[int, int]) -> GeoBox:
     """Return the grid of an array that covers exactly the scene's extent.
 
-    Used for guides without any georeference beside a scene without any.
+    Used where neither guide nor scene has a georeference.
 
     Raises
     ------

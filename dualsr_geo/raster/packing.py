@@ -1,4 +1,4 @@
-"""Stored values made physical: scale, offset, nodata."""
+"""Packing: scale, offset and nodata value, by which physical values are stored."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 
+# Float values within this fraction of the nodata value are nodata.
+NODATA_TOLERANCE = 1e-6
+
 
 @dataclass(frozen=True)
 class Decoding:
-    """How stored values become physical ones, one entry a band."""
+    """Scale, offset and nodata value of each band of a file, by which stored values become physical."""
 
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
@@ -37,14 +40,14 @@ class Decoding:
         ----------
         stored : array, shape (band, y, x)
         bands : sequence of int
-            Which bands these are, zero-based.
+            Zero-based band of each plane of `stored`.
         """
         out = np.empty(stored.shape, np.float32)
         # A band at a time in float64: rounded once, and never a float64 copy of the cube.
         for values, band, target in zip(stored, bands, out, strict=True):
-            wide = np.multiply(values, self.scales[band], dtype=np.float64) + self.offsets[band]
+            physical = np.multiply(values, self.scales[band], dtype=np.float64) + self.offsets[band]
             with np.errstate(over="ignore"):
-                target[...] = wide
+                target[...] = physical
             target[_is_nodata(values, self.nodata[band]) | ~np.isfinite(target)] = np.nan
         return out
 
@@ -54,10 +57,10 @@ def _is_nodata(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] 
         return np.False_
     if values.dtype.kind != "f":
         return np.asarray(values == int(nodata))
-    # Floats: headers round what pixels hold, e.g. -3.4028231e+38 for -3.4028235e+38.
+    # Headers round the nodata value of floats, e.g. -3.4028231e+38 for -3.4028235e+38.
     with np.errstate(over="ignore", invalid="ignore"):
-        off = np.abs(values - values.dtype.type(nodata))
-    return np.asarray(off <= 1e-6 * abs(nodata))
+        difference = np.abs(values - values.dtype.type(nodata))
+    return np.asarray(difference <= NODATA_TOLERANCE * abs(nodata))
 
 
 def require_numbers(dtype: str, where: str) -> None:
@@ -83,22 +86,32 @@ def _is_real(dtype: str) -> bool:
         return False
 
 
-def settle_nodata(stated: float | None, asked: float | None, dtype: str, where: str) -> float | None:
-    """Return the nodata value that holds: the one asked for, else the stated one if it is possible.
+def resolve_nodata(stated: float | None, requested: float | None, dtype: str, where: str) -> float | None:
+    """Return the nodata value that applies: the requested one, else the stated one if the dtype can hold it.
+
+    Parameters
+    ----------
+    stated : float or None
+        By the file.
+    requested : float or None
+        By the user.
+    dtype : str
+    where : str
+        Name of the file in messages.
 
     Raises
     ------
     OptionError
-        If the value asked for does not fit the dtype.
+        If the requested value does not fit the dtype.
     """
-    if asked is not None:
-        if not holds(dtype, asked):
-            raise OptionError(f"--nodata {asked:g} does not fit {dtype}. Give a value that {dtype} holds.")
-        return float(asked)
+    if requested is not None:
+        if not holds(dtype, requested):
+            raise OptionError(f"--nodata {requested:g} does not fit {dtype}. Give a value that {dtype} holds.")
+        return float(requested)
     if stated is not None and not holds(dtype, stated):
         warnings.warn(
             f"{where} states nodata {stated:g}, which {dtype} cannot hold; it is ignored. "
-            "Give --nodata if another value means nothing here.",
+            "Give --nodata if another value marks missing pixels.",
             DualSRWarning,
             stacklevel=2,
         )
@@ -115,9 +128,9 @@ class Packing:
     dtype : str
         NumPy name of the stored type.
     scales, offsets : tuple of float
-        One a band.
+        One per band.
     nodata : float or None
-        The stored value that means "nothing here"; NaN for floats.
+        The stored value of missing pixels; may be NaN for floats.
     """
 
     dtype: str
@@ -143,22 +156,24 @@ class Packing:
         OptionError
             If `nodata` does not fit the dtype.
         """
-        new = self
-        if dtype is not None and dtype != self.dtype:
-            kind = np.dtype(dtype).kind
+        packing = self if dtype is None or dtype == self.dtype else self._in_dtype(dtype)
+        if nodata is None:
+            return packing
+        if not holds(packing.dtype, nodata):
+            raise OptionError(
+                f"--nodata {nodata:g} does not fit {packing.dtype}. Give a value that {packing.dtype} holds."
+            )
+        return replace(packing, nodata=nodata)
+
+    def _in_dtype(self, dtype: str) -> Packing:
+        kind = np.dtype(dtype).kind
+        if kind == "f":
             ones, zeros = (1.0,) * len(self.scales), (0.0,) * len(self.scales)
-            if kind == "f":
-                new = Packing(dtype, ones, zeros, None if self.nodata is None else float("nan"))
-            elif kind in "iu":
-                fits = self.nodata is not None and holds(dtype, self.nodata)
-                new = replace(self, dtype=dtype, nodata=self.nodata if fits else None)
-            else:
-                raise OptionError(f"--dtype {dtype} cannot hold a spectrum. Give an integer or float type.")
-        if nodata is not None:
-            if not holds(new.dtype, nodata):
-                raise OptionError(f"--nodata {nodata:g} does not fit {new.dtype}. Give a value that {new.dtype} holds.")
-            new = replace(new, nodata=nodata)
-        return new
+            return Packing(dtype, ones, zeros, None if self.nodata is None else float("nan"))
+        if kind in "iu":
+            fits = self.nodata is not None and holds(dtype, self.nodata)
+            return replace(self, dtype=dtype, nodata=self.nodata if fits else None)
+        raise OptionError(f"--dtype {dtype} cannot hold a spectrum. Give an integer or float type.")
 
     @property
     def is_float(self) -> bool:
@@ -167,13 +182,8 @@ class Packing:
 
     @property
     def deviations(self) -> Packing:
-        """How standard deviations of these values are stored: in the same steps, without an offset."""
+        """The packing of standard deviations of these values: the same steps, no offset."""
         return replace(self, scales=tuple(map(abs, self.scales)), offsets=(0.0,) * len(self.offsets))
-
-    def steps(self) -> NDArray[np.float64]:
-        """Return the physical size of one stored step of each band, shape (band,); 0 for floats."""
-        size = np.abs(np.asarray(self.scales, dtype=np.float64))
-        return np.zeros_like(size) if self.is_float else size
 
 
 def holds(dtype: str, value: float) -> bool:

@@ -1,4 +1,4 @@
-"""A scene: one acquisition, lazy, `(band, y, x)`, physical values, NaN where nothing is."""
+"""Scenes: one acquisition, lazy, `(band, y, x)`, physical values, NaN where they are missing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.source import Source
 
-# MTF gains that differ by more are worth a word: one is used for all bands.
-GAINS_DIFFER = 0.05
+# Range of the MTF gains of the bands above which it is reported: their median is used for all bands.
+REPORTED_GAIN_RANGE = 0.05
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Where the pixels of an acquisition come from, and what is known of them; picklable.
+    """The pixels of an acquisition and their metadata; picklable.
 
     Attributes
     ----------
@@ -32,13 +32,13 @@ class Scene:
     packing : Packing
         How the file stores the values.
     tags : mapping of str to mapping
-        Dataset metadata by GDAL domain, ``""`` for the default one; layout and statistics left out.
+        Dataset metadata by GDAL domain, ``""`` for the default one; without layout and statistics.
     attrs : mapping
         CF attributes of the variable; empty for rasters.
     name : str
         The file's stem or the array's name.
-    sensor : Sensing or None
-        The instrument that took it, where one knows.
+    sensor : SceneSensor or None
+        The instrument, where it is identified.
     """
 
     source: Source
@@ -48,7 +48,7 @@ class Scene:
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     attrs: Mapping[str, object] = field(default_factory=dict)
     name: str = "scene"
-    sensor: Sensing | None = None
+    sensor: SceneSensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,7 +74,7 @@ class Scene:
 
 
 def preview(scene: Scene, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return one band cheaply subsampled, to see where valid data lies.
+    """Return one band subsampled at low cost, which shows where data are valid.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def preview(scene: Scene, band: int, shape: tuple[int, int]) -> NDArray[np.float
     band : int
         Zero-based.
     shape : tuple of int
-        Rows and columns wanted; no more come than the scene has.
+        Rows and columns; no more are returned than the scene has.
 
     Returns
     -------
@@ -94,19 +94,19 @@ def preview(scene: Scene, band: int, shape: tuple[int, int]) -> NDArray[np.float
 
 
 @dataclass(frozen=True)
-class Sensing:
-    """The instrument of a scene, and how one knows.
+class SceneSensor:
+    """The instrument of a scene, and how it is identified.
 
     Attributes
     ----------
     sensor : str
         Its name.
     why : str
-        How one knows, e.g. ``"as given"``.
+        How it is identified, e.g. ``"as given"``.
     used : bool
-        Whether its numbers are used; a mere resemblance is said, no more.
+        Whether its numbers are used; a resemblance is only reported.
     mtf_gains : tuple of float
-        One a band of the scene; empty where none was measured.
+        One per band of the scene; empty where none was measured.
     """
 
     sensor: str
@@ -120,31 +120,31 @@ class Sensing:
         return round(float(np.median(self.mtf_gains)), 4) if self.mtf_gains else None
 
     @property
-    def said(self) -> str:
-        """A sentence for the user."""
+    def sentence(self) -> str:
+        """The sensor in a sentence for the user."""
         if not self.used:
             return f"Sensor: {self.why}"
-        return f"Sensor {self.sensor}, {self.why}; {self._said_gain}"
+        return f"Sensor {self.sensor}, {self.why}; {self._gain_text}"
 
     @property
-    def _said_gain(self) -> str:
+    def _gain_text(self) -> str:
         if not self.mtf_gains:
-            return "nobody measured its MTF, so the scene's own estimate decides"
-        least, most = min(self.mtf_gains), max(self.mtf_gains)
-        differ = f", the median of {least:g} to {most:g}" if most - least > GAINS_DIFFER else ""
-        return f"MTF gain {self.mtf_gain:g}{differ}"
+            return "its MTF was not measured, so the estimate from the scene is used"
+        low, high = min(self.mtf_gains), max(self.mtf_gains)
+        median = f", the median of {low:g} to {high:g}" if high - low > REPORTED_GAIN_RANGE else ""
+        return f"MTF gain {self.mtf_gain:g}{median}"
 
-    def select(self, indices: Sequence[int]) -> Sensing:
-        """Return what is known of some of the bands."""
+    def select(self, indices: Sequence[int]) -> SceneSensor:
+        """Return the sensor of some of the bands."""
         return replace(self, mtf_gains=tuple(self.mtf_gains[i] for i in indices) if self.mtf_gains else ())
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for reports."""
+        """Return the values that reports and `--json` show."""
         return {
             "name": self.sensor,
             "why": self.why,
             "used": self.used,
             "mtf_gain": self.mtf_gain,
             "mtf_gains": list(self.mtf_gains),
-            "said": self.said,
+            "said": self.sentence,
         }

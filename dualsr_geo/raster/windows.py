@@ -1,7 +1,7 @@
-"""Pieces of a grid: exact integers, no arrays, no maps.
+"""Windows and tiles of a grid, in exact integers.
 
-A scene is cut in tiles. A tile answers for its core and sees its core plus a halo; the
-halo is clipped at the scene's edge, never padded.
+A scene is divided into tiles. The cores of all tiles partition the scene; a tile is computed from its
+core and a halo around it, which is clipped at the edge of the scene, never padded.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class Window:
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     def scaled(self, ratio: int) -> Window:
-        """Return the same ground on a grid `ratio` times finer."""
+        """Return the same extent on a grid with pixels `ratio` times smaller."""
         return Window(self.y0 * ratio, self.y1 * ratio, self.x0 * ratio, self.x1 * ratio)
 
     def grown(self, margin: int) -> Window:
-        """Return the window with `margin` more pixels on every side; may leave the grid."""
+        """Return the window with `margin` more pixels on every side; it may extend beyond the grid."""
         return Window(self.y0 - margin, self.y1 + margin, self.x0 - margin, self.x1 + margin)
 
     def moved(self, rows: int, columns: int) -> Window:
-        """Return the window that many pixels further down and right; may leave the grid."""
+        """Return the window moved by that many pixels down and right; it may extend beyond the grid."""
         return Window(self.y0 + rows, self.y1 + rows, self.x0 + columns, self.x1 + columns)
 
     def clipped(self, shape: tuple[int, int]) -> Window:
-        """Return the part of the window that lies on a grid of this shape."""
+        """Return the part of the window that is inside a grid of this shape."""
         height, width = shape
         y0, x0 = min(max(self.y0, 0), height), min(max(self.x0, 0), width)
         return Window(y0, max(y0, min(self.y1, height)), x0, max(x0, min(self.x1, width)))
@@ -62,9 +62,9 @@ class Tile:
     index : int
         Its place in row-major order.
     core : Window
-        What it answers for; the cores of all tiles partition the scene.
+        The part of the product that it gives; the cores of all tiles partition the scene.
     padded : Window
-        The core and its halo, clipped at the scene's edge.
+        The core and its halo, clipped at the edge of the scene.
     """
 
     index: int
@@ -74,7 +74,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiling:
-    """A scene of `shape` (y, x) cut in tiles of `size` lr pixels with `halo` around each."""
+    """A scene of `shape` (y, x) divided into tiles of `size` lr pixels with `halo` around each."""
 
     shape: tuple[int, int]
     size: int

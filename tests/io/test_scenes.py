@@ -138,7 +138,7 @@ def test_bidx_takes_bands_as_rio_does(tmp_path: Path, rng: np.random.Generator) 
     values = cube(rng, "uint16", (5, 7, 9))
     path = write(tmp_path / "a.tif", values)
     np.testing.assert_array_equal(whole(open_scene(path, bidx="4,1..2")), values[[3, 0, 1]])
-    with pytest.raises(BandError, match="Band 6 was asked for, but the scene has bands 1 to 5"):
+    with pytest.raises(BandError, match="--bidx names band 6, but the scene has bands 1 to 5"):
         open_scene(path, bidx="6")
     array = through_xarray(path)
     np.testing.assert_array_equal(whole(open_scene(array, bidx="5,3")), values[[4, 2]])

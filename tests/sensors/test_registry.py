@@ -360,7 +360,7 @@ def test_some_bands_of_a_scene_are_those_of_the_whole():
     assert [b.wavelength_nm for b in found.bands] == [923.4, 479.1]
     assert found.sensor.mtf_gains == (0.27, 0.35)
     assert found.sensor.mtf_gain == 0.31
-    assert "MTF gain 0.31, the median of 0.27 to 0.35" in found.sensor.said
+    assert "MTF gain 0.31, the median of 0.27 to 0.35" in found.sensor.sentence
 
 
 def test_bands_are_told_by_their_names():
@@ -444,7 +444,7 @@ def test_a_tag_that_the_scene_contradicts_is_said_and_not_used():
     assert found.sensor.mtf_gain is None
     assert all(b.wavelength_nm is None for b in found.bands)
     assert "its numbers are not used: The scene has pixels of 0.5 m, but coastal of worldview-2 has 1.84 m" in (
-        found.sensor.said
+        found.sensor.sentence
     )
 
 
@@ -488,7 +488,7 @@ def test_a_sensor_gives_the_gain_and_an_own_one_wins():
 def test_an_assumed_gain_is_never_used():
     opened = open_scene(scene(285, gsd=60), sensor="emit")
     assert plan_run(opened, [], Options(scale=2)).wishes.mtf_gain is None
-    assert "nobody measured its MTF" in opened.sensor.said
+    assert "its MTF was not measured" in opened.sensor.sentence
 
 
 def test_another_sensor_is_another_run():
@@ -511,7 +511,7 @@ def test_the_real_enmap_scene_is_recognised():
         pytest.skip(f"{path} is not here")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert "looks like enmap" in open_scene(path).sensor.said
+        assert "looks like enmap" in open_scene(path).sensor.sentence
         found = open_scene(path, sensor="enmap")
     # The provider marks six bands of the first window itself; in the second three are left of those delivered.
     assert [round(b.wavelength_nm) for b in found.bands if not b.good] == [

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dualsr_geo.raster.bands import Band
-from dualsr_geo.raster.packing import Decoding, Packing, settle_nodata
+from dualsr_geo.raster.packing import Decoding, Packing, resolve_nodata
 from dualsr_geo.raster.wavelengths import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum, from_columns, from_name, parse_list
 
 # CF standard names of a band's centre.
@@ -47,7 +47,7 @@ def values_of(cube: xr.DataArray, where: str, asked: float | None, *, raw: bool)
     offsets = _numbers(cube, said, ("offsets", "add_offset"), 0.0)
     stated = _stated_nodata(attrs) if raw or "_FillValue" not in encoding else None
     stated = _stated_nodata(encoding) if stated is None else stated
-    nodata = settle_nodata(stated, asked, dtype, where)
+    nodata = resolve_nodata(stated, asked, dtype, where)
     packing = Packing(dtype, scales, offsets, nodata)
     if decoded:
         return Decoding((1.0,) * count, (0.0,) * count, (None,) * count), packing

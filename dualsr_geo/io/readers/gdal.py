@@ -28,7 +28,7 @@ from dualsr_geo.io.storage.object_store import explain_gdal
 from dualsr_geo.io.storage.urls import gdal_path, is_url, shown, stripped, url_of
 from dualsr_geo.raster.bands import DEVIATION_OF, Band, parse_bidx
 from dualsr_geo.raster.georeferencing import parse_crs
-from dualsr_geo.raster.packing import Decoding, Packing, require_numbers, settle_nodata
+from dualsr_geo.raster.packing import Decoding, Packing, require_numbers, resolve_nodata
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.wavelengths import Spectrum, from_envi, from_imagery, from_name, from_tags
 from dualsr_geo.raster.windows import Window
@@ -212,7 +212,7 @@ def _values(
     stated = [dataset.nodatavals[i - 1] for i in indexes]
     # One warning a value, not one a band.
     settled = {
-        repr(value): settle_nodata(value, asked, dtype, where) for value in {repr(v): v for v in stated}.values()
+        repr(value): resolve_nodata(value, asked, dtype, where) for value in {repr(v): v for v in stated}.values()
     }
     nodata = tuple(settled[repr(v)] for v in stated)
     scales = tuple(float(dataset.scales[i - 1]) for i in indexes)

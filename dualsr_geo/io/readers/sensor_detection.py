@@ -11,7 +11,7 @@ import numpy as np
 from dualsr_geo.errors import OptionError
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.bands import Band
-from dualsr_geo.raster.scene import Scene, Sensing
+from dualsr_geo.raster.scene import Scene, SceneSensor
 from dualsr_geo.sensors.definition import Sensor
 from dualsr_geo.sensors.registry import find, plain, sensors
 
@@ -79,7 +79,7 @@ def add_sensor(scene: Scene, sensor: str | None = None, delivered: str = "") -> 
         return scene
     if found.sure:
         return with_sensor(scene, found.sensor, found.why)
-    return replace(scene, sensor=Sensing(found.sensor.name, found.why, used=False))
+    return replace(scene, sensor=SceneSensor(found.sensor.name, found.why, used=False))
 
 
 def add_sensor_of_bands(scene: Scene, bands: Sequence[Band], places: Sequence[int], sensor: str | None) -> Scene:
@@ -116,7 +116,7 @@ def with_sensor(scene: Scene, sensor: Sensor, why: str) -> Scene:
     order = match(scene, sensor)
     bands = tuple(_completed(b, sensor, i) for b, i in zip(scene.bands, order, strict=True))
     gains = tuple(sensor.bands[i].mtf_gain for i in order) if sensor.mtf_measured else ()
-    return replace(scene, bands=bands, sensor=Sensing(sensor.name, why, used=True, mtf_gains=gains))
+    return replace(scene, bands=bands, sensor=SceneSensor(sensor.name, why, used=True, mtf_gains=gains))
 
 
 def detect(scene: Scene) -> Detected | None:
