@@ -31,7 +31,7 @@ CALM_SHARE = 0.796
 FEWEST_BLOCKS = 9
 
 
-def scene_noise(cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+def estimate_noise(cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
     """Estimate the noise of each band of a scene from pieces of it.
 
     Parameters
@@ -47,17 +47,19 @@ def scene_noise(cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[
         Standard deviations in the bands' units; 0 where noise cannot be told from signal.
     """
     if len(cubes[0]) < NOISE_BANDS:
-        return plane_noise(cubes, weights)
-    return band_noise(
+        return estimate_spatial_noise(cubes, weights)
+    return estimate_spectral_noise(
         np.concatenate([c.reshape(len(c), -1) for c in cubes], 1), np.concatenate([w.ravel() for w in weights])
     )
 
 
-def plane_noise(cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+def estimate_spatial_noise(
+    cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float64]:
     """Estimate the noise of a few bands: the calmest places of what their neighbours in space do not explain.
 
     Texture passes the mask as well, but bands share it: what the other bands explain is taken
-    out first. Shapes as for `scene_noise`; 0 for a single band and for scenes of few pixels.
+    out first. Shapes as for `estimate_noise`; 0 for a single band and for scenes of few pixels.
     """
     fine = [_beyond_planes(c, w) for c, w in zip(cubes, weights, strict=True)]
     count = len(cubes[0])
@@ -95,7 +97,7 @@ def _block_rms(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(square[np.isfinite(square)]))
 
 
-def band_noise(spectra: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float64]:
+def estimate_spectral_noise(spectra: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float64]:
     """Estimate the noise of each band: what its spectral neighbours do not explain.
 
     The multiple-regression estimator of Roger and Arnold (1996) and HySime (Bioucas-Dias and
@@ -158,14 +160,14 @@ def _tail(whitened: NDArray[np.float64], pixels: int) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(level / _pastur_lower_half(count / pixels)).clip(0, 1))
 
 
-def pastur_range(aspect: float) -> tuple[float, float]:
+def marchenko_pastur_range(aspect: float) -> tuple[float, float]:
     """Return where the eigenvalues of white noise of unit variance lie, for bands over pixels."""
     return (1 - math.sqrt(aspect)) ** 2, (1 + math.sqrt(aspect)) ** 2
 
 
 def _pastur_lower_half(aspect: float) -> float:
     """Return the mean of the smaller half of the eigenvalues of white noise of unit variance."""
-    low, high = pastur_range(aspect)
+    low, high = marchenko_pastur_range(aspect)
     at = np.linspace(low, high, 2001)[1:-1]
     density = np.sqrt((high - at) * (at - low)) / at
     share = np.cumsum(density) / density.sum()
@@ -187,7 +189,7 @@ def noise_standard_errors(
     ----------
     cubes : sequence of array, shape (band, y, x)
     weights : sequence of array, shape (y, x)
-        As for `dualsr_geo.degradation.noise.scene_noise`.
+        As for `dualsr_geo.degradation.noise.estimate_noise`.
 
     Returns
     -------
@@ -195,7 +197,7 @@ def noise_standard_errors(
         In the bands' units.
     """
     parts = [(i, j) for i in range(QUARTERS) for j in range(QUARTERS)]
-    said = np.stack([scene_noise(cubes, [_without(w, *part) for w in weights]) for part in parts])
+    said = np.stack([estimate_noise(cubes, [_without(w, *part) for w in weights]) for part in parts])
     count = len(parts)
     return np.asarray(np.sqrt((count - 1) / count * ((said - said.mean(0)) ** 2).sum(0)))
 

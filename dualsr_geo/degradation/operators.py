@@ -22,7 +22,7 @@ from dualsr_geo.raster.windows import Window
 CUBIC_A = -0.75
 
 
-def cubic(distance: NDArray[np.float64], a: float = CUBIC_A) -> NDArray[np.float64]:
+def cubic_kernel(distance: NDArray[np.float64], a: float = CUBIC_A) -> NDArray[np.float64]:
     """Return Keys' cubic convolution kernel at these distances (lr pixels)."""
     d = np.abs(distance)
     inner = (a + 2) * d**3 - (a + 3) * d**2 + 1
@@ -54,7 +54,7 @@ def cubic_matrix(shift: float, ratio: int, length: int, low: int, high: int, a: 
     rows = np.arange(low * ratio, high * ratio)
     position = (rows - shift + 0.5) / ratio - 0.5
     near = np.floor(position).astype(int)[:, None] + np.arange(-1, 3)
-    weights = cubic(position[:, None] - near, a)
+    weights = cubic_kernel(position[:, None] - near, a)
     at = np.clip(np.clip(near, 0, length - 1), low, high - 1) - low
     matrix = np.zeros((len(rows), high - low))
     np.add.at(matrix, (np.repeat(rows - low * ratio, 4), at.ravel()), weights.ravel())

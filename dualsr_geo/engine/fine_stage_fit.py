@@ -20,8 +20,9 @@ from dualsr_geo.engine.tiles import crops, fine_stage
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.fine_stage import FineStage, FineStageInput, Scales
 from dualsr_geo.engine.tiles.sharpen import fine_stage_input
-from dualsr_geo.fusion import anchor_bands, coarse_stage
+from dualsr_geo.fusion import anchor_bands
 from dualsr_geo.fusion.anchor_bands import AnchorBands
+from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.models.correction import PairEvidence
 from dualsr_geo.models.definition import FITTED, is_refined
 from dualsr_geo.models.networks.backprojection import halved
@@ -163,7 +164,7 @@ def _crops(work: TileContext, pieces: Sequence[Piece], chosen: AnchorBands) -> l
     found = crops.choose(cubes, side, count)
     if not found:
         mean = torch.from_numpy(work.survey.space.mean)
-        found = crops.choose([coarse_stage.fill(c, mean)[0] for c in cubes], side, count)
+        found = crops.choose([fill_holes(c, mean)[0] for c in cubes], side, count)
     return [_crop(work, pieces[i], w, chosen) for i, w in found]
 
 

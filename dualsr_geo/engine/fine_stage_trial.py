@@ -20,9 +20,11 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.fine_stage import FineStage, FineStageInput, correct
 from dualsr_geo.engine.tiles.sharpen import fine_stage_input
-from dualsr_geo.fusion import change_detection, coarse_stage
+from dualsr_geo.fusion import change_detection
 from dualsr_geo.fusion.anchor_bands import AnchorBands
-from dualsr_geo.fusion.blocks import FEWEST_PX, Block
+from dualsr_geo.fusion.blocks import MIN_VALID_PX, Block
+from dualsr_geo.fusion.hole_filling import fill_holes
+from dualsr_geo.fusion.prepared_guide import prepare_guide
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
@@ -140,7 +142,7 @@ def try_fine_stage(
     known = work.survey
     blocks = [_block(work, p) for p in pieces if min(p.cube.shape[1:]) >= SMALLEST_SIDE * ratio]
     pairs = wald_pairs.degraded(blocks, known.psf, ratio, known.space)
-    if sum(int((b.weight > 0.5).sum()) for b, _ in pairs) < FEWEST_PX:
+    if sum(int((b.weight > 0.5).sum()) for b, _ in pairs) < MIN_VALID_PX:
         return None
     guided, margin = known.guide_mean is not None, sample_margin(ratio)
     cubes = [np.where(b.weight.numpy() > 0.5, b.cube.numpy(), np.nan).astype(np.float32) for b, _ in pairs]
@@ -159,17 +161,17 @@ def try_fine_stage(
 
 def _block(work: TileContext, piece: Piece) -> Block:
     known, cube = work.survey, torch.from_numpy(piece.cube[list(work.survey.used)])
-    filled, weight = coarse_stage.fill(cube, torch.from_numpy(known.space.mean))
+    filled, weight = fill_holes(cube, torch.from_numpy(known.space.mean))
     both = torch.ones(filled.shape[1:]) if weight is None else weight
     if piece.guide is None or known.guide_mean is None:
         return Block(filled, both, filled.new_zeros(0, *(n * work.ratio for n in both.shape)))
     moved = torch.from_numpy(move_guide(piece.guide, known.moved_px, guide_margin(known.moved_px)))
     op = operator(known.psf, (both.shape[0], both.shape[1]))
-    ready = coarse_stage.ready_guide(moved, torch.from_numpy(known.guide_mean), op)
+    ready = prepare_guide(moved, torch.from_numpy(known.guide_mean), op)
     if ready is None:
         return Block(filled, both * 0, moved.nan_to_num())
     if known.changes is not None:
-        ready, _ = change_detection.withheld(known.changes, filled, ready, op)
+        ready, _ = change_detection.withhold_changes(known.changes, filled, ready, op)
     return Block(filled, both if ready.weight is None else both * ready.weight, ready.values)
 
 

@@ -159,7 +159,7 @@ def _uncertainty(known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[st
     if known.doubt is None:
         return None
     sums, pixels = (np.sum([f[k] for f in figures], axis=0) for k in ("deviations", "doubted"))
-    levels = {"guided": known.doubt.guided, "alone": known.doubt.alone}
+    levels = {"guided": known.doubt.guided, "alone": known.doubt.unguided}
     rests = {
         name: {"wald_ratio": level.ratio, "trend": round(level.trend, 4), "growth": round(level.growth, 4)}
         for name, level in levels.items()

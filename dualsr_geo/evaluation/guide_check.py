@@ -19,7 +19,8 @@ from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.errors import OptionError
-from dualsr_geo.fusion import coarse_stage
+from dualsr_geo.fusion.hole_filling import fill_holes
+from dualsr_geo.fusion.prepared_guide import MIN_GUIDED_SHARE, prepare_guide
 from dualsr_geo.io.guides import displaced_guide
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.raster import grid
@@ -122,13 +123,13 @@ def _kept(known: Survey, sample: Sample, ratio: int) -> NDArray[np.float32]:
     guide = _moved(known, sample, ratio)
     reached = np.isfinite(guide).all(0)
     op = operator(known.psf, (sample.cube.shape[1], sample.cube.shape[2]))
-    there = op.degrade(torch.from_numpy(reached.astype(np.float32))).numpy() > coarse_stage.GUIDED
+    there = op.degrade(torch.from_numpy(reached.astype(np.float32))).numpy() > MIN_GUIDED_SHARE
     kept = np.ones(there.shape, np.float32)
     if known.changes is not None and known.guide_mean is not None:
-        cube, _ = coarse_stage.fill(torch.from_numpy(sample.cube[list(known.used)]), torch.from_numpy(known.space.mean))
-        ready = coarse_stage.ready_guide(torch.from_numpy(guide), torch.from_numpy(known.guide_mean), op)
+        cube, _ = fill_holes(torch.from_numpy(sample.cube[list(known.used)]), torch.from_numpy(known.space.mean))
+        ready = prepare_guide(torch.from_numpy(guide), torch.from_numpy(known.guide_mean), op)
         if ready is not None:
-            kept = known.changes.kept(cube, op.degrade(ready.values), ready.weight).float().numpy()
+            kept = known.changes.guide_use(cube, op.degrade(ready.values), ready.weight).float().numpy()
     return np.where(there, kept, np.float32(np.nan))
 
 

@@ -15,7 +15,7 @@ from scipy.linalg import qr
 
 # 8 lose 0.05 dB at most against all bands on five scenes, and cost a sixth to a tenth on 128 bands
 # (examples/benchmark/anchors.py).
-COUNT = 8
+ANCHOR_COUNT = 8
 # Share of an anchor's variance that the regression takes for noise.
 RIDGE = 1e-4
 # A band that the anchors explain this badly (R2) gets no correction; from the second on all of it.
@@ -41,7 +41,9 @@ class AnchorBands:
     spread: NDArray[np.float32]
 
 
-def choose_anchor_bands(spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int = COUNT) -> AnchorBands:
+def choose_anchor_bands(
+    spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int = ANCHOR_COUNT
+) -> AnchorBands:
     """Choose anchors and learn how they spread.
 
     Parameters

@@ -13,8 +13,8 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.fusion.subspace import Subspace
 
 # Scenes up to this many lr pixels are surveyed whole; larger ones by nine blocks.
-WHOLE_PX = 65536
-FEWEST_PX = 16
+MAX_WHOLE_PX = 65536
+MIN_VALID_PX = 16
 
 # A filled cube (band, y, x) and how valid its pixels are (y, x), 0..1.
 Filled = tuple[torch.Tensor, torch.Tensor]
@@ -79,7 +79,7 @@ def bands_with_data(cubes: Sequence[torch.Tensor]) -> tuple[int, ...]:
         If none does.
     """
     counts = sum(torch.isfinite(c).sum((1, 2)) for c in cubes)
-    used = tuple(int(i) for i in torch.nonzero(torch.as_tensor(counts) >= FEWEST_PX).flatten())
+    used = tuple(int(i) for i in torch.nonzero(torch.as_tensor(counts) >= MIN_VALID_PX).flatten())
     if not used:
         raise InputError(
             f"The scene holds no valid pixel in {sum(c[0].numel() for c in cubes)} sampled ones: all nodata. "

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation.operators import Operator, operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import Block
-from dualsr_geo.fusion.coarse_stage import GuideWindow
 from dualsr_geo.fusion.local_regression import Moments
+from dualsr_geo.fusion.prepared_guide import PreparedGuide
 from dualsr_geo.fusion.subspace import Subspace
 
 # Windows of this width (Gaussian, lr pixels) are compared, and what they say is averaged by the same window. Wider
@@ -54,7 +54,7 @@ class ChangeModel:
         Standard deviation of the degraded guide.
     floor : array, shape (guide band,)
         Variance that the two usually have apart, in units of `scale` squared.
-    usual : float
+    typical_agreement : float
         How well the two usually agree, 0..1: the upper quartile, for up to half of a scene may have changed.
     """
 
@@ -62,9 +62,9 @@ class ChangeModel:
     offset: NDArray[np.float32]
     scale: NDArray[np.float32]
     floor: NDArray[np.float32]
-    usual: float
+    typical_agreement: float
 
-    def kept(self, cube: torch.Tensor, seen: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    def guide_use(self, cube: torch.Tensor, seen: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
         """Return how far the guide is to be used, (y, x), 0..1.
 
         Parameters
@@ -81,7 +81,7 @@ class ChangeModel:
             for v in (self.response, self.offset, self.scale, self.floor)
         )
         expected = torch.einsum("gb,byx->gyx", response, cube.double()) + offset[:, None, None]
-        alike = agreement(seen.double() / scale[:, None, None], expected, floor, weight) / self.usual
+        alike = agreement(seen.double() / scale[:, None, None], expected, floor, weight) / self.typical_agreement
         return ((alike - LEAST) / (ENOUGH - LEAST)).clamp(0, 1)
 
 
@@ -110,9 +110,9 @@ def agreement(
     return window.average(together / (one.clamp_min(1e-30) * other.clamp_min(1e-30)).sqrt())
 
 
-def withheld(
-    known: ChangeModel, cube: torch.Tensor, ready: GuideWindow, operator: Operator
-) -> tuple[GuideWindow, torch.Tensor]:
+def withhold_changes(
+    known: ChangeModel, cube: torch.Tensor, ready: PreparedGuide, operator: Operator
+) -> tuple[PreparedGuide, torch.Tensor]:
     """Return a guide that is not used where guide and scene show different things, and how far it is, (y, x), 0..1.
 
     Parameters
@@ -120,11 +120,11 @@ def withheld(
     known : ChangeModel
     cube : Tensor, shape (band, y, x)
         The scene, holes filled.
-    ready : GuideWindow
+    ready : PreparedGuide
     operator : Operator
         The window's degradation.
     """
-    kept = known.kept(cube, operator.degrade(ready.values), ready.weight).to(cube.dtype)
+    kept = known.guide_use(cube, operator.degrade(ready.values), ready.weight).to(cube.dtype)
     if bool((kept == 1).all()):
         return ready, kept
     # Windows that see a change reach beyond it, so nothing more is taken off.
@@ -143,7 +143,7 @@ def _inner(kept: torch.Tensor, less: int) -> torch.Tensor:
     return -torch.nn.functional.max_pool2d(-kept[None, None], 2 * less + 1, 1, less)[0, 0]
 
 
-def unchanged(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tuple[ChangeModel | None, list[Block]]:
+def fit_change_model(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tuple[ChangeModel | None, list[Block]]:
     """Learn from a sample how the guide should look; return that, and the sample without changed places.
 
     Parameters
@@ -167,7 +167,7 @@ def unchanged(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tuple[Chang
         found = _fitted(sights, kept, space)
         if found is None:
             return None, list(blocks)
-        kept = [s.weight * _inner(found.kept(s.cube, s.seen, s.weight), CLEAR).to(s.weight) for s in sights]
+        kept = [s.weight * _inner(found.guide_use(s.cube, s.seen, s.weight), CLEAR).to(s.weight) for s in sights]
     return found, [replace(b, weight=w) for b, w in zip(blocks, kept, strict=True)]
 
 
@@ -200,7 +200,7 @@ def _fitted(sights: Sequence[_Sight], kept: Sequence[torch.Tensor], space: Subsp
     said = (np.asarray(v, np.float32) for v in (response, offset, scale, np.zeros(len(scale))))
     known = ChangeModel(next(said), next(said), next(said), next(said), 1.0)
     known = replace(known, floor=_floor(known, sights, kept))
-    return replace(known, usual=_usual(known, sights))
+    return replace(known, typical_agreement=_usual(known, sights))
 
 
 def _floor(known: ChangeModel, sights: Sequence[_Sight], kept: Sequence[torch.Tensor]) -> NDArray[np.float32]:

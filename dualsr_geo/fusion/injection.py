@@ -38,7 +38,7 @@ class Injection:
     ----------
     intensity : array, shape (guide band, band + 1)
         Each guide band as the scene's bands have it; the constant last.
-    chosen : array, shape (band,)
+    guide_band : array, shape (band,)
         The guide band whose detail a band takes: the one that it follows most.
     gain : array, shape (band,)
         Of that detail.
@@ -47,7 +47,7 @@ class Injection:
     """
 
     intensity: NDArray[np.float32]
-    chosen: NDArray[np.float32]
+    guide_band: NDArray[np.float32]
     gain: NDArray[np.float32]
     synthesis: NDArray[np.float32]
 
@@ -115,7 +115,7 @@ def _gsa(known: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Op
     made = _applied(known.intensity, cube)
     detail = guide - operator.upsample(made)
     gain = torch.from_numpy(known.gain).to(cube)
-    chosen = torch.from_numpy(known.chosen.astype(np.int64)).to(cube.device)
+    chosen = torch.from_numpy(known.guide_band.astype(np.int64)).to(cube.device)
     return lambda up, rows: up + gain[rows, None, None] * detail[chosen[rows]]
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import vq
-from torch import Tensor
 
 # Ridge of the scene-wide regression, relative to the guide's sum of squares.
 GLOBAL_RIDGE = 1e-5
@@ -22,12 +21,12 @@ CLUSTER_PIXELS = 20000
 # Local and cluster-wise slopes hold where they were fitted: the guide is clipped to its lr
 # range widened by this much of itself. Glints of 4x the range cost 0.3 dB (lab-2, A2).
 GUIDE_MARGIN = 1.0
-# Numbers of clusters of the two mixtures.
+# Numbers of clusters of the two clusters.
 CLUSTERS = (6, 8)
 
 
 @dataclass(frozen=True)
-class Mixture:
+class ClusterRegression:
     """Regressions on the guide that change with its colour.
 
     Attributes
@@ -58,7 +57,7 @@ class SceneRegression:
     slope : array, shape (component, guide band)
     intercept : array, shape (component,)
         The scene-wide regression on the standardised guide.
-    mixtures : dict of int to Mixture
+    clusters : dict of int to ClusterRegression
         By number of clusters.
     """
 
@@ -68,7 +67,17 @@ class SceneRegression:
     guide_high: NDArray[np.float32]
     slope: NDArray[np.float32]
     intercept: NDArray[np.float32]
-    mixtures: dict[int, Mixture]
+    clusters: dict[int, ClusterRegression]
+
+    def combined(self, rows: NDArray[np.float32]) -> SceneRegression:
+        """Return the regressions of linear combinations of the components.
+
+        Parameters
+        ----------
+        rows : array, shape (combination, component)
+        """
+        clusters = {k: replace(c, coefficients=rows @ c.coefficients) for k, c in self.clusters.items()}
+        return replace(self, slope=rows @ self.slope, intercept=rows @ self.intercept, clusters=clusters)
 
 
 @dataclass(frozen=True)
@@ -79,16 +88,16 @@ class GuideFit:
     ----------
     fit : SceneRegression
     mixture : array, shape (component, candidate)
-    found : array, shape (band or component, candidate)
-        Weights of the candidates, of which Wald pairs make mixtures of their own.
+    weights : array, shape (band or component, candidate)
+        Weights of the candidates, of which Wald pairs make clusters of their own.
     """
 
     fit: SceneRegression
     mixture: NDArray[np.float32]
-    found: NDArray[np.float64]
+    weights: NDArray[np.float64]
 
 
-def fit_scene(
+def fit_scene_regression(
     components: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]
 ) -> SceneRegression:
     """Fit everything that the candidates take from the whole scene.
@@ -126,7 +135,7 @@ def fit_scene(
         guide_high=(high + margin).astype(np.float32),
         slope=slope.astype(np.float32),
         intercept=intercept.astype(np.float32),
-        mixtures={k: _fit_mixture(rest, y, w, k) for k in CLUSTERS},
+        clusters={k: _fit_mixture(rest, y, w, k) for k in CLUSTERS},
     )
 
 
@@ -141,7 +150,9 @@ def _line(
     return solution[:, :-1], solution[:, -1]
 
 
-def _fit_mixture(rest: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64], clusters: int) -> Mixture:
+def _fit_mixture(
+    rest: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64], clusters: int
+) -> ClusterRegression:
     step = max(1, y.shape[1] // CLUSTER_PIXELS)
     centres, width = _clusters(y[:, ::step].T, clusters)
     share = _membership(y, centres, width)
@@ -152,7 +163,7 @@ def _fit_mixture(rest: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[n
         gram = (design * member) @ design.T + ridge * max(member.sum(), 1e-6)
         rows.append(np.linalg.solve(gram, (design * member) @ rest.T))
     coefficients = np.concatenate(rows).T
-    return Mixture(centres.astype(np.float32), width, coefficients.astype(np.float32))
+    return ClusterRegression(centres.astype(np.float32), width, coefficients.astype(np.float32))
 
 
 def _clusters(pixels: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], float]:
@@ -185,10 +196,3 @@ def _membership(y: NDArray[np.float64], centres: NDArray[np.float64], width: flo
     logit = -distance / (2 * width**2)
     share = np.exp(logit - logit.max(0))
     return np.asarray(share / share.sum(0))
-
-
-def combined(fit: SceneRegression, rows: Tensor) -> SceneRegression:
-    """Return the scene-wide regressions of linear combinations of components, `rows` (anchor, component)."""
-    r = rows.cpu().numpy()
-    mixtures = {k: replace(m, coefficients=r @ m.coefficients) for k, m in fit.mixtures.items()}
-    return replace(fit, slope=r @ fit.slope, intercept=r @ fit.intercept, mixtures=mixtures)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.noise import pastur_range
+from dualsr_geo.degradation.noise import marchenko_pastur_range
 
 # A component is kept if its variance is beyond what pure noise reaches in a sample of this size,
 # with 2 % to spare, or 1e-7 of the largest. (The lab's fixed margin of a quarter is 0.1 to 0.3 dB
@@ -90,7 +90,7 @@ def estimate_subspace(
     centred = (x - mean[:, None]) / scale[:, None]
     values, vectors = np.linalg.eigh((centred * w) @ centred.T / w.sum())
     values, vectors = values[::-1], vectors[:, ::-1]
-    edge = NOISE_MARGIN * pastur_range(len(x) / x.shape[1])[1]
+    edge = NOISE_MARGIN * marchenko_pastur_range(len(x) / x.shape[1])[1]
     kept = int((values > edge * level**2 + FLOOR * values[0]).sum())
     basis = vectors[:, : min(max(kept, 2), len(x))]
     # The sign of an eigenvector is arbitrary; fix it, so that every run agrees.

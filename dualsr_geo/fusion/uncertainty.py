@@ -27,7 +27,7 @@ from dualsr_geo.degradation.operators import BLOCK_LR, Banded
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.coarse_stage import GuidedStart
 from dualsr_geo.fusion.local_regression import gaussian_window
-from dualsr_geo.fusion.scene_regression import combined
+from dualsr_geo.fusion.regression_inputs import prepare_inputs
 from dualsr_geo.raster.windows import Window
 
 # Exponents of the marks: detail and spread where a guide is, detail alone elsewhere.
@@ -40,7 +40,7 @@ DETAIL_WIDTH, SPREAD_WIDTH, WIDTHS = 1 / 2.5, 1.0, 2.5
 # Leading components that tell how far candidates lie apart: 8 say the same as all (coverage within 0.001).
 LEADING = 8
 # The last candidate knows no guide; it would say how sharp the guide is.
-COUNT = len(candidates.CANDIDATES) - 1
+GUIDED_COUNT = len(candidates.CANDIDATES) - 1
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ class ErrorModel:
     floor : array of float32, shape (band,)
         Noise that the sensor would have on the target grid, physical units; 0 on noisy scenes, whose
         Wald pairs have it in them.
-    alone : ErrorLevel
+    unguided : ErrorLevel
         Where no guide is.
     guided : ErrorLevel or None
         Where one is.
     """
 
     floor: NDArray[np.float32]
-    alone: ErrorLevel
+    unguided: ErrorLevel
     guided: ErrorLevel | None = None
 
 
@@ -195,7 +195,7 @@ def _spread(start: ConsistentStart, near: Window) -> Tensor:
     for other in _others(start, near):
         for out, k, j in zip(total, first.tolist(), second.tolist(), strict=True):
             # Both orders of a pair.
-            out.addcmul_(other[k], other[j], value=(2 - (k == j)) / COUNT)
+            out.addcmul_(other[k], other[j], value=(2 - (k == j)) / GUIDED_COUNT)
     return total
 
 
@@ -207,12 +207,12 @@ def _others(start: ConsistentStart, near: Window) -> Iterator[Tensor]:
     weight = guided.guide.weight
     if start.weight is not None:
         weight = start.weight if weight is None else weight * start.weight
-    fit = combined(guided.fit, torch.eye(some, len(start.components)))
-    pair = candidates.pair(start.components[:some], guided.guide.values, fit, closed.operator, weight)
-    for index in range(COUNT):
-        one = torch.zeros(some, COUNT + 1).to(start.hr)
+    fit = guided.fit.combined(np.eye(some, len(start.components), dtype=np.float32))
+    pair = prepare_inputs(start.components[:some], guided.guide.values, fit, closed.operator, weight)
+    for index in range(GUIDED_COUNT):
+        one = torch.zeros(some, GUIDED_COUNT + 1).to(start.hr)
         one[:, index] = 1
-        made = candidates.mix(pair, one).evaluate(0, some)
+        made = candidates.fit_mixture(pair, one).evaluate(0, some)
         made += closed.spread(closed.residual(made, pair.components))
         yield (made - start.hr[:some])[(slice(None), *near.slices)]
 
@@ -222,7 +222,7 @@ def _window(inputs: range, outputs: range, width: float, ratio: int, device: tor
     return Banded(gaussian_window(outputs, inputs, width, WIDTHS * width), BLOCK_LR * ratio, device)
 
 
-def shape(detail: Tensor, spread: Tensor | None, usual: Sequence[NDArray[np.float32] | None]) -> Tensor:
+def relative_error(detail: Tensor, spread: Tensor | None, usual: Sequence[NDArray[np.float32] | None]) -> Tensor:
     """Return by how much pixels are worse than usual, (band, ...), from their marks.
 
     Parameters
@@ -264,14 +264,14 @@ def standard_deviation(known: ErrorModel, seen: ErrorPredictors, rows: slice, bl
     guided = None if spread is None else known.guided
     square = None if guided is None else _square(guided, detail, spread, rows)
     if square is None or blend is not None:
-        alone = _square(known.alone, detail, None, rows)
+        alone = _square(known.unguided, detail, None, rows)
         square = alone if square is None or blend is None else torch.lerp(alone, square, blend)
     return square.add_(_column(known.floor[rows], square).square()).sqrt_()
 
 
 def _square(level: ErrorLevel, detail: Tensor, spread: Tensor | None, rows: slice) -> Tensor:
     usual = level.detail[rows], None if level.spread is None else level.spread[rows]
-    return shape(detail, spread, usual).mul_(_column(level.size[rows], detail)).square_()
+    return relative_error(detail, spread, usual).mul_(_column(level.size[rows], detail)).square_()
 
 
 def _column(values: NDArray[np.float32], like: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor
 from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.anchor_bands import AnchorBands
-from dualsr_geo.fusion.coarse_stage import DetailPlanes, ramp
+from dualsr_geo.fusion.prepared_guide import ramp
+from dualsr_geo.fusion.spectra import DetailPlanes
 from dualsr_geo.models import guided_correction, unguided_correction
 from dualsr_geo.models.definition import LearnedCorrection
 from dualsr_geo.models.guided_inputs import GuidedInputs

@@ -28,7 +28,7 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.candidates import CANDIDATES
 from dualsr_geo.fusion.coarse_stage import GuidedStart
-from dualsr_geo.fusion.scene_regression import combined
+from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs, standardise
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.networks import guided as network_of
@@ -88,12 +88,12 @@ class GuidedWindow:
         return torch.as_tensor(self.space.expand, device=self.cube.device)
 
     @cached_property
-    def pair(self) -> candidates.Pair:
+    def pair(self) -> RegressionInputs:
         """The window ready for the candidates: what they share of the guide is made once."""
         guided, weight = self.guided, self.guided.guide.weight
         if self.weight is not None:
             weight = self.weight if weight is None else weight * self.weight
-        return candidates.pair(self.components, guided.guide.values, guided.fit, self.closed.operator, weight)
+        return prepare_inputs(self.components, guided.guide.values, guided.fit, self.closed.operator, weight)
 
     def start(self, bands: Sequence[int], *, spectral: bool) -> Tensor:
         """Return the start of some bands or components less their mean, (band, ratio * y, ratio * x)."""
@@ -177,7 +177,7 @@ def _constants(terms: GuidedInputs, psf: Psf, std: Tensor, error: Tensor, noise:
 
 
 def _guide(window: GuidedWindow, terms: GuidedInputs) -> Tensor:
-    plain = candidates.standardise(window.guided.guide.values, window.guided.fit)
+    plain = standardise(window.guided.guide.values, window.guided.fit)
     look = torch.from_numpy(terms.look).to(plain)
     return (look @ plain.flatten(1)).view(1, -1, *plain.shape[1:])
 
@@ -188,13 +188,13 @@ def _others(window: GuidedWindow, terms: GuidedInputs, anchors: list[int]) -> tu
     rows = torch.eye(len(window.components)).to(window.hr)[anchors] if terms.spectral else window.expand[anchors]
     observed = torch.einsum("bk,kyx->byx", rows, window.components)
     start = torch.einsum("bk,kyx->byx", rows, window.hr)
-    pair = replace(window.pair, components=observed, fit=combined(window.guided.fit, rows))
+    pair = replace(window.pair, components=observed, fit=window.guided.fit.combined(rows.cpu().numpy()))
     degraded = operator.degrade(start)
     others, left = [], {}
     for index in range(len(CANDIDATES)):
         one = rows.new_zeros(len(rows), len(CANDIDATES))
         one[:, index] = 1
-        candidate = candidates.mix(pair, one).evaluate(0, len(rows))
+        candidate = candidates.fit_mixture(pair, one).evaluate(0, len(rows))
         seen = operator.degrade(candidate)
         if index in TELLING:
             left[index] = observed - seen

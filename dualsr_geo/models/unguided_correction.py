@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualsr_geo.degradation.consistency import Consistency
-from dualsr_geo.degradation.operators import cubic
+from dualsr_geo.degradation.operators import cubic_kernel
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.anchor_bands import COUNT, AnchorBands
+from dualsr_geo.fusion.anchor_bands import ANCHOR_COUNT, AnchorBands
 from dualsr_geo.fusion.anchor_bands import choose_anchor_bands as find_anchors
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.networks.unguided import NEIGHBOURS
@@ -107,7 +107,7 @@ class UnguidedInputs:
         spectra: NDArray[np.float32],
         weight: NDArray[np.float32],
         noise: NDArray[np.floating],
-        count: int = COUNT,
+        count: int = ANCHOR_COUNT,
     ) -> UnguidedInputs:
         """Return what is known of a scene.
 
@@ -272,7 +272,7 @@ def moved(made: Tensor, shift_px: tuple[float, float]) -> Tensor:
         made = torch.stack(
             [
                 made.index_select(axis, (at + int(o)).clamp(0, len(at) - 1)) * float(w)
-                for o, w in zip(offsets, cubic(-shift - offsets), strict=True)
+                for o, w in zip(offsets, cubic_kernel(-shift - offsets), strict=True)
             ]
         ).sum(0)
     return made

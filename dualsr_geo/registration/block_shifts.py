@@ -34,7 +34,7 @@ LEAST_CORRELATION = 0.5
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockPair:
     """A piece of the scene and of its guide.
 
     Attributes
@@ -70,12 +70,12 @@ def block_windows(shape: tuple[int, int]) -> Iterator[Window]:
             yield Window(y, y + side, x, x + side)
 
 
-def block_shifts(blocks: Sequence[Block], psf: Psf) -> list[BlockShift]:
+def estimate_block_shifts(blocks: Sequence[BlockPair], psf: Psf) -> list[BlockShift]:
     """Measure the guide's displacement in every block that allows it.
 
     Parameters
     ----------
-    blocks : sequence of Block
+    blocks : sequence of BlockPair
     psf : Psf
         Blur of the scene against the guide.
 
@@ -97,7 +97,7 @@ def block_shifts(blocks: Sequence[Block], psf: Psf) -> list[BlockShift]:
     return found
 
 
-def _is_whole(block: Block) -> bool:
+def _is_whole(block: BlockPair) -> bool:
     seen = np.isfinite(block.cube).any(0).mean(), np.isfinite(block.guide).all(0).mean()
     return bool(min(seen) >= LEAST_VALID)
 

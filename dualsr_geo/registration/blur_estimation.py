@@ -18,10 +18,10 @@ from skimage.registration import phase_cross_correlation
 
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
 from dualsr_geo.registration import standard_errors
-from dualsr_geo.registration.guide_regression import Array, Fit, Piece, inside
-from dualsr_geo.registration.psf_taps import plausible_taps
+from dualsr_geo.registration.guide_regression import Array, GuideRegression, RegressionBlock, inside
+from dualsr_geo.registration.psf_taps import fit_nonparametric_psf
 
-COMPONENTS = 12
+COMPONENT_COUNT = 12
 # Below 12 lr pixels nothing can be estimated; taps need 24 (A3).
 SMALLEST_SIDE = 12
 SMALLEST_SIDE_TAPS = 24
@@ -31,7 +31,7 @@ TAPS_GAIN = 0.05
 START_SIGMA = 0.42
 FIRST_STEPS = (0.6, 0.6, 0.35, 0.35)
 # Search range of the shift, lr pixels.
-FARTHEST = 2.0
+MAX_SHIFT_LR = 2.0
 # An optimum counts if half a pixel of shift, or a quarter of the width, costs 1 % of the rest.
 FLAT = 0.01
 # An optimum that lies a lr pixel or more from the check counts if it leaves less than this share of what is left there.
@@ -41,7 +41,7 @@ GAINS = (0.02, 0.97)
 
 
 @dataclass(frozen=True)
-class Estimate:
+class BlurEstimate:
     """An estimated PSF.
 
     Attributes
@@ -72,49 +72,49 @@ class Estimate:
     sigma_error_px: tuple[float, float]
 
 
-def estimate(pieces: Sequence[Piece], ratio: int) -> Estimate | None:
+def estimate_blur(pieces: Sequence[RegressionBlock], ratio: int) -> BlurEstimate | None:
     """Estimate blur and shift.
 
     Parameters
     ----------
-    pieces : sequence of Piece
+    pieces : sequence of RegressionBlock
         Blocks of the sample.
     ratio : int
         GSD lr / GSD hr.
 
     Returns
     -------
-    Estimate or None
+    BlurEstimate or None
         None where the sample is too small to say anything.
     """
     large = [p for p in pieces if min(p.weight.shape) >= SMALLEST_SIDE]
-    if not large or sum(int(inside(p.weight).sum()) for p in large) < 4 * COMPONENTS:
+    if not large or sum(int(inside(p.weight).sum()) for p in large) < 4 * COMPONENT_COUNT:
         return None
-    fit = Fit(large, ratio)
+    fit = GuideRegression(large, ratio)
     check = _phase_shift(large[0], ratio)
     dy, dx, sy, sx = _search(fit, check)
     psf = Psf.gaussian(ratio, (sy, sx), (dy, dx))
     rest = fit.unexplained(psf)
     shift_ok, width_ok = _curved(fit, (dy, dx, sy, sx), rest)
     agrees = max(abs(dy - check[0]), abs(dx - check[1])) < ratio or _far_better(fit, check, (sy, sx), rest)
-    taps = plausible_taps(fit, psf) if _side(large) >= SMALLEST_SIDE_TAPS and width_ok else psf
+    taps = fit_nonparametric_psf(fit, psf) if _side(large) >= SMALLEST_SIDE_TAPS and width_ok else psf
     better = fit.unexplained(taps)
     kind = "taps" if better < (1 - TAPS_GAIN) * rest else "gaussian"
     chosen = taps if kind == "taps" else psf
     errors = standard_errors.blur_standard_errors(fit, (dy, dx), (sy, sx))
-    return Estimate(chosen, min(rest, better), chosen.shift_px, shift_ok and agrees, width_ok, kind, check, *errors)
+    return BlurEstimate(chosen, min(rest, better), chosen.shift_px, shift_ok and agrees, width_ok, kind, check, *errors)
 
 
-def _side(pieces: Sequence[Piece]) -> int:
+def _side(pieces: Sequence[RegressionBlock]) -> int:
     return max(int(min(p.weight.shape)) for p in pieces)
 
 
-def _search(fit: Fit, check: tuple[float, float]) -> tuple[float, float, float, float]:
+def _search(fit: GuideRegression, check: tuple[float, float]) -> tuple[float, float, float, float]:
     """Minimise over shift and width, from no shift, half a pixel pitch, and the phase's shift."""
     ratio = fit.ratio
 
     def cost(p: Array) -> float:
-        if max(abs(p[0]), abs(p[1])) > FARTHEST * ratio or np.abs(p[2:]).max() > 3:
+        if max(abs(p[0]), abs(p[1])) > MAX_SHIFT_LR * ratio or np.abs(p[2:]).max() > 3:
             return 1.0
         return fit.unexplained(_gaussian(p, ratio))
 
@@ -133,7 +133,7 @@ def _gaussian(p: Array, ratio: int) -> Psf:
     return Psf.gaussian(ratio, (math.exp(p[2]) * ratio, math.exp(p[3]) * ratio), (p[0], p[1]))
 
 
-def _far_better(fit: Fit, check: tuple[float, float], sigma_px: tuple[float, float], rest: float) -> bool:
+def _far_better(fit: GuideRegression, check: tuple[float, float], sigma_px: tuple[float, float], rest: float) -> bool:
     """Say whether an optimum far from the check explains so much more that the check must be wrong.
 
     It compares the guide with what the scene explains of it where it lies; of a guide that lies more than a lr pixel
@@ -142,7 +142,7 @@ def _far_better(fit: Fit, check: tuple[float, float], sigma_px: tuple[float, flo
     return rest < FAR_BETTER * fit.unexplained(Psf.gaussian(fit.ratio, sigma_px, check))
 
 
-def _curved(fit: Fit, at: tuple[float, ...], rest: float) -> tuple[bool, bool]:
+def _curved(fit: GuideRegression, at: tuple[float, ...], rest: float) -> tuple[bool, bool]:
     """Say whether the optimum is no plateau, in shift and in width."""
     dy, dx, sy, sx = at
     ratio = fit.ratio
@@ -156,14 +156,14 @@ def _curved(fit: Fit, at: tuple[float, ...], rest: float) -> tuple[bool, bool]:
     width = costs((dy, dx, sy * 1.25, sx * 1.25), (dy, dx, sy / 1.25, sx / 1.25))
     gains = [math.exp(-0.5 * (math.pi * s / ratio) ** 2) for s in (sy, sx)]
     plausible = all(GAINS[0] < g < GAINS[1] for g in gains)
-    within = max(abs(dy), abs(dx)) < 0.98 * FARTHEST * ratio
+    within = max(abs(dy), abs(dx)) < 0.98 * MAX_SHIFT_LR * ratio
     return shift > FLAT and within, width > FLAT and plausible
 
 
-def _phase_shift(piece: Piece, ratio: int) -> tuple[float, float]:
+def _phase_shift(piece: RegressionBlock, ratio: int) -> tuple[float, float]:
     """Return how far the guide lies from the scene by phase correlation, hr pixels."""
     blur = Psf.from_mtf(ratio, DEFAULT_MTF_GAIN)
-    fit = Fit([piece], ratio)
+    fit = GuideRegression([piece], ratio)
     used = fit.used[0]
     target = fit.degraded(blur)
     plane = np.zeros(used.shape)
@@ -175,5 +175,5 @@ def _phase_shift(piece: Piece, ratio: int) -> tuple[float, float]:
         return 0.0, 0.0
     # `shift` moves the second image onto the first; ours is where the guide's content went.
     shift, _, _ = phase_cross_correlation(plane, explained, upsample_factor=10, normalization=None)
-    dy, dx = (float(np.clip(s, -FARTHEST, FARTHEST)) * ratio for s in shift)
+    dy, dx = (float(np.clip(s, -MAX_SHIFT_LR, MAX_SHIFT_LR)) * ratio for s in shift)
     return dy, dx

@@ -64,7 +64,7 @@ class DisplacementField:
         """
         rows, columns = (np.arange(a, b) + 0.5 for a, b in ((window.y0, window.y1), (window.x0, window.x1)))
         _, ny, nx = self.nodes.shape
-        along_y, along_x = basis(rows, self.shape[0], ny), basis(columns, self.shape[1], nx)
+        along_y, along_x = bspline_basis(rows, self.shape[0], ny), bspline_basis(columns, self.shape[1], nx)
         return np.asarray(along_y @ self.nodes.astype(np.float64) @ along_x.T)
 
     def moved(self, guide: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
@@ -96,7 +96,7 @@ class DisplacementField:
         """Return what is worth saying of it: its mean, and how long it is over a grid of 64 x 64 places, hr pixels."""
         (height, width), (_, ny, nx) = self.shape, self.nodes.shape
         y, x = ((np.arange(64) + 0.5) / 64 * n for n in (height, width))
-        away = basis(y, height, ny) @ self.nodes.astype(np.float64) @ basis(x, width, nx).T
+        away = bspline_basis(y, height, ny) @ self.nodes.astype(np.float64) @ bspline_basis(x, width, nx).T
         longest = np.hypot(*away)
         return {
             "mean_px": [round(float(a.mean()), 3) for a in away],
@@ -106,7 +106,7 @@ class DisplacementField:
         }
 
 
-def basis(places: NDArray[np.floating], length: float, count: int) -> NDArray[np.float64]:
+def bspline_basis(places: NDArray[np.floating], length: float, count: int) -> NDArray[np.float64]:
     """Return the values of `count` cubic B-splines over 0..length, shape (place, count); rows sum to 1.
 
     Parameters

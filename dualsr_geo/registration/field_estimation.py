@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from dualsr_geo.degradation.operators import Operator, operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration.displacement_field import DEGREE, DisplacementField, basis
+from dualsr_geo.registration.displacement_field import DEGREE, DisplacementField, bspline_basis
 from dualsr_geo.registration.guide_regression import Array
 
 # An interval of the B-spline is at least so many lr pixels long, and an axis has no more intervals than that.
@@ -37,7 +37,7 @@ RIM = 1
 # Parts of this many lr pixels along a side are held out together, a fold at a time.
 PART_LR = 4
 FOLDS = 8
-# A field is told from a shift where it predicts what was held out better by so many standard errors, and
+# A field is reliable from a shift where it predicts what was held out better by so many standard errors, and
 # departs from it by more than moving the guide costs (as `placement.STILL_PX`), root mean square, hr pixels.
 ERRORS = 2.0
 STILL_PX = 0.1
@@ -105,8 +105,8 @@ class FieldEstimate:
         return float(np.sqrt((around**2).sum(0).mean()))
 
     @property
-    def told(self) -> bool:
-        """Whether it is told from a shift."""
+    def reliable(self) -> bool:
+        """Whether it is reliable from a shift."""
         return self.errors > ERRORS and self.bend_px > STILL_PX and self.unexplained < UNEXPLAINED
 
 
@@ -276,5 +276,5 @@ def _smooth(planes: Array, width: float) -> Array:
 def _near(field: DisplacementField, y: NDArray[np.floating], x: NDArray[np.floating], ratio: int) -> Array:
     """Return all B-splines at some places, lr pixels; the blur is narrow against them."""
     _, ny, nx = field.nodes.shape
-    rows, columns = basis(y * ratio, field.shape[0], ny), basis(x * ratio, field.shape[1], nx)
+    rows, columns = bspline_basis(y * ratio, field.shape[0], ny), bspline_basis(x * ratio, field.shape[1], nx)
     return np.asarray((rows[:, :, None] * columns[:, None, :]).reshape(len(y), -1))

@@ -14,8 +14,8 @@ from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
 from dualsr_geo.fusion.blocks import Filled
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.registration import blur_estimation
-from dualsr_geo.registration.blur_estimation import FARTHEST
-from dualsr_geo.registration.guide_regression import Piece
+from dualsr_geo.registration.blur_estimation import MAX_SHIFT_LR
+from dualsr_geo.registration.guide_regression import RegressionBlock
 from dualsr_geo.registration.options import RegistrationOptions
 from dualsr_geo.registration.shift import SHIFT_SUPPORT_PX, move_guide
 
@@ -94,7 +94,7 @@ def estimate_placement(
         A given blur is taken as it is.
     """
     known = assumed_placement(options)
-    found = blur_estimation.estimate(_pieces(space, cubes, guides, known.psf), options.ratio)
+    found = blur_estimation.estimate_blur(_pieces(space, cubes, guides, known.psf), options.ratio)
     if options.psf is not None:
         return _given(known, found)
     if found is None or not found.shift_reliable:
@@ -104,7 +104,7 @@ def estimate_placement(
     if max(map(abs, at)) > STILL_PX and moves:
         for _ in range(MOVES):
             placed = replace(placed, shift_px=at, moved_px=at)
-            found = blur_estimation.estimate(_pieces(space, cubes, guides, known.psf, at), options.ratio) or found
+            found = blur_estimation.estimate_blur(_pieces(space, cubes, guides, known.psf, at), options.ratio) or found
             rest = found.psf.shift_px
             if not found.shift_reliable or max(map(abs, rest)) <= STILL_PX:
                 break
@@ -123,9 +123,9 @@ def _pieces(
     guides: Sequence[NDArray[np.float32]],
     blur: Psf,
     moved_px: tuple[float, float] = (0.0, 0.0),
-) -> list[Piece]:
+) -> list[RegressionBlock]:
     """Return the sample for the PSF, up to `PSF_PX`."""
-    out: list[Piece] = []
+    out: list[RegressionBlock] = []
     pixels = 0
     for (cube, weight), guide in zip(cubes, guides, strict=True):
         if pixels > PSF_PX:
@@ -140,7 +140,7 @@ def _pieces(
 
 def _piece(
     space: Subspace, cube: torch.Tensor, weight: torch.Tensor, guide: NDArray[np.float64], blur: Psf
-) -> Piece | None:
+) -> RegressionBlock | None:
     """Return the middle of a block: the leading components beside the guide; None without a guide."""
     good = np.asarray(np.isfinite(guide).all(0))
     if not good.any():
@@ -150,15 +150,17 @@ def _piece(
     y, x = (cube.shape[1] - height) // 2, (cube.shape[2] - width) // 2
     cut = np.s_[..., y : y + height, x : x + width]
     cut_hr = np.s_[..., y * ratio : (y + height) * ratio, x * ratio : (x + width) * ratio]
-    z = space.components(cube.flatten(1).numpy())[: blur_estimation.COMPONENTS].reshape(-1, *cube.shape[1:])
+    z = space.components(cube.flatten(1).numpy())[: blur_estimation.COMPONENT_COUNT].reshape(-1, *cube.shape[1:])
     centre = np.asarray(guide[:, good].mean(1))[:, None, None]
     near = np.where(good, guide - centre, 0.0)[cut_hr]
     reached = torch.from_numpy(np.asarray(good[cut_hr], np.float32))
     guided = operator(blur, (height, width)).degrade(reached).numpy() > ALL_GUIDED
-    return Piece(z[cut].astype(np.float64), near, (weight.numpy()[cut] * guided).astype(np.float64))
+    return RegressionBlock(z[cut].astype(np.float64), near, (weight.numpy()[cut] * guided).astype(np.float64))
 
 
-def _distrusted(known: Placement, found: blur_estimation.Estimate | None, options: RegistrationOptions) -> Placement:
+def _distrusted(
+    known: Placement, found: blur_estimation.BlurEstimate | None, options: RegistrationOptions
+) -> Placement:
     """Fall back to the known or default blur; the narrower one, which costs less if wrong."""
     why = "the sample is too small" if found is None else "its optimum is flat or contradicted"
     noted = known.noting(
@@ -170,7 +172,7 @@ def _distrusted(known: Placement, found: blur_estimation.Estimate | None, option
     return replace(noted, psf=Psf.gaussian(options.ratio, _narrower(known.psf, found.psf)))
 
 
-def _with_width(placed: Placement, found: blur_estimation.Estimate, options: RegistrationOptions) -> Placement:
+def _with_width(placed: Placement, found: blur_estimation.BlurEstimate, options: RegistrationOptions) -> Placement:
     """Take over the estimated blur where it is reliable; say where it contradicts the sensor's."""
     known = placed.psf
     if not found.width_reliable:
@@ -191,7 +193,7 @@ def _with_width(placed: Placement, found: blur_estimation.Estimate, options: Reg
     return replace(placed, psf=found.psf, source=f"estimated {found.kind}")
 
 
-def _given(known: Placement, found: blur_estimation.Estimate | None) -> Placement:
+def _given(known: Placement, found: blur_estimation.BlurEstimate | None) -> Placement:
     """Keep the blur that the user gave; say where the scene shows another."""
     if found is None or not (found.shift_reliable and found.width_reliable):
         return known
@@ -207,13 +209,13 @@ def _given(known: Placement, found: blur_estimation.Estimate | None) -> Placemen
     )
 
 
-def _contradicted(known: Psf, found: blur_estimation.Estimate, tolerance: float) -> bool:
+def _contradicted(known: Psf, found: blur_estimation.BlurEstimate, tolerance: float) -> bool:
     """Say whether the scene shows another width."""
     pairs = zip(known.sigma_px, found.psf.sigma_px, found.sigma_error_px, strict=True)
     return any(abs(a - b) > tolerance * a + ERRORS * error for a, b, error in pairs)
 
 
-def _said(found: blur_estimation.Estimate) -> str:
+def _said(found: blur_estimation.BlurEstimate) -> str:
     (sy, sx), (ey, ex) = found.psf.sigma_px, found.sigma_error_px
     shape = "" if found.kind == "gaussian" else " (of no Gaussian)"
     return f"{sy:.3f} +- {ey:.3f} x {sx:.3f} +- {ex:.3f} px{shape}"
@@ -226,4 +228,4 @@ def _narrower(a: Psf, b: Psf) -> tuple[float, float]:
 
 def sample_margin(ratio: int) -> int:
     """Return the margin of hr pixels around a sampled guide window: the farthest shift."""
-    return int(np.ceil(FARTHEST * ratio)) + SHIFT_SUPPORT_PX
+    return int(np.ceil(MAX_SHIFT_LR * ratio)) + SHIFT_SUPPORT_PX

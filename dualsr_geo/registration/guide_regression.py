@@ -18,7 +18,7 @@ RIM = 2
 
 
 @dataclass(frozen=True)
-class Piece:
+class RegressionBlock:
     """A block of the sample for the estimate.
 
     Attributes
@@ -35,10 +35,10 @@ class Piece:
     weight: Array
 
 
-class Fit:
+class GuideRegression:
     """The regression of the degraded guide on the scene, for any blur."""
 
-    def __init__(self, pieces: Sequence[Piece], ratio: int) -> None:
+    def __init__(self, pieces: Sequence[RegressionBlock], ratio: int) -> None:
         self.pieces = pieces
         self.ratio = ratio
         self.used = [inside(p.weight) for p in pieces]

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.fusion import coarse_stage, subspace
-from dualsr_geo.fusion.blocks import WHOLE_PX, Filled, band_means, bands_with_data, stack
+from dualsr_geo.fusion import subspace
+from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, Filled, band_means, bands_with_data, stack
+from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import blur_estimation, field_estimation
@@ -34,7 +35,7 @@ def windows(shape: tuple[int, int]) -> list[Window]:
     shape : (int, int)
         Rows and columns of the scene, lr pixels.
     """
-    if shape[0] * shape[1] <= WHOLE_PX:
+    if shape[0] * shape[1] <= MAX_WHOLE_PX:
         return [Window(0, shape[0], 0, shape[1])]
     rows, columns = (_spread(n) for n in shape)
     return [Window(y, min(y + SIDE, shape[0]), x, min(x + SIDE, shape[1])) for y in rows for x in columns]
@@ -48,7 +49,7 @@ def _spread(length: int) -> list[int]:
 
 def margin(ratio: int) -> int:
     """Return how many hr pixels around a window of the guide any field may need."""
-    return math.ceil(blur_estimation.FARTHEST * ratio) + SUPPORT_PX
+    return math.ceil(blur_estimation.MAX_SHIFT_LR * ratio) + SUPPORT_PX
 
 
 def estimate_local_displacement(
@@ -90,8 +91,8 @@ def estimate_local_displacement(
     for _ in range(ROUNDS):
         known = estimate_placement(space, filled, [_near(p, field, ratio) for p in patches], options)
         start = replace(field, nodes=field.nodes + np.asarray(known.moved_px, np.float32)[:, None, None])
-        found = field_estimation.fit_field(patches, known.psf, start, blur_estimation.FARTHEST * ratio)
-        if not found.told:
+        found = field_estimation.fit_field(patches, known.psf, start, blur_estimation.MAX_SHIFT_LR * ratio)
+        if not found.reliable:
             return None
         field = found.field
     return field
@@ -99,13 +100,13 @@ def estimate_local_displacement(
 
 def _filled(cubes: Sequence[torch.Tensor]) -> list[Filled]:
     mean = band_means(cubes)
-    pairs = [coarse_stage.fill(c, mean) for c in cubes]
+    pairs = [fill_holes(c, mean) for c in cubes]
     return [(values, torch.ones(values.shape[1:]) if weight is None else weight) for values, weight in pairs]
 
 
 def _patch(window: Window, guide: NDArray[np.float32], filled: Filled, space: Subspace, around: int) -> Patch:
     cube, weight = filled
-    z = space.components(cube.flatten(1).numpy())[: blur_estimation.COMPONENTS].reshape(-1, *cube.shape[1:])
+    z = space.components(cube.flatten(1).numpy())[: blur_estimation.COMPONENT_COUNT].reshape(-1, *cube.shape[1:])
     return Patch(window, z.astype(np.float64), weight.numpy().astype(np.float64), guide, around)
 
 

@@ -10,7 +10,7 @@ from scipy.linalg import eigh
 
 from dualsr_geo.degradation.operators import blur_matrix
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.registration.guide_regression import Array, Fit, Piece
+from dualsr_geo.registration.guide_regression import Array, GuideRegression, RegressionBlock
 
 # Smoothness of the taps, weakest first: the first that gives plausible taps is taken. Real pairs differ
 # by more than blur (date, adjacency), which weakly smoothed taps soak up in wild ends: -0.18 on WorldView-2.
@@ -21,12 +21,12 @@ TAPS_REACH = 1.6
 TAPS_STEPS = 6
 
 
-def plausible_taps(fit: Fit, start: Psf) -> Psf:
+def fit_nonparametric_psf(fit: GuideRegression, start: Psf) -> Psf:
     """Return the least smoothed taps that look like optics, or the Gaussian.
 
     Parameters
     ----------
-    fit : Fit
+    fit : GuideRegression
     start : Psf
         The Gaussian that explains most.
     """
@@ -37,7 +37,7 @@ def plausible_taps(fit: Fit, start: Psf) -> Psf:
     return start
 
 
-def _taps(fit: Fit, start: Psf, smooth: float) -> Psf:
+def _taps(fit: GuideRegression, start: Psf, smooth: float) -> Psf:
     """Estimate the taps themselves, one axis after the other, from the Gaussian."""
     ratio, centre = fit.ratio, (fit.ratio - 1) / 2
     widest = max(*start.shift_px, 0.0)
@@ -58,7 +58,7 @@ def _normalised(taps: Array) -> Array:
     return np.asarray(taps / taps.sum())
 
 
-def _axis_taps(fit: Fit, other: Array, first: int, stiffness: float, axis: int) -> Array:
+def _axis_taps(fit: GuideRegression, other: Array, first: int, stiffness: float, axis: int) -> Array:
     """Solve for the taps of one axis: the smallest generalised eigenvector of (rest, all)."""
     count = len(other)
     total, rest = np.zeros((count, count)), np.zeros((count, count))
@@ -77,7 +77,7 @@ def _axis_taps(fit: Fit, other: Array, first: int, stiffness: float, axis: int) 
     return _normalised(vectors[:, 0])
 
 
-def _samples(piece: Piece, used: NDArray[np.bool_], other: Array, first: int, ratio: int, axis: int) -> Array:
+def _samples(piece: RegressionBlock, used: NDArray[np.bool_], other: Array, first: int, ratio: int, axis: int) -> Array:
     """Return the guide at every tap of one axis, blurred along the other, (guide band, pixel, tap)."""
     height, width = used.shape
     length = (height, width)[axis]

@@ -14,7 +14,7 @@ from dualsr_geo.raster.windows import Window
 SHIFT_SUPPORT_PX = 6
 
 
-def shift(values: NDArray[np.float32], dy: float, dx: float) -> NDArray[np.float32]:
+def shift_image(values: NDArray[np.float32], dy: float, dx: float) -> NDArray[np.float32]:
     """Move an image's content by a fraction of a pixel: ``out[y, x] = in[y + dy, x + dx]``.
 
     A Lanczos-windowed sinc over `SHIFT_SUPPORT_PX` samples on either side, so a pixel depends
@@ -93,6 +93,6 @@ def move_guide(guide: NDArray[np.float32], moved_px: tuple[float, float], margin
         hr pixels to cut on every side.
     """
     if moved_px != (0.0, 0.0):
-        guide = shift(guide, *moved_px)
+        guide = shift_image(guide, *moved_px)
     inner = slice(margin, -margin or None)
     return np.ascontiguousarray(guide[:, inner, inner])

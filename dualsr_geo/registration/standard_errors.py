@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.registration.guide_regression import Array, Fit
+from dualsr_geo.registration.guide_regression import Array, GuideRegression
 
 # Sides of the parts that are to agree, lr pixels.
 PART = 8
@@ -24,7 +24,7 @@ SEARCHED_PX, SEARCHED_LOG = 0.005, 0.002
 Pair = tuple[float, float]
 
 
-def blur_standard_errors(fit: Fit, shift_px: Pair, sigma_px: Pair) -> tuple[Pair, Pair]:
+def blur_standard_errors(fit: GuideRegression, shift_px: Pair, sigma_px: Pair) -> tuple[Pair, Pair]:
     """Return the standard errors of an estimated Gaussian.
 
     With the residual r of the regression and its derivatives J by shift and logarithm of width,
@@ -33,7 +33,7 @@ def blur_standard_errors(fit: Fit, shift_px: Pair, sigma_px: Pair) -> tuple[Pair
 
     Parameters
     ----------
-    fit : Fit
+    fit : GuideRegression
     shift_px, sigma_px : (float, float)
         Where the least is unexplained, y and x, hr pixels.
 
@@ -62,7 +62,7 @@ def blur_standard_errors(fit: Fit, shift_px: Pair, sigma_px: Pair) -> tuple[Pair
     return (dy, dx), (sy * sigma_px[0], sx * sigma_px[1])
 
 
-def _left(fit: Fit, at: Array) -> Array:
+def _left(fit: GuideRegression, at: Array) -> Array:
     """Return what the scene does not explain of the degraded guide, each band of unit length, (guide band, pixel)."""
     d = fit.degraded(Psf.gaussian(fit.ratio, (math.exp(at[2]), math.exp(at[3])), (at[0], at[1])))
     d = d - d.mean(1, keepdims=True)
@@ -70,7 +70,7 @@ def _left(fit: Fit, at: Array) -> Array:
     return np.asarray(d - (d @ fit.basis) @ fit.basis.T)
 
 
-def _parts(fit: Fit) -> NDArray[np.intp]:
+def _parts(fit: GuideRegression) -> NDArray[np.intp]:
     """Return which part every pixel that counts belongs to, (pixel,)."""
     numbers, first = [], 0
     for used in fit.used:

@@ -17,7 +17,7 @@ from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.source import Readable
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration.block_shifts import Block, block_shifts, block_windows
+from dualsr_geo.registration.block_shifts import BlockPair, block_windows, estimate_block_shifts
 from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.report.data import Crop, Shift
 from dualsr_geo.report.quicklook import visible_bands
@@ -193,9 +193,11 @@ def shifts(material: Material) -> tuple[tuple[Shift, ...], str]:
     """Measure the guide block by block, as it was delivered."""
     if material.guide is None:
         return (), ""
-    blocks = [Block(w, material.scene.source.read(w), _held(material, w)) for w in block_windows(material.scene.shape)]
+    blocks = [
+        BlockPair(w, material.scene.source.read(w), _held(material, w)) for w in block_windows(material.scene.shape)
+    ]
     dy, dx = material.moved_px
-    (height, width), found = material.scene.shape, block_shifts(blocks, material.psf)
+    (height, width), found = material.scene.shape, estimate_block_shifts(blocks, material.psf)
     measured = tuple(
         Shift(
             (d.window.y0 + d.window.y1) / 2 / height,

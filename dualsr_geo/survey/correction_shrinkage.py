@@ -57,7 +57,8 @@ def shrink_guided(
     network = guided_network(ours.guided, "cpu")
     with torch.inference_mode():
         said = {
-            ratio: guided_shrinkage.evidence_of_pair(network, blocks, psf, ratio, space, held.found) for ratio in ratios
+            ratio: guided_shrinkage.evidence_of_pair(network, blocks, psf, ratio, space, held.weights)
+            for ratio in ratios
         }
         own = guided_shrinkage.strength(network, blocks, psf, space, held.fit, held.mixture, told)
     # Where there is no correction it is neither stronger nor weaker.

@@ -25,7 +25,10 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, coarse_stage, subspace
 from dualsr_geo.fusion.blocks import Block, central_block, components, stack
-from dualsr_geo.fusion.scene_regression import GuideFit, SceneRegression, fit_scene
+from dualsr_geo.fusion.prepared_guide import PreparedGuide
+from dualsr_geo.fusion.regression_inputs import prepare_inputs
+from dualsr_geo.fusion.scene_regression import GuideFit, SceneRegression, fit_scene_regression
+from dualsr_geo.fusion.spectra import core_spectra
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models import correction, guided_correction, unguided_correction
 from dualsr_geo.models.correction import CorrectionState
@@ -145,8 +148,8 @@ def _known(
     fitted, told = None, None
     if held is not None:
         guide = stack([operator(blur, b.shape).degrade(b.guide) for b in blocks])
-        fit = fit_scene(own.components(spectra), guide, weight)
-        mixture = (own.share() @ held.found if own.keeps_rest else held.found).astype(np.float32)
+        fit = fit_scene_regression(own.components(spectra), guide, weight)
+        mixture = (own.share() @ held.weights if own.keeps_rest else held.weights).astype(np.float32)
         fitted = fit, torch.from_numpy(mixture)
     if networks is None:
         return _Pair(own, blur, fitted, None)
@@ -165,14 +168,14 @@ def _made(block: Block, known: _Pair) -> Tensor:
     op, z = operator(blur, shape), components(space, block.cube)
     left = z
     if known.guided is not None:
-        held = coarse_stage.GuidedStart(coarse_stage.GuideWindow(block.guide, None, None), *known.guided)
+        held = coarse_stage.GuidedStart(PreparedGuide(block.guide, None, None), *known.guided)
         left = z - op.degrade(_start(block, z, held, blur))
     lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
     closed = consistency(blur, shape, lams, op)
     weight = _whole(block.weight)
     hr = coarse_stage.sharpen(z, weight, held, closed, closed)
     core = Window(0, shape[0], 0, shape[1]).scaled(blur.ratio)
-    made = coarse_stage.spectra(space, block.cube, z, hr, op, core)
+    made = core_spectra(space, block.cube, z, hr, op, core)
     if known.networks is not None:
         window = None
         if held is not None:
@@ -194,8 +197,8 @@ def _whole(weight: Tensor) -> Tensor | None:
 
 def _start(block: Block, z: Tensor, held: coarse_stage.GuidedStart, psf: Psf) -> Tensor:
     """Return the coarse start of a block's components."""
-    pair = candidates.pair(z, block.guide, held.fit, operator(psf, block.shape), block.weight)
-    return candidates.mix(pair, held.mixture).evaluate(0, len(z))
+    pair = prepare_inputs(z, block.guide, held.fit, operator(psf, block.shape), block.weight)
+    return candidates.fit_mixture(pair, held.mixture).evaluate(0, len(z))
 
 
 def _contradicted(blocks: Sequence[Block], psf: Psf, space: Subspace, held: GuideFit) -> NDArray[np.float32]:
@@ -205,7 +208,7 @@ def _contradicted(blocks: Sequence[Block], psf: Psf, space: Subspace, held: Guid
     for block in blocks:
         op, z = operator(psf, block.shape), components(space, block.cube)
         here = coarse_stage.GuidedStart(
-            coarse_stage.GuideWindow(block.guide, None, None), held.fit, torch.from_numpy(held.mixture)
+            PreparedGuide(block.guide, None, None), held.fit, torch.from_numpy(held.mixture)
         )
         start = _start(block, z, here, psf)
         left = z - op.degrade(start)

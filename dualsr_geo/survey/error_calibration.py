@@ -27,7 +27,10 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, coarse_stage, subspace
 from dualsr_geo.fusion.blocks import Block, Filled, central_block, components, stack
-from dualsr_geo.fusion.scene_regression import GuideFit, fit_scene
+from dualsr_geo.fusion.prepared_guide import PreparedGuide
+from dualsr_geo.fusion.regression_inputs import prepare_inputs
+from dualsr_geo.fusion.scene_regression import GuideFit, fit_scene_regression
+from dualsr_geo.fusion.spectra import core_spectra
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.uncertainty import (
     ConsistentStart,
@@ -35,7 +38,7 @@ from dualsr_geo.fusion.uncertainty import (
     ErrorModel,
     ErrorPredictors,
     error_predictors,
-    shape,
+    relative_error,
 )
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.survey import wald_pairs
@@ -129,13 +132,13 @@ def _restored(
     here = None
     if held is not None:
         guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
-        mixture = (own.share() @ held.found if own.keeps_rest else held.found).astype(np.float32)
-        here = replace(held, fit=fit_scene(own.components(spectra), guide, weight), mixture=mixture)
+        mixture = (own.share() @ held.weights if own.keeps_rest else held.weights).astype(np.float32)
+        here = replace(held, fit=fit_scene_regression(own.components(spectra), guide, weight), mixture=mixture)
     for block, truth in pairs:
         start = _opened(block, blur, own, here)
         core = Window(0, block.shape[0], 0, block.shape[1])
         op, hr = start.closed.operator, core.scaled(ratio)
-        made = coarse_stage.spectra(own, block.cube, start.components, start.hr, op, hr).bands(slice(None))
+        made = core_spectra(own, block.cube, start.components, start.hr, op, hr).bands(slice(None))
         valid = _valid(block, ratio, margin=1)
         yield _Piece(error_predictors(start, core, ratio), valid, (made - truth).abs_().flatten(1)[:, valid])
 
@@ -145,10 +148,10 @@ def _opened(block: Block, psf: Psf, space: Subspace, held: GuideFit | None) -> C
     op, z, guided = operator(psf, block.shape), components(space, block.cube), None
     left = z
     if held is not None:
-        window = coarse_stage.GuideWindow(block.guide, None, None)
+        window = PreparedGuide(block.guide, None, None)
         guided = coarse_stage.GuidedStart(window, held.fit, torch.from_numpy(held.mixture))
-        pair = candidates.pair(z, block.guide, held.fit, op, block.weight)
-        left = z - op.degrade(candidates.mix(pair, guided.mixture).evaluate(0, space.count))
+        pair = prepare_inputs(z, block.guide, held.fit, op, block.weight)
+        left = z - op.degrade(candidates.fit_mixture(pair, guided.mixture).evaluate(0, space.count))
     lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
     closed = consistency(psf, block.shape, lams, op)
     hr = coarse_stage.sharpen(z, block.weight, guided, closed, closed)
@@ -184,7 +187,9 @@ def _relative(pair: Sequence[_Piece]) -> tuple[NDArray[np.float64], float]:
     level, relative, energy = np.zeros(count), [], 0.0
     for rows in _rows(count):
         detail, spread = _marked(pair, rows)
-        error = torch.cat([p.wrong[rows] for p in pair], 1) / shape(detail, spread, (_mean(detail), _mean(spread)))
+        error = torch.cat([p.wrong[rows] for p in pair], 1) / relative_error(
+            detail, spread, (_mean(detail), _mean(spread))
+        )
         mean = error.mean(1, keepdim=True)
         level[rows] = mean[:, 0].numpy()
         relative.append((error / mean.clamp_min(1e-30)).flatten().numpy())

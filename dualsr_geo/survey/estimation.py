@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.noise import is_noisy, noise_standard_errors, scene_noise
+from dualsr_geo.degradation.noise import estimate_noise, is_noisy, noise_standard_errors
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion import candidates, change_detection, coarse_stage, subspace
-from dualsr_geo.fusion.blocks import FEWEST_PX, Block, Filled, band_means, bands_with_data, components, stack
+from dualsr_geo.fusion import candidates, change_detection, subspace
+from dualsr_geo.fusion.blocks import MIN_VALID_PX, Block, Filled, band_means, bands_with_data, components, stack
+from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.injection import fit_injection
-from dualsr_geo.fusion.scene_regression import GuideFit, SceneRegression, fit_scene
+from dualsr_geo.fusion.regression_inputs import prepare_inputs
+from dualsr_geo.fusion.scene_regression import GuideFit, SceneRegression, fit_scene_regression
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models import unguided_correction
 from dualsr_geo.models.band_stream import Place, Units, angle, guide_units, scene_units
@@ -63,7 +65,7 @@ def estimate_survey(samples: Sequence[Sample], wishes: SurveyOptions) -> Survey:
     filled = [_filled(c, mean) for c in cubes]
     spectra, weight = stack([f for f, _ in filled]), stack([w for _, w in filled])
     planes, weights = [f.numpy() for f, _ in filled], [w.numpy() for _, w in filled]
-    noise, errors = scene_noise(planes, weights), noise_standard_errors(planes, weights).astype(np.float32)
+    noise, errors = estimate_noise(planes, weights), noise_standard_errors(planes, weights).astype(np.float32)
     noisy = is_noisy(noise, spectra[:, weight > 0].std(1))
     space = (
         subspace.estimate_subspace(spectra, weight, noise if noisy else None) if wishes.subspace else _no_space(mean)
@@ -109,7 +111,7 @@ def _signs(cubes: Sequence[NDArray[np.float32]], guides: Sequence[NDArray[np.flo
 
 
 def _filled(cube: torch.Tensor, mean: torch.Tensor) -> Filled:
-    values, weight = coarse_stage.fill(cube, mean)
+    values, weight = fill_holes(cube, mean)
     return values, torch.ones(cube.shape[1:]) if weight is None else weight
 
 
@@ -139,7 +141,7 @@ def _guided(
     steady = _unchanged(leading, filled, guides, bare.psf) if wishes.changes else filled
     placed = estimate_placement(leading, steady, guides, wishes)
     blocks, mean = sampling.guided_blocks(filled, guides, placed.psf, placed.moved_px)
-    known, blocks = change_detection.unchanged(blocks, placed.psf, leading) if wishes.changes else (None, blocks)
+    known, blocks = change_detection.fit_change_model(blocks, placed.psf, leading) if wishes.changes else (None, blocks)
     seen = replace(
         bare,
         psf=placed.psf,
@@ -152,7 +154,7 @@ def _guided(
         guide_mean=mean,
         changes=known,
     )
-    if float(sum((b.weight > 0).sum() for b in blocks)) < FEWEST_PX:
+    if float(sum((b.weight > 0).sum() for b in blocks)) < MIN_VALID_PX:
         return replace(seen, notes=(*seen.notes, "The guide covers too little of the scene to be used."))
     relevance, srf = sampling.relevance(blocks, seen.psf)
     seen = replace(seen, relevance=relevance, srf=srf)
@@ -189,7 +191,7 @@ def _unchanged(
     blocks, _ = sampling.guided_blocks([filled[i] for i in reached], [guides[i] for i in reached], psf, (0.0, 0.0))
     out = list(filled)
     if len(blocks) == len(reached):
-        for i, block in zip(reached, change_detection.unchanged(blocks, psf, leading)[1], strict=True):
+        for i, block in zip(reached, change_detection.fit_change_model(blocks, psf, leading)[1], strict=True):
             out[i] = filled[i][0], block.weight
     return out
 
@@ -202,7 +204,7 @@ def _regressed(seen: Survey, blocks: Sequence[Block], wishes: SurveyOptions) -> 
     """Add what the candidates need, how far each is trusted, and what they leave to the fine stage."""
     space = seen.space
     spectra, guide_lr, weight = sampling.pixels(blocks, seen.psf)
-    fit = fit_scene(space.components(spectra), guide_lr, weight)
+    fit = fit_scene_regression(space.components(spectra), guide_lr, weight)
     side = max((b.shape for b in blocks), key=min)
     grams = [wald_pairs.errors(blocks, seen.psf, r, space) for r in wald_pairs.ratios(side, wishes.ratio)]
     found = wald_pairs.weights(grams, by_energy=not space.keeps_rest)
@@ -232,8 +234,8 @@ def _ridges(
     for block in blocks:
         op = operator(seen.psf, block.shape)
         observed = components(space, block.cube)
-        pair = candidates.pair(observed, block.guide, fit, op, block.weight)
-        start = candidates.mix(pair, torch.from_numpy(mixture))
+        pair = prepare_inputs(observed, block.guide, fit, op, block.weight)
+        start = candidates.fit_mixture(pair, torch.from_numpy(mixture))
         left = observed - op.degrade(start.evaluate(0, space.count))
         square += ((left.double() ** 2) * block.weight).sum((1, 2)).numpy()
         count += float(block.weight.sum())

@@ -20,7 +20,9 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, coarse_stage, subspace
 from dualsr_geo.fusion.blocks import Block, central_block, components, stack
-from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene
+from dualsr_geo.fusion.prepared_guide import PreparedGuide
+from dualsr_geo.fusion.regression_inputs import prepare_inputs
+from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene_regression
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.guided_correction import GuidedWindow, correct
 from dualsr_geo.models.guided_inputs import GuidedInputs
@@ -91,7 +93,7 @@ def evidence_of_pair(
     spectra, weight = stack([b.cube for b, _ in pairs]), stack([b.weight for b, _ in pairs])
     guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
     own = subspace.estimate_subspace(spectra, weight) if space.keeps_rest else space
-    fit = fit_scene(own.components(spectra), guide, weight)
+    fit = fit_scene_regression(own.components(spectra), guide, weight)
     mixture = (own.share() @ found if own.keeps_rest else found).astype(np.float32)
     said = GuidedInputs.of(own, fit, mixture, spectra, guide, weight)
     sums, all_made = [], []
@@ -141,11 +143,11 @@ def _strength(made: Sequence[torch.Tensor], told: GuidedInputs) -> float:
 def _opened(
     block: Block, blur: Psf, space: Subspace, fit: SceneRegression, mixture: NDArray[np.float32]
 ) -> GuidedWindow:
-    held = coarse_stage.GuidedStart(coarse_stage.GuideWindow(block.guide, None, None), fit, torch.from_numpy(mixture))
+    held = coarse_stage.GuidedStart(PreparedGuide(block.guide, None, None), fit, torch.from_numpy(mixture))
     op = operator(blur, block.shape)
     z = components(space, block.cube)
-    pair = candidates.pair(z, block.guide, held.fit, op, block.weight)
-    left = z - op.degrade(candidates.mix(pair, held.mixture).evaluate(0, space.count))
+    pair = prepare_inputs(z, block.guide, held.fit, op, block.weight)
+    left = z - op.degrade(candidates.fit_mixture(pair, held.mixture).evaluate(0, space.count))
     lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
     closed = consistency(blur, block.shape, lams, op)
     hr = coarse_stage.sharpen(z, block.weight, held, closed, closed)

@@ -12,8 +12,8 @@ from scipy.optimize import nnls
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion import coarse_stage
-from dualsr_geo.fusion.blocks import WHOLE_PX, Block, Filled, stack
+from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, Block, Filled, stack
+from dualsr_geo.fusion.prepared_guide import prepare_guide
 from dualsr_geo.models.definition import LearnedCorrection, Model
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.guide_placement import sample_margin
@@ -82,7 +82,7 @@ class SurveyOptions(RegistrationOptions):
 def sample_windows(shape: tuple[int, int]) -> list[Window]:
     """Return the windows that are surveyed: the whole scene, or nine blocks spread over it."""
     height, width = shape
-    if height * width <= WHOLE_PX:
+    if height * width <= MAX_WHOLE_PX:
         return [Window(0, height, 0, width)]
     # No more than fit side by side: a pixel counts once.
     most_rows, most_columns = (max(1, n // BLOCK_SIDE) for n in shape)
@@ -120,7 +120,7 @@ def guided_blocks(
     out = []
     for (cube, weight), guide in zip(filled, moved, strict=True):
         op = operator(psf, (cube.shape[1], cube.shape[2]))
-        window = coarse_stage.ready_guide(torch.from_numpy(guide), torch.from_numpy(mean), op)
+        window = prepare_guide(torch.from_numpy(guide), torch.from_numpy(mean), op)
         if window is not None:
             both = weight if window.weight is None else weight * window.weight
             out.append(Block(cube, both, window.values))

@@ -17,7 +17,8 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, subspace
 from dualsr_geo.fusion.blocks import Block, components, stack
-from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene
+from dualsr_geo.fusion.regression_inputs import prepare_inputs
+from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene_regression
 from dualsr_geo.fusion.subspace import Subspace
 
 # A Wald scale needs at least this many pixels on a side; ratio 2 is always tried.
@@ -82,12 +83,12 @@ def candidates_of(block: Block, psf: Psf, space: Subspace, fit: SceneRegression)
     """Return every candidate's components, consistent, (candidate, component, Y, X), and the lr ones."""
     op = operator(psf, block.shape)
     observed = components(space, block.cube)
-    pair = candidates.pair(observed, block.guide, fit, op, block.weight)
+    pair = prepare_inputs(observed, block.guide, fit, op, block.weight)
     out = []
     for index in range(len(candidates.CANDIDATES)):
         one = torch.zeros(space.count, len(candidates.CANDIDATES))
         one[:, index] = 1
-        start = candidates.mix(pair, one).evaluate(0, space.count)
+        start = candidates.fit_mixture(pair, one).evaluate(0, space.count)
         residual = observed - op.degrade(start)
         lams = ridge((residual.double() ** 2).mean((1, 2)).numpy(), space.noise)
         closed = consistency.consistency(psf, block.shape, lams.tolist(), op)
@@ -107,7 +108,7 @@ def errors(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace) -> ND
     own = subspace.estimate_subspace(spectra, weight) if space.keeps_rest else space
     blur = Psf.from_mtf(ratio)
     lr_guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in pairs])
-    fit = fit_scene(own.components(spectra), lr_guide, weight)
+    fit = fit_scene_regression(own.components(spectra), lr_guide, weight)
     grams = []
     for block, truth in pairs:
         found, observed = candidates_of(block, blur, own, fit)

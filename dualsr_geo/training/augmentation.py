@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from dualsr_geo.degradation.operators import cubic
+from dualsr_geo.degradation.operators import cubic_kernel
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.unguided_correction import neighbours
 
@@ -50,7 +50,7 @@ def psfs(rng: Rng, ratio: int) -> tuple[Psf, Psf]:
 def matlab_bicubic(ratio: int) -> Psf:
     """Return MATLAB's ``imresize(..., 1 / ratio, "bicubic")`` as a PSF: Keys' kernel, a = -0.5, widened by the ratio."""
     at = np.arange(-2 * ratio, 3 * ratio)
-    weights = cubic((at - (ratio - 1) / 2) / ratio, a=-0.5)
+    weights = cubic_kernel((at - (ratio - 1) / 2) / ratio, a=-0.5)
     taps = tuple((weights / weights.sum()).tolist())
     return Psf(ratio, taps, taps, int(at[0]), int(at[0]))
 

@@ -23,6 +23,7 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.fusion import coarse_stage
 from dualsr_geo.fusion.blocks import components
+from dualsr_geo.fusion.prepared_guide import PreparedGuide
 from dualsr_geo.models.guided_correction import GuidedWindow, NetworkInput, detail, network_input, without_observed_part
 from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.networks.guided import GuidedNetwork
@@ -278,7 +279,7 @@ def opened(known: Survey, lr: Floats, guide: Floats) -> tuple[GuidedWindow, Guid
     shape = cube.shape[1], cube.shape[2]
     op = operator(known.psf, (shape[0], shape[1]))
     guided = coarse_stage.GuidedStart(
-        coarse_stage.GuideWindow(torch.from_numpy(guide), None, None), known.fit, torch.from_numpy(known.mixture)
+        PreparedGuide(torch.from_numpy(guide), None, None), known.fit, torch.from_numpy(known.mixture)
     )
     closed, alone = (consistency(known.psf, shape, v.tolist(), op) for v in (known.lams, known.lams_alone))
     z = components(space, cube)

@@ -20,7 +20,7 @@ from degradations import DEGRADATIONS, Floats
 from disturbances import Pair
 from run import located
 
-from dualsr_geo.degradation.noise import scene_noise
+from dualsr_geo.degradation.noise import estimate_noise
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.registration.guide_placement import sample_margin
@@ -64,7 +64,7 @@ def true_detail(pair: Pair, product: Floats, known: Survey) -> DetailAssessment:
     guide = torch.zeros(0, *made.shape[1:]) if pair.guide is None else torch.from_numpy(pair.guide)
     plain, low = (op.upsample(op.degrade(planes)) for planes in (reference, guide))
     valid = torch.ones(made.shape[1:], dtype=torch.bool)
-    noise = scene_noise([pair.reference], [np.ones(made.shape[1:], np.float32)])
+    noise = estimate_noise([pair.reference], [np.ones(made.shape[1:], np.float32)])
     return detail.measure([Piece(made, reference, plain, guide - low, valid)], noise, pair.ratio)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import correlate1d
 
-from dualsr_geo.degradation.operators import Banded, blur_matrix, cubic, cubic_matrix, operator
+from dualsr_geo.degradation.operators import Banded, blur_matrix, cubic_kernel, cubic_matrix, operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import OptionError
 from dualsr_geo.raster.windows import Window
@@ -75,8 +75,8 @@ def test_upsample_is_torchs_bicubic_where_the_phase_is_the_grids_own(ratio):
 
 def test_cubic_interpolates_and_is_odd_free():
     at = np.linspace(-3, 3, 601)
-    np.testing.assert_allclose(cubic(at), cubic(-at), atol=1e-12)
-    assert cubic(np.array([0.0, 1.0, -1.0, 2.0, 2.5])).tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+    np.testing.assert_allclose(cubic_kernel(at), cubic_kernel(-at), atol=1e-12)
+    assert cubic_kernel(np.array([0.0, 1.0, -1.0, 2.0, 2.5])).tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
 
 
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 17), st.integers(0, 6), st.integers(0, 10**6))

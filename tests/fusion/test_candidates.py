@@ -14,7 +14,8 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.local_regression import Moments
-from dualsr_geo.fusion.scene_regression import Mixture, SceneRegression, fit_scene
+from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs
+from dualsr_geo.fusion.scene_regression import ClusterRegression, SceneRegression, fit_scene_regression
 
 RATIO, SHAPE = 3, (11, 14)
 
@@ -23,13 +24,13 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).random(shape, np.float32))
 
 
-def make(guides: int = 3, count: int = 4, weight: torch.Tensor | None = None, seed: int = 0) -> candidates.Pair:
+def make(guides: int = 3, count: int = 4, weight: torch.Tensor | None = None, seed: int = 0) -> RegressionInputs:
     op = operator(Psf.from_mtf(RATIO), SHAPE)
     guide = noise(guides, SHAPE[0] * RATIO, SHAPE[1] * RATIO, seed=seed) * 3 + 2
     z = noise(count, *SHAPE, seed=seed + 1)
     w = np.ones(SHAPE[0] * SHAPE[1], np.float32)
-    fit = fit_scene(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), w)
-    return candidates.pair(z, guide, fit, op, weight)
+    fit = fit_scene_regression(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), w)
+    return prepare_inputs(z, guide, fit, op, weight)
 
 
 def only(index: int, count: int) -> torch.Tensor:
@@ -54,7 +55,7 @@ def test_local_is_weighted_least_squares_in_its_window(guides, weighted, at):
     w = (w if weight is None else w * weight.numpy()).ravel()
     w = w / w.sum()
     guide = pair.guide_lr.flatten(1).double().numpy()
-    rest = pair.left_by(pair.line()).flatten(1).double().numpy()
+    rest = pair.residual(pair.scene_wide()).flatten(1).double().numpy()
     g0, r0 = guide - (guide * w).sum(1, keepdims=True), rest - (rest * w).sum(1, keepdims=True)
     slope = np.linalg.solve((g0 * w) @ g0.T + ridge * np.eye(guides), (g0 * w) @ r0.T)
     intercept = (rest * w).sum(1) - slope.T @ (guide * w).sum(1)
@@ -67,7 +68,7 @@ def test_pixels_without_weight_do_not_count():
     weight[4:7, 5:9] = 0
     pair = make(weight=weight)
     spoilt = torch.where(weight > 0, pair.components, 1e3)
-    other = candidates.Pair(
+    other = RegressionInputs(
         spoilt, pair.guide_lr, pair.features, pair.features_lr, pair.guide, weight, pair.fit, pair.operator
     )
     a, b = (candidates.Local(1.5, 3e-2).fit(p) for p in (pair, other))
@@ -76,7 +77,7 @@ def test_pixels_without_weight_do_not_count():
 
 def test_the_line_is_the_surveys_line():
     pair = make()
-    made = candidates.mix(pair, only(3, 4)).evaluate(0, 4)
+    made = candidates.fit_mixture(pair, only(3, 4)).evaluate(0, 4)
     y = pair.features[-4:-1]  # the guide, standardised and not clipped
     wanted = torch.einsum("kg,gyx->kyx", torch.from_numpy(pair.fit.slope), y)
     wanted += torch.from_numpy(pair.fit.intercept)[:, None, None]
@@ -84,7 +85,7 @@ def test_the_line_is_the_surveys_line():
 
 
 def test_unguided_is_the_mean():
-    assert not bool(candidates.mix(make(), only(6, 4)).evaluate(0, 4).any())
+    assert not bool(candidates.fit_mixture(make(), only(6, 4)).evaluate(0, 4).any())
 
 
 def test_local_follows_a_relation_that_changes_from_place_to_place():
@@ -92,9 +93,9 @@ def test_local_follows_a_relation_that_changes_from_place_to_place():
     guide = noise(1, 33, 42)
     truth = guide * torch.linspace(0, 1, 42) + torch.linspace(2, 0, 33)[:, None]
     z = op.degrade(truth)
-    fit = fit_scene(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), np.ones(154, np.float32))
-    pair = candidates.pair(z, guide, fit, op)
-    line, local = (candidates.mix(pair, only(i, 1)).evaluate(0, 1) for i in (3, 1))
+    fit = fit_scene_regression(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), np.ones(154, np.float32))
+    pair = prepare_inputs(z, guide, fit, op)
+    line, local = (candidates.fit_mixture(pair, only(i, 1)).evaluate(0, 1) for i in (3, 1))
     assert float((local - truth).std()) < 0.5 * float((line - truth).std())
 
 
@@ -103,27 +104,29 @@ def test_local_follows_a_relation_that_changes_from_place_to_place():
 def test_fused_is_the_weighted_mean_of_the_candidates(seed, guides):
     pair = make(guides, count=3, seed=seed)
     weights = torch.from_numpy(np.random.default_rng(seed).dirichlet(np.ones(7), 3).astype(np.float32))
-    fused = candidates.mix(pair, weights).evaluate(0, 3)
-    apart = sum(weights[:, i, None, None] * candidates.mix(pair, only(i, 3)).evaluate(0, 3) for i in range(7))
+    fused = candidates.fit_mixture(pair, weights).evaluate(0, 3)
+    apart = sum(weights[:, i, None, None] * candidates.fit_mixture(pair, only(i, 3)).evaluate(0, 3) for i in range(7))
     torch.testing.assert_close(fused, apart, atol=2e-5, rtol=1e-5)
 
 
 def test_mixing_is_linear_in_the_weights():
     pair = make()
     a, b = (torch.from_numpy(np.random.default_rng(s).dirichlet(np.ones(7), 4).astype(np.float32)) for s in (1, 2))
-    half = candidates.mix(pair, 0.25 * a + 0.75 * b).evaluate(0, 4)
-    wanted = 0.25 * candidates.mix(pair, a).evaluate(0, 4) + 0.75 * candidates.mix(pair, b).evaluate(0, 4)
+    half = candidates.fit_mixture(pair, 0.25 * a + 0.75 * b).evaluate(0, 4)
+    wanted = 0.25 * candidates.fit_mixture(pair, a).evaluate(0, 4) + 0.75 * candidates.fit_mixture(pair, b).evaluate(
+        0, 4
+    )
     torch.testing.assert_close(half, wanted, atol=2e-5, rtol=0)
 
 
 def test_some_components_are_those_of_all():
-    start = candidates.mix(make(count=5), torch.full((5, 7), 1 / 7))
+    start = candidates.fit_mixture(make(count=5), torch.full((5, 7), 1 / 7))
     torch.testing.assert_close(start.evaluate(1, 4), start.evaluate(0, 5)[1:4], atol=1e-6, rtol=0)
 
 
 def test_features_are_memberships_times_guide_and_the_guide():
     pair = make(2)
-    sizes = [m.coefficients.shape[1] for m in pair.fit.mixtures.values()]
+    sizes = [m.coefficients.shape[1] for m in pair.fit.clusters.values()]
     assert len(pair.features) == sum(sizes) + 3
     first = 0
     for size in sizes:
@@ -136,10 +139,16 @@ def test_features_are_memberships_times_guide_and_the_guide():
 def test_the_guide_is_clipped_for_local_slopes_only():
     one = np.ones(1, np.float32)
     fit = SceneRegression(
-        0 * one, one, -one, 2 * one, one[None], one, {2: Mixture(one[:, None], 1.0, np.ones((1, 2), np.float32))}
+        0 * one,
+        one,
+        -one,
+        2 * one,
+        one[None],
+        one,
+        {2: ClusterRegression(one[:, None], 1.0, np.ones((1, 2), np.float32))},
     )
     guide = torch.tensor([[[-5.0, 0.5], [1.5, 9.0]]])
-    pair = candidates.pair(torch.zeros(1, 1, 1), guide, fit, operator(Psf.from_mtf(2), (1, 1)))
+    pair = prepare_inputs(torch.zeros(1, 1, 1), guide, fit, operator(Psf.from_mtf(2), (1, 1)))
     assert pair.guide.tolist() == [[[-1.0, 0.5], [1.5, 2.0]]]
     assert pair.features[-2].tolist() == guide[0].tolist()
 

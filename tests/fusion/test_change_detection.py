@@ -105,7 +105,7 @@ def test_it_survives_json(known):
     again = from_json(Survey, json.loads(json.dumps(to_json(known))))
     for name in ("response", "offset", "scale", "floor"):
         np.testing.assert_array_equal(getattr(again.changes, name), getattr(known.changes, name))
-    assert again.changes.usual == known.changes.usual
+    assert again.changes.typical_agreement == known.changes.typical_agreement
 
 
 @given(st.floats(0.2, 5), st.floats(-3, 3), st.integers(0, 99))
@@ -126,10 +126,10 @@ def test_a_guide_that_nowhere_follows_the_scene_has_not_changed_either(made):
     space = subspace.estimate_subspace(made.scene.reshape(8, -1), np.ones(made.scene[0].size, np.float32))
     noise = torch.from_numpy(rng.standard_normal(made.guide.shape).astype(np.float32))
     block = Block(cube, torch.ones(cube.shape[1:]), noise)
-    _, left = change_detection.unchanged([block], Psf.from_mtf(RATIO), space)
+    _, left = change_detection.fit_change_model([block], Psf.from_mtf(RATIO), space)
     assert left[0].weight.min() == 1
     few = Block(cube[:, :4, :5], torch.ones(4, 5), noise[:, :16, :20])
-    assert change_detection.unchanged([few], Psf.from_mtf(RATIO), space)[0] is None
+    assert change_detection.fit_change_model([few], Psf.from_mtf(RATIO), space)[0] is None
 
 
 def test_an_unknown_way_is_refused(tmp_path):

@@ -12,7 +12,10 @@ from dualsr_geo.degradation import consistency
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import coarse_stage, subspace
-from dualsr_geo.fusion.scene_regression import fit_scene
+from dualsr_geo.fusion.hole_filling import FILL_REACH, fill_holes
+from dualsr_geo.fusion.prepared_guide import PreparedGuide, prepare_guide
+from dualsr_geo.fusion.scene_regression import fit_scene_regression
+from dualsr_geo.fusion.spectra import core_spectra
 from dualsr_geo.raster.windows import Window
 
 NAN = float("nan")
@@ -26,21 +29,21 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_constants_are_filled_exactly(bands, height, width, value, seed):
     cube = torch.full((bands, height, width), value)
     cube[noise(bands, height, width, seed=seed) < 0.6] = NAN
-    filled, _ = coarse_stage.fill(cube, torch.full((bands,), value))
+    filled, _ = fill_holes(cube, torch.full((bands,), value))
     torch.testing.assert_close(filled, torch.full_like(cube, value), rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_valid_stays_to_the_bit():
     cube = noise(3, 17, 12)
     hole = noise(3, 17, 12, seed=1) < 0.3
-    filled, weight = coarse_stage.fill(torch.where(hole, NAN, cube), cube.mean((1, 2)))
+    filled, weight = fill_holes(torch.where(hole, NAN, cube), cube.mean((1, 2)))
     assert bool((filled == cube)[~hole].all())
     torch.testing.assert_close(weight, (~hole).float().mean(0))
 
 
 def test_without_holes_nothing_is_done():
     cube = noise(2, 5, 7)
-    filled, weight = coarse_stage.fill(cube, torch.zeros(2))
+    filled, weight = fill_holes(cube, torch.zeros(2))
     assert filled is cube
     assert weight is None
 
@@ -49,11 +52,11 @@ def test_a_pixel_is_filled_from_its_reach_only():
     cube = noise(1, 30, 30)
     cube[0, 15, 15] = NAN
     far = cube.clone()
-    far[0, :, : 15 - coarse_stage.FILL_REACH] += 100
-    far[0, 15 + coarse_stage.FILL_REACH + 1 :] -= 70
+    far[0, :, : 15 - FILL_REACH] += 100
+    far[0, 15 + FILL_REACH + 1 :] -= 70
     near = cube.clone()
-    near[0, 15, 15 - coarse_stage.FILL_REACH] += 100
-    a, b, c = (coarse_stage.fill(x, torch.zeros(1))[0][0, 15, 15] for x in (cube, far, near))
+    near[0, 15, 15 - FILL_REACH] += 100
+    a, b, c = (fill_holes(x, torch.zeros(1))[0][0, 15, 15] for x in (cube, far, near))
     assert float(a) == pytest.approx(float(b), abs=1e-6)
     assert float(c) > float(a) + 0.01
 
@@ -62,18 +65,18 @@ def test_a_pixel_is_filled_from_its_reach_only():
 def test_a_hole_of_any_size_is_filled_within_the_range_of_the_scene(size):
     cube = noise(2, 30, 30) + 3
     cube[:, :size, :size] = NAN
-    filled, _ = coarse_stage.fill(cube, torch.tensor([3.5, 3.4]))
+    filled, _ = fill_holes(cube, torch.tensor([3.5, 3.4]))
     assert bool(torch.isfinite(filled).all())
     assert float(filled.amin()) >= 3
     assert float(filled.amax()) <= 4
-    if size > coarse_stage.FILL_REACH:
+    if size > FILL_REACH:
         assert filled[:, 0, 0].tolist() == pytest.approx([3.5, 3.4])
 
 
-def guide_with_hole(where: tuple[slice, slice]) -> tuple[torch.Tensor, coarse_stage.GuideWindow]:
+def guide_with_hole(where: tuple[slice, slice]) -> tuple[torch.Tensor, PreparedGuide]:
     guide = noise(2, 60, 80) + 5
     guide[(slice(None), *where)] = NAN
-    ready = coarse_stage.ready_guide(guide, torch.tensor([5.5, 5.5]), operator(Psf.from_mtf(4), (15, 20)))
+    ready = prepare_guide(guide, torch.tensor([5.5, 5.5]), operator(Psf.from_mtf(4), (15, 20)))
     assert ready is not None
     return guide, ready
 
@@ -101,11 +104,11 @@ def test_the_ramp_reaches_one_within_five_lr_pixels_and_does_not_fall():
 
 def test_a_guide_that_is_everywhere_or_nowhere():
     op, mean = operator(Psf.from_mtf(2), (5, 6)), torch.zeros(1)
-    whole = coarse_stage.ready_guide(noise(1, 10, 12), mean, op)
+    whole = prepare_guide(noise(1, 10, 12), mean, op)
     assert whole is not None
     assert whole.weight is None
     assert whole.blend is None
-    assert coarse_stage.ready_guide(torch.full((1, 10, 12), NAN), mean, op) is None
+    assert prepare_guide(torch.full((1, 10, 12), NAN), mean, op) is None
 
 
 def window(seed: int = 0, noisy: bool = False) -> tuple:
@@ -123,7 +126,7 @@ def test_bands_are_mean_components_and_rest(noisy):
     space, cube, z = window(noisy=noisy)
     op, core = operator(Psf.from_mtf(3), (13, 16)), Window(6, 30, 9, 48)
     hr = op.upsample(z)
-    made = coarse_stage.spectra(space, cube, z, hr, op, core).bands(slice(3, 9))
+    made = core_spectra(space, cube, z, hr, op, core).bands(slice(3, 9))
     mean, expand = torch.from_numpy(space.mean)[:, None, None], torch.from_numpy(space.expand)
     wanted = mean + torch.einsum("bk,kyx->byx", expand, hr)
     if not noisy:
@@ -136,7 +139,7 @@ def test_a_rest_that_is_rounding_is_dropped():
     carried = torch.einsum("bk,kyx->byx", torch.from_numpy(space.expand), z)
     cube = carried + torch.from_numpy(space.mean)[:, None, None]
     op = operator(Psf.from_mtf(3), (13, 16))
-    assert coarse_stage.spectra(space, cube, z, op.upsample(z), op, Window(0, 39, 0, 48)).rest is None
+    assert core_spectra(space, cube, z, op.upsample(z), op, Window(0, 39, 0, 48)).rest is None
 
 
 @given(st.integers(0, 20))
@@ -146,13 +149,13 @@ def test_sharpen_blends_between_with_and_without_the_guide(seed):
     psf = Psf.from_mtf(3)
     op = operator(psf, (13, 16))
     guide = noise(2, 39, 48, seed=seed)
-    fit = fit_scene(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), np.ones(208, np.float32))
+    fit = fit_scene_regression(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), np.ones(208, np.float32))
     mixture = torch.full((len(z), 7), 1 / 7)
     closed = consistency.consistency(psf, (13, 16), [0.0] * len(z), op)
     blend = noise(39, 48, seed=seed + 1)
 
     def made(blend: torch.Tensor | None, *, consistent: bool = True) -> torch.Tensor:
-        guided = coarse_stage.GuidedStart(coarse_stage.GuideWindow(guide, None, blend), fit, mixture)
+        guided = coarse_stage.GuidedStart(PreparedGuide(guide, None, blend), fit, mixture)
         return coarse_stage.sharpen(z, None, guided, closed, closed, consistent=consistent)
 
     alone = coarse_stage.sharpen(z, None, None, closed, closed)

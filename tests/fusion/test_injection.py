@@ -122,10 +122,10 @@ def test_gain_and_intensity_are_numpys():
     found = fit_injection(spoilt, guide, weight)
     np.testing.assert_allclose(found.intensity[:, :-1], [[0.2, 0.5, 0, 0, 0.3], [0, 0, 1, 0.4, 0]], atol=1e-5)
     np.testing.assert_allclose(found.intensity[:, -1], 0.1, atol=1e-5)
-    for band, (which, gain) in enumerate(zip(found.chosen.astype(int), found.gain, strict=True)):
+    for band, (which, gain) in enumerate(zip(found.guide_band.astype(int), found.gain, strict=True)):
         cov = np.cov(guide[which, 30:], spectra[band, 30:])
         assert gain == pytest.approx(cov[0, 1] / cov[0, 0], rel=1e-4)
-    assert found.chosen.tolist() == [0, 0, 1, 1, 0]
+    assert found.guide_band.tolist() == [0, 0, 1, 1, 0]
     design = np.vstack([guide[:, 30:], np.ones(870)])
     wanted = np.linalg.lstsq(design.T, spectra[:, 30:].T, rcond=None)[0].T
     np.testing.assert_allclose(found.synthesis, wanted, atol=1e-4)
@@ -151,5 +151,5 @@ def test_the_survey_keeps_it_to_the_last_bit(sample):
 
     known = known_of(sample.scene, sample.guide)
     again = from_json(Survey, json.loads(json.dumps(to_json(known))))
-    for name in ("intensity", "chosen", "gain", "synthesis"):
+    for name in ("intensity", "guide_band", "gain", "synthesis"):
         np.testing.assert_array_equal(getattr(again.injection, name), getattr(known.injection, name))

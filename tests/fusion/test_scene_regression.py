@@ -19,14 +19,14 @@ def draw(guides: int = 3, pixels: int = 500, seed: int = 0) -> tuple[np.ndarray,
 
 
 def plain(fit: scene_regression.SceneRegression) -> list[np.ndarray]:
-    mixtures = [v for m in fit.mixtures.values() for v in (m.centres, np.array(m.width), m.coefficients)]
+    mixtures = [v for m in fit.clusters.values() for v in (m.centres, np.array(m.width), m.coefficients)]
     return [fit.guide_mean, fit.guide_std, fit.guide_low, fit.guide_high, fit.slope, fit.intercept, *mixtures]
 
 
 @pytest.mark.parametrize("guides", [1, 3])
 def test_the_line_is_least_squares(guides):
     z, guide, weight = draw(guides)
-    fit = scene_regression.fit_scene(z, guide, weight)
+    fit = scene_regression.fit_scene_regression(z, guide, weight)
     y = (guide - fit.guide_mean[:, None]) / fit.guide_std[:, None]
     wanted = lstsq(np.vstack([y, np.ones(500)]).T, z.T)[0].T
     np.testing.assert_allclose(fit.slope, wanted[:, :-1], atol=1e-3)
@@ -37,9 +37,9 @@ def test_weights_are_as_repeated_pixels():
     z, guide, weight = draw()
     weight[::3] = 0
     weight[1::3] = 0.5
-    fit = scene_regression.fit_scene(z, guide, weight)
+    fit = scene_regression.fit_scene_regression(z, guide, weight)
     twice = np.repeat(np.arange(500), (2 * weight).astype(int))
-    same = scene_regression.fit_scene(z[:, twice], guide[:, twice], np.ones(len(twice), np.float32))
+    same = scene_regression.fit_scene_regression(z[:, twice], guide[:, twice], np.ones(len(twice), np.float32))
     np.testing.assert_allclose(fit.slope, same.slope, atol=1e-4)
     np.testing.assert_allclose(fit.guide_std, same.guide_std, rtol=1e-5)
 
@@ -51,7 +51,7 @@ def test_nothing_is_drawn():
     for seed in (0, 1, 12345):
         np.random.seed(seed)  # noqa: NPY002  # the legacy global generator is what is tested
         torch.manual_seed(seed)
-        results.append(plain(scene_regression.fit_scene(z, guide, weight)))
+        results.append(plain(scene_regression.fit_scene_regression(z, guide, weight)))
         after = np.random.random(), torch.rand(1).item()  # noqa: NPY002
         np.random.seed(seed)  # noqa: NPY002
         torch.manual_seed(seed)
@@ -83,10 +83,10 @@ def test_a_mixture_follows_two_materials_that_one_line_cannot():
     rng = np.random.default_rng(2)
     guide = np.concatenate([rng.uniform(0, 1, 300), rng.uniform(10, 11, 300)])[None].astype(np.float32)
     z = np.where(guide < 5, guide, 11 - guide).astype(np.float32)
-    fit = scene_regression.fit_scene(z, guide, np.ones(600, np.float32))
+    fit = scene_regression.fit_scene_regression(z, guide, np.ones(600, np.float32))
     y = (guide - fit.guide_mean[:, None]) / fit.guide_std[:, None]
     line = fit.slope @ y + fit.intercept[:, None]
-    mixture = fit.mixtures[6]
+    mixture = fit.clusters[6]
     share = scene_regression._membership(y, mixture.centres, mixture.width)
     features = np.concatenate([s * np.vstack([y, np.ones_like(y)]) for s in share])
     better = line + mixture.coefficients @ features
@@ -98,7 +98,7 @@ def test_a_guide_of_few_values_is_no_trouble(values):
     """Fewer colours than clusters: empty ones stay where they are, and nobody is warned."""
     guide = np.resize(np.array(values, np.float32), (1, 90))
     z = np.random.default_rng(0).random((2, 90), np.float32)
-    fit = scene_regression.fit_scene(z, guide, np.ones(90, np.float32))
+    fit = scene_regression.fit_scene_regression(z, guide, np.ones(90, np.float32))
     assert all(np.isfinite(v).all() for v in plain(fit))
     means = np.stack([z[:, guide[0] == v].mean(1) for v in values], 1)
     y = (np.array(values) - fit.guide_mean) / fit.guide_std
@@ -108,7 +108,7 @@ def test_a_guide_of_few_values_is_no_trouble(values):
 
 def test_the_guides_range_gets_a_margin_of_itself():
     z, guide, weight = draw(1)
-    fit = scene_regression.fit_scene(z, guide, weight)
+    fit = scene_regression.fit_scene_regression(z, guide, weight)
     y = (guide[0] - fit.guide_mean[0]) / fit.guide_std[0]
     assert fit.guide_low[0] == pytest.approx(y.min() - np.ptp(y), rel=1e-4)
     assert fit.guide_high[0] == pytest.approx(y.max() + np.ptp(y), rel=1e-4)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixed_spectra import ONES, mixed_spectra
 
-from dualsr_geo.degradation.noise import _pastur_lower_half, pastur_range
+from dualsr_geo.degradation.noise import _pastur_lower_half, marchenko_pastur_range
 from dualsr_geo.fusion import subspace
 
 
@@ -70,7 +70,7 @@ def test_shares_of_the_bands_sum_to_one():
 def test_marchenko_pastur_against_drawn_noise():
     x = np.random.default_rng(0).standard_normal((60, 600))
     values = np.linalg.eigvalsh(x @ x.T / 600)
-    low, high = pastur_range(60 / 600)
+    low, high = marchenko_pastur_range(60 / 600)
     assert values[0] == pytest.approx(low, rel=0.15)
     assert values[-1] == pytest.approx(high, rel=0.15)
     assert values[:30].mean() == pytest.approx(_pastur_lower_half(60 / 600), rel=0.02)

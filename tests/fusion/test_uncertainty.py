@@ -23,7 +23,7 @@ from dualsr_geo.fusion.uncertainty import (
     ErrorModel,
     ErrorPredictors,
     error_predictors,
-    shape,
+    relative_error,
 )
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.serialization import from_json, to_json
@@ -57,7 +57,7 @@ def of_levels(known: Survey, guided: float = 1, alone: float = 1, floor: float =
     doubt = known.doubt
     return replace(
         known,
-        doubt=ErrorModel(doubt.floor * np.float32(floor), scaled(doubt.alone, alone), scaled(doubt.guided, guided)),
+        doubt=ErrorModel(doubt.floor * np.float32(floor), scaled(doubt.unguided, alone), scaled(doubt.guided, guided)),
     )
 
 
@@ -65,7 +65,7 @@ def test_json_and_back_is_exact(known):
     again = from_json(Survey, to_json(known))
     assert to_json(again) == to_json(known)
     np.testing.assert_array_equal(again.doubt.guided.size, known.doubt.guided.size)
-    assert again.doubt.alone.spread is None
+    assert again.doubt.unguided.spread is None
 
 
 @pytest.mark.parametrize(("ratio", "tile"), [(4, 16), (3, 23), (2, 17)])
@@ -129,7 +129,7 @@ def test_shape_is_the_formula(guided):
     rng = np.random.default_rng(3)
     detail, spread = (torch.from_numpy(rng.uniform(0, 4, (3, 50)).astype(np.float32)) for _ in range(2))
     usual = tuple(rng.uniform(0.5, 2, 3).astype(np.float32) for _ in range(2))
-    got = shape(detail, spread if guided else None, usual).numpy()
+    got = relative_error(detail, spread if guided else None, usual).numpy()
     terms = [(m.numpy() / u[:, None] + LEAST_MARK) for m, u in zip((detail, spread), usual, strict=True)]
     want = terms[0] ** DETAIL_GUIDED * terms[1] ** SPREAD if guided else terms[0] ** DETAIL_ALONE
     np.testing.assert_allclose(got, want, rtol=1e-5)

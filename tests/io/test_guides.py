@@ -33,7 +33,7 @@ from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Decoding, Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration.shift import SHIFT_SUPPORT_PX, shift
+from dualsr_geo.registration.shift import SHIFT_SUPPORT_PX, shift_image
 
 UTM = "EPSG:32633"
 EAST, NORTH = 380_000.0, 5_812_000.0
@@ -516,18 +516,18 @@ def test_shift_keeps_detail_near_nyquist_where_catmull_rom_does_not(edge, allowe
     def wrong(moved):
         return np.sqrt(np.mean((moved - true)[inner] ** 2)) / plane.std()
 
-    ours = wrong(shift(plane[None].astype(np.float32), dy, dx)[0])
+    ours = wrong(shift_image(plane[None].astype(np.float32), dy, dx)[0])
     assert ours < allowed
     assert ours < 0.5 * wrong(catmull_rom(plane, dy, dx))
 
 
 def test_shift_by_whole_pixels_is_exact_and_brings_nan_from_outside():
     values = image((2, 9, 13))
-    out = shift(values, 2, -3)
+    out = shift_image(values, 2, -3)
     np.testing.assert_array_equal(out[:, :7, 3:], values[:, 2:, :10])
     assert np.isnan(out[:, 7:]).all()
     assert np.isnan(out[:, :, :3]).all()
-    assert np.isnan(shift(values, 40, 0)).all()
+    assert np.isnan(shift_image(values, 40, 0)).all()
 
 
 @settings(max_examples=40)
@@ -538,8 +538,8 @@ def test_shift_depends_on_its_support_and_not_on_where_the_window_begins(dy, dx,
         values[:, 20:23, 17:30] = np.nan
         values[:, 3::11, ::7] = np.nan
     margin = SHIFT_SUPPORT_PX + 3
-    full = shift(values, dy, dx)
-    part = shift(values[:, top:40, left:45], dy, dx)
+    full = shift_image(values, dy, dx)
+    part = shift_image(values[:, top:40, left:45], dy, dx)
     inner = np.s_[:, margin:-margin, margin:-margin]
     np.testing.assert_array_equal(part[inner], full[:, top:40, left:45][inner])
 
@@ -554,7 +554,7 @@ def test_a_hole_moves_along_and_neither_grows_nor_rings_nor_reaches_beyond_the_s
     row, column = math.floor(dy + 0.5), math.floor(dx + 0.5)
     moved = np.roll(np.isnan(holed), (-row, -column), (1, 2))
     inner = np.s_[:, 3:-3, 3:-3]
-    out, intact = shift(holed, dy, dx), shift(values, dy, dx)
+    out, intact = shift_image(holed, dy, dx), shift_image(values, dy, dx)
     np.testing.assert_array_equal(np.isnan(out)[inner], moved[inner])
     reach = gaussian_filter(moved.astype(float), (0, 1, 1), truncate=SHIFT_SUPPORT_PX) > 0
     np.testing.assert_array_equal(out[inner][~reach[inner]], intact[inner][~reach[inner]])
@@ -567,7 +567,7 @@ def test_a_hole_moves_along_and_neither_grows_nor_rings_nor_reaches_beyond_the_s
 def test_a_flat_image_stays_flat_to_its_edges_and_holes(dy, dx, level):
     values = np.full((1, 23, 17), level, np.float32)
     values[:, 5:9, 3:7] = np.nan
-    out = shift(values, dy, dx)
+    out = shift_image(values, dy, dx)
     np.testing.assert_allclose(out[np.isfinite(out)], level, rtol=1e-5, atol=1e-3)
     assert np.isfinite(out).any()
 
@@ -575,6 +575,6 @@ def test_a_flat_image_stays_flat_to_its_edges_and_holes(dy, dx, level):
 def test_shift_takes_each_band_with_its_own_holes():
     values = image((2, 23, 17))
     values[0, 5:9, 3:7] = np.nan
-    out = shift(values, 0.4, -0.3)
+    out = shift_image(values, 0.4, -0.3)
     for band in range(2):
-        np.testing.assert_array_equal(out[band], shift(values[band : band + 1], 0.4, -0.3)[0])
+        np.testing.assert_array_equal(out[band], shift_image(values[band : band + 1], 0.4, -0.3)[0])

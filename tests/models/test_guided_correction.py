@@ -17,6 +17,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.fusion import coarse_stage
 from dualsr_geo.fusion.anchor_bands import AnchorBands
 from dualsr_geo.fusion.blocks import components
+from dualsr_geo.fusion.prepared_guide import prepare_guide
 from dualsr_geo.models import guided_correction
 from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.networks.guided import ARCHITECTURE, GuidedNetwork
@@ -35,7 +36,7 @@ def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: n
     op = operator(known.psf, shape, at)
     if hidden is not None:
         near[:, torch.from_numpy(hidden[at.scaled(ratio).slices])] = torch.nan
-    ready = coarse_stage.ready_guide(near, torch.from_numpy(known.guide_mean), op)
+    ready = prepare_guide(near, torch.from_numpy(known.guide_mean), op)
     held = coarse_stage.GuidedStart(ready, known.fit, torch.from_numpy(known.mixture))
     closed, alone = (consistency(known.psf, shape, v.tolist(), op, at) for v in (known.lams, known.lams_alone))
     z = components(known.space, cube)

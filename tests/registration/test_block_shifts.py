@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.registration.block_shifts import SIDES, Block, block_shifts, block_windows
+from dualsr_geo.registration.block_shifts import SIDES, BlockPair, block_windows, estimate_block_shifts
 
 RATIO = 4
 PSF = Psf.from_mtf(RATIO)
@@ -17,7 +17,7 @@ PSF = Psf.from_mtf(RATIO)
 
 def blocks_of(scene, guide):
     cut = [(w, w.scaled(RATIO)) for w in block_windows(scene.shape[1:])]
-    return [Block(a, scene[(slice(None), *a.slices)], guide[(slice(None), *b.slices)]) for a, b in cut]
+    return [BlockPair(a, scene[(slice(None), *a.slices)], guide[(slice(None), *b.slices)]) for a, b in cut]
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
@@ -39,7 +39,7 @@ def test_windows_lie_inside_are_few_and_disjoint_where_there_is_room(height, wid
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (1.0, -2.0), (-0.5, 0.75), (3.0, 1.5)])
 def test_a_known_displacement_is_found_everywhere(shift):
     sample = synthetic.make((90, 121), bands=9, seed=4, shift_px=shift)
-    found = block_shifts(blocks_of(sample.scene, sample.guide), PSF)
+    found = estimate_block_shifts(blocks_of(sample.scene, sample.guide), PSF)
     assert len(found) >= 8
     middle = np.median([(d.dy_px, d.dx_px) for d in found], axis=0)
     np.testing.assert_allclose(middle, shift, atol=0.15)
@@ -50,7 +50,7 @@ def test_a_known_displacement_is_found_everywhere(shift):
 def test_a_tilt_is_seen():
     calm, moved = (synthetic.make((90, 120), bands=9, seed=4, shift_px=s) for s in ((0.0, 0.0), (2.0, 0.0)))
     guide = np.concatenate([calm.guide[:, :, :240], moved.guide[:, :, 240:]], 2)
-    found = block_shifts(blocks_of(calm.scene, guide), PSF)
+    found = estimate_block_shifts(blocks_of(calm.scene, guide), PSF)
     left = [d.dy_px for d in found if d.window.x1 <= 60]
     right = [d.dy_px for d in found if d.window.x0 >= 60]
     assert np.median(left) == pytest.approx(0, abs=0.2)
@@ -60,20 +60,20 @@ def test_a_tilt_is_seen():
 def test_a_psf_that_carries_the_shift_says_the_same():
     sample = synthetic.make((60, 60), bands=9, seed=4, shift_px=(1.5, -1.0))
     held = Psf.gaussian(RATIO, PSF.sigma_px, (1.5, -1.0))
-    found = block_shifts(blocks_of(sample.scene, sample.guide), held)
+    found = estimate_block_shifts(blocks_of(sample.scene, sample.guide), held)
     np.testing.assert_allclose(np.median([(d.dy_px, d.dx_px) for d in found], axis=0), (1.5, -1.0), atol=0.15)
 
 
 def test_blocks_that_cannot_speak_are_silent():
     sample = synthetic.make((60, 60), bands=9, seed=4)
     scene, guide = sample.scene.copy(), sample.guide.copy()
-    every = len(block_shifts(blocks_of(scene, guide), PSF))
+    every = len(estimate_block_shifts(blocks_of(scene, guide), PSF))
     scene[:, :30] = np.nan
     scene[3] = np.nan
-    fewer = block_shifts(blocks_of(scene, guide), PSF)
+    fewer = estimate_block_shifts(blocks_of(scene, guide), PSF)
     assert 0 < len(fewer) < every
     assert all(d.window.y1 > 30 for d in fewer)
-    assert block_shifts(blocks_of(scene, np.full_like(guide, np.nan)), PSF) == []
-    assert block_shifts(blocks_of(np.ones_like(scene), guide), PSF) == []
+    assert estimate_block_shifts(blocks_of(scene, np.full_like(guide, np.nan)), PSF) == []
+    assert estimate_block_shifts(blocks_of(np.ones_like(scene), guide), PSF) == []
     other = np.random.default_rng(0).random(guide.shape).astype(np.float32)
-    assert block_shifts(blocks_of(sample.scene, other), PSF) == []
+    assert estimate_block_shifts(blocks_of(sample.scene, other), PSF) == []

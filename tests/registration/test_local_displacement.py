@@ -21,7 +21,7 @@ from dualsr_geo.evaluation import metrics
 from dualsr_geo.io.guides import DisplacedGuide
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import field_estimation, local_displacement
-from dualsr_geo.registration.displacement_field import SUPPORT_PX, DisplacementField, basis
+from dualsr_geo.registration.displacement_field import SUPPORT_PX, DisplacementField, bspline_basis
 from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.sampling import SurveyOptions
 
@@ -61,7 +61,7 @@ def test_a_field_survives_json_and_stays_within_its_coefficients(shape, nodes, d
 
 @given(st.integers(4, 12), st.floats(0.5, 4000), st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=9))
 def test_splines_share_out_every_place_beyond_the_ends_too(count, length, places):
-    shares = basis(np.array(places), length, count)
+    shares = bspline_basis(np.array(places), length, count)
     assert shares.min() >= 0
     np.testing.assert_allclose(shares.sum(1), 1, atol=1e-9)
 

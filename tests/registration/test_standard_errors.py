@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 
 from dualsr_geo import synthetic
-from dualsr_geo.degradation.noise import noise_standard_errors, scene_noise
+from dualsr_geo.degradation.noise import estimate_noise, noise_standard_errors
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import subspace
 from dualsr_geo.registration import blur_estimation, standard_errors
-from dualsr_geo.registration.guide_regression import Fit, Piece
+from dualsr_geo.registration.guide_regression import GuideRegression, RegressionBlock
 
 RATIO = 4
 
 
-def piece(scene: np.ndarray, guide: np.ndarray) -> Piece:
+def piece(scene: np.ndarray, guide: np.ndarray) -> RegressionBlock:
     flat = scene.reshape(len(scene), -1)
     space = subspace.estimate_subspace(flat, np.ones(flat.shape[1], np.float32))
-    z = space.components(flat)[: blur_estimation.COMPONENTS].reshape(-1, *scene.shape[1:])
+    z = space.components(flat)[: blur_estimation.COMPONENT_COUNT].reshape(-1, *scene.shape[1:])
     centred = guide - guide.mean((1, 2), keepdims=True)
-    return Piece(z.astype(float), centred.astype(float), np.ones(scene.shape[1:]))
+    return RegressionBlock(z.astype(float), centred.astype(float), np.ones(scene.shape[1:]))
 
 
-def made(seed: int, noise: float, shape: tuple[int, int] = (33, 46)) -> Piece:
+def made(seed: int, noise: float, shape: tuple[int, int] = (33, 46)) -> RegressionBlock:
     sample = synthetic.make(shape, bands=16, seed=seed, noise=noise, shift_px=(0.5, -1.3))
     return piece(sample.scene, sample.guide)
 
@@ -38,7 +38,7 @@ def test_the_truth_lies_within_the_errors():
     """Under noise most estimates lie within 2 standard errors, and none is idle; a few parts have long tails."""
     off = []
     for seed in range(8):
-        found = blur_estimation.estimate([made(seed, 0.02)], RATIO)
+        found = blur_estimation.estimate_blur([made(seed, 0.02)], RATIO)
         true = Psf.from_mtf(RATIO).sigma_px
         wrong = np.subtract((*found.shift_px, *found.psf.sigma_px), (0.5, -1.3, *true))
         off.append(wrong / (*found.shift_error_px, *found.sigma_error_px))
@@ -50,7 +50,7 @@ def test_the_truth_lies_within_the_errors():
 
 def test_noise_makes_errors_larger_and_pixels_make_them_smaller():
     small, noisy, large = (
-        blur_estimation.estimate([p], RATIO) for p in (made(1, 0.02), made(1, 0.06), made(1, 0.02, (95, 101)))
+        blur_estimation.estimate_blur([p], RATIO) for p in (made(1, 0.02), made(1, 0.06), made(1, 0.02, (95, 101)))
     )
     for name in ("shift_error_px", "sigma_error_px"):
         one, two, three = (np.mean(getattr(found, name)) for found in (small, noisy, large))
@@ -62,17 +62,19 @@ def test_blocks_are_parts_of_one_scene():
     """Cut in two, a block says nearly the same of itself."""
     one = made(2, 0.02, (48, 64))
     halves = [
-        Piece(one.components[..., cut], one.guide[..., 4 * cut.start : 4 * cut.stop], one.weight[..., cut])
+        RegressionBlock(one.components[..., cut], one.guide[..., 4 * cut.start : 4 * cut.stop], one.weight[..., cut])
         for cut in (slice(0, 32), slice(32, 64))
     ]
     at = (0.5, -1.3), Psf.from_mtf(RATIO).sigma_px
-    apart, together = (np.ravel(standard_errors.blur_standard_errors(Fit(p, RATIO), *at)) for p in (halves, [one]))
+    apart, together = (
+        np.ravel(standard_errors.blur_standard_errors(GuideRegression(p, RATIO), *at)) for p in (halves, [one])
+    )
     np.testing.assert_allclose(apart, together, rtol=0.5)
 
 
 def test_a_flat_guide_says_nothing():
     scene = synthetic.make((30, 35)).scene
-    fit = Fit([piece(scene, np.zeros((1, 120, 140)))], RATIO)
+    fit = GuideRegression([piece(scene, np.zeros((1, 120, 140)))], RATIO)
     assert standard_errors.blur_standard_errors(fit, (0.0, 0.0), (1.9, 1.9)) == (
         (math.inf, math.inf),
         (math.inf, math.inf),
@@ -84,7 +86,7 @@ def test_the_noise_lies_within_its_error(bands):
     off = []
     for seed in range(6):
         sample = synthetic.make((57, 43), bands=bands, seed=seed, noise=0.02)
-        found, error = scene_noise(*whole(sample.scene)), noise_standard_errors(*whole(sample.scene))
+        found, error = estimate_noise(*whole(sample.scene)), noise_standard_errors(*whole(sample.scene))
         off.append((found - 0.02) / error)
     assert np.median(np.abs(off)) < 3
     assert np.median(np.abs(off)) > 0.1

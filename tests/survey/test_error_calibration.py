@@ -61,7 +61,7 @@ def test_levels_grow_with_the_scene():
         surveyed(s, sample.guide, SurveyOptions(RATIO, uncertainty=True)).doubt
         for s in (sample.scene, 10 * sample.scene)
     )
-    for a, b in ((one.guided, ten.guided), (one.alone, ten.alone)):
+    for a, b in ((one.guided, ten.guided), (one.unguided, ten.unguided)):
         np.testing.assert_allclose(b.size, 10 * a.size, rtol=1e-2)
         assert b.trend == pytest.approx(a.trend, rel=1e-2)
 
@@ -69,13 +69,13 @@ def test_levels_grow_with_the_scene():
 def test_a_guide_lowers_the_doubt():
     sample = synthetic.make((40, 51), bands=6, seed=2)
     doubt = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, uncertainty=True)).doubt
-    assert np.median(doubt.guided.size) < np.median(doubt.alone.size)
+    assert np.median(doubt.guided.size) < np.median(doubt.unguided.size)
 
 
 @pytest.mark.parametrize(("side", "ratio", "wald"), [(8, 4, 2), (12, 4, 3), (16, 4, 4), (17, 8, 4), (9, 2, 2)])
 def test_the_wald_pair_is_the_largest_that_leaves_four_pixels(side, ratio, wald):
     sample = synthetic.make((side, side + 5), bands=4, seed=3, ratio=ratio)
-    level = surveyed(sample.scene, None, SurveyOptions(ratio, uncertainty=True)).doubt.alone
+    level = surveyed(sample.scene, None, SurveyOptions(ratio, uncertainty=True)).doubt.unguided
     assert level.ratio == wald
     assert 1 / LARGEST_SCALE <= level.trend <= LARGEST_SCALE
     assert 1 / LARGEST_SCALE <= level.growth <= LARGEST_SCALE
@@ -84,7 +84,7 @@ def test_the_wald_pair_is_the_largest_that_leaves_four_pixels(side, ratio, wald)
 def test_a_scene_without_contrast_is_not_doubted():
     flat = np.full((3, 20, 24), 0.25, np.float32)
     doubt = surveyed(flat, None, SurveyOptions(RATIO, uncertainty=True)).doubt
-    for values in (doubt.alone.size, doubt.floor):
+    for values in (doubt.unguided.size, doubt.floor):
         assert np.isfinite(values).all()
         assert values.max() < 1e-6
 

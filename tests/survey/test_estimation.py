@@ -16,7 +16,7 @@ from wald_cases import crop, product, psnr, surveyed
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
-from dualsr_geo.fusion.blocks import WHOLE_PX, band_means, bands_with_data
+from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, band_means, bands_with_data
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import guide_margin, move_guide
@@ -44,7 +44,7 @@ def again(known: Survey) -> Survey:
 @given(sides, sides)
 def test_sampled_windows_lie_inside_are_few_and_disjoint(height, width):
     windows = sample_windows((height, width))
-    assert sum(math.prod(w.shape) for w in windows) <= max(WHOLE_PX, BLOCKS * BLOCK_SIDE**2)
+    assert sum(math.prod(w.shape) for w in windows) <= max(MAX_WHOLE_PX, BLOCKS * BLOCK_SIDE**2)
     assert 1 <= len(windows) <= BLOCKS
     for w in windows:
         assert 0 <= w.y0 < w.y1 <= height

@@ -14,7 +14,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, subspace
 from dualsr_geo.fusion.blocks import Block
-from dualsr_geo.fusion.scene_regression import fit_scene
+from dualsr_geo.fusion.scene_regression import fit_scene_regression
 from dualsr_geo.survey import wald_pairs
 
 COUNT = len(candidates.CANDIDATES)
@@ -148,7 +148,7 @@ def test_errors_are_those_of_the_candidates_on_the_bands():
     ones = np.ones(lr.cube[0].numel(), np.float32)
     own = subspace.estimate_subspace(lr.cube.flatten(1).numpy(), ones)
     guide_lr = operator(blur, lr.shape).degrade(lr.guide)
-    fit = fit_scene(own.components(lr.cube.flatten(1).numpy()), guide_lr.flatten(1).numpy(), ones)
+    fit = fit_scene_regression(own.components(lr.cube.flatten(1).numpy()), guide_lr.flatten(1).numpy(), ones)
     found, z = wald_pairs.candidates_of(lr, blur, own, fit)
     expand, mean = torch.from_numpy(own.expand), torch.from_numpy(own.mean)[:, None, None]
     rest = lr.cube - mean - torch.einsum("bk,kyx->byx", expand, z)

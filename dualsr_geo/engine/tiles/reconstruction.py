@@ -15,7 +15,10 @@ from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.fine_stage import FineStage, FineStageInput
 from dualsr_geo.fusion import change_detection, coarse_stage, uncertainty
 from dualsr_geo.fusion.anchor_bands import AnchorBands
+from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.injection import Sharpened, injector
+from dualsr_geo.fusion.prepared_guide import PreparedGuide, prepare_guide
+from dualsr_geo.fusion.spectra import DetailPlanes, core_spectra
 from dualsr_geo.models import correction
 from dualsr_geo.models import guided_correction as learned
 from dualsr_geo.models.band_stream import Place, Stream
@@ -68,7 +71,7 @@ class TileReconstruction:
         mean = torch.from_numpy(survey.space.mean).to(self.device)
         raw = torch.from_numpy(np.ascontiguousarray(cube[list(survey.used)])).to(self.device)
         self.raw = cube, guide
-        self.cube, weight = coarse_stage.fill(raw, mean)
+        self.cube, weight = fill_holes(raw, mean)
         self.weight = weight
         refined = work.refinement is not None and work.refinement.share > 0
         # What corrects a start looks around itself; else the core is enough.
@@ -87,7 +90,7 @@ class TileReconstruction:
         z = (project @ (self.cube - mean[:, None, None]).flatten(1)).view(-1, *self.cube.shape[1:])
         hr = coarse_stage.sharpen(z, weight, guided, closed, alone, consistent=work.consistent)
         self.seen = observed(survey.space, self.cube, z)
-        made = coarse_stage.spectra(survey.space, self.cube, z, hr, self.operator, self.span.scaled(work.ratio))
+        made = core_spectra(survey.space, self.cube, z, hr, self.operator, self.span.scaled(work.ratio))
         self.spectra = replace(made, added=self._added(z, hr, weight, guided, closed))
         self.marks = None if whole else self._marks(z, hr, closed, guided)
         self.kept = self._kept() if refined or whole else None
@@ -101,7 +104,7 @@ class TileReconstruction:
         weight: torch.Tensor | None,
         guided: coarse_stage.GuidedStart | None,
         closed: consistency.Consistency,
-    ) -> tuple[coarse_stage.DetailPlanes, ...]:
+    ) -> tuple[DetailPlanes, ...]:
         """Return what our own networks add to the start."""
         known, psf, space = self.work.survey.correction, self.work.survey.psf, self.work.survey.space
         ours = self.work.model.ours
@@ -130,7 +133,7 @@ class TileReconstruction:
         start = uncertainty.ConsistentStart(expand, z, hr, closed, guided, self.weight)
         return uncertainty.error_predictors(start, self.core, self.work.ratio)
 
-    def _ready(self, guide: NDArray[np.float32] | None) -> coarse_stage.GuideWindow | None:
+    def _ready(self, guide: NDArray[np.float32] | None) -> PreparedGuide | None:
         survey, work = self.work.survey, self.work
         if guide is None or survey.guide_mean is None or not work.guided:
             return None
@@ -138,20 +141,20 @@ class TileReconstruction:
         core = self.core.scaled(work.ratio)
         self.coverage = float(np.isfinite(moved[(slice(None), *core.slices)]).all(0).mean())
         mean = torch.from_numpy(survey.guide_mean).to(self.device)
-        ready = coarse_stage.ready_guide(torch.from_numpy(moved).to(self.device), mean, self.operator)
+        ready = prepare_guide(torch.from_numpy(moved).to(self.device), mean, self.operator)
         if ready is None or survey.changes is None:
             return ready
-        ready, kept = change_detection.withheld(survey.changes, self.cube, ready, self.operator)
+        ready, kept = change_detection.withhold_changes(survey.changes, self.cube, ready, self.operator)
         self.withheld = 1 - float(kept[self.core.slices].mean())
         return ready
 
-    def _guided(self, ready: coarse_stage.GuideWindow | None) -> coarse_stage.GuidedStart | None:
+    def _guided(self, ready: PreparedGuide | None) -> coarse_stage.GuidedStart | None:
         survey = self.work.survey
         if ready is None or survey.fit is None or survey.mixture is None:
             return None
         return coarse_stage.GuidedStart(ready, survey.fit, torch.from_numpy(survey.mixture).to(self.device))
 
-    def _injected(self, ready: coarse_stage.GuideWindow | None) -> Sharpened | None:
+    def _injected(self, ready: PreparedGuide | None) -> Sharpened | None:
         """Return the classic rule of this window, faded out where the guide ends."""
         rule, known = self.work.model.injection, self.work.survey.injection
         if rule is None or known is None or ready is None:
@@ -161,7 +164,7 @@ class TileReconstruction:
             return inject
         return lambda up, rows: torch.lerp(up, inject(up, rows), blend)
 
-    def _stream(self, ready: coarse_stage.GuideWindow | None) -> Stream | None:
+    def _stream(self, ready: PreparedGuide | None) -> Stream | None:
         """Return the bands of a network; None for other models, and where its guide is not."""
         work, known = self.work, self.work.survey
         if known.units is None or (work.model.guided and ready is None):
@@ -212,10 +215,14 @@ class TileReconstruction:
             return replace(seen, half=self._half(wanted, anchors))
         return seen if self.ready is None else replace(seen, guide=self.ready.values, missed=self._missed(self.ready))
 
-    def _missed(self, ready: coarse_stage.GuideWindow) -> torch.Tensor:
+    def _missed(self, ready: PreparedGuide) -> torch.Tensor:
         """Return what the response leaves of the guide, (guide band, Y, X), but for what it leaves on the lr grid."""
         response = torch.from_numpy(self.work.survey.srf).to(self.cube)
-        made = self.spectra.through(response) if self.kept is None else torch.einsum("gb,byx->gyx", response, self.kept)
+        made = (
+            self.spectra.observed_by(response)
+            if self.kept is None
+            else torch.einsum("gb,byx->gyx", response, self.kept)
+        )
         usual = self.operator.degrade(ready.values) - torch.einsum("gb,byx->gyx", response, self.seen)
         return ready.values - made - self.operator.upsample(usual)
 
@@ -238,7 +245,7 @@ class TileReconstruction:
         planes = refining.correct(refinement, self.view(refinement.anchors)).flatten(1)
         spread = torch.from_numpy(refinement.anchors.spread).to(planes)
         if self.kept is None:
-            part = coarse_stage.DetailPlanes(planes, spread)
+            part = DetailPlanes(planes, spread)
             self.spectra = replace(self.spectra, added=(*self.spectra.added, part))
         else:
             self.kept.flatten(1).addmm_(spread, planes)

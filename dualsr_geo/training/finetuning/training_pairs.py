@@ -19,9 +19,17 @@ from torch import Tensor
 from dualsr_geo.degradation.consistency import consistency
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion import candidates, change_detection, coarse_stage, subspace
+from dualsr_geo.fusion import (
+    candidates,
+    change_detection,
+    coarse_stage,
+    subspace,
+)
 from dualsr_geo.fusion.blocks import Block, central_block, components, stack
-from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene
+from dualsr_geo.fusion.hole_filling import fill_holes
+from dualsr_geo.fusion.prepared_guide import PreparedGuide, prepare_guide
+from dualsr_geo.fusion.regression_inputs import prepare_inputs
+from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene_regression
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.guided_correction import GuidedWindow
 from dualsr_geo.models.guided_inputs import GuidedInputs
@@ -111,14 +119,12 @@ def sampled(samples: Sequence[Sample], known: Survey, most_px: int) -> Sampled:
     blocks = []
     for sample in samples[:: max(1, sum(s.cube[0].size for s in samples) // most_px)]:
         assert sample.guide is not None
-        cube, weight = coarse_stage.fill(
-            torch.from_numpy(sample.cube)[list(known.used)], torch.from_numpy(known.space.mean)
-        )
+        cube, weight = fill_holes(torch.from_numpy(sample.cube)[list(known.used)], torch.from_numpy(known.space.mean))
         moved = torch.from_numpy(move_guide(sample.guide, known.moved_px, margin))
         op = operator(known.psf, (cube.shape[1], cube.shape[2]))
-        guide = coarse_stage.ready_guide(moved, torch.from_numpy(known.guide_mean), op)
+        guide = prepare_guide(moved, torch.from_numpy(known.guide_mean), op)
         if guide is not None and known.changes is not None:
-            guide, _ = change_detection.withheld(known.changes, cube, guide, op)
+            guide, _ = change_detection.withhold_changes(known.changes, cube, guide, op)
         if guide is not None:
             ones = torch.ones(cube.shape[1:])
             both = [ones if w is None else w for w in (weight, guide.weight)]
@@ -238,7 +244,7 @@ def _shared(scene: Sampled, ratio: int, found: NDArray[np.float64]) -> _Shared:
     spectra, weight = stack([b.cube for b, _ in both]), stack([b.weight for b, _ in both])
     guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in both])
     own = subspace.estimate_subspace(spectra, weight) if space.keeps_rest else space
-    fit = fit_scene(own.components(spectra), guide, weight)
+    fit = fit_scene_regression(own.components(spectra), guide, weight)
     mixture = (own.share() @ found if own.keeps_rest else found).astype(np.float32)
     return _Shared(both, blur, own, fit, mixture, GuidedInputs.of(own, fit, mixture, spectra, guide, weight))
 
@@ -248,11 +254,11 @@ def _prepared(shared: _Shared, block: Block, truth: Tensor) -> Prepared:
     space, blur, mixture = shared.space, shared.blur, torch.from_numpy(shared.mixture)
     op = operator(blur, block.shape)
     z = components(space, block.cube)
-    left = z - op.degrade(candidates.mix(candidates.pair(z, block.guide, shared.fit, op, block.weight), mixture)
+    left = z - op.degrade(candidates.fit_mixture(prepare_inputs(z, block.guide, shared.fit, op, block.weight), mixture)
                           .evaluate(0, space.count))  # fmt: skip
     lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
     closed = consistency(blur, block.shape, lams, op)
-    guided = coarse_stage.GuidedStart(coarse_stage.GuideWindow(block.guide, None, None), shared.fit, mixture)
+    guided = coarse_stage.GuidedStart(PreparedGuide(block.guide, None, None), shared.fit, mixture)
     hr = coarse_stage.sharpen(z, block.weight, guided, closed, closed)
     window = GuidedWindow(space, block.cube, z, hr, guided, blur, closed, block.weight)
     return shown(window, shared.terms, truth, shared.terms.anchors.bands)

@@ -1,0 +1,124 @@
+"""Bands of one window on the target grid, computed from spectral components when they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from dualsr_geo.degradation.operators import Banded, Operator
+from dualsr_geo.fusion.subspace import Subspace
+from dualsr_geo.raster.windows import Window
+
+# Below this share of the largest value a rest is float32's rounding.
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class DetailPlanes:
+    """What a network adds to a few bands or components of a core, and how that reaches all bands.
+
+    Attributes
+    ----------
+    planes : Tensor, shape (anchor, pixel of the core)
+    spread : Tensor, shape (band, anchor)
+    """
+
+    planes: torch.Tensor
+    spread: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """A window on the target grid, held as components; bands are made when asked for.
+
+    Attributes
+    ----------
+    components : Tensor, shape (component, pixel of the core)
+    rest : Tensor, shape (band, y, x), or None
+        What the components do not carry, lr; interpolated and added.
+    mean : Tensor, shape (band,)
+    expand : Tensor, shape (band, component)
+    cubic_y, cubic_x : Banded
+        Interpolation from the padded lr window to the core on the target grid.
+    shape : (int, int)
+        Rows and columns of the core on the target grid.
+    added : tuple of DetailPlanes
+        By networks.
+    """
+
+    components: torch.Tensor
+    rest: torch.Tensor | None
+    mean: torch.Tensor
+    expand: torch.Tensor
+    cubic_y: Banded
+    cubic_x: Banded
+    shape: tuple[int, int]
+    added: tuple[DetailPlanes, ...] = ()
+
+    def bands(self, rows: slice) -> torch.Tensor:
+        """Return some bands, (band, y, x), in physical units, not clamped."""
+        mean = self.mean[rows, None].expand(-1, self.components.shape[1])
+        flat = torch.addmm(mean, self.expand[rows], self.components)
+        for part in self.added:
+            flat.addmm_(part.spread[rows], part.planes)
+        out = flat.view(-1, *self.shape)
+        if self.rest is not None:
+            out += self.cubic_y.rows(self.cubic_x.columns(self.rest[rows]))
+        return out
+
+    def observed_by(self, response: torch.Tensor) -> torch.Tensor:
+        """Return what an instrument of this response (guide band, band) sees of all bands, (guide band, y, x)."""
+        rest = None if self.rest is None else torch.einsum("gb,byx->gyx", response, self.rest)
+        added = tuple(replace(part, spread=response @ part.spread) for part in self.added)
+        mean, expand = response @ self.mean, response @ self.expand
+        made = replace(self, rest=rest, mean=mean, expand=expand, added=added)
+        return made.bands(slice(0, len(response)))
+
+
+def core_spectra(
+    space: Subspace,
+    cube: torch.Tensor,
+    components: torch.Tensor,
+    hr: torch.Tensor,
+    operator: Operator,
+    core: Window,
+) -> Spectra:
+    """Bundle what the bands of a core are made from.
+
+    Parameters
+    ----------
+    space : Subspace
+    cube : Tensor, shape (band, y, x)
+        The filled lr window.
+    components : Tensor, shape (component, y, x)
+        Its coefficients.
+    hr : Tensor, shape (component, ratio * y, ratio * x)
+        The sharpened coefficients.
+    operator : Operator
+    core : Window
+        The core, hr pixels, in the window's own coordinates.
+    """
+    mean = torch.as_tensor(space.mean, device=cube.device)
+    expand = torch.as_tensor(space.expand, device=cube.device)
+    rest = _rest(cube, components, mean, expand) if space.keeps_rest else None
+    rows, columns = core.slices
+    return Spectra(
+        hr[:, rows, columns].flatten(1),
+        rest,
+        mean,
+        expand,
+        operator.cubic_y.cut(rows.start, rows.stop),
+        operator.cubic_x.cut(columns.start, columns.stop),
+        core.shape,
+    )
+
+
+def _rest(
+    cube: torch.Tensor, components: torch.Tensor, mean: torch.Tensor, expand: torch.Tensor
+) -> torch.Tensor | None:
+    """Return what the components do not carry; None where that is rounding."""
+    carried = (expand @ components.flatten(1)).view_as(cube)
+    rest = cube - mean[:, None, None] - carried
+    nothing = len(components) and float(rest.abs().max()) <= ROUNDING * float(cube.abs().max())
+    return None if nothing else rest
