@@ -22,7 +22,7 @@ from dualsr_geo import resources
 from dualsr_geo.batch.journal import STATUSES, Journal, one_line
 from dualsr_geo.batch.stac_output import write_collection, write_item
 from dualsr_geo.batch.tasks import Batch, SceneRecord, Task, failed, name_of, prepare, tasks
-from dualsr_geo.engine.run_log import LogEvent, of_scene
+from dualsr_geo.engine.run_log import LogEvent, scene_log
 from dualsr_geo.engine.upscale import run_plan
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.object_store import is_there
@@ -167,7 +167,7 @@ def _sharpened(task: Task, before: SceneRecord, batch: Batch, client: Any) -> Sc
     if batch.at_once == 1:
         resources.reset_peak()
     try:
-        with of_scene(task.entry.path, None) as log:
+        with scene_log(task.entry.path, None) as log:
             found, place = _upscaled(task, batch, client, log, began)
         record = {**task.record, "status": "done", **_facts(found, place, before, batch)}
         if batch.stac:

@@ -84,7 +84,7 @@ class Batch:
         return replace(
             options,
             jobs=max(1, (jobs or resources.cores()) // self.at_once),
-            max_memory=(limit or int(psutil.virtual_memory().total * tile_size.DEFAULT_SHARE)) // self.at_once,
+            max_memory=(limit or int(psutil.virtual_memory().total * tile_size.DEFAULT_MEMORY_SHARE)) // self.at_once,
         )
 
 

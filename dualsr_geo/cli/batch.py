@@ -98,7 +98,7 @@ def batch(
     if dry_run:
         records = _planned(src, asked, as_json=as_json)
     else:
-        with run_log.written(log_json):
+        with run_log.json_log(log_json):
             records = _run(src, asked, scheduler, gpus, as_json=as_json, quiet=quiet)
     if not dry_run and not as_json:
         _say_end(records, asked.folder, quiet=quiet)

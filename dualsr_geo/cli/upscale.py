@@ -137,7 +137,7 @@ def upscale(  # one keyword an option, passed on untouched
         click.echo(json.dumps(pipeline.dry_run(scene, output, rgb=rgb, options=run), indent=2))
         return
     with (
-        run_log.written(log_json),
+        run_log.json_log(log_json),
         client_of(scheduler, gpus, silent=quiet) as client,
         _bar(hidden=quiet or as_json) as progress,
     ):

@@ -1,4 +1,4 @@
-"""Dask arrays as tiles need them: which chunks lie under a window, and the window put together from them.
+"""Windows of dask arrays without slicing: the chunks that a window touches, and its values from those chunks.
 
 Slicing a dask array makes new tasks, which takes milliseconds; a scene of 10^5 tiles has a tenth of one for each.
 """
@@ -28,14 +28,14 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Chunks:
-    """Where the chunks of a dask array (band, y, x) lie.
+    """The chunks of a dask array (band, y, x).
 
     Attributes
     ----------
     name : str
-        Of the dask array; its keys begin with it.
+        Name of the dask array, with which its keys begin.
     edges : tuple of tuple of int
-        Where chunks begin along each axis, and the axis' length.
+        Starts of the chunks along each axis, and the length of the axis.
     dtype : dtype
     """
 
@@ -45,16 +45,16 @@ class Chunks:
 
     @classmethod
     def of(cls, array: da.Array) -> Chunks:
-        """Return those of an array."""
+        """Return the chunks of an array."""
         edges = tuple((0, *(int(e) for e in np.cumsum(sizes))) for sizes in array.chunks)
         return cls(array.name, edges, array.dtype)
 
     @property
     def side(self) -> int:
-        """Rows or columns of the largest chunk, whichever are fewer."""
+        """The shorter side of the largest chunk, pixels."""
         return min(max((int(n) for n in np.diff(edges)), default=1) for edges in self.edges[1:])
 
-    def under(self, window: Window) -> list[Key]:
+    def touched_by(self, window: Window) -> list[Key]:
         """Return the keys of the chunks that a window touches, all their bands, in row-major order."""
         bands = range(len(self.edges[0]) - 1)
         spans = zip(self.edges[1:], window.slices, strict=True)
@@ -106,7 +106,7 @@ class ChunkedSource(BaseSource):
 
     def keys(self) -> list[Key]:
         """Return the chunks that `filled` needs."""
-        return self.chunks.under(self.window)
+        return self.chunks.touched_by(self.window)
 
     def filled(self, blocks: Sequence[NDArray[Any]]) -> ArraySource:
         """Return the source with its values, given the chunks that `keys` names."""
@@ -169,8 +169,8 @@ class InputPiece:
     ----------
     scene : Source
         Of the piece.
-    place : Window
-        The piece, in the coordinates of the whole scene.
+    window : Window
+        The piece, in the coordinates of the whole scene, lr pixels.
     guide : Guide or None
         On the target grid of the whole scene.
     guide_window : Window or None
@@ -178,15 +178,15 @@ class InputPiece:
     """
 
     scene: Source
-    place: Window
+    window: Window
     guide: Guide | None
     guide_window: Window | None = None
 
     def near(self, window: Window, ratio: int, margin: int) -> InputPiece:
-        """Return the piece that a window needs, with that many hr pixels of the guide around it."""
+        """Return the piece of a window, with the guide of the window and `margin` hr pixels around it."""
         around = window.scaled(ratio).grown(margin)
         guide = None if self.guide is None else self.guide.near(around)
-        return InputPiece(self.scene.crop(window.within(self.place)), window, guide, around)
+        return InputPiece(self.scene.crop(window.within(self.window)), window, guide, around)
 
     def keys(self) -> list[Key]:
         """Return the chunks that `filled` needs."""
@@ -212,8 +212,8 @@ class InputPiece:
         return self._changed(fill)
 
     def read(self, window: Window) -> NDArray[np.float32]:
-        """Return the scene in a window of the piece, (band, y, x), physical units, NaN where nothing is."""
-        return self.scene.read(window.within(self.place))
+        """Return the scene in a window of the piece, (band, y, x), physical units, NaN where there is no value."""
+        return self.scene.read(window.within(self.window))
 
     def _changed(self, change: Callable[[Source], Source]) -> InputPiece:
         guide = None if self.guide is None else with_sources(self.guide, change)
@@ -233,7 +233,7 @@ class PieceReader:
 
     def read_scene(self, window: Window) -> NDArray[np.float32]:
         """Return a window of the scene; see `InputReader.read_scene`."""
-        return self._piece(lambda piece: _covers(piece.place, window)).read(window)
+        return self._piece(lambda piece: _covers(piece.window, window)).read(window)
 
     def read_guide(self, window: Window) -> NDArray[np.float32] | None:
         """Return a window of the guide; see `InputReader.read_guide`."""
@@ -241,7 +241,7 @@ class PieceReader:
         return None if piece.guide is None else piece.guide.read(window)
 
     def _piece(self, covers: Callable[[InputPiece], bool]) -> InputPiece:
-        return min((piece for piece in self.pieces if covers(piece)), key=lambda piece: math.prod(piece.place.shape))
+        return min((piece for piece in self.pieces if covers(piece)), key=lambda piece: math.prod(piece.window.shape))
 
 
 def _covers(outer: Window, window: Window) -> bool:

@@ -1,4 +1,4 @@
-"""Degrade a whole raster: blur by the MTF and decimate, tile by tile."""
+"""Degradation of a whole raster: blur by the MTF and decimation, tile by tile."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Tile, Tiling
 from dualsr_geo.threads import one_thread
 
-TILE = 256
-# A coarse pixel is made where at least half of what it sees is there.
-ENOUGH = 0.5
+# Side of a tile, lr pixels.
+TILE_SIDE = 256
+# An lr pixel has a value if this share of the PSF's weight is on valid hr pixels.
+MIN_VALID_SHARE = 0.5
 
 
 def degrade_window(values: NDArray[np.float32], op: Operator) -> torch.Tensor:
@@ -37,14 +38,14 @@ def degrade_window(values: NDArray[np.float32], op: Operator) -> torch.Tensor:
     Parameters
     ----------
     values : array, shape (band, ratio * y, ratio * x)
-        NaN where nothing is.
+        NaN where there is no value.
     op : Operator
-        The window's degradation.
+        The degradation of the window.
 
     Returns
     -------
     Tensor, shape (band, y, x)
-        NaN where less than half of what a pixel sees is there.
+        NaN where less than `MIN_VALID_SHARE` of the PSF's weight is on valid pixels.
     """
     hr = torch.from_numpy(np.ascontiguousarray(values))
     valid = torch.isfinite(hr)
@@ -52,7 +53,7 @@ def degrade_window(values: NDArray[np.float32], op: Operator) -> torch.Tensor:
         return op.degrade(hr)
     share = op.degrade(valid.to(hr.dtype))
     total = op.degrade(torch.where(valid, hr, 0.0))
-    return torch.where(share >= ENOUGH, total / share.clamp_min(ENOUGH), torch.nan)
+    return torch.where(share >= MIN_VALID_SHARE, total / share.clamp_min(MIN_VALID_SHARE), torch.nan)
 
 
 def degrade(
@@ -90,62 +91,69 @@ def degrade(
     opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
     place = resolve_output(output) if output is not None else str(default_output(scene, opened, f"_d{scale}"))
     require_apart(place, [opened])
-    layout = _layout(opened, place, scale, format, creation)
-    layout = replace(layout, packing=product_packing(opened, dtype, nodata))
-    return degrade_scene(opened, layout, scale, mtf_gain, overwrite=overwrite)
+    spec = _output_spec(opened, place, scale, format, creation)
+    spec = replace(spec, packing=product_packing(opened, dtype, nodata))
+    return degrade_scene(opened, spec, scale, mtf_gain, overwrite=overwrite)
 
 
 def degrade_to(scene: Scene, output: Path, scale: int, mtf_gain: float) -> None:
-    """Degrade an opened scene to a new product, stored as the scene is."""
-    layout = _layout(scene, str(output), scale, "GTiff", ())
-    degrade_scene(scene, replace(layout, packing=product_packing(scene)), scale, mtf_gain, overwrite=False)
+    """Degrade an opened scene to a new product in the packing of the scene."""
+    spec = _output_spec(scene, str(output), scale, "GTiff", ())
+    degrade_scene(scene, replace(spec, packing=product_packing(scene)), scale, mtf_gain, overwrite=False)
 
 
-def degrade_scene(opened: Scene, layout: OutputSpec, scale: int, mtf_gain: float, *, overwrite: bool) -> dict[str, Any]:
-    """Degrade an opened scene to what `layout` says; return output, scale, shape, bands."""
+def degrade_scene(opened: Scene, spec: OutputSpec, scale: int, mtf_gain: float, *, overwrite: bool) -> dict[str, Any]:
+    """Degrade an opened scene to a product; return output, scale, shape, bands."""
     psf = require_degradable(opened, scale, mtf_gain)
     identity = {"scene": opened.source.fingerprint(), "scale": scale, "mtf_gain": mtf_gain}
-    store = TileStore.begin(layout, identity, resume=False, overwrite=overwrite)
-    for tile in Tiling(layout.shape[1:], TILE, psf.reach_lr + 1):
-        _one(opened, psf, layout, store, tile)
+    store = TileStore.begin(spec, identity, resume=False, overwrite=overwrite)
+    for tile in Tiling(spec.shape[1:], TILE_SIDE, psf.reach_lr + 1):
+        _degrade_tile(opened, psf, spec, store, tile)
     store.finish({"software": "dualsr-geo", "degraded": {"scale": scale, "mtf_gain": mtf_gain}}, None)
-    return {"output": layout.path, "scale": scale, "shape": list(layout.shape[1:]), "bands": opened.count}
+    return {"output": spec.path, "scale": scale, "shape": list(spec.shape[1:]), "bands": opened.count}
 
 
 def require_degradable(scene: Scene, scale: int, mtf_gain: float) -> Psf:
-    """Return the blur, or raise ScaleError or OptionError if the scene cannot be degraded so."""
+    """Return the blur of a degradation.
+
+    Raises
+    ------
+    ScaleError
+        If the scale is below 2 or above a side of the scene.
+    OptionError
+        If the MTF gain is no gain.
+    """
     height, width = scene.shape
-    if not 2 <= scale <= min(height, width):  # a ratio begins at 2
-        most = max(2, min(height, width))
-        raise ScaleError(f"--scale {scale} cannot degrade {height} x {width} pixels. Give 2..{most}.")
+    if not 2 <= scale <= min(height, width):
+        largest = max(2, min(height, width))
+        raise ScaleError(f"--scale {scale} cannot degrade {height} x {width} pixels. Give 2..{largest}.")
     return Psf.from_mtf(scale, mtf_gain)
 
 
-def store_degraded(values: torch.Tensor, packing: Packing, bands: slice) -> NDArray[np.generic]:
-    """Return degraded values (band, y, x), NaN where nothing is, as they are stored."""
-    made = values.contiguous()
-    hole = torch.isnan(made)
-    made[hole] = 0.0
-    return encode(made, packing, bands, float("-inf"), hole if bool(hole.any()) else None).stored
+def encode_degraded(values: torch.Tensor, packing: Packing, bands: slice) -> NDArray[np.generic]:
+    """Return degraded values (band, y, x), NaN where there is no value, as they are stored."""
+    values = values.contiguous()
+    hole = torch.isnan(values)
+    values[hole] = 0.0
+    return encode(values, packing, bands, float("-inf"), hole if bool(hole.any()) else None).stored
 
 
-def _layout(
+def _output_spec(
     scene: Scene, place: str, scale: int, format_: str | None, creation: tuple[tuple[str, str], ...]
 ) -> OutputSpec:
     target = grid.coarsen(scene.geobox, scale)
     kind = format_of(place, format_)
     return OutputSpec(
-        place, kind, target, scene.bands, scene.packing, scene.tags, scene.attrs, scene.name, TILE, creation
+        place, kind, target, scene.bands, scene.packing, scene.tags, scene.attrs, scene.name, TILE_SIDE, creation
     )
 
 
-def _one(scene: Scene, psf: Psf, layout: OutputSpec, store: TileStore, tile: Tile) -> None:
-    op = operator(psf, (layout.shape[1], layout.shape[2]), tile.padded)
+def _degrade_tile(scene: Scene, psf: Psf, spec: OutputSpec, store: TileStore, tile: Tile) -> None:
+    op = operator(psf, (spec.shape[1], spec.shape[2]), tile.padded)
     rows, columns = tile.core.within(tile.padded).slices
     for bands in store.band_ranges():
         values = scene.source.read(tile.padded.scaled(psf.ratio), range(bands.start, bands.stop))
         with one_thread(), torch.inference_mode():
-            made = degrade_window(values, op)[:, rows, columns]
-            stored = store_degraded(made, layout.packing, bands)
+            stored = encode_degraded(degrade_window(values, op)[:, rows, columns], spec.packing, bands)
         store.write(tile.core, bands, stored)
     store.mark(tile.index, {})

@@ -22,7 +22,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine import fine_stage_fit
 from dualsr_geo.engine.chunked_sources import ChunkedSource, InputPiece, Key, PieceReader, with_sources
-from dualsr_geo.engine.degrade_raster import degrade_window, require_degradable, store_degraded
+from dualsr_geo.engine.degrade_raster import degrade_window, encode_degraded, require_degradable
 from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.plan import RunPlan, product_packing
 from dualsr_geo.engine.scene_survey import survey_scene
@@ -266,4 +266,4 @@ def _degraded(source: ArraySource, psf: Psf, packing: Packing) -> NDArray[np.gen
     shape = height // psf.ratio, width // psf.ratio
     cube = source.read(Window(0, shape[0] * psf.ratio, 0, shape[1] * psf.ratio))
     with one_thread(), torch.inference_mode():
-        return store_degraded(degrade_window(cube, operator(psf, shape)), packing, slice(0, count))
+        return encode_degraded(degrade_window(cube, operator(psf, shape)), packing, slice(0, count))

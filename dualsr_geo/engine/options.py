@@ -1,17 +1,22 @@
-"""The options of a run: what a user may decide, and which values make sense by themselves."""
+"""The options of a run, and checks that need nothing but the options."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine import tile_size
+from dualsr_geo.engine.tile_size import MIN_TILE_SIDE
 from dualsr_geo.errors import OptionError
 
-COREGISTER = ("auto", "local", "off")
-CHANGES = ("auto", "off")
-# Taps printed with four digits sum to 1 within this.
-SUM_TOLERANCE = 1e-3
+FineStageName = Literal["none", "consistency", "backprojection", "backprojection-pixel", "finenet", "finenet-per-tile"]
+Precision = Literal["float32", "bfloat16"]
+Coregistration = Literal["auto", "local", "off"]
+ChangeHandling = Literal["auto", "off"]
+Device = Literal["auto", "cpu", "cuda"]
+
+# Largest difference of a sum of taps from 1: taps printed with four digits pass.
+TAP_SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,12 @@ class Options:
     precision : str
         What a network computes in: ``"float32"``, or ``"bfloat16"``, faster and within 1e-3 of the range.
     spectral : int or None
-        On how many bands our own networks run; the others follow by the scene's own relations. Left
-        out, 8, of noisy scenes 8 components; a number beyond the scene's is all.
+        Number of bands that our own networks run on; the other bands follow by linear relations of the
+        scene. Left out, 8; of noisy scenes 8 components. A number above the scene's is all.
     uncertainty : bool
-        Whether the product says of every value how far it may be off (standard deviation).
+        Whether the product has a standard deviation for every value.
     coregister : str
-        ``"auto"`` moves a displaced guide onto the scene as a whole, ``"local"`` also place by place,
+        ``"auto"`` shifts a displaced guide as a whole, ``"local"`` also undoes its local displacement,
         ``"off"`` leaves it and warns.
     changes : str
         ``"auto"`` leaves the guide out where it shows something else than the scene, ``"off"`` uses it everywhere.
@@ -49,7 +54,7 @@ class Options:
     gsd : float or None
         Which bands of a product with several pixel sizes, metres.
     sensor : str or None
-        The instrument that took the scene, by its name in the registry; left out, its metadata is asked.
+        The sensor that took the scene, by its name in the registry; left out, the metadata decides.
     tile : int or None
         Side of a tile's core, lr pixels; left out, `max_memory` decides.
     jobs : int or None
@@ -62,28 +67,33 @@ class Options:
         Of the product, as GDAL knows them.
     overwrite, resume : bool
     work_dir : str or None
-        Where a TIFF for an object store is made on disk; left out, the current folder.
+        Where a TIFF for an object store is made on disk; left out, the current directory.
     """
 
     scale: int | None = None
+    # Method.
     model: str = "auto"
-    fine: str | None = None
+    fine: FineStageName | None = None
     half_model: str | None = None
     published: bool = False
-    precision: str = "float32"
+    precision: Precision = "float32"
     spectral: int | None = None
     uncertainty: bool = False
-    coregister: str = "auto"
-    changes: str = "auto"
+    # Registration and blur.
+    coregister: Coregistration = "auto"
+    changes: ChangeHandling = "auto"
     psf: Psf | None = None
     mtf_gain: float | None = None
+    # Scene.
     bidx: str | None = None
     gsd: float | None = None
     sensor: str | None = None
+    # Tiles and machine.
     tile: int | None = None
     jobs: int | None = None
     max_memory: int | None = None
-    device: str = "auto"
+    device: Device = "auto"
+    # Product.
     format: str | None = None
     dtype: str | None = None
     nodata: float | None = None
@@ -94,20 +104,19 @@ class Options:
 
 
 def require_valid(options: Options) -> None:
-    """Check the values that need nothing else to be judged.
+    """Check the values that can be checked by themselves.
 
     Raises
     ------
     OptionError
-        If one of them is not known or too small.
+        If one of them is unknown or too small.
     """
-    if options.coregister not in COREGISTER:
+    if options.coregister not in get_args(Coregistration):
         raise OptionError(f"--coregister {options.coregister} is not known. Give auto, local or off.")
-    if options.changes not in CHANGES:
+    if options.changes not in get_args(ChangeHandling):
         raise OptionError(f"--changes {options.changes} is not known. Give auto or off.")
-    least = tile_size.SMALLEST_TILE
-    if options.tile is not None and options.tile < least:
-        raise OptionError(f"--tile {options.tile} is below {least} lr pixels. Give {least} or more.")
+    if options.tile is not None and options.tile < MIN_TILE_SIDE:
+        raise OptionError(f"--tile {options.tile} is below {MIN_TILE_SIDE} lr pixels. Give {MIN_TILE_SIDE} or more.")
     if options.spectral is not None and options.spectral < 1:
         raise OptionError(f"--spectral {options.spectral} runs on no band. Give 1 or more, all or auto.")
     if options.jobs is not None and options.jobs < 1:
@@ -115,15 +124,27 @@ def require_valid(options: Options) -> None:
 
 
 def require_blur(options: Options, halo: int) -> None:
-    """Check that a known blur is one: weights that sum to 1, on pixels that a tile sees."""
-    psf = options.psf
+    """Check that the taps of a known blur sum to 1 and reach no farther than half the halo of a tile.
+
+    Parameters
+    ----------
+    options : Options
+    halo : int
+        lr pixels.
+
+    Raises
+    ------
+    OptionError
+        If they do not, or the MTF gain is no gain.
+    """
     if options.mtf_gain is not None:
         Psf.from_mtf(2, options.mtf_gain)
+    psf = options.psf
     if psf is None:
         return
     for axis, taps in (("y", psf.taps_y), ("x", psf.taps_x)):
         # Also where a tap is NaN, which makes every comparison false.
-        if not abs(sum(taps) - 1) < SUM_TOLERANCE:
+        if not abs(sum(taps) - 1) < TAP_SUM_TOLERANCE:
             raise OptionError(f"--psf is no PSF: its taps along {axis} sum to {sum(taps):g}. Give taps that sum to 1.")
     if psf.reach_lr > halo // 2:
         raise OptionError(

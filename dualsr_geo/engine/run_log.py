@@ -1,7 +1,7 @@
-"""What a run tells while it goes: records of the standard library's logging, and a line of JSON for each.
+"""The log of a run: records of the standard library's logging, written as lines of JSON on request.
 
-Everything goes to the logger ``dualsr_geo`` of the process that called; workers of a cluster tell
-nothing by themselves. A record's message is its event, ``record.facts`` what belongs to it.
+All records go to the logger ``dualsr_geo`` of the calling process; workers of a cluster log nothing.
+The message of a record is its event, and ``record.facts`` are the facts that belong to it.
 """
 
 from __future__ import annotations
@@ -22,95 +22,93 @@ LogEvent = Callable[..., None]
 STANDARD_ERROR = "-"
 
 _log = logging.getLogger("dualsr_geo")
-# Where nobody listens, Python would print errors that the caller is told anyway.
+# Without a handler Python prints errors, which the caller gets as exceptions anyway.
 _log.addHandler(logging.NullHandler())
 
 
 @contextmanager
-def of_scene(scene: str, output: str | None) -> Iterator[LogEvent]:
-    """Tell that a scene was started, and why it failed if it does; between, what the caller tells.
+def scene_log(scene: str, output: str | None) -> Iterator[LogEvent]:
+    """Log the start of a scene, the events of its run, and its failure with the reason.
 
     Parameters
     ----------
     scene : str
         In every record.
     output : str or None
-        What was asked for.
+        The requested output.
 
     Yields
     ------
     callable
-        ``tell(event, **facts)``; the facts must be fit for JSON. ``elapsed_s`` is added.
+        ``log(event, **facts)``; the facts must be fit for JSON. ``elapsed_s`` is added.
     """
-    began = time.monotonic()
+    start = time.monotonic()
 
-    def tell(event: str, *, level: int = logging.INFO, **facts: Any) -> None:
-        said = {"scene": scene, **facts, "elapsed_s": round(time.monotonic() - began, 3)}
-        # Here, not where lines are written: others may listen.
-        _log.log(level, event, extra={"facts": _shown(said)})
+    def log(event: str, *, level: int = logging.INFO, **facts: Any) -> None:
+        record = {"scene": scene, **facts, "elapsed_s": round(time.monotonic() - start, 3)}
+        # Credentials are removed here, since others than our own handlers may listen.
+        _log.log(level, event, extra={"facts": _without_credentials(record)})
 
-    tell("scene started", output=output)
+    log("scene started", output=output)
     try:
-        yield tell
+        yield log
     except BaseException as error:
-        tell("scene failed", level=logging.ERROR, error=type(error).__name__, reason=str(error))
+        log("scene failed", level=logging.ERROR, error=type(error).__name__, reason=str(error))
         raise
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time (UTC), level, event, and its facts."""
+    """A record as one line of JSON: time (UTC), level, event and facts."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        said = {"time": when, "level": record.levelname.lower(), "event": record.getMessage()}
-        return json.dumps({**said, **getattr(record, "facts", {})})
+        line = {"time": when, "level": record.levelname.lower(), "event": record.getMessage()}
+        return json.dumps({**line, **getattr(record, "facts", {})})
 
 
-def _shown(value: Any) -> Any:  # JSON
-    """Return a value with user, password and query taken out of the URLs in it."""
+def _without_credentials(value: Any) -> Any:  # JSON
+    """Return a value with user, password and query removed from the URLs in it."""
     if isinstance(value, str):
         return shown(value)
     if isinstance(value, dict):
-        return {k: _shown(v) for k, v in value.items()}
-    return [_shown(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: _without_credentials(v) for k, v in value.items()}
+    return [_without_credentials(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 @contextmanager
-def written(where: str | None) -> Iterator[None]:
-    """Write what is told as lines of JSON.
+def json_log(path: str | None) -> Iterator[None]:
+    """Write the log as lines of JSON.
 
     Parameters
     ----------
-    where : str or None
-        A file, to which lines are added; ``-`` for standard error; None for nowhere.
+    path : str or None
+        A file, to which lines are appended; ``-`` for standard error; None for no log.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    if where is None:
+    if path is None:
         yield
         return
-    handler, before = _handler(where), _log.level
+    handler, level = _handler(path), _log.level
     handler.setFormatter(JsonLines())
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)
     try:
         yield
     finally:
-        _log.setLevel(before)
+        _log.setLevel(level)
         _log.removeHandler(handler)
         handler.close()
 
 
-def _handler(where: str) -> logging.Handler:
-    if where == STANDARD_ERROR:
+def _handler(path: str) -> logging.Handler:
+    if path == STANDARD_ERROR:
         return logging.StreamHandler(sys.stderr)
     try:
-        return logging.FileHandler(where, encoding="utf-8")
+        return logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
-        raise OutputError(
-            f"--log-json {where} cannot be written: {error.strerror}. Give another file, or -."
-        ) from error
+        raise OutputError(f"--log-json {path} cannot be written: {error.strerror}. Give another file, or -.") from error

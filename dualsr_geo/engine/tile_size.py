@@ -1,8 +1,9 @@
-"""How large a tile may be, and how many at once: what the machine has, or `--max-memory`."""
+"""The side of a tile and the number of tiles at once, within the memory of the machine or `--max-memory`."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,35 +12,50 @@ import psutil
 from dualsr_geo.errors import OptionError
 from dualsr_geo.resources import cores
 
-# Python with torch, rasterio and zarr loaded, and zarr's and GDAL's own buffers.
+# Python with torch, rasterio and zarr loaded, and the buffers of zarr and GDAL.
 BASE_BYTES = 500 * 2**20
-# Cores that are tried, lr pixels: 128 costs a third for its halo, 32 more than the core itself.
-TILES = (128, 96, 64, 48, 32, 24, 16)
-SMALLEST_TILE = 8
-LARGEST_TILE = 512
-# Of our own networks, whose tiles hold ten times as much; 192 and 128 cost 8 and 26 % more for their halos.
-LARGEST_OWN_TILE = 256
-COMFORTABLE_TILE = 64
-# Components are at most this many for all but the noisiest scenes; more only cost memory.
+# Sides of a core that are tried, lr pixels: the halo costs a third of a core of 128, and more than a core of 32.
+TILE_SIDES = (128, 96, 64, 48, 32, 24, 16)
+MIN_TILE_SIDE = 8
+MAX_NETWORK_TILE_SIDE = 512
+# Our own networks keep ten times as much a tile; sides of 192 and 128 cost 8 and 26 % more for their halos.
+MAX_OWN_TILE_SIDE = 256
+# Smaller tiles are not made to run more of them at once: their halos cost more than the cores bring.
+MIN_PARALLEL_TILE_SIDE = 64
+# Most scenes have no more spectral components than this; noisier ones only take more memory.
 TYPICAL_COMPONENTS = 64
-CLUSTER_FEATURES = 14
-# What uncertainty keeps of the candidates: products of eight components; and bands at work.
-CANDIDATE_PLANES, DOUBT_PLANES = 36, 64
-DEFAULT_SHARE = 0.5
+# Planes of the local regression for each guide band, and one more.
+REGRESSION_PLANES = 14
+# Planes that the uncertainty keeps of the candidates (products of eight components), and bands in progress.
+CANDIDATE_PLANES, UNCERTAINTY_PLANES = 36, 64
+# Planes of every other kind in progress.
+OTHER_PLANES = 24
+DEFAULT_MEMORY_SHARE = 0.5
+MIB = 2**20
 
 
-class _Asked(Protocol):
+class SizeOptions(Protocol):
+    """The options that decide tile sizes; `Options` has them."""
+
     @property
-    def tile(self) -> int | None: ...
+    def tile(self) -> int | None:
+        """Side of a tile's core, lr pixels."""
+        ...
+
     @property
-    def jobs(self) -> int | None: ...
+    def jobs(self) -> int | None:
+        """Tiles at once."""
+        ...
+
     @property
-    def max_memory(self) -> int | None: ...
+    def max_memory(self) -> int | None:
+        """Bytes."""
+        ...
 
 
 @dataclass(frozen=True)
 class MemoryRequirement:
-    """What a tile's memory depends on beside its side.
+    """What the memory of a tile depends on, besides its side.
 
     Attributes
     ----------
@@ -48,13 +64,13 @@ class MemoryRequirement:
     halo : int
         lr pixels.
     block : int
-        lr pixels that a tile is a multiple of.
-    features : int
+        lr pixels; the side of a tile is a multiple of it.
+    network_planes : int
         Planes of float32 on the hr grid that a network keeps.
-    published : bool
-        Whether it is a published network: no spectral components.
+    streams_bands : bool
+        Whether the model is a network that runs band by band, without spectral components.
     uncertainty : bool
-        Whether errors are told of, too.
+        Whether standard deviations are computed, too.
     """
 
     bands: int
@@ -62,14 +78,14 @@ class MemoryRequirement:
     ratio: int
     halo: int
     block: int = 1
-    features: int = 0
-    published: bool = False
+    network_planes: int = 0
+    streams_bands: bool = False
     uncertainty: bool = False
 
 
 @dataclass(frozen=True)
 class TileSizes:
-    """Tile side (lr pixels), tiles at once, and the bytes that this is estimated to need."""
+    """Side of a tile (lr pixels), tiles at once, and the estimated memory in bytes."""
 
     tile: int
     jobs: int
@@ -83,11 +99,11 @@ class WorkerCapacity:
     Attributes
     ----------
     threads : int
-        Tiles that a worker runs at once; only whoever starts it can change that.
+        Tiles that a worker runs at once; the run cannot change it.
     bytes : int or None
-        Of memory; None where the smallest worker has no limit.
+        Memory; None if the smallest worker has no limit.
     device : str
-        torch's.
+        Torch device.
     """
 
     threads: int
@@ -96,88 +112,143 @@ class WorkerCapacity:
 
 
 def choose_sizes(
-    shape: tuple[int, int], need: MemoryRequirement, asked: _Asked, room: WorkerCapacity | None = None
+    shape: tuple[int, int],
+    requirement: MemoryRequirement,
+    options: SizeOptions,
+    capacity: WorkerCapacity | None = None,
 ) -> TileSizes:
-    """Choose the tile and the number of tiles at once, of this process or of each worker.
+    """Choose the side of a tile and the number of tiles at once, of this process or of each worker.
+
+    The first tile that fits is taken. In this process one tile at a time is tried before tiles so
+    small that their halos cost more than running several at once brings.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of the scene, lr pixels.
+    requirement : MemoryRequirement
+    options : SizeOptions
+    capacity : WorkerCapacity, optional
+        The workers that run the tiles; this process if left out.
 
     Raises
     ------
     OptionError
-        If not even the smallest tile fits, or the one asked for cuts blocks.
+        If not even the smallest tile fits, or the requested tile cuts blocks.
     """
-    if asked.tile is not None and asked.tile % need.block:
-        below = asked.tile // need.block * need.block
-        raise OptionError(
-            f"--tile {asked.tile} is no whole number of the network's blocks of {need.block} lr pixels. "
-            f"Give {below} or {below + need.block}."
-        )
-    limit = asked.max_memory or int(psutil.virtual_memory().total * DEFAULT_SHARE)
-    jobs = asked.jobs or cores()
-    if room is not None:
-        # A worker's limit holds whatever is asked for; without one nothing is known but this machine.
-        limit, jobs = min(asked.max_memory or room.bytes or limit, room.bytes or limit), room.threads
+    _require_whole_blocks(options.tile, requirement.block)
+    limit, jobs = _budget(options, capacity)
+    for count in (jobs, 1) if capacity is None else (jobs,):
+        may_run_fewer = count > 1 and capacity is None
+        for sizes in _candidates(shape, requirement, options.tile, count, may_run_fewer=may_run_fewer):
+            if sizes.bytes <= limit:
+                return sizes
+    count = 1 if capacity is None else jobs
+    smallest = min(_candidates(shape, requirement, options.tile, count), key=lambda sizes: sizes.tile)
+    raise _too_little_memory(limit, smallest, requirement, tile=options.tile, on_workers=capacity is not None)
 
-    def total(tile: int, count: int) -> int:
-        return BASE_BYTES + count * tile_bytes(shape, tile, need)
 
-    for count in (jobs, 1) if room is None else (jobs,):
-        candidates = [asked.tile] if asked.tile else _candidates(shape, need, count)
-        fitting = [t for t in candidates if total(t, count) <= limit]
-        fewer = count > 1 and room is None and not need.features
-        large_enough = [t for t in fitting if t >= COMFORTABLE_TILE] if fewer else fitting
-        chosen = (large_enough or (fitting if asked.tile else []))[:1]
-        if chosen:
-            return TileSizes(chosen[0], count, total(chosen[0], count))
-    smallest = min(candidates)
-    if room is not None:
-        least = total(smallest, jobs)
-        raise OptionError(
-            f"A worker may use {limit / 2**20:.0f} MiB, too little for {jobs} tiles of {smallest} lr pixels and "
-            f"{need.bands} bands at once, which need {least / 2**20:.0f} MiB. Start workers with fewer --nthreads or "
-            "a larger --memory-limit" + (", or give a smaller --tile." if asked.tile else ".")
-        )
-    least = total(smallest, 1)
+def _require_whole_blocks(tile: int | None, block: int) -> None:
+    if tile is None or tile % block == 0:
+        return
+    below = tile // block * block
     raise OptionError(
-        f"--max-memory {limit / 2**20:.0f} MiB is too little for a tile of {smallest} lr pixels and "
-        f"{need.bands} bands, which needs {least / 2**20:.0f} MiB. Give --max-memory {least / 2**20:.0f}MiB or more"
-        + (", or a smaller --tile." if asked.tile else ".")
+        f"--tile {tile} is no whole number of the network's blocks of {block} lr pixels. "
+        f"Give {below} or {below + block}."
     )
 
 
-def _candidates(shape: tuple[int, int], need: MemoryRequirement, jobs: int) -> list[int]:
-    """Return the tiles to try, the best first.
+def _budget(options: SizeOptions, capacity: WorkerCapacity | None) -> tuple[int, int]:
+    """Return the memory limit in bytes and the tiles at once."""
+    of_workers = None if capacity is None else capacity.bytes
+    limit = options.max_memory or of_workers or int(psutil.virtual_memory().total * DEFAULT_MEMORY_SHARE)
+    if capacity is None:
+        return limit, options.jobs or cores()
+    # No option raises the limit of a worker.
+    return min(limit, of_workers or limit), capacity.threads
 
-    A network's halo is dear and its tiles are slow, so the scene is cut evenly, and in no more
+
+def _candidates(
+    shape: tuple[int, int],
+    requirement: MemoryRequirement,
+    tile: int | None,
+    jobs: int,
+    *,
+    may_run_fewer: bool = False,
+) -> Iterator[TileSizes]:
+    """Yield the sizes to try, the best first; only the requested tile if there is one."""
+    if tile is not None:
+        sides = [tile]
+    elif requirement.network_planes:
+        sides = _network_sides(shape, requirement, jobs)
+    else:
+        sides = [side for side in TILE_SIDES if side >= MIN_PARALLEL_TILE_SIDE or not may_run_fewer]
+    for side in sides:
+        yield TileSizes(side, jobs, BASE_BYTES + jobs * tile_bytes(shape, side, requirement))
+
+
+def _too_little_memory(
+    limit: int, smallest: TileSizes, requirement: MemoryRequirement, *, tile: int | None, on_workers: bool
+) -> OptionError:
+    side, jobs, least = smallest.tile, smallest.jobs, smallest.bytes / MIB
+    if on_workers:
+        return OptionError(
+            f"A worker may use {limit / MIB:.0f} MiB, too little for {jobs} tiles of {side} lr pixels and "
+            f"{requirement.bands} bands at once, which need {least:.0f} MiB. Start workers with fewer --nthreads or "
+            "a larger --memory-limit" + (", or give a smaller --tile." if tile else ".")
+        )
+    return OptionError(
+        f"--max-memory {limit / MIB:.0f} MiB is too little for a tile of {side} lr pixels and "
+        f"{requirement.bands} bands, which needs {least:.0f} MiB. Give --max-memory {least:.0f}MiB or more"
+        + (", or a smaller --tile." if tile else ".")
+    )
+
+
+def _network_sides(shape: tuple[int, int], requirement: MemoryRequirement, jobs: int) -> list[int]:
+    """Return the sides to try for a network, the best first.
+
+    The halo of a network is wide and its tiles are slow, so the scene is cut evenly, and in no more
     pieces than keep all jobs busy.
     """
-    if not need.features:
-        return list(TILES)
-    longest, largest = max(shape), LARGEST_TILE if need.published else LARGEST_OWN_TILE
-    pieces = range(-(-longest // largest), longest // TILES[-1] + 2)
-    even = {-(-longest // (n * need.block)) * need.block for n in pieces}
-
-    def effort(tile: int) -> float:
-        counts = [-(-n // tile) for n in shape]
-        seen = [
-            sum(min(n, (i + 1) * tile + need.halo) - max(0, i * tile - need.halo) for i in range(k))
-            for n, k in zip(shape, counts, strict=True)
-        ]
-        rounds = -(-counts[0] * counts[1] // jobs) * jobs
-        return seen[0] * seen[1] * rounds / (counts[0] * counts[1])
-
-    return sorted(even, key=lambda tile: (effort(tile), -tile))
+    longest, block = max(shape), requirement.block
+    largest = MAX_NETWORK_TILE_SIDE if requirement.streams_bands else MAX_OWN_TILE_SIDE
+    pieces = range(-(-longest // largest), longest // TILE_SIDES[-1] + 2)
+    sides = {-(-longest // (n * block)) * block for n in pieces}
+    return sorted(sides, key=lambda side: (_effort(shape, side, requirement.halo, jobs), -side))
 
 
-def tile_bytes(shape: tuple[int, int], tile: int, need: MemoryRequirement) -> int:
-    """Estimate the memory of one tile at work, bytes."""
-    rows, columns = (min(n, tile + 2 * need.halo) for n in shape)
-    padded = rows * columns
-    core = min(tile, shape[0]) * min(tile, shape[1]) * need.ratio**2
-    guides = need.guide_bands
-    clusters = CLUSTER_FEATURES * (guides + 1) + 4 * guides + 1 if guides and not need.published else 0
-    components = 0 if need.published else min(need.bands, TYPICAL_COMPONENTS)
-    planes = clusters + components + need.features + 24
-    # Of the core and two lr pixels around it.
-    marked = 2 * components + DOUBT_PLANES + (CANDIDATE_PLANES if guides else 0)
-    marks = need.uncertainty * marked * math.prod(min(n, tile + 4) for n in shape)
-    return 4 * ((padded * planes + marks) * need.ratio**2 + padded * need.bands * 5 + core * 16 * 5)
+def _effort(shape: tuple[int, int], side: int, halo: int, jobs: int) -> float:
+    """Return the cost of a run: the pixels of all tiles with their halos, and of jobs that idle in the last round."""
+    counts = [-(-length // side) for length in shape]
+    padded = [
+        sum(min(length, (i + 1) * side + halo) - max(0, i * side - halo) for i in range(count))
+        for length, count in zip(shape, counts, strict=True)
+    ]
+    tiles = counts[0] * counts[1]
+    return padded[0] * padded[1] * (-(-tiles // jobs) * jobs) / tiles
+
+
+def tile_bytes(shape: tuple[int, int], tile: int, requirement: MemoryRequirement) -> int:
+    """Estimate the memory of one tile in progress, bytes."""
+    r = requirement
+    padded = math.prod(min(length, tile + 2 * r.halo) for length in shape)
+    core = min(tile, shape[0]) * min(tile, shape[1]) * r.ratio**2
+    components = 0 if r.streams_bands else min(r.bands, TYPICAL_COMPONENTS)
+    planes = _regression_planes(r) + components + r.network_planes + OTHER_PLANES
+    predictors = _uncertainty_planes(r, components) * math.prod(min(length, tile + 4) for length in shape)
+    return 4 * ((padded * planes + predictors) * r.ratio**2 + padded * r.bands * 5 + core * 16 * 5)
+
+
+def _regression_planes(requirement: MemoryRequirement) -> int:
+    """Return how many planes the regressions on the guide keep."""
+    guides = requirement.guide_bands
+    if not guides or requirement.streams_bands:
+        return 0
+    return REGRESSION_PLANES * (guides + 1) + 4 * guides + 1
+
+
+def _uncertainty_planes(requirement: MemoryRequirement, components: int) -> int:
+    """Return how many planes the uncertainty keeps of the core and two lr pixels around it."""
+    if not requirement.uncertainty:
+        return 0
+    return 2 * components + UNCERTAINTY_PLANES + (CANDIDATE_PLANES if requirement.guide_bands else 0)

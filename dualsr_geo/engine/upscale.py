@@ -17,7 +17,7 @@ from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.engine.provenance import REPORTED, provenance_of, summarise
-from dualsr_geo.engine.run_log import LogEvent, of_scene
+from dualsr_geo.engine.run_log import LogEvent, scene_log
 from dualsr_geo.engine.run_report import report_data_of_run
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tiles.context import TileContext
@@ -87,7 +87,7 @@ def upscale(
     """
     began = time.monotonic()
     wanted = replace(options or Options(), **changes)
-    with of_scene(os.fspath(scene), None if output is None else os.fspath(output)) as tell:
+    with scene_log(os.fspath(scene), None if output is None else os.fspath(output)) as tell:
         job, layout = prepare(scene, output, rgb=rgb, options=wanted, client=client)
         return run_plan(job, layout, tell, began, client=client, report=report, progress=progress)
 
@@ -109,7 +109,7 @@ def run_plan(
     job, layout
         As returned by `prepare`.
     tell : callable
-        Logs an event of the scene; see `of_scene`.
+        Logs an event of the scene; see `scene_log`.
     began : float
         `time.monotonic` at the start of the run, which includes the planning, seconds.
     client, report, progress

@@ -88,7 +88,7 @@ def test_few_tasks_are_there_at_a_time(client):
 
     done = 0
     for done, _ in enumerate(dask_cluster.run_spread(client, square, 0, indices(), str, "cpu"), 1):
-        assert len(asked) - done <= dask_cluster.TASKS_A_THREAD * 2 + 1
+        assert len(asked) - done <= dask_cluster.TASKS_PER_THREAD * 2 + 1
     assert done == 40
 
 
@@ -112,7 +112,7 @@ def slow(_: object, index: int) -> int:
 def test_a_cluster_without_workers_is_given_up(monkeypatch):
     from distributed import Client, LocalCluster
 
-    monkeypatch.setattr(dask_cluster, "LAST_WORKER_S", 2)
+    monkeypatch.setattr(dask_cluster, "NO_WORKER_S", 2)
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as local,
         Client(local) as lonely,
@@ -155,7 +155,7 @@ def test_a_tile_fits_into_the_smallest_worker(tmp_path):
     here, _ = prepare(scene, rgb=guide, options=asked)
     there, _ = prepare(scene, rgb=guide, options=asked, client=Scheduler({"memory_limit": 760 * MIB}, {}))
     assert (here.sizes.jobs, there.sizes.jobs) == (7, 1)
-    assert there.sizes.bytes <= 760 * MIB * dask_cluster.WORKER_SHARE
+    assert there.sizes.bytes <= 760 * MIB * dask_cluster.WORKER_MEMORY_SHARE
     assert there.sizes.tile < here.sizes.tile
     small = Scheduler({"memory_limit": 760 * MIB, "nthreads": 16})
     with pytest.raises(OptionError, match=r"may use 532 MiB, too little for 16 tiles of 16 lr.*fewer --nthreads"):
@@ -256,7 +256,7 @@ def test_the_cards_are_those_that_cuda_may_see(monkeypatch, there, visible, coun
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert dask_cluster.cards(count) == names
-    with pytest.raises(OptionError, match=rf"--gpus {there + 1} was asked for, but torch sees {there} cards here"):
+    with pytest.raises(OptionError, match=rf"--gpus {there + 1} needs {there + 1} cards, but torch finds {there} here"):
         dask_cluster.cards(there + 1)
 
 

@@ -80,7 +80,7 @@ def test_tiles_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     values = noise((2, 90, 127))
     source = raster(tmp_path / "a.tif", values)
     degrade(source, tmp_path / "whole.tif", scale=3)
-    monkeypatch.setattr(degrade_raster, "TILE", 8)
+    monkeypatch.setattr(degrade_raster, "TILE_SIDE", 8)
     degrade(source, tmp_path / "tiled.tif", scale=3)
     with rasterio.open(tmp_path / "whole.tif") as a, rasterio.open(tmp_path / "tiled.tif") as b:
         np.testing.assert_allclose(a.read(), b.read(), atol=2e-6)

@@ -30,7 +30,7 @@ def scene(tmp_path_factory) -> Path:
 
 def test_a_run_tells_its_story(scene, tmp_path):
     log = tmp_path / "log.jsonl"
-    with run_log.written(str(log)):
+    with run_log.json_log(str(log)):
         upscale(scene, tmp_path / "p.zarr", **OPTIONS)
         upscale(scene, tmp_path / "p.zarr", resume=True, **OPTIONS)
     told = lines(log)
@@ -48,7 +48,7 @@ def test_a_run_tells_its_story(scene, tmp_path):
 
 def test_a_failure_tells_its_reason(tmp_path):
     log = tmp_path / "log.jsonl"
-    with run_log.written(str(log)), pytest.raises(InputError):
+    with run_log.json_log(str(log)), pytest.raises(InputError):
         upscale(tmp_path / "nothing.tif", scale=2)
     told = lines(log)
     assert [t["event"] for t in told] == ["scene started", "scene failed"]
@@ -63,11 +63,11 @@ def test_no_password_is_told(tmp_path, caplog):
     secret = "https://me:hunter2@host/scene.tif?X-Amz-Signature=abc123"
 
     def run() -> None:
-        with run_log.of_scene(secret, None) as tell:
+        with run_log.scene_log(secret, None) as tell:
             tell("scene surveyed", notes=[f"{secret} is dark"], also={"from": secret})
             raise ZeroDivisionError(f"{secret} divides")
 
-    with run_log.written(str(log)), pytest.raises(ZeroDivisionError):
+    with run_log.json_log(str(log)), pytest.raises(ZeroDivisionError):
         run()
     said = log.read_text()
     assert len(said.splitlines()) == 3
@@ -89,7 +89,7 @@ def test_lines_are_added_and_listening_ends(tmp_path):
     log = tmp_path / "log.jsonl"
     before = logging.getLogger("dualsr_geo").handlers[:], logging.getLogger("dualsr_geo").level
     for i in range(2):
-        with run_log.written(str(log)), run_log.of_scene(f"{i}.tif", "o.tif"):
+        with run_log.json_log(str(log)), run_log.scene_log(f"{i}.tif", "o.tif"):
             pass
     assert [t["scene"] for t in lines(log)] == ["0.tif", "1.tif"]
     assert (logging.getLogger("dualsr_geo").handlers, logging.getLogger("dualsr_geo").level) == before
@@ -98,7 +98,7 @@ def test_lines_are_added_and_listening_ends(tmp_path):
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
     with (
         pytest.raises(OutputError, match="--log-json .*no/such.*Give another file"),
-        run_log.written(str(tmp_path / "no/such")),
+        run_log.json_log(str(tmp_path / "no/such")),
     ):
         pass
 

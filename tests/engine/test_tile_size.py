@@ -37,7 +37,7 @@ def test_the_estimate_stays_below_the_limit_or_the_error_says_what_would_do(
         return
     assert found.bytes <= mib * MIB
     assert 1 <= found.jobs <= jobs
-    assert found.tile in tile_size.TILES
+    assert found.tile in tile_size.TILE_SIDES
 
 
 @given(st.integers(1000, 8000), st.integers(100, 8000), st.integers(1, 8))
@@ -63,7 +63,7 @@ def test_the_estimate_does_not_grow_with_the_scene() -> None:
 
 def test_left_out_the_machine_decides() -> None:
     found = sizes()
-    assert found.bytes <= psutil.virtual_memory().total * tile_size.DEFAULT_SHARE
+    assert found.bytes <= psutil.virtual_memory().total * tile_size.DEFAULT_MEMORY_SHARE
     assert found.jobs <= resources.cores() <= (os.cpu_count() or 1)
 
 
@@ -93,7 +93,7 @@ def test_an_unknown_device_is_refused() -> None:
     jobs=st.integers(1, 8),
 )
 def test_a_networks_tiles_are_whole_blocks_and_cut_the_scene_evenly(height, width, block, halo, jobs):
-    need = tile_size.MemoryRequirement(31, 0, 4, halo, block, 128, published=True)
+    need = tile_size.MemoryRequirement(31, 0, 4, halo, block, 128, streams_bands=True)
     chosen = tile_size.choose_sizes((height, width), need, Options(jobs=jobs, max_memory=2**36))
     assert chosen.tile % block == 0
     longest = max(height, width)
@@ -103,7 +103,7 @@ def test_a_networks_tiles_are_whole_blocks_and_cut_the_scene_evenly(height, widt
 
 
 def test_a_network_gets_all_cores_and_little_halo():
-    need = tile_size.MemoryRequirement(31, 3, 4, 24, 3, 1280, published=True)
+    need = tile_size.MemoryRequirement(31, 3, 4, 24, 3, 1280, streams_bands=True)
     # Whole, 150 x 150 lr pixels keep one core of two busy; in four pieces both, for 1.7 times the pixels.
     assert tile_size.choose_sizes((150, 150), need, Options(jobs=1, max_memory=2**34)).tile == 150
     assert tile_size.choose_sizes((150, 150), need, Options(jobs=2, max_memory=2**34)).tile == 75
@@ -114,6 +114,6 @@ def test_a_network_gets_all_cores_and_little_halo():
 
 @pytest.mark.parametrize(("tile", "said"), [(50, "Give 48 or 51"), (16, "Give 15 or 18")])
 def test_a_tile_that_cuts_blocks_is_refused(tile, said):
-    need = tile_size.MemoryRequirement(31, 3, 4, 24, 3, 1280, published=True)
+    need = tile_size.MemoryRequirement(31, 3, 4, 24, 3, 1280, streams_bands=True)
     with pytest.raises(OptionError, match=f"--tile {tile} is no whole number of the network's blocks of 3.*{said}"):
         tile_size.choose_sizes((150, 150), need, Options(tile=tile))

@@ -229,7 +229,7 @@ def test_a_ledger_that_says_done_is_not_believed(scenes, tmp_path):
 def test_another_machines_tile_does_not_undo_what_is_done(scenes, finished, tmp_path, monkeypatch):
     out = tmp_path / "out"
     shutil.copytree(finished, out)
-    monkeypatch.setattr(tile_size, "TILES", (16,))
+    monkeypatch.setattr(tile_size, "TILE_SIDES", (16,))
     options = Options(model="regression", jobs=1, resume=True)
     records = archive.run([str(scenes)], batch_of(out, options=options))
     assert statuses(records)["a.tif"] == "done"
