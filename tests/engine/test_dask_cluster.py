@@ -142,7 +142,7 @@ def test_the_smallest_worker_that_is_used_decides(workers, device, room):
 
 
 def test_cuda_wants_workers_that_say_so():
-    with pytest.raises(OptionError, match=r"none of 2 workers has the resource GPU.*--resources GPU=1"):
+    with pytest.raises(OptionError, match=r"resource GPU, and none of 2 workers has it.*--resources GPU=1"):
         dask_cluster.worker_capacity(Scheduler({}, {}), "cuda")
 
 
