@@ -15,10 +15,10 @@ from click.core import ParameterSource
 
 from dualsr_geo.cli import options
 
-# Of the course; the others are of the lesson, and named as there.
-COURSE = ("steps", "rate", "schedule", "halve_every", "warmup", "optimiser", "weight_decay", "largest_gradient",
+# Options that are fields of `TrainingConfig`, and of `TaskOptions`.
+CONFIG = ("steps", "rate", "schedule", "halve_every", "warmup", "optimiser", "weight_decay", "largest_gradient",
           "average", "bf16", "validate_s", "checkpoint_s")  # fmt: skip
-LESSON = ("scale", "width", "guide", "degradation", "mtf_gain", "patch", "batch", "bands", "validation_side",
+TASK = ("scale", "width", "guide", "degradation", "mtf_gain", "patch", "batch", "bands", "validation_side",
           "published", "seed")  # fmt: skip
 # What a self-fit takes; all else is for training from references.
 SELF_FIT = ("begin", "minutes", "steps", "rate", "bf16", "seed", "scale", "bidx", "nodata", "licence", "note")
@@ -93,7 +93,7 @@ def train(  # one keyword an option, passed on untouched
     With --rgb they are scenes with their guides, and our network is fitted to them in minutes; no
     reference is needed. Weights are only written where blocks of the scenes that were held out improve.
 
-    Of references, course, checkpoint, log and curves lie beside the weights in OUTPUT's stem + `.training`.
+    Config, checkpoint and log are next to the weights, in the folder OUTPUT's stem + `.training`.
     Several GPUs: `torchrun --no-python --nproc-per-node N dualsr-geo train ...`.
 
     \b
@@ -116,13 +116,13 @@ def train(  # one keyword an option, passed on untouched
             raise click.UsageError(f"--{name} is for a self-fit, and --rgb is not given. Leave it out.")
     if network is None:
         raise click.UsageError("Give --network to train from references, or --rgb to fit ours to scenes and guides.")
-    from dualsr_geo.training.registry import Options  # noqa: PLC0415
+    from dualsr_geo.training.registry import TaskOptions  # noqa: PLC0415
     from dualsr_geo.training.train import TrainingRequest, train_network  # noqa: PLC0415
 
-    said = {name: chosen[name] for name in COURSE if chosen[name] is not None}
+    said = {name: chosen[name] for name in CONFIG if chosen[name] is not None}
     asked = {name: chosen[name] for name in ("minutes", "validate", "licence", "note", "begin")}
-    lesson = {name: chosen[name] for name in LESSON if chosen[name] is not None}
-    request = TrainingRequest(network, Options(**lesson), said, **asked)
+    task = {name: chosen[name] for name in TASK if chosen[name] is not None}
+    request = TrainingRequest(network, TaskOptions(**task), said, **asked)
     with _processes(device) as used:
         quiet = quiet or os.environ.get("RANK", "0") != "0"
         progress = None if quiet else partial(click.echo, err=True)
@@ -130,10 +130,10 @@ def train(  # one keyword an option, passed on untouched
             references, output, request, resume=resume, overwrite=overwrite, device=used, progress=progress
         )
     if not made.finished:
-        click.echo(f"Stopped after step {made.step} of {made.course.steps}. Go on with --resume.", err=True)
+        click.echo(f"Stopped after step {made.step} of {made.config.steps}. Continue with --resume.", err=True)
         sys.exit(1)
     if not quiet:
-        click.echo(f"{output}: {made.course.network}, {made.step} steps, {made.seconds / 60:.1f} min")
+        click.echo(f"{output}: {made.config.network}, {made.step} steps, {made.seconds / 60:.1f} min")
 
 
 def _require_self_fit(network: str | None, device: str) -> None:

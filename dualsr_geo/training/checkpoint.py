@@ -1,8 +1,4 @@
-"""Where a training stands, on disk: always whole, and no pickle.
-
-Tensors and a JSON header in one safetensors file; a new one is written beside the last and takes
-its place in one step.
-"""
+"""Checkpoints of a training: one safetensors file of tensors and a JSON header, replaced atomically."""
 
 from __future__ import annotations
 
@@ -23,27 +19,27 @@ from dualsr_geo.training.log import Row
 
 FILE = "checkpoint.safetensors"
 KEY = "dualsr-geo training"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training between two steps.
+    """State of a training between two steps.
 
     Attributes
     ----------
-    course : TrainingConfig
+    config : TrainingConfig
     step : int
         Steps done.
     seconds : float
         Time spent on them.
     tensors : mapping of str to Tensor
-        Weights, their moving average, and what the optimiser keeps of each.
+        Weights, their moving average, and the optimiser's state of each.
     rows : tuple of Row
         The log so far.
     """
 
-    course: TrainingConfig
+    config: TrainingConfig
     step: int
     seconds: float
     tensors: Mapping[str, Tensor]
@@ -51,55 +47,55 @@ class Checkpoint:
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write a checkpoint; if that fails the former one stays as it is.
+    """Write a checkpoint; if that fails the previous one stays as it is.
 
     Raises
     ------
     OutputError
-        If the disk refuses, being full for example.
+        If it cannot be written, for example on a full disk.
     """
     header = {
         "version": VERSION,
-        "course": checkpoint.course.to_json(),
+        "config": checkpoint.config.to_json(),
         "step": checkpoint.step,
         "seconds": checkpoint.seconds,
         "rows": [asdict(row) for row in checkpoint.rows],
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}
-    place = folder / FILE
+    path = folder / FILE
     try:
-        write_atomically(place, to_bytes(tensors, metadata={KEY: json.dumps(header)}), sync=True)
+        write_atomically(path, to_bytes(tensors, metadata={KEY: json.dumps(header)}), sync=True)
     except OSError as error:
-        last = "the last one stays" if place.exists() else "there is none yet"
+        previous = "the last one stays" if path.exists() else "there is none yet"
         raise OutputError(
-            f"The checkpoint {place} could not be written ({error.strerror or error}); {last}. Free some space."
+            f"The checkpoint {path} could not be written ({error.strerror or error}); {previous}. Free some space."
         ) from error
 
 
 def load(folder: Path) -> Checkpoint | None:
-    """Return the checkpoint of a folder; None where no step was kept.
+    """Read the checkpoint of a folder; None where there is none.
 
     Raises
     ------
     ResumeError
         If it is damaged or of another version.
     """
-    place = folder / FILE
-    if not place.exists():
+    path = folder / FILE
+    if not path.exists():
         return None
     try:
-        with safe_open(place, "pt") as file:
+        with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get(KEY, "{}"))
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # it is no mapping
     except (SafetensorError, OSError, ValueError) as error:
-        raise ResumeError(f"{place} is damaged ({error}). Begin anew with --overwrite.") from error
+        raise ResumeError(f"{path} is damaged ({error}). Start again with --overwrite.") from error
     if header.get("version") != VERSION:
         raise ResumeError(
-            f"{place} is of version {header.get('version')}, this is version {VERSION}. Begin anew with --overwrite."
+            f"{path} is of version {header.get('version')}, this is version {VERSION}. Start again with --overwrite."
         )
     return _checkpoint(header, tensors)
 
 
 def _checkpoint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
     rows = tuple(Row(**row) for row in header["rows"])
-    return Checkpoint(TrainingConfig.from_json(header["course"]), header["step"], header["seconds"], tensors, rows)
+    return Checkpoint(TrainingConfig.from_json(header["config"]), header["step"], header["seconds"], tensors, rows)

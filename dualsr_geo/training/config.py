@@ -1,4 +1,4 @@
-"""How long and how fast a network learns: fixed before the first step, and kept with the run."""
+"""Length, learning rate and optimiser of a training: fixed before the first step and saved with the run."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from typing import Any, Literal
 
 from dualsr_geo.errors import OptionError, ResumeError
 
-FILE = "course.json"
+FILE = "config.json"
 Schedule = Literal["cosine", "halving"]
 Optimiser = Literal["adam", "adamw"]
-# The cosine ends at this share of the rate, so that the last steps still learn.
-LAST_SHARE = 0.01
-# What may differ between the beginning of a run and its going on, since no weight depends on it.
-FREE = ("validate_s", "checkpoint_s")
-# A budget keeps this share for validation and checkpoints.
-ASIDE = 0.12
-LEAST_STEPS = 2
+# The cosine ends at this share of the learning rate, so that the last steps still learn.
+FINAL_RATE_SHARE = 0.01
+# Fields that may differ when a run is resumed, since no weight depends on them.
+NOT_COMPARED = ("validate_s", "checkpoint_s")
+# Share of a budget of time that is reserved for validation and checkpoints.
+RESERVED_TIME_SHARE = 0.12
+# Fewest steps that a budget of time must hold.
+MIN_STEPS = 2
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """All that decides which weights come out, besides the code.
+    """All options that the trained weights depend on.
 
     Attributes
     ----------
     network : str
-        Name of the lesson.
+        Key of `registry.TRAINABLE_NETWORKS`.
     steps : int
     rate : float
         Learning rate at its highest.
@@ -43,23 +44,23 @@ class TrainingConfig:
         ``"adam"`` or ``"adamw"``.
     weight_decay : float
     largest_gradient : float
-        Norm to which gradients are cut; 0 for no cut.
+        Norm to which gradients are clipped; 0 for no clipping.
     average : float
-        Decay of the moving average of the weights, which is what a run returns; 0 for none.
+        Decay of the moving average of the weights, which a run returns; 0 for none.
     bf16 : bool
-        Let torch compute the loss in bfloat16 where it deems that safe; weights stay float32.
+        Compute the loss under autocast to bfloat16; weights stay float32.
     seed : int
     processes : int
-        Of torchrun; each takes its own samples, so a step learns from so many batches.
+        Number of torchrun's processes; each has its own samples, so a step learns from so many batches.
     validate_s, checkpoint_s : float
-        Least time between two of them, seconds.
-    lesson : mapping
-        What else identifies the samples: references, split, degradation. JSON.
+        Shortest time between two validations and two checkpoints, seconds.
+    samples : mapping
+        Identity of the samples, JSON: references, split, degradation.
 
     Raises
     ------
     OptionError
-        If a value cannot be carried out.
+        If a value is out of range.
     """
 
     network: str
@@ -77,31 +78,33 @@ class TrainingConfig:
     processes: int = 1
     validate_s: float = 180.0
     checkpoint_s: float = 120.0
-    lesson: Mapping[str, Any] = field(default_factory=dict)
+    samples: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what the options say."""
+        """Check the ranges of the options."""
         if self.steps < 1:
             raise OptionError(f"--steps {self.steps} learns nothing. Give at least 1.")
         if not 0 < self.rate < math.inf:
-            raise OptionError(f"A learning rate of {self.rate:g} is none. Give --rate above 0, e.g. 1e-4.")
+            raise OptionError(f"A learning rate of {self.rate:g} is not above 0. Give --rate above 0, e.g. 1e-4.")
         if not 0 <= self.average < 1:
             raise OptionError(f"An --average of {self.average:g} is not within 0..1. Give e.g. 0.999, or 0 for none.")
         if self.schedule == "halving" and self.halve_every < 1:
-            raise OptionError(f"--schedule halving every {self.halve_every} steps is none. Give --halve-every above 0.")
+            raise OptionError(
+                f"--schedule halving every {self.halve_every} steps is not possible. Give --halve-every above 0."
+            )
 
     def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, the first one being 0."""
+        """Return the learning rate of a step, counted from 0."""
         if step < self.warmup:
             return self.rate * (step + 1) / self.warmup
         if self.schedule == "halving":
             return float(self.rate * 0.5 ** (step // self.halve_every))
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.rate * (LAST_SHARE + (1 - LAST_SHARE) * 0.5 * (1 + math.cos(math.pi * done)))
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.rate * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * 0.5 * (1 + math.cos(math.pi * progress)))
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; `from_json` is its inverse."""
-        return {**asdict(self), "lesson": dict(self.lesson)}
+        return {**asdict(self), "samples": dict(self.samples)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TrainingConfig:
@@ -112,63 +115,69 @@ class TrainingConfig:
         ResumeError
             If it is of another version.
         """
-        known = {f.name for f in fields(cls)}
-        if not isinstance(value, Mapping) or set(value) != known:
-            other = sorted(known.symmetric_difference(value)) if isinstance(value, Mapping) else [type(value).__name__]
+        names = {f.name for f in fields(cls)}
+        if not isinstance(value, Mapping) or set(value) != names:
+            other = sorted(names.symmetric_difference(value)) if isinstance(value, Mapping) else [type(value).__name__]
             raise ResumeError(
-                f"The saved course is of another version; {', '.join(other)} differ. Begin anew with --overwrite."
+                f"The saved options are of another version; {', '.join(other)} differ. Start again with --overwrite."
             )
         return cls(**value)
 
 
 def steps_within(minutes: float, step_s: float) -> int:
-    """Return how many steps of `step_s` seconds a budget holds, some time being kept for validation.
+    """Return how many steps of `step_s` seconds a budget holds, less the time for validation.
 
     Raises
     ------
     OptionError
-        If it does not hold two of them.
+        If it holds fewer than two.
     """
-    steps = int(60 * minutes * (1 - ASIDE) / step_s) if minutes > 0 else 0
-    if steps < LEAST_STEPS:
+    steps = int(60 * minutes * (1 - RESERVED_TIME_SHARE) / step_s) if minutes > 0 else 0
+    if steps < MIN_STEPS:
         raise OptionError(
             f"--minutes {minutes:g} holds {steps} steps, a step takes {step_s:.2g} s. Give more, or a smaller --batch."
         )
     return steps
 
 
-def save_config(course: TrainingConfig, folder: Path) -> None:
-    """Write the course to its run's folder."""
-    (folder / FILE).write_text(json.dumps(course.to_json(), indent=2) + "\n")
+def save_config(config: TrainingConfig, folder: Path) -> None:
+    """Write the options to the folder of their run."""
+    (folder / FILE).write_text(json.dumps(config.to_json(), indent=2) + "\n")
 
 
 def load_config(folder: Path) -> TrainingConfig:
-    """Return the course of a run's folder.
+    """Read the options of a run from its folder.
 
     Raises
     ------
     ResumeError
-        If there is none, or it is damaged or of another version.
+        If they are missing, damaged or of another version.
     """
     try:
-        said = json.loads((folder / FILE).read_text())
+        value = json.loads((folder / FILE).read_text())
     except OSError as error:
-        raise ResumeError(f"{folder} holds no run to go on with ({FILE} is missing). Leave out --resume.") from error
+        raise ResumeError(f"{folder} holds no training to resume ({FILE} is missing). Leave out --resume.") from error
     except ValueError as error:
-        raise ResumeError(f"{folder / FILE} is damaged ({error}). Begin anew with --overwrite.") from error
-    return TrainingConfig.from_json(said)
+        raise ResumeError(f"{folder / FILE} is damaged ({error}). Start again with --overwrite.") from error
+    return TrainingConfig.from_json(value)
 
 
-def require_same(saved: TrainingConfig, asked: TrainingConfig) -> None:
-    """Raise ResumeError, naming what differs, unless both lead to the same weights."""
-    # Through JSON, which knows no tuples.
-    before, now = (json.loads(json.dumps(c.to_json())) for c in (saved, asked))
+def require_same(saved: TrainingConfig, requested: TrainingConfig) -> None:
+    """Check that both options lead to the same weights.
+
+    Raises
+    ------
+    ResumeError
+        If they do not; the message names the difference.
+    """
+    # Through JSON, which turns tuples into lists.
+    before, now = (json.loads(json.dumps(c.to_json())) for c in (saved, requested))
     for name in sorted(before):
-        if name not in FREE and before[name] != now[name]:
-            what, old, new = _difference(name, before[name], now[name])
+        if name not in NOT_COMPARED and before[name] != now[name]:
+            option, old, new = _difference(name, before[name], now[name])
             raise ResumeError(
-                f"The interrupted training had {what} {old}, this one has {new}. "
-                "Give the same options and references, or begin anew with --overwrite."
+                f"The interrupted training had {option} {old}, this one has {new}. "
+                "Give the same options and references, or start again with --overwrite."
             )
 
 

@@ -1,4 +1,4 @@
-"""How references are degraded to train the published networks: as their papers say, or as real sensors do."""
+"""Degradations of references to train the published networks: those of their papers, and a Gaussian PSF."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from dualsr_geo.degradation.psf import Psf
 Degradation = Literal["bicubic", "mtf", "kernels", "published-kernels"]
 Rng = np.random.Generator
 
-# SFPN section IV-B and its published code: sizes of kernels, how they are decimated, and the noise.
-SIZES = (7, 9, 13, 15, 21)
-LEAST_SIGMA = 0.2
-WAYS = ("direct", "bicubic", "bilinear")
-CLEAN_SHARE, NOISES = 0.2, (1 / 255, 2 / 255, 3 / 255, 4 / 255)
+# SFPN section IV-B and its published code: sides and least width of the kernels, how they are decimated,
+# the share of samples without noise, and the noise of the others in units of the range.
+KERNEL_SIZES_PX = (7, 9, 13, 15, 21)
+MIN_SIGMA_PX = 0.2
+DECIMATIONS = ("direct", "bicubic", "bilinear")
+NOISE_FREE_SHARE = 0.2
+NOISE_STDS = (1 / 255, 2 / 255, 3 / 255, 4 / 255)
 
 
-def degraded(rng: Rng, cube: Tensor, ratio: int, how: Degradation, gain: float) -> Tensor:
-    """Return what a sensor of `ratio` times larger pixels would have seen.
+def degrade(rng: Rng, cube: Tensor, ratio: int, degradation: Degradation, gain: float) -> Tensor:
+    """Degrade a cube to `ratio` times larger pixels.
 
     Parameters
     ----------
@@ -34,11 +36,11 @@ def degraded(rng: Rng, cube: Tensor, ratio: int, how: Degradation, gain: float) 
         Draws kernels and noise.
     cube : Tensor of float32, shape (band, ratio * y, ratio * x)
     ratio : int
-    how : str
-        ``"bicubic"``, antialiased, as DualSR has it; ``"mtf"``, a Gaussian; ``"kernels"``, SFPN's
-        random Gaussians, decimations and noise; ``"published-kernels"``, the same with the slips of
-        its code: isotropic kernels lie in a corner of their window, others half an lr pixel off
-        where they are decimated by interpolation.
+    degradation : str
+        ``"bicubic"``, antialiased, as in DualSR; ``"mtf"``, a Gaussian; ``"kernels"``, SFPN's
+        random Gaussians, decimations and noise; ``"published-kernels"``, the same with the errors
+        of its code: isotropic kernels are in a corner of their window, others half an lr pixel off
+        if they are decimated by interpolation.
     gain : float
         MTF gain at the lr Nyquist frequency, of ``"mtf"``.
 
@@ -46,13 +48,13 @@ def degraded(rng: Rng, cube: Tensor, ratio: int, how: Degradation, gain: float) 
     -------
     Tensor, shape (band, y, x)
     """
-    if how == "bicubic":
-        return _smaller(cube, ratio, "bicubic", antialias=True)
-    if how == "mtf":
+    if degradation == "bicubic":
+        return _resample(cube, ratio, "bicubic", antialias=True)
+    if degradation == "mtf":
         return _gaussian(ratio, gain, (cube.shape[1] // ratio, cube.shape[2] // ratio)).degrade(cube)
-    way = str(rng.choice(WAYS))
-    taps = kernel(rng, ratio, way, published=how == "published-kernels")
-    return _noisy(rng, blurred_and_decimated(cube, taps, ratio, way))
+    decimation = str(rng.choice(DECIMATIONS))
+    taps = draw_kernel(rng, ratio, decimation, published=degradation == "published-kernels")
+    return _with_noise(rng, blur_and_decimate(cube, taps, ratio, decimation))
 
 
 @lru_cache(maxsize=16)
@@ -60,47 +62,47 @@ def _gaussian(ratio: int, gain: float, shape: tuple[int, int]) -> Operator:
     return operator(Psf.from_mtf(ratio, gain), shape)
 
 
-def kernel(rng: Rng, ratio: int, way: str, *, published: bool) -> NDArray[np.float64]:
-    """Draw one of SFPN's kernels, (size, size), its sum 1, to be decimated in a `way`.
+def draw_kernel(rng: Rng, ratio: int, decimation: str, *, published: bool) -> NDArray[np.float64]:
+    """Draw one of SFPN's kernels of sum 1, shape (size, size).
 
-    An lr pixel's centre lies (ratio - 1) / 2 hr pixels after its first; direct decimation takes the
-    first, so that the kernel itself must lie there, and interpolation does it by itself.
+    The centre of an lr pixel is (ratio - 1) / 2 hr pixels after its first hr pixel. Direct
+    decimation takes the first, so the kernel is centred there; interpolation shifts by itself.
     """
-    size = int(rng.choice(SIZES))
+    size = int(rng.choice(KERNEL_SIZES_PX))
     isotropic = rng.random() < 0.5
-    first, second = rng.uniform(LEAST_SIGMA, ratio, 2)
+    first, second = rng.uniform(MIN_SIGMA_PX, ratio, 2)
     angle = rng.uniform(0, math.pi)
     if isotropic:
         second = first
-    middle = (size - 1) / 2 + ((ratio - 1) / 2 if way == "direct" else 0.0)
+    centre = (size - 1) / 2 + ((ratio - 1) / 2 if decimation == "direct" else 0.0)
     if published:
-        middle = 0.0 if isotropic else (size - 1) / 2 + (ratio - 1) / 2
-    at = np.arange(size) - middle
-    y, x = np.meshgrid(at, at, indexing="ij")
+        centre = 0.0 if isotropic else (size - 1) / 2 + (ratio - 1) / 2
+    offsets = np.arange(size) - centre
+    y, x = np.meshgrid(offsets, offsets, indexing="ij")
     along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
-    # The paper's lambda are eigenvalues of the covariance where a kernel has a direction.
-    powers = (first**2, second**2) if isotropic else (first, second)
-    logarithm = -0.5 * (along**2 / powers[0] + across**2 / powers[1])
+    # The paper's lambda are eigenvalues of the covariance if the kernel is anisotropic.
+    variances = (first**2, second**2) if isotropic else (first, second)
+    logarithm = -0.5 * (along**2 / variances[0] + across**2 / variances[1])
     weights = np.exp(logarithm - logarithm.max())
-    made: NDArray[np.float64] = weights / weights.sum()
-    return made
+    taps: NDArray[np.float64] = weights / weights.sum()
+    return taps
 
 
-def blurred_and_decimated(cube: Tensor, taps: NDArray[np.float64], ratio: int, way: str) -> Tensor:
-    """Blur a cube (band, y, x), edges repeated, and decimate it directly or by interpolation."""
+def blur_and_decimate(cube: Tensor, taps: NDArray[np.float64], ratio: int, decimation: str) -> Tensor:
+    """Blur a cube (band, y, x), its edges replicated, and decimate it directly or by interpolation."""
     before = len(taps) // 2
     bordered = functional.pad(cube[:, None], [before, len(taps) - 1 - before] * 2, mode="replicate")
     blurred = functional.conv2d(bordered, torch.from_numpy(taps).to(cube)[None, None])[:, 0]
-    return blurred[:, ::ratio, ::ratio] if way == "direct" else _smaller(blurred, ratio, way)
+    return blurred[:, ::ratio, ::ratio] if decimation == "direct" else _resample(blurred, ratio, decimation)
 
 
-def _smaller(cube: Tensor, ratio: int, way: str, *, antialias: bool = False) -> Tensor:
+def _resample(cube: Tensor, ratio: int, mode: str, *, antialias: bool = False) -> Tensor:
     size = cube.shape[1] // ratio, cube.shape[2] // ratio
-    return functional.interpolate(cube[None], size, mode=way, align_corners=False, antialias=antialias)[0]
+    return functional.interpolate(cube[None], size, mode=mode, align_corners=False, antialias=antialias)[0]
 
 
-def _noisy(rng: Rng, lr: Tensor) -> Tensor:
-    if rng.random() < CLEAN_SHARE:
+def _with_noise(rng: Rng, lr: Tensor) -> Tensor:
+    if rng.random() < NOISE_FREE_SHARE:
         return lr
-    noise = float(rng.choice(NOISES)) * rng.standard_normal(tuple(lr.shape), np.float32)
+    noise = float(rng.choice(NOISE_STDS)) * rng.standard_normal(tuple(lr.shape), np.float32)
     return (lr + torch.from_numpy(noise)).clamp(0, 1)

@@ -1,8 +1,8 @@
-"""The lesson of our own network with a guide: how references differ from the training-free start.
+"""Training task of the guided network: correct the training-free start towards a reference.
 
-Every sample goes through the project's own survey and start, so that the network is taught on what
-it will see. That costs more than a step, so samples are kept in a pool and used several times
-(research/algorithm-lab.md, section 7.6). The closed form is inside the loss.
+Every sample is surveyed and started as a scene is, so that the network is trained on the inputs of
+a product. That takes longer than a step, so samples are kept in a pool and used in several steps.
+The closed form is inside the loss.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from dualsr_geo.survey.survey import Survey
 from dualsr_geo.training import augmentation, simulated_guides
 from dualsr_geo.training.augmentation import Floats, Rng
 
-# How it is learned (values of `Course`).
-COURSE: Mapping[str, Any] = {
+# Default fields of `TrainingConfig`.
+CONFIG: Mapping[str, Any] = {
     "steps": 20_000,
     "rate": 1.5e-3,
     "schedule": "cosine",
@@ -46,27 +46,34 @@ COURSE: Mapping[str, Any] = {
     "average": 0.999,
     "bf16": True,
 }
-# How often a ratio is drawn, and the sides of its patches, lr pixels; small scenes need small ones.
-RATIOS = {2: 0.12, 3: 0.08, 4: 0.45, 5: 0.03, 6: 0.05, 8: 0.27}
-SIDES = {2: (48, 64, 96), 3: (32, 48, 64), 4: (24, 32, 48, 64), 5: (20, 32), 6: (16, 32), 8: (12, 24, 32)}
-LEAST_SIDE = 10
-# Bands of a sample that are learned on, samples of a step and their pixels.
-ROWS, SAMPLES, PIXELS = 6, 2, 32768
-# Samples kept, and the steps that one more serves.
-POOL, STEPS_A_SAMPLE = 32, 8
-# The wild share of samples falls to this, over the first samples.
-LEAST_WILD = 0.35
-NOISY_SHARE, NOISE = 0.3, (0.02, 0.15)
-GUIDE_NOISY_SHARE, GUIDE_NOISE = 0.1, 0.01
-CALM_GAINS, CUBIC_SHARE = (0.2, 0.4), 0.15
-# A patch with less contrast than this share of its scene's is drawn again.
-LEAST_CONTRAST, DRAWS = 0.1, 6
-WEIGHTS = (0.2, 3.0)
-LEAST_ERROR = 0.004
-# Errors count by their square up to so many times the start's error. From 1 on the network says the
-# median of what may be, and corrects too little: by half on wide bands.
-OUTLIER = 3.0
-VALIDATED = 4
+# Shares of the samples by ratio.
+RATIO_SHARES = {2: 0.12, 3: 0.08, 4: 0.45, 5: 0.03, 6: 0.05, 8: 0.27}
+# Sides of the patches of each ratio, lr pixels; small scenes need small ones.
+SIDES_LR_PX = {2: (48, 64, 96), 3: (32, 48, 64), 4: (24, 32, 48, 64), 5: (20, 32), 6: (16, 32), 8: (12, 24, 32)}
+# Side of the smallest patch, lr pixels.
+MIN_SIDE_LR_PX = 10
+# Most anchor bands of a sample; samples of a step, and most hr pixels of one, bands times pixels.
+MAX_ANCHORS, SAMPLES_PER_STEP, MAX_SAMPLE_PX = 6, 2, 32768
+# Samples in the pool, and steps after which one is replaced.
+POOL_SIZE, STEPS_PER_SAMPLE = 32, 8
+# The share of unusual samples falls from 1 to this.
+FINAL_UNUSUAL_SHARE = 0.35
+# Share of the samples with noise, and the range of its standard deviation, in those of the lr bands.
+NOISY_SHARE, NOISE_STDS = 0.3, (0.02, 0.15)
+# The same of the guides, whose noise is at most this.
+NOISY_GUIDE_SHARE, MAX_GUIDE_NOISE_STD = 0.1, 0.01
+# Of usual samples: range of the MTF gains at the lr Nyquist frequency, and share of MATLAB's bicubic reduction.
+USUAL_GAINS, USUAL_CUBIC_SHARE = (0.2, 0.4), 0.15
+# A patch with less contrast than this share of its scene's is drawn again, so many times.
+MIN_CONTRAST_SHARE, MAX_DRAWS = 0.1, 6
+# Bounds of the weights of a sample's bands, which grow with the root of their errors.
+WEIGHT_BOUNDS = (0.2, 3.0)
+# Least error of a start that the loss is divided by, in standard deviations of the band.
+MIN_ERROR_STD = 0.004
+# The loss is quadratic up to so many times the start's error. With 1 the network learns the median of the
+# possible corrections, and corrects too little: by half on wide bands.
+HUBER_BETA = 3.0
+VALIDATION_RATIO = 4
 
 
 @dataclass(frozen=True)
@@ -98,19 +105,19 @@ class Prepared:
 
 @dataclass(frozen=True)
 class GuidedTask:
-    """What the network with a guide is to learn.
+    """Training of the guided network on patches of references.
 
     Attributes
     ----------
     references : mapping of str to array, shape (band, y, x)
-        Scenes without holes, any units.
+        Scenes without nodata, any units.
     cameras : mapping of str to sequence of array, shape (guide band, band)
-        Responses of real guides to these references; others are made up.
+        Responses of real guides to these references; others are drawn at random.
     validation : mapping of str to (array, array)
         Scenes (band, y, x) and their guides (guide band, y, x).
     seed : int
-    calm : int
-        Samples after which fewest are wild.
+    unusual_samples : int
+        Number of samples over which the share of unusual ones falls to its last value.
     width, depth : int
         Of the network.
     """
@@ -119,16 +126,16 @@ class GuidedTask:
     cameras: Mapping[str, Sequence[Floats]] = field(default_factory=dict)
     validation: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
     seed: int = 0
-    calm: int = 300
+    unusual_samples: int = 300
     width: int = 32
     depth: int = 5
     _pool: dict[int, Prepared] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, cube in self.references.items():
-            if min(cube.shape[1:]) < 2 * LEAST_SIDE:
+            if min(cube.shape[1:]) < 2 * MIN_SIDE_LR_PX:
                 raise InputError(
-                    f"The reference {name} has {cube.shape[1]} x {cube.shape[2]} pixels, fewer than {2 * LEAST_SIDE} "
+                    f"The reference {name} has {cube.shape[1]} x {cube.shape[2]} pixels, fewer than {2 * MIN_SIDE_LR_PX} "
                     "a side. Leave it out."
                 )
         if not self.references:
@@ -141,17 +148,17 @@ class GuidedTask:
             return GuidedNetwork(self.width, self.depth)
 
     def batch(self, step: int) -> list[Prepared]:
-        """Return some bands of some samples of the pool."""
+        """Return some anchors of some samples of the pool."""
         rng = np.random.default_rng((self.seed, 1, step))
-        newest = POOL - 1 + step // STEPS_A_SAMPLE
-        some = rng.choice(np.arange(newest - POOL + 1, newest + 1), SAMPLES, replace=False)
-        for old in [i for i in self._pool if i <= newest - POOL]:
+        newest = POOL_SIZE - 1 + step // STEPS_PER_SAMPLE
+        chosen = rng.choice(np.arange(newest - POOL_SIZE + 1, newest + 1), SAMPLES_PER_STEP, replace=False)
+        for old in [i for i in self._pool if i <= newest - POOL_SIZE]:
             del self._pool[old]
-        return [drawn(rng, self._kept(int(i))) for i in some]
+        return [draw_anchors(rng, self._pooled(int(i))) for i in chosen]
 
     def loss(self, network: nn.Module, batch: Sequence[Prepared]) -> Tensor:
-        """Return how wrong the corrected start is, in units of the start's own error."""
-        return torch.stack([wrongness(network, one) for one in batch]).mean()
+        """Return the error of the corrected start in units of the start's own error."""
+        return torch.stack([sample_loss(network, sample) for sample in batch]).mean()
 
     def validate(self, network: nn.Module) -> dict[str, dict[str, float]]:
         """Return PSNR and spectral angle of each scene, of the start and corrected."""
@@ -160,87 +167,100 @@ class GuidedTask:
 
     def sample(self, index: int) -> Prepared:
         """Draw and prepare a sample; the same one for the same index and seed."""
-        wild = 1 - (1 - LEAST_WILD) * min(1.0, index / max(self.calm, 1))
-        for attempt in range(DRAWS):
+        unusual_share = 1 - (1 - FINAL_UNUSUAL_SHARE) * min(1.0, index / max(self.unusual_samples, 1))
+        for attempt in range(MAX_DRAWS):
             rng = np.random.default_rng((self.seed, 0, index, attempt))
-            made = self._prepared(rng, wild=rng.random() < wild)
-            if made is not None:
-                return made
-        raise InputError(f"{DRAWS} patches of {sorted(self.references)} held nothing to learn. Give other references.")
+            sample = self._draw(rng, unusual=rng.random() < unusual_share)
+            if sample is not None:
+                return sample
+        raise InputError(
+            f"{MAX_DRAWS} patches of {sorted(self.references)} have no contrast, or no detail that a guide explains. "
+            "Give other references."
+        )
 
-    def _kept(self, index: int) -> Prepared:
+    def _pooled(self, index: int) -> Prepared:
         if index not in self._pool:
             self._pool[index] = self.sample(index)
         return self._pool[index]
 
-    def _prepared(self, rng: Rng, *, wild: bool) -> Prepared | None:
-        ratio = int(rng.choice(list(RATIOS), p=list(RATIOS.values())))
-        name = self._drawn(rng, ratio)
+    def _draw(self, rng: Rng, *, unusual: bool) -> Prepared | None:
+        """Draw a sample; None if it has too little contrast, or no detail that the guide explains."""
+        ratio = int(rng.choice(list(RATIO_SHARES), p=list(RATIO_SHARES.values())))
+        name = self._draw_reference(rng, ratio)
         if name is None:
             return None
         scene = self.references[name]
-        fitting = [s for s in SIDES[ratio] if s * ratio <= min(scene.shape[1:])] or [min(scene.shape[1:]) // ratio]
-        cut = augmentation.patch(rng, scene, int(rng.choice(fitting)) * ratio, np.arange(len(scene)))
-        if cut.std((1, 2)).mean() < LEAST_CONTRAST * scene.std((1, 2)).mean():
+        shortest = min(scene.shape[1:])
+        sides = [s for s in SIDES_LR_PX[ratio] if s * ratio <= shortest] or [shortest // ratio]
+        patch = augmentation.draw_patch(rng, scene, int(rng.choice(sides)) * ratio, np.arange(len(scene)))
+        if patch.std((1, 2)).mean() < MIN_CONTRAST_SHARE * scene.std((1, 2)).mean():
             return None
-        response = simulated_guides.response(rng, len(cut), self.cameras.get(name, ()), wild=wild)
-        guide = np.einsum("gb,byx->gyx", response, cut).astype(np.float32)
-        cube = simulated_guides.spectrum(rng, cut, wild=wild)
-        blur, said = augmentation.psfs(rng, ratio) if wild else _calm_psf(rng, ratio)
-        return _prepare(rng, cube, guide, blur, said, noisy=rng.random() < NOISY_SHARE)
+        responses = simulated_guides.draw_responses(rng, len(patch), self.cameras.get(name, ()), unusual=unusual)
+        guide = np.einsum("gb,byx->gyx", responses, patch).astype(np.float32)
+        cube = simulated_guides.vary_spectrum(rng, patch, unusual=unusual)
+        psf, assumed_psf = augmentation.draw_psfs(rng, ratio) if unusual else _draw_usual_psf(rng, ratio)
+        return _prepare(rng, cube, guide, psf, assumed_psf, noisy=rng.random() < NOISY_SHARE)
 
-    def _drawn(self, rng: Rng, ratio: int) -> str | None:
-        names = [n for n, c in self.references.items() if min(c.shape[1:]) >= LEAST_SIDE * ratio]
+    def _draw_reference(self, rng: Rng, ratio: int) -> str | None:
+        names = [n for n, c in self.references.items() if min(c.shape[1:]) >= MIN_SIDE_LR_PX * ratio]
         return str(rng.choice(names)) if names else None
 
 
-def wrongness(network: Callable[..., tuple[Tensor, Tensor]], one: Prepared, counted: Tensor | None = None) -> Tensor:
-    """Return how wrong a sample's corrected start is, in units of the start's own error, a scalar.
+def sample_loss(network: Callable[..., tuple[Tensor, Tensor]], sample: Prepared, mask: Tensor | None = None) -> Tensor:
+    """Return the error of a sample's corrected start in units of the start's own error, a scalar.
 
     Parameters
     ----------
     network : callable
-        Called as the network is.
-    one : Prepared
-    counted : Tensor of bool, shape (Y, X), optional
-        Pixels that count; all if left out.
+        A `GuidedNetwork`, or a function with its parameters.
+    sample : Prepared
+    mask : Tensor of bool, shape (Y, X), optional
+        Pixels that count; all by default.
     """
-    seen = one.seen
-    answer = network(seen.planes, seen.constants, one.window.psf.ratio)
-    # Only the network may be lowered: consistency in bfloat16 is none.
-    with torch.autocast(seen.planes.device.type, enabled=False):
-        detailed = detail(seen, *(v.float() for v in answer))
-        made = one.start + without_observed_part(one.window, one.terms, detailed, one.anchors)
-        wrong = (made - one.reference) / one.error[:, None, None]
-        relative = one.error / torch.from_numpy(one.terms.std)[list(one.anchors)]
-        weight = (relative / relative.mean()).sqrt().clamp(*WEIGHTS)
-        zero = torch.zeros_like(wrong)
-        each = functional.smooth_l1_loss(wrong, zero, reduction="none", beta=OUTLIER)
-        mean = each.mean((1, 2)) if counted is None else (each * counted).sum((1, 2)) / counted.sum()
+    given = sample.seen
+    mixture = network(given.planes, given.constants, sample.window.psf.ratio)
+    # In float32: in bfloat16 a result is not consistent with the scene.
+    with torch.autocast(given.planes.device.type, enabled=False):
+        added = detail(given, *(v.float() for v in mixture))
+        corrected = sample.start + without_observed_part(sample.window, sample.terms, added, sample.anchors)
+        error = (corrected - sample.reference) / sample.error[:, None, None]
+        relative = sample.error / torch.from_numpy(sample.terms.std)[list(sample.anchors)]
+        weight = (relative / relative.mean()).sqrt().clamp(*WEIGHT_BOUNDS)
+        losses = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=HUBER_BETA)
+        mean = losses.mean((1, 2)) if mask is None else (losses * mask).sum((1, 2)) / mask.sum()
         return (weight * mean).mean()
 
 
-def drawn(rng: Rng, one: Prepared) -> Prepared:
-    """Return a few anchors of a sample, so that steps are alike in size."""
-    count = int(np.clip(PIXELS // one.start[0].numel(), 1, len(one.anchors)))
-    rows = torch.from_numpy(np.sort(rng.choice(len(one.anchors), count, replace=False)))
-    s = one.seen
-    seen = NetworkInput(s.planes[rows], s.constants[rows], s.others[rows], s.weights[rows], s.error[rows])
-    anchors = tuple(one.anchors[int(i)] for i in rows)
+def draw_anchors(rng: Rng, sample: Prepared) -> Prepared:
+    """Draw a few anchors of a sample, so that steps are of similar size."""
+    count = int(np.clip(MAX_SAMPLE_PX // sample.start[0].numel(), 1, len(sample.anchors)))
+    rows = torch.from_numpy(np.sort(rng.choice(len(sample.anchors), count, replace=False)))
     return replace(
-        one, anchors=anchors, seen=seen, start=one.start[rows], reference=one.reference[rows], error=one.error[rows]
+        sample,
+        anchors=tuple(sample.anchors[int(i)] for i in rows),
+        seen=input_rows(sample.seen, rows),
+        start=sample.start[rows],
+        reference=sample.reference[rows],
+        error=sample.error[rows],
     )
 
 
-# ---- what a sample is made of ------------------------------------------------------------
+def input_rows(given: NetworkInput, rows: Tensor | slice) -> NetworkInput:
+    """Return the input of some anchors."""
+    return NetworkInput(
+        given.planes[rows], given.constants[rows], given.others[rows], given.weights[rows], given.error[rows]
+    )
 
 
-def _calm_psf(rng: Rng, ratio: int) -> tuple[Psf, Psf]:
-    if rng.random() < CUBIC_SHARE:
-        blur = augmentation.matlab_bicubic(ratio)
+# ---- samples -----------------------------------------------------------------------------
+
+
+def _draw_usual_psf(rng: Rng, ratio: int) -> tuple[Psf, Psf]:
+    if rng.random() < USUAL_CUBIC_SHARE:
+        psf = augmentation.matlab_bicubic(ratio)
     else:
-        blur = Psf.from_mtf(ratio, float(rng.uniform(*CALM_GAINS)))
-    return blur, blur
+        psf = Psf.from_mtf(ratio, float(rng.uniform(*USUAL_GAINS)))
+    return psf, psf
 
 
 def _prepare(rng: Rng, cube: Floats, guide: Floats, blur: Psf, said: Psf, *, noisy: bool) -> Prepared | None:
@@ -249,10 +269,10 @@ def _prepare(rng: Rng, cube: Floats, guide: Floats, blur: Psf, said: Psf, *, noi
     shape = cube.shape[1] // blur.ratio, cube.shape[2] // blur.ratio
     lr = operator(blur, shape).degrade(reference).numpy()
     if noisy:
-        level = float(np.exp(rng.uniform(*np.log(NOISE)))) * lr.std((1, 2)).mean()
+        level = float(np.exp(rng.uniform(*np.log(NOISE_STDS)))) * lr.std((1, 2)).mean()
         lr = lr + level * rng.standard_normal(lr.shape, np.float32)
-    if rng.random() < GUIDE_NOISY_SHARE:
-        level = rng.uniform(0, GUIDE_NOISE) * guide.std((1, 2)).mean()
+    if rng.random() < NOISY_GUIDE_SHARE:
+        level = rng.uniform(0, MAX_GUIDE_NOISE_STD) * guide.std((1, 2)).mean()
         guide = guide + level * rng.standard_normal(guide.shape, np.float32)
     known = known_of(lr, guide, said)
     if known.fit is None:
@@ -260,7 +280,7 @@ def _prepare(rng: Rng, cube: Floats, guide: Floats, blur: Psf, said: Psf, *, noi
     window, said_of = opened(known, lr, guide)
     count = len(said_of.std)
     # Of a noisy scene only the leading components are ever corrected.
-    some = rng.permutation(min(count, len(said_of.anchors.bands)) if said_of.spectral else count)[:ROWS]
+    some = rng.permutation(min(count, len(said_of.anchors.bands)) if said_of.spectral else count)[:MAX_ANCHORS]
     return shown(window, said_of, reference, tuple(int(i) for i in np.sort(some)))
 
 
@@ -295,7 +315,7 @@ def shown(window: GuidedWindow, said: GuidedInputs, reference: Tensor, anchors: 
     wanted = window.centred(reference, some, spectral=said.spectral)
     start = window.start(some, spectral=said.spectral)
     error = (start - wanted).square().mean((1, 2)).sqrt()
-    least = LEAST_ERROR * torch.from_numpy(said.std)[some]
+    least = MIN_ERROR_STD * torch.from_numpy(said.std)[some]
     return Prepared(
         window, said, anchors, network_input(window, said, some), start, wanted, torch.maximum(error, least)
     )
@@ -303,10 +323,10 @@ def shown(window: GuidedWindow, said: GuidedInputs, reference: Tensor, anchors: 
 
 def _validated(network: nn.Module, cube: Floats, guide: Floats) -> dict[str, float]:
     """Degrade a scene by the usual gain, and score start and corrected start on its anchors."""
-    height, width = (n // VALIDATED * VALIDATED for n in cube.shape[1:])
+    height, width = (n // VALIDATION_RATIO * VALIDATION_RATIO for n in cube.shape[1:])
     cut = np.ascontiguousarray(cube[:, :height, :width] / cube.max())
-    psf = Psf.from_mtf(VALIDATED)
-    lr = operator(psf, (height // VALIDATED, width // VALIDATED)).degrade(torch.from_numpy(cut)).numpy()
+    psf = Psf.from_mtf(VALIDATION_RATIO)
+    lr = operator(psf, (height // VALIDATION_RATIO, width // VALIDATION_RATIO)).degrade(torch.from_numpy(cut)).numpy()
     near = np.ascontiguousarray(guide[:, :height, :width] / cube.max(), np.float32)
     window, said = opened(known_of(lr, near, psf), lr, near)
     one = shown(window, said, torch.from_numpy(cut), said.anchors.bands)
@@ -315,7 +335,7 @@ def _validated(network: nn.Module, cube: Floats, guide: Floats) -> dict[str, flo
         row = slice(i, i + 1)
         s = one.seen
         seen = NetworkInput(s.planes[row], s.constants[row], s.others[row], s.weights[row], s.error[row])
-        answer = network(seen.planes, seen.constants, VALIDATED)
+        answer = network(seen.planes, seen.constants, VALIDATION_RATIO)
         parts.append(without_observed_part(window, said, detail(seen, *answer), one.anchors[row]))
     made = one.start + torch.cat(parts)
     level = torch.zeros(1) if said.spectral else torch.from_numpy(window.space.mean)[list(one.anchors), None, None]

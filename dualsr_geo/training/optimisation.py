@@ -1,4 +1,4 @@
-"""A network that learns, step by step: weights, their average, and what the optimiser keeps."""
+"""Steps of a training: a network, the moving average of its weights, and its optimiser."""
 
 from __future__ import annotations
 
@@ -16,44 +16,47 @@ from dualsr_geo.errors import DualSRWarning, OptionError
 from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.task import TrainingTask
 
-# So many losses in a row that are not finite are no accident.
-MOST_SKIPPED = 20
+# Steps in a row without a finite loss after which a training fails.
+MAX_SKIPPED_STEPS = 20
+# The average follows quickly in the first steps, while the weights are still random: its decay after n steps
+# is at most (1 + n) / (AVERAGE_DELAY_STEPS + n).
+AVERAGE_DELAY_STEPS = 10
 
 
 class Learner:
-    """A network between two steps of its course.
+    """A network in training, between two steps.
 
-    Under torchrun each process has one, learns from samples of its own, and all end with the same
+    Under torchrun each process has one and learns from samples of its own; all end with the same
     weights.
 
     Parameters
     ----------
-    lesson : TrainingTask
-    course : TrainingConfig
+    task : TrainingTask
+    config : TrainingConfig
     device : str
-        As torch names it.
+        A device of torch.
     """
 
-    def __init__(self, lesson: TrainingTask, course: TrainingConfig, device: str) -> None:
-        self.lesson, self.course, self.device = lesson, course, torch.device(device)
+    def __init__(self, task: TrainingTask, config: TrainingConfig, device: str) -> None:
+        self.task, self.config, self.device = task, config, torch.device(device)
         self.step, self.skipped = 0, 0
-        self.network = lesson.network().to(self.device)
-        self.average = copy.deepcopy(self.network).requires_grad_(requires_grad=False) if course.average else None
+        self.network = task.network().to(self.device)
+        self.average = copy.deepcopy(self.network).requires_grad_(requires_grad=False) if config.average else None
         self.parallel = distributed.is_available() and distributed.is_initialized()
-        wrong: nn.Module = _Wrong(lesson, self.network)
-        # A lesson may leave a part of the network alone in some steps, such as that of another ratio.
-        self.wrong = DistributedDataParallel(wrong, find_unused_parameters=True) if self.parallel else wrong
-        kind = torch.optim.AdamW if course.optimiser == "adamw" else torch.optim.Adam
-        self.optimiser = kind(self.network.parameters(), course.rate, weight_decay=course.weight_decay)
+        loss: nn.Module = _Loss(task, self.network)
+        # A task may use only a part of the network in some steps, such as that of one ratio.
+        self.loss = DistributedDataParallel(loss, find_unused_parameters=True) if self.parallel else loss
+        optimiser = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
+        self.optimiser = optimiser(self.network.parameters(), config.rate, weight_decay=config.weight_decay)
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is the process that writes files."""
         return not self.parallel or distributed.get_rank() == 0
 
     @property
-    def made(self) -> nn.Module:
-        """The network to use: with averaged weights where the course averages."""
+    def result(self) -> nn.Module:
+        """The trained network: with averaged weights if the config asks for an average."""
         return self.network if self.average is None else self.average
 
     def learn(self) -> float:
@@ -62,23 +65,23 @@ class Learner:
         Raises
         ------
         OptionError
-            If that happens many times in a row.
+            If `MAX_SKIPPED_STEPS` in a row are not finite.
         """
         for group in self.optimiser.param_groups:
-            group["lr"] = self.course.rate_at(self.step)
+            group["lr"] = self.config.rate_at(self.step)
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
-        batch = self.lesson.batch(self._sample())
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.course.bf16):
-            loss = self.wrong(batch)
+        batch = self.task.batch(self._batch_number())
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            loss = self.loss(batch)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.course.largest_gradient or math.inf)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.largest_gradient or math.inf)
         value = self.mean(float(loss.detach()))
         self.step += 1
         if math.isfinite(value) and math.isfinite(float(norm)):
             self.skipped = 0
             self.optimiser.step()
-            self._follow()
+            self._update_average()
         else:
             self._skip(value)
         return value
@@ -87,75 +90,74 @@ class Learner:
         """Return the mean over all processes."""
         if not self.parallel:
             return value
-        shared = torch.tensor(value, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(shared)
-        return float(shared) / distributed.get_world_size()
+        total = torch.tensor(value, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(total)
+        return float(total) / distributed.get_world_size()
 
-    def _sample(self) -> int:
+    def _batch_number(self) -> int:
         return self.step * distributed.get_world_size() + distributed.get_rank() if self.parallel else self.step
 
     def _skip(self, loss: float) -> None:
         self.skipped += 1
-        if self.skipped >= MOST_SKIPPED:
+        if self.skipped >= MAX_SKIPPED_STEPS:
             raise OptionError(
                 f"Loss or gradient was not finite {self.skipped} steps in a row, up to step {self.step} "
-                f"(loss {loss:g}). Give a lower --rate than {self.course.rate:g}; the checkpoint before is kept."
+                f"(loss {loss:g}). Give a lower --rate than {self.config.rate:g}; the checkpoint before is kept."
             )
         warnings.warn(f"Step {self.step} is skipped: loss {loss:g} or its gradient is not finite.", DualSRWarning, 2)
 
-    def _follow(self) -> None:
-        """Let the average follow the weights; at first faster, as long as they are random."""
+    def _update_average(self) -> None:
         if self.average is None:
             return
-        decay = min(self.course.average, (1 + self.step) / (10 + self.step))
+        decay = min(self.config.average, (1 + self.step) / (AVERAGE_DELAY_STEPS + self.step))
         for mean, now in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
             if mean.is_floating_point():
                 mean.lerp_(now, 1 - decay)
             else:
                 mean.copy_(now)
 
-    # ---- what a checkpoint keeps -------------------------------------------------------------
+    # ---- checkpoints -------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all that the next step depends on, by name."""
-        named = _named("network", self.network.state_dict())
+        """Return the state that the next step depends on, by name."""
+        named = _with_prefix("network", self.network.state_dict())
         if self.average is not None:
-            named |= _named("average", self.average.state_dict())
-        for number, kept in self.optimiser.state_dict()["state"].items():
-            named |= _named(f"optimiser.{number}", kept)
+            named |= _with_prefix("average", self.average.state_dict())
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            named |= _with_prefix(f"optimiser.{number}", moments)
         return named
 
     def restore(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Become what it was after `step` steps."""
+        """Restore the state after `step` steps."""
         self.step = step
-        self.network.load_state_dict(_under("network", tensors))
+        self.network.load_state_dict(_without_prefix("network", tensors))
         if self.average is not None:
-            self.average.load_state_dict(_under("average", tensors))
+            self.average.load_state_dict(_without_prefix("average", tensors))
         weights = list(self.network.parameters())
         state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimiser", tensors).items():
+        for name, tensor in _without_prefix("optimiser", tensors).items():
             number, _, key = name.partition(".")
             weight = weights[int(number)].detach()
-            # Laid out in memory as the weight is; else sums are done in another way, with other bits.
-            kept = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
-            state.setdefault(int(number), {})[key] = kept
+            # With the memory format of the weight; else sums have another order, and other bits.
+            moment = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+            state.setdefault(int(number), {})[key] = moment
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
 
 
-class _Wrong(nn.Module):
-    """A network as its loss, so that whatever the lesson calls of it is seen by torch's DDP."""
+class _Loss(nn.Module):
+    """The loss of a network as a module, so that torch's DDP covers whatever the task calls of the network."""
 
-    def __init__(self, lesson: TrainingTask, network: nn.Module) -> None:
+    def __init__(self, task: TrainingTask, network: nn.Module) -> None:
         super().__init__()
-        self.lesson, self.network = lesson, network
+        self.task, self.network = task, network
 
-    def forward(self, batch: Any) -> Tensor:  # as the lesson made it
-        return self.lesson.loss(self.network, batch)
+    def forward(self, batch: Any) -> Tensor:  # of the task's own type
+        return self.task.loss(self.network, batch)
 
 
-def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}

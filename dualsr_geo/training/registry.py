@@ -1,4 +1,4 @@
-"""The networks that `dualsr-geo train` knows, a line each: how each makes its lesson and its card."""
+"""Registry of the networks that `dualsr-geo train` can train: task, default config and card of each."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from dualsr_geo.models.weights import Card
 from dualsr_geo.training.augmentation import Floats
 from dualsr_geo.training.dataset import Reference
 from dualsr_geo.training.degradations import Degradation
-from dualsr_geo.training.guided_task import COURSE as GUIDED_COURSE
-from dualsr_geo.training.guided_task import LEAST_SIDE, RATIOS, GuidedTask
+from dualsr_geo.training.guided_task import CONFIG as GUIDED_CONFIG
+from dualsr_geo.training.guided_task import MIN_SIDE_LR_PX, RATIO_SHARES, GuidedTask
 from dualsr_geo.training.published_task import Name, PublishedTask
 from dualsr_geo.training.simulated_guides import GUIDE_BANDS, GuideKind, responses
 from dualsr_geo.training.task import TrainingTask
-from dualsr_geo.training.unguided_task import COURSE as LONE_COURSE
-from dualsr_geo.training.unguided_task import SIDES as LONE_SIDES
+from dualsr_geo.training.unguided_task import CONFIG as UNGUIDED_CONFIG
+from dualsr_geo.training.unguided_task import SIDES_LR_PX as UNGUIDED_SIDES_LR_PX
 from dualsr_geo.training.unguided_task import UnguidedTask
 
-# Both papers: Adam, 1e-4, halved every 30 epochs. How many epochs there are is ours: the rate is 1e-6 by then.
-PUBLISHED_COURSE = {"rate": 1e-4, "schedule": "halving"}
-HALVED_EPOCHS = 30
+# Of both papers: Adam, 1e-4, halved every 30 epochs.
+PUBLISHED_CONFIG = {"rate": 1e-4, "schedule": "halving"}
+HALVING_EPOCHS = 30
+# The papers do not say how many; the rate is 1e-6 after 200.
 EPOCHS = 200
+# Features of the networks of both papers.
+PUBLISHED_WIDTH = 64
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a user may say of a lesson; None for the network's own default.
+class TaskOptions:
+    """Options of a task; None for the network's own default.
 
     Attributes
     ----------
@@ -40,20 +43,23 @@ class Options:
     guide : str, optional
         ``"rgb"``, ``"pan"`` or ``"none"``.
     degradation : str, optional
-        See `blurs.degraded`.
+        See `degradations.degrade`.
     mtf_gain : float
+        MTF at the lr Nyquist frequency, of ``degradation="mtf"``.
     patch, batch : int, optional
         Side of a patch, hr pixels; patches of a step.
     bands : int
         In sequence; 0 for all.
     validation_side : int
-        hr pixels of each validation scene; 0 for all.
+        Side of the square of each validation scene that is scored, hr pixels; 0 for all.
     published : bool
-        Train what the authors' code computes, its slips included.
+        Train what the authors' code computes, its errors included.
     seed : int
 
-    Of these our own networks know `width`, `seed` and, for validation, `guide`: they learn all ratios,
-    blurs and guides at once.
+    Notes
+    -----
+    `guided` and `alone` read `width`, `seed` and, for validation, `guide` only: they learn all
+    ratios, blurs and guides at once.
     """
 
     scale: int = 4
@@ -76,37 +82,37 @@ class TrainableNetwork:
     Attributes
     ----------
     side : callable
-        Options -> side of the patches, hr pixels: no reference may be smaller.
-    lesson : callable
-        (references, validation, options) -> the lesson.
-    course : callable
-        The lesson's values of a `Course`, where the user says nothing.
+        options -> side of the patches, hr pixels: no reference may be smaller.
+    task : callable
+        (references, validation, options) -> the task.
+    config : callable
+        task -> default fields of its `TrainingConfig`.
     card : callable
-        Options -> the card of the weights, before training.
+        options -> the card of the weights, before training.
     """
 
-    side: Callable[[Options], int]
-    lesson: Callable[[Sequence[Reference], Sequence[Reference], Options], TrainingTask]
-    course: Callable[[Any], Mapping[str, Any]]  # takes what `lesson` made
-    card: Callable[[Options], Card]
+    side: Callable[[TaskOptions], int]
+    task: Callable[[Sequence[Reference], Sequence[Reference], TaskOptions], TrainingTask]
+    config: Callable[[Any], Mapping[str, Any]]  # takes the task that `task` returns
+    card: Callable[[TaskOptions], Card]
 
 
 def _published(name: Name, guide: GuideKind, degradation: Degradation, patch_lr: int, batch: int) -> TrainableNetwork:
-    """Return the subject of a published network by its paper's values."""
+    """Return a published network with the defaults of its paper."""
 
-    def side(options: Options) -> int:
+    def side(options: TaskOptions) -> int:
         return options.patch or patch_lr * options.scale
 
-    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> PublishedTask:
-        slips = options.published and degradation == "kernels"
+    def task(training: Sequence[Reference], validation: Sequence[Reference], options: TaskOptions) -> PublishedTask:
+        off_centre = options.published and degradation == "kernels"
         return PublishedTask(
             name=name,
-            references=learned,
+            references=training,
             validation=validation,
             ratio=options.scale,
-            width=options.width or 64,
+            width=options.width or PUBLISHED_WIDTH,
             guide=options.guide or guide,
-            degradation=options.degradation or ("published-kernels" if slips else degradation),
+            degradation=options.degradation or ("published-kernels" if off_centre else degradation),
             gain=options.mtf_gain,
             batch_size=options.batch or batch,
             patch=side(options),
@@ -116,65 +122,62 @@ def _published(name: Name, guide: GuideKind, degradation: Degradation, patch_lr:
             seed=options.seed,
         )
 
-    def course(made: PublishedTask) -> Mapping[str, Any]:
-        return {**PUBLISHED_COURSE, "steps": EPOCHS * made.epoch, "halve_every": HALVED_EPOCHS * made.epoch}
+    def config(task: PublishedTask) -> Mapping[str, Any]:
+        return {**PUBLISHED_CONFIG, "steps": EPOCHS * task.epoch, "halve_every": HALVING_EPOCHS * task.epoch}
 
-    def card(options: Options) -> Card:
+    def card(options: TaskOptions) -> Card:
         guide_bands = GUIDE_BANDS[options.guide or guide]
-        return architecture_of(name).card(options.scale, options.width or 64, guide_bands=guide_bands)
+        return architecture_of(name).card(options.scale, options.width or PUBLISHED_WIDTH, guide_bands=guide_bands)
 
-    return TrainableNetwork(side, lesson, course, card)
+    return TrainableNetwork(side, task, config, card)
 
 
-def _alone() -> TrainableNetwork:
-    """Return our network without a guide."""
+def _unguided() -> TrainableNetwork:
+    def task(training: Sequence[Reference], validation: Sequence[Reference], options: TaskOptions) -> UnguidedTask:
+        scenes, validation_scenes = ({r.name: r.cube for r in part} for part in (training, validation))
+        return UnguidedTask(scenes, validation_scenes, options.seed, **_width(options))
 
-    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> UnguidedTask:
-        scenes, held = ({r.name: r.cube for r in part} for part in (learned, validation))
-        return UnguidedTask(scenes, held, options.seed, **_width(options))
-
-    def card(options: Options) -> Card:
+    def card(options: TaskOptions) -> Card:
         return architecture_of("alone").card(0, options.width or UnguidedTask.width)
 
-    side = max(ratio * min(sides) for ratio, sides in LONE_SIDES.items())
-    return TrainableNetwork(lambda _: side, lesson, lambda _: LONE_COURSE, card)
+    side = max(ratio * min(sides) for ratio, sides in UNGUIDED_SIDES_LR_PX.items())
+    return TrainableNetwork(lambda _: side, task, lambda _: UNGUIDED_CONFIG, card)
 
 
 def _guided() -> TrainableNetwork:
-    """Return our network with a guide."""
+    def task(training: Sequence[Reference], validation: Sequence[Reference], options: TaskOptions) -> GuidedTask:
+        cameras = {r.name: _camera_responses(r) for r in training}
+        pairs = {r.name: (r.cube, _guide(r, options.guide or "pan")) for r in validation}
+        return GuidedTask({r.name: r.cube for r in training}, cameras, pairs, options.seed, **_width(options))
 
-    def lesson(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> GuidedTask:
-        cameras = {r.name: _cameras(r) for r in learned}
-        held = {r.name: (r.cube, _seen_by(r, options.guide or "pan")) for r in validation}
-        return GuidedTask({r.name: r.cube for r in learned}, cameras, held, options.seed, **_width(options))
-
-    def card(options: Options) -> Card:
+    def card(options: TaskOptions) -> Card:
         return architecture_of("guided").card(0, options.width or GuidedTask.width)
 
-    return TrainableNetwork(lambda _: LEAST_SIDE * max(RATIOS), lesson, lambda _: GUIDED_COURSE, card)
+    side = MIN_SIDE_LR_PX * max(RATIO_SHARES)
+    return TrainableNetwork(lambda _: side, task, lambda _: GUIDED_CONFIG, card)
 
 
-def _width(options: Options) -> dict[str, Any]:
+def _width(options: TaskOptions) -> dict[str, Any]:
     return {} if options.width is None else {"width": options.width}
 
 
-def _seen_by(reference: Reference, kind: GuideKind) -> Floats:
+def _guide(reference: Reference, kind: GuideKind) -> Floats:
     weights = responses(kind, len(reference.cube), reference.wavelengths_nm)
-    seen: Floats = np.einsum("gb,byx->gyx", weights, reference.cube)
-    return seen
+    guide: Floats = np.einsum("gb,byx->gyx", weights, reference.cube)
+    return guide
 
 
-def _cameras(reference: Reference) -> list[Floats]:
-    """Return what a camera would make of a reference, where it sees enough of it."""
+def _camera_responses(reference: Reference) -> list[Floats]:
+    """Return the responses of a camera to a reference; none if too few of its bands are visible."""
     try:
         return [responses("rgb", len(reference.cube), reference.wavelengths_nm)]
     except InputError:
         return []
 
 
-SUBJECTS: Mapping[str, TrainableNetwork] = {
+TRAINABLE_NETWORKS: Mapping[str, TrainableNetwork] = {
     "coarsr": _published("coarsr", "none", "bicubic", 32, 64),
     "coarsenet": _published("coarsenet", "rgb", "kernels", 12, 16),
-    "alone": _alone(),
+    "alone": _unguided(),
     "guided": _guided(),
 }

@@ -1,4 +1,4 @@
-"""What a network is to learn, as the training loop sees it."""
+"""What a network learns: a protocol that the training loop uses."""
 
 from __future__ import annotations
 
@@ -10,53 +10,52 @@ from torch import Tensor, nn
 
 
 class TrainingTask(Protocol):
-    """Makes a network, its samples, and says how wrong it is.
+    """Makes a network and its samples, and measures its error.
 
-    All randomness comes from the lesson's own seed and the step, so that a run that was interrupted
-    goes on as if it had not been.
+    All randomness comes from the task's own seed and the step, so a run that was interrupted
+    continues as if it had not been.
     """
 
     def network(self) -> nn.Module:
         """Return the network before its first step; the same weights for the same seed."""
 
-    def batch(self, step: int) -> Any:  # what `loss` takes; the loop only hands it on
+    def batch(self, step: int) -> Any:  # what `loss` takes; the loop only passes it on
         """Return the samples of one step."""
 
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
-        """Return how wrong the network is, a scalar that can be differentiated."""
+        """Return the error of the network, a differentiable scalar."""
 
     def validate(self, network: nn.Module) -> Mapping[str, Mapping[str, float]]:
         """Return scores of each validation scene, such as ``{"sponges": {"psnr": 50.1, "sam": 1.2}}``."""
 
 
 @dataclass(frozen=True)
-class Begun:
-    """A lesson that begins with weights learned before.
+class PretrainedTask:
+    """A task whose network starts from given weights.
 
     Attributes
     ----------
-    lesson : TrainingTask
+    task : TrainingTask
     weights : mapping of str to Tensor
-        Of its network.
     """
 
-    lesson: TrainingTask
+    task: TrainingTask
     weights: Mapping[str, Tensor]
 
     def network(self) -> nn.Module:
         """Return the network with these weights."""
-        network = self.lesson.network()
+        network = self.task.network()
         network.load_state_dict(dict(self.weights))
         return network
 
-    def batch(self, step: int) -> Any:  # as the lesson made it
+    def batch(self, step: int) -> Any:  # of the task's own type
         """Return the samples of one step."""
-        return self.lesson.batch(step)
+        return self.task.batch(step)
 
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
-        """Return how wrong the network is."""
-        return self.lesson.loss(network, batch)
+        """Return the error of the network."""
+        return self.task.loss(network, batch)
 
     def validate(self, network: nn.Module) -> Mapping[str, Mapping[str, float]]:
         """Return scores of each validation scene."""
-        return self.lesson.validate(network)
+        return self.task.validate(network)

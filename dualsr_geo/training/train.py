@@ -1,4 +1,4 @@
-"""From references to weights: what `dualsr-geo train` does."""
+"""Training of a network from references to its weights file, as `dualsr-geo train` does it."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.models import weights
 from dualsr_geo.training.config import TrainingConfig, load_config, steps_within
 from dualsr_geo.training.dataset import Reference, load, split
-from dualsr_geo.training.registry import SUBJECTS, Options, TrainableNetwork
-from dualsr_geo.training.task import Begun, TrainingTask
-from dualsr_geo.training.trainer import Listener, Result, step_seconds, train
+from dualsr_geo.training.registry import TRAINABLE_NETWORKS, TaskOptions, TrainableNetwork
+from dualsr_geo.training.task import PretrainedTask, TrainingTask
+from dualsr_geo.training.trainer import Callbacks, TrainingResult, step_seconds, train
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a user asks of a training, besides its references.
+    """Options of a training.
 
     Attributes
     ----------
     network : str
-        One of `subjects.SUBJECTS`.
-    options : Options
-        Of the lesson.
-    course : mapping
-        Values of `TrainingConfig` that are not to be the network's own.
+        Key of `registry.TRAINABLE_NETWORKS`.
+    options : TaskOptions
+    config : mapping
+        Fields of `TrainingConfig` that replace the network's own defaults.
     minutes : float, optional
-        Instead of a number of steps, which is then fixed by timing a few.
+        Budget of time; the number of steps is then fixed by timing a few.
     validate : tuple of str
-        Names of references that are not learned from.
+        Names of references that are for validation only.
     licence, note : str
         For the card.
     begin : str, optional
@@ -46,8 +45,8 @@ class TrainingRequest:
     """
 
     network: str
-    options: Options = field(default_factory=Options)
-    course: Mapping[str, Any] = field(default_factory=dict)
+    options: TaskOptions = field(default_factory=TaskOptions)
+    config: Mapping[str, Any] = field(default_factory=dict)
     minutes: float | None = None
     validate: tuple[str, ...] = ()
     licence: str = "unknown"
@@ -64,28 +63,28 @@ def train_network(
     overwrite: bool = False,
     device: str = "cpu",
     progress: Callable[[str], None] | None = None,
-) -> Result:
+) -> TrainingResult:
     """Train a network from references and write its weights, at every checkpoint and at the end.
 
     Parameters
     ----------
     references : sequence of path
-        See `references.load`.
+        See `dataset.load`.
     output : path
-        Weights, safetensors. Course, checkpoint and log lie beside it in a folder of its name with
-        ``.training`` at the end.
+        Weights, safetensors. Config, checkpoint and log are in a folder next to it, of its stem and
+        ``.training``.
     request : TrainingRequest
     resume : bool
-        Go on with an interrupted training of the same request.
+        Continue an interrupted training of the same request.
     overwrite : bool
-        Begin anew where weights or a training are.
+        Replace existing weights and trainings.
     device : str
     progress : callable, optional
         Called with each row of the log as a line to print.
 
     Returns
     -------
-    Result
+    TrainingResult
 
     Raises
     ------
@@ -96,105 +95,108 @@ def train_network(
     OutputError
         If the weights cannot be written, or exist and may not be replaced.
     ResumeError
-        If the interrupted training was another one.
+        If the interrupted training had other options or references.
     """
-    place = Path(output)
-    folder = place.with_name(f"{place.stem}.training")
-    _require_free(place, folder, resume=resume, overwrite=overwrite)
-    if request.network not in SUBJECTS:
-        raise OptionError(f"--network {request.network} cannot be trained. Give one of {', '.join(SUBJECTS)}.")
-    subject = SUBJECTS[request.network]
-    side = subject.side(request.options)
-    learned, validation = split(load([Path(r) for r in references], side), request.validate, side)
-    lesson = subject.lesson(learned, validation, request.options)
-    identity = _identity(learned, validation, request.options)
-    begun = lesson
+    path = Path(output)
+    folder = path.with_name(f"{path.stem}.training")
+    _require_free(path, folder, resume=resume, overwrite=overwrite)
+    if request.network not in TRAINABLE_NETWORKS:
+        networks = ", ".join(TRAINABLE_NETWORKS)
+        raise OptionError(f"--network {request.network} cannot be trained. Give one of {networks}.")
+    trainable = TRAINABLE_NETWORKS[request.network]
+    side = trainable.side(request.options)
+    training, validation = split(load([Path(r) for r in references], side), request.validate, side)
+    task = trainable.task(training, validation, request.options)
+    samples = _sample_identity(training, validation, request.options)
+    started = task
     if request.begin is not None:
-        begun = _begun(lesson, request.network, request.begin)
-        identity["begin"] = weights.sha256(request.begin)
-    course = _course(subject, lesson, request, identity, load_config(folder) if resume else None, device)
-    card = replace(subject.card(request.options), licence=request.licence, source="dualsr-geo train")
+        started = _pretrained(task, request.network, request.begin)
+        samples["begin"] = weights.sha256(request.begin)
+    config = _config(trainable, task, request, samples, load_config(folder) if resume else None, device)
+    card = replace(trainable.card(request.options), licence=request.licence, source="dualsr-geo train")
 
-    def keep(result: Result) -> None:
-        noted = replace(card, note=_note(request, result))
-        weights.save(place, result.network.state_dict(), noted, overwrite=True)
+    def save_weights(result: TrainingResult) -> None:
+        full_card = replace(card, note=_note(request, result))
+        weights.save(path, result.network.state_dict(), full_card, overwrite=True)
 
-    listener = Listener(keep, progress)
-    return train(begun, course, folder, resume=resume, device=device, listener=listener)
+    callbacks = Callbacks(save_weights, progress)
+    return train(started, config, folder, resume=resume, device=device, callbacks=callbacks)
 
 
-def _require_free(place: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
-    if not place.parent.is_dir():
-        raise OutputError(f"The folder {place.parent} of {place} does not exist. Create it, or give another --output.")
+def _require_free(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
+    if not path.parent.is_dir():
+        raise OutputError(f"The folder {path.parent} of {path} does not exist. Create it, or give another --output.")
     if resume or overwrite:
         return
-    for taken in (place, folder):
-        if taken.exists():
-            raise OutputError(f"{taken} exists. Give --resume to go on with it, or --overwrite to begin anew.")
+    for existing in (path, folder):
+        if existing.exists():
+            raise OutputError(f"{existing} exists. Give --resume to continue it, or --overwrite to start again.")
 
 
-def _begun(lesson: TrainingTask, network: str, path: str) -> TrainingTask:
-    """Return the lesson that begins with these weights.
+def _pretrained(task: TrainingTask, network: str, path: str) -> TrainingTask:
+    """Return the task whose network starts from the weights of a file.
 
     Raises
     ------
     InputError
         If they are of another network or size.
     """
-    begun = Begun(lesson, weights.read_tensors(path))
-    found = weights.read_card(path).network
-    if found != network:
-        raise InputError(f"--begin {path} holds {found}, and --network is {network}. Give weights of {network}.")
+    pretrained = PretrainedTask(task, weights.read_tensors(path))
+    other = weights.read_card(path).network
+    if other != network:
+        raise InputError(f"--begin {path} holds {other}, and --network is {network}. Give weights of {network}.")
     try:
-        begun.network()
+        pretrained.network()
     except RuntimeError as error:
-        raise InputError(f"--begin {path} holds {found} of another width or ratio. Give the same --width.") from error
-    return begun
+        raise InputError(f"--begin {path} holds {other} of another width or ratio. Give the same --width.") from error
+    return pretrained
 
 
-def _identity(learned: Sequence[Reference], validation: Sequence[Reference], options: Options) -> dict[str, Any]:
-    """Return what the samples depend on, as JSON; references by a checksum of their values."""
-    some, others = ({r.name: zlib.crc32(r.cube.tobytes()) for r in part} for part in (learned, validation))
-    return {**asdict(options), "references": some, "validation": others}
+def _sample_identity(
+    training: Sequence[Reference], validation: Sequence[Reference], options: TaskOptions
+) -> dict[str, Any]:
+    """Return all that the samples depend on, as JSON; references by a checksum of their values."""
+    checksums, others = ({r.name: zlib.crc32(r.cube.tobytes()) for r in part} for part in (training, validation))
+    return {**asdict(options), "references": checksums, "validation": others}
 
 
-def _course(
-    subject: TrainableNetwork,
-    lesson: TrainingTask,
+def _config(
+    trainable: TrainableNetwork,
+    task: TrainingTask,
     request: TrainingRequest,
-    identity: Mapping[str, Any],
+    samples: Mapping[str, Any],
     saved: TrainingConfig | None,
     device: str,
 ) -> TrainingConfig:
-    """Fix the course: the network's own values, the user's, and the steps that a budget holds."""
+    """Return the config of the network's defaults, the user's options, and the steps that a budget holds."""
     parallel = distributed.is_available() and distributed.is_initialized()
     values = {
-        **subject.course(lesson),
-        **request.course,
+        **trainable.config(task),
+        **request.config,
         "network": request.network,
         "seed": request.options.seed,
         "processes": distributed.get_world_size() if parallel else 1,
-        "lesson": identity,
+        "samples": samples,
     }
-    course = TrainingConfig(**values)
+    config = TrainingConfig(**values)
     if request.minutes is None:
-        return course
+        return config
     if saved is not None:
-        # Timed once, when the training began.
-        return replace(course, steps=saved.steps)
-    return replace(course, steps=steps_within(request.minutes, step_seconds(lesson, course, device)))
+        # Steps are timed only once, so a resumed training has the same schedule.
+        return replace(config, steps=saved.steps)
+    return replace(config, steps=steps_within(request.minutes, step_seconds(task, config, device)))
 
 
-def _note(request: TrainingRequest, result: Result) -> str:
-    """Return what the card says of a training, as JSON."""
-    course = result.course
-    told = {
+def _note(request: TrainingRequest, result: TrainingResult) -> str:
+    """Return the card's record of a training, as JSON."""
+    config = result.config
+    note = {
         "note": request.note,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "steps": f"{result.step} of {course.steps}",
+        "steps": f"{result.step} of {config.steps}",
         "minutes": round(result.seconds / 60, 1),
         "torch": torch.__version__,
         "scores": result.scores,
-        "course": course.to_json(),
+        "config": config.to_json(),
     }
-    return json.dumps({k: v for k, v in told.items() if v != ""})
+    return json.dumps({k: v for k, v in note.items() if v != ""})

@@ -1,7 +1,7 @@
-"""The lesson of our own network without a guide: what the training-free start lacks of references.
+"""Training task of the unguided network: correct the training-free start towards a reference.
 
-The recipe is research/algorithm-lab-2.md B1's, for all ratios at once. The closed form is inside
-the loss: only what degrades to nothing is learned.
+One network learns all ratios. The closed form is inside the loss: only the part of a correction
+that degrades to nothing is learned.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from dualsr_geo.survey.wald_pairs import ridge
 from dualsr_geo.training import augmentation
 from dualsr_geo.training.augmentation import Floats, Rng
 
-# How it is learned (values of `Course`); the shipped weights took 20 000 steps.
-COURSE: Mapping[str, Any] = {
+# Default fields of `TrainingConfig`; the shipped weights took 20 000 steps.
+CONFIG: Mapping[str, Any] = {
     "steps": 20_000,
     "rate": 2e-3,
     "schedule": "cosine",
@@ -40,41 +40,46 @@ COURSE: Mapping[str, Any] = {
     "average": 0.998,
     "bf16": True,
 }
-# How often a ratio is drawn, and the sides of its patches, lr pixels; small scenes need small ones.
-RATIOS = {2: 0.15, 3: 0.08, 4: 0.57, 8: 0.2}
-SIDES = {2: (24, 32), 3: (16, 24), 4: (16, 24, 32), 8: (12, 16, 24)}
+# Shares of the steps by ratio.
+RATIO_SHARES = {2: 0.15, 3: 0.08, 4: 0.57, 8: 0.2}
+# Sides of the patches of each ratio, lr pixels; small scenes need small ones.
+SIDES_LR_PX = {2: (24, 32), 3: (16, 24), 4: (16, 24, 32), 8: (12, 16, 24)}
 # Patches of a step, and bands of a patch.
-PATCHES, BANDS = 4, 5
-NOISY_SHARE, NOISE = 0.2, (0.01, 0.2)
-# Levels are the scene's, as inference has them, or the patch's, by which all patches count alike.
-SCENE_LEVELS = 0.5
-# A patch with less contrast than this share of its scene's is drawn again, a few times.
-LEAST_CONTRAST, DRAWS = 0.05, 6
-# The error of a start counts as no less than this share of a band's deviation.
-LEAST_ERROR = 0.004
-# Errors count by their square up to so many times the start's error. From 1 on, as the lab had it,
-# the network says the median of what may be and corrects a fifth to a third too little.
-OUTLIER = 4.0
-# Patches with much to gain count more, by the root of their error, within these bounds.
-WEIGHTS = (0.2, 3.0)
-# Validation: ratio, blur by the usual gain, and this many bands.
-VALIDATED, VALIDATION_BANDS = 4, 5
+PATCHES_PER_STEP, BANDS_PER_PATCH = 4, 5
+# Share of the patches with noise, and the range of its standard deviation, in those of the lr bands.
+NOISY_SHARE, NOISE_STDS = 0.2, (0.01, 0.2)
+# Share of the patches whose bands are standardised by the scene's mean and deviation, as a product's are;
+# the others, by their own, have equal weights.
+SCENE_LEVELS_SHARE = 0.5
+# Least variance of a noisy band, in variances of the noise, and least deviation of any, share of its mean.
+MIN_NOISY_VARIANCE, MIN_STD_SHARE = 0.02, 1e-6
+# A patch with less contrast than this share of its scene's is drawn again, so many times.
+MIN_CONTRAST_SHARE, MAX_DRAWS = 0.05, 6
+# Least error of a start that the loss is divided by, in standard deviations of the band.
+MIN_ERROR_STD = 0.004
+# The loss is quadratic up to so many times the start's error. With 1 the network learns the median of the
+# possible corrections, and corrects a fifth to a third too little.
+HUBER_BETA = 4.0
+# Bounds of the weights of a step's bands, which grow with the root of their errors.
+WEIGHT_BOUNDS = (0.2, 3.0)
+# Of validation: the ratio, and the number of bands.
+VALIDATION_RATIO, VALIDATION_BANDS = 4, 5
 
 
 @dataclass(frozen=True)
-class View:
-    """How the patches of a step are seen.
+class Observation:
+    """Degradation of the patches of a step.
 
     Attributes
     ----------
-    blur, said : Psf
-        What degrades them, and what the closed form takes it for.
+    psf, assumed_psf : Psf
+        The one that degrades them, and the one that the closed form is given.
     side : int
         lr pixels.
     """
 
-    blur: Psf
-    said: Psf
+    psf: Psf
+    assumed_psf: Psf
     side: int
 
     @property
@@ -83,26 +88,26 @@ class View:
         return self.side, self.side
 
     @cached_property
-    def degrading(self) -> Operator:
-        """What makes the lr patch."""
-        return operator(self.blur, self.shape)
+    def operator(self) -> Operator:
+        """Operator that degrades a patch."""
+        return operator(self.psf, self.shape)
 
-    def closed(self, lams: Sequence[float], device: torch.device | str = "cpu") -> Consistency:
-        """Return the closed form for bands of these ridges, by what is known."""
-        return consistency(self.said, self.shape, lams, operator(self.said, self.shape, device=device))
+    def closed_form(self, lams: Sequence[float], device: torch.device | str = "cpu") -> Consistency:
+        """Return the closed form of the assumed PSF for bands of these ridges."""
+        return consistency(self.assumed_psf, self.shape, lams, operator(self.assumed_psf, self.shape, device=device))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Bands of several patches, all seen alike.
+    """Bands of several patches of the same degradation.
 
     Attributes
     ----------
     planes : Tensor, shape (sample, plane, y, x)
     start, reference : Tensor, shape (sample, ratio * y, ratio * x)
     std, error : Tensor, shape (sample,)
-        The band's deviation, and the root mean square of what the start lacks.
-    view : View
+        The band's deviation, and the root mean square error of the start.
+    observation : Observation
     """
 
     planes: Tensor
@@ -110,17 +115,17 @@ class Batch:
     reference: Tensor
     std: Tensor
     error: Tensor
-    view: View
+    observation: Observation
 
 
 @dataclass(frozen=True)
 class UnguidedTask:
-    """What the network without a guide is to learn.
+    """Training of the unguided network on patches of references.
 
     Attributes
     ----------
     references, validation : mapping of str to array, shape (band, y, x)
-        Scenes without NaN; their units do not matter.
+        Scenes without NaN, any units.
     seed : int
     width, depth : int
         Of the network.
@@ -133,12 +138,12 @@ class UnguidedTask:
     depth: int = 4
 
     def __post_init__(self) -> None:
-        """Check that every ratio has a scene to learn from."""
-        for ratio, sides in SIDES.items():
-            need = ratio * min(sides)
-            if not self._fitting(need):
+        """Check that every ratio has a scene that is large enough."""
+        for ratio, sides in SIDES_LR_PX.items():
+            side = ratio * min(sides)
+            if not self._large_enough(side):
                 raise InputError(
-                    f"No reference has {need} x {need} pixels, which a patch of ratio {ratio} needs. Give larger scenes."
+                    f"No reference has {side} x {side} pixels, which a patch of ratio {ratio} needs. Give larger scenes."
                 )
 
     def network(self) -> UnguidedNetwork:
@@ -150,33 +155,35 @@ class UnguidedTask:
     def batch(self, step: int) -> Batch:
         """Return the samples of one step."""
         rng = np.random.default_rng((self.seed, step))
-        ratio = int(rng.choice(list(RATIOS), p=list(RATIOS.values())))
-        side = int(rng.choice([s for s in SIDES[ratio] if self._fitting(ratio * s)]))
-        view = View(*augmentation.psfs(rng, ratio), side)
-        columns = zip(*(self._sample(rng, view) for _ in range(PATCHES)), strict=True)
-        seen, start, reference, std, error = map(torch.cat, columns)
-        return Batch(seen, start, reference, std, error, view)
+        ratio = int(rng.choice(list(RATIO_SHARES), p=list(RATIO_SHARES.values())))
+        side = int(rng.choice([s for s in SIDES_LR_PX[ratio] if self._large_enough(ratio * s)]))
+        observation = Observation(*augmentation.draw_psfs(rng, ratio), side)
+        columns = zip(*(self._sample(rng, observation) for _ in range(PATCHES_PER_STEP)), strict=True)
+        inputs, start, reference, std, error = map(torch.cat, columns)
+        return Batch(inputs, start, reference, std, error, observation)
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return how wrong the corrected start is, in units of the start's own error."""
-        psf, device = batch.view.said, next(network.parameters()).device
-        std, error = batch.std.to(device), batch.error.to(device)
+        """Return the error of the corrected start in units of the start's own error."""
+        psf, device = batch.observation.assumed_psf, next(network.parameters()).device
+        std, start_error = batch.std.to(device), batch.error.to(device)
         detail = network(batch.planes.to(device), psf.ratio) * std[:, None, None]
-        closed = batch.view.closed([0.0] * len(detail), device)
+        closed = batch.observation.closed_form([0.0] * len(detail), device)
+        # In float32: in bfloat16 a result is not consistent with the scene.
         with torch.autocast(device.type, enabled=False):
-            made = batch.start.to(device) + null_space_part(moved(detail.float(), psf.shift_px), closed)
-        wrong = (made - batch.reference.to(device)) / error[:, None, None]
-        relative = error / std
-        weight = (relative / relative.mean()).sqrt().clamp(*WEIGHTS)
-        each = functional.smooth_l1_loss(wrong, torch.zeros_like(wrong), reduction="none", beta=OUTLIER).mean((1, 2))
-        return (weight * each).mean()
+            corrected = batch.start.to(device) + null_space_part(moved(detail.float(), psf.shift_px), closed)
+        error = (corrected - batch.reference.to(device)) / start_error[:, None, None]
+        relative = start_error / std
+        weight = (relative / relative.mean()).sqrt().clamp(*WEIGHT_BOUNDS)
+        losses = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=HUBER_BETA)
+        return (weight * losses.mean((1, 2))).mean()
 
     def validate(self, network: nn.Module) -> dict[str, dict[str, float]]:
         """Return PSNR and spectral angle of a few bands of each scene, of the start and corrected."""
         with torch.inference_mode():
-            return {name: _validated(network, cube) for name, cube in self.validation.items()}
+            return {name: _validate(network, cube) for name, cube in self.validation.items()}
 
-    def _fitting(self, side: int) -> list[str]:
+    def _large_enough(self, side: int) -> list[str]:
+        """Return the names of references that hold a patch of this side, hr pixels."""
         return [name for name, cube in self.references.items() if min(cube.shape[1:]) >= side]
 
     @cached_property
@@ -186,70 +193,79 @@ class UnguidedTask:
             for name, cube in self.references.items()
         }
 
-    def _sample(self, rng: Rng, view: View) -> tuple[Tensor, ...]:
+    def _sample(self, rng: Rng, observation: Observation) -> tuple[Tensor, ...]:
         """Draw bands of a patch, with their neighbours: planes, start, reference, std, error."""
-        size = view.side * view.blur.ratio
-        for _ in range(DRAWS):
-            name = str(rng.choice(self._fitting(size)))
+        side = observation.side * observation.psf.ratio
+        for _ in range(MAX_DRAWS):
+            name = str(rng.choice(self._large_enough(side)))
             scene, (mean, std) = self.references[name], self._levels[name]
-            seen = augmentation.bands(rng, len(scene), BANDS)
-            some, where = np.unique(seen, return_inverse=True)
-            cut = augmentation.patch(rng, scene, size, some)
-            if cut.std((1, 2)).mean() > LEAST_CONTRAST * std[some].mean():
+            with_neighbours = augmentation.draw_bands(rng, len(scene), BANDS_PER_PATCH)
+            bands, positions = np.unique(with_neighbours, return_inverse=True)
+            patch = augmentation.draw_patch(rng, scene, side, bands)
+            if patch.std((1, 2)).mean() > MIN_CONTRAST_SHARE * std[bands].mean():
                 break
-        return _seen(rng, view, torch.from_numpy(cut), where.reshape(seen.shape), (mean[some], std[some]))
+        neighbours = positions.reshape(with_neighbours.shape)
+        return _prepare(rng, observation, torch.from_numpy(patch), neighbours, (mean[bands], std[bands]))
 
 
-def _seen(
-    rng: Rng, view: View, patch: Tensor, where: NDArray[np.int_], levels: tuple[NDArray[np.float64], ...]
+def _prepare(
+    rng: Rng,
+    observation: Observation,
+    patch: Tensor,
+    neighbours: NDArray[np.int_],
+    levels: tuple[NDArray[np.float64], ...],
 ) -> tuple[Tensor, ...]:
-    """Degrade a patch (band, Y, X) and return what the network and the loss need of its bands."""
-    lr = view.degrading.degrade(patch)
+    """Degrade a patch (band, Y, X) and return planes, start, reference, std and error of its bands.
+
+    `neighbours`, (sample, neighbour), are numbers of bands of the patch, first the sample's own.
+    """
+    lr = observation.operator.degrade(patch)
     noise = _noise(rng) * float(lr.std((1, 2)).mean())
     if noise:
         lr = lr + noise * torch.from_numpy(rng.standard_normal(lr.shape, np.float32))
-    own = lr.mean((1, 2)), (lr.var((1, 2)) - noise**2).clamp_min(0.02 * noise**2 + 1e-12).sqrt()
-    mean, std = own if rng.random() > SCENE_LEVELS else (torch.from_numpy(v).float() for v in levels)
-    std = std.clamp_min(1e-6 * float(mean.abs().mean()) + 1e-12)
-    normal = (lr - mean[:, None, None]) / std[:, None, None]
-    band = where[:, 0]
-    seen = planes(normal[where], noise / std[band], nyquist_gains(view.said))
-    start, reference = _start(view, lr[band], noise), patch[band]
+    own = lr.mean((1, 2)), (lr.var((1, 2)) - noise**2).clamp_min(MIN_NOISY_VARIANCE * noise**2 + 1e-12).sqrt()
+    mean, std = own if rng.random() > SCENE_LEVELS_SHARE else (torch.from_numpy(v).float() for v in levels)
+    std = std.clamp_min(MIN_STD_SHARE * float(mean.abs().mean()) + 1e-12)
+    standardised = (lr - mean[:, None, None]) / std[:, None, None]
+    band = neighbours[:, 0]
+    inputs = planes(standardised[neighbours], noise / std[band], nyquist_gains(observation.assumed_psf))
+    start, reference = _start(observation, lr[band], noise), patch[band]
     error = (start - reference).square().mean((1, 2)).sqrt()
-    return seen, start, reference, std[band], torch.maximum(error, LEAST_ERROR * std[band])
+    return inputs, start, reference, std[band], torch.maximum(error, MIN_ERROR_STD * std[band])
 
 
 def _noise(rng: Rng) -> float:
-    """Draw the noise of a patch, standard deviations."""
-    level = float(np.exp(rng.uniform(*np.log(NOISE))))
+    """Draw the noise of a patch, in standard deviations of its bands."""
+    level = float(np.exp(rng.uniform(*np.log(NOISE_STDS))))
     return level if rng.random() < NOISY_SHARE else 0.0
 
 
-def _start(view: View, lr: Tensor, noise: float) -> Tensor:
-    """Return the closed form alone, band by band."""
+def _start(observation: Observation, lr: Tensor, noise: float) -> Tensor:
+    """Return the closed form of each band, without a correction."""
     mean = lr.mean((1, 2), keepdim=True)
-    around = lr - mean
-    lams = ridge(around.square().mean((1, 2)).double().numpy(), noise)
-    return mean + view.closed(lams.tolist()).spread(around)
+    centred = lr - mean
+    lams = ridge(centred.square().mean((1, 2)).double().numpy(), noise)
+    return mean + observation.closed_form(lams.tolist()).spread(centred)
 
 
-def _validated(network: nn.Module, cube: Floats) -> dict[str, float]:
+def _validate(network: nn.Module, cube: Floats) -> dict[str, float]:
     """Degrade a scene by the usual gain, and score start and corrected start on evenly spaced bands."""
-    height, width = (n // VALIDATED for n in cube.shape[1:])
-    reference = torch.from_numpy(cube[:, : height * VALIDATED, : width * VALIDATED] / cube.max())
-    psf = Psf.from_mtf(VALIDATED)
+    ratio = VALIDATION_RATIO
+    height, width = (n // ratio for n in cube.shape[1:])
+    reference = torch.from_numpy(cube[:, : height * ratio, : width * ratio] / cube.max())
+    psf = Psf.from_mtf(ratio)
     device = next(network.parameters()).device
-    known = operator(psf, (height, width), device=device)
+    op = operator(psf, (height, width), device=device)
     reference = reference.to(device)
-    lr = known.degrade(reference)
-    flat = lr.flatten(1).cpu().numpy()
-    levels = Levels.of(flat, np.ones(flat.shape[1], np.float32), np.zeros(len(flat)))
-    some = sorted({int(b) for b in np.linspace(0, len(cube) - 1, VALIDATION_BANDS)})
-    closed = consistency(psf, (height, width), [0.0] * len(some), known)
-    mean = lr[some].mean((1, 2), keepdim=True)
-    start = mean + closed.spread(lr[some] - mean)
-    made = start + correct(network, lr, levels, some, psf, closed)
-    return {**_scores(start, reference[some], "start_"), **_scores(made, reference[some], "")}
+    lr = op.degrade(reference)
+    spectra = lr.flatten(1).cpu().numpy()
+    levels = Levels.of(spectra, np.ones(spectra.shape[1], np.float32), np.zeros(len(spectra)))
+    bands = sorted({int(b) for b in np.linspace(0, len(cube) - 1, VALIDATION_BANDS)})
+    closed = consistency(psf, (height, width), [0.0] * len(bands), op)
+    mean = lr[bands].mean((1, 2), keepdim=True)
+    start = mean + closed.spread(lr[bands] - mean)
+    corrected = start + correct(network, lr, levels, bands, psf, closed)
+    return {**_scores(start, reference[bands], "start_"), **_scores(corrected, reference[bands], "")}
 
 
 def _scores(estimate: Tensor, reference: Tensor, prefix: str) -> dict[str, float]:

@@ -26,12 +26,12 @@ from scipy.io import netcdf_file
 from dualsr_geo.models import weights
 from dualsr_geo.models.weights import read_tensors, sha256
 from dualsr_geo.training.config import TrainingConfig
-from dualsr_geo.training.guided_task import COURSE as GUIDED_COURSE
+from dualsr_geo.training.guided_task import CONFIG as GUIDED_CONFIG
 from dualsr_geo.training.guided_task import GuidedTask
-from dualsr_geo.training.registry import SUBJECTS, Options
-from dualsr_geo.training.task import Begun, TrainingTask
-from dualsr_geo.training.trainer import Listener, Result, train
-from dualsr_geo.training.unguided_task import COURSE as LONE_COURSE
+from dualsr_geo.training.registry import TRAINABLE_NETWORKS, TaskOptions
+from dualsr_geo.training.task import PretrainedTask, TrainingTask
+from dualsr_geo.training.trainer import Callbacks, TrainingResult, train
+from dualsr_geo.training.unguided_task import CONFIG as UNGUIDED_CONFIG
 from dualsr_geo.training.unguided_task import UnguidedTask
 
 HYPERSPECTRAL = ("samson", "moffett", "abu-airport-4", "hsitk")
@@ -70,34 +70,34 @@ def _netcdf(band: str) -> NDArray[np.float32]:
 
 def cameras(cubes: Mapping[str, Floats]) -> dict[str, Sequence[Floats]]:
     """Return the responses of real guides to the scenes whose wavelengths are known."""
-    known = {name: scenes.load(name) for name in cubes if name in scenes.SCENES}
+    with_wavelengths = {name: scenes.load(name) for name in cubes if name in scenes.SCENES}
     return {
         name: [responses(scene, kind).astype(np.float32) for kind in ("rgb", "pan")]
-        for name, scene in known.items()
+        for name, scene in with_wavelengths.items()
         if scene.guide is None
     }
 
 
-def lesson(network: str, seed: int) -> TrainingTask:
-    """Return what the network learns, and on what it is validated."""
+def training_task(network: str, seed: int) -> TrainingTask:
+    """Return the training task of a network."""
     cubes = learned()
     held = {name: scenes.load(name) for name in VALIDATION}
     if network == "alone":
         return UnguidedTask(cubes, {n: np.ascontiguousarray(s.cube) for n, s in held.items()}, seed)
     pairs = {n: (s.cube, s.guide if s.guide is not None else scenes.guide(s, "pan")) for n, s in held.items()}
     some = {n: (cube, guide) for n, (cube, guide) in pairs.items() if guide is not None}
-    # Begun weights know the wild samples already.
-    return GuidedTask(cubes, cameras(cubes), some, seed, calm=1)
+    # Weights that a training starts from know the unusual samples already.
+    return GuidedTask(cubes, cameras(cubes), some, seed, unusual_samples=1)
 
 
-def course(network: str, steps: int, rate: float | None, seed: int) -> TrainingConfig:
-    """Return how long and how fast it learns."""
-    own = dict(LONE_COURSE if network == "alone" else GUIDED_COURSE)
+def config_of(network: str, steps: int, rate: float | None, seed: int) -> TrainingConfig:
+    """Return length, learning rate and optimiser of the training."""
+    own = dict(UNGUIDED_CONFIG if network == "alone" else GUIDED_CONFIG)
     changed = {} if rate is None else {"rate": rate}
     return TrainingConfig(**{**own, "network": network, "steps": steps, "seed": seed, "validate_s": 600.0, **changed})
 
 
-def kept(place: Path, asked: argparse.Namespace, result: Result) -> None:
+def kept(place: Path, asked: argparse.Namespace, result: TrainingResult) -> None:
     """Write the weights with their card."""
     network, begin = asked.network, asked.begin
     note = {
@@ -111,10 +111,10 @@ def kept(place: Path, asked: argparse.Namespace, result: Result) -> None:
         "before": asked.before,
         "scores": result.scores,
         "does_not_help": asked.does_not_help,
-        "course": result.course.to_json(),
+        "config": result.config.to_json(),
         "torch": torch.__version__,
     }
-    card = SUBJECTS[network].card(Options())
+    card = TRAINABLE_NETWORKS[network].card(TaskOptions())
     card = replace(card, source="examples/benchmark/ship.py", licence="Apache-2.0", note=json.dumps(note))
     weights.save(place, result.network.state_dict(), card, overwrite=True)
 
@@ -133,16 +133,16 @@ def main() -> None:
     parser.add_argument("--does-not-help", default="", help="Where these weights do not help, for the card.")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    teach = lesson(asked.network, asked.seed)
+    task = training_task(asked.network, asked.seed)
     if asked.begin is not None:
-        teach = Begun(teach, read_tensors(asked.begin))
-    keep: Callable[[Result], None] = partial(kept, asked.output, asked)
+        task = PretrainedTask(task, read_tensors(asked.begin))
+    keep: Callable[[TrainingResult], None] = partial(kept, asked.output, asked)
     train(
-        teach,
-        course(asked.network, asked.steps, asked.rate, asked.seed),
+        task,
+        config_of(asked.network, asked.steps, asked.rate, asked.seed),
         asked.output.with_name(f"{asked.output.stem}.training"),
         resume=asked.resume,
-        listener=Listener(keep, partial(print, flush=True)),
+        callbacks=Callbacks(keep, partial(print, flush=True)),
     )
 
 

@@ -1,7 +1,7 @@
 """The published networks, stated once more: slowly, plainly, from checkpoints in the authors' layout.
 
 `state_*` make seeded weights under the authors' names; `coarsenet`, `coarsr` and `finenet` compute from
-them what section 2 of research/state-of-the-art.md describes, with loops over bands and blocks.
+them what docs/networks.md describes, with loops over bands and blocks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A lesson that is learned in milliseconds, for the tests of the training loop; also run as a program."""
+"""A training task of milliseconds, for the tests of the training loop; also run as a program."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Toy:
         return {"toy": {"psnr": float(-10 * torch.log10((network(blurred) - sharp).square().mean()))}}
 
 
-def course(steps=30, **said):
-    return TrainingConfig(**{"network": "toy", "steps": steps, "rate": 1e-2, "average": 0.9, "warmup": 3, **said})
+def toy_config(steps=30, **changes):
+    return TrainingConfig(**{"network": "toy", "steps": steps, "rate": 1e-2, "average": 0.9, "warmup": 3, **changes})
 
 
 def main() -> None:
@@ -63,11 +63,11 @@ def main() -> None:
     parallel = "LOCAL_RANK" in os.environ
     if parallel:
         torch.distributed.init_process_group("gloo")
-    made = train(Toy(pause_s=pause_s), course(steps, checkpoint_s=0.0), folder)
+    result = train(Toy(pause_s=pause_s), toy_config(steps, checkpoint_s=0.0), folder)
     if parallel:
         rank = torch.distributed.get_rank()
         np.save(
-            folder / f"rank{rank}.npy", torch.cat([w.flatten() for w in made.network.state_dict().values()]).numpy()
+            folder / f"rank{rank}.npy", torch.cat([w.flatten() for w in result.network.state_dict().values()]).numpy()
         )
         torch.distributed.destroy_process_group()
 

@@ -1,4 +1,4 @@
-"""The lesson of the network with a guide: deterministic, seen as inference sees, and it teaches."""
+"""The task of the network with a guide: deterministic, seen as inference sees, and it teaches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from guided_cases import random_guided_network
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.models import guided_correction
-from dualsr_geo.training import guided_task as lesson_of
+from dualsr_geo.training import guided_task as task_module
 from dualsr_geo.training.guided_task import GuidedTask, Prepared
 
 
@@ -31,7 +31,7 @@ def references() -> dict[str, np.ndarray]:
 
 @pytest.fixture(autouse=True)
 def small_pool(monkeypatch):
-    monkeypatch.setattr(lesson_of, "POOL", 3)
+    monkeypatch.setattr(task_module, "POOL_SIZE", 3)
 
 
 def same(a: Prepared, b: Prepared) -> bool:
@@ -51,15 +51,15 @@ def test_a_batch_depends_on_seed_and_step_alone():
 
 
 def test_the_pool_keeps_no_more_than_it_may():
-    lesson = GuidedTask(references())
+    task = GuidedTask(references())
     for step in (0, 7, 30):
-        lesson.batch(step)
-        assert len(lesson._pool) <= 3
+        task.batch(step)
+        assert len(task._pool) <= 3
 
 
 @pytest.mark.parametrize("index", range(6))
 def test_samples_are_what_inference_sees(index):
-    one = GuidedTask(references(), calm=4).sample(index)
+    one = GuidedTask(references(), unusual_samples=4).sample(index)
     assert one.start.shape == one.reference.shape == one.seen.planes[:, 0].shape
     for value in (one.seen.planes, one.seen.constants, one.seen.others, one.start, one.reference, one.error):
         assert bool(torch.isfinite(value).all())
@@ -75,24 +75,24 @@ def test_samples_are_what_inference_sees(index):
 
 
 def test_an_untrained_network_loses_what_the_start_loses():
-    lesson = GuidedTask(references())
-    batch = lesson.batch(0)
-    loss = float(lesson.loss(lesson.network(), batch).detach())
+    task = GuidedTask(references())
+    batch = task.batch(0)
+    loss = float(task.loss(task.network(), batch).detach())
     # The start's error is 1 in its own units, and smooth L1 of it is half its square or less.
     assert 0.05 < loss < 3
 
 
 def test_a_few_steps_teach():
-    lesson = GuidedTask(references(), width=8, depth=1)
-    network = lesson.network()
-    batch = lesson.batch(0)
-    before = lesson.loss(network, batch)
+    task = GuidedTask(references(), width=8, depth=1)
+    network = task.network()
+    batch = task.batch(0)
+    before = task.loss(network, batch)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     for _ in range(12):
         optimizer.zero_grad()
-        lesson.loss(network, batch).backward()
+        task.loss(network, batch).backward()
         optimizer.step()
-    assert float(lesson.loss(network, batch).detach()) < 0.98 * float(before.detach())
+    assert float(task.loss(network, batch).detach()) < 0.98 * float(before.detach())
 
 
 def test_the_same_network_for_the_same_seed():
@@ -103,8 +103,8 @@ def test_the_same_network_for_the_same_seed():
 
 def test_validation_scores_the_start_and_the_correction():
     cube = references()["made 1"]
-    lesson = GuidedTask(references(), validation={"made": (cube, cube[::9])})
-    scores = lesson.validate(lesson.network())["made"]
+    task = GuidedTask(references(), validation={"made": (cube, cube[::9])})
+    scores = task.validate(task.network())["made"]
     assert scores["psnr"] == pytest.approx(scores["start_psnr"], abs=1e-3)
     assert scores["sam"] == pytest.approx(scores["start_sam"], abs=1e-3)
     assert 10 < scores["psnr"] < 80

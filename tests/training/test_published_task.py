@@ -1,4 +1,4 @@
-"""The lessons of the published networks: degradations, guides, samples, and that something is learned."""
+"""The unguided_task of the published networks: degradations, guides, samples, and that something is learned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.dataset import CAVE_NM, Reference
-from dualsr_geo.training.degradations import WAYS, blurred_and_decimated, degraded, kernel
+from dualsr_geo.training.degradations import DECIMATIONS, blur_and_decimate, degrade, draw_kernel
 from dualsr_geo.training.published_task import PublishedTask
 from dualsr_geo.training.simulated_guides import NIKON_D700, responses
 from dualsr_geo.training.trainer import train
@@ -28,7 +28,7 @@ def scene(name="a", bands=7, shape=(61, 47), seed=0):
     return Reference(name, cube.astype(np.float32), np.linspace(400, 700, bands))
 
 
-def lesson(name="coarsenet", **said):
+def task(name="coarsenet", **said):
     guide = {"coarsenet": "rgb", "coarsr": "none"}[name]
     usual = {"width": 8, "guide": guide, "degradation": "mtf", "batch_size": 2, "patch": 16}
     return PublishedTask(
@@ -39,13 +39,13 @@ def lesson(name="coarsenet", **said):
 # ---- degradations ------------------------------------------------------------------------
 
 
-@given(st.integers(0, 10**6), st.sampled_from([2, 3, 4, 8]), st.sampled_from(WAYS))
+@given(st.integers(0, 10**6), st.sampled_from([2, 3, 4, 8]), st.sampled_from(DECIMATIONS))
 def test_a_kernel_keeps_values_where_the_lr_pixels_are(seed, ratio, way):
     """A ramp stays a ramp: each lr pixel holds the value at its own centre."""
-    taps = kernel(np.random.default_rng(seed), ratio, way, published=False)
+    taps = draw_kernel(np.random.default_rng(seed), ratio, way, published=False)
     n = 12
     y, x = np.meshgrid(np.arange(n * ratio), np.arange((n + 1) * ratio), indexing="ij")
-    lr = blurred_and_decimated(torch.from_numpy(2.0 * y - x)[None].float(), taps, ratio, way)[0].numpy()
+    lr = blur_and_decimate(torch.from_numpy(2.0 * y - x)[None].float(), taps, ratio, way)[0].numpy()
     centre = ratio * np.arange(n + 1) + (ratio - 1) / 2
     wanted = 2 * centre[:n, None] - centre
     inner = slice(5, -5) if ratio == 2 else slice(4, -4) if ratio < 8 else slice(3, -3)
@@ -57,11 +57,11 @@ def test_a_kernel_keeps_values_where_the_lr_pixels_are(seed, ratio, way):
 
 @pytest.mark.parametrize("ratio", [4, 8])
 def test_the_published_kernels_are_displaced(ratio):
-    """By up to ten pixels at ratio 8, research/state-of-the-art.md section 2.3, number 5."""
+    """By up to ten pixels at ratio 8, as docs/networks.md describes."""
     rng = np.random.default_rng(0)
     off = []
     for _ in range(200):
-        taps = kernel(rng, ratio, "bicubic", published=True)
+        taps = draw_kernel(rng, ratio, "bicubic", published=True)
         at = np.arange(len(taps)) - (len(taps) - 1) / 2
         off.append((taps.sum(1) @ at, taps.sum(0) @ at))
     assert np.abs(off).max() > ratio
@@ -71,14 +71,14 @@ def test_the_published_kernels_are_displaced(ratio):
 @pytest.mark.parametrize("ratio", [2, 3, 4])
 def test_bicubic_is_that_of_pillow(ratio):
     values = np.random.default_rng(0).random((1, 12 * ratio, 9 * ratio), np.float32)
-    lr = degraded(np.random.default_rng(0), torch.from_numpy(values), ratio, "bicubic", 0.3)
+    lr = degrade(np.random.default_rng(0), torch.from_numpy(values), ratio, "bicubic", 0.3)
     wanted = np.asarray(Image.fromarray(values[0]).resize((9, 12), Image.Resampling.BICUBIC))
     np.testing.assert_allclose(lr[0].numpy(), wanted, atol=1e-5)
 
 
 def test_mtf_is_the_psf_of_that_gain():
     cube = torch.rand(3, 24, 40)
-    lr = degraded(np.random.default_rng(0), cube, 4, "mtf", 0.2)
+    lr = degrade(np.random.default_rng(0), cube, 4, "mtf", 0.2)
     torch.testing.assert_close(lr, operator(Psf.from_mtf(4, 0.2), (6, 10)).degrade(cube))
 
 
@@ -108,7 +108,7 @@ def test_pan_is_the_mean():
 def test_a_camera_needs_visible_bands():
     with pytest.raises(InputError, match="wavelengths are not known.*--guide pan"):
         responses("rgb", 5, None)
-    with pytest.raises(InputError, match="Only 2 of 4 bands lie within 400..700 nm, a camera needs 3"):
+    with pytest.raises(InputError, match="Only 2 of 4 bands are within 400..700 nm, a camera needs 3"):
         responses("rgb", 4, np.array([500.0, 600, 900, 1000]))
 
 
@@ -118,12 +118,12 @@ def test_a_camera_needs_visible_bands():
 @pytest.mark.parametrize("name", ["coarsr", "coarsenet"])
 @pytest.mark.parametrize("degradation", ["bicubic", "mtf", "kernels", "published-kernels"])
 def test_samples_depend_on_seed_and_step_alone(name, degradation):
-    first, again = lesson(name, degradation=degradation), lesson(name, degradation=degradation)
+    first, again = task(name, degradation=degradation), task(name, degradation=degradation)
     first.batch(0)
     for a, b in zip(first.batch(3), again.batch(3), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
     assert not torch.equal(first.batch(3)[2], first.batch(4)[2])
-    assert not torch.equal(first.batch(3)[2], lesson(name, seed=1).batch(3)[2])
+    assert not torch.equal(first.batch(3)[2], task(name, seed=1).batch(3)[2])
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_samples_depend_on_seed_and_step_alone(name, degradation):
 )
 @pytest.mark.parametrize(("ratio", "patch"), [(2, 16), (3, 15), (4, 28)])
 def test_samples_have_their_shapes_and_range(name, guide, guide_bands, ratio, patch):
-    lr, seen, reference = lesson(name, guide=guide, ratio=ratio, patch=patch, bands=6).batch(0)
+    lr, seen, reference = task(name, guide=guide, ratio=ratio, patch=patch, bands=6).batch(0)
     assert lr.shape == (2, 6, patch // ratio, patch // ratio)
     assert seen.shape == (2, guide_bands, patch, patch)
     assert reference.shape == (2, 6, patch, patch)
@@ -140,7 +140,7 @@ def test_samples_have_their_shapes_and_range(name, guide, guide_bands, ratio, pa
 
 def test_lr_is_the_reference_degraded_with_what_lies_around_it():
     """Away from the patch's edge no margin is seen, and there it is the reference's own."""
-    lr, _, reference = lesson("coarsr", ratio=2, patch=28).batch(1)
+    lr, _, reference = task("coarsr", ratio=2, patch=28).batch(1)
     alone = operator(Psf.from_mtf(2, 0.3), (14, 14)).degrade(reference)
     torch.testing.assert_close(lr[..., 3:-3, 3:-3], alone[..., 3:-3, 3:-3], atol=1e-5, rtol=0)
     assert float((lr - alone).abs().max()) > 1e-3
@@ -157,7 +157,7 @@ def test_the_guide_is_the_reference_seen_by_the_camera():
 @pytest.mark.parametrize("bf16", [False, True])
 def test_it_learns(tmp_path, name, bf16):
     torch.set_num_threads(1)
-    taught = lesson(name)
+    taught = task(name)
     with torch.inference_mode():
         before = taught.validate(taught.network())["v"]
     made = train(taught, TrainingConfig(name, 12, rate=3e-3, bf16=bf16), tmp_path)
@@ -167,20 +167,20 @@ def test_it_learns(tmp_path, name, bf16):
 
 
 def test_an_epoch_is_the_papers():
-    assert lesson("coarsr", batch_size=64).epoch == 3  # 24 patches, 3 scales, 2 references
-    assert lesson("coarsenet", batch_size=16).epoch == 24  # 64 patches
+    assert task("coarsr", batch_size=64).epoch == 3  # 24 patches, 3 scales, 2 references
+    assert task("coarsenet", batch_size=16).epoch == 24  # 64 patches
 
 
 def test_contradictions_are_one_clear_line():
-    with pytest.raises(OptionError, match="--patch 17 is no multiple of --scale 2. Give e.g. 16"):
-        lesson(patch=17)
+    with pytest.raises(OptionError, match="--patch 17 is not a multiple of --scale 2. Give e.g. 16"):
+        task(patch=17)
     with pytest.raises(OptionError, match="--network coarsr takes no --guide rgb. Give --guide none"):
-        lesson("coarsr", guide="rgb")
+        task("coarsr", guide="rgb")
     with pytest.raises(OptionError, match="--network coarsenet takes no --guide none. Give --guide rgb or pan"):
-        lesson(guide="none")
+        task(guide="none")
     with pytest.raises(OptionError, match="--bands 2 is less than the 3 that coarsenet reads"):
-        lesson(bands=2)
+        task(bands=2)
     with pytest.raises(InputError, match="v has 6 bands, coarsr learns from 7"):
-        lesson("coarsr", bands=7)
+        task("coarsr", bands=7)
     with pytest.raises(InputError, match="b has 40 x 90 pixels, a patch has 44 x 44"):
-        lesson(patch=44)
+        task(patch=44)

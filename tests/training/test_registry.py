@@ -13,7 +13,7 @@ from dualsr_geo import synthetic
 from dualsr_geo.errors import InputError
 from dualsr_geo.models.weights import Card, read_card, read_tensors, save
 from dualsr_geo.training.dataset import Reference
-from dualsr_geo.training.registry import Options, _cameras
+from dualsr_geo.training.registry import TaskOptions, _camera_responses
 from dualsr_geo.training.train import TrainingRequest, train_network
 
 SIDE = 100
@@ -39,7 +39,9 @@ def named(references, tmp_path):
 
 
 def request(network, **changes):
-    return TrainingRequest(network, Options(width=8), {"steps": 1, "validate_s": 1e6}, validate=("scene1",), **changes)
+    return TrainingRequest(
+        network, TaskOptions(width=8), {"steps": 1, "validate_s": 1e6}, validate=("scene1",), **changes
+    )
 
 
 @pytest.mark.parametrize("network", ["alone", "guided"])
@@ -48,9 +50,9 @@ def test_references_become_weights_that_sharpen(references, tmp_path, network):
     made = train_network(named(references, tmp_path), place, request(network))
     card = read_card(place)
     assert (card.network, card.ratio, card.width) == (network, 0, 8)
-    told = json.loads(card.note)
-    assert set(told["scores"]["scene1"]) == {"psnr", "sam", "start_psnr", "start_sam"}
-    assert list(told["course"]["lesson"]["references"]) == ["scene0"]
+    note = json.loads(card.note)
+    assert set(note["scores"]["scene1"]) == {"psnr", "sam", "start_psnr", "start_sam"}
+    assert list(note["config"]["samples"]["references"]) == ["scene0"]
     assert made.finished
     scene, guide = synthetic.write(tmp_path, shape=(24, 21), bands=5, guide="pan", seed=4)
     said = dualsr_geo.upscale(
@@ -69,11 +71,11 @@ def test_weights_begin_where_others_ended(references, tmp_path):
     place, begun = tmp_path / "alone.safetensors", tmp_path / "begun.safetensors"
     train_network(named(references, tmp_path), place, request("alone"))
     slow = request("alone", begin=str(place))
-    slow.course["rate"] = 1e-12  # type: ignore[index]
+    slow.config["rate"] = 1e-12  # type: ignore[index]
     train_network(named(references, tmp_path), begun, slow)
     one, other = (read_tensors(p) for p in (place, begun))
     assert all(torch.allclose(one[k], other[k], atol=1e-6) for k in one)
-    assert "begin" in json.loads(read_card(begun).note)["course"]["lesson"]
+    assert "begin" in json.loads(read_card(begun).note)["config"]["samples"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_other_weights_are_no_beginning(references, tmp_path, card, state, said)
 
 def test_a_reference_without_wavelengths_has_no_camera_but_serves():
     cube = np.ones((4, 8, 8), np.float32)
-    assert _cameras(Reference("x", cube)) == []
+    assert _camera_responses(Reference("x", cube)) == []
     nm = np.array([450.0, 550.0, 650.0, 900.0])
-    (seen,) = _cameras(Reference("x", cube, nm))
+    (seen,) = _camera_responses(Reference("x", cube, nm))
     np.testing.assert_allclose(seen.sum(1), 1, rtol=1e-6)

@@ -45,15 +45,15 @@ def test_references_become_weights_that_load(cave, tmp_path, network, guide_band
     assert made.stdout.startswith(f"{tmp_path / 'w.safetensors'}: {network}, 3 steps")
     card = read_card(tmp_path / "w.safetensors")
     assert (card.network, card.ratio, card.width, card.guide_bands) == (network, 2, 8, guide_bands)
-    told = json.loads(card.note)
-    assert told["steps"] == "3 of 3"
-    assert list(told["course"]["lesson"]["references"]) == ["beads", "cloth"]
-    assert set(told["scores"]["sponges"]) == {"psnr", "sam"}
+    note = json.loads(card.note)
+    assert note["steps"] == "3 of 3"
+    assert list(note["config"]["samples"]["references"]) == ["beads", "cloth"]
+    assert set(note["scores"]["sponges"]) == {"psnr", "sam"}
     model = dualsr_geo.load_model(tmp_path / "w.safetensors")
     guide = (np.ones((3, 14, 18), np.float32),) if guide_bands else ()
     assert model(np.ones((5, 7, 9), np.float32), *guide).shape == (5, 14, 18)
     assert {p.name for p in (tmp_path / "w.training").iterdir()} == {
-        "course.json", "checkpoint.safetensors", "log.csv", "curves.svg",
+        "config.json", "checkpoint.safetensors", "log.csv",
     }  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def test_a_budget_is_fixed_once_and_kept_when_it_goes_on(cave, tmp_path, monkeyp
     train = trainer.train
     monkeypatch.setattr("dualsr_geo.training.train.train", lambda *a, **k: train(*a, **k, budget_s=0))
     stopped = run(*words)
-    assert (stopped.exit_code, "Stopped after step 0 of 6. Go on with --resume." in stopped.stderr) == (1, True)
+    assert (stopped.exit_code, "Stopped after step 0 of 6. Continue with --resume." in stopped.stderr) == (1, True)
     monkeypatch.setattr("dualsr_geo.training.train.train", train)
     monkeypatch.setattr("dualsr_geo.training.train.step_seconds", lambda *_: 0.01)
     resumed = run(*words, "--resume")
@@ -81,7 +81,7 @@ def test_what_is_there_is_not_overwritten(cave, tmp_path):
     assert run(*words).exit_code == 0
     again = run(*words)
     assert again.exit_code == 1
-    assert "w.safetensors exists. Give --resume to go on with it, or --overwrite to begin anew." in again.stderr
+    assert "w.safetensors exists. Give --resume to continue it, or --overwrite to start again." in again.stderr
     assert run(*words, "--overwrite").exit_code == 0
     other = run(*words, "--resume", "--seed", "1")
     assert "had seed 0, this one has 1" in other.stderr
@@ -94,8 +94,8 @@ def test_what_is_there_is_not_overwritten(cave, tmp_path):
         (("--network", "coarsr", "--guide", "rgb"), "--network coarsr takes no --guide rgb"),
         (("--network", "coarsr", "--validate", "feathers"), "--validate feathers is none of the references: beads"),
         (("--network", "coarsr", "--patch", "36"), "beads has 33 x 40 pixels, a patch has 36 x 36"),
-        (("--network", "coarsr", "--rate", "-1"), "A learning rate of -1 is none"),
-        (("--network", "coarsr", "--resume"), "holds no run to go on with"),
+        (("--network", "coarsr", "--rate", "-1"), "A learning rate of -1 is not above 0"),
+        (("--network", "coarsr", "--resume"), "holds no training to resume"),
     ],
 )
 def test_mistakes_are_one_line(cave, tmp_path, words, said):

@@ -1,4 +1,4 @@
-"""What the network without a guide learns from: the same every time, and what inference will see."""
+"""Samples of the unguided network: the same every time, and as a product has them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.models import unguided_correction
-from dualsr_geo.training import augmentation
-from dualsr_geo.training import unguided_task as lessons
+from dualsr_geo.training import augmentation, unguided_task
 from dualsr_geo.training.unguided_task import UnguidedTask
 
 
@@ -28,8 +27,8 @@ def reference(bands: int, height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def lesson() -> UnguidedTask:
-    scenes = {"wide": reference(7, 130, 101), "lone": reference(1, 99, 140, 1)}
+def task() -> UnguidedTask:
+    scenes = {"wide": reference(7, 130, 101), "single": reference(1, 99, 140, 1)}
     return UnguidedTask(scenes, {"wide": scenes["wide"]}, seed=3, width=8, depth=1)
 
 
@@ -37,80 +36,82 @@ def tensors(batch) -> list[torch.Tensor]:
     return [batch.planes, batch.start, batch.reference, batch.std, batch.error]
 
 
-def test_a_step_has_the_same_samples_whenever_it_is_asked_for(lesson):
-    first = [lesson.batch(step) for step in (0, 1, 17)]
-    again = UnguidedTask(lesson.references, seed=3, width=8, depth=1)
+def test_a_step_has_the_same_samples_whenever_it_is_asked_for(task):
+    first = [task.batch(step) for step in (0, 1, 17)]
+    again = UnguidedTask(task.references, seed=3, width=8, depth=1)
     for step, batch in zip((17, 1, 0), reversed(first), strict=True):
         other = again.batch(step)
-        assert other.view.blur == batch.view.blur
+        assert other.observation.psf == batch.observation.psf
         assert all(torch.equal(a, b) for a, b in zip(tensors(batch), tensors(other), strict=True))
-    assert not torch.equal(first[0].std, UnguidedTask(lesson.references, seed=4).batch(0).std)
+    assert not torch.equal(first[0].std, UnguidedTask(task.references, seed=4).batch(0).std)
 
 
-def test_the_same_seed_gives_the_same_network_and_leaves_torchs_own_alone(lesson):
+def test_the_same_seed_gives_the_same_network_and_leaves_torchs_own_alone(task):
     torch.manual_seed(11)
     expected = torch.rand(1)
     torch.manual_seed(11)
-    one, two = lesson.network(), lesson.network()
+    one, two = task.network(), task.network()
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
 
 
-def test_samples_are_finite_and_of_one_shape(lesson):
+def test_samples_are_finite_and_of_one_shape(task):
     ratios = set()
     for step in range(25):
-        batch = lesson.batch(step)
-        ratio, side = batch.view.blur.ratio, batch.view.side
+        batch = task.batch(step)
+        ratio, side = batch.observation.psf.ratio, batch.observation.side
         ratios.add(ratio)
-        samples = lessons.PATCHES * lessons.BANDS
+        samples = unguided_task.PATCHES_PER_STEP * unguided_task.BANDS_PER_PATCH
         assert batch.planes.shape == (samples, 8, side, side)
         assert batch.start.shape == batch.reference.shape == (samples, ratio * side, ratio * side)
         assert all(t.isfinite().all() for t in tensors(batch))
         assert (batch.error > 0).all()
         assert (batch.std > 0).all()
-    assert ratios == set(lessons.RATIOS)
+    assert ratios == set(unguided_task.RATIO_SHARES)
 
 
-def test_an_untrained_network_is_as_wrong_as_the_start(lesson):
-    batch = lesson.batch(5)
+def test_an_untrained_network_is_as_wrong_as_the_start(task):
+    batch = task.batch(5)
     wrong = (batch.start - batch.reference) / batch.error[:, None, None]
     relative = batch.error / batch.std
-    weight = (relative / relative.mean()).sqrt().clamp(*lessons.WEIGHTS)[:, None, None]
-    huber = torch.nn.functional.huber_loss(wrong, torch.zeros_like(wrong), reduction="none", delta=lessons.OUTLIER)
-    wanted = (weight * huber).mean() / lessons.OUTLIER
-    torch.testing.assert_close(lesson.loss(lesson.network(), batch), wanted)
+    weight = (relative / relative.mean()).sqrt().clamp(*unguided_task.WEIGHT_BOUNDS)[:, None, None]
+    huber = torch.nn.functional.huber_loss(
+        wrong, torch.zeros_like(wrong), reduction="none", delta=unguided_task.HUBER_BETA
+    )
+    wanted = (weight * huber).mean() / unguided_task.HUBER_BETA
+    torch.testing.assert_close(task.loss(task.network(), batch), wanted)
 
 
-def test_every_weight_is_learned_and_the_loss_falls_below_the_starts(lesson):
-    network = lesson.network()
+def test_every_weight_is_learned_and_the_loss_falls_below_the_starts(task):
+    network = task.network()
     optimiser = torch.optim.Adam(network.parameters(), 5e-3)
-    drawn = [lesson.batch(step) for step in range(40)]
-    batches = [b for r in lessons.RATIOS for b in [d for d in drawn if d.view.blur.ratio == r][:1]]
-    before = sum(lesson.loss(network, b).item() for b in batches)
+    drawn = [task.batch(step) for step in range(40)]
+    batches = [b for r in unguided_task.RATIO_SHARES for b in [d for d in drawn if d.observation.psf.ratio == r][:1]]
+    before = sum(task.loss(network, b).item() for b in batches)
     touched = {name: False for name, _ in network.named_parameters()}
     for _ in range(8):
         for batch in batches:
             optimiser.zero_grad()
-            lesson.loss(network, batch).backward()
+            task.loss(network, batch).backward()
             for name, parameter in network.named_parameters():
                 touched[name] |= parameter.grad is not None and bool(parameter.grad.any())
             optimiser.step()
     assert all(touched.values()), touched
-    after = sum(lesson.loss(network, b).item() for b in batches)
+    after = sum(task.loss(network, b).item() for b in batches)
     assert after < 0.97 * before
 
 
-def test_training_sees_what_inference_sees(lesson):
+def test_training_sees_what_inference_sees(task):
     """The planes and start of a noiseless patch, as `correct` and the closed form make them."""
     rng = np.random.default_rng(0)
     psf = Psf.from_mtf(3)
-    view = lessons.View(psf, psf, 14)
+    observation = unguided_task.Observation(psf, psf, 14)
     patch = torch.from_numpy(reference(5, 42, 42))
     where = unguided_correction.neighbours(range(5), 5)
-    whole = np.zeros(5), np.ones(5)
+    levels = np.zeros(5), np.ones(5)
     while True:
-        seen, start, truth, std, _ = lessons._seen(rng, view, patch, where, whole)
-        noiseless = not seen[:, -1].any()
+        inputs, start, truth, std, _ = unguided_task._prepare(rng, observation, patch, where, levels)
+        noiseless = not inputs[:, -1].any()
         if noiseless and float((std - 1).abs().max()) > 1e-6:
             break
     lr = operator(psf, (14, 14)).degrade(patch)
@@ -125,14 +126,14 @@ def test_training_sees_what_inference_sees(lesson):
     closed = consistency(psf, (14, 14), [0.0] * 5, operator(psf, (14, 14)))
     unguided_correction.correct(spy, lr, known, range(5), psf, closed)
     # The deviation of a sample, torch's, is n / (n - 1) times as large.
-    torch.testing.assert_close(torch.cat(inside), seen, atol=0.02, rtol=0.01)
+    torch.testing.assert_close(torch.cat(inside), inputs, atol=0.02, rtol=0.01)
     assert torch.equal(truth, patch)
     mean = lr.mean((1, 2), keepdim=True)
     torch.testing.assert_close(start, mean + closed.spread(lr - mean))
 
 
-def test_validation_says_what_start_and_network_score(lesson):
-    found = lesson.validate(lesson.network())["wide"]
+def test_validation_says_what_start_and_network_score(task):
+    found = task.validate(task.network())["wide"]
     assert found["psnr"] == found["start_psnr"]
     assert found["sam"] == found["start_sam"]
     assert 5 < found["psnr"] < 60
@@ -156,7 +157,7 @@ def test_matlabs_reduction_is_torchs_antialiased_bicubic(ratio):
 @given(st.integers(0, 500), st.sampled_from([2, 3, 4, 8]))
 @settings(max_examples=60)
 def test_blurs_keep_the_mean(seed, ratio):
-    for psf in augmentation.psfs(np.random.default_rng(seed), ratio):
+    for psf in augmentation.draw_psfs(np.random.default_rng(seed), ratio):
         assert psf.ratio == ratio
         assert sum(psf.taps_y) == pytest.approx(1)
         assert sum(psf.taps_x) == pytest.approx(1)
@@ -166,7 +167,7 @@ def test_blurs_keep_the_mean(seed, ratio):
 @given(st.integers(1, 230), st.integers(0, 500))
 @settings(max_examples=60)
 def test_bands_and_their_neighbours_are_there_and_lie_evenly(count, seed):
-    seen = augmentation.bands(np.random.default_rng(seed), count, 5)
+    seen = augmentation.draw_bands(np.random.default_rng(seed), count, 5)
     assert seen.shape == (5, 5)
     assert 0 <= seen.min() <= seen.max() < count
     below, above = seen[:, 0] - seen[:, 1], seen[:, 2] - seen[:, 0]
@@ -178,6 +179,6 @@ def test_bands_and_their_neighbours_are_there_and_lie_evenly(count, seed):
 @settings(max_examples=40)
 def test_patches_are_made_of_the_scenes_own_values(height, width, seed):
     scene = reference(4, height, width)
-    cut = augmentation.patch(np.random.default_rng(seed), scene, 20, np.array([3, 1]))
+    cut = augmentation.draw_patch(np.random.default_rng(seed), scene, 20, np.array([3, 1]))
     assert cut.shape == (2, 20, 20)
     assert scene[[3, 1]].min() - 1e-5 <= cut.min() <= cut.max() <= scene[[3, 1]].max() + 1e-5

@@ -33,7 +33,7 @@ from dualsr_geo.models.weights import Card, read_card, read_tensors
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.training import log
-from dualsr_geo.training.config import ASIDE, LEAST_STEPS, TrainingConfig
+from dualsr_geo.training.config import MIN_STEPS, RESERVED_TIME_SHARE, TrainingConfig
 from dualsr_geo.training.finetuning.holdout import HoldoutResult, score_blocks, score_holdout
 from dualsr_geo.training.finetuning.task import FinetuningTask
 from dualsr_geo.training.finetuning.training_pairs import FEWEST, LEAST_SIDE, Pair, Sampled, held_side, pairs, sampled
@@ -259,8 +259,8 @@ def _course(lesson: FinetuningTask, asked: FinetuningRequest, began: float) -> T
     if asked.steps is not None:
         return course
     each, spent = step_seconds(lesson, replace(course, steps=STEPS)), time.monotonic() - began
-    steps = int((60 * asked.minutes - spent) * (1 - ASIDE) / each)
-    if steps < LEAST_STEPS:
+    steps = int((60 * asked.minutes - spent) * (1 - RESERVED_TIME_SHARE) / each)
+    if steps < MIN_STEPS:
         raise OptionError(
             f"--minutes {asked.minutes:g} is too little: reading and surveying took {spent:.0f} s, and a step takes "
             f"{each:.2g} s. Give more, e.g. {math.ceil((spent + 100 * each) / 60)}."
@@ -281,12 +281,12 @@ def _fitted(
     states, steps = [dict(lesson.begin)], [0]
     for stop in sorted({math.ceil(p * course.steps) for p in POINTS}):
         losses = [learner.learn() for _ in range(stop - learner.step)]
-        now = learner.made.state_dict()
+        now = learner.result.state_dict()
         states.append({k: torch.lerp(before, now[k], KEPT) for k, before in lesson.begin.items()})
         trials.append(score_blocks(GuidedNetwork.of(states[-1]).eval(), lesson.pairs))
         steps.append(stop)
         row = Row(stop, time.monotonic() - began, float(np.mean(losses)), course.rate_at(stop - 1), trials[-1].told)
-        progress(log.line(row, course.steps))
+        progress(log.progress_line(row, course.steps))
         # A machine that others use may be slower than when a step was timed.
         if asked.steps is None and row.seconds > 60 * asked.minutes:
             break

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dualsr_geo.models.networks.guided import LAYS, GuidedNetwork
 from dualsr_geo.training.finetuning.training_pairs import Pair
-from dualsr_geo.training.guided_task import Prepared, drawn, wrongness
+from dualsr_geo.training.guided_task import Prepared, draw_anchors, sample_loss
 
 # Samples of a step, and how often one is of the scene's own ratio; the others are of ratio 2.
 SAMPLES, OWN_SHARE = 2, 0.75
@@ -70,7 +70,7 @@ class FinetuningTask:
         own = rng.random() < OWN_SHARE
         some = [p for p in self.pairs if p.own == own] or self.pairs
         pair = some[int(rng.integers(len(some)))]
-        one = drawn(rng, pair.prepared)
+        one = draw_anchors(rng, pair.prepared)
         if rng.random() < 0.5:
             one = replace(one, seen=replace(one.seen, planes=reordered(one.seen.planes)))
         return Drawn(one, pair.learned, LAYS[int(rng.integers(len(LAYS)))])
@@ -84,7 +84,7 @@ def _wrongness(network: nn.Module, one: Drawn) -> Tensor:
     def answer(planes: Tensor, constants: Tensor, ratio: int) -> tuple[Tensor, Tensor]:
         return laid(network, planes, constants, ratio, one.way)
 
-    return wrongness(answer, one.prepared, one.learned)
+    return sample_loss(answer, one.prepared, one.learned)
 
 
 def reordered(planes: Tensor) -> Tensor:

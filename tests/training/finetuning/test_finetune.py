@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import time
 from dataclasses import replace
 from functools import lru_cache
@@ -38,7 +39,7 @@ from dualsr_geo.training.finetuning.holdout import (
     squares,
 )
 from dualsr_geo.training.finetuning.task import FinetuningTask
-from dualsr_geo.training.guided_task import wrongness
+from dualsr_geo.training.guided_task import sample_loss
 
 SHAPES = st.tuples(st.integers(8, 130), st.integers(8, 130))
 
@@ -106,12 +107,12 @@ def test_what_is_learned_keeps_its_distance(shape, side, margin):
 def test_nothing_of_a_held_out_block_is_learned(place):
     (pair,) = learned(place)
     network = random_guided_network()
-    before = wrongness(network, pair.prepared, pair.learned)
+    before = sample_loss(network, pair.prepared, pair.learned)
     one = pair.prepared
     moved = one.reference + 5 * one.error[:, None, None] * (pair.held > 0)
-    after = wrongness(network, replace(one, reference=moved), pair.learned)
+    after = sample_loss(network, replace(one, reference=moved), pair.learned)
     assert float(before.detach()) == float(after.detach())
-    assert float(wrongness(network, replace(one, reference=moved)).detach()) > 1.1 * float(before.detach())
+    assert float(sample_loss(network, replace(one, reference=moved)).detach()) > 1.1 * float(before.detach())
 
 
 def test_no_pixel_without_scene_or_guide_counts(place, tmp_path):
@@ -191,12 +192,12 @@ def test_the_order_of_bands_is_reversed_by_changing_their_neighbours(place):
 
 
 def test_a_batch_depends_on_seed_and_step_alone(place):
-    lesson, again, other = (FinetuningTask(learned(place), {}, seed) for seed in (4, 4, 5))
-    lesson.batch(0)
-    for a, b in zip(lesson.batch(7), again.batch(7), strict=True):
+    task, again, other = (FinetuningTask(learned(place), {}, seed) for seed in (4, 4, 5))
+    task.batch(0)
+    for a, b in zip(task.batch(7), again.batch(7), strict=True):
         assert torch.equal(a.prepared.seen.planes, b.prepared.seen.planes)
         assert a.way == b.way
-    drawn = [[one.way for one in some.batch(step)] for some in (lesson, other) for step in range(6)]
+    drawn = [[one.way for one in some.batch(step)] for some in (task, other) for step in range(6)]
     assert drawn[:6] != drawn[6:]
 
 
@@ -352,12 +353,12 @@ def test_minutes_fix_the_steps(place, tmp_path, monkeypatch):
 
 
 def test_it_stops_where_steps_take_longer_than_was_timed(place):
-    lesson = FinetuningTask(learned(place), weights.read_tensors(place / "begin.safetensors"))
-    course, said = TrainingConfig("guided", 10, 1e-3), []
-    _, verdict = finetune._fitted(lesson, course, said.append, FinetuningRequest(minutes=1), time.monotonic() - 61)
+    task = FinetuningTask(learned(place), weights.read_tensors(place / "begin.safetensors"))
+    config, said = TrainingConfig("guided", 10, 1e-3), []
+    _, verdict = finetune._fitted(task, config, said.append, FinetuningRequest(minutes=1), time.monotonic() - 61)
     assert (verdict.steps, len(said)) == (2, 1)
     _, verdict = finetune._fitted(
-        lesson, course, said.append, FinetuningRequest(minutes=1, steps=10), time.monotonic() - 61
+        task, config, said.append, FinetuningRequest(minutes=1, steps=10), time.monotonic() - 61
     )
     assert verdict.steps == 10
 
@@ -376,10 +377,10 @@ def test_a_full_disk_leaves_the_former_weights_whole(place, tmp_path, monkeypatc
     output = tmp_path / "a.safetensors"
     output.write_bytes(b"former")
 
-    def full(_path, _content):
+    def full(_source, _target):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "replace", full)
     words = ("--rgb", place / "pan.tif", *FIT, "-q")
     assert "a.safetensors exists. Give --overwrite" in run(place, output, *words).stderr
     made = run(place, output, *words, "--overwrite")
