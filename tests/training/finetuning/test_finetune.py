@@ -25,7 +25,8 @@ from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.models import weights
 from dualsr_geo.models.networks.guided import GAINS, LAYS, GuidedNetwork
 from dualsr_geo.training.config import TrainingConfig
-from dualsr_geo.training.finetuning import finetune, task
+from dualsr_geo.training.finetuning import finetune
+from dualsr_geo.training.finetuning import task as task_module
 from dualsr_geo.training.finetuning import training_pairs as pairs_of
 from dualsr_geo.training.finetuning.finetune import FinetuningRequest, guides_of
 from dualsr_geo.training.finetuning.holdout import (
@@ -177,7 +178,7 @@ def test_all_ways_to_lay_a_pair_average_to_what_the_network_averages():
     planes, constants = random_inputs(2, 12, 16)
     constants[:, GAINS[1]] = constants[:, GAINS[0]]
     with torch.inference_mode():
-        ways = [task.laid(network, planes, constants, 4, way) for way in LAYS]
+        ways = [task_module.laid(network, planes, constants, 4, way) for way in LAYS]
         logits, residual = network(planes, constants, 4, lays=8)
     torch.testing.assert_close(torch.stack([w[0] for w in ways]).mean(0), logits, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(torch.stack([w[1] for w in ways]).mean(0), residual, atol=1e-5, rtol=1e-5)
@@ -188,7 +189,9 @@ def test_the_order_of_bands_is_reversed_by_changing_their_neighbours(place):
     row = next(i for i, band in enumerate(one.anchors) if 0 < band < len(one.terms.std) - 1)
     band = one.anchors[row]
     beside = [one.window.start([b], spectral=False)[0] / float(one.terms.std[b]) for b in (band + 1, band - 1)]
-    torch.testing.assert_close(task.reordered(one.seen.planes)[row, list(task.NEIGHBOURS)], torch.stack(beside))
+    torch.testing.assert_close(
+        task_module.reordered(one.seen.planes)[row, list(task_module.NEIGHBOURS)], torch.stack(beside)
+    )
 
 
 def test_a_batch_depends_on_seed_and_step_alone(place):
