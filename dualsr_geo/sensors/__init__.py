@@ -1,4 +1,4 @@
-"""Instruments: bands, responses, MTF and packing, each with its source; plugins bring more."""
+"""Instruments: bands, responses, MTF and packing, each with its source; plugins add more."""
 
 from __future__ import annotations
 

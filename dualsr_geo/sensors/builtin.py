@@ -1,4 +1,8 @@
-"""The instruments that come with the package: one module a family, their tables as CSV in `data/`."""
+"""The sensors of the package: one module per family, their tables as CSV in `data/`.
+
+To add a sensor, append it to the `SENSORS` of its family, or write a module with `SENSORS` and add it here.
+A plugin adds one without a change of the package (docs/extend/sensor.md).
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Cameras of laboratories, and the plain ones that guides come from."""
+"""Laboratory cameras, and the RGB and panchromatic cameras of guides."""
 
 from __future__ import annotations
 
 from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking, bands_of, responses_of
 
-MAT = "dualsr_geo.io.products.matlab:open_delivery"
+MATLAB_OPENER = "dualsr_geo.io.products.matlab:open_delivery"
 
 SENSORS = (
     Sensor(
@@ -18,7 +18,7 @@ SENSORS = (
         ),
         packing=UsualPacking("PNG, 16 bit", 1 / 65535, valid=(0, 65535)),
         aliases=("CAVE",),
-        opener=MAT,
+        opener=MATLAB_OPENER,
     ),
     Sensor(
         "harvard",
@@ -29,7 +29,7 @@ SENSORS = (
             "about 10 nm in steps of 10 nm"
         ),
         aliases=("Harvard", "Nuance FX"),
-        opener=MAT,
+        opener=MATLAB_OPENER,
     ),
     Sensor(
         "rgb-camera",

@@ -1,4 +1,4 @@
-"""What an instrument is: its bands, how they respond, blur and are stored, and who says so."""
+"""Sensors: the bands, spectral responses, MTF and packing of an instrument, with their sources."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PACKAGE = "dualsr_geo.sensors"
 
 Floats = NDArray[np.float64]
 
-# A Gaussian band is tabulated this far, in FWHM: beyond lies 4e-7 of it.
-GAUSSIAN_REACH = 2.15
+# Distance from the centre to which a Gaussian band is tabulated, in FWHM; 4e-7 of the band is beyond.
+GAUSSIAN_REACH_FWHM = 2.15
 # Samples of a Gaussian band.
 GAUSSIAN_SAMPLES = 87
-# Of a band that the wavelengths reach less than this, nothing true can be said.
-LEAST_REACHED = 0.5
+# Fraction of a band's response that the wavelengths must cover; below it the band has no weights.
+MIN_COVERAGE = 0.5
 KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -33,13 +33,13 @@ class SensorBand:
     Attributes
     ----------
     name : str
-        As its products call it; a running number where they have none.
+        As in the products; a running number where they have no names.
     wavelength_nm, fwhm_nm : float
         Centre (mean of its response) and full width at half maximum.
     gsd_m : float or None
-        Pixel on the ground at nadir; None where it depends on the flight.
+        Pixel size at nadir; None where it depends on the flight.
     mtf_gain : float
-        MTF at the Nyquist frequency of its own pixels, 0..1.
+        MTF at the Nyquist frequency of the band's own pixels, 0..1.
     """
 
     name: str
@@ -51,7 +51,7 @@ class SensorBand:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the numbers of an instrument come from, in words."""
+    """Sources of the bands, the MTF and the packing of an instrument, as text."""
 
     bands: str
     mtf: str = "assumed"
@@ -60,16 +60,16 @@ class Sources:
 
 @dataclass(frozen=True)
 class UsualPacking:
-    """How the usual product of an instrument stores its values: ``physical = stored * scale + offset``.
+    """Packing of the usual product of an instrument: ``physical = stored * scale + offset``.
 
     Attributes
     ----------
     product : str
-        Which product, and what quantity.
+        Name and physical quantity of the product.
     scale, offset : float
     nodata : float or None
     valid : (float, float) or None
-        Stored values that its documentation calls valid.
+        Range of the stored values that its documentation calls valid.
     """
 
     product: str
@@ -81,16 +81,16 @@ class UsualPacking:
 
 @dataclass(frozen=True)
 class Sensor:
-    """An instrument, or the bands of one that lie on one grid.
+    """An instrument, or those of its bands that are on one grid.
 
     Attributes
     ----------
     name : str
         Registry key in kebab case.
     title : str
-        For people.
+        Name and description for the user.
     bands : tuple of SensorBand
-        In the order of its products.
+        In the order of the products.
     sources : Sources
     responses : str or None
         Table of the spectral responses, ``"package:file.csv"`` (see `read_responses`); without one a
@@ -98,21 +98,22 @@ class Sensor:
     mtf_measured : bool
         Whether the MTF gains were measured or specified; assumed ones are shown, never used.
     nominal : bool
-        Whether its wavelengths change from product to product; those of the product win then.
+        Whether the wavelengths differ from product to product; those of the product then take precedence.
     guide : str or None
         Sensor name of its own sharper band.
     bad_windows_nm : tuple of (float, float)
-        Where the atmosphere leaves no signal.
+        Wavelengths at which the atmosphere leaves no signal.
     packing : UsualPacking or None
     aliases : tuple of str
-        Names in metadata; capitals, spaces and punctuation do not matter.
+        Names in metadata; case, spaces and punctuation do not matter.
     opener : str or None
-        ``"package.module:function"`` that opens its products as delivered; imported when used.
+        ``"package.module:function"`` that opens its products as delivered (see `io.products.registry`);
+        imported when used.
 
     Raises
     ------
     InputError
-        If a name is no kebab case, there is no band, or a number lies outside what it can be.
+        If the name is not in kebab case, there is no band, or a number is out of range.
     """
 
     name: str
@@ -130,7 +131,9 @@ class Sensor:
 
     def __post_init__(self) -> None:
         if not KEBAB.fullmatch(self.name):
-            raise InputError(f"`{self.name}` names no sensor. Use lower-case words joined by hyphens, as my-sensor-2.")
+            raise InputError(
+                f"`{self.name}` is not a name of a sensor. Use lower-case words joined by hyphens, as my-sensor-2."
+            )
         if not self.bands:
             raise InputError(f"Sensor {self.name} has no band. Give it one or more.")
         for band in self.bands:
@@ -154,21 +157,23 @@ class Sensor:
         InputError
             If the table of responses lacks the band.
         """
-        one = self.bands[band]
+        definition = self.bands[band]
         if self.responses is None:
-            reach = GAUSSIAN_REACH * one.fwhm_nm
-            nm = np.linspace(one.wavelength_nm - reach, one.wavelength_nm + reach, GAUSSIAN_SAMPLES)
-            return nm, np.exp2(-(((nm - one.wavelength_nm) / (one.fwhm_nm / 2)) ** 2))
+            reach = GAUSSIAN_REACH_FWHM * definition.fwhm_nm
+            nm = np.linspace(definition.wavelength_nm - reach, definition.wavelength_nm + reach, GAUSSIAN_SAMPLES)
+            return nm, np.exp2(-(((nm - definition.wavelength_nm) / (definition.fwhm_nm / 2)) ** 2))
         table = read_responses(self.responses)
-        if one.name not in table:
-            raise InputError(f"The responses in {self.responses} lack band {one.name} of {self.name}. Add its line.")
-        return table[one.name]
+        if definition.name not in table:
+            raise InputError(
+                f"The responses in {self.responses} lack band {definition.name} of {self.name}. Add its line."
+            )
+        return table[definition.name]
 
     def srf(self, wavelengths_nm: ArrayLike) -> Floats:
-        """Return what each of some wavelengths contributes to each band.
+        """Return the weight of each wavelength of a spectrum in each band.
 
-        The response is integrated over the stretch of spectrum that a wavelength stands for, up to
-        halfway to its neighbours; so coarse and uneven wavelengths are served as well.
+        The response is integrated over the interval of each wavelength, up to halfway to its neighbours,
+        so wavelengths may be coarse and unevenly spaced.
 
         Parameters
         ----------
@@ -178,7 +183,7 @@ class Sensor:
         Returns
         -------
         array, shape (band, wavelength)
-            Not negative. A row sums to 1, or to 0 where the wavelengths reach less than half of a band.
+            Not negative. A row sums to 1, or to 0 where the wavelengths cover less than half of a band.
 
         Raises
         ------
@@ -193,8 +198,8 @@ class Sensor:
         weights = np.zeros((len(self.bands), nm.size))
         for i in range(len(self.bands)):
             weights[i, order] = np.diff(_cumulative(*self.response(i), edges))
-        reached = weights.sum(1, keepdims=True)
-        return np.where(reached >= LEAST_REACHED, weights / np.maximum(reached, LEAST_REACHED), 0.0)
+        coverage = weights.sum(1, keepdims=True)
+        return np.where(coverage >= MIN_COVERAGE, weights / np.maximum(coverage, MIN_COVERAGE), 0.0)
 
 
 def read_bands(where: str) -> tuple[SensorBand, ...]:
@@ -208,7 +213,7 @@ def read_bands(where: str) -> tuple[SensorBand, ...]:
     Raises
     ------
     InputError
-        If a line is none of these.
+        If a line has not these five values.
     """
     bands = []
     for line, row in enumerate(csv.reader(_text(where).splitlines()[1:]), 2):
@@ -217,14 +222,14 @@ def read_bands(where: str) -> tuple[SensorBand, ...]:
             bands.append(SensorBand(name, float(nm), float(fwhm), float(gsd) if gsd else None, float(gain)))
         except ValueError as error:
             raise InputError(
-                f"Line {line} of {where} is no band ({error}). Write name,wavelength_nm,fwhm_nm,gsd_m,mtf_gain."
+                f"Line {line} of {where} is not a band ({error}). Write name,wavelength_nm,fwhm_nm,gsd_m,mtf_gain."
             ) from error
     return tuple(bands)
 
 
 @cache
 def read_responses(where: str) -> dict[str, tuple[Floats, Floats]]:
-    """Read a table of spectral responses, one band a line: name, first wavelength, step (nm), then its responses.
+    """Read a table of spectral responses, one band per line: name, first wavelength, step (nm), responses.
 
     Parameters
     ----------
@@ -239,7 +244,7 @@ def read_responses(where: str) -> dict[str, tuple[Floats, Floats]]:
     Raises
     ------
     InputError
-        If a line is no band, or a response is negative.
+        If a line is not a response, or a response is negative.
     """
     table: dict[str, tuple[Floats, Floats]] = {}
     for line, row in enumerate(csv.reader(_text(where).splitlines()[1:]), 2):
@@ -247,10 +252,10 @@ def read_responses(where: str) -> dict[str, tuple[Floats, Floats]]:
             first, step, *values = map(float, row[1:])
         except ValueError as error:
             raise InputError(
-                f"Line {line} of {where} is no response ({error}). Write name, first, step, ..."
+                f"Line {line} of {where} is not a response ({error}). Write name, first, step, ..."
             ) from error
         if min(values, default=0) < 0 or not any(values) or step <= 0:
-            raise InputError(f"Line {line} of {where} is no response: it needs a step and responses above 0.")
+            raise InputError(f"Line {line} of {where} is not a response: step and responses must be above 0.")
         table[row[0]] = (first + step * np.arange(len(values), dtype=np.float64), np.array(values) / max(values))
     return table
 
@@ -272,18 +277,18 @@ def _require_band(sensor: str, band: SensorBand) -> None:
 
 
 def _edges(nm: Floats) -> Floats:
-    """Return the borders between ascending wavelengths, and as far outside as inside."""
+    """Return the borders between ascending wavelengths; the outer intervals are symmetric."""
     middle = (nm[1:] + nm[:-1]) / 2
     return np.concatenate([[2 * nm[0] - middle[0]], middle, [2 * nm[-1] - middle[-1]]])
 
 
 def _cumulative(nm: Floats, response: Floats, at: Floats) -> Floats:
-    """Return the share of a response, straight between its samples, that lies below some wavelengths, 0..1."""
-    inside = np.clip(at, nm[0], nm[-1])
-    nodes = np.union1d(nm, inside)
-    here = np.interp(nodes, nm, response)
-    area = np.concatenate([[0.0], np.cumsum((here[1:] + here[:-1]) / 2 * np.diff(nodes))])
-    return np.asarray(area[np.searchsorted(nodes, inside)] / area[-1], np.float64)
+    """Return the fraction of a response, linear between its samples, below each wavelength of `at`, 0..1."""
+    limits = np.clip(at, nm[0], nm[-1])
+    nodes = np.union1d(nm, limits)
+    values = np.interp(nodes, nm, response)
+    area = np.concatenate([[0.0], np.cumsum((values[1:] + values[:-1]) / 2 * np.diff(nodes))])
+    return np.asarray(area[np.searchsorted(nodes, limits)] / area[-1], np.float64)
 
 
 def bands_of(name: str) -> tuple[SensorBand, ...]:
@@ -292,5 +297,5 @@ def bands_of(name: str) -> tuple[SensorBand, ...]:
 
 
 def responses_of(name: str) -> str:
-    """Return the place of its measured responses."""
+    """Return the place of the table of measured responses of a built-in sensor."""
     return f"{PACKAGE}:data/{name}-srf.csv"

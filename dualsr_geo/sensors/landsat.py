@@ -1,4 +1,4 @@
-"""Landsat 8 and 9, OLI."""
+"""Landsat 8 and 9: the Operational Land Imager (OLI)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _sensor(number: int, name: str, title: str, guide: str | None) -> Sensor:
         bands_of(name),
         Sources(
             f"{RESPONSES[number]}, as tabulated in ACOLITE; centre and width computed from them",
-            MTF + (", taken over from Landsat 8" if number == 9 else ""),
+            MTF + (", as for Landsat 8" if number == 9 else ""),
             "USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide",
         ),
         responses=responses_of(name),

@@ -1,4 +1,4 @@
-"""The instruments that are known: those of the package, and those that plugins bring by entry point."""
+"""Registry of the sensors: those of the package, and those that plugins add by entry point."""
 
 from __future__ import annotations
 
@@ -14,72 +14,77 @@ from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.sensors.builtin import BUILT_IN
 from dualsr_geo.sensors.definition import Sensor
 
-GROUP = "dualsr_geo.sensors"
-# What a plugin's own code may raise while it is loaded; one that does must not take the others along.
-BROKEN = (
+ENTRY_POINT_GROUP = "dualsr_geo.sensors"
+# Errors that the code of a plugin may raise while it is loaded; the other plugins are loaded nevertheless.
+PLUGIN_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SyntaxError,
     TypeError, ValueError,
 )  # fmt: skip
+
+# Similarity (difflib ratio, 0..1) from which a name is suggested for an unknown one.
+SIMILARITY = 0.4
 
 
 @cache
 def sensors() -> Mapping[str, Sensor]:
     """Return all sensors by name: built in, then those of the entry points ``dualsr_geo.sensors``.
 
-    An entry point names a `Sensor` or several. One that cannot be loaded, or takes a name that is
-    taken, is left out with a warning.
+    An entry point names a `Sensor` or several. A plugin that cannot be loaded is left out with a
+    warning, and so is a sensor whose name another one has.
     """
-    found = {sensor.name: sensor for sensor in BUILT_IN}
-    for point in sorted(entry_points(group=GROUP), key=lambda p: p.value):
+    registry = {sensor.name: sensor for sensor in BUILT_IN}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.value):
         try:
-            brought = _brought(point)
-        except BROKEN as error:
+            plugin_sensors = _load(point)
+        except PLUGIN_ERRORS as error:
             _warn(point, f"cannot be loaded ({type(error).__name__}: {error})")
             continue
-        for sensor in brought:
-            if sensor.name in found:
-                _warn(point, f"brings `{sensor.name}`, a name that another sensor has")
+        for sensor in plugin_sensors:
+            if sensor.name in registry:
+                _warn(point, f"adds `{sensor.name}`, a name that another sensor has")
             else:
-                found[sensor.name] = sensor
-    return MappingProxyType(found)
+                registry[sensor.name] = sensor
+    return MappingProxyType(registry)
 
 
 def find(name: str) -> Sensor:
-    """Return a sensor by its name, or by an alias that only one has.
+    """Return a sensor by its name, or by an alias that only one sensor has.
 
     Raises
     ------
     OptionError
-        If there is none, naming the nearest.
+        If there is none; the message names the nearest.
     """
-    known = sensors()
-    if name in known:
-        return known[name]
-    meant = [s for s in known.values() if plain(name) in {plain(a) for a in (s.name, *s.aliases)}]
-    if len(meant) == 1:
-        return meant[0]
-    near = [s.name for s in meant] or difflib.get_close_matches(name.lower(), known, 3, cutoff=0.4)
-    said = f"; {' or '.join(near)} may be meant" if near else ""
+    registry = sensors()
+    if name in registry:
+        return registry[name]
+    candidates = [s for s in registry.values() if normalised(name) in {normalised(a) for a in (s.name, *s.aliases)}]
+    if len(candidates) == 1:
+        return candidates[0]
+    near = [s.name for s in candidates] or difflib.get_close_matches(name.lower(), registry, 3, cutoff=SIMILARITY)
+    hint = f"; {' or '.join(near)} may be meant" if near else ""
     raise OptionError(
-        f"There is no sensor `{name}`{said}. Give one of `dualsr-geo sensors list`, or install its plugin (docs/sensors.md)."
+        f"There is no sensor `{name}`{hint}. Give one of `dualsr-geo sensors list`, or install its plugin (docs/sensors.md)."
     )
 
 
-def plain(text: str) -> str:
-    """Return a name without capitals, spaces and punctuation, to compare it with others."""
+def normalised(text: str) -> str:
+    """Return a name in lower case without spaces and punctuation, for comparisons."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
-def _brought(point: EntryPoint) -> tuple[Sensor, ...]:
-    loaded = point.load()
-    several = (loaded,) if isinstance(loaded, Sensor) else tuple(loaded) if isinstance(loaded, Iterable) else ()
-    if not several or not all(isinstance(s, Sensor) for s in several):
-        raise InputError(f"{point.value} is {type(loaded).__name__}, no Sensor and no sequence of them")
-    return several
+def _load(point: EntryPoint) -> tuple[Sensor, ...]:
+    value = point.load()
+    values = (value,) if isinstance(value, Sensor) else tuple(value) if isinstance(value, Iterable) else ()
+    if not values or not all(isinstance(s, Sensor) for s in values):
+        raise InputError(f"{point.value} is {type(value).__name__}, not a Sensor or a sequence of sensors")
+    return values
 
 
-def _warn(point: EntryPoint, what: str) -> None:
-    of = f" of {point.dist.name}" if point.dist is not None else ""
+def _warn(point: EntryPoint, problem: str) -> None:
+    package = f" of {point.dist.name}" if point.dist is not None else ""
     warnings.warn(
-        f"The sensor plugin {point.name}{of} {what}; it is left out. Mend or uninstall it.", DualSRWarning, stacklevel=3
+        f"The sensor plugin {point.name}{package} {problem}; it is left out. Correct or uninstall the plugin.",
+        DualSRWarning,
+        stacklevel=3,
     )

@@ -1,4 +1,4 @@
-"""Sentinel-2 A, B and C."""
+"""Sentinel-2 A, B and C: the Multispectral Instrument (MSI)."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Imaging spectrometers, in orbit and in aircraft; their wavelengths are nominal, those of a product win."""
+"""Imaging spectrometers, in orbit and airborne; their wavelengths are nominal, those of a product take precedence."""
 
 from __future__ import annotations
 
 from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking, bands_of
 
-# Bands whose transmission is too low to use, as EMIT's products mark them (`good_wavelengths`).
-WATER_NM = ((1327.0, 1432.0), (1774.0, 1960.0))
-MAT = "dualsr_geo.io.products.matlab:open_delivery"
+# Absorption by water vapour, where EMIT's products mark bands as bad (`good_wavelengths`).
+WATER_VAPOUR_NM = ((1327.0, 1432.0), (1774.0, 1960.0))
+MATLAB_OPENER = "dualsr_geo.io.products.matlab:open_delivery"
 
 SENSORS = (
     Sensor(
@@ -19,8 +19,8 @@ SENSORS = (
             "EnMAP L2A product specification: reflectance times 10000, background -32768",
         ),
         nominal=True,
-        # L2A leaves 1331 to 1391 nm empty; the far ends of the window are as noisy.
-        bad_windows_nm=WATER_NM,
+        # L2A has no values from 1331 to 1391 nm; the ends of the window are as noisy.
+        bad_windows_nm=WATER_VAPOUR_NM,
         packing=UsualPacking("L2A surface reflectance", 1e-4, 0.0, nodata=-32768),
         aliases=("EnMAP", "EnMAP_HSI"),
         opener="dualsr_geo.io.products.enmap:open_delivery",
@@ -35,7 +35,7 @@ SENSORS = (
             "a scale of each product's own, in its attributes L2ScaleVnirMin and the like",
         ),
         nominal=True,
-        bad_windows_nm=WATER_NM,
+        bad_windows_nm=WATER_VAPOUR_NM,
         aliases=("PRISMA", "PRS"),
         opener="dualsr_geo.io.products.prisma:open_delivery",
     ),
@@ -45,10 +45,10 @@ SENSORS = (
         bands_of("emit"),
         Sources(
             "wavelengths and FWHM of EMIT L2A products (sensor_band_parameters, 2022 to 2025)",
-            packing="LP DAAC, EMIT L2A user guide: float reflectance, -9999 where nothing is",
+            packing="LP DAAC, EMIT L2A user guide: float reflectance, -9999 for nodata",
         ),
         nominal=True,
-        bad_windows_nm=WATER_NM,
+        bad_windows_nm=WATER_VAPOUR_NM,
         packing=UsualPacking("L2A surface reflectance, float", nodata=-9999),
         aliases=("EMIT",),
         opener="dualsr_geo.io.products.emit:open_delivery",
@@ -62,7 +62,7 @@ SENSORS = (
             "centres to 0.01 nm, FWHM by a quartic through five values of each spectrometer, within 0.01 nm"
         ),
         nominal=True,
-        bad_windows_nm=WATER_NM,
+        bad_windows_nm=WATER_VAPOUR_NM,
         aliases=("AVIRIS", "AVIRIS-C", "AVIRIS-Classic"),
     ),
     Sensor(
@@ -72,10 +72,10 @@ SENSORS = (
         Sources(
             "419 bands from 402 to 2496 nm as in EnMAP-Box (AVIRIS_NG_PROSAILrange_419b.srf), continued by its step of "
             "5.01 nm to the 425 of a product",
-            packing="float reflectance, -9999 where nothing is",
+            packing="float reflectance, -9999 for nodata",
         ),
         nominal=True,
-        bad_windows_nm=WATER_NM,
+        bad_windows_nm=WATER_VAPOUR_NM,
         packing=UsualPacking("L2 surface reflectance, float", nodata=-9999),
         aliases=("AVIRIS-NG", "ANG", "AVIRIS-Next Generation"),
     ),
@@ -90,7 +90,7 @@ SENSORS = (
         ),
         mtf_measured=True,
         nominal=True,
-        bad_windows_nm=WATER_NM,
+        bad_windows_nm=WATER_VAPOUR_NM,
         aliases=("Hyperion", "EO1_Hyperion", "EO-1 Hyperion"),
     ),
     Sensor(
@@ -102,7 +102,7 @@ SENSORS = (
             "2.5 m; even steps and a FWHM of one step are assumed"
         ),
         aliases=("Hyperspec-VNIR-C", "Headwall Hyperspec-VNIR-C", "Chikusei"),
-        opener=MAT,
+        opener=MATLAB_OPENER,
     ),
     Sensor(
         "neon-aop",
@@ -111,7 +111,7 @@ SENSORS = (
         Sources(
             "emit-sds/SpectralUnmixing, neon_wavelengths.txt (commit af28ff8): 383.69 nm and steps of 5.007 nm; the FWHM "
             "of one step is assumed",
-            packing="NEON.DP1.30006 / DP3.30006: reflectance times 10000, -9999 where nothing is",
+            packing="NEON.DP1.30006 / DP3.30006: reflectance times 10000, -9999 for nodata",
         ),
         nominal=True,
         bad_windows_nm=((1340.0, 1445.0), (1790.0, 1955.0)),

@@ -180,7 +180,7 @@ def test_one_wavelength_is_no_spectrum():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"name": "My_Sensor"}, "`My_Sensor` names no sensor"),
+        ({"name": "My_Sensor"}, "`My_Sensor` is not a name of a sensor"),
         ({"bands": ()}, "mine has no band"),
         ({"bands": (SensorBand("a", 500, 10, 5, 1.2),)}, "MTF gain of 1.2"),
         ({"bands": (SensorBand("a", -500, 10, 5, 0.3),)}, "wavelength_nm -500"),
@@ -197,7 +197,7 @@ def test_a_sensor_that_cannot_be_is_refused(changes, said):
 @pytest.mark.parametrize("text", ["a,500,10,5\n", "a,blue,10,5,0.3\n"])
 def test_a_table_of_bands_names_the_line_that_is_none(text, package):
     (package / "bands.csv").write_text("name,wavelength_nm,fwhm_nm,gsd_m,mtf_gain\nb,400,10,,0.3\n" + text)
-    with pytest.raises(InputError, match="Line 3 of brought:bands.csv is no band"):
+    with pytest.raises(InputError, match="Line 3 of brought:bands.csv is not a band"):
         read_bands("brought:bands.csv")
 
 
@@ -205,7 +205,7 @@ def test_a_table_of_bands_names_the_line_that_is_none(text, package):
 def test_a_table_of_responses_names_the_line_that_is_none(text, package):
     read_responses.cache_clear()
     (package / "srf.csv").write_text("name,first_nm,step_nm,response\n" + text)
-    with pytest.raises(InputError, match="Line 2 of brought:srf.csv is no response"):
+    with pytest.raises(InputError, match="Line 2 of brought:srf.csv is not a response"):
         read_responses("brought:srf.csv")
 
 
@@ -282,8 +282,8 @@ def test_the_plugin_of_this_repository_keeps_its_numbers(tmp_path, monkeypatch):
         ("brought:SENSOR", "", "AttributeError"),
         ("brought:SENSOR", "raise RuntimeError('no table')", "RuntimeError: no table"),
         ("brought:SENSOR", "import nothing_like_that", "nothing_like_that"),
-        ("brought:SENSOR", "SENSOR = 'worldview-9'", "is str, no Sensor"),
-        ("brought:SENSOR", "SENSOR = ()", "is tuple, no Sensor"),
+        ("brought:SENSOR", "SENSOR = 'worldview-9'", "is str, not a Sensor"),
+        ("brought:SENSOR", "SENSOR = ()", "is tuple, not a Sensor"),
         ("brought:SENSOR", "def f(:", "SyntaxError"),
     ],
 )
@@ -303,7 +303,7 @@ def test_a_name_that_is_taken_stays_with_who_has_it(package):
         "SENSOR = Sensor('cave', 'mine', (SensorBand('a', 500, 10, 5, 0.3),), Sources('made up'))"
     )
     declare(package, "brought:SENSOR", code)
-    with pytest.warns(DualSRWarning, match="brings `cave`, a name that another sensor has"):
+    with pytest.warns(DualSRWarning, match="adds `cave`, a name that another sensor has"):
         assert len(find("cave").bands) == 31
 
 
@@ -393,7 +393,7 @@ def test_overlapping_detectors_keep_their_order():
         (
             lambda: scene(2, nm=[660, 1650]),
             "worldview-2",
-            "Band 2 of the scene lies at 1650 nm, but the nearest of worldview-2 is nir2 at 923.4 nm, 92.4 nm wide",
+            "Band 2 of the scene is at 1650 nm, but the nearest of worldview-2 is nir2 at 923.4 nm, 92.4 nm wide",
         ),
         (
             lambda: scene(3, nm=[660, np.nan, 830]),

@@ -1,4 +1,4 @@
-"""Which instrument took a scene: as the user says, as the metadata says, or as it looks; and what follows."""
+"""Identification of the sensor of a scene: as the user states, from metadata, or by its wavelengths."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from dualsr_geo.raster import grid
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene, SceneSensor
 from dualsr_geo.sensors.definition import Sensor
-from dualsr_geo.sensors.registry import find, plain, sensors
+from dualsr_geo.sensors.registry import find, normalised, sensors
 
-# Tags that name an instrument or its satellite, and keys that end so (DATATAKE_1_SPACECRAFT_NAME).
-KEYS = (
+# Ends of the tags that name an instrument or its satellite (DATATAKE_1_SPACECRAFT_NAME), normalised.
+SENSOR_KEYS = (
     "sensor", "sensorname", "sensortype", "sensorid", "satellite", "satellitename", "satelliteid", "satid",
     "spacecraft", "spacecraftname", "spacecraftid", "platform", "platformname", "platformshortname", "mission",
     "instrument", "instrumentname", "instrumentshortname", "camera", "exifmodel", "tifftagmodel",
 )  # fmt: skip
-# Pixels this much larger or smaller than at nadir are no obliquity any more; doubled pixels are 2.
-GSD_TOLERANCE = 1.7
+# Largest factor between the pixel size of a scene and that of the sensor at nadir: oblique views stay
+# below it, pixels doubled by resampling do not.
+GSD_FACTOR = 1.7
 # Its metres are not those on the ground.
 WEB_MERCATOR = "EPSG:3857"
-# A scene looks like a spectrometer whose bands all lie within this share of its least FWHM.
-RESEMBLANCE = 0.5
-# Fewer bands look like too many instruments.
-FEWEST_BANDS = 16
+# A scene resembles a spectrometer if every wavelength agrees within this fraction of its smallest FWHM.
+RESEMBLANCE_FWHM = 0.5
+# Fewest bands whose wavelengths can identify an instrument; fewer resemble too many.
+MIN_BANDS = 16
 
 
 @dataclass(frozen=True)
 class Detected:
-    """An instrument found in a scene's metadata.
+    """A sensor found in the metadata of a scene.
 
     Attributes
     ----------
     sensor : Sensor
     why : str
-        What says so.
+        The metadata that identify it.
     sure : bool
         True where a tag names it and nothing contradicts.
     """
@@ -50,22 +51,22 @@ class Detected:
 
 
 def add_sensor(scene: Scene, sensor: str | None = None, delivered: str = "") -> Scene:
-    """Complete a scene by what its instrument is known to be.
+    """Identify the sensor of a scene and add the properties of its bands.
 
     Parameters
     ----------
     scene : Scene
         With all its bands.
     sensor : str or None
-        The instrument's name, if the user gives one; else the metadata is asked.
+        Name of the sensor, if the user gives one; else it is detected from the metadata.
     delivered : str
-        The one whose product was opened; empty for a plain raster.
+        The sensor whose product was opened; empty for a plain raster.
 
     Returns
     -------
     Scene
-        With `Scene.sensor`. Where the instrument is given, or sure, its wavelengths and FWHM stand
-        where the file has none, and bands in its bad windows are marked bad.
+        With `Scene.sensor`. Where the sensor is given or sure, bands without wavelength or FWHM get those
+        of the sensor, and bands in its bad windows are marked as bad.
 
     Raises
     ------
@@ -74,16 +75,16 @@ def add_sensor(scene: Scene, sensor: str | None = None, delivered: str = "") -> 
     """
     if sensor is not None:
         return with_sensor(scene, find(sensor), "as given")
-    found = _best(scene, [find(delivered)], "whose product this is") if delivered else detect(scene)
-    if found is None:
+    detected = _consistent(scene, [find(delivered)], "whose product this is") if delivered else detect(scene)
+    if detected is None:
         return scene
-    if found.sure:
-        return with_sensor(scene, found.sensor, found.why)
-    return replace(scene, sensor=SceneSensor(found.sensor.name, found.why, used=False))
+    if detected.sure:
+        return with_sensor(scene, detected.sensor, detected.why)
+    return replace(scene, sensor=SceneSensor(detected.sensor.name, detected.why, used=False))
 
 
 def add_sensor_of_bands(scene: Scene, bands: Sequence[Band], places: Sequence[int], sensor: str | None) -> Scene:
-    """Complete a scene of some bands of a file, whose instrument all bands of the file identify.
+    """Identify the sensor of a scene of some bands of a file by all bands of the file.
 
     Parameters
     ----------
@@ -91,9 +92,9 @@ def add_sensor_of_bands(scene: Scene, bands: Sequence[Band], places: Sequence[in
     bands : sequence of Band
         Those of the file.
     places : sequence of int
-        Where each band of the scene is among them.
+        Index in `bands` of each band of the scene.
     sensor : str or None
-        The instrument's name, if the user gives one.
+        Name of the sensor, if the user gives one.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def add_sensor_of_bands(scene: Scene, bands: Sequence[Band], places: Sequence[in
 
 
 def with_sensor(scene: Scene, sensor: Sensor, why: str) -> Scene:
-    """Complete a scene by the numbers of an instrument.
+    """Add the properties of a sensor to a scene.
 
     Raises
     ------
@@ -120,32 +121,34 @@ def with_sensor(scene: Scene, sensor: Sensor, why: str) -> Scene:
 
 
 def detect(scene: Scene) -> Detected | None:
-    """Find the instrument in tags and attributes, or by resemblance of many wavelengths.
+    """Find the sensor in tags and attributes, or by the resemblance of many wavelengths.
 
     Returns
     -------
     Detected or None
         Sure only if a tag spells a name or alias of a sensor exactly and the scene does not contradict it.
     """
-    for key, value in _named(scene):
-        # Those without an alias (pan, say) are no instrument that a tag could mean.
-        meant = [
-            s for s in sensors().values() if s.aliases and plain(value) in {plain(a) for a in (s.name, *s.aliases)}
+    for key, value in _sensor_tags(scene):
+        # A tag cannot mean a sensor without aliases ("pan").
+        candidates = [
+            s
+            for s in sensors().values()
+            if s.aliases and normalised(value) in {normalised(a) for a in (s.name, *s.aliases)}
         ]
-        if meant:
-            return _best(scene, meant, f"from the tag {key}={value}")
-    return _alike(scene)
+        if candidates:
+            return _consistent(scene, candidates, f"from the tag {key}={value}")
+    return _resembling(scene)
 
 
 def match(scene: Scene, sensor: Sensor) -> tuple[int, ...]:
-    """Return which band of an instrument each band of a scene is, zero-based.
+    """Return the zero-based band of the sensor for each band of a scene.
 
-    By wavelength where the scene knows one of its own, else by name, else by order.
+    By wavelength where the scene has wavelengths, else by name, else by order.
 
     Raises
     ------
     OptionError
-        If a wavelength or the pixel size is not the instrument's, or a band can be told by none of these.
+        If a wavelength or the pixel size is not the sensor's, or bands cannot be matched by any of these.
     """
     if any(b.wavelength_nm is not None for b in scene.bands):
         order = _by_wavelength(scene.bands, sensor)
@@ -157,114 +160,113 @@ def match(scene: Scene, sensor: Sensor) -> tuple[int, ...]:
 
 def _by_wavelength(bands: Sequence[Band], sensor: Sensor) -> tuple[int, ...]:
     if len(bands) != len(sensor.bands) and any(b.wavelength_nm is None for b in bands):
-        which = next(i for i, b in enumerate(bands, 1) if b.wavelength_nm is None)
+        missing = next(i for i, b in enumerate(bands, 1) if b.wavelength_nm is None)
         raise OptionError(
-            f"Band {which} of the scene has no wavelength, and its {len(bands)} bands are not the {len(sensor.bands)} of "
-            f"{sensor.name}. Select the bands that have one by --bidx, or leave --sensor out."
+            f"Band {missing} of the scene has no wavelength, and its {len(bands)} bands are not the "
+            f"{len(sensor.bands)} of {sensor.name}. Select the bands that have one by --bidx, or leave --sensor out."
         )
     nm = np.array([np.nan if b.wavelength_nm is None else b.wavelength_nm for b in bands])
     centres, widths = sensor.wavelengths_nm, np.array([b.fwhm_nm for b in sensor.bands])
-    # Detectors overlap: bands in the sensor's own order are not taken for their nearest neighbours.
+    # Detectors overlap: bands in the order of the sensor are not matched to their nearest neighbours.
     if len(nm) == len(centres) and (np.isnan(nm) | (np.abs(nm - centres) <= widths)).all():
         return tuple(range(len(nm)))
-    off = np.abs(centres - nm[:, None])
-    nearest = off.argmin(1)
-    far = np.flatnonzero(off.min(1) > widths[nearest])
+    distances = np.abs(centres - nm[:, None])
+    nearest = distances.argmin(1)
+    far = np.flatnonzero(distances.min(1) > widths[nearest])
     if far.size:
-        at, own = int(far[0]), sensor.bands[nearest[far[0]]]
+        index, band = int(far[0]), sensor.bands[nearest[far[0]]]
         raise OptionError(
-            f"Band {at + 1} of the scene lies at {nm[at]:g} nm, but the nearest of {sensor.name} is {own.name} at "
-            f"{own.wavelength_nm:g} nm, {own.fwhm_nm:g} nm wide. Give the --sensor that took it, or none."
+            f"Band {index + 1} of the scene is at {nm[index]:g} nm, but the nearest of {sensor.name} is {band.name} at "
+            f"{band.wavelength_nm:g} nm, {band.fwhm_nm:g} nm wide. Give the --sensor that took it, or none."
         )
     return tuple(int(i) for i in nearest)
 
 
 def _by_name(bands: Sequence[Band], sensor: Sensor) -> tuple[int, ...] | None:
-    own = {_short(b.name): i for i, b in enumerate(sensor.bands)}
-    found = [own.get(_short(b.name)) if b.name and not b.name.isdecimal() else None for b in bands]
-    return tuple(i for i in found if i is not None) if None not in found else None
+    indices = {_short(b.name): i for i, b in enumerate(sensor.bands)}
+    matches = [indices.get(_short(b.name)) if b.name and not b.name.isdecimal() else None for b in bands]
+    return tuple(i for i in matches if i is not None) if None not in matches else None
 
 
 def _short(name: str | None) -> str:
-    """Return a band's name as others may spell it: B2 is B02."""
-    return re.sub(r"(?<=[a-z])0+(?=\d)", "", plain(name or ""))
+    """Return a band's name without leading zeros of numbers: B02 is also written B2."""
+    return re.sub(r"(?<=[a-z])0+(?=\d)", "", normalised(name or ""))
 
 
 def _by_order(bands: Sequence[Band], sensor: Sensor) -> tuple[int, ...]:
     if len(bands) == len(sensor.bands):
         return tuple(range(len(bands)))
-    named = [b.name for b in sensor.bands if not b.name.isdecimal()]
-    names = f" and without names of the sensor's ({', '.join(named)})" if named else ""
+    sensor_names = [b.name for b in sensor.bands if not b.name.isdecimal()]
+    names = f" or band names of the sensor ({', '.join(sensor_names)})" if sensor_names else ""
     raise OptionError(
         f"{sensor.name} has {len(sensor.bands)} bands, the scene {len(bands)}, without wavelengths{names}. "
-        "Give a scene that says which bands it has, or leave --sensor out and give --mtf-gain."
+        "Give a scene with wavelengths or names of its bands, or leave --sensor out and give --mtf-gain."
     )
 
 
 def _require_gsd(scene: Scene, sensor: Sensor, order: Sequence[int]) -> None:
     if grid.unit(scene.geobox) != "m" or grid.crs_name(scene.geobox) == WEB_MERCATOR:
         return
-    there = grid.gsd(scene.geobox)
+    gsd_m = grid.gsd(scene.geobox)
     for i in order:
         band = sensor.bands[i]
-        if band.gsd_m is not None and not 1 / GSD_TOLERANCE < there / band.gsd_m < GSD_TOLERANCE:
+        if band.gsd_m is not None and not 1 / GSD_FACTOR < gsd_m / band.gsd_m < GSD_FACTOR:
             raise OptionError(
-                f"The scene has pixels of {there:.4g} m, but {band.name} of {sensor.name} has {band.gsd_m:g} m. "
+                f"The scene has pixels of {gsd_m:.4g} m, but {band.name} of {sensor.name} has {band.gsd_m:g} m. "
                 "Give the scene on its own grid, as delivered, or leave --sensor out."
             )
 
 
 def _completed(band: Band, sensor: Sensor, index: int) -> Band:
-    """Return a band with centre and width where it has none, and bad where the air is black."""
-    own = sensor.bands[index]
-    nm = own.wavelength_nm if band.wavelength_nm is None else band.wavelength_nm
-    black = any(low <= nm <= high for low, high in sensor.bad_windows_nm)
+    """Return a band with the sensor's centre and width where it has none; bad inside the sensor's bad windows."""
+    definition = sensor.bands[index]
+    nm = definition.wavelength_nm if band.wavelength_nm is None else band.wavelength_nm
+    absorbed = any(low <= nm <= high for low, high in sensor.bad_windows_nm)
     return replace(
         band,
         wavelength_nm=nm,
-        fwhm_nm=own.fwhm_nm if band.fwhm_nm is None else band.fwhm_nm,
-        good=band.good and not black,
+        fwhm_nm=definition.fwhm_nm if band.fwhm_nm is None else band.fwhm_nm,
+        good=band.good and not absorbed,
     )
 
 
-def _named(scene: Scene) -> Iterator[tuple[str, str]]:
-    """Yield what a scene's tags and attributes say under the keys that name instruments."""
-    domains = [*scene.tags.values(), scene.attrs]
-    for items in domains:
+def _sensor_tags(scene: Scene) -> Iterator[tuple[str, str]]:
+    """Yield the tags and attributes of a scene whose keys name instruments."""
+    for items in (*scene.tags.values(), scene.attrs):
         for key, value in items.items():
-            if isinstance(value, str) and plain(key).endswith(KEYS):
+            if isinstance(value, str) and normalised(key).endswith(SENSOR_KEYS):
                 yield str(key), value.strip().strip("\"'{}")
 
 
-def _best(scene: Scene, meant: Sequence[Sensor], why: str) -> Detected:
-    """Return the one of a satellite's instruments that the scene does not contradict."""
+def _consistent(scene: Scene, candidates: Sequence[Sensor], why: str) -> Detected:
+    """Return the first candidate that the scene does not contradict; not sure if it contradicts all."""
     contradictions = []
-    for sensor in meant:
+    for sensor in candidates:
         try:
             match(scene, sensor)
         except OptionError as error:
-            # The way out speaks of an option that was not given.
+            # Without its second sentence, which names an option that the user did not give.
             contradictions.append(str(error).partition(". ")[0])
         else:
             return Detected(sensor, why, sure=True)
-    first = meant[0].name
-    return Detected(meant[0], f"{first}, {why}; its numbers are not used: {contradictions[0]}", sure=False)
+    first = candidates[0].name
+    return Detected(candidates[0], f"{first}, {why}; its numbers are not used: {contradictions[0]}", sure=False)
 
 
-def _alike(scene: Scene) -> Detected | None:
-    """Return the spectrometer whose wavelengths a scene has."""
+def _resembling(scene: Scene) -> Detected | None:
+    """Return the spectrometer that has the wavelengths of a scene."""
     nm = np.array([b.wavelength_nm or np.nan for b in scene.bands])
-    if len(nm) < FEWEST_BANDS:
+    if len(nm) < MIN_BANDS:
         return None
-    alike = {}
+    largest_nm = {}
     for sensor in sensors().values():
         if len(sensor.bands) == len(nm):
-            # Providers put the bands where two detectors overlap in one order or another.
-            off = np.abs(np.sort(sensor.wavelengths_nm) - np.sort(nm))
-            if (off <= RESEMBLANCE * min(b.fwhm_nm for b in sensor.bands)).all():
-                alike[sensor.name] = float(off.max())
-    if not alike:
+            # Providers order the bands where two detectors overlap in one way or the other.
+            differences = np.abs(np.sort(sensor.wavelengths_nm) - np.sort(nm))
+            if (differences <= RESEMBLANCE_FWHM * min(b.fwhm_nm for b in sensor.bands)).all():
+                largest_nm[sensor.name] = float(differences.max())
+    if not largest_nm:
         return None
-    name = min(alike, key=lambda n: alike[n])
-    why = f"looks like {name}, whose {len(nm)} wavelengths differ by {alike[name]:.2g} nm at most"
-    return Detected(sensors()[name], f"{why}; give --sensor {name} to use what is known of it", sure=False)
+    name = min(largest_nm, key=lambda n: largest_nm[n])
+    why = f"looks like {name}, whose {len(nm)} wavelengths differ by {largest_nm[name]:.2g} nm at most"
+    return Detected(sensors()[name], f"{why}; give --sensor {name} to use its properties", sure=False)
