@@ -26,7 +26,7 @@ from rasterio.enums import ColorInterp
 
 from dualsr_geo.errors import BandError, DualSRWarning, InputError, OptionError
 from dualsr_geo.io.readers import gdal
-from dualsr_geo.io.readers.dataset_cache import OPEN_HANDLES, _handles, open_quietly
+from dualsr_geo.io.readers.dataset_cache import MAX_OPEN_DATASETS, _datasets, open_quietly
 from dualsr_geo.io.scenes import ArraySource, RasterSource, Scene, ZarrSource, open_scene, preview
 from dualsr_geo.raster.georeferencing import geobox_of
 from dualsr_geo.raster.packing import Decoding
@@ -712,7 +712,7 @@ def test_cf_axis_attributes_name_the_spatial_dimensions(rng: np.random.Generator
 
 
 def test_unknown_or_too_many_dimensions_are_named(rng: np.random.Generator) -> None:
-    with pytest.raises(InputError, match="has the dimensions a, b, of which none are known as y and x"):
+    with pytest.raises(InputError, match="has the dimensions a, b, of which none are recognised as y and x"):
         open_scene(xr.DataArray(rng.random((3, 4)), dims=("a", "b")))
     with pytest.raises(InputError, match=r"time \(2\), band \(3\), y \(4\), x \(5\).*isel\(time=0\)"):
         open_scene(xr.DataArray(rng.random((2, 3, 4, 5)), dims=("time", "band", "y", "x")))
@@ -774,7 +774,7 @@ def test_a_dataset_of_one_variable_a_band(rng: np.random.Generator) -> None:
 def test_variables_on_different_grids_are_refused(rng: np.random.Generator) -> None:
     a = xr.DataArray(rng.random((4, 5)), dims=("y", "x"))
     b = xr.DataArray(rng.random((4, 5)), dims=("lat", "lon"), coords={"lat": np.arange(4.0), "lon": np.arange(5.0)})
-    with pytest.raises(InputError, match="lie on different grids .a 4 x 5, b 4 x 5"):
+    with pytest.raises(InputError, match="are on different grids .a 4 x 5, b 4 x 5"):
         open_scene(xr.Dataset({"a": a, "b": b}))
 
 
@@ -904,9 +904,9 @@ def test_a_fingerprint_does_not_read_what_xarray_has_not_read(tmp_path: Path, rn
 
 def test_handles_are_few_and_a_replaced_file_is_opened_anew(tmp_path: Path, rng: np.random.Generator) -> None:
     values = cube(rng)
-    for i in range(OPEN_HANDLES + 3):
+    for i in range(MAX_OPEN_DATASETS + 3):
         open_scene(write(tmp_path / f"{i}.tif", values))
-    assert len(_handles.open) == OPEN_HANDLES
+    assert len(_datasets.open) == MAX_OPEN_DATASETS
     scene = open_scene(tmp_path / "0.tif")
     write(tmp_path / "0.tif", values + 1)
     os.utime(tmp_path / "0.tif", ns=(5, 5))

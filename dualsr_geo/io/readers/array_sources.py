@@ -1,7 +1,4 @@
-"""Arrays as sources: a Zarr array or an xarray object, read window by window.
-
-What is opened is opened on first use, once a process, and never travels.
-"""
+"""Sources of arrays: a Zarr array, and an xarray object."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ from dualsr_geo.raster.windows import Window
 
 
 @lru_cache(maxsize=16)
-def _zarr_array(  # process and time of writing are part of the key only
+def _zarr_array(  # process and time of writing are only part of the key of the cache
     uri: str,
     variable: str,
     process: int,  # noqa: ARG001
@@ -40,7 +37,7 @@ def _zarr_array(  # process and time of writing are part of the key only
 
 
 def _written(uri: str, variable: str) -> tuple[object, ...]:
-    """When an array's metadata was written; a replaced store must be opened anew."""
+    """Return when the metadata of an array was written: a replaced store must be opened again."""
     documents = (os.path.join(uri, variable, name) for name in ("zarr.json", ".zarray"))
     return tuple(local_stamp(d).get("mtime_ns") for d in documents)
 
@@ -54,7 +51,7 @@ class ZarrSource(StoredSource):
     uri, variable : str
         The group, and the array's path in it.
     axes : tuple of int or None
-        Which axis of the array is band (None where it has none), y and x; others have length 1.
+        Axis of band (None where the array has none), of y and of x; others have length 1.
     """
 
     uri: str
@@ -67,7 +64,7 @@ class ZarrSource(StoredSource):
         return values
 
     def read_far_end(self) -> None:
-        """Read the last pixel of the last band, so that a damaged store is found before the work."""
+        """Read the last pixel of the last band, so that a damaged store is detected when it is opened."""
         height, width = self.size
         self._load([len(self.indices) - 1], Window(height - 1, height, width - 1, width))
 
@@ -76,28 +73,28 @@ class ZarrSource(StoredSource):
         return (self.uri,)
 
     def fingerprint(self) -> dict[str, object]:
-        """Return URI, bands, and the count, size and newest time of the files; on the web, of its document."""
+        """Return URI, bands, and the count, size and latest time of the files; on the web, the stamp of the metadata."""
         if is_url(self.uri):
             return {"uri": shown(self.uri), "variable": self.variable, "bands": list(self.indices), **self._objects()}
-        files = [p.stat() for p in (Path(self.uri) / self.variable).rglob("*") if p.is_file()]
+        stats = [p.stat() for p in (Path(self.uri) / self.variable).rglob("*") if p.is_file()]
         return {
             "uri": self.uri,
             "variable": self.variable,
             "bands": list(self.indices),
-            "files": len(files),
-            "size": sum(f.st_size for f in files),
-            "mtime_ns": max((f.st_mtime_ns for f in files), default=0),
+            "files": len(stats),
+            "size": sum(s.st_size for s in stats),
+            "mtime_ns": max((s.st_mtime_ns for s in stats), default=0),
         }
 
     def _objects(self) -> dict[str, object]:
-        """Return the count, size and newest time of the objects; a web server lists none."""
+        """Return the count, size and latest time of the objects; a web server lists none."""
         if not is_writable(self.uri):
             return stamp(f"{self.uri}/zarr.json")
         with named(self.uri, InputError):
-            found = [o for page in obstore.list(open_store(self.uri), self.variable) for o in page]
-        newest = max((o["last_modified"] for o in found), default=None)
-        size = sum(o["size"] for o in found)
-        return {"files": len(found), "size": size, "modified": None if newest is None else newest.isoformat()}
+            objects = [o for page in obstore.list(open_store(self.uri), self.variable) for o in page]
+        latest = max((o["last_modified"] for o in objects), default=None)
+        size = sum(o["size"] for o in objects)
+        return {"files": len(objects), "size": size, "modified": None if latest is None else latest.isoformat()}
 
     def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
         return self._pick(bands, *window.slices)
@@ -110,11 +107,11 @@ class ZarrSource(StoredSource):
         band_axis, y_axis, x_axis = self.axes
         try:
             array = _zarr_array(self.uri, self.variable, os.getpid(), _written(self.uri, self.variable))
-            wanted: list[Any] = [slice(0, 1)] * array.ndim
-            wanted[y_axis], wanted[x_axis] = rows, columns
+            selection: list[Any] = [slice(0, 1)] * array.ndim
+            selection[y_axis], selection[x_axis] = rows, columns
             if band_axis is not None:
-                wanted[band_axis] = _run([self.indices[i] for i in bands])
-            stored = np.asarray(array.oindex[tuple(wanted)])
+                selection[band_axis] = _as_slice([self.indices[i] for i in bands])
+            stored = np.asarray(array.oindex[tuple(selection)])
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{self.uri}: `{self.variable}` cannot be read: {error}. "
@@ -127,8 +124,8 @@ class ZarrSource(StoredSource):
         return self.decoding.physical(cube, bands)
 
 
-def _run(indices: list[int]) -> slice | list[int]:
-    """Consecutive indices as a slice, which Zarr reads without a copy a band."""
+def _as_slice(indices: list[int]) -> slice | list[int]:
+    """Return consecutive indices as a slice, which Zarr reads without a copy of each band."""
     first, last = indices[0], indices[-1]
     return slice(first, last + 1) if indices == list(range(first, last + 1)) else indices
 
@@ -173,25 +170,26 @@ class ArraySource(BaseSource):
         return replace(self, array=self.array[:, *window.slices])
 
     def files_read(self) -> tuple[str, ...]:
-        """Return nothing: whose files an array reads, only its maker knows."""
+        """Return nothing: an array does not state which files it reads."""
         return ()
 
     def fingerprint(self) -> dict[str, object]:
         """Return dask's token of the array; the values of an array in memory are hashed.
 
-        One that xarray has not read yet is not read for this: its file stands for it.
+        An array that xarray has not read yet is identified by its file instead.
         """
         variable, path = self.array.variable, self.array.encoding.get("source")
-        unread = variable.chunks is None and not getattr(variable, "_in_memory", True)
-        identity = file_stamp(str(path)) if unread and path else {"token": tokenize(variable.data)}
+        # xarray has no public name for this; where it is missing, the array is read.
+        on_disk = variable.chunks is None and not getattr(variable, "_in_memory", True)
+        identity = file_stamp(str(path)) if on_disk and path else {"token": tokenize(variable.data)}
         return {**identity, "shape": list(self.array.shape)}
 
     def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
         return self._pick(bands, *window.slices)
 
     def _pick(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
-        part = self.array[_run(list(bands))][:, rows][:, :, columns]
-        # Threads also inside a distributed worker, where the default would wait for the cluster.
+        part = self.array[_as_slice(list(bands))][:, rows][:, :, columns]
+        # Threads also on a distributed worker, where the default scheduler would wait for the cluster.
         with dask.config.set(scheduler="threads"):
             stored: NDArray[Any] = part.to_numpy()
         return self.decoding.physical(stored, bands)

@@ -1,4 +1,4 @@
-"""Bands that lie in several files or cubes, as one source."""
+"""A source of bands from several files or cubes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BandStack(BaseSource):
     ----------
     parts : tuple of Source
     order : tuple of (int, int)
-        Of each band, its part and its place there.
+        Part of each band, and its index there.
     """
 
     parts: tuple[Source, ...]
@@ -28,7 +28,7 @@ class BandStack(BaseSource):
 
     @classmethod
     def of(cls, parts: Sequence[Source]) -> BandStack:
-        """Return all bands of the parts, one part after another."""
+        """Return the source of all bands of the parts, one part after another."""
         return cls(tuple(parts), tuple((p, i) for p, part in enumerate(parts) for i in range(part.shape[0])))
 
     @property
@@ -44,14 +44,14 @@ class BandStack(BaseSource):
 
     def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Return one band subsampled to `shape` (y, x), NaN where invalid."""
-        part, place = self.order[band]
-        return self.parts[part].thumbnail(place, shape)
+        part, index = self.order[band]
+        return self.parts[part].thumbnail(index, shape)
 
     def select(self, indices: Sequence[int]) -> BandStack:
         """Return the source of some of the bands, without the parts that have none of them."""
         chosen = [self.order[i] for i in indices]
         used = sorted({part for part, _ in chosen})
-        order = tuple((used.index(part), place) for part, place in chosen)
+        order = tuple((used.index(part), index) for part, index in chosen)
         return BandStack(tuple(self.parts[part] for part in used), order)
 
     def files_read(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class BandStack(BaseSource):
         return {"parts": [part.fingerprint() for part in self.parts], "order": [list(o) for o in self.order]}
 
     def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
-        # A part is read once, however many of its bands are wanted.
+        # Each part is read once for all of its bands.
         chosen = [self.order[b] for b in bands]
         out = np.empty((len(chosen), *window.shape), np.float32)
         for part, source in enumerate(self.parts):

@@ -1,4 +1,4 @@
-"""What an xarray variable says of its bands and of how its values are stored."""
+"""Bands and packing of an xarray variable, by the conventions of CF, rioxarray and this package."""
 
 from __future__ import annotations
 
@@ -12,64 +12,67 @@ from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Decoding, Packing, resolve_nodata
 from dualsr_geo.raster.wavelengths import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum, from_columns, from_name, parse_list
 
-# CF standard names of a band's centre.
+# CF standard names of the centre wavelength of a band.
 _CENTRE_NAMES = ("sensor_band_central_radiation_wavelength", "radiation_wavelength")
 
 
-def values_of(cube: xr.DataArray, where: str, asked: float | None, *, raw: bool) -> tuple[Decoding, Packing]:
-    """Tell what is still to be applied to the values from how the file stored them.
+def values_of(cube: xr.DataArray, where: str, requested: float | None, *, raw: bool) -> tuple[Decoding, Packing]:
+    """Return the decoding that the values of an array still need, and the packing of its file.
 
     Parameters
     ----------
     cube : DataArray, dims (band, y, x)
     where : str
-        What to call it in a message.
-    asked : float or None
-        Nodata value instead of its own.
+        Name of the array in messages.
+    requested : float or None
+        Nodata value of the user, instead of the array's own.
     raw : bool
-        Whether values are known to be as stored; integers always are.
+        Whether values are certainly as stored; integers always are.
 
     Raises
     ------
     OptionError
-        If the nodata value asked for does not fit the stored type.
+        If the requested nodata value does not fit the stored type.
     """
     attrs, encoding, count = cube.attrs, cube.encoding, len(cube)
     raw = raw or cube.dtype.kind in "iu"
-    # xarray drops the encoding with any arithmetic, but keeps attributes: without an encoding a
-    # float array's scale is a leftover.
-    kept = encoding.get("dtype", encoding.get("rasterio_dtype"))
-    known = not raw and kept is not None and np.dtype(kept).kind in "iuf"
-    dtype = np.dtype(kept).name if known else str(cube.dtype)
+    # Arithmetic of xarray drops the encoding and keeps the attributes: the scale attribute of a float array
+    # without an encoding no longer applies.
+    stored = encoding.get("dtype", encoding.get("rasterio_dtype"))
+    has_stored = not raw and stored is not None and np.dtype(stored).kind in "iuf"
+    dtype = np.dtype(stored).name if has_stored else str(cube.dtype)
     decoded = not raw and any(k in encoding for k in ("scale_factor", "add_offset", "scales", "offsets"))
-    said: Mapping[Any, Any] = encoding if decoded else attrs if raw or kept is not None else {}
-    scales = _numbers(cube, said, ("scales", "scale_factor"), 1.0)
-    offsets = _numbers(cube, said, ("offsets", "add_offset"), 0.0)
+    statements: Mapping[Any, Any] = encoding if decoded else attrs if raw or stored is not None else {}
+    scales = _numbers(cube, statements, ("scales", "scale_factor"), 1.0)
+    offsets = _numbers(cube, statements, ("offsets", "add_offset"), 0.0)
     stated = _stated_nodata(attrs) if raw or "_FillValue" not in encoding else None
     stated = _stated_nodata(encoding) if stated is None else stated
-    nodata = resolve_nodata(stated, asked, dtype, where)
+    nodata = resolve_nodata(stated, requested, dtype, where)
     packing = Packing(dtype, scales, offsets, nodata)
     if decoded:
         return Decoding((1.0,) * count, (0.0,) * count, (None,) * count), packing
     return Decoding(scales, offsets, (nodata,) * count), packing
 
 
-def _stated_nodata(said: Mapping[Any, Any]) -> float | None:
+def _stated_nodata(statements: Mapping[Any, Any]) -> float | None:
     for key in ("_FillValue", "missing_value", "nodata", "nodatavals"):
-        if said.get(key) is not None:
-            return float(np.ravel(said[key])[0])
+        if statements.get(key) is not None:
+            return float(np.ravel(statements[key])[0])
     return None
 
 
-def _numbers(cube: xr.DataArray, said: Mapping[Any, Any], keys: Sequence[str], default: float) -> tuple[float, ...]:
-    value = next((said[k] for k in keys if said.get(k) is not None), default)
+def _numbers(
+    cube: xr.DataArray, statements: Mapping[Any, Any], keys: Sequence[str], default: float
+) -> tuple[float, ...]:
+    value = next((statements[k] for k in keys if statements.get(k) is not None), default)
     return tuple(float(v) for v in _per_band(cube, value) or [default] * len(cube))
 
 
 def _per_band(cube: xr.DataArray, value: Any) -> list[Any] | None:
-    """Return one entry a band of an attribute, also where bands were selected since.
+    """Return one entry per band of an attribute; None if their number differs.
 
-    rioxarray numbers bands from 1 and keeps the full lists of the file.
+    After a selection of bands rioxarray keeps the full lists of the file and the numbers of the bands
+    from 1, which give the entries.
     """
     count = len(cube)
     if isinstance(value, str) or np.ndim(value) == 0:
@@ -82,17 +85,17 @@ def _per_band(cube: xr.DataArray, value: Any) -> list[Any] | None:
 
 
 def bands_of(cube: xr.DataArray) -> tuple[Band, ...]:
-    """Return what coordinates along the bands and attributes say of each band.
+    """Return the bands that the coordinates along the bands and the attributes describe.
 
     Parameters
     ----------
     cube : DataArray, dims (band, y, x)
     """
     attrs, count = cube.attrs, len(cube)
-    nothing: list[Any] = [None] * count
-    units = _per_band(cube, attrs.get("band_units", attrs.get("units"))) or nothing
+    missing: list[Any] = [None] * count
+    units = _per_band(cube, attrs.get("band_units", attrs.get("units"))) or missing
     colors = _per_band(cube, attrs.get("color_interpretation", "undefined")) or ["undefined"] * count
-    tags = _per_band(cube, attrs.get("band_tags")) or nothing
+    tags = _per_band(cube, attrs.get("band_tags")) or missing
     names = _names(cube)
     spectra = [s.or_else(from_name(n)) for s, n in zip(_spectra(cube) or [Spectrum()] * count, names, strict=True)]
     return tuple(
@@ -103,42 +106,42 @@ def bands_of(cube: xr.DataArray) -> tuple[Band, ...]:
 
 def _names(cube: xr.DataArray) -> list[str | None]:
     for name in ("band_name", "name", "description", cube.dims[0]):
-        coord = _beside(cube, name)
+        coord = _band_coord(cube, name)
         if coord is not None and coord.dtype.kind in "OUTS":
             return [str(v) or None for v in np.atleast_1d(coord.to_numpy())]
-    long = cube.attrs.get("long_name")
-    if isinstance(long, str) and len(cube) > 1:
+    long_name = cube.attrs.get("long_name")
+    if isinstance(long_name, str) and len(cube) > 1:
         return [None] * len(cube)
-    return [str(v) if v else None for v in _per_band(cube, long) or [None] * len(cube)]
+    return [str(v) if v else None for v in _per_band(cube, long_name) or [None] * len(cube)]
 
 
 def _spectra(cube: xr.DataArray) -> list[Spectrum]:
-    centre = next((c for n in WAVELENGTH_NAMES if (c := _beside(cube, n)) is not None), None)
+    centre = next((c for n in WAVELENGTH_NAMES if (c := _band_coord(cube, n)) is not None), None)
     if centre is None:
-        named = (c for n in cube.coords if (c := _beside(cube, n)) is not None)
-        centre = next((c for c in named if c.attrs.get("standard_name") in _CENTRE_NAMES), None)
+        coords = (c for n in cube.coords if (c := _band_coord(cube, n)) is not None)
+        centre = next((c for c in coords if c.attrs.get("standard_name") in _CENTRE_NAMES), None)
     unit = cube.attrs.get("wavelength_units") if centre is None else centre.attrs.get("units")
-    good = next((c for n in GOOD_NAMES if (c := _beside(cube, n)) is not None), None)
+    good = next((c for n in GOOD_NAMES if (c := _band_coord(cube, n)) is not None), None)
     columns = [
         _column(cube, coord, key)
-        for coord, key in ((centre, "wavelength"), (_beside(cube, "fwhm"), "fwhm"), (good, "bbl"))
+        for coord, key in ((centre, "wavelength"), (_band_coord(cube, "fwhm"), "fwhm"), (good, "bbl"))
     ]
     return from_columns(columns, len(cube), unit)
 
 
 def _column(cube: xr.DataArray, coord: xr.DataArray | None, key: str) -> list[float | None]:
-    """Return the numbers of a coordinate, or else of an attribute that lists one a band."""
+    """Return the numbers of a coordinate, or else of an attribute with one entry per band."""
     if coord is not None:
         values: list[Any] = np.atleast_1d(coord.to_numpy()).tolist()
     else:
         listed = cube.attrs.get(key)
         if listed is None:
             return []
-        lone = np.ndim(listed) == 0 and not (isinstance(listed, str) and "," in listed)
-        if lone and len(cube) > 1:
-            # rioxarray gives an array of many bands the wavelength of its first as an attribute.
+        single = np.ndim(listed) == 0 and not (isinstance(listed, str) and "," in listed)
+        if single and len(cube) > 1:
+            # rioxarray gives an array of many bands the wavelength of its first band as an attribute.
             return []
-        values = parse_list(str(listed)) if lone or isinstance(listed, str) else list(listed)
+        values = parse_list(str(listed)) if single or isinstance(listed, str) else list(listed)
         values = _per_band(cube, values) or []
     return [_float(v) for v in values]
 
@@ -150,8 +153,8 @@ def _float(value: Any) -> float | None:
         return None
 
 
-def _beside(cube: xr.DataArray, name: Hashable) -> xr.DataArray | None:
-    """Return a coordinate along the bands, or one left over from selecting a single band."""
+def _band_coord(cube: xr.DataArray, name: Hashable) -> xr.DataArray | None:
+    """Return a coordinate along the bands, or the scalar one of a single selected band."""
     coord: xr.DataArray | None = cube.coords.get(name)
     if coord is None or (coord.dims != cube.dims[:1] and (coord.ndim or len(cube) > 1)):
         return None

@@ -1,4 +1,4 @@
-"""Open GDAL datasets: a few a thread, because they must not be shared between threads."""
+"""Cache of open GDAL datasets, a few per thread, since threads must not share them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from rasterio.io import DatasetReader
 
 from dualsr_geo.io.storage.object_store import gdal_options
 
-# Handles that a thread keeps open: scene, guides, and a few to spare. Sentinel-2 is a file a band:
-# six of the scene, four of the guide.
-OPEN_HANDLES = 16
+# Datasets that a thread keeps open. Sentinel-2 has one file per band: six of the scene, four of the guide.
+MAX_OPEN_DATASETS = 16
 
-# GDAL's own default is 5 % of the machine, which a whole scene fills before it ends; a tile rereads
-# little more than its halo.
-CACHE_BYTES = 64 << 20
+# GDAL's block cache. Its default, 5 % of the memory of the machine, is filled by one scene, while a tile
+# reads little more than its halo again.
+BLOCK_CACHE_BYTES = 64 << 20
 
 # Changing the warning filters is not thread-safe, so datasets are opened one at a time.
 _opening = threading.Lock()
@@ -27,53 +26,53 @@ _opening = threading.Lock()
 
 def open_quietly(uri: str, config: tuple[tuple[str, str], ...] = ()) -> DatasetReader:
     """Open a dataset under GDAL options, without rasterio's warning about a missing georeference."""
-    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}
+    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": BLOCK_CACHE_BYTES}
     with _opening, warnings.catch_warnings(), rasterio.Env(**gdal_options(uri), **dict(config), **cache):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(uri, sharing=False)
 
 
 def reason(error: BaseException, uri: str = "") -> str:
-    """Return what GDAL said first, in one line; rasterio's own text often only points to it."""
+    """Return the message of the first error of GDAL in one line; that of rasterio often only refers to it."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split()).rstrip(".")
-    for said in (f"'{uri}' ", f"{uri}: "):
-        text = text.removeprefix(said) if uri else text
+    for prefix in (f"'{uri}' ", f"{uri}: "):
+        text = text.removeprefix(prefix) if uri else text
     return text
 
 
-class _Handles(threading.local):
-    """Open datasets of this thread, the latest used last."""
+class _Datasets(threading.local):
+    """Open datasets of this thread, in the order of their last use."""
 
     def __init__(self) -> None:
         self.open: OrderedDict[str, tuple[object, DatasetReader]] = OrderedDict()
 
     def get(self, uri: str, stamp: object, config: tuple[tuple[str, str], ...]) -> DatasetReader:
-        found = self.open.pop(uri, None)
-        if found is not None and found[0] != stamp:
-            found[1].close()
-            found = None
-        dataset = found[1] if found is not None else open_quietly(uri, config)
+        cached = self.open.pop(uri, None)
+        if cached is not None and cached[0] != stamp:
+            cached[1].close()
+            cached = None
+        dataset = cached[1] if cached is not None else open_quietly(uri, config)
         self.open[uri] = (stamp, dataset)
-        while len(self.open) > OPEN_HANDLES:
+        while len(self.open) > MAX_OPEN_DATASETS:
             self.open.popitem(last=False)[1][1].close()
         return dataset
 
 
-_handles = _Handles()
+_datasets = _Datasets()
 
 
 def borrow(uri: str, stamp: object, config: tuple[tuple[str, str], ...] = ()) -> DatasetReader:
-    """Return this thread's open dataset; the thread keeps and closes it.
+    """Return the open dataset of this thread, which keeps and closes it.
 
     Parameters
     ----------
     uri : str
         What rasterio opens.
     stamp : object
-        A dataset opened under another stamp is closed and opened anew.
+        Identifies the content; a dataset with another stamp is closed and opened again.
     config : tuple of (str, str)
-        GDAL options that hold while it is opened.
+        GDAL options that apply while it is opened.
     """
-    return _handles.get(uri, (stamp, config), config)
+    return _datasets.get(uri, (stamp, config), config)

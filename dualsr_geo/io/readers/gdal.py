@@ -1,4 +1,4 @@
-"""Rasters as scenes: what GDAL says of a file, in our words."""
+"""Rasters that GDAL opens, as scenes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.wavelengths import Spectrum, from_envi, from_imagery, from_name, from_tags
 from dualsr_geo.raster.windows import Window
 
-# Suffixes of the data file that an ENVI header may lie beside.
+# Suffixes of the data file of an ENVI header.
 ENVI_SUFFIXES = ("", ".img", ".dat", ".bin", ".raw", ".bsq", ".bil", ".bip", ".envi")
 
 
@@ -104,8 +104,8 @@ def _locate(where: str) -> str:
             return where
         raise InputError(f"{where} does not exist. Give the path of a raster or of a Zarr group.")
     if path.suffix.lower() == ".hdr":
-        beside = [path.with_suffix(s) for s in ENVI_SUFFIXES] + [path.with_suffix("").with_suffix(".img")]
-        path = next((p for p in beside if p.is_file() and p != path), path)
+        candidates = [path.with_suffix(s) for s in ENVI_SUFFIXES] + [path.with_suffix("").with_suffix(".img")]
+        path = next((p for p in candidates if p.is_file() and p != path), path)
     return os.path.abspath(path)
 
 
@@ -119,7 +119,7 @@ def _only_subdataset(dataset: DatasetReader, where: str) -> str:
                     size = f"{height} x {width} px, bands: {inner.count}"
                     usable.append((inner.count * height * width, name, size))
         except RasterioError:
-            # A table, a text or a profile: nothing that could be meant as the scene.
+            # A table, a text or a profile, which cannot be the scene.
             continue
     if len(usable) == 1:
         return usable[0][1]
@@ -207,14 +207,14 @@ def _mask(dataset: DatasetReader, indexes: Sequence[int]) -> Literal["none", "sh
 
 
 def _values(
-    dataset: DatasetReader, indexes: Sequence[int], dtype: str, asked: float | None, where: str
+    dataset: DatasetReader, indexes: Sequence[int], dtype: str, requested: float | None, where: str
 ) -> tuple[Decoding, Packing]:
     stated = [dataset.nodatavals[i - 1] for i in indexes]
-    # One warning a value, not one a band.
-    settled = {
-        repr(value): resolve_nodata(value, asked, dtype, where) for value in {repr(v): v for v in stated}.values()
+    # By text, since NaN differs from itself; one warning per value, not per band.
+    resolved = {
+        repr(value): resolve_nodata(value, requested, dtype, where) for value in {repr(v): v for v in stated}.values()
     }
-    nodata = tuple(settled[repr(v)] for v in stated)
+    nodata = tuple(resolved[repr(v)] for v in stated)
     scales = tuple(float(dataset.scales[i - 1]) for i in indexes)
     offsets = tuple(float(dataset.offsets[i - 1]) for i in indexes)
     divisor = dataset.tags(ns="ENVI").get("reflectance_scale_factor")
@@ -234,16 +234,16 @@ def _bands(dataset: DatasetReader, indexes: Sequence[int]) -> tuple[Band, ...]:
 
 def _band(dataset: DatasetReader, index: int, lists: Sequence[Spectrum], unit: str | None) -> Band:
     tags = dataset.tags(index)
-    own = from_tags(tags, unit)
+    spectrum = from_tags(tags, unit)
     if lists:
-        own = own.or_else(lists[index - 1])
+        spectrum = spectrum.or_else(lists[index - 1])
     name = dataset.descriptions[index - 1]
-    known = from_imagery(dataset.tags(index, ns="IMAGERY"), own).or_else(from_name(name))
+    spectrum = from_imagery(dataset.tags(index, ns="IMAGERY"), spectrum).or_else(from_name(name))
     return Band(
         name=name,
-        wavelength_nm=known.wavelength_nm,
-        fwhm_nm=known.fwhm_nm,
-        good=known.good is not False,
+        wavelength_nm=spectrum.wavelength_nm,
+        fwhm_nm=spectrum.fwhm_nm,
+        good=spectrum.good is not False,
         unit=dataset.units[index - 1] or None,
         color=dataset.colorinterp[index - 1].name,
         tags=tags,
@@ -252,8 +252,8 @@ def _band(dataset: DatasetReader, index: int, lists: Sequence[Spectrum], unit: s
 
 def _tags(dataset: DatasetReader) -> Mapping[str, Mapping[str, str]]:
     domains = [d for d in dataset.tag_namespaces() if d not in LAYOUT_DOMAINS and not d.startswith("xml:")]
-    found = {d: useful_tags(dataset.tags(ns=d or None)) for d in ["", *domains]}
-    return {d: items for d, items in found.items() if items}
+    tags = {d: useful_tags(dataset.tags(ns=d or None)) for d in ["", *domains]}
+    return {d: items for d, items in tags.items() if items}
 
 
 def _geobox(dataset: DatasetReader, where: str) -> GeoBox:
@@ -262,20 +262,20 @@ def _geobox(dataset: DatasetReader, where: str) -> GeoBox:
         points = len(dataset.gcps[0])
         if points:
             raise InputError(
-                f"{where} is placed by {points} ground control points, not by a grid. "
+                f"{where} is located by {points} ground control points, not by a grid. "
                 "Warp it to a map grid first (rio warp, gdalwarp)."
             )
         if dataset.rpcs is not None:
             warnings.warn(
-                f"{where} is placed by rational polynomials (RPC), which are not carried: "
-                "it is taken as a picture without a map.",
+                f"{where} is located by rational polynomials (RPC), which are not supported: "
+                "it is taken as an image without a georeference.",
                 DualSRWarning,
                 stacklevel=2,
             )
     if not math.isfinite(transform.determinant) or transform.determinant == 0:
         raise InputError(
             f"{where} has the transform {tuple(transform)[:6]}, in which a pixel has no area. "
-            "Set a right one (rio edit-info --transform)."
+            "Set the right one (rio edit-info --transform)."
         )
     text = netcdf_crs(dataset) if dataset.driver == "netCDF" else None
     return GeoBox(dataset.shape, transform, parse_crs(dataset.crs.to_wkt() if dataset.crs else text, where))
@@ -286,14 +286,14 @@ def _warn_of_labels(dataset: DatasetReader, index: int, where: str) -> None:
     if thematic or dataset.colorinterp[index - 1] == ColorInterp.palette:
         warnings.warn(
             f"{where} looks like a map of labels ({'LAYER_TYPE=thematic' if thematic else 'colour table'}): "
-            "between classes 1 and 3 there is no class 2. Give measured values.",
+            "the mean of classes 1 and 3 is not class 2. Give measured values.",
             DualSRWarning,
             stacklevel=2,
         )
 
 
 def _read_far_end(source: RasterSource, dataset: DatasetReader) -> None:
-    """Read one block of the last band's corner, so that a cut file is found before the work."""
+    """Read the last block of the last band, so that a truncated file is detected when it is opened."""
     height, width = source.size
     rows, columns = dataset.block_shapes[source.indices[-1]]
     y0, x0 = (height - 1) // rows * rows, (width - 1) // columns * columns

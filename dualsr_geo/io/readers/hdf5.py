@@ -1,4 +1,4 @@
-"""Cubes in HDF5 files, and in netCDF-4 and MATLAB 7.3 files, which are HDF5: read by window."""
+"""Sources of cubes in HDF5 files, and in netCDF-4 and MATLAB 7.3 files, which are HDF5."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dualsr_geo.raster.windows import Window
 
 @contextmanager
 def reading(path: Path) -> Iterator[h5py.File]:
-    """Open a file for its metadata.
+    """Open a file to read its metadata.
 
     Raises
     ------
@@ -38,14 +38,14 @@ def reading(path: Path) -> Iterator[h5py.File]:
 
 
 @lru_cache(maxsize=8)
-def _file(path: str, process: int, written: object) -> h5py.File:  # noqa: ARG001  # part of the key only
+def _file(path: str, process: int, written: object) -> h5py.File:  # noqa: ARG001  # only part of the key of the cache
     return h5py.File(path, "r")
 
 
 def part_of(path: str, dataset: str, slices: tuple[Any, ...]) -> NDArray[Any]:
     """Return a part of a dataset as stored.
 
-    h5py lets one thread in at a time; a forked child must not use its parent's file.
+    h5py serves one thread at a time. A forked process must not use the file of its parent.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class Hdf5Source(StoredSource):
     ----------
     path, dataset : str
     axes : tuple of int or None
-        Which axis of the dataset is band (None where it has none), y and x.
+        Axis of band (None where the dataset has none), of y and of x.
     """
 
     path: str
@@ -85,8 +85,7 @@ class Hdf5Source(StoredSource):
         return {**file_stamp(self.path), "dataset": self.dataset, "bands": list(self.indices)}
 
     def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
-        places = [self.indices[b] for b in bands]
-        wanted, back = _hull(places)
+        selection, order = _band_selection([self.indices[b] for b in bands])
         axis, y, x = self.axes
         slices: list[Any] = [slice(None)] * (2 if axis is None else 3)
         slices[y], slices[x] = window.slices
@@ -94,19 +93,19 @@ class Hdf5Source(StoredSource):
             plane = part_of(self.path, self.dataset, tuple(slices))
             stored = (plane if y < x else plane.T)[None]
         else:
-            slices[axis] = wanted
-            stored = part_of(self.path, self.dataset, tuple(slices)).transpose((axis, y, x))[back]
+            slices[axis] = selection
+            stored = part_of(self.path, self.dataset, tuple(slices)).transpose((axis, y, x))[order]
         return self.decoding.physical(stored, bands)
 
 
-def _hull(places: Sequence[int]) -> tuple[slice | list[int], list[int]]:
-    """Return what to read for some bands, and where they are in it.
+def _band_selection(indices: Sequence[int]) -> tuple[slice | list[int], list[int]]:
+    """Return what to read for some bands, and the index of each band in it.
 
-    HDF5 reads one slice much faster than a list, which must ascend besides; so a slice is read unless
-    most of it were for nothing.
+    HDF5 reads a slice much faster than a list, which must also ascend; so a slice is read unless less
+    than half of it is needed.
     """
-    low, high = min(places), max(places)
-    distinct = sorted(set(places))
+    low, high = min(indices), max(indices)
+    distinct = sorted(set(indices))
     if high - low < 2 * len(distinct):
-        return slice(low, high + 1), [p - low for p in places]
-    return distinct, [distinct.index(p) for p in places]
+        return slice(low, high + 1), [i - low for i in indices]
+    return distinct, [distinct.index(i) for i in indices]

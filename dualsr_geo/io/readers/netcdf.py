@@ -1,4 +1,4 @@
-"""What GDAL leaves out of a netCDF file: lists beside the cube, and places without CF attributes."""
+"""Metadata of netCDF files that GDAL does not read: lists of bands, and grids without CF attributes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from dualsr_geo.io.readers.dataset_cache import open_quietly
 from dualsr_geo.raster.georeferencing import SPATIAL_DIMS, geobox_of, parse_crs
 from dualsr_geo.raster.wavelengths import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum, from_columns, number
 
-# Where x and y have neither axis nor standard_name, GDAL gives no transform and turns the rows
-# round; with this it leaves them as they are. Where it does give one, this would contradict it.
+# Where x and y have neither axis nor standard_name, GDAL gives no transform and reverses the rows; with
+# this option it leaves them in the order of the file. Where GDAL gives a transform, the option would
+# contradict it.
 FILE_ORDER = (("GDAL_NETCDF_BOTTOMUP", "NO"),)
 
-# The root, and where EMIT keeps its bands.
+# Groups that may hold the lists: the root, and that of EMIT.
 _GROUPS = ("", "/sensor_band_parameters/")
 
 
 def netcdf_geobox(dataset: DatasetReader, where: str) -> GeoBox:
-    """Return the grid of a cube that GDAL could not place, from x and y; bare where there are none.
+    """Return the grid of a cube without transform, from x and y; without georeference where there are none.
 
     Parameters
     ----------
     dataset : DatasetReader
     where : str
-        What to call it in an error.
+        Name of the file in error messages.
 
     Raises
     ------
@@ -38,12 +39,12 @@ def netcdf_geobox(dataset: DatasetReader, where: str) -> GeoBox:
         If x and y are not evenly spaced.
     """
     height, width = dataset.shape
-    flat = np.broadcast_to(np.float32(0), (height, width))
-    array = xr.DataArray(flat, dims=("y", "x"))
+    # An array of the right shape without memory: only its coordinates are used.
+    array = xr.DataArray(np.broadcast_to(np.float32(0), (height, width)), dims=("y", "x"))
     for y, x in SPATIAL_DIMS:
-        (ys, north), (xs, east) = _list(dataset, [y]), _list(dataset, [x])
+        (ys, y_unit), (xs, x_unit) = _list(dataset, [y]), _list(dataset, [x])
         if (len(ys), len(xs)) == (height, width):
-            coords = {"y": ("y", ys, {"units": north}), "x": ("x", xs, {"units": east})}
+            coords = {"y": ("y", ys, {"units": y_unit}), "x": ("x", xs, {"units": x_unit})}
             array = array.assign_coords(coords)
             break
     box = geobox_of(array, {}, where)
@@ -52,24 +53,24 @@ def netcdf_geobox(dataset: DatasetReader, where: str) -> GeoBox:
 
 
 def netcdf_crs(dataset: DatasetReader) -> str | None:
-    """Return the CRS that attributes of the variable state, where GDAL found none."""
-    said, beside = dataset.tags(1), dataset.tags()
-    text = said.get("crs_wkt") or said.get("spatial_ref") or said.get("crs")
-    degrees = any(k.endswith("#units") and v == "degrees_north" for k, v in beside.items())
-    # As for xarray objects: coordinates in degrees are WGS 84 as near as can be known.
+    """Return the CRS that attributes of the variable state, where GDAL reads none."""
+    attrs, file_attrs = dataset.tags(1), dataset.tags()
+    text = attrs.get("crs_wkt") or attrs.get("spatial_ref") or attrs.get("crs")
+    degrees = any(k.endswith("#units") and v == "degrees_north" for k, v in file_attrs.items())
+    # As for xarray objects: WGS 84 is the best assumption for coordinates in degrees.
     return text or ("EPSG:4326" if degrees else None)
 
 
 def netcdf_bands(dataset: DatasetReader) -> list[Spectrum]:
-    """Read the variables beside a netCDF cube that list its bands, and its band dimension."""
+    """Read the variables of a netCDF file that list the bands of its cube, and its band dimension."""
     if dataset.count == 1:
         return []
     unit: str | None = None
     columns: list[Sequence[float | None]] = []
     for names in (WAVELENGTH_NAMES, ("fwhm",), GOOD_NAMES):
-        values, said = _list(dataset, [group + n for n in names for group in _GROUPS])
+        values, stated_unit = _list(dataset, [group + n for n in names for group in _GROUPS])
         columns.append(values)
-        unit = unit or said
+        unit = unit or stated_unit
     if not columns[0]:
         columns[0], unit = _dimension(dataset)
     return from_columns(columns, dataset.count, unit)
@@ -83,18 +84,18 @@ def _list(dataset: DatasetReader, names: Iterable[str]) -> tuple[list[float], st
     path = dataset.files[0] if dataset.files else dataset.name
     for name in names:
         try:
-            with open_quietly(f'NETCDF:"{path}":{name}') as listed:
-                values: NDArray[np.float64] = listed.read(1, out_dtype="float64").ravel()
-                return [float(v) for v in values], listed.tags(1).get("units")
+            with open_quietly(f'NETCDF:"{path}":{name}') as variable:
+                values: NDArray[np.float64] = variable.read(1, out_dtype="float64").ravel()
+                return [float(v) for v in values], variable.tags(1).get("units")
         except RasterioError:
-            # Not there under this name.
+            # No variable of this name.
             continue
     return [], None
 
 
 def _dimension(dataset: DatasetReader) -> tuple[list[float | None], str | None]:
     for name in WAVELENGTH_NAMES:
-        found = [number(dataset.tags(i).get(f"NETCDF_DIM_{name}")) for i in dataset.indexes]
-        if None not in found:
-            return found, dataset.tags().get(f"{name}#units")
+        values = [number(dataset.tags(i).get(f"NETCDF_DIM_{name}")) for i in dataset.indexes]
+        if None not in values:
+            return values, dataset.tags().get(f"{name}#units")
     return [], None

@@ -1,8 +1,4 @@
-"""Where pixels come from: the source, read window by window, and a raster as one.
-
-A source is a small picklable value. What it opens is opened on first use, once a thread
-(rasterio) or process (Zarr), and never travels.
-"""
+"""The source of a raster that GDAL opens, and stamps that identify the content of files."""
 
 from __future__ import annotations
 
@@ -26,12 +22,12 @@ from dualsr_geo.raster.windows import Window
 
 
 def file_stamp(path: str) -> dict[str, object]:
-    """Return what tells a file from a changed one: path, size and time; of an object, its ETag."""
+    """Return path, size and time of a file, or the ETag of an object, which identify its content."""
     return stamp(path) if url_of(path) is not None else local_stamp(path)
 
 
 def local_stamp(path: str) -> dict[str, object]:
-    """Return what tells a file from a changed one, and of what is none its name, which costs no request."""
+    """Return path, size and time of a local file; of anything else only the name, without a request."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -116,6 +112,6 @@ class RasterSource(StoredSource):
         return values
 
     def _dataset(self) -> DatasetReader:
-        # A forked child must not use its parent's handles, nor anyone those of a replaced file.
-        written = (os.getpid(), local_stamp(self.files[0] if self.files else self.uri))
-        return borrow(self.uri, written, self.config)
+        # Neither the datasets of the parent of a forked process nor those of a replaced file are used.
+        stamp = (os.getpid(), local_stamp(self.files[0] if self.files else self.uri))
+        return borrow(self.uri, stamp, self.config)

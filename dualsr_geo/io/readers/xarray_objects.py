@@ -1,4 +1,4 @@
-"""xarray objects and Zarr groups as scenes: CF and rioxarray conventions, in our words."""
+"""xarray objects as scenes, by the conventions of CF and rioxarray."""
 
 from __future__ import annotations
 
@@ -17,89 +17,108 @@ from dualsr_geo.raster.georeferencing import geobox_of, spatial_dims
 from dualsr_geo.raster.packing import Decoding, Packing, require_numbers
 from dualsr_geo.raster.scene import Scene
 
+# Variables that a message lists.
+MAX_LISTED = 5
+
 
 def open_array(array: xr.DataArray, *, nodata: float | None, group: Mapping[Any, Any] | None = None) -> Scene:
-    """Take a DataArray as a scene.
+    """Return a DataArray as a scene.
 
     Parameters
     ----------
     array : DataArray, dims y, x and at most one more of any name
         Masked or as stored, in memory or lazy.
     nodata : float or None
-        Stored value that means "nothing here", instead of its own.
+        Stored value of missing pixels, instead of the array's own.
     group : mapping, optional
-        Attributes of the dataset it lies in.
+        Attributes of its dataset.
 
     Raises
     ------
     InputError
-        If the spatial dimensions are not found, or the values are no real numbers.
+        If it has no spatial dimensions, or the values are not real numbers.
     """
     name = str(array.name or "scene")
-    cube = _as_cube(array, name)
+    cube = as_cube(array, name)
     decoding, packing = values_of(cube, name, nodata, raw=False)
-    return _scene(cube, ArraySource(cube, decoding), packing, group or {}, name)
+    return scene_of_cube(cube, ArraySource(cube, decoding), packing, group or {}, name)
 
 
 def open_dataset(dataset: xr.Dataset, *, nodata: float | None) -> Scene:
-    """Take a Dataset as a scene: its only 3-D variable, or its 2-D variables as bands.
+    """Return a Dataset as a scene: its only 3-D variable, or its 2-D variables as bands.
 
     Raises
     ------
     InputError
         If it holds several cubes, or none.
     """
-    dataset = _with_scalars_as_coords(dataset)
-    cubes, layers = _candidates(dataset)
-    if not cubes and len(layers) > 1:
-        return _stack([dataset[v] for v in layers], nodata=nodata, group=dataset.attrs)
-    chosen = _choose(cubes, layers, dataset, "The Dataset", 'ds["{}"]')
+    dataset = with_scalars_as_coords(dataset)
+    cubes, planes = candidates(dataset)
+    if not cubes and len(planes) > 1:
+        return _stack([dataset[v] for v in planes], nodata=nodata, group=dataset.attrs)
+    chosen = choose_variable(cubes or planes, dataset, "The Dataset", 'ds["{}"]')
     return open_array(dataset[chosen], nodata=nodata, group=dataset.attrs)
 
 
-def _with_scalars_as_coords(dataset: xr.Dataset) -> xr.Dataset:
-    """Grid mappings are data variables where nobody asked xarray to decode coordinates."""
+def with_scalars_as_coords(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset with its grid mappings as coordinates, also where xarray opened them as data variables."""
     return dataset.set_coords([n for n, v in dataset.data_vars.items() if v.ndim == 0])
 
 
-def _candidates(dataset: xr.Dataset) -> tuple[list[str], list[str]]:
+def candidates(dataset: xr.Dataset) -> tuple[list[str], list[str]]:
     """Return the names of the 3-D and of the 2-D variables on a grid."""
     cubes: list[str] = []
-    layers: list[str] = []
-    # CF: what another variable names as ancillary (an uncertainty, flags) tells of it and is no scene.
+    planes: list[str] = []
+    # CF: ancillary variables (an uncertainty, flags) describe another variable and are no scenes.
     ancillary = {n for v in dataset.data_vars.values() for n in str(v.attrs.get("ancillary_variables", "")).split()}
     for name, variable in dataset.data_vars.items():
         dims = spatial_dims(variable)
         if dims is None or variable.dtype.kind not in "iufc" or name in ancillary:
             continue
-        deep = any(n > 1 for d, n in variable.sizes.items() if d not in dims)
-        (cubes if deep or variable.ndim == 3 else layers).append(str(name))
-    return cubes, layers
+        has_bands = any(n > 1 for d, n in variable.sizes.items() if d not in dims)
+        (cubes if has_bands or variable.ndim == 3 else planes).append(str(name))
+    return cubes, planes
 
 
-def _choose(cubes: Sequence[str], layers: Sequence[str], dataset: xr.Dataset, where: str, form: str) -> str:
-    found = sorted(cubes or layers)
-    if len(found) == 1:
-        return found[0]
-    if not found:
+def choose_variable(names: Sequence[str], dataset: xr.Dataset, where: str, form: str) -> str:
+    """Return the only candidate.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The candidates.
+    dataset : Dataset
+    where : str
+        Its name in messages.
+    form : str
+        How the user gives one of its variables, ``{}`` for the name.
+
+    Raises
+    ------
+    InputError
+        If there is none, or there are several.
+    """
+    if len(names) == 1:
+        return names[0]
+    if not names:
         raise InputError(
             f"{where} holds no variable with the dimensions y and x (or lat and lon); "
             f"it has {', '.join(f'{d} ({n})' for d, n in dataset.sizes.items()) or 'no dimensions'}. "
             "Rename the spatial dimensions to y and x."
         )
-    listed = "; ".join(form.format(n) for n in found[:5])
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    raise InputError(f"{where} holds {len(found)} variables on a grid. Give one of them: {listed}{more}.")
+    listed = "; ".join(form.format(n) for n in sorted(names)[:MAX_LISTED])
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    raise InputError(f"{where} holds {len(names)} variables on a grid. Give one of them: {listed}{more}.")
 
 
-def _as_cube(array: xr.DataArray, where: str) -> xr.DataArray:
+def as_cube(array: xr.DataArray, where: str) -> xr.DataArray:
     """Return the array as (band, y, x), whatever the dimensions are called."""
     require_numbers(str(array.dtype), where)
     dims = spatial_dims(array)
     if dims is None:
         raise InputError(
-            f"{where} has the dimensions {', '.join(map(str, array.dims))}, of which none are known as "
-            "y and x. Rename the spatial ones to y and x."
+            f"{where} has the dimensions {', '.join(map(str, array.dims))}, of which none are recognised as "
+            "y and x. Rename the spatial dimensions to y and x."
         )
     single = [d for d in array.dims if d not in dims and array.sizes[d] == 1]
     if array.ndim > 3:
@@ -115,15 +134,15 @@ def _as_cube(array: xr.DataArray, where: str) -> xr.DataArray:
     return array.transpose(band, *dims)
 
 
-def _stack(layers: Sequence[xr.DataArray], *, nodata: float | None, group: Mapping[Any, Any]) -> Scene:
-    """Take 2-D variables as the bands of one scene, each with its own packing."""
-    singles = [open_array(layer, nodata=nodata, group=group) for layer in layers]
+def _stack(planes: Sequence[xr.DataArray], *, nodata: float | None, group: Mapping[Any, Any]) -> Scene:
+    """Return 2-D variables as the bands of one scene, each with its own packing."""
+    singles = [open_array(plane, nodata=nodata, group=group) for plane in planes]
     sources = [s.source for s in singles if isinstance(s.source, ArraySource)]
-    plain = [_bare_layer(s.array) for s in sources]
     if len({(s.shape, s.geobox) for s in singles}) > 1:
         sizes = ", ".join(f"{s.name} {s.shape[0]} x {s.shape[1]}" for s in singles[:5])
-        raise InputError(f"The variables of the Dataset lie on different grids ({sizes}). Give only those of one grid.")
-    array = xr.concat(plain, dim="band", join="override", combine_attrs="drop")
+        raise InputError(f"The variables of the Dataset are on different grids ({sizes}). Give only those of one grid.")
+    cubes = [_without_own_coords(s.array) for s in sources]
+    array = xr.concat(cubes, dim="band", join="override", combine_attrs="drop")
     packings = [s.packing for s in singles]
     packing = Packing(
         str(np.result_type(*(p.dtype for p in packings))),
@@ -140,20 +159,32 @@ def _stack(layers: Sequence[xr.DataArray], *, nodata: float | None, group: Mappi
     return Scene(ArraySource(array, decoding), singles[0].geobox, bands, packing, singles[0].tags)
 
 
-def _bare_layer(cube: xr.DataArray) -> xr.DataArray:
-    """Drop the coordinates in which variables differ; those of the grid stay."""
-    beside = [n for n in cube.coords if n not in cube.dims[1:] and n != "spatial_ref"]
-    bare = cube.drop_vars(beside)
+def _without_own_coords(cube: xr.DataArray) -> xr.DataArray:
+    """Return a cube with only the coordinates of the grid, in which variables do not differ."""
+    bare = cube.drop_vars([n for n in cube.coords if n not in cube.dims[1:] and n != "spatial_ref"])
     return bare if bare.dims[0] == "band" else bare.rename({bare.dims[0]: "band"})
 
 
-def _scene(
+def scene_of_cube(
     cube: xr.DataArray,
     source: ArraySource | ZarrSource,
     packing: Packing,
     group: Mapping[Any, Any],
     name: str,
 ) -> Scene:
+    """Return the scene of a cube with its grid, bands and metadata.
+
+    Parameters
+    ----------
+    cube : DataArray, dims (band, y, x)
+    source : Source
+        Reads its values.
+    packing : Packing
+    group : mapping
+        Attributes of its dataset.
+    name : str
+        Of the scene.
+    """
     tags = {str(d): dict(items) for d, items in dict(group.get("gdal_metadata", {})).items()}
     point = cube.attrs.get("AREA_OR_POINT", group.get("AREA_OR_POINT"))
     if point:

@@ -13,7 +13,13 @@ from zarr.errors import BaseZarrError
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.array_sources import ZarrSource
 from dualsr_geo.io.readers.cf_variables import values_of
-from dualsr_geo.io.readers.xarray_objects import _as_cube, _candidates, _choose, _scene, _with_scalars_as_coords
+from dualsr_geo.io.readers.xarray_objects import (
+    as_cube,
+    candidates,
+    choose_variable,
+    scene_of_cube,
+    with_scalars_as_coords,
+)
 from dualsr_geo.io.storage.object_store import holds, named, zarr_store
 from dualsr_geo.io.storage.urls import is_url, is_writable, shown
 from dualsr_geo.raster.scene import Scene
@@ -25,29 +31,29 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
     Raises
     ------
     InputError
-        If it cannot be read, or holds several variables that could be meant.
+        If it cannot be read, or holds several variables on a grid.
     """
     uri, variable = _split(where)
     dataset = _open_group(uri, where)
     if variable is None:
-        cubes, layers = _candidates(dataset)
-        variable = _choose(cubes, layers, dataset, where, where.rstrip("/") + "/{}")
+        cubes, planes = candidates(dataset)
+        variable = choose_variable(cubes or planes, dataset, where, where.rstrip("/") + "/{}")
     elif variable not in dataset:
         raise InputError(f"{uri} holds no `{variable}`. It holds {', '.join(map(str, dataset.data_vars))}.")
     array = dataset[variable]
-    cube = _as_cube(array, where)
+    cube = as_cube(array, where)
     decoding, packing = values_of(cube, where, nodata, raw=True)
     band, y, x = (array.dims.index(d) if d in array.dims else -1 for d in cube.dims)
     size = (cube.shape[1], cube.shape[2])
     axes = (None if band < 0 else band, y, x)
     source = ZarrSource(uri, variable, axes, indices=tuple(range(len(cube))), size=size, decoding=decoding)
-    scene = _scene(cube, source, packing, dataset.attrs, Path(shown(uri)).stem)
+    scene = scene_of_cube(cube, source, packing, dataset.attrs, Path(shown(uri)).stem)
     source.read_far_end()
     return scene
 
 
 def _split(where: str) -> tuple[str, str | None]:
-    """Return the group and the variable in it, if `where` is an array."""
+    """Return the group, and the variable in it where the path is that of an array."""
     if is_url(where):
         uri, suffix, inside = where.partition(".zarr/")
         return (uri + suffix.rstrip("/"), inside.strip("/")) if inside.strip("/") else (where.rstrip("/"), None)
@@ -61,20 +67,20 @@ def _is_array(document: Path) -> bool:
     try:
         return document.is_file() and json.loads(document.read_bytes()).get("node_type") == "array"
     except ValueError:
-        # Damaged; opening it as a group says how.
+        # Damaged; opening it as a group raises the error.
         return False
 
 
 def _open_group(uri: str, where: str) -> xr.Dataset:
     with named(uri, InputError), warnings.catch_warnings():
-        # A store without consolidated metadata is as good.
+        # A store may have no consolidated metadata.
         warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*consolidated")
-        kept = zarr_store(uri) if is_url(uri) else uri
+        store = zarr_store(uri) if is_url(uri) else uri
         try:
-            dataset = xr.open_zarr(kept, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all")
+            dataset = xr.open_zarr(store, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all")
         except (OSError, ValueError, KeyError, BaseZarrError) as error:
-            # What is missing is no error to Zarr, the bucket included.
+            # Zarr raises no error of its own for a missing group or bucket.
             if is_writable(uri) and not holds(uri, InputError):
                 raise InputError(f"{shown(where)} does not exist. Give the URL of a Zarr group.") from None
             raise InputError(f"{shown(where)} cannot be opened as a Zarr group: {shown(str(error))}.") from error
-    return _with_scalars_as_coords(dataset)
+    return with_scalars_as_coords(dataset)
