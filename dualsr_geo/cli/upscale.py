@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.report.summary import describe_run
 
 
 def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
@@ -145,7 +146,7 @@ def upscale(  # one keyword an option, passed on untouched
     if as_json:
         click.echo(json.dumps(result))
     elif not quiet:
-        click.echo(summary(result))
+        click.echo(describe_run(result))
 
 
 def psf_of(path: str | None) -> Any:  # a Psf; importing it here would load torch
@@ -208,44 +209,3 @@ def _bar(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
             bar.update(done - bar.n)
 
         yield progress
-
-
-def _sure(value: float, error: float | None) -> str:
-    return f"{value:+.2f}" if error is None else f"{value:+.2f} (+- {error:.2f})"
-
-
-def summary(result: dict[str, Any]) -> str:
-    """Return what a person wants to know of a run, a few lines."""
-    from dualsr_geo.report.summary import describe_correction, describe_detail, describe_fine_stage  # noqa: PLC0415  # loads torch
-
-    if result.get("already_finished"):
-        return f"{result['output']} is finished already; nothing was done."
-    height, width = result["shape"]
-    lines = [f"{result['output']}: {result['bands']} bands, {height} x {width} pixels, {result['scale']}x sharper"]
-    lines.extend(result["opened"])
-    if sensor := result["sensor"]:
-        lines.append(sensor["said"])
-    if guide := result["guide"]:
-        dy, dx = guide["shift_px"]
-        relevance = [r for r in guide["relevance"] or [] if r is not None]
-        mean = sum(relevance) / len(relevance) if relevance else 0.0
-        (ey, ex) = guide["shift_error_px"] or (None, None)
-        lines.append(
-            f"guide: {guide['coverage']:.0%} of the scene, shift {_sure(dy, ey)} px down {_sure(dx, ex)} px right, "
-            f"explains {mean:.0%} of the bands' variance"
-        )
-        if field := guide["field"]:
-            lines.append(
-                f"guide: bent by {field['rms_px']:.2f} px (root mean square), {field['largest_px']:.2f} px at most"
-            )
-        if guide["withheld"]:
-            lines.append(f"guide: left out of {guide['withheld']:.1%} of the scene, where it shows something else")
-    lines.extend(describe_correction(result["correction"]))
-    lines.extend(describe_fine_stage(result["refinement"], result["fine"]))
-    lines.extend(describe_detail(result["detail"]))
-    fit = result["consistency"]
-    if fit["rmse"] is not None:
-        angle = "" if fit["sam_deg"] is None else f", {fit['sam_deg']:.2g} deg"
-        lines.append(f"degraded it differs from the scene by {fit['rmse']:.3g} (RMSE){angle}")
-    lines.append(f"{result['seconds']:.1f} s, {result['peak_memory_bytes'] / 2**20:.0f} MiB at most")
-    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""One trial of the Wald protocol: a scene degraded, sharpened by each model, and scored against itself."""
+"""One trial of the Wald protocol: a scene is degraded, sharpened by each model, and scored against itself."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
 
-# GDAL's own pansharpening, a contender beside the models.
+# Name of GDAL's own pansharpening in a comparison.
 GDAL = "gdal-brovey"
-# What is printed first; the others follow.
-FIRST = ("psnr_db", "psnr_band_mean_db", "ssim", "sam_deg", "ergas", "rmse", "cc", "q2n", "uqi", "scc")
+# Order of the main scores; the others follow.
+MAIN_SCORES = ("psnr_db", "psnr_band_mean_db", "ssim", "sam_deg", "ergas", "rmse", "cc", "q2n", "uqi", "scc")
 
 
-def ordered(found: dict[str, Any]) -> dict[str, Any]:
-    """Return scores in the order in which they are read."""
-    return {k: found[k] for k in FIRST} | {k: v for k, v in found.items() if k not in (*FIRST, "ratio")}
+def ordered(scores: dict[str, Any]) -> dict[str, Any]:
+    """Return scores, the main ones first, without the ratio."""
+    others = {k: v for k, v in scores.items() if k not in (*MAIN_SCORES, "ratio")}
+    return {k: scores[k] for k in MAIN_SCORES} | others
 
 
 @dataclass(frozen=True)
 class WaldTrial:
-    """A scene degraded by the Wald protocol, its guide likewise, and the truth.
+    """A degraded scene with its degraded guides, and the scene itself as the reference.
 
     Attributes
     ----------
@@ -51,10 +52,10 @@ class WaldTrial:
     geobox : GeoBox
         Its grid.
     scale : int
-    folder : Path
-        Where products go.
+    directory : Path
+        Of the products.
     protocol : str
-        One sentence.
+        The protocol in words.
     """
 
     scene: Path
@@ -62,13 +63,26 @@ class WaldTrial:
     reference: Source
     geobox: GeoBox
     scale: int
-    folder: Path
+    directory: Path
     protocol: str
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one model made of a trial: its product, scores and cost; or the error that it ended in."""
+class ModelResult:
+    """The product of one model in a trial, with its scores and its cost; or the error that ended it.
+
+    Attributes
+    ----------
+    model : str
+    product : Path
+    scores : Scores or None
+        None after an error.
+    seconds : float
+    peak_memory_bytes : int
+    notes : tuple of str
+        Warnings of the run.
+    error : str or None
+    """
 
     model: str
     product: Path
@@ -86,90 +100,100 @@ class Outcome:
         return {**ordered(self.scores.to_json()), **cost, "notes": list(self.notes)}
 
 
-def contenders(
+def choose_models(
     models: Sequence[str | os.PathLike[str]] | None, bands: int, guides: Sequence[Scene], scale: int
 ) -> list[str]:
-    """Return the names of the models to compare.
+    """Return the names of the models to compare: those given, or all that can run.
 
     Raises
     ------
     OptionError
-        If one asked for is not known, or needs a guide and there is none.
+        If a model is unknown, or needs a guide and there is none.
     InputError
         If the bands of scene and guide do not fit a network.
     ScaleError
-        If it cannot do the ratio.
+        If a model does not support the ratio.
     """
-    pan = len(guides) == 1 and guides[0].count == 1
+    guide_bands = sum(g.count for g in guides)
+    has_pan = len(guides) == 1 and guide_bands == 1
     if models is None:
-        return [n for n, m in MODELS.items() if guides or not m.needs_guide] + [GDAL] * pan
+        return [n for n, m in MODELS.items() if guides or not m.needs_guide] + [GDAL] * has_pan
     names = list(dict.fromkeys(os.fspath(m) for m in models))
     for name in names:
-        if name == GDAL and not pan:
-            raise OptionError(
-                f"`{GDAL}` needs a guide of one band; here are {sum(g.count for g in guides)}. Leave it out."
-            )
-        if name == GDAL:
-            continue
-        model = load_model(name)
-        require_ratio(model, scale)
-        require_inputs(model, bands, sum(g.count for g in guides) if guides else None)
+        if name != GDAL:
+            model = load_model(name)
+            require_ratio(model, scale)
+            require_inputs(model, bands, guide_bands if guides else None)
+        elif not has_pan:
+            raise OptionError(f"`{GDAL}` needs a guide of 1 band, and this one has {guide_bands}. Leave the model out.")
     return names
 
 
 def prepare(
-    scene: Scene, guides: Sequence[Scene], scale: int, mtf_gain: float, guide_mtf_gain: float, folder: Path
+    scene: Scene, guides: Sequence[Scene], scale: int, mtf_gain: float, guide_mtf_gain: float, directory: Path
 ) -> WaldTrial:
-    """Degrade scene and guides into a folder."""
-    scene, *guides = (_somewhere(s) for s in (scene, *guides))
-    degrade_to(scene, folder / "scene.tif", scale, mtf_gain)
-    paths = tuple(folder / f"guide{i}.tif" for i in range(len(guides)))
+    """Degrade scene and guides into a directory.
+
+    Parameters
+    ----------
+    scene : Scene
+    guides : sequence of Scene
+    scale : int
+    mtf_gain, guide_mtf_gain : float
+        MTF gains at the coarse Nyquist frequency, 0..1.
+    directory : Path
+    """
+    scene, *guides = (_georeferenced(s) for s in (scene, *guides))
+    degrade_to(scene, directory / "scene.tif", scale, mtf_gain)
+    paths = tuple(directory / f"guide{i}.tif" for i in range(len(guides)))
     for guide, path in zip(guides, paths, strict=True):
         degrade_to(guide, path, scale, guide_mtf_gain)
     rows, columns = (n // scale * scale for n in scene.shape)
-    truth = scene.source.crop(Window(0, rows, 0, columns))
-    guided = f" and the guide ({guide_mtf_gain:g})" if guides else ""
+    reference = scene.source.crop(Window(0, rows, 0, columns))
+    guide_blur = f" and the guide ({guide_mtf_gain:g})" if guides else ""
     protocol = (
-        f"Wald protocol: the scene{guided} blurred by a Gaussian MTF (gain {mtf_gain:g} at the coarse Nyquist "
-        f"frequency), decimated by {scale}, sharpened, and compared with the scene as it was; the models are not "
-        "told the blur. PSNR's peak is the scene's largest value."
+        f"Wald protocol: the scene{guide_blur} is blurred by a Gaussian MTF (gain {mtf_gain:g} at the coarse Nyquist "
+        f"frequency), decimated by {scale}, sharpened, and compared with the scene itself. The models do not know "
+        "the blur. The peak of PSNR is the scene's largest value."
     )
-    return WaldTrial(folder / "scene.tif", paths, truth, scene.geobox[:rows, :columns], scale, folder, protocol)
+    return WaldTrial(
+        directory / "scene.tif", paths, reference, scene.geobox[:rows, :columns], scale, directory, protocol
+    )
 
 
-def _somewhere(scene: Scene) -> Scene:
-    """Give a scene without CRS another corner: a degraded guide with pixel coordinates looks like one without a place."""
+def _georeferenced(scene: Scene) -> Scene:
+    """Move the corner of a scene without CRS: a degraded guide in pixel coordinates would look like one without a grid."""
     box = scene.geobox
     if box.crs is not None:
         return scene
     return replace(scene, geobox=GeoBox(box.shape, Affine.translation(1, 1) @ box.affine, None))
 
 
-def run(trial: WaldTrial, name: str, options: Options) -> Outcome:
-    """Let one model sharpen the degraded scene, and score what it makes."""
+def run_model(trial: WaldTrial, name: str, options: Options) -> ModelResult:
+    """Sharpen the degraded scene with one model, and score the product."""
     # A weights file is named by its path.
-    product = trial.folder / (f"{name}.tif" if name == GDAL else f"{name.replace('/', '_')}.zarr")
+    product = trial.directory / (f"{name}.tif" if name == GDAL else f"{name.replace('/', '_')}.zarr")
     resources.reset_peak()
     notes: tuple[str, ...] = ()
-    began = time.monotonic()
+    start = time.monotonic()
     try:
         if name == GDAL:
             pansharpen(trial.scene, trial.guides[0], product, trial.geobox)
         else:
             notes = _sharpen(trial, name, options, product)
     except InputError as error:
-        # Not ours to mend: GDAL knows fewer grids than we do.
+        # GDAL supports fewer grids than we do; the other models are still compared.
         if name != GDAL:
             raise
-        return Outcome(name, product, None, 0.0, 0, (), str(error))
-    seconds, peak = time.monotonic() - began, resources.peak()
+        return ModelResult(name, product, None, 0.0, 0, (), str(error))
+    seconds, peak = time.monotonic() - start, resources.peak()
     scores = score(open_scene(product).source, trial.reference, ratio=trial.scale, jobs=options.jobs)
-    return Outcome(name, product, scores, seconds, peak, notes)
+    return ModelResult(name, product, scores, seconds, peak, notes)
 
 
 def _sharpen(trial: WaldTrial, name: str, options: Options, product: Path) -> tuple[str, ...]:
-    """Run a model of ours; return what it has to say."""
-    chosen = replace(
+    """Run one of our models; return its warnings."""
+    options = replace(
         options,
         scale=trial.scale,
         model=name,
@@ -180,8 +204,9 @@ def _sharpen(trial: WaldTrial, name: str, options: Options, product: Path) -> tu
         resume=False,
         uncertainty=False,
     )
+    guides = trial.guides if load_model(name).guided else None
     with warnings.catch_warnings():
-        # They stand in the result: the same note by several models would only fill the screen.
+        # The result has them, and several models give the same.
         warnings.simplefilter("ignore", DualSRWarning)
-        said = upscale(trial.scene, product, rgb=trial.guides if load_model(name).guided else None, options=chosen)
-    return tuple(said["notes"])
+        result = upscale(trial.scene, product, rgb=guides, options=options)
+    return tuple(result["notes"])

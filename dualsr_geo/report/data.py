@@ -1,4 +1,4 @@
-"""What a report shows."""
+"""The values that a report shows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dualsr_geo.raster.bands import Band
 
 @dataclass(frozen=True)
 class Crop:
-    """A piece of the scene at full resolution; its arrays are NaN where nothing is.
+    """A window of the scene at full resolution. Its arrays are NaN where there is no value.
 
     Attributes
     ----------
     name : str
         ``"A"``, ``"B"``, ...
     where : str
-        Its place, in words.
+        The window, as text.
     ratio : int
     scene : array, shape (band, y, x)
     product : array, shape (band, ratio * y, ratio * x)
@@ -30,7 +30,7 @@ class Crop:
     consistency : array, shape (y, x), or None
         RMSE over bands of the degraded product against the scene, physical units.
     uncertainty : array, shape (ratio * y, ratio * x), or None
-        Standard deviation of the error of the first band that is shown.
+        Standard deviation of the error of the first band that the figures show, physical units.
     """
 
     name: str
@@ -46,7 +46,15 @@ class Crop:
 
 @dataclass(frozen=True)
 class Shift:
-    """How far the guide lies off at a place (0..1 from the top and the left): hr pixels down and right."""
+    """The displacement of the guide at one place.
+
+    Attributes
+    ----------
+    y, x : float
+        The place, 0..1 from the top and from the left of the scene.
+    dy_px, dx_px : float
+        Displacement down and to the right, hr pixels.
+    """
 
     y: float
     x: float
@@ -56,13 +64,13 @@ class Shift:
 
 @dataclass(frozen=True)
 class ReportData:
-    """What a page shows.
+    """What a report shows of a product, or of the products of several models.
 
     Attributes
     ----------
     title : str
     facts : mapping of str to str
-        Headline facts in order.
+        Headline facts, in the order of the page.
     bands : tuple of Band
         Of scene and product.
     unit : str or None
@@ -74,26 +82,26 @@ class ReportData:
         Model to score to value; empty without a reference.
     per_band : mapping
         Model to score to values, shape (band,).
-    shown : str
-        The model of the crops; may be empty.
+    model : str
+        The model that made the product of the crops; may be empty.
     relevance : array, shape (band,), or None
-        How well the guide explains a band, 0..1; NaN where unknown.
+        Share of a band's variance that the guide explains, 0..1; NaN where unknown.
     shifts : tuple of Shift
-    shift_scale : str
+    shifts_note : str
         A sentence on how the shifts were measured.
-    consistency_tiles : array, shape (tile row, tile column), or None
+    tile_rmse : array, shape (tile row, tile column), or None
         RMSE of the degraded product against the scene.
-    lineage : mapping
-        What JSON can say.
+    provenance : mapping
+        How the product was made, as JSON holds it.
     notes : tuple of str
         Warnings.
-    tile_extent : tuple of float or None
-        Rows and columns of a tile as a share of the scene's; without it tiles are drawn in one size.
+    tile_extent : (float, float) or None
+        Rows and columns of a tile as shares of the scene's. If None, all tiles are drawn in one size.
     uncertainty : array, shape (band,), or None
-        Mean standard deviation of the error; NaN where unknown.
+        Mean standard deviation of the error, physical units; NaN where unknown.
     detail : mapping
-        Kind (improvement, omission, ...) to shares of the true detail, shape (band,), NaN where unknown;
-        empty where nobody knows.
+        Kind of the detail assessment (improvement, omission, ...) to shares of the true detail, shape (band,),
+        NaN where unknown; empty without an assessment.
     """
 
     title: str
@@ -104,12 +112,12 @@ class ReportData:
     crops: tuple[Crop, ...]
     scores: Mapping[str, Mapping[str, float | None]]
     per_band: Mapping[str, Mapping[str, NDArray[np.float64]]]
-    shown: str
+    model: str
     relevance: NDArray[np.float32] | None
     shifts: tuple[Shift, ...]
-    shift_scale: str
-    consistency_tiles: NDArray[np.float64] | None
-    lineage: Mapping[str, Any]
+    shifts_note: str
+    tile_rmse: NDArray[np.float64] | None
+    provenance: Mapping[str, Any]
     notes: tuple[str, ...]
     tile_extent: tuple[float, float] | None = None
     uncertainty: NDArray[np.float64] | None = None

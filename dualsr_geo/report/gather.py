@@ -1,9 +1,8 @@
-"""What a report shows of a run, gathered: its facts and its views."""
+"""Gather what a report shows from the rasters of a product and its provenance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,80 +10,74 @@ from numpy.typing import NDArray
 from dualsr_geo.io.writers.output_spec import read_record
 from dualsr_geo.report import views
 from dualsr_geo.report.data import ReportData
-from dualsr_geo.report.views import Material
+from dualsr_geo.report.views import ReportInputs
 from dualsr_geo.serialization import from_json
 from dualsr_geo.survey.survey import Survey
 
 
-def tile_rmse(figures: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the RMSE of the degraded product against the scene per tile, NaN where nothing is."""
-    square, pixels = (np.array([np.sum(f[k]) for f in figures], np.float64) for k in ("square", "pixels"))
-    return np.where(pixels > 0, np.sqrt(square / np.maximum(pixels, 1)), np.nan).reshape(shape)
-
-
-def carried_survey(path: str, format_: str) -> Survey | None:
-    """Return the survey that a product carries."""
-    found = read_record(path, format_, "survey")
-    return None if found is None else from_json(Survey, found)
+def read_survey(path: str, format_: str) -> Survey | None:
+    """Return the survey that a product carries; None if it carries none."""
+    record = read_record(path, format_, "survey")
+    return None if record is None else from_json(Survey, record)
 
 
 def gather_report_data(
-    material: Material,
+    inputs: ReportInputs,
     title: str,
     facts: Mapping[str, str],
     *,
     scores: Mapping[str, Mapping[str, float | None]] | None = None,
     per_band: Mapping[str, Mapping[str, NDArray[np.float64]]] | None = None,
-    shown: str = "",
+    model: str = "",
     notes: Sequence[str] = (),
 ) -> ReportData:
-    """Gather what a report shows.
+    """Read the views of a product and return all that its report shows.
 
     Parameters
     ----------
-    material : Material
+    inputs : ReportInputs
     title : str
     facts : mapping of str to str
-        What stands on top.
+        Headline facts, in the order of the page.
     scores, per_band : mapping
         Of each model, where there is a reference.
-    shown : str
+    model : str
         The model that made the product.
     notes : sequence of str
-        What the user should know.
+        Warnings.
     """
-    scene = material.scene
+    scene = inputs.scene
     overview = views.overview(scene)
-    shifts, scale = views.shifts(material)
+    shifts, shifts_note = views.shifts(inputs)
     return ReportData(
         title=title,
         facts=facts,
         bands=scene.bands,
         unit=scene.bands[0].unit,
         overview=overview,
-        crops=views.crops(material, overview),
+        crops=views.crops(inputs, overview),
         scores=scores or {},
         per_band=per_band or {},
-        shown=shown,
-        relevance=views.relevance(material),
+        model=model,
+        relevance=views.relevance(inputs),
         shifts=shifts,
-        shift_scale=scale,
-        consistency_tiles=material.tiles,
-        lineage=material.lineage,
+        shifts_note=shifts_note,
+        tile_rmse=inputs.tile_rmse,
+        provenance=inputs.provenance,
         notes=tuple(notes),
-        tile_extent=material.tile_extent,
-        uncertainty=_mean_uncertainty(material),
-        detail=_worth(material),
+        tile_extent=inputs.tile_extent,
+        uncertainty=_mean_uncertainty(inputs),
+        detail=_detail(inputs),
     )
 
 
-def _mean_uncertainty(material: Material) -> NDArray[np.float64] | None:
-    """Return the mean standard deviation of every band, NaN where there is none."""
-    said = material.lineage.get("uncertainty")
-    return None if said is None else np.array(said["mean_per_band"], np.float64)
+def _mean_uncertainty(inputs: ReportInputs) -> NDArray[np.float64] | None:
+    """Return the mean standard deviation of every band, NaN where unknown; None if the product has none."""
+    uncertainty = inputs.provenance.get("uncertainty")
+    return None if uncertainty is None else np.array(uncertainty["mean_per_band"], np.float64)
 
 
-def _worth(material: Material) -> dict[str, NDArray[np.float64]]:
-    """Return what every band's detail is worth, shares of the true detail; NaN where that is not known."""
-    said = material.lineage.get("detail")
-    return {} if said is None else {k: np.array(v, np.float64) for k, v in said["per_band"].items()}
+def _detail(inputs: ReportInputs) -> dict[str, NDArray[np.float64]]:
+    """Return the detail assessment of every band, shares of the true detail, NaN where unknown."""
+    detail = inputs.provenance.get("detail")
+    return {} if detail is None else {k: np.array(v, np.float64) for k, v in detail["per_band"].items()}

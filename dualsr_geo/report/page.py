@@ -1,4 +1,4 @@
-"""One page that shows a run: self-contained HTML, from values that others have gathered."""
+"""The page of a report: self-contained HTML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,48 +16,47 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.raster.bands import Band
 from dualsr_geo.report import figures
 from dualsr_geo.report.data import Crop, ReportData
-from dualsr_geo.report.quicklook import visible_bands
-from dualsr_geo.report.spectra import Subject, Take, pixel_spectra
-from dualsr_geo.report.tables import lineage_rows, metrics, number, plain, score_table, signed
-from dualsr_geo.serialization import write_atomically
+from dualsr_geo.report.script_data import script_data
+from dualsr_geo.report.spectra import CropCubes, quantise_crops
+from dualsr_geo.report.tables import (
+    DETAIL_LABELS,
+    band_label,
+    band_scores,
+    number,
+    provenance_rows,
+    score_table,
+    signed,
+)
+from dualsr_geo.serialization import plain_values, write_atomically
 
-# Base64 of all cubes together: a page of this size still opens at once and can be mailed.
+# Base64 of all cubes together: a page of this size opens at once and can be mailed.
 BUDGET_BYTES = 12_000_000
-# What a product's detail is worth, in words.
-DETAIL = {
-    "improvement": "Improved",
-    "omission": "Omitted",
-    "hallucination_guide": "Hallucinated, from the guide",
-    "hallucination_neither": "Hallucinated, from neither",
-    "contradicted": "Contradicted",
-}
 SCRIPTS = ("charts.js", "cubes.js", "report.js")
 
 
 def require_report(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Check that a report can be written, before the work that it tells of.
+    """Check that a report can be written, before the work that it describes.
 
     Raises
     ------
     OutputError
-        If the folder is missing or not writable, or the file exists and may not be replaced.
+        If the directory is missing or not writable, or the file exists and may not be replaced.
     """
-    place = Path(path)
-    if not place.parent.is_dir():
-        raise OutputError(f"The folder {place.parent} of {place} does not exist. Create it, or give another --report.")
-    if place.is_dir():
-        raise OutputError(f"{place} is a folder, and a report is a file. Give another --report.")
-    if place.exists() and not overwrite:
-        raise OutputError(f"{place} exists. Give --overwrite to replace it, or another --report.")
-    if not os.access(place.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"The folder {place.parent} is not writable. Give another --report.")
+    file = Path(path)
+    if not file.parent.is_dir():
+        raise OutputError(f"The directory {file.parent} of {file} does not exist. Create it, or give another --report.")
+    if file.is_dir():
+        raise OutputError(f"{file} is a directory, but a report is a file. Give another --report.")
+    if file.exists() and not overwrite:
+        raise OutputError(f"{file} exists. Give --overwrite to replace it, or another --report.")
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"The directory {file.parent} is not writable. Give another --report.")
 
 
-def write_report(exhibit: ReportData, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write the page; it appears whole or not at all.
+def write_report(data: ReportData, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write the page; a failure leaves no part of it, and the old file as it was.
 
     Raises
     ------
@@ -66,134 +64,81 @@ def write_report(exhibit: ReportData, path: str | os.PathLike[str], *, overwrite
         As `require_report`, or if the disk refuses.
     """
     require_report(path, overwrite=overwrite)
-    place = Path(path)
-    # Names of files may hold bytes that are no text.
-    page = render(exhibit).encode("utf-8", errors="replace")
+    file = Path(path)
+    # Names of files may hold bytes that are not text.
+    page = render(data).encode("utf-8", errors="replace")
     try:
-        write_atomically(place, page)
+        write_atomically(file, page)
     except OSError as error:
-        raise OutputError(f"The report {place} could not be written: {error}. Give another --report.") from error
+        raise OutputError(f"The report {file} could not be written: {error}. Give another --report.") from error
 
 
-def render(exhibit: ReportData, *, budget_bytes: int = BUDGET_BYTES) -> str:
+def render(data: ReportData, *, budget_bytes: int = BUDGET_BYTES) -> str:
     """Return the page.
 
     Parameters
     ----------
-    exhibit : ReportData
+    data : ReportData
     budget_bytes : int
-        Of the crops' recorded spectra, all together; above it every second, third, ... pixel is recorded.
+        Of the spectra of all crops together; above it the page has those of every second, third, ... pixel.
 
     Returns
     -------
     str
-        HTML that needs nothing else: no file, no network.
+        HTML that loads no file and nothing from the network.
     """
-    takes = pixel_spectra([_subject(c) for c in exhibit.crops], budget_bytes)
-    script = "\n".join(_text(name) for name in SCRIPTS)
-    view = {
-        "it": exhibit,
-        "unit": exhibit.unit or "",
-        "style": Markup(_text("report.css")),  # noqa: S704  # ours, as the next line's
+    spectra = quantise_crops([_cubes(crop) for crop in data.crops], budget_bytes)
+    script = "\n".join(_template_text(name) for name in SCRIPTS)
+    variables = {
+        "data": data,
+        "unit": data.unit or "",
+        "style": Markup(_template_text("report.css")),  # noqa: S704  # a file of this package, as are the scripts
         "script": Markup(script),  # noqa: S704
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "data": _data(exhibit, takes),
-        "cubes": {f"cube-{i}-{k}": c.text for i, t in enumerate(takes) for k, c in t.cubes.items()},
-        "crops": [(crop, _plates(exhibit, crop)) for crop in exhibit.crops],
-        "bar": figures.bar(),
-        "shares": [(DETAIL[kind], values.tolist()) for kind, values in exhibit.detail.items()],
-        "scores": score_table(exhibit.scores, exhibit.unit),
-        "metrics": metrics(exhibit.per_band, exhibit.unit),
-        "band_names": [_band_name(b, i) for i, b in enumerate(exhibit.bands)],
-        "lineage": lineage_rows(exhibit.lineage),
-        "lineage_json": json.dumps(exhibit.lineage, indent=2, ensure_ascii=False, default=plain),
-        **_drawings(exhibit),
+        "script_data": script_data(data, spectra),
+        "cubes": {f"cube-{i}-{kind}": cube.text for i, s in enumerate(spectra) for kind, cube in s.cubes.items()},
+        "crops": [(crop, list(figures.crop_figures(crop, data.bands, data.unit or ""))) for crop in data.crops],
+        "color_bar": figures.color_bar(),
+        "detail": [(DETAIL_LABELS[kind], values.tolist()) for kind, values in data.detail.items()],
+        "scores": score_table(data.scores, data.unit),
+        "band_scores": band_scores(data.per_band, data.unit),
+        "band_labels": [band_label(band, i) for i, band in enumerate(data.bands)],
+        "provenance": provenance_rows(data.provenance),
+        "provenance_json": json.dumps(plain_values(data.provenance), indent=2, ensure_ascii=False),
+        **_drawings(data),
     }
-    return _environment().get_template("report.html").render(view)
+    return _environment().get_template("report.html").render(variables)
 
 
 @cache
 def _environment() -> Environment:
-    found = Environment(
-        loader=FunctionLoader(_text), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    environment = Environment(
+        loader=FunctionLoader(_template_text),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    found.filters.update(number=number, signed=signed)
-    # As they come: models and scores have an order.
-    found.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    return found
+    environment.filters.update(number=number, signed=signed)
+    # The default sorts keys, but models and scores have an order.
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    return environment
 
 
-def _text(name: str) -> str:
+def _template_text(name: str) -> str:
     return files("dualsr_geo.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _subject(crop: Crop) -> Subject:
+def _cubes(crop: Crop) -> CropCubes:
     hr = {"after": crop.product, **({} if crop.reference is None else {"reference": crop.reference})}
-    return Subject(crop.ratio, {"before": crop.scene}, hr)
+    return CropCubes(crop.ratio, {"before": crop.scene}, hr)
 
 
-def _plates(exhibit: ReportData, crop: Crop) -> list[figures.Figure]:
-    found = figures.crop_figures(
-        scene=crop.scene,
-        product=crop.product,
-        reference=crop.reference,
-        guide=crop.guide,
-        consistency=crop.consistency,
-        uncertainty=crop.uncertainty,
-        bands=exhibit.bands,
-        unit=exhibit.unit or "",
-    )
-    return list(found)
-
-
-def _drawings(exhibit: ReportData) -> dict[str, Any]:
-    on = figures.overview(exhibit.overview)
-    tiles, values = None, exhibit.consistency_tiles
-    if values is not None and np.isfinite(values).any():
-        tiles = figures.tile_map(values, exhibit.tile_extent, on, exhibit.unit or "")
-    arrows = figures.arrows([(s.y, s.x, s.dy_px, s.dx_px) for s in exhibit.shifts], on)
-    return {"overview": on, "arrows": arrows, "tiles": tiles}
-
-
-# ---- what the scripts draw ---------------------------------------------------------------
-
-
-def _data(exhibit: ReportData, takes: Sequence[Take]) -> dict[str, Any]:
-    waves = [b.wavelength_nm for b in exhibit.bands]
-    known = bool(waves) and all(w is not None and np.isfinite(w) for w in waves)
-    return {
-        "axis": {
-            "label": "Wavelength (nm)" if known else "Band number",
-            "values": waves if known else list(range(1, len(waves) + 1)),
-        },
-        "bands": [_band_name(b, i) for i, b in enumerate(exhibit.bands)],
-        "first": visible_bands(exhibit.bands, len(exhibit.bands))[0],
-        "unit": exhibit.unit or "",
-        "crops": [_crop_data(crop, take) for crop, take in zip(exhibit.crops, takes, strict=True)],
-        "perBand": {m.key: figures.finite(m.models) for m in metrics(exhibit.per_band, exhibit.unit)},
-        "detail": figures.finite({DETAIL[k]: v for k, v in exhibit.detail.items()}),
-        "relevance": [] if exhibit.relevance is None else figures.finite({"": exhibit.relevance})[""],
-    }
-
-
-def _crop_data(crop: Crop, take: Take) -> dict[str, Any]:
-    return {
-        "name": crop.name,
-        "ratio": crop.ratio,
-        "height": crop.product.shape[1],
-        "width": crop.product.shape[2],
-        "stride": take.stride,
-        "rows": take.rows.tolist(),
-        "columns": take.columns.tolist(),
-        "cubes": {k: {"shape": c.shape, "scale": c.scale, "offset": c.offset} for k, c in take.cubes.items()},
-    }
-
-
-def _band_name(band: Band, index: int) -> str:
-    parts = [f"Band {index + 1}"]
-    if band.name and band.name != parts[0]:
-        parts.append(band.name)
-    # Many a name is the wavelength already.
-    if band.wavelength_nm is not None and f"{band.wavelength_nm:.4g}".split(".")[0] not in (band.name or ""):
-        parts.append(f"{band.wavelength_nm:.5g} nm")
-    return ", ".join(parts)
+def _drawings(data: ReportData) -> dict[str, Any]:
+    """Return the overview, and what is drawn over it: arrows of displacement, and a map of tiles."""
+    overview = figures.overview(data.overview)
+    tiles, rmse = None, data.tile_rmse
+    if rmse is not None and np.isfinite(rmse).any():
+        tiles = figures.tile_map(rmse, data.tile_extent, overview, data.unit or "")
+    arrows = figures.arrows([(s.y, s.x, s.dy_px, s.dx_px) for s in data.shifts], overview)
+    return {"overview": overview, "arrows": arrows, "tiles": tiles}

@@ -1,4 +1,4 @@
-"""Cubes as a web page carries them: 16 bits a value, deflated, base64, within a budget of bytes."""
+"""Spectra of every pixel of the crops as a page carries them: 16 bits a value, deflated, base64, within a size budget."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# 65535 says NaN, so the steps between a band's least and largest value are one fewer.
-NOTHING = 65535
-STEPS = 65534
+# Code of NaN; the codes below it are the steps from a band's smallest to its largest value.
+NAN_CODE = 65535
+LARGEST_CODE = 65534
 
 
 @dataclass(frozen=True)
-class PixelSpectra:
-    """One cube, quantised: ``value = code * scale[band] + offset[band]``.
+class QuantisedCube:
+    """A cube as 16-bit codes: ``value = code * scale[band] + offset[band]``.
 
     Attributes
     ----------
     shape : tuple of int
-        (band, y, x) of what is recorded.
+        (band, y, x).
     scale, offset : list of float
-        One a band, in physical units.
+        One a band, physical units.
     text : str
         Base64 of the deflated codes, uint16, little-endian, (band, y, x); 65535 is NaN.
     """
@@ -37,27 +37,8 @@ class PixelSpectra:
 
 
 @dataclass(frozen=True)
-class Take:
-    """The cubes of one crop, of which every `stride`-th hr pixel is recorded.
-
-    Attributes
-    ----------
-    stride : int
-    rows, columns : arrays of int
-        The hr pixels recorded.
-    cubes : mapping of str to PixelSpectra
-        The lr cube is recorded whole up to a stride of the ratio, beyond at the same places.
-    """
-
-    stride: int
-    rows: NDArray[np.intp]
-    columns: NDArray[np.intp]
-    cubes: Mapping[str, PixelSpectra]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is to be recorded of a crop.
+class CropCubes:
+    """The cubes of a crop.
 
     Attributes
     ----------
@@ -70,72 +51,91 @@ class Subject:
     hr: Mapping[str, NDArray[np.float32]]
 
 
-def pixel_spectra(subjects: Sequence[Subject], budget_bytes: int) -> list[Take]:
-    """Record crops with the smallest stride with which all together keep the budget.
+@dataclass(frozen=True)
+class CropSpectra:
+    """The quantised cubes of a crop, with every `stride`-th hr pixel.
+
+    Attributes
+    ----------
+    stride : int
+    rows, columns : arrays of int
+        The hr pixels in the cubes.
+    cubes : mapping of str to QuantisedCube
+        lr cubes are whole up to a stride of the ratio; beyond they hold the same places as hr cubes.
+    """
+
+    stride: int
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    cubes: Mapping[str, QuantisedCube]
+
+
+def quantise_crops(crops: Sequence[CropCubes], budget_bytes: int) -> list[CropSpectra]:
+    """Quantise crops with the smallest stride at which all of them together fit the budget.
 
     Parameters
     ----------
-    subjects : sequence of Subject
+    crops : sequence of CropCubes
     budget_bytes : int
-        Of base64 text. One pixel of each cube is recorded, whatever it says.
+        Of base64 text. One pixel of each cube is kept even if it exceeds the budget.
     """
-    sides = [n for s in subjects for cube in s.hr.values() for n in cube.shape[1:]]
+    sides = [n for crop in crops for cube in crop.hr.values() for n in cube.shape[1:]]
     for stride in itertools.count(1):
-        left = budget_bytes if stride < max(sides, default=1) else None
-        takes = []
-        for subject in subjects:
-            take = _take(subject, stride, left)
-            if take is None:
+        remaining = budget_bytes if stride < max(sides, default=1) else None
+        spectra = []
+        for crop in crops:
+            quantised = _quantise_crop(crop, stride, remaining)
+            if quantised is None:
                 break
-            takes.append(take)
-            left = None if left is None else left - sum(len(c.text) for c in take.cubes.values())
+            spectra.append(quantised)
+            remaining = None if remaining is None else remaining - sum(len(c.text) for c in quantised.cubes.values())
         else:
-            return takes
+            return spectra
     raise AssertionError("the last stride has no budget")
 
 
-def _take(subject: Subject, stride: int, budget: int | None) -> Take | None:
-    """Record one crop, or return None once it is over the budget."""
-    height, width = next(iter(subject.hr.values())).shape[1:]
-    rows, columns = _places(height, stride), _places(width, stride)
-    cubes: dict[str, PixelSpectra] = {}
-    for name, cube in _thinned(subject, rows, columns, stride):
-        recorded = quantise(cube, budget)
-        if recorded is None:
+def _quantise_crop(crop: CropCubes, stride: int, budget: int | None) -> CropSpectra | None:
+    """Quantise one crop; return None once it exceeds the budget."""
+    height, width = next(iter(crop.hr.values())).shape[1:]
+    rows, columns = _every(height, stride), _every(width, stride)
+    cubes: dict[str, QuantisedCube] = {}
+    for name, cube in _thinned(crop, rows, columns, stride):
+        quantised = quantise(cube, budget)
+        if quantised is None:
             return None
-        cubes[name] = recorded
-        budget = None if budget is None else budget - len(recorded.text)
-    return Take(stride, rows, columns, cubes)
+        cubes[name] = quantised
+        budget = None if budget is None else budget - len(quantised.text)
+    return CropSpectra(stride, rows, columns, cubes)
 
 
-def _places(length: int, stride: int) -> NDArray[np.intp]:
+def _every(length: int, stride: int) -> NDArray[np.intp]:
     return np.arange(min(stride // 2, length - 1), length, stride)
 
 
 def _thinned(
-    subject: Subject, rows: NDArray[np.intp], columns: NDArray[np.intp], stride: int
+    crop: CropCubes, rows: NDArray[np.intp], columns: NDArray[np.intp], stride: int
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for name, cube in subject.lr.items():
-        whole = stride <= subject.ratio
-        yield name, cube if whole else cube[:, rows[:, None] // subject.ratio, columns // subject.ratio]
-    for name, cube in subject.hr.items():
+    for name, cube in crop.lr.items():
+        whole = stride <= crop.ratio
+        yield name, cube if whole else cube[:, rows[:, None] // crop.ratio, columns // crop.ratio]
+    for name, cube in crop.hr.items():
         yield name, cube[:, rows[:, None], columns]
 
 
-def quantise(cube: NDArray[np.float32], budget: int | None = None) -> PixelSpectra | None:
-    """Record a cube; each value within half of 1/65534 of its band's range.
+def quantise(cube: NDArray[np.float32], budget: int | None = None) -> QuantisedCube | None:
+    """Quantise a cube; each value is within half of 1/65534 of its band's range.
 
     Parameters
     ----------
     cube : array, shape (band, y, x)
-        NaN, and infinities, become nothing.
+        NaN and infinities get the code of NaN.
     budget : int, optional
-        Bytes of text beyond which the attempt is given up.
+        Bytes of text.
 
     Returns
     -------
-    PixelSpectra or None
-        None if it would be longer than the budget.
+    QuantisedCube or None
+        None if the text would exceed the budget.
     """
     packer, packed = zlib.compressobj(6), bytearray()
     scale, offset = [], []
@@ -151,16 +151,17 @@ def quantise(cube: NDArray[np.float32], budget: int | None = None) -> PixelSpect
     if budget is not None and len(text) > budget:
         return None
     bands, height, width = cube.shape
-    return PixelSpectra((bands, height, width), scale, offset, text)
+    return QuantisedCube((bands, height, width), scale, offset, text)
 
 
 def _codes(band: NDArray[np.float32]) -> tuple[NDArray[np.uint16], float, float]:
-    there = np.isfinite(band)
-    valid = band[there].astype(np.float64)
-    if not valid.size:
-        return np.full(band.shape, NOTHING, "<u2"), 0.0, 0.0
-    low = float(valid.min())
-    step = float(valid.max() - low) / STEPS
-    codes = np.full(band.shape, NOTHING, "<u2")
-    codes[there] = np.rint((valid - low) / step) if step > 0 else 0
+    """Return the codes of a band, their step and the value of code 0."""
+    valid = np.isfinite(band)
+    values = band[valid].astype(np.float64)
+    if not values.size:
+        return np.full(band.shape, NAN_CODE, "<u2"), 0.0, 0.0
+    low = float(values.min())
+    step = float(values.max() - low) / LARGEST_CODE
+    codes = np.full(band.shape, NAN_CODE, "<u2")
+    codes[valid] = np.rint((values - low) / step) if step > 0 else 0
     return codes, step, low

@@ -1,67 +1,147 @@
-"""Sentences about a run for a person."""
+"""Sentences that describe a run to a person, on the command line and in the report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# A correction so many times stronger or weaker than on the scene itself is worth a word.
-NOTICED = 1.5
+# A correction that is so many times stronger or weaker on a degraded scene than on the scene itself is mentioned.
+MIN_ENERGY_RATIO = 1.5
 
 
-def describe_fine_stage(found: Mapping[str, Any] | None, fine: str) -> list[str]:
-    """Return a sentence on how much of a fine stage is used, and why so much; none where it has no share.
+def describe_run(result: Mapping[str, Any]) -> str:
+    """Return what `dualsr_geo.upscale` returned as a few lines of text."""
+    if result.get("already_finished"):
+        return f"{result['output']} is already finished; nothing was computed."
+    height, width = result["shape"]
+    sensor = result["sensor"]
+    lines = [
+        f"{result['output']}: {result['bands']} bands, {height} x {width} pixels, {result['scale']}x sharper",
+        *result["opened"],
+        *([] if sensor is None else [sensor["said"]]),
+        *(f"guide: {sentence}" for sentence in describe_guide(result["guide"])),
+        *describe_correction(result["correction"]),
+        *describe_fine_stage(result["refinement"], result["fine"]),
+        *(f"detail: {sentence}" for sentence in describe_detail(result["detail"])),
+        *(f"consistency: {sentence}" for sentence in describe_consistency(result["consistency"])),
+        f"cost: {describe_cost(result)}",
+    ]
+    return "\n".join(lines)
+
+
+def describe_guide(guide: Mapping[str, Any] | None) -> list[str]:
+    """Return sentences on how the guide fits the scene; none without a guide.
 
     Parameters
     ----------
-    found : mapping or None
-        ``refinement`` of a report.
+    guide : mapping or None
+        ``guide`` of a run's result.
+    """
+    if guide is None:
+        return []
+    down, right = (
+        _with_error(shift, error)
+        for shift, error in zip(guide["shift_px"], guide["shift_error_px"] or (None, None), strict=True)
+    )
+    relevance = [r for r in guide["relevance"] or () if r is not None]
+    mean = sum(relevance) / len(relevance) if relevance else 0.0
+    shift = f"is displaced by {down} px down and {right} px right"
+    sentences = [f"covers {guide['coverage']:.0%} of the scene, {shift}, explains {mean:.0%} of the bands' variance"]
+    if field := guide["field"]:
+        sentences.append(
+            f"is distorted by {field['rms_px']:.2f} px (root mean square), {field['largest_px']:.2f} px at most; "
+            "the distortion is corrected"
+        )
+    if guide["withheld"]:
+        sentences.append(f"is not used in {guide['withheld']:.1%} of the scene, where it shows something else")
+    return sentences
+
+
+def _with_error(shift: float, error: float | None) -> str:
+    return f"{shift:+.2f}" if error is None else f"{shift:+.2f} (+- {error:.2f})"
+
+
+def describe_correction(correction: Mapping[str, Any] | None) -> list[str]:
+    """Return a sentence for each learned correction: what fraction of it is applied, and why.
+
+    Parameters
+    ----------
+    correction : mapping or None
+        ``correction`` of a run's result.
+    """
+    sentences = []
+    for network, shrinkage in (correction or {}).items():
+        start = "regression" if network == "guided" else "interpolation"
+        fraction = f"{shrinkage['share']:.0%}" if shrinkage["share"] else "none"
+        tests = _describe_tests(shrinkage["wald_pairs"])
+        sentences.append(
+            f"{fraction} of the network's correction to `{start}` is applied" + (f" ({tests})" if tests else "")
+        )
+    return sentences
+
+
+def describe_fine_stage(refinement: Mapping[str, Any] | None, fine: str) -> list[str]:
+    """Return a sentence on what fraction of a fine stage is applied, and why; none for a stage without a fraction.
+
+    Parameters
+    ----------
+    refinement : mapping or None
+        ``refinement`` of a run's result.
     fine : str
         ``fine`` of the same.
     """
-    if found is None:
+    if refinement is None:
         return []
-    pairs = ", ".join(_say_pair(pair) for pair in found["wald_pairs"])
-    rests = f"best on the scene degraded {pairs}" if pairs else "the scene cannot say whether it helps"
-    return [f"{found['share']:.0%} of --fine {fine}; {rests}"]
+    tests = _describe_tests(refinement["wald_pairs"]) or "it cannot be tested on this scene"
+    return [f"{refinement['share']:.0%} of the correction by --fine {fine} is applied ({tests})"]
 
 
-def describe_correction(found: Mapping[str, Any] | None) -> list[str]:
-    """Return a sentence for each network of ours: by how much it corrected the start, and why so much.
-
-    Parameters
-    ----------
-    found : mapping or None
-        ``correction`` of a report.
-    """
-    said = []
-    for name, one in (found or {}).items():
-        start = "regression" if name == "guided" else "interpolation"
-        share = f"{one['share']:.0%} of the network's correction to `{start}`" if one["share"] else f"`{start}` alone"
-        pairs = ", ".join(_say_pair(pair) for pair in one["wald_pairs"])
-        said.append(share + (f"; best on the scene degraded {pairs}" if pairs else ""))
-    return said
+def _describe_tests(wald_pairs: list[Mapping[str, Any]]) -> str:
+    """Return what fraction of a correction restores the degraded scene best; empty without a test."""
+    pairs = "; ".join(_describe_pair(pair) for pair in wald_pairs)
+    return pairs and f"best fraction when the degraded scene is restored: {pairs}"
 
 
-def _say_pair(pair: Mapping[str, Any]) -> str:
+def _describe_pair(pair: Mapping[str, Any]) -> str:
     error = "" if pair["error"] is None else f" +- {pair['error']:.0%}"
-    times = pair["excess"]
-    other = f", where it is {max(times, 1 / times):.2g} times {'weaker' if times > 1 else 'stronger'}"
-    return f"{pair['ratio']}x: {pair['best']:.0%}{error}{other if max(times, 1 / times) > NOTICED else ''}"
+    ratio = max(pair["excess"], 1 / pair["excess"])
+    comparison = f", where the correction is {ratio:.2g} times {'weaker' if pair['excess'] > 1 else 'stronger'}"
+    return f"{pair['best']:.0%}{error} at {pair['ratio']}x{comparison if ratio > MIN_ENERGY_RATIO else ''}"
 
 
-def describe_detail(found: Mapping[str, Any] | None) -> list[str]:
-    """Return a sentence on what the product's detail is worth; none where nobody knows.
+def describe_detail(detail: Mapping[str, Any] | None) -> list[str]:
+    """Return a sentence on the detail assessment; none if there is none.
 
     Parameters
     ----------
-    found : mapping or None
-        ``detail`` of a report.
+    detail : mapping or None
+        ``detail`` of a run's result.
     """
-    if found is None:
+    if detail is None:
         return []
-    mean = found["mean"]
+    mean = detail["mean"]
     guide, neither = mean["hallucination_guide"], mean["hallucination_neither"]
-    origin = f" ({guide:.0%} from the guide, {neither:.0%} from neither)" if "contradicted" in mean else ""
+    origin = f" ({guide:.0%} from the guide, {neither:.0%} from neither image)" if "contradicted" in mean else ""
     shares = f"{mean['improvement']:.0%} improved, {mean['omission']:.0%} omitted, {guide + neither:.0%} hallucinated"
-    return [f"detail, on the scene degraded {found['wald_ratio']}x: {shares}{origin}"]
+    return [f"{shares}{origin}, when the scene degraded {detail['wald_ratio']}x is restored"]
+
+
+def describe_consistency(consistency: Mapping[str, Any]) -> list[str]:
+    """Return a sentence on how the degraded product differs from the scene; none if no pixel is valid.
+
+    Parameters
+    ----------
+    consistency : mapping
+        ``consistency`` of a run's result.
+    """
+    if consistency["rmse"] is None:
+        return []
+    angle = "" if consistency["sam_deg"] is None else f", {consistency['sam_deg']:.2g} degrees (mean spectral angle)"
+    return [
+        f"degraded to the scene's pixels, the product differs from the scene by {consistency['rmse']:.3g} (RMSE){angle}"
+    ]
+
+
+def describe_cost(result: Mapping[str, Any]) -> str:
+    """Return time and memory of a run."""
+    return f"{result['seconds']:.1f} s, {result['peak_memory_bytes'] / 2**20:.0f} MiB of memory at most"

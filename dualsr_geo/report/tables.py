@@ -1,4 +1,4 @@
-"""The tables of a report's page: scores, scores of every band, lineage; numbers as they are read."""
+"""Tables of a report: scores, scores band by band, provenance; numbers and bands as text."""
 
 from __future__ import annotations
 
@@ -11,15 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-NOTHING = "\u2013"
-# Lineage is shown in full below; in its list a value stays readable.
-LINEAGE_CHARACTERS = 160
+from dualsr_geo.raster.bands import Band
+from dualsr_geo.serialization import plain_values
+
+NO_VALUE = "\u2013"
+# A longer value is cut in the list of the provenance, which the page also shows whole, as JSON.
+MAX_VALUE_CHARACTERS = 160
+# Kinds of the detail assessment.
+DETAIL_LABELS = {
+    "improvement": "Improved",
+    "omission": "Omitted",
+    "hallucination_guide": "Hallucinated, from the guide",
+    "hallucination_neither": "Hallucinated, from neither",
+    "contradicted": "Contradicted",
+}
 
 
 def number(value: float | None) -> str:
-    """Return a number to be read: four digits, a dash where there is none."""
+    """Return a number as text: four digits, a dash where there is none."""
     if value is None or math.isnan(value):
-        return NOTHING
+        return NO_VALUE
     if math.isinf(value):
         return "\u221e" if value > 0 else "\u2212\u221e"
     size = abs(value)
@@ -28,13 +39,37 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a displacement to be read: two places, always with its sign."""
-    return f"{value:+.2f}".replace("-", "\u2212") if math.isfinite(value) else NOTHING
+    """Return a displacement as text: two decimal places, always with its sign."""
+    return f"{value:+.2f}".replace("-", "\u2212") if math.isfinite(value) else NO_VALUE
+
+
+def band_label(band: Band, index: int) -> str:
+    """Return the number, name and wavelength of a band; `index` counts from 0."""
+    parts = [f"Band {index + 1}"]
+    if band.name and band.name != parts[0]:
+        parts.append(band.name)
+    # The names of many bands are their wavelengths.
+    if band.wavelength_nm is not None and f"{band.wavelength_nm:.4g}".split(".")[0] not in (band.name or ""):
+        parts.append(f"{band.wavelength_nm:.5g} nm")
+    return ", ".join(parts)
+
+
+# ---- scores ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Score:
-    """How a score is called, its unit, and whether more (1), less (-1) or neither (0) is better."""
+class ScoreColumn:
+    """The column of a score.
+
+    Attributes
+    ----------
+    label : str
+    unit : str
+    better : int
+        1 if higher is better, -1 if lower is better, 0 if neither.
+    divisor : float
+        Of the score, to have it in `unit`.
+    """
 
     label: str
     unit: str = ""
@@ -42,108 +77,116 @@ class Score:
     divisor: float = 1.0
 
 
-SCORES = {
-    "psnr_db": Score("PSNR", "dB", 1),
-    "psnr_band_mean_db": Score("PSNR, mean of bands", "dB", 1),
-    "ssim": Score("SSIM", "", 1),
-    "sam_deg": Score("SAM", "\u00b0", -1),
-    "ergas": Score("ERGAS", "", -1),
-    "rmse": Score("RMSE", "", -1),
-    "cc": Score("CC", "", 1),
-    "q2n": Score("Q2n", "", 1),
-    "uqi": Score("UQI", "", 1),
-    "scc": Score("SCC", "", 1),
-    "seconds": Score("Time", "s", -1),
-    "peak_memory_bytes": Score("Memory", "MiB", -1, 2**20),
+SCORE_COLUMNS = {
+    "psnr_db": ScoreColumn("PSNR", "dB", 1),
+    "psnr_band_mean_db": ScoreColumn("PSNR, mean of bands", "dB", 1),
+    "ssim": ScoreColumn("SSIM", "", 1),
+    "sam_deg": ScoreColumn("SAM", "\u00b0", -1),
+    "ergas": ScoreColumn("ERGAS", "", -1),
+    "rmse": ScoreColumn("RMSE", "", -1),
+    "cc": ScoreColumn("CC", "", 1),
+    "q2n": ScoreColumn("Q2n", "", 1),
+    "uqi": ScoreColumn("UQI", "", 1),
+    "scc": ScoreColumn("SCC", "", 1),
+    "seconds": ScoreColumn("Time", "s", -1),
+    "peak_memory_bytes": ScoreColumn("Memory", "MiB", -1, 2**20),
 }
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Scores to be read: columns, and for each model its cells, each with whether it is the best."""
+    """Scores of several models as text.
 
-    columns: tuple[Score, ...]
+    Attributes
+    ----------
+    columns : tuple of ScoreColumn
+    rows : tuple
+        (model, cells) of each model; a cell is its text and whether it is the best of its column.
+    common : str
+        Values that are the same for all models.
+    """
+
+    columns: tuple[ScoreColumn, ...]
     rows: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...]
     common: str
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One score of every band, of every model that has it."""
+class BandScores:
+    """One score of every band, for every model that has it.
+
+    Attributes
+    ----------
+    key, label : str
+    models : mapping of str to array, shape (band,)
+    """
 
     key: str
     label: str
     models: Mapping[str, NDArray[np.float64]]
 
 
-def _score(key: str, unit: str | None) -> Score:
-    known = SCORES.get(key, Score(key))
-    return Score(known.label, unit or "", known.better) if key == "rmse" else known
+def _column(key: str, unit: str | None) -> ScoreColumn:
+    column = SCORE_COLUMNS.get(key, ScoreColumn(key))
+    return ScoreColumn(column.label, unit or "", column.better) if key == "rmse" else column
 
 
 def score_table(scores: Mapping[str, Mapping[str, float | None]], unit: str | None) -> ScoreTable | None:
-    """Lay out the scores; what has no better and worse and is the same of all stands apart."""
+    """Return scores as a table; values without a rank that are the same for all models are put in `common`."""
     if not scores:
         return None
     keys = list(dict.fromkeys(k for row in scores.values() for k in row))
-    alike = [k for k in keys if k not in SCORES and len({row.get(k) for row in scores.values()}) == 1]
-    columns = {k: _score(k, unit) for k in keys if k not in alike}
-    best = {k: _best(s.better, [row.get(k) for row in scores.values()]) for k, s in columns.items()}
+    common = [k for k in keys if k not in SCORE_COLUMNS and len({row.get(k) for row in scores.values()}) == 1]
+    columns = {k: _column(k, unit) for k in keys if k not in common}
+    best = {k: _best(c.better, [row.get(k) for row in scores.values()]) for k, c in columns.items()}
     rows = tuple(
         (
             model,
-            tuple((_cell(row.get(k), s), row.get(k) is not None and row.get(k) == best[k]) for k, s in columns.items()),
+            tuple((_cell(row.get(k), c), row.get(k) is not None and row.get(k) == best[k]) for k, c in columns.items()),
         )
         for model, row in scores.items()
     )
     first = next(iter(scores.values()))
-    return ScoreTable(tuple(columns.values()), rows, "; ".join(f"{k} {_common(first[k])}" for k in alike))
+    return ScoreTable(tuple(columns.values()), rows, "; ".join(f"{k} {_common(first[k])}" for k in common))
 
 
 def _common(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else number(value)
 
 
-def _cell(value: float | None, score: Score) -> str:
-    return number(None if value is None else value / score.divisor)
+def _cell(value: float | None, column: ScoreColumn) -> str:
+    return number(None if value is None else value / column.divisor)
 
 
 def _best(better: int, values: Sequence[float | None]) -> float | None:
-    known = [v for v in values if v is not None and not np.isnan(v)]
-    if not better or len(known) < 2:
+    """Return the best value; None where there is no better and worse or nothing to compare."""
+    finite = [v for v in values if v is not None and not np.isnan(v)]
+    if not better or len(finite) < 2:
         return None
-    return max(known) if better > 0 else min(known)
+    return max(finite) if better > 0 else min(finite)
 
 
-def metrics(per_band: Mapping[str, Mapping[str, NDArray[np.float64]]], unit: str | None) -> list[Metric]:
-    """Turn scores of every band, model by model, into models, score by score."""
-    found = []
+def band_scores(per_band: Mapping[str, Mapping[str, NDArray[np.float64]]], unit: str | None) -> list[BandScores]:
+    """Group the band scores of each model by score."""
+    grouped = []
     for key in dict.fromkeys(k for row in per_band.values() for k in row):
-        score = _score(key, unit)
-        label = f"{score.label} ({score.unit})" if score.unit else score.label
-        found.append(Metric(key, label, {m: row[key] for m, row in per_band.items() if key in row}))
-    return found
+        column = _column(key, unit)
+        label = f"{column.label} ({column.unit})" if column.unit else column.label
+        grouped.append(BandScores(key, label, {m: row[key] for m, row in per_band.items() if key in row}))
+    return grouped
 
 
-# ---- lineage -----------------------------------------------------------------------------
+# ---- provenance --------------------------------------------------------------------------
 
 
-def lineage_rows(lineage: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """Flatten what led here to pairs of a dotted name and a value cut to a line."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in lineage.items():
+def provenance_rows(provenance: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Flatten provenance to pairs of a dotted name and a value of one line."""
+    rows: list[tuple[str, str]] = []
+    for key, value in provenance.items():
         if isinstance(value, Mapping):
-            pairs += lineage_rows(value, f"{before}{key}.")
+            rows += provenance_rows(value, f"{prefix}{key}.")
             continue
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=plain)
-        pairs.append(
-            (f"{before}{key}", text if len(text) <= LINEAGE_CHARACTERS else text[:LINEAGE_CHARACTERS] + "\u2026")
-        )
-    return pairs
-
-
-def plain(value: Any) -> Any:
-    """Say for JSON what it does not know: mappings, arrays and their numbers; the rest as text."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+        text = value if isinstance(value, str) else json.dumps(plain_values(value), ensure_ascii=False)
+        cut = text if len(text) <= MAX_VALUE_CHARACTERS else text[:MAX_VALUE_CHARACTERS] + "\u2026"
+        rows.append((f"{prefix}{key}", cut))
+    return rows

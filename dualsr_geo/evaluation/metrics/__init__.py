@@ -1,4 +1,4 @@
-"""How good a product is: with a reference (`dualsr_geo.evaluation.metrics.scores`) and without (`dualsr_geo.evaluation.metrics.no_reference`)."""
+"""Quality indices of a product, with a reference (`scores`) and without one (`no_reference`)."""
 
 from __future__ import annotations
 

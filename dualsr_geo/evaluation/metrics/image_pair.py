@@ -1,4 +1,4 @@
-"""Two images that can be compared: of one size, in one unit, and which of their bands."""
+"""A pair of images to compare: checked to have one size and one unit, with the bands that both have."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.raster.source import Readable
 from dualsr_geo.raster.windows import Tile, Tiling, Window
 
-# The sample that shows units and typical values: 4 x 4 windows of 64 pixels, every second pixel of them.
+# The sample for units and means: 4 x 4 windows of 64 pixels, every second pixel of them.
 SAMPLE_WINDOWS = 4
-SAMPLE_SIDE = 64
-SAMPLE_STEP = 2
-# Spans of 2..98 % that differ by more are another unit, no bad estimate.
-UNIT_FACTOR = 5
-# Spans of fewer values say nothing of a unit.
-UNIT_VALUES = 50
-# What one tile of both images holds in memory, float32. 128 bands: tiles of 384 pixels.
+SAMPLE_SIDE_PX = 64
+SAMPLE_STEP_PX = 2
+# Two images whose ranges of 2 to 98 % differ by a larger factor are in different units.
+MAX_RANGE_RATIO = 5
+# The unit is not checked with fewer values in the sample.
+MIN_UNIT_VALUES = 50
+# Memory of one tile of both images, float32. 128 bands: tiles of 384 pixels.
 TILE_BYTES = 160 * 2**20
-LARGEST_TILE, SMALLEST_TILE = 512, 64
+MAX_TILE_PX, MIN_TILE_PX = 512, 64
 
 
 Image = Readable | NDArray[Any]
@@ -54,9 +54,9 @@ class Pair:
     ----------
     estimate, reference : Readable
     bands : tuple of int
-        Bands with at least one pixel that is valid in both; only they are compared.
+        The compared bands: those with at least one pixel that is valid in both images.
     pivot : array, shape (band, 1, 1)
-        The reference's mean in a sample, one a compared band. Sums are taken of what differs from it, so
+        Mean of the reference in a sample, one a compared band. Sums are taken of differences from it, so
         that a small variance on large values keeps its digits.
     """
 
@@ -81,40 +81,39 @@ class Pair:
         return self.estimate.read(window, bands), self.reference.read(window, bands)
 
     def spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return one value for every band, NaN where bands are not compared."""
-        found = np.full(self.count, np.nan)
-        found[list(self.bands)] = values
-        return found
+        """Return one value for every band from those of the compared bands; NaN for the others."""
+        out = np.full(self.count, np.nan)
+        out[list(self.bands)] = values
+        return out
 
 
 def pair(estimate: Image, reference: Image, *, one_unit: bool = True) -> Pair:
-    """Check that two images can be compared.
+    """Check that two images can be compared, and return them as a pair.
 
     Parameters
     ----------
     estimate, reference : Readable or array, shape (band, y, x)
     one_unit : bool
-        Whether both must be in one unit, judged by the span of their values.
+        Whether both must be in one unit, which is judged by the ranges of their values.
 
     Raises
     ------
     InputError
         If they differ in bands, size or unit, or share no valid pixel.
     """
-    made, truth = readable(estimate, "estimate"), readable(reference, "reference")
-    _require_same_shape(made.shape, truth.shape)
-    samples = [_sample(r) for r in (made, truth)]
-    both = np.isfinite(samples[0]) & np.isfinite(samples[1])
+    images = readable(estimate, "estimate"), readable(reference, "reference")
+    _require_same_shape(images[0].shape, images[1].shape)
+    samples = [_sample(image) for image in images]
+    valid = np.isfinite(samples[0]) & np.isfinite(samples[1])
     if one_unit:
-        _require_same_unit(samples[0][both], samples[1][both])
-    bands = _compared(made, truth, both.any(1))
-    counts = both.sum(1).clip(1)
-    means = np.where(both, samples[1], 0).sum(1, dtype=np.float64) / counts
-    return Pair(made, truth, tuple(int(b) for b in bands), means[bands, None, None])
+        _require_same_unit(samples[0][valid], samples[1][valid])
+    bands = _compared_bands(*images, valid.any(1))
+    means = np.where(valid, samples[1], 0).sum(1, dtype=np.float64) / valid.sum(1).clip(1)
+    return Pair(*images, tuple(int(b) for b in bands), means[bands, None, None])
 
 
 def readable(image: Image, name: str) -> Readable:
-    """Return an array as something to read; what can be read already is returned as it is.
+    """Return an array as an image that can be read by windows; other images are returned unchanged.
 
     Raises
     ------
@@ -125,7 +124,7 @@ def readable(image: Image, name: str) -> Readable:
         return image
     if image.ndim != 3:
         raise InputError(
-            f"The {name} is an array of {image.ndim} dimensions, {image.shape}. Give (band, y, x); one band is array[None]."
+            f"The {name} is an array of {image.ndim} dimensions, {image.shape}, not of 3. Give (band, y, x); one band is array[None]."
         )
     if isinstance(image, np.ma.MaskedArray):
         return _MemoryImage(np.ma.filled(image.astype(np.float64), np.nan))
@@ -133,12 +132,12 @@ def readable(image: Image, name: str) -> Readable:
 
 
 def tiling(bands: int, size: tuple[int, int], halo: int) -> Tiling:
-    """Cut an image in tiles that begin at multiples of 32 pixels and fit in `TILE_BYTES`.
+    """Return tiles that begin at multiples of 32 pixels and fit in `TILE_BYTES`.
 
-    The tiles do not depend on the number of threads, so neither does a figure's last digit.
+    They do not depend on the number of threads, so neither does the last digit of a score.
     """
     side = int((TILE_BYTES / (bands * 2 * 4)) ** 0.5) - 2 * halo
-    return Tiling(size, min(max(side // 32 * 32, SMALLEST_TILE), LARGEST_TILE), halo)
+    return Tiling(size, min(max(side // 32 * 32, MIN_TILE_PX), MAX_TILE_PX), halo)
 
 
 def largest(pair: Pair, tile: Tile) -> float:
@@ -160,53 +159,53 @@ def _require_same_shape(estimate: tuple[int, int, int], reference: tuple[int, in
         )
     if 0 in estimate:
         raise InputError(
-            f"Estimate and reference are empty: {estimate} (band, y, x). Give at least one band and pixel."
+            f"Estimate and reference are empty: {estimate} (band, y, x). Give at least one band and one pixel."
         )
 
 
 def _sample(image: Readable) -> NDArray[Any]:
-    """Return values from all over an image, shape (band, sample)."""
+    """Return values from windows spread over an image, shape (band, sample)."""
     windows = [
-        Window(y, y + SAMPLE_SIDE, x, x + SAMPLE_SIDE).clipped(image.shape[1:])
+        Window(y, y + SAMPLE_SIDE_PX, x, x + SAMPLE_SIDE_PX).clipped(image.shape[1:])
         for y in _starts(image.shape[1])
         for x in _starts(image.shape[2])
     ]
-    parts = (image.read(w)[:, ::SAMPLE_STEP, ::SAMPLE_STEP] for w in windows)
+    parts = (image.read(w)[:, ::SAMPLE_STEP_PX, ::SAMPLE_STEP_PX] for w in windows)
     return np.concatenate([p.reshape(len(p), -1) for p in parts], axis=1)
 
 
 def _starts(length: int) -> list[int]:
-    last = max(0, length - SAMPLE_SIDE)
-    count = min(SAMPLE_WINDOWS, -(-length // SAMPLE_SIDE))
+    last = max(0, length - SAMPLE_SIDE_PX)
+    count = min(SAMPLE_WINDOWS, -(-length // SAMPLE_SIDE_PX))
     return [int(start) for start in np.linspace(0, last, count)]
 
 
 def _require_same_unit(estimate: NDArray[Any], reference: NDArray[Any]) -> None:
-    if len(reference) < UNIT_VALUES:
+    if len(reference) < MIN_UNIT_VALUES:
         return
-    spans = [float(np.subtract(*np.percentile(v.astype(np.float64), (98, 2)))) for v in (estimate, reference)]
-    if min(spans) > 0 and max(spans) > UNIT_FACTOR * min(spans):
+    ranges = [float(np.subtract(*np.percentile(v.astype(np.float64), (98, 2)))) for v in (estimate, reference)]
+    if min(ranges) > 0 and max(ranges) > MAX_RANGE_RATIO * min(ranges):
         raise InputError(
-            f"Values of the estimate span {spans[0]:.4g} (2 to 98 %), those of the reference {spans[1]:.4g}: "
-            "they are not in one unit. Bring both to one unit (scale and offset)."
+            f"The values of the estimate span {ranges[0]:.4g} (2 to 98 %), those of the reference {ranges[1]:.4g}, "
+            "so they are not in one unit. Convert both to one unit (scale and offset)."
         )
 
 
-def _compared(estimate: Readable, reference: Readable, seen: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the bands that have a pixel valid in both; those unseen in the sample are searched."""
-    found = seen.copy()
+def _compared_bands(estimate: Readable, reference: Readable, in_sample: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the bands that have a pixel valid in both images; those without one in the sample are searched."""
+    compared = in_sample.copy()
     bands, height, width = reference.shape
     for tile in tiling(bands, (height, width), 0):
-        missing = np.flatnonzero(~found)
+        missing = np.flatnonzero(~compared)
         if not len(missing):
             break
-        found[missing] = _any_valid(i.read(tile.core, missing.tolist()) for i in (estimate, reference))
-    if not found.any():
+        compared[missing] = _any_valid(i.read(tile.core, missing.tolist()) for i in (estimate, reference))
+    if not compared.any():
         raise InputError(
-            f"No pixel of the {height} x {width} (y, x) is valid in both estimate and reference. "
+            f"None of the {height} x {width} pixels (y, x) is valid in both estimate and reference. "
             "Give two that overlap, or the right --nodata."
         )
-    return np.flatnonzero(found)
+    return np.flatnonzero(compared)
 
 
 def _any_valid(values: Iterable[NDArray[Any]]) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
-"""Quality without a reference: a product against the scene and the guide that it was made of.
+"""Quality without a reference: a product against the scene and the guide that it is made from.
 
-Whole arrays (band, y, x), NaN where invalid.
+Arguments are whole arrays (band, y, x), NaN where invalid.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from dualsr_geo.evaluation.metrics.scores import measure, q2n
 
 Cube = NDArray[Any]
 
-# All pairs of 32 bands; of more, as many drawn at random.
-MOST_PAIRS = 496
+# All pairs of 32 bands; of more bands, as many pairs are drawn at random.
+MAX_PAIRS = 496
 SEED = 0
 # Pairs that are compared at once, each a copy of two bands.
 PAIRS_AT_ONCE = 8
-# Directions of the product with less of its variance are the rounding of float32 values.
-RANK = 1e-12
-# Pixels of the regression at once.
+# Principal components with a smaller share of the largest variance are rounding of float32 values.
+MIN_VARIANCE_SHARE = 1e-12
+# Bands with a smaller variance relative to their squared mean are constant: float32 resolves a deviation of 1e-7.
+MIN_RELATIVE_VARIANCE = 1e-14
+# Pixels of the regression that are read at once.
 PIXELS_AT_ONCE = 2**15
 
 
@@ -39,11 +41,11 @@ def d_lambda_khan(degraded_product: Cube, scene: Cube) -> float:
 
 
 def d_s(product: Cube, guide: Cube) -> float:
-    """Return the spatial distortion: what of the guide the product's bands do not explain, 0 at best.
+    """Return the spatial distortion: the share of the guide's variance that the product does not explain, 0 at best.
 
-    1 - R^2 of the linear regression of a guide band on the product's bands with an intercept, mean over guide
-    bands; the PRISMA toolbox's DS^R (G. Vivone et al., IEEE GRSM 11(2), 2023), which has no intercept. Pixels
-    valid in every band of both are used; a band without any valid pixel and a constant guide band are left out.
+    It is 1 - R^2 of the linear regression of a guide band on the product's bands with an intercept, averaged over
+    guide bands. DS^R of the PRISMA toolbox (G. Vivone et al., IEEE GRSM 11(2), 2023) has no intercept. Only pixels
+    valid in every band of both are used; bands without any valid pixel and constant guide bands are left out.
 
     Parameters
     ----------
@@ -57,11 +59,11 @@ def d_s(product: Cube, guide: Cube) -> float:
         If the two differ in size or share no valid pixel.
     """
     _require_one_size(product, guide, "product", "guide")
-    made, detail = (c.reshape(len(c), -1)[np.isfinite(c).any((1, 2))] for c in (product, guide))
-    valid = np.isfinite(np.concatenate([made, detail])).all(0)
-    if not (len(made) and len(detail) and valid.any()):
+    bands, guide_bands = (c.reshape(len(c), -1)[np.isfinite(c).any((1, 2))] for c in (product, guide))
+    valid = np.isfinite(np.concatenate([bands, guide_bands])).all(0)
+    if not (len(bands) and len(guide_bands) and valid.any()):
         raise InputError("No pixel is valid in every band of product and guide. Give a guide that covers the product.")
-    explained = _explained(_covariance(made, detail, valid), len(made))
+    explained = _explained(_scatter(bands, guide_bands, valid), len(bands))
     return float(1 - np.nanmean(explained)) if np.isfinite(explained).any() else float("nan")
 
 
@@ -71,10 +73,11 @@ def hqnr(d_lambda: float, d_s: float) -> float:
 
 
 def d_lambda(product: Cube, scene: Cube) -> float:
-    """Return Alparone's spectral distortion: how much the UQI between bands changed, 0 at best.
+    """Return Alparone's spectral distortion: the mean change of the UQI between bands, 0 at best.
 
-    L. Alparone et al., PE&RS 74(2), 2008, with exponent 1 and the windows of `metrics.uqi`. The pairs of bands grow
-    with their square, so beyond 496 pairs (32 bands) only 496 are taken, drawn at random with a fixed seed.
+    L. Alparone et al., PE&RS 74(2), 2008, with exponent 1 and the windows of `metrics.uqi`. The number of pairs grows
+    with the square of the number of bands, so of more than 496 pairs (32 bands) 496 are drawn at random with a fixed
+    seed.
 
     Parameters
     ----------
@@ -98,7 +101,7 @@ def d_lambda(product: Cube, scene: Cube) -> float:
 
 
 def d_s_alparone(product: Cube, scene: Cube, guide: Cube, guide_lr: Cube) -> float:
-    """Return Alparone's spatial distortion: how much the UQI of bands and guide changed, 0 at best.
+    """Return Alparone's spatial distortion: the mean change of the UQI between bands and guide, 0 at best.
 
     L. Alparone et al., PE&RS 74(2), 2008, with exponent 1; the mean over the guide's bands if it has several.
 
@@ -131,20 +134,20 @@ def qnr(product: Cube, scene: Cube, guide: Cube, guide_lr: Cube) -> float:
 
 
 def _uqi(a: Cube, b: Cube) -> NDArray[np.float64]:
-    """Return the UQI of each band of one image and of another in any unit."""
+    """Return the UQI of each band of two images, which may have different units."""
     return measure(pair(a, b, one_unit=False), {"windows"}, peak=1.0).per_band["uqi"]
 
 
 def _pairs(bands: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     first, second = np.triu_indices(bands, 1)
-    if len(first) <= MOST_PAIRS:
+    if len(first) <= MAX_PAIRS:
         return first, second
-    chosen = np.sort(np.random.default_rng(SEED).choice(len(first), MOST_PAIRS, replace=False))
+    chosen = np.sort(np.random.default_rng(SEED).choice(len(first), MAX_PAIRS, replace=False))
     return first[chosen], second[chosen]
 
 
-def _covariance(product: Cube, guide: Cube, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the scatter of the product's and then the guide's bands, (band, band), from pieces of pixels."""
+def _scatter(product: Cube, guide: Cube, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the scatter matrix of the bands of product and guide, in this order, from the valid pixels."""
     pixels = np.flatnonzero(valid)
     pieces = [pixels[i : i + PIXELS_AT_ONCE] for i in range(0, len(pixels), PIXELS_AT_ONCE)]
 
@@ -156,21 +159,20 @@ def _covariance(product: Cube, guide: Cube, valid: NDArray[np.bool_]) -> NDArray
     for piece in pieces:
         centred = values(piece) - mean[:, None]
         scatter += centred @ centred.T
-    # float32 resolves a relative deviation of 1e-7: what varies less is constant.
-    constant = np.diag(scatter) <= 1e-14 * len(pixels) * mean**2
+    constant = np.diag(scatter) <= MIN_RELATIVE_VARIANCE * len(pixels) * mean**2
     scatter[constant] = scatter[:, constant] = 0
     return scatter
 
 
 def _explained(scatter: NDArray[np.float64], bands: int) -> NDArray[np.float64]:
-    """Return R^2 of each guide band; NaN of a constant one."""
+    """Return R^2 of each guide band, NaN if it is constant; `bands` is the number of bands of the product."""
     deviation = np.sqrt(np.diag(scatter))
     unit = np.where(deviation > 0, deviation, 1)
     correlation = scatter / unit / unit[:, None]
     values, vectors = np.linalg.eigh(correlation[:bands, :bands])
-    kept = values > RANK * max(values[-1], RANK)
-    along = vectors[:, kept].T @ correlation[:bands, bands:]
-    explained = (along**2 / values[kept, None]).sum(0)
+    significant = values > MIN_VARIANCE_SHARE * max(values[-1], MIN_VARIANCE_SHARE)
+    projection = vectors[:, significant].T @ correlation[:bands, bands:]
+    explained = (projection**2 / values[significant, None]).sum(0)
     return np.where(deviation[bands:] > 0, explained, np.nan)
 
 

@@ -1,4 +1,4 @@
-"""Scores of an estimate against its reference, in one pass of tiles; whole arrays or anything that can be read."""
+"""Scores of an estimate against its reference, in one pass over tiles of arrays or of rasters."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from dualsr_geo.evaluation.metrics.sums import KINDS, Kind, TileSums, correlatio
 from dualsr_geo.raster.windows import Tile, Tiling
 from dualsr_geo.resources import cores
 
-# A thread holds about 300 MB; who has the memory for more asks for them.
-MOST_JOBS = 8
-Found = TypeVar("Found")
+# Default limit of threads, each of which holds about 300 MB.
+MAX_DEFAULT_JOBS = 8
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How near an estimate is to its reference.
+    """Scores of an estimate against its reference.
 
-    A figure that is not defined is NaN: windows in an image of less than 11 pixels a side, the correlation of a
-    constant band, Q2n or SAM where no pixel is valid in every band. Means over bands leave such bands out.
+    A score that is not defined is NaN: SSIM and UQI of an image of less than 11 pixels a side, the correlation of a
+    constant band, Q2n and SAM if no pixel is valid in every band. Means over bands leave such bands out.
 
     Attributes
     ----------
     ratio : int
-        Ratio of pixel sizes that ERGAS speaks of.
+        Ratio of pixel sizes in ERGAS.
     peak : float
         Data range of PSNR and SSIM, units of the reference.
     pixels : int
-        Pixels valid in every compared band of both. A band without any pixel that is valid in both is not compared.
+        Number of pixels valid in every compared band of both. Bands without a pixel valid in both are not compared.
     psnr_db : float
-        Of one mean squared error over the whole cube; infinite if there is no error.
+        PSNR of the mean squared error over the whole cube; infinite without any error.
     psnr_band_mean_db : float
-        Mean of the bands' PSNR.
+        Mean PSNR of the bands.
     ssim : float
-        Band mean of Wang's SSIM: Gaussian windows of 11 taps, sigma 1.5, population covariance, windows inside
-        the image and centred on a valid pixel.
+        Band mean of Wang's SSIM: Gaussian windows of 11 taps, sigma 1.5, population covariance, inside the image
+        and centred on a valid pixel.
     sam_deg : float
-        Mean spectral angle, degrees, of pixels valid in every band whose spectra are not zero.
+        Mean spectral angle, degrees, of pixels that are valid in every band and whose spectra are not zero.
     ergas : float
         100 / ratio * sqrt(mean of MSE / mean^2 over bands).
     rmse : float
-        Over the whole cube, units of the reference.
+        RMSE over the whole cube, units of the reference.
     cc : float
         Band mean of the correlation coefficient.
     uqi : float
-        Band mean of the universal quality index in the windows of SSIM.
+        Band mean of the universal image quality index in the windows of SSIM.
     q2n : float
-        Hypercomplex quality of blocks of 32 x 32 pixels; a block weighs as much as it has pixels.
+        Hypercomplex quality, mean over blocks of 32 x 32 pixels weighted by their number of valid pixels.
     scc : float
         Band mean of the correlation coefficient of the Laplacians (J. Zhou et al., IJRS 19(4), 1998).
     per_band : mapping of str to array, shape (band,)
@@ -80,7 +80,7 @@ class Scores:
     per_band: Mapping[str, NDArray[np.float64]]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scalars; one that is not finite is None."""
+        """Return the scalar scores; one that is not finite is None."""
         scalars = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "per_band"}
         return {name: value if math.isfinite(value) else None for name, value in scalars.items()}
 
@@ -93,14 +93,14 @@ def score(
     Parameters
     ----------
     estimate, reference : Readable or array, shape (band, y, x)
-        Physical values, NaN where invalid. Read once by tiles; a thread holds about 300 MB.
+        Physical values, NaN where invalid. They are read once, by tiles; a thread holds about 300 MB.
     ratio : int
-        Ratio of pixel sizes that the estimate was sharpened by; ERGAS speaks of it.
+        Ratio of pixel sizes that the estimate is sharpened by, for ERGAS.
     peak : float, optional
-        Data range of PSNR and SSIM; the reference's largest valid value if left out, for which the reference
-        is read once more.
+        Data range of PSNR and SSIM; by default the largest valid value of the reference, which is then read once
+        more.
     jobs : int, optional
-        Threads; one a core if left out, at most 8. The scores do not depend on it.
+        Threads; by default one a core, at most 8. The scores do not depend on it.
 
     Returns
     -------
@@ -109,8 +109,8 @@ def score(
     Raises
     ------
     InputError
-        If the two differ in bands, size or unit, share no valid pixel, or the reference is nowhere positive and
-        `peak` is not given.
+        If the two differ in bands, size or unit, share no valid pixel, or if the reference has no positive value
+        and `peak` is not given.
     OptionError
         If `ratio` or `jobs` is below 1 or `peak` is not positive.
     """
@@ -119,12 +119,12 @@ def score(
 
 
 def psnr(estimate: Image, reference: Image, *, peak: float | None = None) -> float:
-    """Return the PSNR of one mean squared error over the whole cube (band, y, x), dB; `peak` as in `score`."""
+    """Return the PSNR of the mean squared error over the whole cube (band, y, x), dB; `peak` as in `score`."""
     return measure(pair(estimate, reference), peak=peak).psnr_db
 
 
 def psnr_band_mean(estimate: Image, reference: Image, *, peak: float | None = None) -> float:
-    """Return the mean of the bands' PSNR, dB; one peak for all bands, as in `score`."""
+    """Return the mean PSNR of the bands, dB; all bands have one peak, as in `score`."""
     return measure(pair(estimate, reference), peak=peak).psnr_band_mean_db
 
 
@@ -154,12 +154,12 @@ def cc(estimate: Image, reference: Image) -> float:
 
 
 def uqi(estimate: Image, reference: Image) -> float:
-    """Return the band mean of the universal quality index in Gaussian windows (`similarity.window_sums`)."""
+    """Return the band mean of the universal quality index in Gaussian windows (`ssim.window_sums`)."""
     return measure(pair(estimate, reference), {"windows"}, peak=1.0).uqi
 
 
 def q2n(estimate: Image, reference: Image) -> float:
-    """Return the hypercomplex quality Q2n of blocks of 32 x 32 pixels, 0..1 (`hypercomplex.block_quality`)."""
+    """Return the hypercomplex quality Q2n of blocks of 32 x 32 pixels, 0..1 (`q2n.block_quality`)."""
     return measure(pair(estimate, reference), {"blocks"}, peak=1.0).q2n
 
 
@@ -169,7 +169,7 @@ def scc(estimate: Image, reference: Image) -> float:
 
 
 def consistency(degraded_product: Image, scene: Image) -> tuple[float, float]:
-    """Say how nearly a product, degraded to the scene's grid, equals the scene.
+    """Return the differences of a degraded product from the scene on whose grid it is.
 
     Parameters
     ----------
@@ -180,8 +180,8 @@ def consistency(degraded_product: Image, scene: Image) -> tuple[float, float]:
     tuple of float
         RMSE in the scene's unit, and mean spectral angle in degrees.
     """
-    found = measure(pair(degraded_product, scene), {"spectra"}, peak=1.0)
-    return found.rmse, found.sam_deg
+    scores = measure(pair(degraded_product, scene), {"spectra"}, peak=1.0)
+    return scores.rmse, scores.sam_deg
 
 
 def measure(
@@ -192,11 +192,20 @@ def measure(
     peak: float | None = None,
     jobs: int | None = None,
 ) -> Scores:
-    """Return the scores of some kinds beside the bands' own; the others are NaN."""
+    """Return the scores of bands and those of some kinds of sums; the other scores are NaN.
+
+    Parameters
+    ----------
+    both : Pair
+    kinds : collection of str
+        Of `sums.KINDS`.
+    ratio, peak, jobs
+        As in `score`.
+    """
     _require_options(ratio, peak, jobs)
-    threads = jobs or min(cores(), MOST_JOBS)
+    threads = jobs or min(cores(), MAX_DEFAULT_JOBS)
     tiles = tiling(len(both.bands), both.size, RADIUS)
-    # Tiles take the cores; BLAS with threads of its own would share them.
+    # Tiles use all cores; threads of BLAS would compete for them.
     with threadpool_limits(1, user_api="blas"):
         data_range = _largest(both, tiles, threads) if peak is None else float(peak)
         total = TileSums.empty(len(both.bands))
@@ -205,8 +214,8 @@ def measure(
     return _scores(both, total, ratio, data_range)
 
 
-def _each(work: Callable[[Tile], Found], tiles: Tiling, threads: int) -> Iterator[Found]:
-    """Yield what `work` finds in each tile, in the order of tiles; the first failure ends it."""
+def _each(work: Callable[[Tile], Result], tiles: Tiling, threads: int) -> Iterator[Result]:
+    """Yield the result of `work` for each tile, in the order of tiles; the first failure ends it."""
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(work, tiles)
 
@@ -214,23 +223,23 @@ def _each(work: Callable[[Tile], Found], tiles: Tiling, threads: int) -> Iterato
 def _require_options(ratio: int, peak: float | None, jobs: int | None) -> None:
     if ratio < 1:
         raise OptionError(
-            f"ratio is {ratio}; a ratio of pixel sizes is 1 or more. Give ratio=4 for a fourfold product."
+            f"ratio is {ratio}, but a ratio of pixel sizes is 1 or more. Give ratio=4 for a product with 4 times smaller pixels."
         )
     if peak is not None and not 0 < peak < math.inf:
         raise OptionError(
-            f"peak is {peak:g}; PSNR needs a positive data range. Give peak=1 for reflectance, or leave it out."
+            f"peak is {peak:g}, but PSNR needs a positive data range. Give peak=1 for reflectance, or leave it out."
         )
     if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs is {jobs}; at least one thread must work. Give jobs=1 or more, or leave it out.")
+        raise OptionError(f"jobs is {jobs}, but at least 1 thread is needed. Give jobs=1 or more, or leave it out.")
 
 
 def _largest(both: Pair, tiles: Tiling, threads: int) -> float:
-    found = max(_each(lambda t: largest(both, t), tiles, threads))
-    if found <= 0:
+    value = max(_each(lambda t: largest(both, t), tiles, threads))
+    if value <= 0:
         raise InputError(
-            f"The reference's largest value is {found:g}, which is no data range for PSNR. Give peak, in its unit."
+            f"The largest value of the reference is {value:g}, but PSNR needs a positive data range. Give peak, in its unit."
         )
-    return float(found)
+    return float(value)
 
 
 def _scores(both: Pair, total: TileSums, ratio: int, peak: float) -> Scores:
@@ -242,7 +251,7 @@ def _scores(both: Pair, total: TileSums, ratio: int, peak: float) -> Scores:
         windows = total.windows[:2] / total.windows[2]
         angle, angles, pixels = total.spectra
         quality, weight = total.blocks
-        whole = error.sum() / count.sum()
+        cube_mse = error.sum() / count.sum()
         bands = {
             "psnr_db": _decibel(peak, mse),
             "rmse": np.sqrt(mse),
@@ -255,12 +264,12 @@ def _scores(both: Pair, total: TileSums, ratio: int, peak: float) -> Scores:
             ratio=ratio,
             peak=peak,
             pixels=int(pixels),
-            psnr_db=float(_decibel(peak, whole)),
+            psnr_db=float(_decibel(peak, cube_mse)),
             psnr_band_mean_db=_mean(bands["psnr_db"]),
             ssim=_mean(bands["ssim"]),
             sam_deg=float(np.degrees(angle / angles)),
             ergas=float(100 / ratio * np.sqrt((mse / mean**2).mean())),
-            rmse=float(np.sqrt(whole)),
+            rmse=float(np.sqrt(cube_mse)),
             cc=_mean(bands["cc"]),
             uqi=_mean(bands["uqi"]),
             q2n=float(quality / weight),
@@ -274,6 +283,6 @@ def _decibel(peak: float, mse: Any) -> Any:
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Return the mean of what is defined; NaN if nothing is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.nan
+    """Return the mean of the defined values; NaN if there are none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else math.nan

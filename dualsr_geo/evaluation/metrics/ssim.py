@@ -1,4 +1,4 @@
-"""Two images compared where they stand: SSIM and UQI in sliding Gaussian windows, and Laplacians."""
+"""SSIM and UQI in sliding Gaussian windows, and Laplacians."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ Mask = NDArray[np.bool_]
 RADIUS = 5
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
-# Outputs of one band matrix: 16 took 2 ns a pixel, 64 took 4 (most of it is zeros), scipy.ndimage 5 along x and 20 along y.
-STEP = 16
-# Relative variance that is rounding: float32 resolves a standard deviation of 1e-7 of the values.
+# Output pixels of one band matrix: 16 took 2 ns a pixel, 64 took 4 (most of it is zeros), scipy.ndimage 5 along x and
+# 20 along y.
+BLOCK_PX = 16
+# A variance below this share of the mean square is rounding: float32 resolves a standard deviation of 1e-7 of the values.
 FLAT = 1e-14
 
 
 def window_sums(x: Planes, y: Planes, valid: Mask | None, pivot: Planes, peak: float) -> Planes:
-    """Sum SSIM and UQI over all windows that lie inside and are centred on a valid pixel.
+    """Sum SSIM and UQI over all windows that are inside the images and centred on a valid pixel.
 
-    SSIM has population covariance; UQI is SSIM without its constants, and where both images are flat it is the
-    comparison of their means alone, as in Wang and Bovik's own program (torchmetrics has 0 there). In a window with
-    invalid pixels the weights of the others are scaled to sum up to 1.
+    SSIM has population covariance. UQI is SSIM without its constants; where both images are flat it compares only
+    their means, as in Wang and Bovik's own program (torchmetrics has 0 there). In a window with invalid pixels the
+    weights of the valid ones are scaled to sum up to 1.
 
     Parameters
     ----------
@@ -58,13 +59,13 @@ def window_sums(x: Planes, y: Planes, valid: Mask | None, pivot: Planes, peak: f
 
 
 def _moments(x: Planes, y: Planes, valid: Mask | None, pivot: Planes) -> tuple[Planes, Planes, Planes, Planes, Planes]:
-    """Return means of x and y, the sum of their variances, their covariance, and what their rounding is relative to."""
-    share = None if valid is None else local_means(valid.astype(np.float64))
+    """Return means of x and y, the sum of their variances, their covariance, and the sum of their mean squares."""
+    weights = None if valid is None else local_means(valid.astype(np.float64))
 
     def mean(planes: Planes) -> Planes:
-        found = local_means(planes)
-        # A window without a valid pixel has no valid centre either: whatever it gives is not counted.
-        return found if share is None else np.divide(found, share, out=found, where=share > FLAT)
+        means = local_means(planes)
+        # A window without a valid pixel has no valid centre either, so its value is not counted.
+        return means if weights is None else np.divide(means, weights, out=means, where=weights > FLAT)
 
     a, b, squares, covariance = mean(x), mean(y), mean(x * x + y * y), mean(x * y)
     covariance -= a * b
@@ -79,7 +80,7 @@ def _moments(x: Planes, y: Planes, valid: Mask | None, pivot: Planes) -> tuple[P
 def _indices(
     a: Planes, b: Planes, variance: Planes, covariance: Planes, scale: Planes, peak: float
 ) -> tuple[Planes, Planes]:
-    """Return SSIM and UQI of every window; the arguments are used up."""
+    """Return SSIM and UQI of every window; the arguments are overwritten."""
     c1, c2 = (K1 * peak) ** 2, (K2 * peak) ** 2
     product, squares = 2 * a * b, a * a
     squares += b * b
@@ -87,36 +88,36 @@ def _indices(
     flat = variance <= FLAT * scale
     covariance *= 2
     ssim = (product + c1) * (covariance + c2) / ((squares + c1) * (variance + c2))
-    nothing = squares <= FLAT * scale
-    uqi = np.divide(product, squares, out=np.ones_like(product), where=~nothing)
+    zero = squares <= FLAT * scale
+    uqi = np.divide(product, squares, out=np.ones_like(product), where=~zero)
     np.multiply(uqi, np.divide(covariance, variance, out=np.ones_like(product), where=~flat), out=uqi)
     return ssim, uqi
 
 
 def local_means(planes: Planes) -> Planes:
-    """Return Gaussian means of the windows that lie inside, shape (band, y - 10, x - 10)."""
+    """Return Gaussian means of the windows inside the planes, shape (band, y - 10, x - 10)."""
     weights = _weights()
     count, height, width = planes.shape
     height, width = height - 2 * RADIUS, width - 2 * RADIUS
     rows = np.empty((count, height, width + 2 * RADIUS))
-    for start in range(0, height, STEP):
-        n = min(STEP, height - start)
-        taken = planes[:, start : start + n + 2 * RADIUS]
-        np.matmul(weights[:n, : n + 2 * RADIUS], taken, out=rows[:, start : start + n])
+    for start in range(0, height, BLOCK_PX):
+        n = min(BLOCK_PX, height - start)
+        part = planes[:, start : start + n + 2 * RADIUS]
+        np.matmul(weights[:n, : n + 2 * RADIUS], part, out=rows[:, start : start + n])
     means = np.empty((count, height, width))
-    for start in range(0, width, STEP):
-        n = min(STEP, width - start)
-        taken = rows[:, :, start : start + n + 2 * RADIUS]
-        np.matmul(taken, weights[:n, : n + 2 * RADIUS].T, out=means[:, :, start : start + n])
+    for start in range(0, width, BLOCK_PX):
+        n = min(BLOCK_PX, width - start)
+        part = rows[:, :, start : start + n + 2 * RADIUS]
+        np.matmul(part, weights[:n, : n + 2 * RADIUS].T, out=means[:, :, start : start + n])
     return means
 
 
 @lru_cache(maxsize=1)
 def _weights() -> Planes:
-    """Return the window as a band matrix, shape (STEP, STEP + 10)."""
+    """Return the window as a band matrix, shape (BLOCK_PX, BLOCK_PX + 10)."""
     taps = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
-    matrix = np.zeros((STEP, STEP + 2 * RADIUS))
-    for i in range(STEP):
+    matrix = np.zeros((BLOCK_PX, BLOCK_PX + 2 * RADIUS))
+    for i in range(BLOCK_PX):
         matrix[i, i : i + 2 * RADIUS + 1] = taps / taps.sum()
     return matrix
 
@@ -124,17 +125,17 @@ def _weights() -> Planes:
 def laplacian(planes: Planes) -> Planes:
     """Return 8 times each inner pixel less its eight neighbours, shape (band, y - 2, x - 2)."""
     inner = 9 * planes[:, 1:-1, 1:-1]
-    inner -= _threes(planes, np.add)
+    inner -= _reduce_3x3(planes, np.add)
     return inner
 
 
-def whole(valid: Mask) -> Mask:
-    """Say which inner pixels are valid together with their eight neighbours, shape (band, y - 2, x - 2)."""
-    joined: Mask = _threes(valid, np.logical_and)
-    return joined
+def valid_neighbourhoods(valid: Mask) -> Mask:
+    """Return which inner pixels are valid together with their eight neighbours, shape (band, y - 2, x - 2)."""
+    inner: Mask = _reduce_3x3(valid, np.logical_and)
+    return inner
 
 
-def _threes(planes: NDArray[Any], ufunc: np.ufunc) -> Any:
-    """Add up, or otherwise join, the 3 x 3 pixels around each inner one."""
+def _reduce_3x3(planes: NDArray[Any], ufunc: np.ufunc) -> Any:
+    """Reduce the 3 x 3 pixels around each inner pixel by a ufunc of two arguments."""
     rows = ufunc(ufunc(planes[:, :-2], planes[:, 1:-1]), planes[:, 2:])
     return ufunc(ufunc(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])

@@ -1,4 +1,4 @@
-"""What one tile of a comparison counts; tallies of all tiles add up to the scores."""
+"""Sums over one tile of an image pair; the sums of all tiles add up to those that scores are computed from."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from dualsr_geo.evaluation.metrics.image_pair import Pair
 from dualsr_geo.evaluation.metrics.q2n import block_sums
-from dualsr_geo.evaluation.metrics.ssim import FLAT, laplacian, whole, window_sums
+from dualsr_geo.evaluation.metrics.ssim import FLAT, laplacian, valid_neighbourhoods, window_sums
 from dualsr_geo.raster.windows import Tile
 
 Planes = NDArray[np.float64]
 Kind = Literal["windows", "edges", "spectra", "blocks"]
 KINDS: frozenset[Kind] = frozenset({"windows", "edges", "spectra", "blocks"})
-# Pixels of the bands that are compared at once: their float64 planes stay in the cache.
+# Pixels of the bands that are compared at once, so that their float64 planes stay in the cache.
 GROUP_PIXELS = 2**18
 
 
@@ -28,16 +28,16 @@ class TileSums:
     Attributes
     ----------
     bands : array, shape (7, band)
-        Number, x, y, x x, y y and x y of valid pixels (x the estimate, y the reference, both less the pivot),
+        Of valid pixels: their number, x, y, x x, y y, x y (x the estimate, y the reference, both less the pivot)
         and the squared difference.
     edges : array, shape (6, band)
-        The first six of the Laplacians.
+        The first six of `bands`, of the Laplacians.
     windows : array, shape (3, band)
-        SSIM, UQI, number of windows.
+        SSIM, UQI and the number of windows.
     spectra : array, shape (3,)
-        Spectral angles (rad), their number, and pixels valid in every band.
+        Spectral angles (rad), their number, and the number of pixels valid in every band.
     blocks : array, shape (2,)
-        Q2n of blocks times their pixels, and pixels.
+        Q2n of blocks times their number of pixels, and the number of pixels.
     """
 
     bands: Planes
@@ -48,7 +48,7 @@ class TileSums:
 
     @classmethod
     def empty(cls, bands: int) -> TileSums:
-        """Return the tally of no pixel."""
+        """Return the sums over no pixel."""
         return cls(np.zeros((7, bands)), np.zeros((6, bands)), np.zeros((3, bands)), np.zeros(3), np.zeros(2))
 
     def __add__(self, other: TileSums) -> TileSums:
@@ -62,90 +62,90 @@ class TileSums:
 
 
 def tile_sums(pair: Pair, tile: Tile, peak: float, kinds: Collection[Kind] = KINDS) -> TileSums:
-    """Count one tile.
+    """Return the sums over one tile.
 
     Parameters
     ----------
     pair : Pair
     tile : Tile
-        With a halo of `similarity.RADIUS` pixels; its core begins at multiples of 32 pixels.
+        With a halo of `ssim.RADIUS` pixels; its core begins at multiples of 32 pixels.
     peak : float
         Data range of SSIM.
     kinds : collection of str
-        What is counted beside the bands' own sums.
+        The sums to compute in addition to those of bands.
     """
-    made, truth = pair.read(tile.padded)
+    estimate, reference = pair.read(tile.padded)
     core = tile.core.within(tile.padded).slices
-    found = TileSums.empty(len(made))
-    angles = _Angles(tile.core.shape)
-    step = max(1, GROUP_PIXELS // (made.shape[1] * made.shape[2]))
-    for start in range(0, len(made), step):
-        part = slice(start, start + step)
-        x, y = (a[part].astype(np.float64) for a in (made, truth))
+    sums = TileSums.empty(len(estimate))
+    angles = _SpectralAngles(tile.core.shape)
+    step = max(1, GROUP_PIXELS // (estimate.shape[1] * estimate.shape[2]))
+    for start in range(0, len(estimate), step):
+        group = slice(start, start + step)
+        x, y = (a[group].astype(np.float64) for a in (estimate, reference))
         angles.add(x[:, *core], y[:, *core])
-        pivot = pair.pivot[part]
+        pivot = pair.pivot[group]
         x -= pivot
         y -= pivot
         valid = _mask(x, y)
-        inside = None if valid is None else valid[:, *core]
-        found.bands[:6, part] = _sums(x[:, *core], y[:, *core], inside)
+        core_valid = None if valid is None else valid[:, *core]
+        sums.bands[:6, group] = _moment_sums(x[:, *core], y[:, *core], core_valid)
         difference = x[:, *core] - y[:, *core]
-        found.bands[6, part] = np.einsum("byx,byx->b", difference, difference)
+        sums.bands[6, group] = np.einsum("byx,byx->b", difference, difference)
         if "edges" in kinds:
-            found.edges[:, part] = _edges(x, y, valid, _inner(tile, pair.size))
+            sums.edges[:, group] = _edge_sums(x, y, valid, _inner(tile, pair.size))
         if "windows" in kinds:
-            found.windows[:, part] = window_sums(x, y, valid, pivot, peak)
-    every = angles.every
-    found.spectra[2] = every.sum()
+            sums.windows[:, group] = window_sums(x, y, valid, pivot, peak)
+    complete = angles.complete
+    sums.spectra[2] = complete.sum()
     if "spectra" in kinds:
-        found.spectra[:2] = angles.close()
+        sums.spectra[:2] = angles.total()
     if "blocks" in kinds:
-        found.blocks[:] = block_sums(made[:, *core], truth[:, *core], every)
-    return found
+        sums.blocks[:] = block_sums(estimate[:, *core], reference[:, *core], complete)
+    return sums
 
 
 def correlation(sums: Planes, size: Planes) -> Planes:
-    """Return the correlation coefficient of each band from its sums; NaN where one side is constant.
+    """Return the correlation coefficient of each band from its sums; NaN where an image is constant.
 
     Parameters
     ----------
     sums : array, shape (6, band)
     size : array, shape (band,)
-        Mean square of the values, by which rounding is told from variance.
+        Mean square of the values; a variance that is tiny against it is rounding.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         n, x, y, xx, yy, xy = sums
-        a, b, both = (s / n - p * q / n**2 for s, p, q in ((xx, x, x), (yy, y, y), (xy, x, y)))
-        varies = (a > FLAT * size) & (b > FLAT * size)
-        return np.where(varies, both / np.sqrt(a * b), np.nan)
+        x_variance, y_variance, covariance = (s / n - p * q / n**2 for s, p, q in ((xx, x, x), (yy, y, y), (xy, x, y)))
+        varies = (x_variance > FLAT * size) & (y_variance > FLAT * size)
+        return np.where(varies, covariance / np.sqrt(x_variance * y_variance), np.nan)
 
 
-class _Angles:
-    """Spectral angles of a tile's core, band after band."""
+class _SpectralAngles:
+    """Spectral angles of the pixels of a tile's core, accumulated band by band."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        self.dot, self.made, self.truth = (np.zeros(shape) for _ in range(3))
+        self.dot, self.xx, self.yy = (np.zeros(shape) for _ in range(3))
 
     def add(self, x: Planes, y: Planes) -> None:
         self.dot += np.einsum("byx,byx->yx", x, y)
-        self.made += np.einsum("byx,byx->yx", x, x)
-        self.truth += np.einsum("byx,byx->yx", y, y)
+        self.xx += np.einsum("byx,byx->yx", x, x)
+        self.yy += np.einsum("byx,byx->yx", y, y)
 
     @property
-    def every(self) -> NDArray[np.bool_]:
-        """Where all bands of both are valid: one NaN makes the sum NaN."""
-        every: NDArray[np.bool_] = np.isfinite(self.made) & np.isfinite(self.truth)
-        return every
+    def complete(self) -> NDArray[np.bool_]:
+        """Whether a pixel is valid in all bands of both images, (y, x): one NaN makes its sum NaN."""
+        complete: NDArray[np.bool_] = np.isfinite(self.xx) & np.isfinite(self.yy)
+        return complete
 
-    def close(self) -> tuple[float, int]:
-        """Return the sum of the angles (rad) and their number; a spectrum of zeros has none."""
-        known = self.every & (self.made > 0) & (self.truth > 0)
-        cosine = self.dot[known] / np.sqrt(self.made[known]) / np.sqrt(self.truth[known])
-        return float(np.arccos(cosine.clip(-1, 1)).sum()), int(known.sum())
+    def total(self) -> tuple[float, int]:
+        """Return the sum of the angles (rad) and their number; a spectrum of zeros has no angle."""
+        defined = self.complete & (self.xx > 0) & (self.yy > 0)
+        cosine = self.dot[defined] / np.sqrt(self.xx[defined]) / np.sqrt(self.yy[defined])
+        return float(np.arccos(cosine.clip(-1, 1)).sum()), int(defined.sum())
 
 
 def _mask(x: Planes, y: Planes) -> NDArray[np.bool_] | None:
-    """Say which pixels are valid in both, None if all are; the others become 0."""
+    """Set invalid pixels to 0, and return which pixels are valid in both images; None if all are."""
     valid: NDArray[np.bool_] = np.isfinite(x) & np.isfinite(y)
     if valid.all():
         return None
@@ -154,23 +154,23 @@ def _mask(x: Planes, y: Planes) -> NDArray[np.bool_] | None:
     return valid
 
 
-def _sums(x: Planes, y: Planes, valid: NDArray[np.bool_] | None) -> Planes:
-    """Return number, x, y, x x, y y and x y, shape (6, band)."""
+def _moment_sums(x: Planes, y: Planes, valid: NDArray[np.bool_] | None) -> Planes:
+    """Return the sums of 1, x, y, x x, y y and x y over valid pixels, shape (6, band)."""
     count = np.full(len(x), float(x[0].size)) if valid is None else valid.sum((1, 2)).astype(np.float64)
     squares = [np.einsum("byx,byx->b", a, b) for a, b in ((x, x), (y, y), (x, y))]
     return np.stack([count, x.sum((1, 2)), y.sum((1, 2)), *squares])
 
 
-def _edges(x: Planes, y: Planes, valid: NDArray[np.bool_] | None, inner: tuple[slice, slice]) -> Planes:
-    """Return the sums of the Laplacians at the core's pixels whose neighbours all lie in the image."""
+def _edge_sums(x: Planes, y: Planes, valid: NDArray[np.bool_] | None, inner: tuple[slice, slice]) -> Planes:
+    """Return the sums of the Laplacians at the core's pixels whose neighbours are all in the image."""
     part = (slice(None), *inner)
     a, b = laplacian(x[part]), laplacian(y[part])
     if valid is None:
-        return _sums(a, b, None)
-    kept = whole(valid[part])
-    return _sums(a * kept, b * kept, kept)
+        return _moment_sums(a, b, None)
+    inner_valid = valid_neighbourhoods(valid[part])
+    return _moment_sums(a * inner_valid, b * inner_valid, inner_valid)
 
 
 def _inner(tile: Tile, size: tuple[int, int]) -> tuple[slice, slice]:
-    """Return the padded tile's rows and columns that the core's Laplacians see."""
+    """Return the rows and columns of the padded tile that the Laplacians of the core need."""
     return tile.core.grown(1).clipped(size).within(tile.padded).slices

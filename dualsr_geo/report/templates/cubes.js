@@ -1,14 +1,14 @@
-// The recorded cubes: unpacked when first asked for; spectra and histograms of them.
+// The quantised cubes of the crops, unpacked on first use; their spectra and histograms.
 
-const NAMES = { before: "before", after: "after", reference: "reference" };
-// The code that says NaN, as recording.py writes it.
-const NO_VALUE = 65535;
+const CUBE_KINDS = ["before", "after", "reference"];
+// The code of NaN, as spectra.py writes it.
+const NAN_CODE = 65535;
 const BINS = 60;
-// Beyond these shares of all values a histogram only counts: a few outliers would squeeze the rest.
-const TAIL = 0.005;
+// Share of the values at either end that the outermost bins of a histogram collect: outliers would squeeze the rest.
+const TAIL_SHARE = 0.005;
 const unpacked = new Map();
 
-// The codes of a cube (band, y, x), from the base64 of their deflated bytes.
+// Return the codes of a cube (band, y, x), from the base64 of their deflated bytes.
 function codes(id) {
   if (!unpacked.has(id)) unpacked.set(id, inflate(document.getElementById(id).textContent));
   return unpacked.get(id);
@@ -20,58 +20,58 @@ async function inflate(text) {
   return new Uint16Array(await new Response(stream).arrayBuffer());
 }
 
-// All cubes of a crop: [{kind, shape, scale, offset, codes}], before, after, reference.
+// Return the cubes of a crop: [{kind, shape, scale, offset, codes}], in the order of CUBE_KINDS.
 async function open(crop, index) {
-  const kinds = Object.keys(NAMES).filter((kind) => kind in crop.cubes);
+  const kinds = CUBE_KINDS.filter((kind) => kind in crop.cubes);
   return Promise.all(
     kinds.map(async (kind) => ({ kind, ...crop.cubes[kind], codes: await codes(`cube-${index}-${kind}`) })),
   );
 }
 
 function value(cube, band, code) {
-  return code === NO_VALUE ? null : code * cube.scale[band] + cube.offset[band];
+  return code === NAN_CODE ? null : code * cube.scale[band] + cube.offset[band];
 }
 
-// The place of a recorded pixel (counted in recorded rows and columns) in one of the crop's cubes.
-function place(crop, cube, row, column) {
+// Return the size of a band of a cube, and the index in it of a pixel given as indices of crop.rows and crop.columns.
+function pixelIndex(crop, cube, row, column) {
   const [, height, width] = cube.shape;
   const whole = cube.kind === "before" && crop.stride <= crop.ratio;
   const y = whole ? Math.floor(crop.rows[row] / crop.ratio) : row;
   const x = whole ? Math.floor(crop.columns[column] / crop.ratio) : column;
-  return { plane: height * width, at: y * width + x };
+  return { plane: height * width, index: y * width + x };
 }
 
 function spectrum(crop, cube, row, column) {
-  const { plane, at } = place(crop, cube, row, column);
-  return Array.from({ length: cube.shape[0] }, (_, band) => value(cube, band, cube.codes[band * plane + at]));
+  const { plane, index } = pixelIndex(crop, cube, row, column);
+  return Array.from({ length: cube.shape[0] }, (_, band) => value(cube, band, cube.codes[band * plane + index]));
 }
 
-// The writer of a cube's values: as many digits as the recording tells apart.
-function writers(cube) {
+// Return a formatter for each band of a cube.
+function formatters(cube) {
   return cube.scale.map((step, band) => {
     const low = cube.offset[band];
-    return figures(step, Math.max(Math.abs(low), Math.abs(low + step * (NO_VALUE - 1))));
+    return formatter(step, Math.max(Math.abs(low), Math.abs(low + step * (NAN_CODE - 1))));
   });
 }
 
 function bandValues(cube, band) {
   const plane = cube.shape[1] * cube.shape[2];
-  const found = [];
+  const values = [];
   for (const code of cube.codes.subarray(band * plane, (band + 1) * plane)) {
-    if (code !== NO_VALUE) found.push(value(cube, band, code));
+    if (code !== NAN_CODE) values.push(value(cube, band, code));
   }
-  return found;
+  return values;
 }
 
-// Ends of the bins: nearly all values of all cubes.
-function binEnds(lists) {
+// Return the range of the bins, which holds nearly all values of all cubes.
+function binRange(lists) {
   const sorted = Float64Array.from(lists.flat()).sort();
   if (!sorted.length) return [0, 1];
-  const cut = Math.floor((sorted.length - 1) * TAIL);
+  const cut = Math.floor((sorted.length - 1) * TAIL_SHARE);
   return extent([[sorted[cut], sorted[sorted.length - 1 - cut]]]);
 }
 
-// Per cent of the values in each bin; what lies beyond the ends counts in the outermost.
+// Return the percentage of the values in each bin; values out of range count in the outermost bins.
 function histogram(values, [low, high]) {
   const counts = new Array(BINS).fill(0);
   for (const v of values) {

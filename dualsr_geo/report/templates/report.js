@@ -1,37 +1,36 @@
-// The page itself: crops with their swipe, the pixel cursor, and the charts that need no pixel.
+// The page: crops with their divider, the pixel cursor, and the charts.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const state = { crop: 0, layer: "after", split: 50, cursor: { y: 0, x: 0 }, picked: null, band: data.first };
+const state = { crop: 0, layer: "after", split: 50, cursor: { y: 0, x: 0 }, pixel: null, band: data.first };
 const withUnit = (label) => (data.unit ? `${label} (${data.unit})` : label);
 const byId = (id) => document.getElementById(id);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-// ---- what is shown ----------------------------------------------------------------------
+// ---- crops and layers -------------------------------------------------------------------
 
-// Radio buttons in a fieldset: the browser brings the keys.
-function choices(host, name, options, chosen, choose) {
-  const old = [...host.querySelectorAll("label")];
-  old.forEach((label) => label.remove());
+// Fill a fieldset with radio buttons, which the browser operates by keys.
+function fillChoices(host, name, options, checked, onChange) {
+  host.querySelectorAll("label").forEach((label) => label.remove());
   for (const [option, text] of options) {
     const input = make("input", { type: "radio", name, value: option });
-    input.checked = String(option) === String(chosen);
-    input.addEventListener("change", () => choose(option));
+    input.checked = String(option) === String(checked);
+    input.addEventListener("change", () => onChange(option));
     host.append(make("label", {}, input, make("span", {}, make("bdi", {}, text))));
   }
 }
 
-function plate(kind) {
-  return byId(`plate-${state.crop}-${kind}`);
+function figure(kind) {
+  return byId(`figure-${state.crop}-${kind}`);
 }
 
 function layers() {
-  const found = document.querySelectorAll(`[id^="plate-${state.crop}-"]`);
-  return [...found].map((img) => img.dataset.kind).filter((kind) => kind !== "before");
+  const images = document.querySelectorAll(`[id^="figure-${state.crop}-"]`);
+  return [...images].map((img) => img.dataset.kind).filter((kind) => kind !== "before");
 }
 
-function show(img, kind) {
-  img.src = plate(kind).src;
-  img.alt = plate(kind).alt;
+function showFigure(img, kind) {
+  img.src = figure(kind).src;
+  img.alt = figure(kind).alt;
 }
 
 function showCrop(index) {
@@ -41,22 +40,22 @@ function showCrop(index) {
   stage.style.setProperty("--w", crop.width);
   stage.style.setProperty("--h", crop.height);
   byId("crop-where").textContent = byId(`crop-${index}`).textContent;
-  show(byId("left"), "before");
-  byId("left-tag").textContent = plate("before").dataset.label;
+  showFigure(byId("left"), "before");
+  byId("left-tag").textContent = figure("before").dataset.label;
   if (!layers().includes(state.layer)) state.layer = "after";
-  choices(byId("layer-choice"), "layer", layers().map((k) => [k, plate(k).dataset.label]), state.layer, showLayer);
+  fillChoices(byId("layer-choice"), "layer", layers().map((k) => [k, figure(k).dataset.label]), state.layer, showLayer);
   showLayer(state.layer);
   byId("stride").textContent =
-    crop.stride > 1 ? `Spectra are recorded every ${crop.stride} pixels; the nearest is shown.` : "";
-  // Beside the divider, not under it.
+    crop.stride > 1 ? `This page has the spectra of every ${crop.stride} pixels along rows and columns; the nearest one is shown.` : "";
+  // Right of the divider, which would hide the cursor.
   pick(Math.floor(crop.height / 2), Math.floor(crop.width * 0.75));
   showHistogram();
 }
 
 function showLayer(kind) {
   state.layer = kind;
-  show(byId("right"), kind);
-  byId("right-tag").textContent = plate(kind).dataset.label;
+  showFigure(byId("right"), kind);
+  byId("right-tag").textContent = figure(kind).dataset.label;
   const legend = byId(`legend-${state.crop}-${kind}`);
   byId("layer-legend").innerHTML = legend ? legend.innerHTML : "";
   showSplit(state.split);
@@ -103,17 +102,17 @@ function moveCursor(y, x) {
   byId("cursor-where").textContent = `Cursor at row ${state.cursor.y}, column ${state.cursor.x}.`;
 }
 
-function nearestOf(places, wanted) {
-  const off = places.map((p) => Math.abs(p - wanted));
-  return off.indexOf(Math.min(...off));
+function nearestIndex(positions, wanted) {
+  const distances = positions.map((p) => Math.abs(p - wanted));
+  return distances.indexOf(Math.min(...distances));
 }
 
 function pick(y, x) {
   const crop = data.crops[state.crop];
-  const row = nearestOf(crop.rows, y);
-  const column = nearestOf(crop.columns, x);
+  const row = nearestIndex(crop.rows, y);
+  const column = nearestIndex(crop.columns, x);
   moveCursor(crop.rows[row], crop.columns[column]);
-  state.picked = { ...state.cursor };
+  state.pixel = { ...state.cursor };
   byId("position").textContent = `at row ${state.cursor.y}, column ${state.cursor.x} of crop ${crop.name}`;
   showSpectrum(crop, state.crop, row, column);
 }
@@ -141,22 +140,22 @@ function wirePicker() {
 
 async function showSpectrum(crop, index, row, column) {
   const cubes = await open(crop, index);
-  const at = { y: crop.rows[row], x: crop.columns[column] };
-  // Another pixel may have been picked while this crop was unpacked.
-  if (state.crop !== index || state.picked.y !== at.y || state.picked.x !== at.x) return;
-  const found = cubes.map((cube) => spectrum(crop, cube, row, column));
-  const series = cubes.map((cube, i) => ({ name: NAMES[cube.kind], values: found[i] }));
+  const [y, x] = [crop.rows[row], crop.columns[column]];
+  // The user may have picked another pixel while the crop was unpacked.
+  if (state.crop !== index || state.pixel.y !== y || state.pixel.x !== x) return;
+  const spectra = cubes.map((cube) => spectrum(crop, cube, row, column));
+  const series = cubes.map((cube, i) => ({ name: cube.kind, values: spectra[i] }));
   const host = byId("spectrum");
   lineChart(host, { ...bandAxis(), label: "Spectrum of the pixel", yLabel: withUnit("Value"), series });
-  const write = cubes.map(writers);
-  const rows = data.bands.map((name, band) => [name, ...found.map((values, i) => write[i][band](values[band]))]);
-  const caption = withUnit(`Crop ${crop.name}, row ${at.y}, column ${at.x}`);
+  const format = cubes.map(formatters);
+  const rows = data.bands.map((name, band) => [name, ...spectra.map((values, i) => format[i][band](values[band]))]);
+  const caption = withUnit(`Crop ${crop.name}, row ${y}, column ${x}`);
   byId("spectrum-table").replaceChildren(table(caption, ["Band", ...series.map((s) => s.name)], rows));
-  host.dataset.ready = `${index} ${at.y} ${at.x}`;
+  host.dataset.ready = `${index} ${y} ${x}`;
 }
 
 function bandAxis() {
-  return { xLabel: data.axis.label, x: data.axis.values, names: data.bands, whole: data.axis.label === "Band number" };
+  return { xLabel: data.axis.label, x: data.axis.values, names: data.bands, integerX: data.axis.label === "Band number" };
 }
 
 // ---- the histogram ----------------------------------------------------------------------
@@ -166,23 +165,23 @@ async function showHistogram() {
   const cubes = await open(data.crops[index], index);
   if (state.crop !== index || state.band !== band || !data.bands.length) return;
   const lists = cubes.map((cube) => bandValues(cube, band));
-  const ends = binEnds(lists);
-  const stepped = (ends[1] - ends[0]) / BINS;
-  const x = Array.from({ length: BINS }, (_, i) => ends[0] + (i + 0.5) * stepped);
+  const range = binRange(lists);
+  const stepped = (range[1] - range[0]) / BINS;
+  const x = Array.from({ length: BINS }, (_, i) => range[0] + (i + 0.5) * stepped);
   const names = x.map((v) => `${short(v - stepped / 2)} to ${short(v + stepped / 2)}`);
-  const text = (v) => (known(v) ? `${v.toFixed(2)} %` : NOTHING);
-  const series = cubes.map((cube, i) => ({ name: NAMES[cube.kind], values: histogram(lists[i], ends), text }));
+  const text = (v) => (isNumber(v) ? `${v.toFixed(2)} %` : NO_VALUE);
+  const series = cubes.map((cube, i) => ({ name: cube.kind, values: histogram(lists[i], range), text }));
   const label = `Histogram of ${data.bands[band]}`;
   lineChart(byId("histogram"), { label, xLabel: withUnit("Value"), yLabel: "Pixels (%)", x, names, series, stepped });
-  byId("histogram-note").textContent = `${data.bands[band]}. Values below ${short(ends[0])} and above ${short(ends[1])} count in the outermost bins.`;
-  showFigures(label, cubes, lists);
+  byId("histogram-note").textContent = `${data.bands[band]}. The outermost bins also count the values below ${short(range[0])} and above ${short(range[1])}.`;
+  showStatistics(label, cubes, lists);
 }
 
-function showFigures(label, cubes, lists) {
-  const heads = ["", "Pixels", "Mean", "Standard deviation", "Least", "Largest"];
+function showStatistics(label, cubes, lists) {
+  const heads = ["", "Pixels", "Mean", "Standard deviation", "Smallest", "Largest"];
   const rows = cubes.map((cube, i) => {
     const { count, mean, deviation, low, high } = moments(lists[i]);
-    return [NAMES[cube.kind], String(count), ...[mean, deviation, low, high].map(short)];
+    return [cube.kind, String(count), ...[mean, deviation, low, high].map(short)];
   });
   byId("histogram-table").replaceChildren(table(withUnit(label), heads, rows));
 }
@@ -203,30 +202,30 @@ function showMetric() {
   const select = byId("metric");
   const label = select.selectedOptions[0].textContent;
   const series = Object.entries(data.perBand[select.value]).map(([name, values]) => ({ name, values }));
-  lineChart(byId("per-band"), { ...bandAxis(), label: `${label} of every band`, yLabel: label, series });
+  lineChart(byId("per-band"), { ...bandAxis(), label: `${label} of each band`, yLabel: label, series });
 }
 
 function showRelevance() {
   const series = [{ name: "relevance", values: data.relevance }];
-  lineChart(byId("relevance"), { ...bandAxis(), label: "Relevance of every band", yLabel: "Relevance", series, yEnds: [0, 1] });
+  lineChart(byId("relevance"), { ...bandAxis(), label: "Relevance of each band", yLabel: "Relevance", series, yRange: [0, 1] });
 }
 
 function showDetail() {
   const series = Object.entries(data.detail).map(([name, values]) => ({ name, values }));
   const label = "Share of the true detail";
-  lineChart(byId("detail"), { ...bandAxis(), label: `${label}, of every band`, yLabel: label, series });
+  lineChart(byId("detail"), { ...bandAxis(), label: `${label} of each band`, yLabel: label, series });
 }
 
 function wireCopy() {
   byId("copy").addEventListener("click", async () => {
-    const text = byId("lineage-json");
+    const text = byId("provenance-json");
     try {
       await navigator.clipboard.writeText(text.textContent);
       byId("copied").textContent = "Copied.";
     } catch {
-      // Some browsers keep the clipboard from local files: select, so that one key copies.
+      // Some browsers refuse local files the clipboard: select the text for the user to copy.
       getSelection().selectAllChildren(text);
-      byId("copied").textContent = "Selected; copy with the keyboard.";
+      byId("copied").textContent = "The text is selected; copy it with the keyboard.";
     }
   });
 }
@@ -236,7 +235,7 @@ if (byId("viewer")) {
   wireDivider();
   wirePicker();
   wireHistogram();
-  choices(byId("crop-choice"), "crop", data.crops.map((c, i) => [i, c.name]), 0, showCrop);
+  fillChoices(byId("crop-choice"), "crop", data.crops.map((c, i) => [i, c.name]), 0, showCrop);
   showCrop(0);
 }
 if (byId("metric")) {
