@@ -125,7 +125,9 @@ def choose_models(
             require_ratio(model, scale)
             require_inputs(model, bands, guide_bands if guides else None)
         elif not has_pan:
-            raise OptionError(f"`{GDAL}` needs a guide of 1 band, and this one has {guide_bands}. Leave the model out.")
+            raise OptionError(
+                f"`{GDAL}` needs a guide of 1 band, but {guide_bands} are given. Leave it out of --models."
+            )
     return names
 
 

@@ -230,7 +230,10 @@ def test_the_summary_says_how_much_is_used(pair, tmp_path):
     ]
     ran = CliRunner().invoke(main, [*map(str, words), "--tile", "64"], catch_exceptions=False)
     assert ran.exit_code == 0
-    assert "80% of --fine finenet; best on the scene degraded 2x: " in ran.output
+    assert (
+        "80% of the correction by --fine finenet is applied (best fraction when the degraded scene is restored: "
+        in ran.output
+    )
     ran = CliRunner().invoke(main, [*map(str, words), "--overwrite", "--json"], catch_exceptions=False)
     assert json.loads(ran.output)["refinement"]["share"] == 0.8
 

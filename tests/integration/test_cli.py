@@ -452,7 +452,9 @@ def test_quiet_says_nothing_and_the_default_a_summary(scene: Path, tmp_path: Pat
     assert (quiet.exit_code, quiet.output) == (0, "")
     loud = run("upscale", scene, "--scale", 2, "-o", tmp_path / "b.tif")
     assert "3 bands, 48 x 62 pixels, 2x sharper" in loud.stdout
-    line = r"^(\d+% of the network's correction to )?`interpolation`.*; best on the scene degraded 2x: "
+    line = (
+        r"^(\d+%|none) of the network's correction to `interpolation` is applied \(best fraction .* restored: .* at 2x"
+    )
     assert re.search(line, loud.stdout, re.MULTILINE)
     assert loud.stderr == ""
 

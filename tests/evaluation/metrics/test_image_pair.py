@@ -47,7 +47,7 @@ def cube(bands=3, shape=(47, 36), seed=0):
         (
             cube() / 1e4,
             cube(),
-            r"span 0\.08\d+ .*reference 8\d\d.*Bring both to one unit \(scale and offset\)",
+            r"span 0\.08\d+ .*reference 8\d\d.*Convert both to one unit \(scale and offset\)",
         ),
         (cube(), cube() / 6, r"span 8\d\d.*reference 14\d.*one unit"),
     ],

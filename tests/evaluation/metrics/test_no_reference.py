@@ -122,12 +122,12 @@ def test_of_many_bands_a_sample_of_pairs(monkeypatch):
     assert len(set(zip(first.tolist(), second.tolist(), strict=True))) == 496
     assert (first < second).all()
     assert len(no_reference._pairs(32)[0]) == 32 * 31 // 2
-    monkeypatch.setattr(no_reference, "MOST_PAIRS", 5)
+    monkeypatch.setattr(no_reference, "MAX_PAIRS", 5)
     product, low, _, _ = scene(12)
     assert no_reference.d_lambda(product, low) == no_reference.d_lambda(product, low)
-    monkeypatch.setattr(no_reference, "MOST_PAIRS", 66)
+    monkeypatch.setattr(no_reference, "MAX_PAIRS", 66)
     everything = no_reference.d_lambda(product, low)
-    monkeypatch.setattr(no_reference, "MOST_PAIRS", 40)
+    monkeypatch.setattr(no_reference, "MAX_PAIRS", 40)
     assert no_reference.d_lambda(product, low) == pytest.approx(everything, rel=0.3)
 
 

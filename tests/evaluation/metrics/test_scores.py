@@ -169,7 +169,7 @@ def test_the_tile_size_does_not_matter(monkeypatch, holes):
         truth[2, :, 120:] = np.nan
     whole = score(made, truth, ratio=4)
     for size in (64, 96):
-        monkeypatch.setattr(image_pair, "LARGEST_TILE", size)
+        monkeypatch.setattr(image_pair, "MAX_TILE_PX", size)
         same(score(made, truth, ratio=4), whole)
 
 
@@ -183,7 +183,7 @@ def test_the_bands_taken_at_once_do_not_matter(monkeypatch, group):
 
 
 def test_threads_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(image_pair, "LARGEST_TILE", 64)
+    monkeypatch.setattr(image_pair, "MAX_TILE_PX", 64)
     made, truth = images(6, (150, 203))
     told = [score(made, truth, ratio=4, jobs=jobs).to_json() for jobs in (1, 2, 5, None)]
     assert all(t == told[0] for t in told)
@@ -332,7 +332,7 @@ def test_options_that_cannot_be(options, said):
 def test_a_reference_without_a_positive_value_needs_a_peak():
     made, truth = images(2, (20, 20))
     lower = truth.max() + 12
-    with pytest.raises(InputError, match=r"largest value is -12.*Give peak"):
+    with pytest.raises(InputError, match=r"largest value of the reference is -12, .*Give peak"):
         score(made - lower, truth - lower, ratio=2)
     assert score(made - lower, truth - lower, ratio=2, peak=1000).psnr_db > 0
 
@@ -342,7 +342,8 @@ def test_a_reference_without_a_positive_value_needs_a_peak():
 COST = """
 import json, sys, time
 import numpy as np
-from dualsr_geo import memory, metrics
+from dualsr_geo import resources
+from dualsr_geo.evaluation import metrics
 
 class Made:
     shape = (128, 500, 500)
@@ -357,7 +358,7 @@ class Made:
 
 began = time.process_time()
 found = metrics.score(Made(50), Made(0), ratio=4, jobs=2)
-print(json.dumps([time.process_time() - began, memory.peak(), found.rmse]))
+print(json.dumps([time.process_time() - began, resources.peak(), found.rmse]))
 """
 
 

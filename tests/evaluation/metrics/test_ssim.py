@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import universal_image_quality_index
 
-from dualsr_geo.evaluation.metrics.ssim import laplacian, local_means, whole, window_sums
+from dualsr_geo.evaluation.metrics.ssim import laplacian, local_means, valid_neighbourhoods, window_sums
 
 TAPS = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
 WEIGHTS = np.outer(TAPS, TAPS) / TAPS.sum() ** 2
@@ -115,4 +115,4 @@ def test_the_laplacian_and_where_it_is_known(shape):
     assert laplacian(planes) == pytest.approx(ndimage.correlate(planes, kernel)[:, 1:-1, 1:-1], abs=1e-12)
     valid = planes < 1
     expected = ndimage.binary_erosion(valid, np.ones((1, 3, 3)))[:, 1:-1, 1:-1]
-    assert (whole(valid) == expected).all()
+    assert (valid_neighbourhoods(valid) == expected).all()

@@ -1,0 +1,137 @@
+"""Sentences that describe a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from dualsr_geo.report.summary import (
+    describe_consistency,
+    describe_correction,
+    describe_detail,
+    describe_fine_stage,
+    describe_guide,
+    describe_run,
+)
+
+BEST = "best fraction when the degraded scene is restored"
+
+
+def guide(**changes):
+    facts = {
+        "coverage": 0.98,
+        "shift_px": [1.5, -2.0],
+        "shift_error_px": [0.02, 0.03],
+        "relevance": [0.9, None, 0.7],
+        "field": None,
+        "withheld": 0.0,
+    }
+    return {**facts, **changes}
+
+
+def result(**changes):
+    facts = {
+        "output": "out.tif",
+        "bands": 8,
+        "shape": [400, 300],
+        "scale": 4,
+        "opened": ["Opened as SAFE."],
+        "sensor": {"said": "Sensor: enmap"},
+        "guide": guide(),
+        "correction": {"guided": {"share": 0.8, "wald_pairs": []}},
+        "refinement": None,
+        "fine": "consistency",
+        "detail": None,
+        "consistency": {"rmse": 0.01234, "sam_deg": 0.512},
+        "seconds": 12.34,
+        "peak_memory_bytes": 512 * 2**20,
+    }
+    return {**facts, **changes}
+
+
+def test_a_run_is_described_line_by_line():
+    shift = "is displaced by +1.50 (+- 0.02) px down and -2.00 (+- 0.03) px right"
+    difference = "the product differs from the scene by 0.0123 (RMSE), 0.51 degrees (mean spectral angle)"
+    assert describe_run(result()).splitlines() == [
+        "out.tif: 8 bands, 400 x 300 pixels, 4x sharper",
+        "Opened as SAFE.",
+        "Sensor: enmap",
+        f"guide: covers 98% of the scene, {shift}, explains 80% of the bands' variance",
+        "80% of the network's correction to `regression` is applied",
+        f"consistency: degraded to the scene's pixels, {difference}",
+        "cost: 12.3 s, 512 MiB of memory at most",
+    ]
+
+
+def test_a_finished_run_is_one_line():
+    text = describe_run({"output": "out.tif", "already_finished": True})
+    assert text == "out.tif is already finished; nothing was computed."
+
+
+def test_an_uneven_guide_that_shows_something_else_is_described():
+    field = {"rms_px": 0.456, "largest_px": 1.234}
+    first, *others = describe_guide(guide(shift_error_px=None, field=field, withheld=0.0123))
+    assert "displaced by +1.50 px down and -2.00 px right" in first
+    assert others == [
+        "is distorted by 0.46 px (root mean square), 1.23 px at most; the distortion is corrected",
+        "is not used in 1.2% of the scene, where it shows something else",
+    ]
+    assert describe_guide(None) == []
+
+
+@pytest.mark.parametrize(
+    ("excess", "end"),
+    [
+        (1.4, "90% +- 5% at 4x)"),
+        (2.0, "90% +- 5% at 4x, where the correction is 2 times weaker)"),
+        (0.25, "where the correction is 4 times stronger)"),
+    ],
+)
+def test_a_correction_is_described_with_its_tests(excess, end):
+    pair = {"ratio": 4, "best": 0.9, "error": 0.05, "excess": excess}
+    (line,) = describe_correction({"guided": {"share": 0.8, "wald_pairs": [pair]}})
+    assert line.startswith(f"80% of the network's correction to `regression` is applied ({BEST}: 90%")
+    assert line.endswith(end)
+
+
+def test_a_correction_that_is_not_applied_is_described():
+    pair = {"ratio": 2, "best": -0.4, "error": None, "excess": 1.0}
+    assert describe_correction({"alone": {"share": 0.0, "wald_pairs": [pair]}}) == [
+        f"none of the network's correction to `interpolation` is applied ({BEST}: -40% at 2x)"
+    ]
+    assert describe_correction(None) == []
+
+
+def test_a_fine_stage_is_described_with_its_tests():
+    pairs = [
+        {"ratio": 2, "best": 2.15, "error": 0.22, "excess": 1.0},
+        {"ratio": 4, "best": 1.07, "error": 0.38, "excess": 1.0},
+    ]
+    assert describe_fine_stage({"share": 0.41, "wald_pairs": pairs}, "finenet") == [
+        f"41% of the correction by --fine finenet is applied ({BEST}: 215% +- 22% at 2x; 107% +- 38% at 4x)"
+    ]
+    assert describe_fine_stage({"share": 0.0, "wald_pairs": []}, "finenet") == [
+        "0% of the correction by --fine finenet is applied (it cannot be tested on this scene)"
+    ]
+    assert describe_fine_stage(None, "none") == []
+
+
+@pytest.mark.parametrize(
+    ("guided", "hallucinated"),
+    [(True, "7% hallucinated (5% from the guide, 2% from neither image)"), (False, "2% hallucinated")],
+)
+def test_detail_is_described_on_average(guided, hallucinated):
+    mean = {
+        "improvement": 0.85,
+        "omission": 0.15,
+        "hallucination_guide": 0.05 if guided else 0.0,
+        "hallucination_neither": 0.02,
+        **({"contradicted": 0.2} if guided else {}),
+    }
+    assert describe_detail({"mean": mean, "wald_ratio": 3}) == [
+        f"85% improved, 15% omitted, {hallucinated}, when the scene degraded 3x is restored"
+    ]
+    assert describe_detail(None) == []
+
+
+def test_without_a_valid_pixel_there_is_no_consistency():
+    assert describe_consistency({"rmse": None, "sam_deg": None}) == []
