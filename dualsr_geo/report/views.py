@@ -200,7 +200,8 @@ def shifts(inputs: ReportInputs) -> tuple[tuple[Shift, ...], str]:
         return (), ""
     shape = inputs.scene.shape
     blocks = [
-        BlockPair(w, inputs.scene.source.read(w), _registered_guide(inputs.guide, inputs, w)) for w in block_windows(shape)
+        BlockPair(w, inputs.scene.source.read(w), _registered_guide(inputs.guide, inputs, w))
+        for w in block_windows(shape)
     ]
     measured = estimate_block_shifts(blocks, inputs.psf)
     dy, dx = inputs.moved_px
