@@ -41,9 +41,9 @@ def plugin(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, plugin):
     """Write a product of the page's camera, and a guide."""
-    synthetic.write(tmp_path, guide="pan", shape=(24, 32), wavelengths_nm=(480.0, 560.0, 660.0), gsd_m=5.0, seed=1)
+    synthetic.write(tmp_path, guide="pan", shape=(24, 32), wavelengths_nm=find("my-sensor").wavelengths_nm, gsd_m=5.0, seed=1)
     product = tmp_path / "product"
     product.mkdir()
     shutil.move(tmp_path / "scene.tif", product / "bands.tif")
@@ -57,7 +57,7 @@ def test_the_reader_of_the_page_opens_a_product_and_its_errors_are_one_line(fold
     arguments = ["upscale", str(folder), "--sensor", "my-sensor", "--rgb", str(folder.parent / "pan.tif")]
     done = CliRunner().invoke(main, [*arguments, "--scale", "2", "--model", "regression"])
     assert done.exit_code == 0, done.output
-    assert "Opened as my-sensor L2: 3 bands" in done.output
+    assert "Opened as my-sensor L2: band 1 (560.0 nm)" in done.output
     assert "Values are surface reflectance." in done.output
     (folder / "camera.txt").write_text("one\n")
     refused = CliRunner().invoke(main, [*arguments, "--scale", "2", "--overwrite"])

@@ -1,4 +1,4 @@
-"""My sensor; copy this folder, and replace what is here by what you know of yours (docs/sensors.md)."""
+"""My sensor, a template: copy this folder and fill in the values of your own (docs/extend/sensor.md)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SENSORS = Sensor(
     read_bands("dualsr_geo_my_sensor:bands.csv"),
     Sources(
         bands="the operator's data sheet, its edition and where to find it",
-        # Say "assumed" and leave `mtf_measured` out if nobody measured it: 0.3 is a usual figure.
+        # Write "assumed" and leave `mtf_measured` out if the gains were not measured: 0.3 is a typical value.
         mtf="edge targets, who measured them and when",
         packing="the product guide, its edition",
     ),
     mtf_measured=True,
-    # Where the atmosphere leaves no signal, nm.
+    # Wavelengths that the atmosphere absorbs, nm.
     bad_windows_nm=(),
     packing=UsualPacking("L2 surface reflectance", scale=1e-4, nodata=0),
-    # As its products' metadata spells it.
+    # Names in the metadata of its products.
     aliases=("MYSENSOR", "My Sensor 1"),
 )
