@@ -43,7 +43,9 @@ def plugin(tmp_path, monkeypatch):
 @pytest.fixture
 def folder(tmp_path, plugin):
     """Write a product of the page's camera, and a guide."""
-    synthetic.write(tmp_path, guide="pan", shape=(24, 32), wavelengths_nm=find("my-sensor").wavelengths_nm, gsd_m=5.0, seed=1)
+    synthetic.write(
+        tmp_path, guide="pan", shape=(24, 32), wavelengths_nm=find("my-sensor").wavelengths_nm, gsd_m=5.0, seed=1
+    )
     product = tmp_path / "product"
     product.mkdir()
     shutil.move(tmp_path / "scene.tif", product / "bands.tif")
