@@ -15,8 +15,9 @@ from fsspec.utils import glob_translate
 from dualsr_geo.batch.scene_entry import SceneEntry, named
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.registry import is_delivery
-from dualsr_geo.io.storage.object_store import ZARR_DOCUMENTS, names_below
+from dualsr_geo.io.storage.object_store import names_below
 from dualsr_geo.io.storage.urls import is_writable
+from dualsr_geo.io.storage.zarr_groups import ZARR_DOCUMENTS
 
 # In a folder what has one of these is a scene; the second ones only with an ENVI header beside them.
 RASTERS = (

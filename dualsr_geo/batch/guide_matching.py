@@ -13,7 +13,7 @@ from pathlib import Path
 from dualsr_geo.batch.discovery import matches
 from dualsr_geo.batch.scene_entry import SceneEntry, is_remote
 from dualsr_geo.errors import InputError, OptionError
-from dualsr_geo.io.storage.object_store import is_there
+from dualsr_geo.io.storage.locations import exists
 from dualsr_geo.io.storage.urls import is_writable, straightened
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -174,7 +174,7 @@ def _plain(path: str) -> str:
 
 
 def _there(path: str) -> list[str]:
-    there = is_there(path, InputError) if is_writable(path) else os.path.lexists(path)
+    there = exists(path, InputError) if is_writable(path) else os.path.lexists(path)
     return [path] if there else []
 
 

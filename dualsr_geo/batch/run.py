@@ -25,8 +25,8 @@ from dualsr_geo.batch.tasks import Batch, SceneRecord, Task, failed, name_of, pr
 from dualsr_geo.engine.run_log import LogEvent, scene_log
 from dualsr_geo.engine.upscale import run_plan
 from dualsr_geo.errors import OutputError, ResumeError
-from dualsr_geo.io.storage.object_store import is_there
-from dualsr_geo.io.storage.urls import is_url
+from dualsr_geo.io.storage.locations import exists
+from dualsr_geo.io.storage.urls import relative_to
 from dualsr_geo.serialization import plain_values, write_atomically
 from dualsr_geo.threads import one_thread
 
@@ -185,7 +185,7 @@ def _upscaled(task: Task, batch: Batch, client: Any, log: LogEvent, began: float
     place.parent.mkdir(parents=True, exist_ok=True)
     page = place.with_suffix(".html")
     # A finished product's page is written after it.
-    seen = options.resume and not options.overwrite and page.exists() and _made(spec.path)
+    seen = options.resume and not options.overwrite and page.exists() and exists(spec.path, OutputError)
     report = page if batch.report and not seen else None
     try:
         return run_plan(plan, spec, log, began, client=client, report=report), place
@@ -195,10 +195,6 @@ def _upscaled(task: Task, batch: Batch, client: Any, log: LogEvent, began: float
         # What is unfinished was begun otherwise, and is to be replaced.
         anew = replace(batch, options=replace(batch.options, resume=False))
         return run_plan(*prepare(task, anew, client=client), log, began, client=client, report=report), place
-
-
-def _made(product: str) -> bool:
-    return is_there(product, OutputError) if is_url(product) else Path(product).exists()
 
 
 def _facts(found: SceneRecord, place: Path, before: SceneRecord, batch: Batch) -> SceneRecord:
@@ -214,7 +210,7 @@ def _facts(found: SceneRecord, place: Path, before: SceneRecord, batch: Batch) -
 
 def _below(batch: Batch, path: str | os.PathLike[str]) -> str:
     """Return a path from the output folder, which may be moved; a URL as it is."""
-    return str(path) if is_url(os.fspath(path)) else os.path.relpath(path, batch.folder)
+    return relative_to(path, batch.folder)
 
 
 # ---- the summary -------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualsr_geo.batch.scene_entry import SceneEntry, is_remote, named
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.storage.object_store import text_of
+from dualsr_geo.io.storage.object_store import read_object
 from dualsr_geo.io.storage.urls import is_writable
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _reader() -> pystac.StacIO:
 
     class Reader(pystac.stac_io.DefaultStacIO):
         def read_text_from_href(self, href: str) -> str:
-            return text_of(href) if is_writable(href) else super().read_text_from_href(href)
+            return read_object(href, InputError).decode() if is_writable(href) else super().read_text_from_href(href)
 
     return Reader()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -20,8 +19,8 @@ from pystac.extensions.raster import DataType, NoDataStrings, RasterBand, Raster
 from pystac.utils import str_to_datetime
 
 from dualsr_geo.io.scenes import open_scene
-from dualsr_geo.io.storage.object_store import modified
-from dualsr_geo.io.storage.urls import is_url
+from dualsr_geo.io.storage.locations import modified
+from dualsr_geo.io.storage.urls import absolute, relative_to
 from dualsr_geo.io.writers.output_spec import band_title
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
@@ -56,7 +55,7 @@ def write_item(product: str, found: Mapping[str, Any], taken: str = "", *, place
         If the product cannot be read.
     """
     # Relative hrefs start at the item, not at the current folder.
-    product = product if is_url(product) else os.path.abspath(product)
+    product = absolute(product)
     place = (place or Path(product).with_suffix(".json")).absolute()
     item = item_of(product, found, taken, page=place.with_suffix(".html"))
     item.set_self_href(str(place))
@@ -71,8 +70,7 @@ def write_collection(place: Path, items: Iterable[Path]) -> None:
     for path in items:
         item = pystac.Item.from_file(str(path.absolute()))
         for asset in item.assets.values():
-            if not is_url(asset.href):
-                asset.href = os.path.relpath(asset.get_absolute_href() or asset.href, place.parent.absolute())
+            asset.href = relative_to(asset.get_absolute_href() or asset.href, place.parent.absolute())
         collected.append(item.to_dict(include_self_link=False, transform_hrefs=False))
     write_atomically(place, json.dumps({"type": "FeatureCollection", "features": collected}, indent=1))
 
@@ -107,7 +105,7 @@ def _when(product: str, scene: Scene, taken: str) -> tuple[datetime, dict[str, A
                 return _utc(str_to_datetime(text)), {}
         except (ValueError, OverflowError):
             continue
-    made = modified(product) if is_url(product) else datetime.fromtimestamp(Path(product).stat().st_mtime, UTC)
+    made = modified(product)
     return made, {"description": "The scene does not say when it was taken; datetime is when the product was made."}
 
 

@@ -21,7 +21,8 @@ from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.errors import DualSRError, InputError
 from dualsr_geo.io.storage.urls import shown
-from dualsr_geo.io.writers.output_spec import OutputSpec, is_same_product
+from dualsr_geo.io.writers.output_records import is_same_output
+from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.version import __version__
 
 # Options that decide how a product is made, not what it is.
@@ -169,7 +170,7 @@ def _planned(task: Task, batch: Batch) -> SceneRecord:
         return task.record
     try:
         job, layout = prepare(task, batch)
-        if job.options.resume and is_same_product(layout, job.identity):
+        if job.options.resume and is_same_output(layout, job.identity):
             return {**task.record, "status": "done", "output": layout.path}
         # Its folder is made when the scene is sharpened; until then nothing can be in the way.
         if (Path(layout.path).parent if batch.store is None else batch.folder).is_dir():

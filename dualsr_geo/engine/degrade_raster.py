@@ -17,7 +17,7 @@ from dualsr_geo.engine.plan import product_packing
 from dualsr_geo.engine.tiles.encoding import encode
 from dualsr_geo.errors import ScaleError
 from dualsr_geo.io.scenes import open_scene
-from dualsr_geo.io.writers.destination import default_output, require_apart, resolve_output
+from dualsr_geo.io.writers.destination import default_output, destination_at
 from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster import grid
@@ -89,9 +89,9 @@ def degrade(
         output, scale, shape, bands.
     """
     opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
-    place = resolve_output(output) if output is not None else str(default_output(scene, opened, f"_d{scale}"))
-    require_apart(place, [opened])
-    spec = _output_spec(opened, place, scale, format, creation)
+    place = output if output is not None else default_output(scene, opened, f"_d{scale}")
+    spec = _output_spec(opened, os.fspath(place), scale, format, creation)
+    spec.destination.require_apart([opened])
     spec = replace(spec, packing=product_packing(opened, dtype, nodata))
     return degrade_scene(opened, spec, scale, mtf_gain, overwrite=overwrite)
 
@@ -141,10 +141,16 @@ def encode_degraded(values: torch.Tensor, packing: Packing, bands: slice) -> NDA
 def _output_spec(
     scene: Scene, place: str, scale: int, format_: str | None, creation: tuple[tuple[str, str], ...]
 ) -> OutputSpec:
-    target = grid.coarsen(scene.geobox, scale)
-    kind = format_of(place, format_)
     return OutputSpec(
-        place, kind, target, scene.bands, scene.packing, scene.tags, scene.attrs, scene.name, TILE_SIDE, creation
+        destination=destination_at(place, format_of(place, format_)),
+        geobox=grid.coarsen(scene.geobox, scale),
+        bands=scene.bands,
+        packing=scene.packing,
+        tags=scene.tags,
+        attrs=scene.attrs,
+        name=scene.name,
+        tile=TILE_SIDE,
+        options=creation,
     )
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.io.guides import displaced_guide
 from dualsr_geo.io.scenes import open_scene
-from dualsr_geo.io.writers.output_spec import OutputSpec, read_provenance
+from dualsr_geo.io.writers.output_records import read_provenance
+from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.report import summary

@@ -24,12 +24,14 @@ from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import DualSRError, DualSRWarning
 from dualsr_geo.io.products.delivery import describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides
-from dualsr_geo.io.storage.urls import is_url
-from dualsr_geo.io.storage.work_directory import RECORD, work_directory_at
-from dualsr_geo.io.writers.destination import default_output, require_apart, require_place, resolve_output
-from dualsr_geo.io.writers.geotiff import require_options
-from dualsr_geo.io.writers.output_spec import OutputSpec, format_of, read_provenance
-from dualsr_geo.io.writers.tile_store import TileStore, full_disk_named, is_same_product
+from dualsr_geo.io.storage.urls import absolute
+from dualsr_geo.io.storage.work_directory import RECORD
+from dualsr_geo.io.writers.creation_options import require_options
+from dualsr_geo.io.writers.destination import default_output, destination_at
+from dualsr_geo.io.writers.disk_space import disk_full_errors
+from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
+from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
+from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster import grid
 from dualsr_geo.report.page import require_report, write_report
 from dualsr_geo.serialization import from_json, to_json
@@ -118,7 +120,7 @@ def run_plan(
     options = job.options
     if report is not None:
         require_report(report, overwrite=options.overwrite or options.resume)
-    if options.resume and is_same_product(layout, job.identity):
+    if options.resume and is_same_output(layout, job.identity):
         tell("scene was finished", output=layout.path)
         said = {**_finished(job, layout), **_cost(began), "already_finished": True}
         return said if report is None else _reported(job, layout, said, None, report)
@@ -179,31 +181,27 @@ def prepare(
     job = replace(plan_run(opened, guides, options, room), opening=describe_delivery(delivered, lent=bool(paths)))
     if output is None:
         output = default_output(scene, opened, f"_x{job.ratio}")
-    place = resolve_output(output(job.ratio) if callable(output) else output)
-    if client is not None and not is_url(place):
-        # A worker may run in another folder.
-        place = os.path.abspath(place)
-    require_apart(place, [opened, *guides])
-    layout = output_spec_of(job, place)
+    place = os.fspath(output(job.ratio) if callable(output) else output)
+    # A worker may run in another folder.
+    layout = output_spec_of(job, place if client is None else absolute(place))
+    layout.destination.require_apart([opened, *guides])
     job = _as_before(job, layout)
-    return job, output_spec_of(job, place)
+    return job, output_spec_of(job, layout.path)
 
 
 def output_spec_of(job: RunPlan, place: str) -> OutputSpec:
     """Return what the product will be."""
     return OutputSpec(
-        place,
-        format_of(place, job.options.format),
-        job.target,
-        job.scene.bands,
-        job.packing,
-        job.scene.tags,
-        job.scene.attrs,
-        job.scene.name,
-        job.sizes.tile * job.ratio,
-        job.options.creation,
-        job.options.uncertainty,
-        job.options.work_dir,
+        destination=destination_at(place, format_of(place, job.options.format), job.options.work_dir),
+        geobox=job.target,
+        bands=job.scene.bands,
+        packing=job.packing,
+        tags=job.scene.tags,
+        attrs=job.scene.attrs,
+        name=job.scene.name,
+        tile=job.sizes.tile * job.ratio,
+        options=job.options.creation,
+        uncertainty=job.options.uncertainty,
     )
 
 
@@ -211,11 +209,11 @@ def _as_before(job: RunPlan, layout: OutputSpec) -> RunPlan:
     """Take the tile of the run to resume, where none is asked for: another machine chooses another."""
     if not job.options.resume or job.options.tile is not None:
         return job
-    work = work_directory_at(layout.work)
+    work = layout.destination.work_directory
     if work.has(RECORD):
         return _with_tile(job, work.read(RECORD).get("identity", {}))
     finished = _with_tile(job, (read_provenance(layout) or {}).get("parameters", {}))
-    return finished if is_same_product(output_spec_of(finished, layout.path), finished.identity) else job
+    return finished if is_same_output(output_spec_of(finished, layout.path), finished.identity) else job
 
 
 def _with_tile(job: RunPlan, made: Mapping[str, Any]) -> RunPlan:
@@ -240,9 +238,9 @@ def require_output(job: RunPlan, layout: OutputSpec) -> None:
     DualSRError
         If it cannot.
     """
-    if job.options.resume and is_same_product(layout, job.identity):
+    if job.options.resume and is_same_output(layout, job.identity):
         return
-    require_place(layout, overwrite=job.options.overwrite)
+    layout.destination.require_free(overwrite=job.options.overwrite)
     require_options(layout)
 
 
@@ -270,7 +268,7 @@ def plan_json(job: RunPlan, layout: OutputSpec) -> dict[str, Any]:
         "jobs": job.sizes.jobs,
         "estimated_memory_bytes": job.sizes.bytes,
         "raw_bytes": int(raw),
-        "work": layout.work,
+        "work": layout.destination.work,
         "largest_disk_bytes": layout.largest_disk_bytes,
     }
 
@@ -300,7 +298,7 @@ def _survey_of(job: RunPlan, store: TileStore, client: Any) -> Survey:
 def _with_fine(job: RunPlan, store: TileStore, work: TileContext) -> TileContext:
     """Fit the fine stage to the scene where it wants that, or take the fit of the interrupted run."""
     read = partial(read_tile, job.inputs, work)
-    with full_disk_named(store.layout), one_thread(), store.file(FINE_FILE) as path:
+    with disk_full_errors(store.spec.destination), one_thread(), store.file(FINE_FILE) as path:
         return replace(work, refinement=fine_stage_fit.fit_once(path, work, job.wishes, read))
 
 

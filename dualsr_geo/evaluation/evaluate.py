@@ -21,7 +21,7 @@ from dualsr_geo.evaluation.metrics import score
 from dualsr_geo.evaluation.wald_protocol import GDAL, ModelResult, WaldTrial, choose_models, ordered, prepare, run_model
 from dualsr_geo.io.products.delivery import describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides, open_scene
-from dualsr_geo.io.writers.output_spec import read_record
+from dualsr_geo.io.writers.output_records import read_record
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.report.data import ReportData

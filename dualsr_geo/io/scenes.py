@@ -17,8 +17,7 @@ from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.sensor_detection import add_sensor, add_sensor_of_bands
 from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset
 from dualsr_geo.io.readers.zarr import open_zarr
-from dualsr_geo.io.storage.object_store import ZARR_DOCUMENTS
-from dualsr_geo.io.storage.urls import is_url, split
+from dualsr_geo.io.storage.zarr_groups import is_zarr
 from dualsr_geo.raster.bands import parse_bidx
 from dualsr_geo.raster.scene import Scene, preview
 from dualsr_geo.raster.source import Source
@@ -107,7 +106,7 @@ def open_delivered(
         scene = open_array(where, nodata=nodata)
     elif isinstance(where, xr.Dataset):
         scene = open_dataset(where, nodata=nodata)
-    elif _is_zarr(os.fspath(where)):
+    elif is_zarr(os.fspath(where)):
         scene = open_zarr(os.fspath(where), nodata=nodata)
     else:
         raster = _open_file(os.fspath(where), bidx, nodata)
@@ -135,12 +134,3 @@ def _open_file(where: str, bidx: str | None, nodata: float | None) -> Raster:
             f"{where} is a folder that cannot be opened, no product that is known: it has no MTD_MSIL1C.xml or MTD_MSIL2A.xml "
             "(Sentinel-2), *_MTL.txt (Landsat), ENMAP*-METADATA.XML, *.IMD (Maxar), nor is it Zarr. Give a file in it."
         ) from error
-
-
-def _is_zarr(where: str) -> bool:
-    if where.startswith("ZARR:"):
-        return False
-    if is_url(where):
-        return any(part.endswith(".zarr") for part in split(where)[2].split("/"))
-    path = Path(where).expanduser()
-    return any((path / name).exists() for name in ZARR_DOCUMENTS)

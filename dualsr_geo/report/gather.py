@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.io.writers.output_spec import read_record
+from dualsr_geo.io.writers.output_records import read_record
 from dualsr_geo.report import views
 from dualsr_geo.report.data import ReportData
 from dualsr_geo.report.views import ReportInputs

@@ -30,7 +30,7 @@ from dualsr_geo.cli import main
 from dualsr_geo.engine import tile_size, upscale
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import DualSRError, InputError, OutputError, ResumeError
-from dualsr_geo.io.writers.output_spec import read_record
+from dualsr_geo.io.writers.output_records import read_record
 
 CLI = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='dualsr-geo')"]
 START = Options(model="regression", jobs=1)
@@ -434,7 +434,7 @@ def test_what_may_not_be_read_or_is_locked_fails_alone(tmp_path):
         "good.tif": "done", "secret.tif": "failed", "shy.tif": "failed", "deep": "failed", "shut/s.tif": "failed",
         "locked.h5": "failed",
     }  # fmt: skip
-    why = {"secret.tif": "Permission denied", "shy.tif": "shy_pan.tif", "shut/s.tif": "may not be looked into"}
+    why = {"secret.tif": "Permission denied", "shy.tif": "shy_pan.tif", "shut/s.tif": "cannot be read"}
     for name, said in {**why, "deep": "cannot be read"}.items():
         assert said in found[name]["reason"], found[name]
     for record in found.values():

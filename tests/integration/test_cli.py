@@ -25,7 +25,7 @@ from rio_cogeo import cog_validate
 from dualsr_geo import synthetic
 from dualsr_geo.cli import main
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.io.writers.output_spec import read_record
+from dualsr_geo.io.writers.output_records import read_record
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

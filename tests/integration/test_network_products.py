@@ -20,7 +20,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError, OptionError, ScaleError
 from dualsr_geo.evaluation.evaluate import evaluate
-from dualsr_geo.io.writers.output_spec import read_record
+from dualsr_geo.io.writers.output_records import read_record
 from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.loading import load_model
 from dualsr_geo.models.weights import save

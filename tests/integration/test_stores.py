@@ -24,7 +24,9 @@ from dualsr_geo.io.readers.rasterio_source import file_stamp
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.object_store import zarr_store
 from dualsr_geo.io.storage.urls import gdal_path, shown, url_of
-from dualsr_geo.io.storage.work_directory import work_directory_at
+from dualsr_geo.io.storage.work_directory import StoreWorkDirectory
+from dualsr_geo.io.writers.destination import destination_at
+from dualsr_geo.io.writers.store_destination import PART_BYTES
 from dualsr_geo.raster.windows import Window
 
 RUN = {"model": "regression", "tile": 16, "jobs": 2}
@@ -161,12 +163,10 @@ def test_a_zarr_group_in_a_store_has_the_objects_of_the_one_on_disk(bucket, tmp_
 
 
 def test_a_file_larger_than_a_part_arrives_whole(bucket, tmp_path):
-    from dualsr_geo.io.writers.destination import PART_BYTES, upload
-
     made = tmp_path / "product.tif"
     made.write_bytes(np.random.default_rng(1).bytes(2 * PART_BYTES + 12345))
     bucket.fail(every=3, kinds=["500", "503", "reset", "hang"])
-    upload(made, "s3://scenes/out/large.tif")
+    destination_at("s3://scenes/out/large.tif", "GTiff").put_file(made)
     assert bucket.get("out/large.tif") == made.read_bytes()
     assert bucket.count("failed") >= 1
 
@@ -201,7 +201,7 @@ def test_a_plan_says_what_of_it_lies_on_disk(bucket, tmp_path):
 
 
 def test_a_work_folder_in_a_store_keeps_files_marks_and_record(bucket):
-    folder = work_directory_at("s3://scenes/out/p.zarr.part")
+    folder = StoreWorkDirectory("s3://scenes/out/p.zarr.part")
     with folder.file("fine.bin") as path:
         assert not path.exists()
         path.write_bytes(b"fitted")
@@ -212,7 +212,7 @@ def test_a_work_folder_in_a_store_keeps_files_marks_and_record(bucket):
         folder.put(f"done/{n}.json", {"n": n})
     assert list(folder.marks().items()) == [(2, {"n": 2}), (11, {"n": 11})]
     assert folder.read("run.json") == {"a": 1}
-    folder.forget_marks()
+    folder.remove_marks()
     assert folder.marks() == {}
     assert folder.has("run.json")
     bucket.fail(every=2, kinds=["hang"], only="POST")

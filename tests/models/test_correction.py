@@ -18,7 +18,7 @@ import dualsr_geo
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.io.writers.output_spec import read_record
+from dualsr_geo.io.writers.output_records import read_record
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.sampling import SurveyOptions

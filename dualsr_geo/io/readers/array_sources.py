@@ -6,12 +6,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import dask
 import numpy as np
-import obstore
 import xarray as xr
 import zarr
 from dask.tokenize import tokenize
@@ -19,8 +17,9 @@ from numpy.typing import NDArray
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.rasterio_source import file_stamp, local_stamp
-from dualsr_geo.io.storage.object_store import named, open_store, stamp, zarr_store
-from dualsr_geo.io.storage.urls import is_url, is_writable, shown
+from dualsr_geo.io.storage.store_errors import store_errors_as
+from dualsr_geo.io.storage.urls import shown
+from dualsr_geo.io.storage.zarr_groups import array_stamp, zarr_location
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.source import BaseSource, StoredSource, thumbnail_indices
 from dualsr_geo.raster.windows import Window
@@ -33,7 +32,7 @@ def _zarr_array(  # process and time of writing are only part of the key of the 
     process: int,  # noqa: ARG001
     written: tuple[object, ...],  # noqa: ARG001
 ) -> zarr.Array[Any]:
-    return zarr.open_array(zarr_store(uri) if is_url(uri) else uri, path=variable, mode="r")
+    return zarr.open_array(zarr_location(uri), path=variable, mode="r")
 
 
 def _written(uri: str, variable: str) -> tuple[object, ...]:
@@ -73,34 +72,15 @@ class ZarrSource(StoredSource):
         return (self.uri,)
 
     def fingerprint(self) -> dict[str, object]:
-        """Return URI, bands, and the count, size and latest time of the files; on the web, the stamp of the metadata."""
-        if is_url(self.uri):
-            return {"uri": shown(self.uri), "variable": self.variable, "bands": list(self.indices), **self._objects()}
-        stats = [p.stat() for p in (Path(self.uri) / self.variable).rglob("*") if p.is_file()]
-        return {
-            "uri": self.uri,
-            "variable": self.variable,
-            "bands": list(self.indices),
-            "files": len(stats),
-            "size": sum(s.st_size for s in stats),
-            "mtime_ns": max((s.st_mtime_ns for s in stats), default=0),
-        }
-
-    def _objects(self) -> dict[str, object]:
-        """Return the count, size and latest time of the objects; a web server lists none."""
-        if not is_writable(self.uri):
-            return stamp(f"{self.uri}/zarr.json")
-        with named(self.uri, InputError):
-            objects = [o for page in obstore.list(open_store(self.uri), self.variable) for o in page]
-        latest = max((o["last_modified"] for o in objects), default=None)
-        size = sum(o["size"] for o in objects)
-        return {"files": len(objects), "size": size, "modified": None if latest is None else latest.isoformat()}
+        """Return URI and bands, and what changes with the stored values."""
+        identity = {"uri": shown(self.uri), "variable": self.variable, "bands": list(self.indices)}
+        return {**identity, **array_stamp(self.uri, self.variable)}
 
     def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
         return self._pick(bands, *window.slices)
 
     def _pick(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
-        with named(self.uri, InputError):
+        with store_errors_as(InputError, self.uri):
             return self._read(bands, rows, columns)
 
     def _read(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:

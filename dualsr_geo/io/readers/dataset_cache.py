@@ -11,7 +11,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
-from dualsr_geo.io.storage.object_store import gdal_options
+from dualsr_geo.io.storage.store_settings import gdal_options
 
 # Datasets that a thread keeps open. Sentinel-2 has one file per band: six of the scene, four of the guide.
 MAX_OPEN_DATASETS = 16

@@ -25,7 +25,7 @@ from dualsr_geo.io.readers.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, n
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.tags import LAYOUT_DOMAINS, useful_tags
 from dualsr_geo.io.storage.object_store import explain_gdal
-from dualsr_geo.io.storage.urls import gdal_path, is_url, shown, stripped, url_of
+from dualsr_geo.io.storage.urls import gdal_path, shown, stripped, url_of
 from dualsr_geo.raster.bands import DEVIATION_OF, Band, parse_bidx
 from dualsr_geo.raster.georeferencing import parse_crs
 from dualsr_geo.raster.packing import Decoding, Packing, require_numbers, resolve_nodata
@@ -95,7 +95,7 @@ def _locate(where: str) -> str:
     """Return an absolute path (workers may run elsewhere), or what GDAL resolves itself."""
     if where.startswith(("<", "/vsi")):
         return where
-    if is_url(where):
+    if url_of(where) is not None:
         return gdal_path(where)
     path = Path(where).expanduser()
     if not path.exists():

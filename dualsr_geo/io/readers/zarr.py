@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import warnings
 from pathlib import Path
 
@@ -20,8 +18,10 @@ from dualsr_geo.io.readers.xarray_objects import (
     scene_of_cube,
     with_scalars_as_coords,
 )
-from dualsr_geo.io.storage.object_store import holds, named, zarr_store
-from dualsr_geo.io.storage.urls import is_url, is_writable, shown
+from dualsr_geo.io.storage.object_store import has_objects
+from dualsr_geo.io.storage.store_errors import store_errors_as
+from dualsr_geo.io.storage.urls import is_writable, shown
+from dualsr_geo.io.storage.zarr_groups import split_array, zarr_location
 from dualsr_geo.raster.scene import Scene
 
 
@@ -33,7 +33,7 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
     InputError
         If it cannot be read, or holds several variables on a grid.
     """
-    uri, variable = _split(where)
+    uri, variable = split_array(where)
     dataset = _open_group(uri, where)
     if variable is None:
         cubes, planes = candidates(dataset)
@@ -52,35 +52,17 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
     return scene
 
 
-def _split(where: str) -> tuple[str, str | None]:
-    """Return the group, and the variable in it where the path is that of an array."""
-    if is_url(where):
-        uri, suffix, inside = where.partition(".zarr/")
-        return (uri + suffix.rstrip("/"), inside.strip("/")) if inside.strip("/") else (where.rstrip("/"), None)
-    path = Path(where).expanduser()
-    if (path / ".zarray").exists() or _is_array(path / "zarr.json"):
-        return os.path.abspath(path.parent), path.name
-    return (os.path.abspath(path) if path.exists() else where), None
-
-
-def _is_array(document: Path) -> bool:
-    try:
-        return document.is_file() and json.loads(document.read_bytes()).get("node_type") == "array"
-    except ValueError:
-        # Damaged; opening it as a group raises the error.
-        return False
-
-
 def _open_group(uri: str, where: str) -> xr.Dataset:
-    with named(uri, InputError), warnings.catch_warnings():
-        # A store may have no consolidated metadata.
+    with store_errors_as(InputError, uri), warnings.catch_warnings():
+        # A store without consolidated metadata is as good.
         warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*consolidated")
-        store = zarr_store(uri) if is_url(uri) else uri
         try:
-            dataset = xr.open_zarr(store, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all")
+            dataset = xr.open_zarr(
+                zarr_location(uri), chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all"
+            )
         except (OSError, ValueError, KeyError, BaseZarrError) as error:
             # Zarr raises no error of its own for a missing group or bucket.
-            if is_writable(uri) and not holds(uri, InputError):
+            if is_writable(uri) and not has_objects(uri, InputError):
                 raise InputError(f"{shown(where)} does not exist. Give the URL of a Zarr group.") from None
             raise InputError(f"{shown(where)} cannot be opened as a Zarr group: {shown(str(error))}.") from error
     return with_scalars_as_coords(dataset)

@@ -1,12 +1,13 @@
-"""The work folder of a run, on disk or in an object store: its record, its marks, its values."""
+"""Work directories of runs, on disk or in an object store: record of the run, marks of its tiles, their values."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,35 +17,41 @@ import obstore
 from zarr.storage import ObjectStore
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.object_store import delete, is_object, named, names_below, open_store, zarr_store
-from dualsr_geo.io.storage.urls import is_url
+from dualsr_geo.io.storage.object_store import delete, is_object, names_below, open_store, read_object, zarr_store
+from dualsr_geo.io.storage.store_errors import store_errors_as
 from dualsr_geo.serialization import PARTIAL, write_atomically
 
 RECORD = "run.json"
 MARKS = "done"
 VALUES = "store.zarr"
+# End of the name of a work directory.
+WORK = ".part"
 
-# Requests at once: each waits tens of milliseconds for the store.
-AT_ONCE = 32
+# Each request waits tens of milliseconds for the store.
+CONCURRENT_REQUESTS = 32
 
 
 class WorkDirectory(Protocol):
-    """What a run keeps until its product is in its place."""
+    """What a run keeps until its output is in its place.
 
-    def make(self) -> None:
+    ``run.json`` is the record of the run, ``store.zarr`` holds the values and ``done/<index>.json`` marks a
+    finished tile.
+    """
+
+    def create(self) -> None:
         """Create it, empty."""
         ...
 
     def remove(self) -> None:
-        """Remove it: no mark may outlive its tile, nor anything what makes it ours."""
+        """Remove it: the marks before the values, and the record, by which it is recognised, last."""
         ...
 
-    def sweep(self) -> None:
-        """Remove what killed writers left half-written."""
+    def remove_partial_files(self) -> None:
+        """Remove the files that a killed process did not finish."""
         ...
 
     def has(self, name: str) -> bool:
-        """Say whether a file is there."""
+        """Return whether a file exists."""
         ...
 
     def read(self, name: str) -> dict[str, Any]:
@@ -52,43 +59,70 @@ class WorkDirectory(Protocol):
         ...
 
     def put(self, name: str, value: object) -> None:
-        """Write JSON so that a reader sees the old document or the new one, nothing between."""
+        """Write a JSON document, of which a reader sees the old or the new one, nothing between."""
         ...
 
     def marks(self) -> dict[int, dict[str, Any]]:
-        """Return the tiles marked as done and what was said of each, in order."""
+        """Return the documents of the finished tiles, in order of their indices."""
         ...
 
-    def forget_marks(self) -> None:
-        """Mark no tile as done."""
+    def remove_marks(self) -> None:
+        """Mark no tile as finished."""
         ...
 
-    def values(self, *, read_only: bool = False) -> Path | ObjectStore[Any]:
-        """Return what Zarr keeps the values in."""
+    def values(self) -> Path | ObjectStore[Any]:
+        """Return the location of the values, as Zarr opens it."""
         ...
 
-    def file(self, name: str) -> Any:  # a context manager of Path
-        """Lend a file on disk; what is written to it is kept when it is given back."""
+    def file(self, name: str) -> AbstractContextManager[Path]:
+        """Return a context with the path of a file on disk; a file that is written there is kept."""
         ...
-
-
-def work_directory_at(where: str) -> WorkDirectory:
-    """Return the work folder at a path or a URL."""
-    return StoreWorkDirectory(where) if is_url(where) else LocalWorkDirectory(Path(where))
 
 
 @dataclass(frozen=True)
 class LocalWorkDirectory:
-    """A work folder on disk."""
+    """A work directory on disk."""
 
     path: Path
 
-    def make(self) -> None:
+    def require_parent(self, way_out: str) -> None:
+        """Check that it can be created; `way_out` is what to give instead.
+
+        Raises
+        ------
+        OutputError
+            If its parent folder is missing or not writable.
+        """
+        parent = self.path.parent
+        if not parent.is_dir():
+            raise OutputError(
+                f"The folder {parent} of {self.path.name.removesuffix(WORK)} does not exist. "
+                f"Create it, or give {way_out}."
+            )
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise OutputError(f"The folder {parent} is not writable. Give {way_out}.")
+
+    def require_ours(self, way_out: str) -> None:
+        """Check that it does not exist, has a record, or was left before the record was written.
+
+        Raises
+        ------
+        OutputError
+            If something else has its name.
+        """
+        if not self.path.exists() or (self.path / RECORD).is_file():
+            return
+        if not self.path.is_dir() or any(not p.name.removeprefix(".").startswith(RECORD) for p in self.path.iterdir()):
+            raise OutputError(
+                f"{self.path} is needed as the work directory, but is not ours. Move it, or give {way_out}."
+            )
+
+    def create(self) -> None:
         """Create it, empty."""
         self.path.mkdir()
 
     def remove(self) -> None:
-        """Remove it: no mark may outlive its tile, nor anything what makes it ours."""
+        """Remove it: the marks before the values, and the record, by which it is recognised, last."""
         if not self.path.exists():
             return
         shutil.rmtree(self.path / MARKS, ignore_errors=True)
@@ -100,117 +134,106 @@ class LocalWorkDirectory:
         (self.path / RECORD).unlink(missing_ok=True)
         self.path.rmdir()
 
-    def sweep(self) -> None:
-        """Remove what killed writers left half-written."""
-        for left in self.path.rglob(f"*{PARTIAL}"):
-            left.unlink()
-        for pattern in ("stage.*", "product*"):
-            for left in self.path.glob(pattern):
-                left.unlink()
+    def remove_partial_files(self) -> None:
+        """Remove the files that a killed process did not finish."""
+        files = [*self.path.rglob(f"*{PARTIAL}"), *self.path.glob("stage.*"), *self.path.glob("product*")]
+        for file in files:
+            file.unlink()
         (self.path / MARKS).mkdir(exist_ok=True)
 
     def has(self, name: str) -> bool:
-        """Say whether a file is there."""
+        """Return whether a file exists."""
         return (self.path / name).exists()
 
     def read(self, name: str) -> dict[str, Any]:
         """Return a JSON document."""
-        found: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
-        return found
+        document: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        return document
 
     def put(self, name: str, value: object) -> None:
-        """Write JSON so that a reader sees the old document or the new one, nothing between."""
+        """Write a JSON document, of which a reader sees the old or the new one, nothing between."""
         write_atomically(self.path / name, json.dumps(value, sort_keys=True))
 
     def marks(self) -> dict[int, dict[str, Any]]:
-        """Return the tiles marked as done and what was said of each, in order."""
-        numbers = sorted(int(p.stem) for p in (self.path / MARKS).glob("*.json"))
-        return {n: self.read(f"{MARKS}/{n}.json") for n in numbers}
+        """Return the documents of the finished tiles, in order of their indices."""
+        indices = sorted(int(p.stem) for p in (self.path / MARKS).glob("*.json"))
+        return {i: self.read(f"{MARKS}/{i}.json") for i in indices}
 
-    def forget_marks(self) -> None:
-        """Mark no tile as done."""
+    def remove_marks(self) -> None:
+        """Mark no tile as finished."""
         shutil.rmtree(self.path / MARKS, ignore_errors=True)
         (self.path / MARKS).mkdir()
 
-    def values(self, *, read_only: bool = False) -> Path:  # noqa: ARG002  # as its sister
-        """Return what Zarr keeps the values in."""
+    def values(self) -> Path:
+        """Return the path of the Zarr group with the values."""
         return self.path / VALUES
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
-        """Lend a file on disk; what is written to it is kept when it is given back."""
+        """Return a context with the path of a file; a file that is written there is kept."""
         yield self.path / name
 
 
 @dataclass(frozen=True)
 class StoreWorkDirectory:
-    """A work folder in an object store, where every object appears whole or not at all."""
+    """A work directory in an object store, where an object appears whole or not at all."""
 
     url: str
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Do nothing: a store has no folders."""
 
     def remove(self) -> None:
-        """Remove it: no mark may outlive its tile, nor anything what makes it ours."""
+        """Remove it: the marks before the values, and the record, by which it is recognised, last."""
         names = names_below(self.url, OutputError)
-        with self._named():
-            for first in (True, False):
-                delete(self.url, [n for n in names if n != RECORD and n.startswith(f"{MARKS}/") is first])
+        with store_errors_as(OutputError, self.url):
+            delete(self.url, [n for n in names if n.startswith(f"{MARKS}/")])
+            delete(self.url, [n for n in names if n != RECORD and not n.startswith(f"{MARKS}/")])
             delete(self.url, [n for n in names if n == RECORD])
 
-    def sweep(self) -> None:
-        """Do nothing: an object that was not finished is not there."""
+    def remove_partial_files(self) -> None:
+        """Do nothing: an object that was not finished does not exist."""
 
     def has(self, name: str) -> bool:
-        """Say whether an object is there."""
+        """Return whether an object exists."""
         return is_object(f"{self.url}/{name}", OutputError)
 
     def read(self, name: str) -> dict[str, Any]:
         """Return a JSON document."""
-        with self._named():
-            found: dict[str, Any] = json.loads(bytes(obstore.get(self._store, name).bytes()))
-        return found
+        document: dict[str, Any] = json.loads(read_object(f"{self.url}/{name}", OutputError))
+        return document
 
     def put(self, name: str, value: object) -> None:
-        """Write JSON; a store shows the old object or the new one, nothing between."""
-        with self._named():
-            obstore.put(self._store, name, json.dumps(value, sort_keys=True).encode())
+        """Write a JSON document, of which a reader sees the old or the new one, nothing between."""
+        self._put(name, json.dumps(value, sort_keys=True).encode())
 
     def marks(self) -> dict[int, dict[str, Any]]:
-        """Return the tiles marked as done and what was said of each, in order."""
-        numbers = sorted(int(Path(n).stem) for n in names_below(self.url, OutputError, MARKS))
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return dict(zip(numbers, pool.map(lambda n: self.read(f"{MARKS}/{n}.json"), numbers), strict=True))
+        """Return the documents of the finished tiles, in order of their indices."""
+        indices = sorted(int(Path(n).stem) for n in names_below(self.url, OutputError, MARKS))
+        with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+            return dict(zip(indices, pool.map(lambda i: self.read(f"{MARKS}/{i}.json"), indices), strict=True))
 
-    def forget_marks(self) -> None:
-        """Mark no tile as done."""
+    def remove_marks(self) -> None:
+        """Mark no tile as finished."""
         names = names_below(self.url, OutputError, MARKS)
-        with self._named():
+        with store_errors_as(OutputError, self.url):
             delete(self.url, names)
 
-    def values(self, *, read_only: bool = False) -> ObjectStore[Any]:
-        """Return what Zarr keeps the values in."""
-        return zarr_store(f"{self.url}/{VALUES}", read_only=read_only)
+    def values(self) -> ObjectStore[Any]:
+        """Return the store of the Zarr group with the values."""
+        return zarr_store(f"{self.url}/{VALUES}", read_only=False)
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
-        """Lend a file on disk; what is written to it is kept when it is given back."""
+        """Return a context with the path of a file on disk; a file that is written there is put in the store."""
         with TemporaryDirectory(prefix="dualsr-") as folder:
-            path, there = Path(folder) / name, self.has(name)
-            if there:
-                with self._named():
-                    path.write_bytes(obstore.get(self._store, name).bytes())
+            path, exists = Path(folder) / name, self.has(name)
+            if exists:
+                path.write_bytes(read_object(f"{self.url}/{name}", OutputError))
             yield path
-            if path.exists() and not there:
-                with self._named():
-                    obstore.put(self._store, name, path)
+            if path.exists() and not exists:
+                self._put(name, path)
 
-    @property
-    def _store(self) -> Any:
-        return open_store(self.url)
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        with named(self.url, OutputError):
-            yield
+    def _put(self, name: str, content: bytes | Path) -> None:
+        with store_errors_as(OutputError, self.url):
+            obstore.put(open_store(self.url), name, content)

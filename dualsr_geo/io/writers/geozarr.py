@@ -1,8 +1,7 @@
-"""What makes a Zarr array a map: coordinates, CF attributes, and the proj and spatial conventions.
+"""Georeferencing of a Zarr group: coordinates, CF attributes, and the proj and spatial conventions.
 
-CF is what xarray, rioxarray, odc-geo and GDAL up to 3.12 read; `proj:` and `spatial:` are
-what newer readers look for. The grid mapping is named in the attributes, because xarray
-drops it when a user gives an encoding.
+xarray, rioxarray, odc-geo and GDAL up to 3.12 read CF; newer readers look for `proj:` and `spatial:`. The
+grid mapping is named in the attributes, because xarray drops it when a user gives an encoding.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import base64
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,13 @@ from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.serialization import plain_values
 
-CENTRE = "sensor_band_central_radiation_wavelength"
+# CF standard name of a central wavelength.
+WAVELENGTH_NAME = "sensor_band_central_radiation_wavelength"
 
 
 @dataclass(frozen=True)
 class Coordinate:
-    """A small variable beside the data."""
+    """A coordinate variable."""
 
     name: str
     dims: tuple[str, ...]
@@ -41,57 +41,58 @@ class Coordinate:
     attrs: Mapping[str, Any]
 
 
-def write_geozarr_metadata(folder: Path | Store, layout: OutputSpec, notes: Mapping[str, Any]) -> None:
-    """Give a store of bare values its coordinates and attributes, and consolidate it.
+def write_geozarr_metadata(folder: Path | Store, spec: OutputSpec, records: Mapping[str, Any]) -> None:
+    """Add coordinates and attributes to a group of bare arrays, and consolidate its metadata.
 
-    May be called again on a store where it was interrupted.
+    May be called again on a group where it was interrupted.
 
     Parameters
     ----------
     folder : Path or zarr Store
-        A Zarr v3 group that holds the arrays of `layout.variables`.
-    layout : OutputSpec
-    notes : mapping
-        ``"lineage"`` and ``"survey"``, JSON; kept as the group's attribute ``dualsr``.
+        A Zarr v3 group that holds the arrays of `spec.variables`.
+    spec : OutputSpec
+    records : mapping
+        ``"lineage"`` and ``"survey"``, JSON; kept as the attribute ``dualsr`` of the group.
     """
     group = zarr.open_group(folder, mode="r+", zarr_format=3, use_consolidated=False)
-    beside = [*band_coordinates(layout), *grid_coordinates(layout.geobox)]
-    for item in beside:
-        made = group.create_array(
-            item.name,
-            shape=item.values.shape,
-            chunks=item.values.shape,
-            dtype=item.values.dtype if item.values.dtype != object else str,
-            dimension_names=item.dims,
-            attributes=dict(item.attrs),
+    coordinates = [*band_coordinates(spec), *grid_coordinates(spec.geobox)]
+    for coordinate in coordinates:
+        array = group.create_array(
+            coordinate.name,
+            shape=coordinate.values.shape,
+            chunks=coordinate.values.shape,
+            dtype=coordinate.values.dtype if coordinate.values.dtype != object else str,
+            dimension_names=coordinate.dims,
+            attributes=dict(coordinate.attrs),
             overwrite=True,
         )
-        made[...] = item.values
-    for variable in layout.variables:
-        group[variable.name].attrs.put(variable_attrs(variable, [c.name for c in beside if c.dims != (c.name,)]))
-    tags = {"gdal_metadata": plain_values(layout.tags)} if layout.tags else {}
-    group.attrs.put({"Conventions": "CF-1.11", "dualsr": dict(notes), **tags, **map_attrs(layout.geobox)})
+        array[...] = coordinate.values
+    auxiliary = [c.name for c in coordinates if c.dims != (c.name,)]
+    for variable in spec.variables:
+        group[variable.name].attrs.put(variable_attrs(variable, auxiliary))
+    tags = {"gdal_metadata": plain_values(spec.tags)} if spec.tags else {}
+    group.attrs.put({"Conventions": "CF-1.11", "dualsr": dict(records), **tags, **map_attrs(spec.geobox)})
     with warnings.catch_warnings():
-        # Consolidated metadata is not in the v3 specification; xarray and GDAL read it all the same.
+        # Consolidated metadata is not in the v3 specification, but xarray and GDAL read it.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(group.store, zarr_format=3)
 
 
-def band_coordinates(layout: OutputSpec) -> list[Coordinate]:
-    """Return the band numbers from 1 and what is known of the bands: names, wavelengths, badness."""
-    bands = layout.bands
-    made = [Coordinate("band", ("band",), np.arange(1, len(bands) + 1), {})]
+def band_coordinates(spec: OutputSpec) -> list[Coordinate]:
+    """Return the band numbers from 1 and, where the bands have them, names, wavelengths, FWHM and quality."""
+    bands = spec.bands
+    coordinates = [Coordinate("band", ("band",), np.arange(1, len(bands) + 1), {})]
     if any(b.name is not None for b in bands):
         names = np.array([b.name or "" for b in bands], dtype=object)
-        made.append(Coordinate("band_name", ("band",), names, {}))
-    lengths = (("wavelength", [b.wavelength_nm for b in bands], {"units": "nm", "standard_name": CENTRE}),
+        coordinates.append(Coordinate("band_name", ("band",), names, {}))
+    lengths = (("wavelength", [b.wavelength_nm for b in bands], {"units": "nm", "standard_name": WAVELENGTH_NAME}),
                ("fwhm", [b.fwhm_nm for b in bands], {"units": "nm"}))  # fmt: skip
     for name, values, attrs in lengths:
         if any(v is not None for v in values):
-            made.append(Coordinate(name, ("band",), np.array(values, dtype="float64"), attrs))
+            coordinates.append(Coordinate(name, ("band",), np.array(values, dtype="float64"), attrs))
     if not all(b.good for b in bands):
-        made.append(Coordinate("good_band", ("band",), np.array([b.good for b in bands], dtype="int8"), {}))
-    return made
+        coordinates.append(Coordinate("good_band", ("band",), np.array([b.good for b in bands], dtype="int8"), {}))
+    return coordinates
 
 
 def grid_coordinates(box: GeoBox) -> list[Coordinate]:
@@ -102,19 +103,19 @@ def grid_coordinates(box: GeoBox) -> list[Coordinate]:
         wkt = box.crs.proj.to_wkt()
         mapping = {**box.crs.proj.to_cf(), "crs_wkt": wkt, "spatial_ref": wkt}
     mapping["GeoTransform"] = " ".join(repr(float(v)) for v in (t.c, t.a, t.b, t.f, t.d, t.e))
-    made = [Coordinate("spatial_ref", (), np.array(0), plain_values(mapping))]
+    coordinates = [Coordinate("spatial_ref", (), np.array(0), plain_values(mapping))]
     if t.b == t.d == 0:
         axes = {} if box.crs is None else {axis["axis"]: axis for axis in box.crs.proj.cs_to_cf()}
         y, x = grid.pixel_centres(box)
-        made.append(Coordinate("y", ("y",), y, axes.get("Y", {"axis": "Y"})))
-        made.append(Coordinate("x", ("x",), x, axes.get("X", {"axis": "X"})))
-    return made
+        coordinates.append(Coordinate("y", ("y",), y, axes.get("Y", {"axis": "Y"})))
+        coordinates.append(Coordinate("x", ("x",), x, axes.get("X", {"axis": "X"})))
+    return coordinates
 
 
-def variable_attrs(layout: OutputSpec, beside: list[str]) -> dict[str, Any]:
-    """Return the CF and map attributes of the variable."""
-    bands = layout.bands
-    attrs = {k: plain_values(v) for k, v in layout.attrs.items() if not k.startswith(("proj:", "spatial:"))}
+def variable_attrs(spec: OutputSpec, auxiliary: Sequence[str]) -> dict[str, Any]:
+    """Return the CF and map attributes of a variable, given its auxiliary coordinates."""
+    bands = spec.bands
+    attrs = {k: plain_values(v) for k, v in spec.attrs.items() if not k.startswith(("proj:", "spatial:"))}
     units = {b.unit for b in bands}
     if len(units) == 1 and None not in units:
         attrs["units"] = units.pop()
@@ -124,12 +125,12 @@ def variable_attrs(layout: OutputSpec, beside: list[str]) -> dict[str, Any]:
         attrs["color_interpretation"] = [b.color for b in bands]
     if any(b.tags for b in bands):
         attrs["band_tags"] = [plain_values(b.tags) for b in bands]
-    said = {"grid_mapping": "spatial_ref", "coordinates": " ".join(beside)}
-    return {**attrs, **said, **packing_attrs(layout.packing), **map_attrs(layout.geobox)}
+    links = {"grid_mapping": "spatial_ref", "coordinates": " ".join(auxiliary)}
+    return {**attrs, **links, **packing_attrs(spec.packing), **map_attrs(spec.geobox)}
 
 
 def packing_attrs(packing: Packing) -> dict[str, Any]:
-    """Return nodata, scale and offset: as CF has them, or by band where bands differ."""
+    """Return nodata, scale and offset: CF's attributes, or lists by band where bands differ."""
     attrs: dict[str, Any] = {}
     if packing.nodata is not None:
         attrs["_FillValue"] = _fill_text(packing.nodata) if packing.is_float else int(packing.nodata)

@@ -1,9 +1,9 @@
-"""What GDAL does not do for a TIFF's header: keep all metadata domains, and see that no block is missing.
+"""TIFF headers, where GDAL falls short: all metadata domains are copied, and missing blocks are found.
 
-When GDAL (3.10 to 3.12) copies a TIFF it keeps the default metadata domain and the bands'
-tags, and drops every other domain of the dataset; with COPY_SRC_MDD=YES it is the other way
-round. Adding them to the copy would move its header to the end, which is no COG any more. So
-the stage file carries a placeholder, and the copy gets the missing items in its room.
+When GDAL (3.10 to 3.12) copies a TIFF it keeps the default metadata domain and the tags of the bands, and
+drops every other domain of the dataset; with COPY_SRC_MDD=YES it is the other way round. Adding them to the
+copy would move its header to the end, and a COG has it at the start. So the stage file has a placeholder,
+which the missing items replace in the copy.
 """
 
 from __future__ import annotations
@@ -17,45 +17,48 @@ from xml.sax.saxutils import escape
 
 import rasterio
 
-ROOM = "DUALSR_ROOM"
+PLACEHOLDER = "DUALSR_ROOM"
+# TIFF tag of GDAL's metadata in XML.
 GDAL_METADATA = 42112
+# More than the markup of an item, characters.
+MARKUP_LENGTH = 64
 
 ITEM = re.compile(rb"\s*<Item ([^>]*)>[^<]*</Item>")
 
 
-def room_for(tags: Mapping[str, Mapping[str, str]]) -> str:
+def placeholder_for(tags: Mapping[str, Mapping[str, str]]) -> str:
     """Return a placeholder at least as long as the items of these domains in XML."""
-    items = [(domain, name, text) for domain, held in tags.items() for name, text in held.items()]
+    items = [(domain, name, text) for domain, pairs in tags.items() for name, text in pairs.items()]
     quotes = {'"': "&quot;"}
-    # GDAL escapes what it has escaped once; 64 characters are more than the markup of an item.
-    return "-" * sum(64 + sum(len(escape(escape(s, quotes)).encode()) for s in item) for item in items)
+    # GDAL escapes twice.
+    return "-" * sum(MARKUP_LENGTH + sum(len(escape(escape(s, quotes)).encode()) for s in item) for item in items)
 
 
-def carry_domains(stage: Path, product: Path) -> None:
-    """Put the stage's dataset domains where the product holds the placeholder.
+def copy_domains(stage: Path, output: Path) -> None:
+    """Replace the placeholder of the output by the metadata domains of the stage.
 
     Raises
     ------
     ValueError
-        If the product has no placeholder, or too small a one.
+        If the output has no placeholder, or too short a one.
     """
     with stage.open("rb") as source:
-        items = [m for m in ITEM.finditer(_read(source, *_place(source))) if _is_domain(m[1])]
-    with product.open("r+b") as target:
-        start, length = _place(target)
+        items = [m for m in ITEM.finditer(_read(source, *_metadata_span(source))) if _is_domain(m[1])]
+    with output.open("r+b") as target:
+        start, length = _metadata_span(target)
         text = _read(target, start, length)
-        room = next((m for m in ITEM.finditer(text) if f'name="{ROOM}"'.encode() in m[1]), None)
-        if room is None:
-            raise ValueError(f"{product} has no room for metadata")
-        new = text[: room.start()] + b"".join(m[0] for m in items) + text[room.end() :]
+        placeholder = next((m for m in ITEM.finditer(text) if f'name="{PLACEHOLDER}"'.encode() in m[1]), None)
+        if placeholder is None:
+            raise ValueError(f"{output} has no room for metadata")
+        new = text[: placeholder.start()] + b"".join(m[0] for m in items) + text[placeholder.end() :]
         if len(new) > length:
-            raise ValueError(f"{product} has too little room for metadata")
+            raise ValueError(f"{output} has {length} bytes of room for metadata, which need {len(new)}")
         target.seek(start)
         target.write(new.rstrip(b"\0\n").ljust(length - 1) + b"\0")
 
 
 def missing_block(path: Path) -> str | None:
-    """Return the name of the first block that lies not or not wholly in the file, if any.
+    """Return the name of the first block that is not wholly in the file; None if all are.
 
     A write that fails while the file is closed raises nothing, and the block reads as nodata.
     """
@@ -73,12 +76,12 @@ def missing_block(path: Path) -> str | None:
 
 def _blocks(path: Path, indexes: Sequence[int], level: int | None) -> Iterator[tuple[int, str]]:
     """Return band and GDAL's name (column_row) of the blocks of a file or one of its overviews."""
-    # A level of its own open call: rasterio tells block shapes only so.
-    asked = {} if level is None else {"overview_level": level}
-    with rasterio.open(path, **asked) as view:
-        rows, columns = view.block_shapes[0]
-        across, down = -(-view.width // columns), -(-view.height // rows)
-    return ((i, f"{x}_{y}") for i in indexes for y in range(down) for x in range(across))
+    # rasterio gives the block shapes of an overview only if it is opened as a dataset.
+    options = {} if level is None else {"overview_level": level}
+    with rasterio.open(path, **options) as dataset:
+        rows, columns = dataset.block_shapes[0]
+        count_x, count_y = -(-dataset.width // columns), -(-dataset.height // rows)
+    return ((i, f"{x}_{y}") for i in indexes for y in range(count_y) for x in range(count_x))
 
 
 def _is_domain(attributes: bytes) -> bool:
@@ -90,12 +93,12 @@ def _read(file: BinaryIO, start: int, length: int) -> bytes:
     return file.read(length)
 
 
-def _place(file: BinaryIO) -> tuple[int, int]:
-    """Return where the metadata text of the first directory starts, and its length."""
+def _metadata_span(file: BinaryIO) -> tuple[int, int]:
+    """Return start and length in bytes of the metadata text of the first directory."""
     head = _read(file, 0, 16)
     order = "<" if head[:2] == b"II" else ">"
     big = struct.unpack(order + "H", head[2:4])[0] == 43
-    # Classic TIFF counts in 2 and 4 bytes, BigTIFF in 8: the TIFF 6.0 and BigTIFF specifications.
+    # Counts take 2 and 4 bytes in TIFF 6.0, and 8 in BigTIFF.
     count, entry, first = ("Q", "HHQQ", head[8:16]) if big else ("H", "HHII", head[4:8])
     (directory,) = struct.unpack(order + ("Q" if big else "I"), first)
     (entries,) = struct.unpack(order + count, _read(file, directory, struct.calcsize("=" + count)))
@@ -103,4 +106,4 @@ def _place(file: BinaryIO) -> tuple[int, int]:
     for tag, _, length, start in struct.iter_unpack(order + entry, table):
         if tag == GDAL_METADATA:
             return start, length
-    raise ValueError("the file holds no GDAL metadata")
+    raise ValueError("the file has no GDAL metadata")

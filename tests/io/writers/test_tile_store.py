@@ -34,9 +34,11 @@ from rasterio.windows import Window as RasterioWindow
 from rio_cogeo import cog_validate
 
 from dualsr_geo.errors import OptionError, OutputError, ResumeError, TileError
-from dualsr_geo.io.writers.output_spec import chunk_side
+from dualsr_geo.io.writers.destination import destination_at
+from dualsr_geo.io.writers.output_records import is_same_output
+from dualsr_geo.io.writers.output_spec import OutputSpec, chunk_side, format_of
 from dualsr_geo.io.writers.tiff_header import missing_block
-from dualsr_geo.io.writers.tile_store import OutputSpec, TileStore, format_of, is_same_product
+from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tiling, Window
@@ -65,8 +67,7 @@ def a_layout(path: Path | str, form: str = "COG", **changes: Any) -> OutputSpec:
     )[:count]
     return OutputSpec(
         **{
-            "path": str(path),
-            "format": form,
+            "destination": destination_at(path, form),
             "geobox": GeoBox(shape, affine, crs),
             "bands": bands,
             "packing": Packing("uint16", (1e-4,) * count, (0.0,) * count, 0),
@@ -91,7 +92,7 @@ def tiles_of(layout: OutputSpec) -> Tiling:
 
 
 def fill(store: TileStore, values: NDArray[Any], order: int = 1) -> None:
-    for tile in list(tiles_of(store.layout))[::order]:
+    for tile in list(tiles_of(store.spec))[::order]:
         if tile.index not in store.done():
             for bands in store.band_ranges():
                 store.write(tile.core, bands, values[(bands, *tile.core.slices)])
@@ -141,7 +142,7 @@ def test_every_tile_is_accepted_and_the_store_holds_what_was_written(
     store = TileStore.begin(layout, {}, resume=False, overwrite=True)
     values = values_of(layout)
     fill(store, values)
-    held = zarr.open_array(Path(store.folder) / "store.zarr" / "reflectance", mode="r")
+    held = zarr.open_array(store.spec.destination.folder / "store.zarr" / "reflectance", mode="r")
     assert np.array_equal(held[...], values)
     assert sorted(store.done()) == list(range(layout.tiles))
 
@@ -247,7 +248,7 @@ def test_a_run_continues_only_with_what_it_had(tmp_path: Path) -> None:
 
 def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
     store = TileStore.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
-    record = Path(store.folder) / "run.json"
+    record = store.spec.destination.folder / "run.json"
     document = json.loads(record.read_text())
     document["identity"]["dualsr_geo"] = "0.1.0"
     record.write_text(json.dumps(document))
@@ -256,25 +257,26 @@ def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
         r"Finish it with dualsr-geo 0\.1\.0, or leave --resume out to start again\."
     )
     with pytest.raises(ResumeError, match=refused):
-        TileStore.begin(store.layout, IDENTITY, resume=True, overwrite=False)
-    assert TileStore.begin(store.layout, IDENTITY, resume=False, overwrite=False).done() == {}
+        TileStore.begin(store.spec, IDENTITY, resume=True, overwrite=False)
+    assert TileStore.begin(store.spec, IDENTITY, resume=False, overwrite=False).done() == {}
 
 
 def test_marks_without_their_array_are_not_believed(tmp_path: Path) -> None:
     store = TileStore.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
     store.mark(0, {})
-    (Path(store.folder) / "store.zarr" / "reflectance" / "zarr.json").unlink()
-    assert TileStore.begin(store.layout, IDENTITY, resume=True, overwrite=False).done() == {}
+    (store.spec.destination.folder / "store.zarr" / "reflectance" / "zarr.json").unlink()
+    assert TileStore.begin(store.spec, IDENTITY, resume=True, overwrite=False).done() == {}
 
 
 def test_what_killed_writers_leave_is_swept_on_resume(tmp_path: Path) -> None:
     store = TileStore.begin(a_layout(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
     left = [
-        Path(store.folder) / p for p in ("store.zarr/reflectance/c.12.partial", "done/0.json.1.partial", "stage.tif")
+        store.spec.destination.folder / p
+        for p in ("store.zarr/reflectance/c.12.partial", "done/0.json.1.partial", "stage.tif")
     ]
     for file in left:
         file.write_text("half")
-    TileStore.begin(store.layout, IDENTITY, resume=True, overwrite=False)
+    TileStore.begin(store.spec, IDENTITY, resume=True, overwrite=False)
     assert not any(file.exists() for file in left)
 
 
@@ -284,7 +286,7 @@ def test_nothing_is_finished_while_tiles_are_missing(tmp_path: Path) -> None:
         store.mark(index, {})
     with pytest.raises(TileError, match="1 of 6 tiles.*tile 2"):
         store.finish({}, None)
-    assert not Path(store.layout.path).exists()
+    assert not Path(store.spec.path).exists()
 
 
 WRITER = """
@@ -335,10 +337,10 @@ def test_a_replacement_killed_between_its_renames_is_undone(tmp_path: Path) -> N
     layout = a_layout(tmp_path / "out.zarr", "Zarr")
     make(layout)
     store = TileStore.begin(layout, IDENTITY, resume=False, overwrite=True)
-    os.replace(layout.path, Path(store.folder) / "old.zarr")
+    os.replace(layout.path, store.spec.destination.folder / "old.zarr")
     with pytest.raises(OutputError, match="exists"):
         TileStore.begin(layout, IDENTITY, resume=False, overwrite=False)
-    assert is_same_product(layout, IDENTITY)
+    assert is_same_output(layout, IDENTITY)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -359,12 +361,12 @@ def test_a_store_travels_to_other_processes(tmp_path: Path) -> None:
 def test_a_product_is_recognised_by_what_made_it(tmp_path: Path) -> None:
     for form, name in FORMATS.items():
         layout = a_layout(tmp_path / name, form)
-        assert not is_same_product(layout, IDENTITY)
+        assert not is_same_output(layout, IDENTITY)
         make(layout)
-        assert is_same_product(layout, IDENTITY)
-        assert not is_same_product(layout, {**IDENTITY, "scale": 2})
+        assert is_same_output(layout, IDENTITY)
+        assert not is_same_output(layout, {**IDENTITY, "scale": 2})
     other = a_layout(tmp_path / FORMATS["COG"], options=(("COMPRESS", "LZW"),))
-    assert not is_same_product(other, IDENTITY)
+    assert not is_same_output(other, IDENTITY)
 
 
 # The product read back
@@ -604,7 +606,7 @@ def test_an_option_that_gdal_refuses_keeps_the_tiles(tmp_path: Path) -> None:
     store = TileStore.begin(better, IDENTITY, resume=True, overwrite=False)
     assert len(store.done()) == layout.tiles
     store.finish({}, None)
-    assert is_same_product(better, IDENTITY)
+    assert is_same_output(better, IDENTITY)
 
 
 def test_sidecars_of_a_replaced_product_go_with_it(tmp_path: Path) -> None:
@@ -629,7 +631,7 @@ def test_a_full_disk_while_tiles_are_written(tmp_path: Path, monkeypatch: pytest
         store.mark(0, {})
     monkeypatch.undo()
     assert store.done() == {}
-    assert not list(Path(store.folder).rglob("*.partial"))
+    assert not list(store.spec.destination.folder.rglob("*.partial"))
 
 
 @pytest.fixture
@@ -658,7 +660,7 @@ def test_a_full_disk_while_finishing_keeps_the_tiles(small_disk: Path, form: str
     (small_disk / "filler").write_bytes(bytes(max(0, free.f_bavail * free.f_bsize - spare)))
     if form == "Zarr" and spare > 4096:
         store.finish({}, None)
-        assert is_same_product(layout, IDENTITY)
+        assert is_same_output(layout, IDENTITY)
         return
     with pytest.raises(OutputError, match=r"disk is full at .*The finished tiles are kept.*--resume") as caught:
         store.finish({}, None)
@@ -671,7 +673,7 @@ def test_a_full_disk_while_finishing_keeps_the_tiles(small_disk: Path, form: str
         # Three times the product is more than this disk has.
         return
     again.finish({}, None)
-    assert is_same_product(layout, IDENTITY)
+    assert is_same_output(layout, IDENTITY)
 
 
 def test_a_full_disk_while_a_tile_is_written(small_disk: Path) -> None:

@@ -1,0 +1,105 @@
+"""Creation options of GeoTIFFs and COGs: checked, and completed by our defaults."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from rasterio.enums import Compression, Resampling
+
+from dualsr_geo.errors import OptionError
+from dualsr_geo.io.writers.output_spec import OutputSpec
+
+# Side of a block of the file, pixels.
+BLOCK_PX = 512
+# The COG driver takes no smaller blocks, pixels.
+MIN_BLOCK_PX = 128
+# Threads with which GDAL compresses.
+THREADS = "2"
+# Values of GDAL that mean no.
+NO = ("NO", "FALSE", "OFF", "0")
+# Compressions to which a predictor applies.
+PREDICTED = {"ZSTD", "DEFLATE", "LZW"}
+# GTiff's numbers of the COG driver's names.
+PREDICTORS = {"YES": "2", "STANDARD": "2", "FLOATING_POINT": "3", "NO": "1"}
+
+
+def require_options(spec: OutputSpec) -> None:
+    """Check, before the work, the creation options that GDAL would ignore with a warning.
+
+    Raises
+    ------
+    OptionError
+        If the format takes none, or a compression or resampling is unknown.
+    """
+    if spec.format == "Zarr" and spec.options:
+        name, value = spec.options[0]
+        raise OptionError(f"--co {name}={value}: Zarr takes no creation options. Leave it out, or give --format COG.")
+    requested = requested_options(spec)
+    choices = (("COMPRESS", Compression, "ZSTD, DEFLATE, LZW, LERC or NONE"),
+               ("OVERVIEW_RESAMPLING", Resampling, "AVERAGE, NEAREST or CUBIC"))  # fmt: skip
+    for name, names, examples in choices:
+        if name in requested and requested[name].lower() not in names.__members__:
+            raise OptionError(f"--co {name}={requested[name]} is unknown. Give {examples}.")
+
+
+def requested_options(spec: OutputSpec) -> dict[str, str]:
+    """Return the creation options that the user gave, names in capitals."""
+    return {name.upper(): value for name, value in spec.options}
+
+
+def cog_options(spec: OutputSpec) -> dict[str, str]:
+    """Return all creation options, in the terms of the COG driver."""
+    requested = requested_options(spec)
+    options = {**_defaults(spec, requested), **requested}
+    options.pop("OVERVIEW_RESAMPLING", None)
+    return options
+
+
+def _defaults(spec: OutputSpec, requested: Mapping[str, str]) -> dict[str, str]:
+    large = spec.raw_bytes * 4 / 3 > 2**31
+    options = {
+        "COMPRESS": "ZSTD",
+        "INTERLEAVE": "BAND",
+        "BLOCKSIZE": str(block_side(spec.shape[1:])),
+        "BIGTIFF": "YES" if large else "IF_SAFER",
+        "NUM_THREADS": THREADS,
+        "OVERVIEWS": "FORCE_USE_EXISTING" if spec.format == "COG" else "NONE",
+    }
+    if requested.get("COMPRESS", "ZSTD").upper() == "ZSTD":
+        # GDAL's default of 9 takes five times as long and saves nothing on noisy spectra.
+        options["LEVEL"] = "1"
+    if requested.get("COMPRESS", "ZSTD").upper() in PREDICTED:
+        options["PREDICTOR"] = "FLOATING_POINT" if spec.packing.is_float else "STANDARD"
+    return options
+
+
+def gtiff_options(cog: Mapping[str, str]) -> dict[str, str]:
+    """Return creation options of the COG driver in the terms of the GTiff driver; others are unchanged."""
+    options = dict(cog)
+    side, overviews = options.pop("BLOCKSIZE"), options.pop("OVERVIEWS")
+    level, compression = options.pop("LEVEL", None), options["COMPRESS"].upper()
+    if "PREDICTOR" in options:
+        options["PREDICTOR"] = PREDICTORS.get(options["PREDICTOR"].upper(), options["PREDICTOR"])
+    if level is not None:
+        options["ZSTD_LEVEL" if compression == "ZSTD" else "ZLEVEL"] = level
+    if overviews.upper() != "NONE":
+        options["COPY_SRC_OVERVIEWS"] = "YES"
+    if options.get("TILED", "YES").upper() == "YES":
+        options = {"TILED": "YES", "BLOCKXSIZE": side, "BLOCKYSIZE": side, **options}
+    return options
+
+
+def predictor(spec: OutputSpec) -> int:
+    """Return the TIFF predictor of the dtype: 3 of floats, 2 of integers."""
+    return 3 if spec.packing.is_float else 2
+
+
+def block_side(shape: tuple[int, int]) -> int:
+    """Return the side of a block in pixels: 512, or less for a small image."""
+    return min(BLOCK_PX, max(MIN_BLOCK_PX, -(-max(shape) // 16) * 16))
+
+
+def overview_levels(shape: tuple[int, int]) -> list[int]:
+    """Return 2, 4, 8, ... until both sides are 512 px or less."""
+    return [2**k for k in range(1, max(1, math.ceil(math.log2(max(shape) / BLOCK_PX)) + 1))]

@@ -1,0 +1,98 @@
+"""Identity of a run, and the records that its output carries: provenance with fingerprint, and survey."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import rasterio
+from rasterio.errors import RasterioError
+
+from dualsr_geo.errors import OutputError, ResumeError
+from dualsr_geo.io.storage.locations import read_bytes
+from dualsr_geo.io.storage.store_settings import gdal_options
+from dualsr_geo.io.storage.urls import gdal_path
+from dualsr_geo.io.writers.output_spec import OutputSpec
+from dualsr_geo.serialization import plain_values
+from dualsr_geo.version import __version__
+
+# Key of the provenance in outputs.
+PROVENANCE = "lineage"
+
+
+def read_provenance(spec: OutputSpec) -> dict[str, Any] | None:
+    """Return the provenance of the output at a destination; None if there is no output of ours."""
+    return read_record(spec.path, spec.format, PROVENANCE)
+
+
+def read_record(path: str, format_: str, key: str) -> dict[str, Any] | None:
+    """Return the ``"lineage"`` or ``"survey"`` that an output carries; None if it carries none of ours."""
+    try:
+        if format_ == "Zarr":
+            document = json.loads(read_bytes(f"{path}/zarr.json", OutputError))
+            return dict(document["attributes"]["dualsr"][key])
+        with rasterio.Env(**gdal_options(path)), rasterio.open(gdal_path(path)) as dataset:
+            return dict(json.loads(dataset.tags(ns="DUALSR")[key.upper()]))
+    except (OSError, RasterioError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_same_output(spec: OutputSpec, identity: Mapping[str, object]) -> bool:
+    """Return whether the finished output of exactly this run is at the destination."""
+    provenance = read_provenance(spec)
+    return provenance is not None and provenance.get("fingerprint") == fingerprint(spec, identity)
+
+
+def fingerprint(spec: OutputSpec, identity: Mapping[str, object]) -> str:
+    """Return the SHA-256 of everything that decides the bytes of an output."""
+    form = {"format": spec.format, "options": spec.options}
+    text = json.dumps(plain_values({**full_identity(spec, identity), **form}), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def full_identity(spec: OutputSpec, identity: Mapping[str, object]) -> dict[str, Any]:
+    """Return the identity of a run and of the stored values, as JSON."""
+    packing = spec.packing
+    store = {"shape": spec.shape, "tile": spec.tile, "dtype": packing.dtype, "nodata": packing.nodata}
+    ours = {"store": {**store, "name": spec.name}, "dualsr_geo": __version__}
+    return {str(k): plain_values(v) for k, v in {**identity, **ours}.items()}
+
+
+def require_same_run(spec: OutputSpec, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Check that an interrupted run had the identity of this one.
+
+    Raises
+    ------
+    ResumeError
+        If it was of another version, or another run; the message names what differs.
+    """
+    old, new = _flat(before), _flat(now)
+    if old.get("dualsr_geo") != new["dualsr_geo"]:
+        began, this = (v.get("dualsr_geo", "an unknown version") for v in (before, now))
+        raise ResumeError(
+            f"The interrupted run in {spec.destination.work} was begun by dualsr-geo {began}, and dualsr-geo {this} "
+            f"cannot continue it. Finish it with dualsr-geo {began}, or leave --resume out to start again."
+        )
+    changes = [
+        f"{k} was {old.get(k, 'absent')}, is {new.get(k, 'absent')}"
+        for k in sorted({*old, *new})
+        if old.get(k, "absent") != new.get(k, "absent")
+    ]
+    if changes:
+        raise ResumeError(
+            f"The interrupted run in {spec.destination.work} was another one: {'; '.join(changes)}. "
+            "Give its options and inputs, or leave --resume out to start again."
+        )
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested keys joined by dots, values as JSON."""
+    flat: dict[str, str] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            flat |= _flat(item, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.dumps(item, sort_keys=True)
+    return flat
