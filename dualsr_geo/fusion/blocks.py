@@ -1,4 +1,4 @@
-"""Filled blocks of the sample and their weights."""
+"""Blocks of the survey's sample, their stacked pixels and their means."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from dualsr_geo.errors import InputError
 from dualsr_geo.fusion.subspace import Subspace
 
-# Scenes up to this many lr pixels are surveyed whole; larger ones by nine blocks.
+# Scenes of at most so many lr pixels are sampled whole; larger ones by blocks.
 MAX_WHOLE_PX = 65536
+# A band, or an estimate, needs at least so many valid lr pixels.
 MIN_VALID_PX = 16
 
-# A filled cube (band, y, x) and how valid its pixels are (y, x), 0..1.
+# A filled cube (band, y, x), and how valid its pixels are (y, x), 0..1.
 Filled = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of the sample, filled, as torch tensors.
+    """A window of the sample and its guide, both filled.
 
     Attributes
     ----------
@@ -43,7 +44,7 @@ class Block:
 
 
 def stack(planes: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-    """Return (..., y, x) planes of several blocks as one array (..., pixel)."""
+    """Return the planes (..., y, x) of several blocks as one array (..., pixel)."""
     return torch.cat([p.flatten(-2) for p in planes], -1).cpu().numpy()
 
 
@@ -71,12 +72,17 @@ def central_block(block: Block, ratio: int, side: int) -> Block:
 
 
 def bands_with_data(cubes: Sequence[torch.Tensor]) -> tuple[int, ...]:
-    """Return the bands of sampled cubes (band, y, x) that hold enough valid pixels to be used.
+    """Return the indices of the bands that have at least `MIN_VALID_PX` valid pixels.
+
+    Parameters
+    ----------
+    cubes : sequence of Tensor, shape (band, y, x)
+        The sample, NaN where invalid.
 
     Raises
     ------
     InputError
-        If none does.
+        If there is none.
     """
     counts = sum(torch.isfinite(c).sum((1, 2)) for c in cubes)
     used = tuple(int(i) for i in torch.nonzero(torch.as_tensor(counts) >= MIN_VALID_PX).flatten())
@@ -89,7 +95,7 @@ def bands_with_data(cubes: Sequence[torch.Tensor]) -> tuple[int, ...]:
 
 
 def band_means(cubes: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the mean of the valid pixels of each band, shape (band,)."""
+    """Return the mean of the valid pixels of each band of several cubes (band, y, x), shape (band,)."""
     total = sum(torch.nansum(c.double(), (1, 2)) for c in cubes)
     count = sum(torch.isfinite(c).sum((1, 2)) for c in cubes)
     return (torch.as_tensor(total) / torch.as_tensor(count).clamp_min(1)).float()

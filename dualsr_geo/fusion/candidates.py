@@ -1,19 +1,20 @@
-"""The training-free model: the scene's spectral components regressed on the guide.
+"""The candidate regressions of the scene's spectral components on the guide, and their weighted mean.
 
-A candidate says how a component follows the guide: by one line for the whole scene, by
-lines that change from place to place, by lines that change with the guide's colour, or not
-at all. What a candidate fits on the lr grid is linear in two things: planes of coefficients
-that are upsampled and multiplied by the guide, and features of a single guide pixel. So the
-weighted mean of all candidates costs little more than one
-(research/algorithm-lab-2.md, A1c: "fuse first").
+A candidate models how a component follows the guide: by one regression for the whole scene, by
+regressions that change from place to place or with the guide's colour, or not at all. Its fit on the lr
+grid is linear in two things: planes of coefficients, which are upsampled and multiplied by the guide, and
+features of single guide pixels. So the weighted mean of all candidates is evaluated at once and costs
+little more than one of them.
 
-A better candidate is one more class with a `fit` method, and an entry in `CANDIDATES`.
+To add a candidate, write a frozen class with the method of `Candidate` and put an instance into
+`CANDIDATES`, before the last entry. The survey estimates its weight on the scene's Wald pairs. Only the
+shipped guided network cannot use it: its output has one plane for each candidate that it was trained with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -22,7 +23,9 @@ from dualsr_geo.fusion.regression_inputs import RegressionInputs
 
 @dataclass(frozen=True)
 class FittedCandidate:
-    """A fitted candidate: ``features . P + sum_i up(slopes_i) * guide_i + up(intercept)``.
+    """A candidate fitted to a window: ``features . P + sum_i up(slopes_i) * guide_i + up(intercept)``.
+
+    ``P`` are the guide's pixel features.
 
     Attributes
     ----------
@@ -36,68 +39,96 @@ class FittedCandidate:
     intercept: torch.Tensor | None = None
 
 
-# ---- the candidates ----------------------------------------------------------------------
+class Candidate(Protocol):
+    """A way to estimate the scene's components from the guide."""
+
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window.
+
+        Its value at a pixel may depend on pixels within the halo only, so that a tile equals the whole scene.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class Line:
     """One regression for the whole scene."""
 
-    def fit(self, pair: RegressionInputs) -> FittedCandidate:
-        """Return the fitted parts."""
-        return FittedCandidate(pair.scene_wide())
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window."""
+        return FittedCandidate(inputs.scene_wide())
 
 
 @dataclass(frozen=True)
 class Local:
-    """The scene-wide regression, and its residual regressed in a Gaussian window (lr px)."""
+    """The regression for the whole scene, and its residual regressed in a Gaussian window.
+
+    Attributes
+    ----------
+    width : float
+        Of the window, lr pixels.
+    ridge : float
+        In units of the guide's variance.
+    """
 
     width: float
     ridge: float
 
-    def fit(self, pair: RegressionInputs) -> FittedCandidate:
-        """Return the fitted parts."""
-        line = pair.scene_wide()
-        return FittedCandidate(line, *pair.moments(self.width).regress(pair.residual(line), self.ridge))
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window."""
+        return _with_local_residual(inputs, inputs.scene_wide(), self.width, self.ridge)
 
 
 @dataclass(frozen=True)
 class Clustered:
-    """Regressions that change with the guide's colour."""
+    """Regressions that change with the guide's colour.
+
+    Attributes
+    ----------
+    clusters : int
+        One of `scene_regression.CLUSTER_COUNTS`.
+    """
 
     clusters: int
 
-    def fit(self, pair: RegressionInputs) -> FittedCandidate:
-        """Return the fitted parts."""
-        return FittedCandidate(pair.clustered(self.clusters))
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window."""
+        return FittedCandidate(inputs.clustered(self.clusters))
 
 
 @dataclass(frozen=True)
 class ClusteredLocal:
-    """Regressions that change with colour, and their residual regressed locally."""
+    """Regressions that change with the guide's colour, and their residual regressed in a Gaussian window.
+
+    The attributes are those of `Clustered` and `Local`.
+    """
 
     clusters: int
     width: float
     ridge: float
 
-    def fit(self, pair: RegressionInputs) -> FittedCandidate:
-        """Return the fitted parts."""
-        mixture = pair.clustered(self.clusters)
-        return FittedCandidate(mixture, *pair.moments(self.width).regress(pair.residual(mixture), self.ridge))
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window."""
+        return _with_local_residual(inputs, inputs.clustered(self.clusters), self.width, self.ridge)
 
 
 @dataclass(frozen=True)
 class Unguided:
-    """No guide: the component's mean, which consistency then turns into kriging."""
+    """The component's mean; data consistency then makes it area-to-point kriging."""
 
-    def fit(self, pair: RegressionInputs) -> FittedCandidate:
-        """Return the fitted parts."""
-        return FittedCandidate(torch.zeros_like(pair.scene_wide()))
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window."""
+        return FittedCandidate(torch.zeros_like(inputs.scene_wide()))
 
 
-Candidate = Line | Local | Clustered | ClusteredLocal | Unguided
+def _with_local_residual(
+    inputs: RegressionInputs, features: torch.Tensor, width: float, ridge: float
+) -> FittedCandidate:
+    slopes, intercept = inputs.moments(width).regress(inputs.residual(features), ridge)
+    return FittedCandidate(features, slopes, intercept)
 
-# Widths and ridges: algorithm-lab.md section 7.3.
+
+# In the order of the columns of weights. The last one reads no guide. Widths and ridges: docs/algorithm.md.
 CANDIDATES: tuple[Candidate, ...] = (
     Local(1.0, 1e-3),
     Local(1.5, 3e-2),
@@ -111,51 +142,47 @@ CANDIDATES: tuple[Candidate, ...] = (
 
 @dataclass(frozen=True)
 class FittedMixture:
-    """The weighted mean of all candidates, fitted on the lr grid and not yet evaluated."""
+    """The weighted mean of the candidates, fitted on the lr grid and not yet evaluated on the target grid."""
 
-    pair: RegressionInputs
-    parts: FittedCandidate
+    inputs: RegressionInputs
+    mean: FittedCandidate
 
     def evaluate(self, first: int, last: int) -> torch.Tensor:
         """Return components first..last on the target grid, (component, ratio * y, ratio * x)."""
-        pair, parts = self.pair, self.parts
-        out = parts.features[first:last] @ pair.features.flatten(1)
-        out = out.view(-1, *pair.features.shape[1:])
-        if parts.intercept is not None:
-            out += pair.operator.upsample(parts.intercept[first:last])
-        if parts.slopes is not None:
-            for slope, guide in zip(parts.slopes, pair.guide, strict=True):
-                out.addcmul_(pair.operator.upsample(slope[first:last]), guide)
+        inputs, mean = self.inputs, self.mean
+        out = mean.features[first:last] @ inputs.features.flatten(1)
+        out = out.view(-1, *inputs.features.shape[1:])
+        if mean.intercept is not None:
+            out += inputs.operator.upsample(mean.intercept[first:last])
+        if mean.slopes is not None:
+            for slope, guide in zip(mean.slopes, inputs.guide, strict=True):
+                out.addcmul_(inputs.operator.upsample(slope[first:last]), guide)
         return out
 
 
-def fit_mixture(
-    pair: RegressionInputs, weights: torch.Tensor, candidates: Sequence[Candidate] = CANDIDATES
-) -> FittedMixture:
-    """Fit all candidates and take their weighted mean.
+def fit_mixture(inputs: RegressionInputs, weights: torch.Tensor) -> FittedMixture:
+    """Fit the candidates that have a weight, and return their weighted mean.
 
     Parameters
     ----------
-    pair : RegressionInputs
-        The window.
+    inputs : RegressionInputs
+        Of one window.
     weights : Tensor, shape (component, candidate)
-        Each row sums to 1.
-    candidates : sequence of Candidate
-        In the order of the weights' columns.
+        Columns in the order of `CANDIDATES`; each row sums to 1.
     """
-    total: FittedCandidate | None = None
-    for candidate, weight in zip(candidates, weights.T, strict=True):
+    mean: FittedCandidate | None = None
+    for candidate, weight in zip(CANDIDATES, weights.T, strict=True):
         if bool((weight != 0).any()):
-            total = _add(total, candidate.fit(pair), weight)
-    return FittedMixture(pair, total or Unguided().fit(pair))
+            mean = _add(mean, candidate.fit(inputs), weight)
+    return FittedMixture(inputs, mean or Unguided().fit(inputs))
 
 
-def _add(total: FittedCandidate | None, parts: FittedCandidate, weight: torch.Tensor) -> FittedCandidate:
+def _add(total: FittedCandidate | None, fitted: FittedCandidate, weight: torch.Tensor) -> FittedCandidate:
     plane = weight[:, None, None]
     scaled = FittedCandidate(
-        parts.features * weight[:, None],
-        None if parts.slopes is None else parts.slopes * plane,
-        None if parts.intercept is None else parts.intercept * plane,
+        fitted.features * weight[:, None],
+        None if fitted.slopes is None else fitted.slopes * plane,
+        None if fitted.intercept is None else fitted.intercept * plane,
     )
     if total is None:
         return scaled

@@ -1,8 +1,8 @@
-"""Where guide and scene show different things: the guide's detail is withheld there.
+"""Detection of changes between scene and guide; the guide is not used where the two show different things.
 
-The degraded guide is compared with what the scene says it should be, its own bands regressed on the
-scene's, in windows that slide over the scene. Where the two vary together all is well, whatever their
-gain and offset there; a new building, a cloud or its shadow varies on one side only.
+The degraded guide is compared with its prediction, the regression of its bands on the scene's, in windows that
+slide over the scene. Where the two vary together, the guide is used, whatever their gain and offset there. A new
+building, a cloud or its shadow varies in one image only.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from dualsr_geo.fusion.local_regression import Moments
 from dualsr_geo.fusion.prepared_guide import PreparedGuide
 from dualsr_geo.fusion.subspace import Subspace
 
-# Windows of this width (Gaussian, lr pixels) are compared, and what they say is averaged by the same window. Wider
-# ones take more of the unchanged surroundings; narrower ones agree by chance (docs/guides.md).
-WIDTH = 1.0
-# The guide is used wholly above the larger and not at all below the smaller, both times what is usual in the scene.
-LEAST, ENOUGH = 0.6, 0.8
-# Regressions on a window keep off a change by so many lr pixels, which the blur has mixed; what the survey fits to the
-# whole scene by more, since a few pixels that are left of a change spoil what a clean scene knows to 1e-3.
-MIXED, CLEAR = 1, 3
-# Changed places are left out and the rest is fitted again, so often.
+# Width of the Gaussian window in which the two images are compared, and in which their agreement is averaged, lr
+# pixels. Wider windows take in more of the unchanged surroundings; narrower ones agree by chance.
+WINDOW_WIDTH = 1.0
+# The guide is not used below the first agreement and used fully above the second, as shares of the scene's typical one.
+UNUSED_AGREEMENT, USED_AGREEMENT = 0.6, 0.8
+# Margin around a change that regressions in a window leave out, because the blur mixes it, and the margin of what the
+# survey fits to the whole scene, where a few changed pixels bias what a clean scene determines to 1e-3; lr pixels.
+WINDOW_MARGIN, SURVEY_MARGIN = 1, 3
+# How often changed pixels are left out and the model is fitted again.
 STEPS = 4
-# Leading components of the scene that explain the guide; few, so that they cannot explain anything.
-COMPONENTS = 12
-# So many times the variance that the two usually have apart means nothing: noise alone then agrees to 0.9.
-CALM = 4.0
-# What differs by less, in standard deviations of the guide, means nothing however clean a scene is.
-FAINT = 0.01
-# A median square of normal deviates is this share of their variance.
-MEDIAN = 0.455
+# Leading components of the scene that predict the guide; with more of them a change is predicted as well.
+COMPONENT_COUNT = 12
+# The floor of variances is so many times the typical variance of the difference; pure noise then agrees to 0.9.
+FLOOR_FACTOR = 4.0
+# The floor is at least this many standard deviations of the guide, however clean the scene.
+MIN_FLOOR_STD = 0.01
+# Median of the square of a normal deviate, in units of its variance.
+MEDIAN_SQUARE = 0.455
 
 
 @dataclass(frozen=True)
 class ChangeModel:
-    """What the guide should look like, by the scene.
+    """The prediction of the degraded guide from the scene, and how well the two agree; part of the survey.
 
     Attributes
     ----------
     response : array, shape (guide band, band)
-        Takes the scene's bands to the degraded guide's, in standard deviations of the latter.
+        From the scene's bands to the degraded guide's, in standard deviations of the latter.
     offset : array, shape (guide band,)
     scale : array, shape (guide band,)
-        Standard deviation of the degraded guide.
+        Standard deviation of the degraded guide, physical units.
     floor : array, shape (guide band,)
-        Variance that the two usually have apart, in units of `scale` squared.
+        Variance of a difference that is no change, in units of `scale` squared.
     typical_agreement : float
-        How well the two usually agree, 0..1: the upper quartile, for up to half of a scene may have changed.
+        Upper quartile of the agreement, 0..1: up to half of a scene may have changed.
     """
 
     response: NDArray[np.float32]
@@ -64,14 +64,14 @@ class ChangeModel:
     floor: NDArray[np.float32]
     typical_agreement: float
 
-    def guide_use(self, cube: torch.Tensor, seen: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-        """Return how far the guide is to be used, (y, x), 0..1.
+    def guide_use(self, cube: torch.Tensor, guide: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        """Return the weight with which the guide is used at every lr pixel, (y, x), 0..1.
 
         Parameters
         ----------
         cube : Tensor, shape (band, y, x)
             The scene, holes filled.
-        seen : Tensor, shape (guide band, y, x)
+        guide : Tensor, shape (guide band, y, x)
             The degraded guide, holes filled.
         weight : Tensor, shape (y, x), or None
             How valid a pixel is, 0..1; None where all are.
@@ -81,70 +81,72 @@ class ChangeModel:
             for v in (self.response, self.offset, self.scale, self.floor)
         )
         expected = torch.einsum("gb,byx->gyx", response, cube.double()) + offset[:, None, None]
-        alike = agreement(seen.double() / scale[:, None, None], expected, floor, weight) / self.typical_agreement
-        return ((alike - LEAST) / (ENOUGH - LEAST)).clamp(0, 1)
+        relative = agreement(guide.double() / scale[:, None, None], expected, floor, weight) / self.typical_agreement
+        return ((relative - UNUSED_AGREEMENT) / (USED_AGREEMENT - UNUSED_AGREEMENT)).clamp(0, 1)
 
 
 def agreement(
-    seen: torch.Tensor, expected: torch.Tensor, floor: torch.Tensor, weight: torch.Tensor | None
+    guide: torch.Tensor, expected: torch.Tensor, floor: torch.Tensor, weight: torch.Tensor | None
 ) -> torch.Tensor:
     """Return how far two images vary together around every pixel, (y, x), -1..1.
 
-    ``sum(cov + f) / sqrt(sum(var + f) sum(var' + f))`` over bands, averaged: 1 where neither varies
-    beyond the floor f. That every window counts the same keeps an edge from speaking for the flat
-    ground beside it.
+    ``sum(cov + f) / sqrt(sum(var + f) sum(var' + f))`` with sums over bands, averaged in the window: 1 where
+    neither image varies beyond the floor f. All windows count the same in that average, so that an edge does
+    not outweigh the flat area next to it.
 
     Parameters
     ----------
-    seen, expected : Tensor, shape (guide band, y, x)
+    guide, expected : Tensor, shape (guide band, y, x)
         In the same units.
     floor : Tensor, shape (guide band,)
-        The variance of a difference that means nothing.
+        Variance of a difference that is no change.
     weight : Tensor, shape (y, x), or None
+        How valid a pixel is, 0..1; None where all are.
     """
-    window = Moments.of(seen[:1], WIDTH, weight)
-    a, b = (window.average(v) for v in (seen, expected))
-    pairs = ((seen, a, expected, b), (seen, a, seen, a), (expected, b, expected, b))
-    both = [(window.average(x * y) - m * n) + floor[:, None, None] for x, m, y, n in pairs]
-    together, one, other = (v.sum(0) for v in both)
-    return window.average(together / (one.clamp_min(1e-30) * other.clamp_min(1e-30)).sqrt())
+    window = Moments.of(guide[:1], WINDOW_WIDTH, weight)
+    a, b = (window.average(v) for v in (guide, expected))
+    pairs = ((guide, a, expected, b), (guide, a, guide, a), (expected, b, expected, b))
+    covariances = [(window.average(x * y) - m * n) + floor[:, None, None] for x, m, y, n in pairs]
+    between, of_guide, of_expected = (v.sum(0) for v in covariances)
+    return window.average(between / (of_guide.clamp_min(1e-30) * of_expected.clamp_min(1e-30)).sqrt())
 
 
 def withhold_changes(
-    known: ChangeModel, cube: torch.Tensor, ready: PreparedGuide, operator: Operator
+    model: ChangeModel, cube: torch.Tensor, guide: PreparedGuide, operator: Operator
 ) -> tuple[PreparedGuide, torch.Tensor]:
-    """Return a guide that is not used where guide and scene show different things, and how far it is, (y, x), 0..1.
+    """Return a guide that is not used where it differs from the scene, and its use at every lr pixel, (y, x), 0..1.
 
     Parameters
     ----------
-    known : ChangeModel
+    model : ChangeModel
     cube : Tensor, shape (band, y, x)
         The scene, holes filled.
-    ready : PreparedGuide
+    guide : PreparedGuide
     operator : Operator
         The window's degradation.
     """
-    kept = known.guide_use(cube, operator.degrade(ready.values), ready.weight).to(cube.dtype)
-    if bool((kept == 1).all()):
-        return ready, kept
-    # Windows that see a change reach beyond it, so nothing more is taken off.
-    size = ready.values.shape[-2:]
-    blend = torch.nn.functional.interpolate(kept[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+    use = model.guide_use(cube, operator.degrade(guide.values), guide.weight).to(cube.dtype)
+    if bool((use == 1).all()):
+        return guide, use
+    # Windows that overlap a change reach beyond it, so the blend needs no margin.
+    size = guide.values.shape[-2:]
+    blend = torch.nn.functional.interpolate(use[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+    unchanged = _eroded(use, WINDOW_MARGIN)
     used = replace(
-        ready,
-        weight=_inner(kept, MIXED) if ready.weight is None else _inner(kept, MIXED) * ready.weight,
-        blend=blend if ready.blend is None else torch.minimum(blend, ready.blend),
+        guide,
+        weight=unchanged if guide.weight is None else unchanged * guide.weight,
+        blend=blend if guide.blend is None else torch.minimum(blend, guide.blend),
     )
-    return used, kept
+    return used, use
 
 
-def _inner(kept: torch.Tensor, less: int) -> torch.Tensor:
-    """Return what regressions may use: some lr pixels less on every side."""
-    return -torch.nn.functional.max_pool2d(-kept[None, None], 2 * less + 1, 1, less)[0, 0]
+def _eroded(use: torch.Tensor, margin: int) -> torch.Tensor:
+    """Return the least use within so many lr pixels of every pixel."""
+    return -torch.nn.functional.max_pool2d(-use[None, None], 2 * margin + 1, 1, margin)[0, 0]
 
 
 def fit_change_model(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tuple[ChangeModel | None, list[Block]]:
-    """Learn from a sample how the guide should look; return that, and the sample without changed places.
+    """Fit the change model to a sample, leaving changed pixels out.
 
     Parameters
     ----------
@@ -152,78 +154,79 @@ def fit_change_model(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tupl
     psf : Psf
         Blur of the scene against the guide.
     space : Subspace
-        Its leading components stand for the scene.
+        Its leading components predict the guide.
 
     Returns
     -------
     ChangeModel or None
-        None of a sample too small to say so.
+        None of a sample that is too small.
     list of Block
-        Of weight 0 where the guide is not to be used.
+        The sample, with a weight of 0 where the guide is not used.
     """
-    sights = [_Sight(b.cube, operator(psf, b.shape).degrade(b.guide), b.weight) for b in blocks]
-    kept, found = [s.weight for s in sights], None
+    pairs = [_Pair(b.cube, operator(psf, b.shape).degrade(b.guide), b.weight) for b in blocks]
+    weights, model = [p.weight for p in pairs], None
     for _ in range(STEPS):
-        found = _fitted(sights, kept, space)
-        if found is None:
+        model = _fitted(pairs, weights, space)
+        if model is None:
             return None, list(blocks)
-        kept = [s.weight * _inner(found.guide_use(s.cube, s.seen, s.weight), CLEAR).to(s.weight) for s in sights]
-    return found, [replace(b, weight=w) for b, w in zip(blocks, kept, strict=True)]
+        weights = [
+            p.weight * _eroded(model.guide_use(p.cube, p.guide, p.weight), SURVEY_MARGIN).to(p.weight) for p in pairs
+        ]
+    return model, [replace(b, weight=w) for b, w in zip(blocks, weights, strict=True)]
 
 
 @dataclass(frozen=True)
-class _Sight:
+class _Pair:
     """A block of the sample on the lr grid: scene, degraded guide, and weight."""
 
     cube: torch.Tensor
-    seen: torch.Tensor
+    guide: torch.Tensor
     weight: torch.Tensor
 
 
-def _fitted(sights: Sequence[_Sight], kept: Sequence[torch.Tensor], space: Subspace) -> ChangeModel | None:
-    project = space.project[:COMPONENTS].astype(np.float64)
-    cubes, seen = (
-        np.concatenate([getattr(s, n).flatten(1).double().numpy() for s in sights], 1) for n in ("cube", "seen")
+def _fitted(pairs: Sequence[_Pair], weights: Sequence[torch.Tensor], space: Subspace) -> ChangeModel | None:
+    project = space.project[:COMPONENT_COUNT].astype(np.float64)
+    cubes, guide = (
+        np.concatenate([getattr(p, n).flatten(1).double().numpy() for p in pairs], 1) for n in ("cube", "guide")
     )
-    w = np.concatenate([k.flatten().double().numpy() for k in kept])
-    if (w > 0).sum() < 2 * COMPONENTS:
+    w = np.concatenate([v.flatten().double().numpy() for v in weights])
+    if (w > 0).sum() < 2 * COMPONENT_COUNT:
         return None
-    mean = (seen * w).sum(1) / w.sum()
-    scale = np.sqrt(((seen - mean[:, None]) ** 2 * w).sum(1) / w.sum())
-    # A constant guide band says nothing; any unit will do for it.
+    mean = (guide * w).sum(1) / w.sum()
+    scale = np.sqrt(((guide - mean[:, None]) ** 2 * w).sum(1) / w.sum())
+    # A constant guide band shows no change, in whatever unit.
     scale = np.where(scale > 1e-6 * np.abs(mean).clip(1e-12), scale, 1.0)
     design = np.vstack([project @ (cubes - space.mean[:, None]), np.ones_like(w)])
     root = np.sqrt(w)
-    slope = np.linalg.lstsq((design * root).T, (seen / scale[:, None] * root).T, rcond=1e-9)[0].T
+    slope = np.linalg.lstsq((design * root).T, (guide / scale[:, None] * root).T, rcond=1e-9)[0].T
     response = slope[:, :-1] @ project
     offset = slope[:, -1] - response @ space.mean
-    said = (np.asarray(v, np.float32) for v in (response, offset, scale, np.zeros(len(scale))))
-    known = ChangeModel(next(said), next(said), next(said), next(said), 1.0)
-    known = replace(known, floor=_floor(known, sights, kept))
-    return replace(known, typical_agreement=_usual(known, sights))
+    response, offset, scale = (np.asarray(v, np.float32) for v in (response, offset, scale))
+    model = ChangeModel(response, offset, scale, np.zeros_like(scale), 1.0)
+    model = replace(model, floor=_floor(model, pairs, weights))
+    return replace(model, typical_agreement=_typical_agreement(model, pairs))
 
 
-def _floor(known: ChangeModel, sights: Sequence[_Sight], kept: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-    """Return the variance that guide and scene have apart in most places."""
-    apart = []
-    for sight, there in zip(sights, kept, strict=True):
-        seen, expected = _pair(known, sight)
-        left = seen - expected
-        rough = left - Moments.of(left[:1], WIDTH, there).average(left)
-        apart.append((rough**2)[:, there > 0])
-    usual = CALM * torch.cat(apart, 1).median(1).values.numpy() / MEDIAN
-    return np.maximum(usual, FAINT**2).astype(np.float32)
+def _floor(model: ChangeModel, pairs: Sequence[_Pair], weights: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+    """Return the variance of the difference between guide and prediction that most pixels have."""
+    squares = []
+    for pair, weight in zip(pairs, weights, strict=True):
+        guide, expected = _standardised(model, pair)
+        difference = guide - expected
+        rough = difference - Moments.of(difference[:1], WINDOW_WIDTH, weight).average(difference)
+        squares.append((rough**2)[:, weight > 0])
+    typical = FLOOR_FACTOR * torch.cat(squares, 1).median(1).values.numpy() / MEDIAN_SQUARE
+    return np.maximum(typical, MIN_FLOOR_STD**2).astype(np.float32)
 
 
-def _usual(known: ChangeModel, sights: Sequence[_Sight]) -> float:
-    """Return how well guide and scene agree in most places."""
-    floor = torch.from_numpy(known.floor).double()
-    alike = torch.cat([agreement(*_pair(known, s), floor, s.weight)[s.weight > 0] for s in sights])
-    return float(alike.quantile(0.75))
+def _typical_agreement(model: ChangeModel, pairs: Sequence[_Pair]) -> float:
+    floor = torch.from_numpy(model.floor).double()
+    values = torch.cat([agreement(*_standardised(model, p), floor, p.weight)[p.weight > 0] for p in pairs])
+    return float(values.quantile(0.75))
 
 
-def _pair(known: ChangeModel, sight: _Sight) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the degraded guide and what it should be, in its standard deviations."""
-    response, offset, scale = (torch.from_numpy(v).double() for v in (known.response, known.offset, known.scale))
-    expected = torch.einsum("gb,byx->gyx", response, sight.cube.double()) + offset[:, None, None]
-    return sight.seen.double() / scale[:, None, None], expected
+def _standardised(model: ChangeModel, pair: _Pair) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the degraded guide and its prediction, in standard deviations of the guide."""
+    response, offset, scale = (torch.from_numpy(v).double() for v in (model.response, model.offset, model.scale))
+    expected = torch.einsum("gb,byx->gyx", response, pair.cube.double()) + offset[:, None, None]
+    return pair.guide.double() / scale[:, None, None], expected

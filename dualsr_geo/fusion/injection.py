@@ -1,4 +1,4 @@
-"""The classic baselines: each band takes the guide's detail by one rule for the whole scene.
+"""The classical pansharpening methods: every band takes the guide's detail by one rule for the whole scene.
 
 With `up` the bicubic interpolation, `P` the guide, `D` blur and decimation:
 
@@ -8,7 +8,7 @@ With `up` the bicubic interpolation, `P` the guide, `D` blur and decimation:
     MTF-GLP-HPM    up(L_b) * S_b / up(D(S_b)),  S_b = the regression of L_b on D(P), applied to P
                    (Aiazzi et al., 2006; Vivone et al., 2018; hypersharpening: Selva et al., 2015)
 
-Statistics come from the survey's sample, so a tile is a pure function here as well.
+The statistics are estimated on the survey's sample, so that a tile is a pure function.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import Operator
 
-# Directions of the regression below this share of the largest are noise.
+# Directions of a regression below this share of the largest are noise.
 RCOND = 1e-9
-# A modulation by more than this is a division by almost nothing.
-MOST = 5.0
+# A modulation by a larger factor is a division by almost zero.
+MAX_MODULATION = 5.0
 
+# From interpolated bands (band, Y, X), and their indices, to sharpened ones.
 Sharpened = Callable[[torch.Tensor, slice], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Injection:
-    """What the baselines take from the whole scene; part of the survey.
+    """The statistics of the classical methods; part of the survey.
 
     Attributes
     ----------
     intensity : array, shape (guide band, band + 1)
-        Each guide band as the scene's bands have it; the constant last.
+        Regression of the guide's bands on the scene's; the intercept last.
     guide_band : array, shape (band,)
-        The guide band whose detail a band takes: the one that it follows most.
+        Index of the guide band whose detail a band takes: the one that explains the band best.
     gain : array, shape (band,)
         Of that detail.
     synthesis : array, shape (band, guide band + 1)
-        Each band as the guide has it; the constant last.
+        Regression of the scene's bands on the guide's; the intercept last.
     """
 
     intensity: NDArray[np.float32]
@@ -53,7 +54,7 @@ class Injection:
 
 
 def fit_injection(spectra: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]) -> Injection:
-    """Fit the baselines' statistics to a sample on the lr grid.
+    """Fit the statistics of the classical methods to a sample on the lr grid.
 
     Parameters
     ----------
@@ -61,21 +62,21 @@ def fit_injection(spectra: NDArray[np.float32], guide: NDArray[np.float32], weig
     guide : array, shape (guide band, pixel)
         Degraded.
     weight : array, shape (pixel,)
-        Pixels of weight 0 are left out.
+        Pixels of weight 0 are omitted.
     """
     x, y = (v[:, weight > 0].astype(np.float64) for v in (spectra, guide))
     intensity, synthesis = _regress(x, y), _regress(y, x)
-    made = intensity[:, :-1] @ x
-    xc, ic = x - x.mean(1, keepdims=True), made - made.mean(1, keepdims=True)
+    modelled = intensity[:, :-1] @ x
+    xc, ic = x - x.mean(1, keepdims=True), modelled - modelled.mean(1, keepdims=True)
     cross, square = ic @ xc.T, np.maximum((ic**2).sum(1), 1e-30)
-    follows = cross**2 / square[:, None]
-    chosen = follows.argmax(0)
-    gain = cross[chosen, np.arange(len(x))] / square[chosen]
-    return Injection(*(v.astype(np.float32) for v in (intensity, chosen, gain, synthesis)))
+    explained = cross**2 / square[:, None]
+    guide_band = explained.argmax(0)
+    gain = cross[guide_band, np.arange(len(x))] / square[guide_band]
+    return Injection(*(v.astype(np.float32) for v in (intensity, guide_band, gain, synthesis)))
 
 
 def _regress(design: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return least squares of `target` (row, pixel) on `design` (column, pixel): (row, column + 1)."""
+    """Return the least-squares regression of `target` (row, pixel) on `design` (column, pixel), (row, column + 1)."""
     dm, tm = design.mean(1), target.mean(1)
     centred = design - dm[:, None]
     gram = centred @ centred.T
@@ -83,56 +84,56 @@ def _regress(design: NDArray[np.float64], target: NDArray[np.float64]) -> NDArra
     return np.concatenate([slope, (tm - slope @ dm)[:, None]], 1)
 
 
-def injector(rule: str, known: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:
-    """Return a function that adds the guide's detail to interpolated bands of one window.
+def injector(rule: str, injection: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:
+    """Return the function that adds the guide's detail to interpolated bands of one window.
 
     Parameters
     ----------
     rule : str
         One of `RULES`.
-    known : Injection
+    injection : Injection
     cube : Tensor, shape (band, y, x)
         The filled lr window.
     guide : Tensor, shape (guide band, ratio * y, ratio * x)
     operator : Operator
+        The window's degradation.
 
     Returns
     -------
     callable
-        From interpolated bands (band, ratio * y, ratio * x), and which bands they are, to sharpened ones.
+        From interpolated bands (band, ratio * y, ratio * x) and their slice of the used bands to sharpened ones.
     """
-    return RULES[rule](known, cube, guide, operator)
+    return RULES[rule](injection, cube, guide, operator)
 
 
-def _brovey(known: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:  # noqa: ARG001  # as the others
-    """Several guide bands count as their mean."""
-    pseudo = operator.upsample(cube.mean(0, keepdim=True))
-    factor = torch.where(pseudo != 0, guide.mean(0, keepdim=True) / pseudo, 0.0)
+def _brovey(injection: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:  # noqa: ARG001  # the signature of all rules
+    """Take the mean of several guide bands."""
+    intensity = operator.upsample(cube.mean(0, keepdim=True))
+    factor = torch.where(intensity != 0, guide.mean(0, keepdim=True) / intensity, 0.0)
     return lambda up, _: up * factor
 
 
-def _gsa(known: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:
-    made = _applied(known.intensity, cube)
-    detail = guide - operator.upsample(made)
-    gain = torch.from_numpy(known.gain).to(cube)
-    chosen = torch.from_numpy(known.guide_band.astype(np.int64)).to(cube.device)
-    return lambda up, rows: up + gain[rows, None, None] * detail[chosen[rows]]
+def _gsa(injection: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:
+    detail = guide - operator.upsample(_applied(injection.intensity, cube))
+    gain = torch.from_numpy(injection.gain).to(cube)
+    guide_band = torch.from_numpy(injection.guide_band.astype(np.int64)).to(cube.device)
+    return lambda up, rows: up + gain[rows, None, None] * detail[guide_band[rows]]
 
 
-def _hpm(known: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:  # noqa: ARG001
+def _hpm(injection: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:  # noqa: ARG001
     smooth = operator.upsample(operator.degrade(guide))
 
     def sharpened(up: torch.Tensor, rows: slice) -> torch.Tensor:
-        sharp, low = (_applied(known.synthesis[rows], v) for v in (guide, smooth))
-        # A band around zero has no modulation; there the detail is left out.
+        sharp, low = (_applied(injection.synthesis[rows], v) for v in (guide, smooth))
+        # A band around zero has no modulation; there no detail is added.
         factor = torch.where(low.abs() > 0, sharp / low, 1.0)
-        return up * factor.clamp(0, MOST)
+        return up * factor.clamp(0, MAX_MODULATION)
 
     return sharpened
 
 
 def _applied(weights: NDArray[np.float32], planes: torch.Tensor) -> torch.Tensor:
-    """Return linear combinations of planes, constants added: (row, y, x)."""
+    """Return linear combinations of planes by weights (row, plane + 1) whose last column is a constant, (row, y, x)."""
     w = torch.from_numpy(weights).to(planes)
     return torch.addmm(w[:, -1:], w[:, :-1], planes.flatten(1)).view(-1, *planes.shape[1:])
 

@@ -1,4 +1,4 @@
-"""Regressions in a sliding Gaussian window: the sums that all of one width share."""
+"""Regression in a sliding Gaussian window."""
 
 from __future__ import annotations
 
@@ -11,14 +11,28 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded
 
+# Windows end at so many widths.
+REACH_WIDTHS = 2.5
+
 
 @dataclass(frozen=True)
 class Moments:
-    """Gaussian window sums of a guide on the lr grid, shared by all fits of one width.
+    """Window means and covariances of a guide on the lr grid, which all regressions of one width share.
 
-    Windows are truncated at ``ceil(2.5 width)`` pixels and normalised by their own sum. All is float64:
-    a variance is the difference of two large numbers, and a small ridge multiplies what rounding
-    leaves of it, so that tiles differed from the whole by 1e-5 of the range.
+    Windows end at ``ceil(2.5 width)`` pixels. All values are float64: a variance is the difference of two large
+    numbers, and a small ridge multiplies its rounding; in float32 tiles differ from the whole scene by 1e-5 of the
+    range.
+
+    Attributes
+    ----------
+    rows, columns : Banded
+        The window along y and x.
+    weight : Tensor, shape (y, x), or None
+        How valid a pixel is, 0..1; None where all are.
+    norm : Tensor, shape (y, x), or None
+        The window's sum of weights.
+    guide, mean : Tensor, shape (guide band, y, x)
+    covariance : Tensor, shape (guide band, guide band, y, x)
     """
 
     rows: Banded
@@ -31,14 +45,14 @@ class Moments:
 
     @classmethod
     def of(cls, guide: torch.Tensor, width: float, weight: torch.Tensor | None) -> Moments:
-        """Take the moments of a guide (guide band, y, x)."""
+        """Return the moments of a guide (guide band, y, x) in windows of this width, lr pixels."""
         rows, columns = (_window(n, width, guide.device) for n in guide.shape[1:])
         guide, weight = guide.double(), None if weight is None else weight.double()
         norm = None if weight is None else rows.rows(columns.columns(weight)).clamp_min(1e-6)
         empty = guide.new_zeros(0)
-        bare = cls(rows, columns, weight, norm, guide, empty, empty)
-        mean = bare.average(guide)
-        products = bare.average((guide[:, None] * guide[None]).flatten(0, 1))
+        window = cls(rows, columns, weight, norm, guide, empty, empty)
+        mean = window.average(guide)
+        products = window.average((guide[:, None] * guide[None]).flatten(0, 1))
         covariance = products.view(len(guide), len(guide), *guide.shape[1:]) - mean[:, None] * mean[None]
         return cls(rows, columns, weight, norm, guide, mean, covariance)
 
@@ -49,10 +63,18 @@ class Moments:
         return self.rows.rows(self.columns.columns(plane * self.weight)) / self.norm
 
     def regress(self, values: torch.Tensor, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Fit values (component, y, x) on the guide in every window.
+        """Regress values on the guide in every window.
 
-        The ridge is in units of the guide's variance (1 after standardising). Returns slopes
-        (guide band, component, y, x) and intercepts (component, y, x).
+        Parameters
+        ----------
+        values : Tensor, shape (component, y, x)
+        ridge : float
+            In units of the guide's variance, which is 1 after standardising.
+
+        Returns
+        -------
+        slopes : Tensor, shape (guide band, component, y, x)
+        intercepts : Tensor, shape (component, y, x)
         """
         values, dtype = values.double(), values.dtype
         mean = self.average(values)
@@ -93,7 +115,7 @@ def gaussian_window(outputs: range, inputs: range, width: float, reach: float) -
 
 
 def _window(length: int, width: float, device: torch.device) -> Banded:
-    """Return the window of a whole axis as a band matrix: six times faster than a convolution here."""
+    """Return the window along an axis as a banded matrix, which is six times faster than a convolution here."""
     pixels = range(length)
-    weights = gaussian_window(pixels, pixels, width, max(1, math.ceil(2.5 * width)))
+    weights = gaussian_window(pixels, pixels, width, max(1, math.ceil(REACH_WIDTHS * width)))
     return Banded(weights, BLOCK_LR, device, torch.float64)

@@ -1,4 +1,4 @@
-"""What the candidate regressions read of one window."""
+"""The inputs of the candidate regressions in one window."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clip_guide(guide: torch.Tensor, fit: SceneRegression) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class RegressionInputs:
-    """A window of the scene and its guide, ready for the candidates.
+    """A window of the scene and its guide, prepared for the candidates.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class RegressionInputs:
     guide_lr : Tensor, shape (guide band, y, x)
         The clipped, standardised guide, degraded.
     features : Tensor, shape (feature, ratio * y, ratio * x)
-        Pixel features of the guide: those of each mixture, the guide itself, and 1.
+        Pixel features of the guide: those of each cluster regression, the standardised guide, and 1.
     features_lr : Tensor, shape (feature, y, x)
         The same, degraded.
     guide : Tensor, shape (guide band, ratio * y, ratio * x)
@@ -47,6 +47,7 @@ class RegressionInputs:
         How valid a pixel is, 0..1; None where all are.
     fit : SceneRegression
     operator : Operator
+        The window's degradation.
     """
 
     components: torch.Tensor
@@ -60,31 +61,31 @@ class RegressionInputs:
     _cache: dict[float, Moments] = field(default_factory=dict, compare=False)
 
     def moments(self, width: float) -> Moments:
-        """Return the guide's window means and covariances for a Gaussian window, lr px."""
+        """Return the guide's means and covariances in a Gaussian window of this width, lr pixels."""
         if width not in self._cache:
             self._cache[width] = Moments.of(self.guide_lr, width, self.weight)
         return self._cache[width]
 
     def scene_wide(self) -> torch.Tensor:
-        """Return the feature coefficients of the scene-wide regression."""
+        """Return the feature coefficients of the scene-wide regression, (component, feature)."""
         out = self.components.new_zeros(len(self.components), len(self.features))
         out[:, -len(self.guide) - 1 : -1] = self._tensor(self.fit.slope)
         out[:, -1] = self._tensor(self.fit.intercept)
         return out
 
     def clustered(self, clusters: int) -> torch.Tensor:
-        """Return the feature coefficients of a mixture, scene-wide regression included."""
+        """Return the feature coefficients of a cluster regression, the scene-wide one included, (component, feature)."""
         out = self.scene_wide()
         first = 0
-        for k, mixture in self.fit.clusters.items():
-            last = first + mixture.coefficients.shape[1]
-            if k == clusters:
-                out[:, first:last] = self._tensor(mixture.coefficients)
+        for count, regression in self.fit.clusters.items():
+            last = first + regression.coefficients.shape[1]
+            if count == clusters:
+                out[:, first:last] = self._tensor(regression.coefficients)
             first = last
         return out
 
     def residual(self, features: torch.Tensor) -> torch.Tensor:
-        """Return what these feature coefficients leave unexplained on the lr grid."""
+        """Return what these feature coefficients do not explain on the lr grid, (component, y, x)."""
         fitted = features @ self.features_lr.flatten(1)
         return self.components - fitted.view_as(self.components)
 
@@ -99,44 +100,45 @@ def prepare_inputs(
     operator: Operator,
     weight: torch.Tensor | None = None,
 ) -> RegressionInputs:
-    """Prepare a window for the candidates.
+    """Return the inputs of the candidates in one window.
 
     Parameters
     ----------
     components : Tensor, shape (component, y, x)
     guide : Tensor, shape (guide band, ratio * y, ratio * x)
-        In its own units, without NaN.
+        Physical units, without NaN.
     fit : SceneRegression
     operator : Operator
         The window's degradation.
     weight : Tensor, shape (y, x), optional
         How valid a pixel is, 0..1.
     """
-    plain = standardise(guide, fit)
-    clipped = clip_guide(plain, fit)
-    features = _all_features(plain, clipped, fit)
+    standardised = standardise(guide, fit)
+    clipped = clip_guide(standardised, fit)
+    features = _all_features(standardised, clipped, fit)
     features_lr = operator.degrade(features)
     guide_lr = operator.degrade(clipped)
     return RegressionInputs(components, guide_lr, features, features_lr, clipped, weight, fit, operator)
 
 
-def _all_features(plain: torch.Tensor, clipped: torch.Tensor, fit: SceneRegression) -> torch.Tensor:
-    """Return membership x (guide, 1) of every mixture, then the guide itself, and 1."""
+def _all_features(standardised: torch.Tensor, clipped: torch.Tensor, fit: SceneRegression) -> torch.Tensor:
+    """Return membership x (guide, 1) of every cluster regression, then the guide itself, and 1."""
     design = torch.cat([clipped, torch.ones_like(clipped[:1])])
-    shares = [_membership(clipped, m) for m in fit.clusters.values()]
+    memberships = [_membership(clipped, regression) for regression in fit.clusters.values()]
     width = len(design)
-    out = plain.new_empty(sum(map(len, shares)) * width + width, *plain.shape[1:])
+    out = clipped.new_empty(sum(map(len, memberships)) * width + width, *clipped.shape[1:])
     first = 0
-    for share in shares:
-        last = first + len(share) * width
-        torch.mul(share[:, None], design, out=out[first:last].view(-1, width, *plain.shape[1:]))
+    for membership in memberships:
+        last = first + len(membership) * width
+        torch.mul(membership[:, None], design, out=out[first:last].view(-1, width, *clipped.shape[1:]))
         first = last
-    out[first:-1], out[-1] = plain, 1.0
+    out[first:-1], out[-1] = standardised, 1.0
     return out
 
 
-def _membership(guide: torch.Tensor, mixture: ClusterRegression) -> torch.Tensor:
-    """Return how far each pixel belongs to each cluster, (cluster, y, x); sums to 1."""
-    centres = torch.as_tensor(mixture.centres, device=guide.device)
+def _membership(guide: torch.Tensor, regression: ClusterRegression) -> torch.Tensor:
+    """Return the membership of each pixel in each cluster, (cluster, y, x), 0..1; sums to 1."""
+    centres = torch.as_tensor(regression.centres, device=guide.device)
+    # Squared distance but for |guide|^2, which the softmax cancels.
     distance = torch.addmm((centres**2).sum(1)[:, None], centres, guide.flatten(1), alpha=-2)
-    return torch.softmax(distance / (-2 * mixture.width**2), 0).view(-1, *guide.shape[1:])
+    return torch.softmax(distance / (-2 * regression.width**2), 0).view(-1, *guide.shape[1:])

@@ -1,6 +1,7 @@
-"""What the regressions take from the whole scene: one line, clusters of the guide, its range.
+"""Regressions on the guide that are fitted once for the whole scene, on the survey's sample.
 
-Fitted once, on the survey's sample; deterministic, with no random numbers anywhere.
+One regression for all pixels, and regressions of its residual that change with the guide's colour. The fit
+uses no random numbers.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import vq
 
-# Ridge of the scene-wide regression, relative to the guide's sum of squares.
-GLOBAL_RIDGE = 1e-5
-# Ridge of a cluster's regression, in units of the guide's variance, and of its constant term.
-CLUSTER_RIDGE = (3e-2, 1e-4)
+# Ridge of the scene-wide regression, as a share of the guide's sum of squares.
+SCENE_RIDGE = 1e-5
+# Ridges of a cluster's slopes, in units of the guide's variance, and of its intercept.
+SLOPE_RIDGE, INTERCEPT_RIDGE = 3e-2, 1e-4
 CLUSTER_STEPS = 15
+# Clusters are found on at most about twice so many pixels.
 CLUSTER_PIXELS = 20000
-# Local and cluster-wise slopes hold where they were fitted: the guide is clipped to its lr
-# range widened by this much of itself. Glints of 4x the range cost 0.3 dB (lab-2, A2).
-GUIDE_MARGIN = 1.0
-# Numbers of clusters of the two clusters.
-CLUSTERS = (6, 8)
+# Local and cluster-wise slopes hold where they were fitted: the guide is clipped to its range on the lr grid, widened
+# on either side by this share of the range. Glints of 4 times the range lose 0.3 dB.
+RANGE_MARGIN = 1.0
+# Numbers of clusters of the two regressions by colour.
+CLUSTER_COUNTS = (6, 8)
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,11 @@ class ClusterRegression:
     Attributes
     ----------
     centres : array, shape (cluster, guide band)
-        In standardised guide units.
+        Standardised guide units.
     width : float
-        Root mean squared distance to the nearest centre.
+        Root mean squared distance to the nearest centre, standardised units.
     coefficients : array, shape (component, cluster * (guide band + 1))
-        Of what the scene-wide regression leaves.
+        Slopes and intercept of every cluster, for the residual of the scene-wide regression.
     """
 
     centres: NDArray[np.float32]
@@ -46,19 +48,19 @@ class ClusterRegression:
 
 @dataclass(frozen=True)
 class SceneRegression:
-    """What the candidates need to know of the whole scene; part of the survey.
+    """The regressions that the candidates share in the whole scene; part of the survey.
 
     Attributes
     ----------
     guide_mean, guide_std : array, shape (guide band,)
-        Of the degraded guide, in its own units.
+        Of the degraded guide, physical units.
     guide_low, guide_high : array, shape (guide band,)
-        Where local slopes may be used, standardised units.
+        The range in which local and cluster-wise slopes are used, standardised units.
     slope : array, shape (component, guide band)
     intercept : array, shape (component,)
         The scene-wide regression on the standardised guide.
     clusters : dict of int to ClusterRegression
-        By number of clusters.
+        By number of clusters, see `CLUSTER_COUNTS`.
     """
 
     guide_mean: NDArray[np.float32]
@@ -82,14 +84,15 @@ class SceneRegression:
 
 @dataclass(frozen=True)
 class GuideFit:
-    """What the survey found of a guide.
+    """The survey's estimates on a guide.
 
     Attributes
     ----------
     fit : SceneRegression
     mixture : array, shape (component, candidate)
+        Weights of the candidates in each component; rows sum to 1.
     weights : array, shape (band or component, candidate)
-        Weights of the candidates, of which Wald pairs make clusters of their own.
+        The weights as they were estimated, from which Wald pairs derive mixtures of their own.
     """
 
     fit: SceneRegression
@@ -100,34 +103,29 @@ class GuideFit:
 def fit_scene_regression(
     components: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]
 ) -> SceneRegression:
-    """Fit everything that the candidates take from the whole scene.
+    """Fit the regressions of a whole scene to its sample.
 
     Parameters
     ----------
     components : array, shape (component, pixel)
-        Spectral coefficients of the lr sample.
+        Spectral coefficients of the sample.
     guide : array, shape (guide band, pixel)
         The degraded guide at the same pixels.
     weight : array, shape (pixel,)
         0..1, how valid a pixel is.
-
-    Returns
-    -------
-    SceneRegression
-        Deterministic: no random numbers anywhere.
     """
     used = weight > 0
     z, w = components[:, used].astype(np.float64), weight[used].astype(np.float64)
     raw = guide[:, used].astype(np.float64)
     mean = (raw * w).sum(1) / w.sum()
     std = np.sqrt(((raw - mean[:, None]) ** 2 * w).sum(1) / w.sum())
-    # A constant guide band says nothing; any unit will do for it.
+    # A constant guide band explains nothing, in whatever unit.
     std = np.where(std > 1e-6 * np.abs(mean).clip(1e-12), std, 1.0)
     y = (raw - mean[:, None]) / std[:, None]
-    slope, intercept = _line(z, y, w)
-    rest = z - slope @ y - intercept[:, None]
+    slope, intercept = _scene_wide(z, y, w)
+    residual = z - slope @ y - intercept[:, None]
     low, high = y.min(1), y.max(1)
-    margin = GUIDE_MARGIN * (high - low)
+    margin = RANGE_MARGIN * (high - low)
     return SceneRegression(
         guide_mean=mean.astype(np.float32),
         guide_std=std.astype(np.float32),
@@ -135,41 +133,43 @@ def fit_scene_regression(
         guide_high=(high + margin).astype(np.float32),
         slope=slope.astype(np.float32),
         intercept=intercept.astype(np.float32),
-        clusters={k: _fit_mixture(rest, y, w, k) for k in CLUSTERS},
+        clusters={count: _fit_clusters(residual, y, w, count) for count in CLUSTER_COUNTS},
     )
 
 
-def _line(
+def _scene_wide(
     z: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return slopes (component, guide band) and intercepts (component,) of z on y (guide band, pixel)."""
     design = np.vstack([y, np.ones_like(w)])
     gram = (design * w) @ design.T
-    gram[np.diag_indices(len(y))] *= 1 + GLOBAL_RIDGE
+    gram[np.diag_indices(len(y))] *= 1 + SCENE_RIDGE
     gram[np.diag_indices(len(y))] += 1e-9 * w.sum()
     solution = np.asarray(np.linalg.solve(gram, (design * w) @ z.T).T, np.float64)
     return solution[:, :-1], solution[:, -1]
 
 
-def _fit_mixture(
-    rest: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64], clusters: int
+def _fit_clusters(
+    residual: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64], count: int
 ) -> ClusterRegression:
     step = max(1, y.shape[1] // CLUSTER_PIXELS)
-    centres, width = _clusters(y[:, ::step].T, clusters)
-    share = _membership(y, centres, width)
+    centres, width = _clusters(y[:, ::step].T, count)
+    membership = _membership(y, centres, width)
     design = np.vstack([y, np.ones_like(w)])
-    ridge = np.diag([CLUSTER_RIDGE[0]] * len(y) + [CLUSTER_RIDGE[1]])
+    ridge = np.diag([SLOPE_RIDGE] * len(y) + [INTERCEPT_RIDGE])
     rows = []
-    for member in share * w:
-        gram = (design * member) @ design.T + ridge * max(member.sum(), 1e-6)
-        rows.append(np.linalg.solve(gram, (design * member) @ rest.T))
+    for weight in membership * w:
+        gram = (design * weight) @ design.T + ridge * max(weight.sum(), 1e-6)
+        rows.append(np.linalg.solve(gram, (design * weight) @ residual.T))
     coefficients = np.concatenate(rows).T
     return ClusterRegression(centres.astype(np.float32), width, coefficients.astype(np.float32))
 
 
 def _clusters(pixels: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], float]:
-    """Lloyd's algorithm from a fixed start: equal blocks along the first principal axis.
+    """Return the centres (cluster, guide band) of pixels (pixel, guide band), and their width.
 
-    Random starts moved one scene by 1.1 dB (lab-2, line 6).
+    Lloyd's algorithm from a fixed start, equal blocks along the first principal axis: random starts change
+    one scene's result by 1.1 dB.
     """
     _, vectors = np.linalg.eigh(np.cov(pixels.T).reshape(pixels.shape[1], -1))
     axis = vectors[:, -1] * np.sign(vectors[:, -1].sum() or 1.0)
@@ -177,14 +177,16 @@ def _clusters(pixels: NDArray[np.float64], count: int) -> tuple[NDArray[np.float
     blocks = np.array_split(order, count)
     centres = np.stack([pixels[b].mean(0) if len(b) else pixels.mean(0) for b in blocks])
     for _ in range(CLUSTER_STEPS):
-        centres = _moved(centres, pixels, vq(pixels, centres)[0])
+        centres = _cluster_means(centres, pixels, vq(pixels, centres)[0])
     label, _ = vq(pixels, centres)
     width = math.sqrt(float(((pixels - centres[label]) ** 2).sum(1).mean()))
     return centres, max(width, 1e-6)
 
 
-def _moved(centres: NDArray[np.float64], pixels: NDArray[np.float64], label: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the means of the clusters; an empty one keeps its centre (a guide of few values has few)."""
+def _cluster_means(
+    centres: NDArray[np.float64], pixels: NDArray[np.float64], label: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Return the means of the clusters; an empty cluster keeps its centre (a guide of few values has few)."""
     members = np.bincount(label, minlength=len(centres))
     totals = [np.bincount(label, weights=column, minlength=len(centres)) for column in pixels.T]
     means = np.stack(totals, 1) / np.maximum(members, 1)[:, None]
@@ -192,7 +194,8 @@ def _moved(centres: NDArray[np.float64], pixels: NDArray[np.float64], label: NDA
 
 
 def _membership(y: NDArray[np.float64], centres: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """Return the membership of each pixel of y (guide band, pixel), (cluster, pixel), 0..1; columns sum to 1."""
     distance = (centres**2).sum(1)[:, None] - 2 * centres @ y
     logit = -distance / (2 * width**2)
-    share = np.exp(logit - logit.max(0))
-    return np.asarray(share / share.sum(0))
+    membership = np.exp(logit - logit.max(0))
+    return np.asarray(membership / membership.sum(0))

@@ -1,4 +1,4 @@
-"""Bands of one window on the target grid, computed from spectral components when they are read."""
+"""The sharpened spectra of one window, as spectral components; bands are computed when they are read."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from dualsr_geo.degradation.operators import Banded, Operator
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.raster.windows import Window
 
-# Below this share of the largest value a rest is float32's rounding.
-ROUNDING = 1e-6
+# Below this share of the scene's largest value a remainder is the rounding of float32.
+ROUNDING_SHARE = 1e-6
 
 
 @dataclass(frozen=True)
 class DetailPlanes:
-    """What a network adds to a few bands or components of a core, and how that reaches all bands.
+    """Detail that a network adds to a few anchors (bands or components), and its weights in all bands.
 
     Attributes
     ----------
     planes : Tensor, shape (anchor, pixel of the core)
+        Physical units.
     spread : Tensor, shape (band, anchor)
+        A band's detail is the sum of the planes by these weights.
     """
 
     planes: torch.Tensor
@@ -30,13 +32,13 @@ class DetailPlanes:
 
 @dataclass(frozen=True)
 class Spectra:
-    """A window on the target grid, held as components; bands are made when asked for.
+    """The core of a window on the target grid, as spectral components.
 
     Attributes
     ----------
     components : Tensor, shape (component, pixel of the core)
     rest : Tensor, shape (band, y, x), or None
-        What the components do not carry, lr; interpolated and added.
+        What the components do not carry, on the lr grid; it is interpolated and added.
     mean : Tensor, shape (band,)
     expand : Tensor, shape (band, component)
     cubic_y, cubic_x : Banded
@@ -44,7 +46,7 @@ class Spectra:
     shape : (int, int)
         Rows and columns of the core on the target grid.
     added : tuple of DetailPlanes
-        By networks.
+        The detail of networks.
     """
 
     components: torch.Tensor
@@ -57,23 +59,23 @@ class Spectra:
     added: tuple[DetailPlanes, ...] = ()
 
     def bands(self, rows: slice) -> torch.Tensor:
-        """Return some bands, (band, y, x), in physical units, not clamped."""
+        """Return some bands, (band, Y, X), physical units, not clamped."""
         mean = self.mean[rows, None].expand(-1, self.components.shape[1])
         flat = torch.addmm(mean, self.expand[rows], self.components)
-        for part in self.added:
-            flat.addmm_(part.spread[rows], part.planes)
+        for detail in self.added:
+            flat.addmm_(detail.spread[rows], detail.planes)
         out = flat.view(-1, *self.shape)
         if self.rest is not None:
             out += self.cubic_y.rows(self.cubic_x.columns(self.rest[rows]))
         return out
 
     def observed_by(self, response: torch.Tensor) -> torch.Tensor:
-        """Return what an instrument of this response (guide band, band) sees of all bands, (guide band, y, x)."""
+        """Return what an instrument of this spectral response (guide band, band) observes, (guide band, Y, X)."""
         rest = None if self.rest is None else torch.einsum("gb,byx->gyx", response, self.rest)
-        added = tuple(replace(part, spread=response @ part.spread) for part in self.added)
+        added = tuple(replace(detail, spread=response @ detail.spread) for detail in self.added)
         mean, expand = response @ self.mean, response @ self.expand
-        made = replace(self, rest=rest, mean=mean, expand=expand, added=added)
-        return made.bands(slice(0, len(response)))
+        observed = replace(self, rest=rest, mean=mean, expand=expand, added=added)
+        return observed.bands(slice(0, len(response)))
 
 
 def core_spectra(
@@ -84,7 +86,7 @@ def core_spectra(
     operator: Operator,
     core: Window,
 ) -> Spectra:
-    """Bundle what the bands of a core are made from.
+    """Return the spectra of a window's core.
 
     Parameters
     ----------
@@ -92,12 +94,13 @@ def core_spectra(
     cube : Tensor, shape (band, y, x)
         The filled lr window.
     components : Tensor, shape (component, y, x)
-        Its coefficients.
+        Its spectral coefficients.
     hr : Tensor, shape (component, ratio * y, ratio * x)
         The sharpened coefficients.
     operator : Operator
+        The window's degradation.
     core : Window
-        The core, hr pixels, in the window's own coordinates.
+        hr pixels, in the window's own coordinates.
     """
     mean = torch.as_tensor(space.mean, device=cube.device)
     expand = torch.as_tensor(space.expand, device=cube.device)
@@ -120,5 +123,5 @@ def _rest(
     """Return what the components do not carry; None where that is rounding."""
     carried = (expand @ components.flatten(1)).view_as(cube)
     rest = cube - mean[:, None, None] - carried
-    nothing = len(components) and float(rest.abs().max()) <= ROUNDING * float(cube.abs().max())
-    return None if nothing else rest
+    is_rounding = len(components) and float(rest.abs().max()) <= ROUNDING_SHARE * float(cube.abs().max())
+    return None if is_rounding else rest

@@ -1,4 +1,4 @@
-"""The spectral subspace: a few components that carry the scene."""
+"""The spectral subspace: a few components that carry the scene's spectra."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.noise import marchenko_pastur_range
 
-# A component is kept if its variance is beyond what pure noise reaches in a sample of this size,
-# with 2 % to spare, or 1e-7 of the largest. (The lab's fixed margin of a quarter is 0.1 to 0.3 dB
-# worse on large scenes, which can tell weaker components from noise.)
+# A component is kept if its variance exceeds the largest eigenvalue of pure noise in a sample of this size by this
+# factor, plus this share of the largest variance. A fixed margin of a quarter loses 0.1 to 0.3 dB on large scenes,
+# where weaker components can be distinguished from noise.
 NOISE_MARGIN = 1.02
-FLOOR = 1e-7
+MIN_VARIANCE_SHARE = 1e-7
 
 
 @dataclass(frozen=True)
 class Subspace:
-    """Bands to components and back: ``z = project (x - mean)``, ``x = mean + expand z``.
+    """Maps from bands to components and back: ``z = project (x - mean)``, ``x = mean + expand z``.
 
     Attributes
     ----------
@@ -29,9 +29,9 @@ class Subspace:
     scale : array, shape (band,)
         Relative noise of the bands on noisy scenes, else 1.
     noise : float
-        Standard deviation of the noise of each component; 0 where the scene counts as clean.
-        On clean scenes what the components do not carry is interpolated and added back; on
-        noisy ones it is dropped.
+        Standard deviation of the noise of each component, the same for all; 0 of a scene without
+        noise. There the remainder, what the components do not carry, is interpolated and added back;
+        on noisy scenes it is dropped.
     """
 
     mean: NDArray[np.float32]
@@ -41,7 +41,7 @@ class Subspace:
 
     @cached_property
     def project(self) -> NDArray[np.float32]:
-        """The way to components, shape (component, band)."""
+        """The map to components, shape (component, band)."""
         return np.ascontiguousarray((self.expand / self.scale[:, None] ** 2).T)
 
     @property
@@ -51,7 +51,7 @@ class Subspace:
 
     @property
     def keeps_rest(self) -> bool:
-        """Whether what lies outside the subspace is added back."""
+        """Whether the remainder outside the subspace is added back."""
         return self.noise == 0
 
     def components(self, spectra: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -59,7 +59,7 @@ class Subspace:
         return self.project @ (spectra - self.mean[:, None])
 
     def share(self) -> NDArray[np.float64]:
-        """Return how much of each component a band makes up, shape (component, band); rows sum to 1."""
+        """Return the share that each band has in a component's energy, shape (component, band); rows sum to 1."""
         square = self.expand.T.astype(np.float64) ** 2
         return np.asarray(square / square.sum(1, keepdims=True))
 
@@ -67,20 +67,16 @@ class Subspace:
 def estimate_subspace(
     spectra: NDArray[np.float32], weight: NDArray[np.float32], noise: NDArray[np.float64] | None = None
 ) -> Subspace:
-    """Find the subspace that carries the scene.
+    """Estimate the subspace that carries a scene, by eigenvectors of its covariance.
 
     Parameters
     ----------
     spectra : array, shape (band, pixel)
-        Filled, without NaN.
+        Without NaN.
     weight : array, shape (pixel,)
         0..1, how valid a pixel is.
     noise : array, shape (band,), optional
-        Noise of the bands on a noisy scene. The bands are scaled to equal noise first.
-
-    Returns
-    -------
-    Subspace
+        Standard deviations, of a noisy scene; its bands are scaled to equal noise first.
     """
     used = weight > 0
     x, w = spectra[:, used].astype(np.float64), weight[used].astype(np.float64)
@@ -91,8 +87,8 @@ def estimate_subspace(
     values, vectors = np.linalg.eigh((centred * w) @ centred.T / w.sum())
     values, vectors = values[::-1], vectors[:, ::-1]
     edge = NOISE_MARGIN * marchenko_pastur_range(len(x) / x.shape[1])[1]
-    kept = int((values > edge * level**2 + FLOOR * values[0]).sum())
-    basis = vectors[:, : min(max(kept, 2), len(x))]
+    count = int((values > edge * level**2 + MIN_VARIANCE_SHARE * values[0]).sum())
+    basis = vectors[:, : min(max(count, 2), len(x))]
     # The sign of an eigenvector is arbitrary; fix it, so that every run agrees.
     basis = basis * np.where(basis[np.abs(basis).argmax(0), np.arange(basis.shape[1])] < 0, -1.0, 1.0)
     expand = basis * scale[:, None]

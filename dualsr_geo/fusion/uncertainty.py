@@ -1,14 +1,13 @@
-"""How far to believe a product: a standard deviation of its error for every band and pixel.
+"""Uncertainty of a product: the standard deviation of the error of every band and pixel.
 
-A level per band, taken once from the scene's own Wald pair (`calibration`), times a fixed shape of
-two marks that a tile can see, and a floor of sensor noise
-(research/algorithm-lab-2.md, B2: "band Wald level x fixed shape x octave trend + noise floor"):
+The level of a band is calibrated on the scene's own Wald pairs (`dualsr_geo.survey.error_calibration`). Its
+distribution over the pixels follows predictors that a tile computes, and the sensor's noise is added:
 
     sigma^2 = (size_b prod_j (f_j / mean f_j + 0.1)^beta_j)^2 + floor_b^2
 
-The marks f_j of a pixel are the detail that the product has beyond its own low frequencies, and,
-where a guide is, how far the candidates of the regression lie apart. Their means over the scene
-stand in the survey, so a tile is a pure function here, too.
+The predictors f_j of a pixel are the detail that the product has beyond its own low frequencies and, where there
+is a guide, the disagreement of the candidate regressions. Their means over the scene are part of the survey, so
+that a tile is a pure function.
 """
 
 from __future__ import annotations
@@ -26,46 +25,44 @@ from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.coarse_stage import GuidedStart
-from dualsr_geo.fusion.local_regression import gaussian_window
+from dualsr_geo.fusion.local_regression import REACH_WIDTHS, gaussian_window
 from dualsr_geo.fusion.regression_inputs import prepare_inputs
 from dualsr_geo.raster.windows import Window
 
-# Exponents of the marks: detail and spread where a guide is, detail alone elsewhere.
-DETAIL_GUIDED, SPREAD, DETAIL_ALONE = 0.3, 0.4, 0.5
-# A mark of zero is no proof; share of its mean.
-LEAST_MARK = 0.1
-# Detail is smoothed over a lr pixel (width: ratio / 2.5 hr px), spread over a few hr pixels; both
-# windows end at 2.5 widths.
-DETAIL_WIDTH, SPREAD_WIDTH, WIDTHS = 1 / 2.5, 1.0, 2.5
-# Leading components that tell how far candidates lie apart: 8 say the same as all (coverage within 0.001).
-LEADING = 8
-# The last candidate knows no guide; it would say how sharp the guide is.
-GUIDED_COUNT = len(candidates.CANDIDATES) - 1
+# Exponents of the predictors: of detail and disagreement where there is a guide, and of detail where there is none.
+GUIDED_DETAIL_EXPONENT, DISAGREEMENT_EXPONENT, UNGUIDED_DETAIL_EXPONENT = 0.3, 0.4, 0.5
+# Added to a predictor, as a share of its mean: where it is 0 the error is not.
+PREDICTOR_OFFSET = 0.1
+# Widths of the Gaussians that smooth the predictors: of detail in lr pixels, of disagreement in hr pixels. Both
+# end at `REACH_WIDTHS` widths.
+DETAIL_WIDTH_LR, DISAGREEMENT_WIDTH_PX = 1 / 2.5, 1.0
+# Leading components whose disagreement counts; 8 give the coverage of all to within 0.001.
+LEADING_COMPONENTS = 8
 
 
 @dataclass(frozen=True)
 class ErrorLevel:
-    """How large the errors of one kind of start are.
+    """The errors' level with a guide, or without one.
 
     Attributes
     ----------
     size : array of float32, shape (band,)
-        Standard deviation where all marks are at their means, physical units.
+        Standard deviation where all predictors have their means, physical units.
     detail : array of float32, shape (band,)
-        Mean of that mark over the scene.
-    spread : array of float32, shape (band,), or None
-        The same of the other mark; None without a guide.
+        Mean of this predictor over the scene, physical units.
+    disagreement : array of float32, shape (band,), or None
+        Mean of this predictor over the scene, physical units; None without a guide.
     ratio : int
         Of the Wald pair.
     trend : float
-        How errors grow from the scene degraded by 2 to the scene itself.
+        Factor by which errors grow from the scene degraded by 2 to the scene itself.
     growth : float
-        Detail on the target grid over that on the Wald pair.
+        Detail on the target grid over detail on the Wald pair.
     """
 
     size: NDArray[np.float32]
     detail: NDArray[np.float32]
-    spread: NDArray[np.float32] | None
+    disagreement: NDArray[np.float32] | None
     ratio: int
     trend: float
     growth: float
@@ -73,17 +70,17 @@ class ErrorLevel:
 
 @dataclass(frozen=True)
 class ErrorModel:
-    """What a tile must know of a scene to say how far it may be off; part of the survey.
+    """The scene's values from which a tile computes its uncertainty; part of the survey.
 
     Attributes
     ----------
     floor : array of float32, shape (band,)
-        Noise that the sensor would have on the target grid, physical units; 0 on noisy scenes, whose
-        Wald pairs have it in them.
+        Standard deviation of the sensor's noise on the target grid, physical units; 0 on noisy scenes,
+        whose Wald pairs contain it.
     unguided : ErrorLevel
-        Where no guide is.
+        Where the guide is not used.
     guided : ErrorLevel or None
-        Where one is.
+        Where it is used; None without a guide.
     """
 
     floor: NDArray[np.float32]
@@ -93,18 +90,19 @@ class ErrorModel:
 
 @dataclass(frozen=True)
 class ConsistentStart:
-    """The training-free start of a window, as components; hr planes are held of the whole window.
+    """The training-free estimate of a window, as spectral components.
 
     Attributes
     ----------
     expand : Tensor, shape (band, component)
     components : Tensor, shape (component, y, x)
     hr : Tensor, shape (component, ratio * y, ratio * x)
+        The estimate, consistent with the scene.
     closed : Consistency
-        Where the guide is; anywhere without one.
+        Where the guide is used; everywhere without one.
     guided : GuidedStart or None
     weight : Tensor, shape (y, x), or None
-        How valid a pixel is.
+        How valid a pixel is, 0..1; None where all are.
     """
 
     expand: Tensor
@@ -117,41 +115,41 @@ class ConsistentStart:
 
 @dataclass(frozen=True)
 class ErrorPredictors:
-    """What tells of errors in the core of a window; bands are made when asked for.
+    """Predictors of the error in the core of a window; bands are computed when they are read.
 
     Attributes
     ----------
     expand : Tensor, shape (band, component)
-    detail : Tensor, shape (component, y, x)
-        The start without its own low frequencies, on the core and a margin.
+    detail : Tensor, shape (component, Y, X)
+        The estimate without its own low frequencies, on the core and a margin.
     smooth : (Banded, Banded)
         From the core and its margin to the core, along y and x.
-    spread : Tensor, shape (pair of leading components, Y, X), or None
-        Mean products of how far the candidates lie from the start, smoothed, on the core: a band's square
-        is a sum of them.
+    disagreement : Tensor, shape (pair of leading components, Y, X), or None
+        Mean products of the candidates' differences from the estimate, smoothed, on the core; the square of
+        a band's disagreement is a sum of them. None without a guide.
     """
 
     expand: Tensor
     detail: Tensor
     smooth: tuple[Banded, Banded]
-    spread: Tensor | None
+    disagreement: Tensor | None
 
     def bands(self, rows: slice) -> tuple[Tensor, Tensor | None]:
-        """Return detail and spread of some bands, (band, Y, X) each, in their units."""
+        """Return detail and disagreement of some bands, (band, Y, X) each, physical units."""
         expand = self.expand[rows]
-        here = (expand @ self.detail.flatten(1)).abs_().view(-1, *self.detail.shape[1:])
-        detail = _smoothed(here, self.smooth)
-        if self.spread is None:
+        unsmoothed = (expand @ self.detail.flatten(1)).abs_().view(-1, *self.detail.shape[1:])
+        detail = _smoothed(unsmoothed, self.smooth)
+        if self.disagreement is None:
             return detail, None
         first, second = _pairs(expand)
-        square = (expand[:, first] * expand[:, second]) @ self.spread.flatten(1)
+        square = (expand[:, first] * expand[:, second]) @ self.disagreement.flatten(1)
         return detail, square.clamp_min_(0).sqrt_().view_as(detail)
 
 
 def _pairs(expand: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the pairs of leading components of (band, component)."""
-    some = min(LEADING, expand.shape[1])
-    first, second = torch.triu_indices(some, some, device=expand.device)
+    """Return the pairs of leading components of (band, component), first and second of each."""
+    count = min(LEADING_COMPONENTS, expand.shape[1])
+    first, second = torch.triu_indices(count, count, device=expand.device)
     return first, second
 
 
@@ -161,7 +159,7 @@ def _smoothed(planes: Tensor, smooth: tuple[Banded, Banded]) -> Tensor:
 
 
 def error_predictors(start: ConsistentStart, core: Window, ratio: int) -> ErrorPredictors:
-    """Return the marks of a window's core.
+    """Return the predictors of the error in a window's core.
 
     Parameters
     ----------
@@ -170,108 +168,111 @@ def error_predictors(start: ConsistentStart, core: Window, ratio: int) -> ErrorP
         lr pixels, in the window's own coordinates.
     ratio : int
     """
-    (height, width), margin = start.components.shape[1:], math.ceil(WIDTHS * max(DETAIL_WIDTH, SPREAD_WIDTH / ratio))
-    around = core.grown(margin).clipped((height, width))
-    near, inner = around.scaled(ratio), core.scaled(ratio)
-    rows, columns = near.slices
+    height, width = start.components.shape[1:]
+    margin = math.ceil(REACH_WIDTHS * max(DETAIL_WIDTH_LR, DISAGREEMENT_WIDTH_PX / ratio))
+    outer, inner = core.grown(margin).clipped((height, width)).scaled(ratio), core.scaled(ratio)
+    rows, columns = outer.slices
     operator = start.closed.operator
     low_y, low_x = operator.cubic_y.cut(rows.start, rows.stop), operator.cubic_x.cut(columns.start, columns.stop)
     detail = start.hr[:, rows, columns] - low_y.rows(low_x.columns(operator.degrade(start.hr)))
-    fine, broad = (
+    narrow, broad = (
         (
-            _window(range(near.y0, near.y1), range(inner.y0, inner.y1), sigma_px, ratio, detail.device),
-            _window(range(near.x0, near.x1), range(inner.x0, inner.x1), sigma_px, ratio, detail.device),
+            _window(range(outer.y0, outer.y1), range(inner.y0, inner.y1), width_px, ratio, detail.device),
+            _window(range(outer.x0, outer.x1), range(inner.x0, inner.x1), width_px, ratio, detail.device),
         )
-        for sigma_px in (SPREAD_WIDTH, DETAIL_WIDTH * ratio)
+        for width_px in (DISAGREEMENT_WIDTH_PX, DETAIL_WIDTH_LR * ratio)
     )
-    spread = None if start.guided is None else _smoothed(_spread(start, near), fine)
-    return ErrorPredictors(start.expand, detail, broad, spread)
+    disagreement = None if start.guided is None else _smoothed(_disagreement(start, outer), narrow)
+    return ErrorPredictors(start.expand, detail, broad, disagreement)
 
 
-def _spread(start: ConsistentStart, near: Window) -> Tensor:
-    """Return mean products of the candidates less the start, for all pairs of leading components, (pair, Y, X)."""
+def _disagreement(start: ConsistentStart, outer: Window) -> Tensor:
+    """Return mean products of the candidates less the estimate, for pairs of leading components, (pair, Y, X)."""
     first, second = _pairs(start.expand)
-    total = start.hr.new_zeros(len(first), *near.shape)
-    for other in _others(start, near):
+    total = start.hr.new_zeros(len(first), *outer.shape)
+    for difference in _differences(start, outer):
         for out, k, j in zip(total, first.tolist(), second.tolist(), strict=True):
             # Both orders of a pair.
-            out.addcmul_(other[k], other[j], value=(2 - (k == j)) / GUIDED_COUNT)
+            out.addcmul_(difference[k], difference[j], value=(2 - (k == j)) / (len(candidates.CANDIDATES) - 1))
     return total
 
 
-def _others(start: ConsistentStart, near: Window) -> Iterator[Tensor]:
-    """Yield the candidates, consistent, less the start, (leading component, Y, X)."""
+def _differences(start: ConsistentStart, outer: Window) -> Iterator[Tensor]:
+    """Yield the candidates, consistent, less the estimate, (leading component, Y, X).
+
+    The last candidate, which reads no guide, is left out: its difference is the guide's detail.
+    """
     guided, closed = start.guided, start.closed
     assert guided is not None
-    some = min(LEADING, len(start.components))
+    count = min(LEADING_COMPONENTS, len(start.components))
     weight = guided.guide.weight
     if start.weight is not None:
         weight = start.weight if weight is None else weight * start.weight
-    fit = guided.fit.combined(np.eye(some, len(start.components), dtype=np.float32))
-    pair = prepare_inputs(start.components[:some], guided.guide.values, fit, closed.operator, weight)
-    for index in range(GUIDED_COUNT):
-        one = torch.zeros(some, GUIDED_COUNT + 1).to(start.hr)
-        one[:, index] = 1
-        made = candidates.fit_mixture(pair, one).evaluate(0, some)
-        made += closed.spread(closed.residual(made, pair.components))
-        yield (made - start.hr[:some])[(slice(None), *near.slices)]
+    fit = guided.fit.combined(np.eye(count, len(start.components), dtype=np.float32))
+    inputs = prepare_inputs(start.components[:count], guided.guide.values, fit, closed.operator, weight)
+    for index in range(len(candidates.CANDIDATES) - 1):
+        weights = torch.zeros(count, len(candidates.CANDIDATES)).to(start.hr)
+        weights[:, index] = 1
+        estimate = candidates.fit_mixture(inputs, weights).evaluate(0, count)
+        estimate += closed.spread(closed.residual(estimate, inputs.components))
+        yield (estimate - start.hr[:count])[(slice(None), *outer.slices)]
 
 
 def _window(inputs: range, outputs: range, width: float, ratio: int, device: torch.device) -> Banded:
     """Return a Gaussian from the pixels of a core and its margin to those of the core."""
-    return Banded(gaussian_window(outputs, inputs, width, WIDTHS * width), BLOCK_LR * ratio, device)
+    return Banded(gaussian_window(outputs, inputs, width, REACH_WIDTHS * width), BLOCK_LR * ratio, device)
 
 
-def relative_error(detail: Tensor, spread: Tensor | None, usual: Sequence[NDArray[np.float32] | None]) -> Tensor:
-    """Return by how much pixels are worse than usual, (band, ...), from their marks.
+def relative_error(detail: Tensor, disagreement: Tensor | None, means: Sequence[NDArray[np.float32] | None]) -> Tensor:
+    """Return the error of pixels over its value where all predictors have their means, (band, ...).
 
     Parameters
     ----------
-    detail, spread : Tensor, shape (band, ...)
-        `spread` None without a guide.
-    usual : (array, array or None), shape (band,)
-        Their means over the scene.
+    detail, disagreement : Tensor, shape (band, ...)
+        `disagreement` is None without a guide.
+    means : (array, array or None), shape (band,)
+        The predictors' means over the scene.
     """
-    if spread is None or usual[1] is None:
-        return _power(detail, usual[0], DETAIL_ALONE)
-    return _power(detail, usual[0], DETAIL_GUIDED).mul_(_power(spread, usual[1], SPREAD))
+    if disagreement is None or means[1] is None:
+        return _power(detail, means[0], UNGUIDED_DETAIL_EXPONENT)
+    return _power(detail, means[0], GUIDED_DETAIL_EXPONENT).mul_(_power(disagreement, means[1], DISAGREEMENT_EXPONENT))
 
 
-def _power(mark: Tensor, usual: NDArray[np.float32] | None, exponent: float) -> Tensor:
-    assert usual is not None
-    mean = _column(usual, mark).clamp_min(torch.finfo(mark.dtype).tiny)
-    return (mark / mean + LEAST_MARK).pow_(exponent)
+def _power(predictor: Tensor, mean: NDArray[np.float32] | None, exponent: float) -> Tensor:
+    assert mean is not None
+    scale = _column(mean, predictor).clamp_min(torch.finfo(predictor.dtype).tiny)
+    return (predictor / scale + PREDICTOR_OFFSET).pow_(exponent)
 
 
-def standard_deviation(known: ErrorModel, seen: ErrorPredictors, rows: slice, blend: Tensor | None) -> Tensor:
+def standard_deviation(model: ErrorModel, predictors: ErrorPredictors, rows: slice, blend: Tensor | None) -> Tensor:
     """Return the standard deviation of the error of some bands of a core.
 
     Parameters
     ----------
-    known : ErrorModel
-    seen : ErrorPredictors
+    model : ErrorModel
+    predictors : ErrorPredictors
     rows : slice
         Of the used bands.
     blend : Tensor, shape (Y, X), or None
-        How far the guide is used, 0..1; None where it is everywhere, and where there is none.
+        Weight of the guide, 0..1; None where it is used everywhere, and without a guide.
 
     Returns
     -------
     Tensor, shape (band, Y, X)
         Physical units.
     """
-    detail, spread = seen.bands(rows)
-    guided = None if spread is None else known.guided
-    square = None if guided is None else _square(guided, detail, spread, rows)
+    detail, disagreement = predictors.bands(rows)
+    level = None if disagreement is None else model.guided
+    square = None if level is None else _square(level, detail, disagreement, rows)
     if square is None or blend is not None:
-        alone = _square(known.unguided, detail, None, rows)
-        square = alone if square is None or blend is None else torch.lerp(alone, square, blend)
-    return square.add_(_column(known.floor[rows], square).square()).sqrt_()
+        unguided = _square(model.unguided, detail, None, rows)
+        square = unguided if square is None or blend is None else torch.lerp(unguided, square, blend)
+    return square.add_(_column(model.floor[rows], square).square()).sqrt_()
 
 
-def _square(level: ErrorLevel, detail: Tensor, spread: Tensor | None, rows: slice) -> Tensor:
-    usual = level.detail[rows], None if level.spread is None else level.spread[rows]
-    return relative_error(detail, spread, usual).mul_(_column(level.size[rows], detail)).square_()
+def _square(level: ErrorLevel, detail: Tensor, disagreement: Tensor | None, rows: slice) -> Tensor:
+    means = level.detail[rows], None if level.disagreement is None else level.disagreement[rows]
+    return relative_error(detail, disagreement, means).mul_(_column(level.size[rows], detail)).square_()
 
 
 def _column(values: NDArray[np.float32], like: Tensor) -> Tensor:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wald_cases import product, surveyed
 
+from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.local_regression import Moments
 from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs
 from dualsr_geo.fusion.scene_regression import ClusterRegression, SceneRegression, fit_scene_regression
+from dualsr_geo.serialization import from_json, to_json
+from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.survey.survey import Survey
 
 RATIO, SHAPE = 3, (11, 14)
 
@@ -44,9 +51,9 @@ def only(index: int, count: int) -> torch.Tensor:
 @pytest.mark.parametrize("at", [(5, 6), (0, 0), (10, 3)])
 def test_local_is_weighted_least_squares_in_its_window(guides, weighted, at):
     weight = (noise(*SHAPE, seed=9) > 0.3).float() if weighted else None
-    pair = make(guides, weight=weight)
+    inputs = make(guides, weight=weight)
     width, ridge = 1.5, 3e-2
-    parts = candidates.Local(width, ridge).fit(pair)
+    fitted = candidates.Local(width, ridge).fit(inputs)
 
     half = math.ceil(2.5 * width)
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -54,34 +61,34 @@ def test_local_is_weighted_least_squares_in_its_window(guides, weighted, at):
     w = np.exp(-0.5 * (dy**2 + dx**2) / width**2) * (abs(dy) <= half) * (abs(dx) <= half)
     w = (w if weight is None else w * weight.numpy()).ravel()
     w = w / w.sum()
-    guide = pair.guide_lr.flatten(1).double().numpy()
-    rest = pair.residual(pair.scene_wide()).flatten(1).double().numpy()
+    guide = inputs.guide_lr.flatten(1).double().numpy()
+    rest = inputs.residual(inputs.scene_wide()).flatten(1).double().numpy()
     g0, r0 = guide - (guide * w).sum(1, keepdims=True), rest - (rest * w).sum(1, keepdims=True)
     slope = np.linalg.solve((g0 * w) @ g0.T + ridge * np.eye(guides), (g0 * w) @ r0.T)
     intercept = (rest * w).sum(1) - slope.T @ (guide * w).sum(1)
-    np.testing.assert_allclose(parts.slopes[:, :, at[0], at[1]].numpy(), slope, atol=1e-4)
-    np.testing.assert_allclose(parts.intercept[:, at[0], at[1]].numpy(), intercept, atol=1e-4)
+    np.testing.assert_allclose(fitted.slopes[:, :, at[0], at[1]].numpy(), slope, atol=1e-4)
+    np.testing.assert_allclose(fitted.intercept[:, at[0], at[1]].numpy(), intercept, atol=1e-4)
 
 
 def test_pixels_without_weight_do_not_count():
     weight = torch.ones(SHAPE)
     weight[4:7, 5:9] = 0
-    pair = make(weight=weight)
-    spoilt = torch.where(weight > 0, pair.components, 1e3)
+    inputs = make(weight=weight)
+    spoilt = torch.where(weight > 0, inputs.components, 1e3)
     other = RegressionInputs(
-        spoilt, pair.guide_lr, pair.features, pair.features_lr, pair.guide, weight, pair.fit, pair.operator
+        spoilt, inputs.guide_lr, inputs.features, inputs.features_lr, inputs.guide, weight, inputs.fit, inputs.operator
     )
-    a, b = (candidates.Local(1.5, 3e-2).fit(p) for p in (pair, other))
+    a, b = (candidates.Local(1.5, 3e-2).fit(p) for p in (inputs, other))
     torch.testing.assert_close(a.slopes, b.slopes, atol=1e-4, rtol=0)
 
 
-def test_the_line_is_the_surveys_line():
-    pair = make()
-    made = candidates.fit_mixture(pair, only(3, 4)).evaluate(0, 4)
-    y = pair.features[-4:-1]  # the guide, standardised and not clipped
-    wanted = torch.einsum("kg,gyx->kyx", torch.from_numpy(pair.fit.slope), y)
-    wanted += torch.from_numpy(pair.fit.intercept)[:, None, None]
-    torch.testing.assert_close(made, wanted, atol=1e-5, rtol=0)
+def test_the_line_is_the_scene_wide_regression():
+    inputs = make()
+    estimate = candidates.fit_mixture(inputs, only(3, 4)).evaluate(0, 4)
+    y = inputs.features[-4:-1]  # the guide, standardised and not clipped
+    wanted = torch.einsum("kg,gyx->kyx", torch.from_numpy(inputs.fit.slope), y)
+    wanted += torch.from_numpy(inputs.fit.intercept)[:, None, None]
+    torch.testing.assert_close(estimate, wanted, atol=1e-5, rtol=0)
 
 
 def test_unguided_is_the_mean():
@@ -94,28 +101,28 @@ def test_local_follows_a_relation_that_changes_from_place_to_place():
     truth = guide * torch.linspace(0, 1, 42) + torch.linspace(2, 0, 33)[:, None]
     z = op.degrade(truth)
     fit = fit_scene_regression(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), np.ones(154, np.float32))
-    pair = prepare_inputs(z, guide, fit, op)
-    line, local = (candidates.fit_mixture(pair, only(i, 1)).evaluate(0, 1) for i in (3, 1))
+    inputs = prepare_inputs(z, guide, fit, op)
+    line, local = (candidates.fit_mixture(inputs, only(i, 1)).evaluate(0, 1) for i in (3, 1))
     assert float((local - truth).std()) < 0.5 * float((line - truth).std())
 
 
 @given(st.integers(0, 99), st.integers(1, 3))
 @settings(max_examples=10)
 def test_fused_is_the_weighted_mean_of_the_candidates(seed, guides):
-    pair = make(guides, count=3, seed=seed)
+    inputs = make(guides, count=3, seed=seed)
     weights = torch.from_numpy(np.random.default_rng(seed).dirichlet(np.ones(7), 3).astype(np.float32))
-    fused = candidates.fit_mixture(pair, weights).evaluate(0, 3)
-    apart = sum(weights[:, i, None, None] * candidates.fit_mixture(pair, only(i, 3)).evaluate(0, 3) for i in range(7))
+    fused = candidates.fit_mixture(inputs, weights).evaluate(0, 3)
+    apart = sum(weights[:, i, None, None] * candidates.fit_mixture(inputs, only(i, 3)).evaluate(0, 3) for i in range(7))
     torch.testing.assert_close(fused, apart, atol=2e-5, rtol=1e-5)
 
 
 def test_mixing_is_linear_in_the_weights():
-    pair = make()
+    inputs = make()
     a, b = (torch.from_numpy(np.random.default_rng(s).dirichlet(np.ones(7), 4).astype(np.float32)) for s in (1, 2))
-    half = candidates.fit_mixture(pair, 0.25 * a + 0.75 * b).evaluate(0, 4)
-    wanted = 0.25 * candidates.fit_mixture(pair, a).evaluate(0, 4) + 0.75 * candidates.fit_mixture(pair, b).evaluate(
-        0, 4
-    )
+    half = candidates.fit_mixture(inputs, 0.25 * a + 0.75 * b).evaluate(0, 4)
+    wanted = 0.25 * candidates.fit_mixture(inputs, a).evaluate(0, 4) + 0.75 * candidates.fit_mixture(
+        inputs, b
+    ).evaluate(0, 4)
     torch.testing.assert_close(half, wanted, atol=2e-5, rtol=0)
 
 
@@ -125,14 +132,14 @@ def test_some_components_are_those_of_all():
 
 
 def test_features_are_memberships_times_guide_and_the_guide():
-    pair = make(2)
-    sizes = [m.coefficients.shape[1] for m in pair.fit.clusters.values()]
-    assert len(pair.features) == sum(sizes) + 3
+    inputs = make(2)
+    sizes = [m.coefficients.shape[1] for m in inputs.fit.clusters.values()]
+    assert len(inputs.features) == sum(sizes) + 3
     first = 0
     for size in sizes:
-        share = pair.features[first + 2 : first + size : 3]  # every third is membership x 1
+        share = inputs.features[first + 2 : first + size : 3]  # every third is membership x 1
         torch.testing.assert_close(share.sum(0), torch.ones(33, 42))
-        torch.testing.assert_close(pair.features[first : first + size : 3], share * pair.guide[0])
+        torch.testing.assert_close(inputs.features[first : first + size : 3], share * inputs.guide[0])
         first += size
 
 
@@ -148,9 +155,9 @@ def test_the_guide_is_clipped_for_local_slopes_only():
         {2: ClusterRegression(one[:, None], 1.0, np.ones((1, 2), np.float32))},
     )
     guide = torch.tensor([[[-5.0, 0.5], [1.5, 9.0]]])
-    pair = prepare_inputs(torch.zeros(1, 1, 1), guide, fit, operator(Psf.from_mtf(2), (1, 1)))
-    assert pair.guide.tolist() == [[[-1.0, 0.5], [1.5, 2.0]]]
-    assert pair.features[-2].tolist() == guide[0].tolist()
+    inputs = prepare_inputs(torch.zeros(1, 1, 1), guide, fit, operator(Psf.from_mtf(2), (1, 1)))
+    assert inputs.guide.tolist() == [[[-1.0, 0.5], [1.5, 2.0]]]
+    assert inputs.features[-2].tolist() == guide[0].tolist()
 
 
 def test_window_means_are_scipys_truncated_gaussian():
@@ -164,3 +171,39 @@ def test_window_means_are_scipys_truncated_gaussian():
     )
     np.testing.assert_allclose(moments.mean[0].numpy(), wanted / norm, atol=1e-6)
     assert float(moments.covariance.amin()) > 0
+
+
+# ---- one more candidate ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Interpolated:
+    """The components as bicubic interpolation gives them."""
+
+    def fit(self, inputs: RegressionInputs) -> candidates.FittedCandidate:
+        return candidates.FittedCandidate(torch.zeros_like(inputs.scene_wide()), intercept=inputs.components)
+
+
+@pytest.fixture
+def one_more(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Add a candidate, as its author would: one entry before the last; return its index."""
+    *guided, unguided = candidates.CANDIDATES
+    monkeypatch.setattr(candidates, "CANDIDATES", (*guided, Interpolated(), unguided))
+    return len(guided)
+
+
+def test_a_new_candidate_is_a_class_and_an_entry(one_more):
+    inputs = make()
+    estimate = candidates.fit_mixture(inputs, only(one_more, 4)).evaluate(0, 4)
+    torch.testing.assert_close(estimate, inputs.operator.upsample(inputs.components))
+
+
+def test_survey_product_and_uncertainty_use_a_new_candidate(one_more):
+    sample = synthetic.make((31, 37), bands=6, seed=3)
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(4, uncertainty=True))
+    assert survey.mixture.shape[1] == one_more + 2
+    assert survey.mixture[:, one_more].max() > 0
+    again = from_json(Survey, json.loads(json.dumps(to_json(survey))))
+    whole, _ = product(sample.scene, sample.guide, again)
+    tiled, _ = product(sample.scene, sample.guide, again, tile=16)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5 * np.ptp(sample.scene))

@@ -1,4 +1,4 @@
-"""The standard deviation of a product's error: what a tile makes of the survey's levels."""
+"""The standard deviation of a product's error, computed by a tile from the survey's levels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.consistency import consistency
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.fusion.uncertainty import (
-    DETAIL_ALONE,
-    DETAIL_GUIDED,
-    LEAST_MARK,
-    SPREAD,
+    DISAGREEMENT_EXPONENT,
+    GUIDED_DETAIL_EXPONENT,
+    PREDICTOR_OFFSET,
+    UNGUIDED_DETAIL_EXPONENT,
     ConsistentStart,
     ErrorLevel,
     ErrorModel,
@@ -65,7 +65,7 @@ def test_json_and_back_is_exact(known):
     again = from_json(Survey, to_json(known))
     assert to_json(again) == to_json(known)
     np.testing.assert_array_equal(again.doubt.guided.size, known.doubt.guided.size)
-    assert again.doubt.unguided.spread is None
+    assert again.doubt.unguided.disagreement is None
 
 
 @pytest.mark.parametrize(("ratio", "tile"), [(4, 16), (3, 23), (2, 17)])
@@ -92,12 +92,12 @@ def test_each_level_counts_where_its_start_does(sample, known):
     guide = sample.guide.copy()
     guide[:, :, 100:] = np.nan
     half = of_levels(surveyed(sample.scene, guide, WISHES), floor=0)
-    usual, other = (deviations(sample, k, guide) for k in (half, of_levels(half, guided=3)))
-    ratio = other / usual
+    means, other = (deviations(sample, k, guide) for k in (half, of_levels(half, guided=3)))
+    ratio = other / means
     np.testing.assert_allclose(ratio[:, :, 116:], 1)
     np.testing.assert_allclose(ratio[:, :, :80], 3, rtol=1e-5)
     other = deviations(sample, of_levels(half, alone=3), guide)
-    np.testing.assert_allclose((other / usual)[:, :, :80], 1)
+    np.testing.assert_allclose((other / means)[:, :, :80], 1)
 
 
 def test_a_floor_alone_is_the_same_everywhere(sample, known):
@@ -125,17 +125,21 @@ def test_figures_add_up_to_the_mean(sample, known):
 
 
 @pytest.mark.parametrize("guided", [False, True])
-def test_shape_is_the_formula(guided):
+def test_the_relative_error_is_the_formula(guided):
     rng = np.random.default_rng(3)
-    detail, spread = (torch.from_numpy(rng.uniform(0, 4, (3, 50)).astype(np.float32)) for _ in range(2))
-    usual = tuple(rng.uniform(0.5, 2, 3).astype(np.float32) for _ in range(2))
-    got = relative_error(detail, spread if guided else None, usual).numpy()
-    terms = [(m.numpy() / u[:, None] + LEAST_MARK) for m, u in zip((detail, spread), usual, strict=True)]
-    want = terms[0] ** DETAIL_GUIDED * terms[1] ** SPREAD if guided else terms[0] ** DETAIL_ALONE
+    detail, disagreement = (torch.from_numpy(rng.uniform(0, 4, (3, 50)).astype(np.float32)) for _ in range(2))
+    means = tuple(rng.uniform(0.5, 2, 3).astype(np.float32) for _ in range(2))
+    got = relative_error(detail, disagreement if guided else None, means).numpy()
+    terms = [(m.numpy() / u[:, None] + PREDICTOR_OFFSET) for m, u in zip((detail, disagreement), means, strict=True)]
+    want = (
+        terms[0] ** GUIDED_DETAIL_EXPONENT * terms[1] ** DISAGREEMENT_EXPONENT
+        if guided
+        else terms[0] ** UNGUIDED_DETAIL_EXPONENT
+    )
     np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
-def test_detail_is_what_scipy_makes_of_it(known):
+def test_detail_agrees_with_scipy(known):
     """Away from the edge: Gaussian of ratio / 2.5, cut at 2.5 widths, of |x - up(degrade x)|."""
     rng = np.random.default_rng(0)
     planes = torch.from_numpy(rng.standard_normal((2, 12 * RATIO, 15 * RATIO)).astype(np.float32))
