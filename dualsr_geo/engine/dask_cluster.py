@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dualsr_geo._compat import closed_connection_type
 from dualsr_geo.engine.tile_size import WorkerCapacity
 from dualsr_geo.errors import ClusterError, OptionError
 
@@ -251,7 +252,6 @@ def _wait_for(client: Client, running: list[Future[Any]]) -> None:
 def _result(client: Client, future: Any, what: str, no_worker: threading.Event) -> Any:  # distributed is not typed
     """Return the result of a task; turn the errors of the cluster into ClusterError."""
     from distributed import CancelledError, KilledWorker  # noqa: PLC0415
-    from distributed.comm.core import CommClosedError  # noqa: PLC0415
 
     try:
         return future.result()
@@ -261,7 +261,7 @@ def _result(client: Client, future: Any, what: str, no_worker: threading.Event) 
             f"{error.last_worker.address}; most likely it needs more memory than they have. Give workers with more "
             "memory, or a smaller --tile, and run again."
         ) from error
-    except (CancelledError, CommClosedError) as error:
+    except (CancelledError, closed_connection_type()) as error:
         raise (_without_workers(client) if no_worker.is_set() else _gone(client)) from error
 
 

@@ -24,6 +24,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
+from dualsr_geo._compat import is_in_memory
 from dualsr_geo.errors import BandError, DualSRWarning, InputError, OptionError
 from dualsr_geo.io.readers import gdal
 from dualsr_geo.io.readers.dataset_cache import MAX_OPEN_DATASETS, _datasets, open_quietly
@@ -899,7 +900,7 @@ def test_a_fingerprint_does_not_read_what_xarray_has_not_read(tmp_path: Path, rn
         source = open_scene(array).source
         assert source.fingerprint()["size"] == os.path.getsize(path)
         assert isinstance(source, ArraySource)
-        assert not source.array.variable._in_memory
+        assert not is_in_memory(source.array.variable)
 
 
 def test_handles_are_few_and_a_replaced_file_is_opened_anew(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -15,6 +15,7 @@ import zarr
 from dask.tokenize import tokenize
 from numpy.typing import NDArray
 
+from dualsr_geo._compat import is_in_memory
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.rasterio_source import file_stamp, local_stamp
 from dualsr_geo.io.storage.store_errors import store_errors_as
@@ -159,8 +160,7 @@ class ArraySource(BaseSource):
         An array that xarray has not read yet is identified by its file instead.
         """
         variable, path = self.array.variable, self.array.encoding.get("source")
-        # xarray has no public name for this; where it is missing, the array is read.
-        on_disk = variable.chunks is None and not getattr(variable, "_in_memory", True)
+        on_disk = variable.chunks is None and not is_in_memory(variable)
         identity = file_stamp(str(path)) if on_disk and path else {"token": tokenize(variable.data)}
         return {**identity, "shape": list(self.array.shape)}
 

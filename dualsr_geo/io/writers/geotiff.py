@@ -19,11 +19,11 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio import windows
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from dualsr_geo._compat import gdal_error_type
 from dualsr_geo.errors import OutputError
 from dualsr_geo.io.writers.creation_options import (
     NO,
@@ -171,7 +171,7 @@ def _gdal_errors(spec: OutputSpec, stage: Path) -> Iterator[None]:
         with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS=THREADS):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             yield
-    except (RasterioError, CPLE_BaseError) as error:
+    except (RasterioError, gdal_error_type()) as error:
         reason = error.__cause__ or error
         # GDAL hides the system's reason and deletes a failed copy, which is as large as the stage.
         needed = max(1 << 20, 2 * stage.stat().st_size if stage.exists() else 0)
