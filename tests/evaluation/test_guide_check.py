@@ -1,4 +1,4 @@
-"""What `guide-check` finds and says, and several guides at once."""
+"""What `guide-check` prints and plots, and several guides at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import rasterio
-import wald_cases  # noqa: F401  # says where the benchmark lies
+import wald_cases  # noqa: F401  # adds the path of the benchmark
 from affine import Affine
 from click.testing import CliRunner
 from displaced import bent, random_field
@@ -24,7 +24,7 @@ FINE = GRID @ Affine.scale(1 / RATIO)
 
 
 @pytest.fixture(scope="module")
-def made() -> synthetic.Sample:
+def sample() -> synthetic.Sample:
     return synthetic.make((40, 53), bands=6, seed=11)
 
 
@@ -37,74 +37,74 @@ def raster(path, values, transform=FINE, crs="EPSG:32633"):
 
 
 @pytest.fixture(scope="module")
-def folder(made, tmp_path_factory):
+def folder(sample, tmp_path_factory):
     folder = tmp_path_factory.mktemp("check")
-    raster(folder / "scene.tif", made.scene, GRID)
-    raster(folder / "guide.tif", made.guide)
+    raster(folder / "scene.tif", sample.scene, GRID)
+    raster(folder / "guide.tif", sample.guide)
     return folder
 
 
-def said(*words):
+def run(*words):
     result = CliRunner().invoke(main, ["guide-check", *map(str, words)])
     assert result.exit_code == 0, result.output
     return result.output
 
 
-def test_a_good_guide_is_found_good(folder):
-    found = check_guide(folder / "scene.tif", rgb=folder / "guide.tif")
-    assert [(g["gsd"], g["bands"], g["gsd_ratio"]) for g in found["guides"]] == [(2, 3, 4)]
-    assert (found["scale"], found["coverage"], found["changed"], found["field"]) == (4, 1, 0, None)
-    assert np.abs(found["shift_px"]).max() < 0.1
-    assert max(found["shift_error_px"]) < 0.2
-    assert len(found["relevance"]) == 6
-    assert found["advice"] == []
+def test_a_fitting_guide_needs_no_advice(folder):
+    facts = check_guide(folder / "scene.tif", rgb=folder / "guide.tif")
+    assert [(g["gsd"], g["bands"], g["gsd_ratio"]) for g in facts["guides"]] == [(2, 3, 4)]
+    assert (facts["scale"], facts["coverage"], facts["changed"], facts["field"]) == (4, 1, 0, None)
+    assert np.abs(facts["shift_px"]).max() < 0.1
+    assert max(facts["shift_error_px"]) < 0.2
+    assert len(facts["relevance"]) == 6
+    assert facts["advice"] == []
     assert list(folder.glob("*.part")) == []
     assert not (folder / "scene_x4.tif").exists()
 
 
-def test_it_says_all_that_is_wrong_and_draws_it(made, folder):
-    guide = made.guide.copy()
+def test_what_does_not_fit_is_reported_and_plotted(sample, folder):
+    guide = sample.guide.copy()
     guide[:, 40:110, 60:150] = np.roll(guide, (80, 100), (1, 2))[:, 40:110, 60:150]
     guide[:, :, 190:] = np.nan
     path = raster(folder / "bad.tif", guide)
-    found = check_guide(folder / "scene.tif", rgb=path, plot=folder / "plot.png")
-    assert found["changed"] == pytest.approx(70 * 90 / (160 * 190), rel=0.4)
-    # An lr pixel is covered where all that it sees is: the blur reaches 1.5 pixels farther.
-    assert found["coverage"] == pytest.approx(190 / 212, abs=0.001)
-    text = " ".join(found["advice"])
-    assert f"something else in {found['changed']:.1%}" in text
-    assert f"covers {found['coverage']:.0%} of the scene" in text
+    facts = check_guide(folder / "scene.tif", rgb=path, plot=folder / "plot.png")
+    assert facts["changed"] == pytest.approx(70 * 90 / (160 * 190), rel=0.4)
+    # The guide covers lr pixels whose whole blur it covers, which reaches 1.5 pixels farther.
+    assert facts["coverage"] == pytest.approx(190 / 212, abs=0.001)
+    text = " ".join(facts["advice"])
+    assert f"something else in {facts['changed']:.1%}" in text
+    assert f"covers {facts['coverage']:.0%} of the scene" in text
     with Image.open(folder / "plot.png") as drawn:
-        seen = np.asarray(drawn.convert("RGB")).astype(int)
-    assert max(seen.shape) == 900
+        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+    assert max(pixels.shape) == 900
     # Red where the guide has changed, yellow arrows, white where it does not reach.
-    red = (seen[..., 0] - seen[..., 1:].max(-1)) > 60
+    red = (pixels[..., 0] - pixels[..., 1:].max(-1)) > 60
     height, width = red.shape
     middle = red[int(height * 0.35) : int(height * 0.6), int(width * 0.38) : int(width * 0.6)]
     assert middle.mean() > 0.5
     assert red.mean() < 0.4
-    assert ((seen == (255, 220, 0)).all(-1)).sum() > 200
+    assert ((pixels == (255, 220, 0)).all(-1)).sum() > 200
 
 
-def test_an_uneven_displacement_is_said(made, folder):
-    path = raster(folder / "bent.tif", bent(made.guide, random_field(made.guide.shape[1:], 2, 4)))
-    found = check_guide(folder / "scene.tif", rgb=path)
-    assert found["field"]["largest_px"] == pytest.approx(3, abs=1)
-    longest = f"by up to {found['field']['largest_px']:.2f} px"
-    assert f"{longest}: give upscale --coregister local" in " ".join(found["advice"])
+def test_an_uneven_displacement_is_reported(sample, folder):
+    path = raster(folder / "bent.tif", bent(sample.guide, random_field(sample.guide.shape[1:], 2, 4)))
+    facts = check_guide(folder / "scene.tif", rgb=path)
+    assert facts["field"]["largest_px"] == pytest.approx(3, abs=1)
+    longest = f"by up to {facts['field']['largest_px']:.2f} px"
+    assert f"{longest}: give upscale --coregister local" in " ".join(facts["advice"])
 
 
-def test_the_command_prints_a_page_or_json(folder):
+def test_the_command_prints_text_or_json(folder):
     words = folder / "scene.tif", "--rgb", folder / "guide.tif"
-    page = said(*words)
+    text = run(*words)
     for line in ("guide:", "scale:", "covers:", "shift:", "local:", "blur:", "explains:"):
-        assert f"\n{line}" in f"\n{page}"
-    assert "100.0% of the scene; 0.0% shows something else" in page
-    assert json.loads(said(*words, "--json"))["scale"] == 4
+        assert f"\n{line}" in f"\n{text}"
+    assert "100.0% of the scene; 0.0% shows something else" in text
+    assert json.loads(run(*words, "--json"))["scale"] == 4
 
 
-def test_a_guide_of_another_hemisphere_is_one_line_with_both_extents(made, folder):
-    south = raster(folder / "south.tif", made.guide, Affine(2, 0, 300_000, 0, -2, 6_000_000), "EPSG:32733")
+def test_a_guide_of_another_hemisphere_is_one_line_with_both_extents(sample, folder):
+    south = raster(folder / "south.tif", sample.guide, Affine(2, 0, 300_000, 0, -2, 6_000_000), "EPSG:32733")
     with pytest.raises(GridError, match=r"The guide covers .*, the scene .*500000.*: they do not overlap"):
         check_guide(folder / "scene.tif", rgb=south)
     result = CliRunner().invoke(main, ["guide-check", str(folder / "scene.tif"), "--rgb", str(south)])
@@ -117,29 +117,29 @@ def test_a_scene_without_a_guide_is_refused(folder):
         check_guide(folder / "scene.tif", scale=4)
 
 
-def test_a_doubled_guide_is_told(made, folder):
-    doubled = made.guide[:, ::2, ::2].repeat(2, 1).repeat(2, 2)
-    found = check_guide(folder / "scene.tif", rgb=raster(folder / "doubled.tif", doubled))
-    np.testing.assert_allclose(found["repeated"], (2, 2), atol=0.1)
+def test_a_doubled_guide_is_reported(sample, folder):
+    doubled = sample.guide[:, ::2, ::2].repeat(2, 1).repeat(2, 2)
+    facts = check_guide(folder / "scene.tif", rgb=raster(folder / "doubled.tif", doubled))
+    np.testing.assert_allclose(facts["repeated"], (2, 2), atol=0.1)
 
 
 # ---- several guides ----------------------------------------------------------------------
 
 
-def test_guides_of_different_pixels_and_cover_are_used_where_both_reach(made, folder):
-    # A pan image at 2 m, and colours at 3.2 m, two and a half times finer, over the left half alone.
-    pan = raster(folder / "pan.tif", made.guide.mean(0, keepdims=True))
+def test_guides_of_different_pixels_and_cover_are_used_where_both_reach(sample, folder):
+    # A pan image at 2 m, and colours at 3.2 m, two and a half times finer, over the left half only.
+    pan = raster(folder / "pan.tif", sample.guide.mean(0, keepdims=True))
     y, x = (np.arange(n) * 1.6 + 0.3 for n in (100, 66))
-    part = made.guide[:, np.rint(y).astype(int)[:, None], np.rint(x).astype(int)]
+    part = sample.guide[:, np.rint(y).astype(int)[:, None], np.rint(x).astype(int)]
     colours = raster(folder / "colours.tif", part, GRID @ Affine.scale(0.4))
-    run = {"model": "regression", "scale": 2, "overwrite": True}
-    both = upscale(folder / "scene.tif", folder / "both.tif", rgb=[pan, colours], **run)
-    one = upscale(folder / "scene.tif", folder / "one.tif", rgb=[pan], **run)
+    keywords = {"model": "regression", "scale": 2, "overwrite": True}
+    both = upscale(folder / "scene.tif", folder / "both.tif", rgb=[pan, colours], **keywords)
+    one = upscale(folder / "scene.tif", folder / "one.tif", rgb=[pan], **keywords)
     assert one["guide"]["coverage"] == 1
     assert both["guide"]["coverage"] == pytest.approx(66 * 3.2 / (53 * 8), abs=0.02)
     with rasterio.open(folder / "both.tif") as file:
         assert np.isfinite(file.read()).all()
-    found = check_guide(folder / "scene.tif", rgb=[pan, colours], scale=2)
-    assert [g["gsd_ratio"] for g in found["guides"]] == [4, 2.5]
-    assert found["coverage"] == pytest.approx(0.5, abs=0.06)
-    assert any("the rest is sharpened without it" in a for a in found["advice"])
+    facts = check_guide(folder / "scene.tif", rgb=[pan, colours], scale=2)
+    assert [g["gsd_ratio"] for g in facts["guides"]] == [4, 2.5]
+    assert facts["coverage"] == pytest.approx(0.5, abs=0.06)
+    assert any("the rest is sharpened without it" in a for a in facts["advice"])

@@ -1,4 +1,4 @@
-"""Which images can be compared, which bands of them, and in which tiles."""
+"""Pairs of images: what can be compared, which bands, and in which tiles."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def cube(bands=3, shape=(47, 36), seed=0):
 
 
 @pytest.mark.parametrize(
-    ("estimate", "reference", "said"),
+    ("estimate", "reference", "message"),
     [
         (cube(), cube(shape=(47, 35)), r"47 x 36 pixels \(y, x\).*47 x 35.*one grid"),
         (cube(4), cube(), "4 bands.*reference 3.*--bidx"),
@@ -52,8 +52,8 @@ def cube(bands=3, shape=(47, 36), seed=0):
         (cube(), cube() / 6, r"span 8\d\d.*reference 14\d.*one unit"),
     ],
 )
-def test_what_cannot_be_compared_says_so(estimate, reference, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_images_that_cannot_be_compared_are_refused(estimate, reference, message):
+    with pytest.raises(InputError, match=message) as caught:
         pair(estimate, reference)
     assert "\n" not in str(caught.value)
 
@@ -66,7 +66,7 @@ def test_no_common_pixel_though_each_has_some():
         pair(estimate, reference)
 
 
-def test_a_fourfold_span_is_a_bad_estimate_and_a_constant_one_too():
+def test_a_fourfold_range_and_a_constant_are_bad_estimates_in_the_same_unit():
     assert pair(cube() * 4, cube()).bands == (0, 1, 2)
     assert pair(np.full_like(cube(), 3e-6), cube()).bands == (0, 1, 2)
     assert pair(cube() * 1e-4, cube(), one_unit=False).bands == (0, 1, 2)
@@ -84,7 +84,7 @@ def test_bands_without_a_common_pixel_are_left_out():
     assert (both.read(tiling(2, (47, 36), 0)[0].core)[1] == reference[[0, 2]]).all()
 
 
-def test_a_pixel_that_the_sample_does_not_see_is_found():
+def test_a_pixel_outside_the_sample_is_found():
     estimate, reference = cube(2, (700, 900)), cube(2, (700, 900), seed=1)
     estimate[1] = np.nan
     for y, x in ((101, 101), (699, 551)):

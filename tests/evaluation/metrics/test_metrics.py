@@ -1,4 +1,4 @@
-"""All scores under one name, without torch."""
+"""The package exports all scores, and does not load torch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from dualsr_geo.evaluation import metrics
 from dualsr_geo.evaluation.metrics import no_reference, scores
 
 
-def test_every_score_is_there_and_is_the_one():
+def test_every_score_is_exported_from_its_module():
     for name in metrics.__all__:
         homes = [getattr(m, name) for m in (scores, no_reference) if hasattr(m, name)]
         assert callable(getattr(metrics, name))
         assert all(home is getattr(metrics, name) for home in homes), name
 
 
-def test_a_product_is_judged_without_a_reference():
-    """The parts of HQNR from one product: exact copies of scene and guide leave nothing to want."""
+def test_a_product_is_scored_without_a_reference():
+    """HQNR is 1 of a product that contains exact copies of scene and guide."""
     random = np.random.default_rng(0)
     scene, guide = random.random((3, 40, 40)), random.random((1, 80, 80))
     product = np.concatenate([np.kron(scene, np.ones((1, 2, 2))), guide])

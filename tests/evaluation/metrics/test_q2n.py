@@ -1,4 +1,4 @@
-"""Q2n against a literal port of the toolbox in slow loops, quaternions by hand, and the classic index."""
+"""Q2n against a literal port of the toolbox in slow loops, quaternions, and the classic index."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dualsr_geo.evaluation.metrics.q2n import block_quality, block_sums, signs
 def images(bands, shape=(32, 32), seed=0, noise=40.0):
     random = np.random.default_rng(seed)
     shared = random.normal(0, 100, shape)
-    truth = 1000 + shared * random.uniform(0.3, 2, (bands, 1, 1)) + random.normal(0, 50, (bands, *shape))
-    return truth + 7 + random.normal(0, noise, truth.shape), truth
+    reference = 1000 + shared * random.uniform(0.3, 2, (bands, 1, 1)) + random.normal(0, 50, (bands, *shape))
+    return reference + 7 + random.normal(0, noise, reference.shape), reference
 
 
 def flat(cube):
@@ -46,20 +46,20 @@ def toolbox(estimate, reference):
     bands, pixels = len(reference), reference[0].size
     size = 2 ** int(np.ceil(np.log2(bands)))
     zero = [np.zeros(reference[0].shape)] * (size - bands)
-    truth, made = [*reference, *zero], star([*estimate, *zero])
+    z, w = [*reference, *zero], star([*estimate, *zero])
     for i in range(size):
-        mean, deviation = truth[i].mean(), truth[i].std(ddof=1)
-        truth[i] = (truth[i] - mean) / (deviation or np.finfo(float).eps) + 1
+        mean, deviation = z[i].mean(), z[i].std(ddof=1)
+        z[i] = (z[i] - mean) / (deviation or np.finfo(float).eps) + 1
         sign = 1 if i == 0 else -1
-        made[i] = sign * ((sign * made[i] - mean) / (deviation or 1) + 1)
-    m1, m2 = ([float(p.mean()) for p in z] for z in (truth, made))
+        w[i] = sign * ((sign * w[i] - mean) / (deviation or 1) + 1)
+    m1, m2 = ([float(p.mean()) for p in z] for z in (z, w))
     mod1, mod2 = (np.sqrt(sum(v**2 for v in m)) for m in (m1, m2))
     unbiased = pixels / (pixels - 1)
-    squares = sum((p**2).mean() for p in truth) + sum((p**2).mean() for p in made)
+    squares = sum((p**2).mean() for p in z) + sum((p**2).mean() for p in w)
     bias = 2 * mod1 * mod2 / (mod1**2 + mod2**2)
-    spread = unbiased * squares - unbiased * (mod1**2 + mod2**2)
-    product = [unbiased * p.mean() for p in onion_mult(truth, made)]
-    q = [(p - unbiased * m) * bias * 2 / spread for p, m in zip(product, onion_mult(m1, m2), strict=True)]
+    variances = unbiased * squares - unbiased * (mod1**2 + mod2**2)
+    product = [unbiased * p.mean() for p in onion_mult(z, w)]
+    q = [(p - unbiased * m) * bias * 2 / variances for p, m in zip(product, onion_mult(m1, m2), strict=True)]
     return np.sqrt(sum(v**2 for v in q))
 
 
@@ -67,8 +67,8 @@ def toolbox(estimate, reference):
 @pytest.mark.parametrize("noise", [5.0, 60.0, 400.0])
 def test_a_block_is_the_toolbox_block(bands, noise):
     estimate, reference = images(bands, seed=bands, noise=noise)
-    found = block_quality(flat(estimate), flat(reference))
-    assert found == pytest.approx(toolbox(list(estimate), list(reference)), rel=1e-10)
+    quality = block_quality(flat(estimate), flat(reference))
+    assert quality == pytest.approx(toolbox(list(estimate), list(reference)), rel=1e-10)
 
 
 @pytest.mark.parametrize("bands", [3, 4])
@@ -138,7 +138,7 @@ def test_one_band_is_the_classic_index_of_normalised_values():
 
 @given(bands=st.integers(1, 20), pixels=st.integers(2, 200), seed=st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_between_nothing_and_perfect(bands, pixels, seed):
+def test_quality_is_between_0_and_1(bands, pixels, seed):
     random = np.random.default_rng(seed)
     reference = random.normal(1e4, 3, (bands, pixels))
     estimate = random.normal(1e4, 3, (bands, pixels))
@@ -148,34 +148,34 @@ def test_between_nothing_and_perfect(bands, pixels, seed):
 
 def test_scale_and_offset_of_both_do_not_matter():
     estimate, reference = images(5)
-    found = block_quality(flat(estimate), flat(reference))
-    assert block_quality(flat(estimate) * 1e-4 + 3, flat(reference) * 1e-4 + 3) == pytest.approx(found, rel=1e-7)
+    quality = block_quality(flat(estimate), flat(reference))
+    assert block_quality(flat(estimate) * 1e-4 + 3, flat(reference) * 1e-4 + 3) == pytest.approx(quality, rel=1e-7)
 
 
 # ---- constant bands, holes and edges -----------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1e4])
-def test_a_constant_band_that_is_right_costs_nothing(value):
+def test_a_constant_band_that_is_equal_costs_nothing(value):
     estimate, reference = images(3)
     estimate[1] = reference[1] = np.float32(value)
     assert block_quality(flat(reference), flat(reference)) == pytest.approx(1)
-    # It counts as the bands that fill up: three bands and one of these are a quaternion as well.
+    # It counts as a padding band: three bands and a constant one are a quaternion, too.
     without = block_quality(flat(np.delete(estimate, 1, 0)), flat(np.delete(reference, 1, 0)))
     assert 0 < without < 1
     assert 0 < block_quality(flat(estimate), flat(reference)) < 1
 
 
-def test_a_constant_band_that_is_wrong_costs_something_bounded():
+def test_a_constant_band_with_errors_has_a_bounded_cost():
     estimate, reference = images(8, noise=5.0)
     reference[2] = estimate[2] = 50.0
-    right = block_quality(flat(estimate), flat(reference))
-    for wrong in (1e-2, 1.0, 1e6):
-        estimate[2] = 50 + wrong * np.random.default_rng(0).normal(size=(32, 32))
-        found = block_quality(flat(estimate), flat(reference))
-        assert 0.8 < found < right
+    equal = block_quality(flat(estimate), flat(reference))
+    for error in (1e-2, 1.0, 1e6):
+        estimate[2] = 50 + error * np.random.default_rng(0).normal(size=(32, 32))
+        quality = block_quality(flat(estimate), flat(reference))
+        assert 0.8 < quality < equal
     estimate[2] = 70.0
-    assert 0.8 < block_quality(flat(estimate), flat(reference)) < right
+    assert 0.8 < block_quality(flat(estimate), flat(reference)) < equal
 
 
 def test_rounding_is_no_variance():
@@ -204,14 +204,14 @@ def test_holes_and_odd_edges_are_left_out_of_their_blocks():
     expected = 0.0
     for y in (0, 32):
         for x in (0, 32, 64):
-            inside = valid[y : y + 32, x : x + 32]
-            if inside.any():
-                e, r = (c[:, y : y + 32, x : x + 32][:, inside][:, None, :] for c in (estimate, reference))
-                expected += inside.sum() * toolbox(list(e), list(r))
+            block_valid = valid[y : y + 32, x : x + 32]
+            if block_valid.any():
+                e, r = (c[:, y : y + 32, x : x + 32][:, block_valid][:, None, :] for c in (estimate, reference))
+                expected += block_valid.sum() * toolbox(list(e), list(r))
     assert total == pytest.approx(expected, rel=1e-10)
 
 
-def test_one_pixel_has_no_statistics():
+def test_one_pixel_has_no_variance():
     estimate, reference = images(2, (33, 33))
     valid = np.zeros((33, 33), bool)
     valid[32, 32] = True

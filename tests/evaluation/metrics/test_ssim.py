@@ -17,8 +17,8 @@ WEIGHTS = np.outer(TAPS, TAPS) / TAPS.sum() ** 2
 
 def images(bands=2, shape=(47, 30), *, centre=10000.0, deviation=300.0, noise=100.0, seed=0):
     random = np.random.default_rng(seed)
-    truth = centre + deviation * ndimage.gaussian_filter(random.normal(size=(bands, *shape)), (0, 1, 1))
-    return truth + random.normal(0, noise, truth.shape), truth
+    reference = centre + deviation * ndimage.gaussian_filter(random.normal(size=(bands, *shape)), (0, 1, 1))
+    return reference + random.normal(0, noise, reference.shape), reference
 
 
 def indices(x, y, peak, valid=None):
@@ -34,12 +34,12 @@ def indices(x, y, peak, valid=None):
 def test_ssim_is_that_of_scikit_image(shape, deviation, noise):
     x, y = images(shape=shape, deviation=deviation, noise=noise)
     for peak in (y.max(), 1.0):
-        found, _, count = indices(x, y, peak)
+        ssim, _, count = indices(x, y, peak)
         for band in range(2):
             expected = structural_similarity(
                 x[band], y[band], data_range=peak, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
             )
-            assert found[band] == pytest.approx(expected, rel=1e-6)
+            assert ssim[band] == pytest.approx(expected, rel=1e-6)
         assert (count == (shape[0] - 10) * (shape[1] - 10)).all()
 
 
@@ -48,10 +48,10 @@ def test_ssim_is_that_of_scikit_image(shape, deviation, noise):
 )
 def test_uqi_is_that_of_torchmetrics(centre, deviation, noise):
     x, y = images(centre=centre, deviation=deviation, noise=noise)
-    _, found, _ = indices(x, y, 1.0)
+    _, uqi, _ = indices(x, y, 1.0)
     for band in range(2):
         one, other = (torch.from_numpy(c[None, band : band + 1]) for c in (x, y))
-        assert found[band] == pytest.approx(float(universal_image_quality_index(one, other)), rel=1e-6)
+        assert uqi[band] == pytest.approx(float(universal_image_quality_index(one, other)), rel=1e-6)
 
 
 def in_slow_loops(x, y, valid, peak):
@@ -73,13 +73,13 @@ def in_slow_loops(x, y, valid, peak):
     return np.mean(ssim), np.mean(uqi), len(ssim)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.4, 0.99])
-def test_holes_leave_the_weights_to_the_others(share):
+@pytest.mark.parametrize("hole_share", [0.02, 0.4, 0.99])
+def test_holes_leave_their_weights_to_valid_pixels(hole_share):
     x, y = images(1, (25, 31))
-    valid = np.random.default_rng(1).random(x.shape) > share
-    found = indices(x, y, 11000.0, valid)
+    valid = np.random.default_rng(1).random(x.shape) > hole_share
+    means = indices(x, y, 11000.0, valid)
     expected = in_slow_loops(x[0], y[0], valid[0], 11000.0)
-    assert [float(v[0]) for v in found] == pytest.approx(expected, rel=1e-6)
+    assert [float(v[0]) for v in means] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 12345.678])
@@ -108,7 +108,7 @@ def test_local_means_are_those_of_scipy():
 
 
 @pytest.mark.parametrize("shape", [(9, 14), (3, 3), (2, 9), (1, 1)])
-def test_the_laplacian_and_where_it_is_known(shape):
+def test_the_laplacian_and_where_it_is_valid(shape):
     planes = np.random.default_rng(0).normal(size=(2, *shape))
     kernel = -np.ones((1, 3, 3))
     kernel[0, 1, 1] = 8

@@ -1,4 +1,4 @@
-"""What a tile counts: sums that add up to those of the whole, whatever the tiles."""
+"""Sums of a tile add up to those of the whole, for any tiles."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dualsr_geo.raster.windows import Tiling
 
 def images(shape=(2, 70, 53), seed=0, holes=0.0):
     random = np.random.default_rng(seed)
-    truth = 1e4 + random.normal(0, 50, shape)
-    made = truth + random.normal(0, 30, shape)
-    for cube in (made, truth):
+    reference = 1e4 + random.normal(0, 50, shape)
+    estimate = reference + random.normal(0, 30, shape)
+    for cube in (estimate, reference):
         cube[random.random(shape) < holes] = np.nan
-    return made, truth
+    return estimate, reference
 
 
-def whole(both, size, peak=1e4):
+def sums_of(both, size, peak=1e4):
     total = TileSums.empty(len(both.bands))
     for tile in Tiling(both.size, size, RADIUS):
         total += tile_sums(both, tile, peak)
@@ -31,7 +31,7 @@ def whole(both, size, peak=1e4):
 @pytest.mark.parametrize("shape", [(2, 70, 53), (3, 9, 130), (1, 65, 66)])
 def test_tiles_add_up_to_the_whole(shape, holes):
     both = pair(*images(shape, holes=holes))
-    one, many = whole(both, 256), whole(both, 32)
+    one, many = sums_of(both, 256), sums_of(both, 32)
     for name in ("bands", "edges", "windows", "spectra", "blocks"):
         assert getattr(many, name) == pytest.approx(getattr(one, name), rel=1e-9, abs=1e-9), name
     assert (many.windows[2] == one.windows[2]).all()
@@ -39,14 +39,14 @@ def test_tiles_add_up_to_the_whole(shape, holes):
 
 
 def test_sums_are_those_of_numpy():
-    made, truth = images(holes=0.1)
-    both = pair(made, truth)
-    found = whole(both, 64).bands
+    estimate, reference = images(holes=0.1)
+    both = pair(estimate, reference)
+    total = sums_of(both, 64).bands
     for band in range(2):
-        known = np.isfinite(made[band]) & np.isfinite(truth[band])
-        x, y = (c[band][known] - both.pivot[band, 0, 0] for c in (made, truth))
-        expected = [known.sum(), x.sum(), y.sum(), x @ x, y @ y, x @ y, ((x - y) ** 2).sum()]
-        assert found[:, band] == pytest.approx(expected, rel=1e-9)
+        valid = np.isfinite(estimate[band]) & np.isfinite(reference[band])
+        x, y = (c[band][valid] - both.pivot[band, 0, 0] for c in (estimate, reference))
+        expected = [valid.sum(), x.sum(), y.sum(), x @ x, y @ y, x @ y, ((x - y) ** 2).sum()]
+        assert total[:, band] == pytest.approx(expected, rel=1e-9)
 
 
 def test_only_what_is_asked_for_is_counted():
@@ -54,12 +54,12 @@ def test_only_what_is_asked_for_is_counted():
     tile = Tiling(both.size, 128, RADIUS)[0]
     everything = tile_sums(both, tile, 1e4)
     for kind in KINDS:
-        found = tile_sums(both, tile, 1e4, {kind})
+        chosen = tile_sums(both, tile, 1e4, {kind})
         for name in ("edges", "windows", "blocks"):
             expected = getattr(everything, name) * (name == kind)
-            assert (getattr(found, name) == expected).all()
-        assert found.spectra[0] == (everything.spectra[0] if kind == "spectra" else 0)
-        assert found.spectra[2] == 70 * 53
+            assert (getattr(chosen, name) == expected).all()
+        assert chosen.spectra[0] == (everything.spectra[0] if kind == "spectra" else 0)
+        assert chosen.spectra[2] == 70 * 53
 
 
 def test_a_constant_has_no_correlation():
