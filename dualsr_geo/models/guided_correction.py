@@ -171,7 +171,7 @@ def _plane(values: Tensor) -> Tensor:
 
 def _constants(terms: GuidedInputs, psf: Psf, std: Tensor, error: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
     said = [(gain - USUAL_GAIN) * GAIN_UNIT for gain in nyquist_gains(psf)]
-    same = [math.log2(min(psf.ratio, network_of.FINEST_RATIO)) / 3, float(terms.spectral), *said]
+    same = [math.log2(min(psf.ratio, network_of.MAX_FULL_RATIO)) / 3, float(terms.spectral), *said]
     own = torch.stack([(error / std).log() / 3, (noise / std).clamp(max=MOST_NOISE)], 1)
     return torch.cat([own, own.new_tensor(same).expand(len(own), -1), weights.sqrt()], 1)
 

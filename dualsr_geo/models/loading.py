@@ -81,7 +81,7 @@ def unguided_network(weights: Weights, device: str) -> UnguidedNetwork:
 def _correction(weights: Weights, device: str) -> nn.Module:
     path = _unchanged(weights)
     network = _built(path, read_card(path), published=False)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
     return network.to(device).eval()
 
 

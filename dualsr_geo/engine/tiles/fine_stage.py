@@ -246,12 +246,12 @@ def _refined(refinement: FineStage, view: FineStageInput) -> Tensor:
     scales, state = refinement.scales, refinement.state
     if not state:
         state = fit([view], scales).state
-    network = refiner.restored(state).to(view.start.device)
+    network = refiner.refiner_of(state).to(view.start.device)
     error = torch.from_numpy(scales.error).to(view.start)[:, None, None]
     return error * refiner.apply(network, scales.planes(view))
 
 
-def fit(views: Sequence[FineStageInput], scales: Scales) -> refiner.Fitted:
+def fit(views: Sequence[FineStageInput], scales: Scales) -> refiner.FittedRefiner:
     """Fit SFPN's fine stage to a bounded number of varied crops of some views."""
     ratio = views[0].psf.ratio
     chosen = crops.choose([v.observed for v in views], crop_side(ratio), crop_count(ratio))

@@ -33,11 +33,11 @@ class Architecture:
     seam : float
         Largest difference between tiled and whole that the halo leaves, share of the data range.
     block : int
-        lr pixels; tiles are a multiple of it.
+        lr pixels; tiles are multiples of this.
     guided : bool
         Whether it reads a guide.
     min_bands : int
-        Bands that a scene must have.
+        Fewest bands of a scene.
     standalone : bool
         Whether it is a `BandNetwork`, which sharpens a scene by itself. Else it corrects the
         training-free estimate.

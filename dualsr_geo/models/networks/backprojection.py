@@ -1,4 +1,4 @@
-"""DualSR's fine stage: enhanced back-projection between two results of its coarse stage.
+"""Enhanced back-projection, the fine stage of DualSR, between results of its coarse stage at two ratios.
 
 Li, Yuan, Jia and Wang, IEEE TIP 31:7252-7263, 2022, section III-B, equations (6) to (13).
 """
@@ -13,27 +13,27 @@ from torch.nn import functional
 
 from dualsr_geo.errors import InputError
 
-# Between U and V, whatever the ratio: the published code has it hard-wired.
+# Factor between the pixels of U and V, at every ratio: the published code has no other.
 STEP = 2
-# Pixels of V that are mirrored at its edge: half the kernel of either resampling, and one to spare.
-BORDER = 4
+# Pixels of V that are mirrored at its edge: half the kernel of either resampling, and one more.
+BORDER_PX = 4
 
 
 def back_project(hr: Tensor, half: Tensor, *, weight: float | Tensor | None = None) -> Tensor:
-    """Pull a result towards another of half its ratio.
+    """Correct a result by another of half its ratio.
 
     ``U + up(weight (V - down(U)))`` with MATLAB's bicubic ``imresize`` both ways; one iteration, as
-    the published script does.
+    in the published script.
 
     Parameters
     ----------
     hr : Tensor, shape (band, 2 y, 2 x)
-        U, the coarse stage's result at the ratio wanted.
+        U, the coarse stage's result at the target ratio.
     half : Tensor, shape (band, y, x)
         V, its result at half that ratio; at ratio 2 the scene itself.
     weight : float, optional
-        lambda, from `angle_weight`; computed of `hr` and `half` if left out. A tile must be given
-        that of its scene, or seams appear.
+        lambda; by default `angle_weight` of `hr` and `half`. A tile needs that of its scene, or
+        seams appear.
 
     Returns
     -------
@@ -42,11 +42,11 @@ def back_project(hr: Tensor, half: Tensor, *, weight: float | Tensor | None = No
     Raises
     ------
     InputError
-        If `hr` is not exactly twice `half`.
+        If the sides of `hr` are not twice those of `half`.
     """
     _require(hr, half)
-    missing = half - halved(hr)
-    return hr + doubled(missing * (angle_weight(hr, half) if weight is None else weight))
+    residual = half - halved(hr)
+    return hr + doubled(residual * (angle_weight(hr, half) if weight is None else weight))
 
 
 def angle_weight(hr: Tensor, half: Tensor) -> float:
@@ -60,7 +60,7 @@ def angle_weight(hr: Tensor, half: Tensor) -> float:
     Raises
     ------
     InputError
-        If `hr` is not exactly twice `half`.
+        If the sides of `hr` are not twice those of `half`.
     """
     _require(hr, half)
     return min(1.0, float(angles(halved(hr), half).mean()))
@@ -74,43 +74,42 @@ def angles(a: Tensor, b: Tensor) -> Tensor:
 def angles_of(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """Return the angle between two cubes' spectra in degrees, float64, shape (y, x), from pairs of their bands.
 
-    0 where one of them is zero: there is no angle, and the published code finds none there either
-    unless the other is longer than 1.
+    0 where one of them is zero: the angle is not defined there. The published code gives 0, too,
+    unless the other spectrum is longer than 1.
     """
     products: Tensor | float = 0.0
     for one, other in pairs:
         a, b = one.double(), other.double()
         products = products + torch.stack([a * b, a**2, b**2])
-    both, first, second = torch.as_tensor(products)
+    product, first, second = torch.as_tensor(products)
     lengths = first.sqrt() * second.sqrt()
-    cosine = torch.where(lengths > 0, both / lengths, 1.0)
+    cosine = torch.where(lengths > 0, product / lengths, 1.0)
     return torch.rad2deg(torch.acos(cosine.clamp(-1.0, 1.0)))
 
 
 def halved(cube: Tensor) -> Tensor:
     """Return a cube (band, 2 y, 2 x) as ``imresize(cube, 1/2, 'bicubic')``, antialiased, (band, y, x)."""
-    border = BORDER * STEP
-    wide = _mirrored(cube, border)
-    shape = wide.shape[1] // STEP, wide.shape[2] // STEP
-    return _resized(wide, shape)[:, BORDER:-BORDER, BORDER:-BORDER]
+    padded = _mirror(cube, BORDER_PX * STEP)
+    shape = padded.shape[1] // STEP, padded.shape[2] // STEP
+    return _resize(padded, shape)[:, BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX]
 
 
 def doubled(cube: Tensor) -> Tensor:
     """Return a cube (band, y, x) as ``imresize(cube, 2, 'bicubic')``, (band, 2 y, 2 x)."""
-    border = BORDER * STEP
-    wide = _mirrored(cube, BORDER)
-    shape = wide.shape[1] * STEP, wide.shape[2] * STEP
-    return _resized(wide, shape)[:, border:-border, border:-border]
+    border = BORDER_PX * STEP
+    padded = _mirror(cube, BORDER_PX)
+    shape = padded.shape[1] * STEP, padded.shape[2] * STEP
+    return _resize(padded, shape)[:, border:-border, border:-border]
 
 
-def _resized(cube: Tensor, shape: tuple[int, int]) -> Tensor:
-    # With antialias torch takes a = -0.5, as MATLAB does; without, -0.75. At the edge it leaves out
-    # what is missing where MATLAB mirrors, hence the border.
+def _resize(cube: Tensor, shape: tuple[int, int]) -> Tensor:
+    # With antialias torch's kernel has a = -0.5, as MATLAB's; without, -0.75. At the edge torch renormalises
+    # the kernel and MATLAB mirrors the image, hence the border.
     return functional.interpolate(cube[None], shape, mode="bicubic", align_corners=False, antialias=True)[0]
 
 
-def _mirrored(cube: Tensor, border: int) -> Tensor:
-    """Return a cube mirrored at its edges, the edge pixels twice, as MATLAB does however small it is."""
+def _mirror(cube: Tensor, border: int) -> Tensor:
+    """Return a cube mirrored at its edges, the edge pixels twice, as MATLAB does; it may be smaller than the border."""
     for axis in (1, 2):
         length = cube.shape[axis]
         position = torch.arange(-border, length + border, device=cube.device) % (2 * length)
@@ -122,6 +121,6 @@ def _require(hr: Tensor, half: Tensor) -> None:
     wanted = half.shape[0], half.shape[1] * STEP, half.shape[2] * STEP
     if tuple(hr.shape) != wanted:
         raise InputError(
-            f"The result has shape {tuple(hr.shape)}, but twice that at half the ratio, {tuple(half.shape)}, is "
-            f"{wanted}. Give `half` at half the ratio of `hr`."
+            f"`hr` has shape {tuple(hr.shape)}, but twice that of `half`, {tuple(half.shape)}, is {wanted}. "
+            "Give `half` at half the ratio of `hr`."
         )

@@ -1,12 +1,11 @@
-"""Our own network with a guide: how the candidates of one band mix at each pixel, and a small rest.
+"""The guided network: weights of the candidates at each pixel of one band, and a residual.
 
-It corrects the training-free start of one band at a time (research/algorithm-lab.md, section 2).
-It reads planes on the target grid, folded two by two, in units of the scene, and answers with
-logits of the candidates and a residual. The last convolution begins at zero, so an untrained
-network mixes as the start does and adds nothing.
+It corrects the training-free start of one band at a time. Its input are planes on the target grid,
+folded two by two, in units of the scene; its output are logits of the candidates and a residual. The
+last convolution is initialised to zero, so an untrained network changes nothing.
 
-What is known of the scene as a whole, such as the ratio, enters after the first convolution, so
-one set of weights serves all ratios. Above ratio 8 it reads averages of several pixels.
+Constants of the scene, such as the ratio, are added after the first convolution, so one set of
+weights serves all ratios. Above ratio 8 the network reads averages of several pixels.
 """
 
 from __future__ import annotations
@@ -19,27 +18,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dualsr_geo.models.networks.architecture import Architecture
-from dualsr_geo.models.networks.layers import Conv, Residual, last
+from dualsr_geo.models.networks.layers import Conv, Residual, channels_last
 
-# The start, seven differences of candidates, four errors, two neighbours, three planes of the guide.
+# Number of planes: the start, seven differences of candidates, four errors, two neighbours, three of the guide.
 PLANES = 17
-# Error, ratio, noise, kind, two gains, and the weights of the candidates.
+# Number of constants: error, ratio, noise, spectral or not, two gains, and the weights of the candidates.
 CONSTANTS = 13
 CANDIDATES = 7
-# Pixels folded into features along each axis.
+# Pixels along each axis that are folded into features.
 FOLD = 2
-# The ratio up to which it reads every pixel.
-FINEST_RATIO = 8
-# Which constants are gains along y and x: a quarter turn makes columns of rows.
+# Largest ratio at which the network reads every pixel.
+MAX_FULL_RATIO = 8
+# Positions of the gains along y and x among the constants; a quarter turn swaps them.
 GAINS = (4, 5)
-# The eight ways to lay a square, half a turn second: quarter turns, and whether columns are reversed.
-LAYS = ((0, False), (2, False), (1, False), (3, False), (0, True), (2, True), (1, True), (3, True))
-# How much of its second convolution a block starts with, so that a deep sum begins small.
-FIRST_SHARE = 0.2
+# The eight orientations of a square for test-time augmentation, half a turn second: quarter turns, and
+# whether columns are reversed.
+ORIENTATIONS = ((0, False), (2, False), (1, False), (3, False), (0, True), (2, True), (1, True), (3, True))
+# Factor on the initial weights of the second convolution of a block, so that the sum over the blocks starts small.
+INITIAL_RESIDUAL_SCALE = 0.2
 
 
 class GuidedNetwork(nn.Module):
-    """Planes of bands and constants to logits of the candidates and a residual.
+    """Maps planes of bands and constants to logits of the candidates and a residual.
 
     Parameters
     ----------
@@ -53,6 +53,7 @@ class GuidedNetwork(nn.Module):
         super().__init__()
         self.width, self.depth = width, depth
         self.first = Conv(PLANES * FOLD**2, width)
+        # The name of a tensor in the weights files of this network.
         self.told = nn.Linear(CONSTANTS, width)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(depth)))
         self.last = Conv(width, (CANDIDATES + 1) * FOLD**2)
@@ -62,26 +63,26 @@ class GuidedNetwork(nn.Module):
         with torch.no_grad():
             for block in self.blocks.children():
                 assert isinstance(block, Residual)
-                block.second.weight.mul_(FIRST_SHARE)
+                block.second.weight.mul_(INITIAL_RESIDUAL_SCALE)
             nn.init.zeros_(self.last.weight)
             assert self.last.bias is not None
             nn.init.zeros_(self.last.bias)
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """Return the network that these weights are of, with them; their shapes tell width and depth."""
+        """Return the network with these weights; width and depth are read from their shapes."""
         depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
         network = cls(tensors["first.weight"].shape[0], depth)
         network.load_state_dict(dict(tensors))
         return network
 
     def reach(self, ratio: int) -> int:
-        """Return how many lr pixels far it sees: two folded pixels a block, first and last, and the fold itself."""
-        far = (FOLD * (2 * self.depth + 2) + FOLD) * step(ratio)
-        return -(-far // ratio)
+        """Return the reach, lr pixels: two folded pixels per block, first and last convolution, and the fold."""
+        reach_px = (FOLD * (2 * self.depth + 2) + FOLD) * averaged_px(ratio)
+        return -(-reach_px // ratio)
 
     def lowered(self, dtype: torch.dtype = torch.bfloat16) -> Self:
-        """Let all convolutions but the last compute in `dtype`, and return the network."""
+        """Convert all convolutions but the last to `dtype`, and return the network."""
         self.first.to(dtype)
         self.blocks.to(dtype)
         return self
@@ -89,7 +90,7 @@ class GuidedNetwork(nn.Module):
     def forward(
         self, planes: Tensor, constants: Tensor, ratio: int, origin: tuple[int, int] = (0, 0), *, lays: int = 1
     ) -> tuple[Tensor, Tensor]:
-        """Return how each pixel's candidates mix, and what is added.
+        """Return the logits of the candidates at each pixel, and the residual.
 
         Parameters
         ----------
@@ -98,11 +99,11 @@ class GuidedNetwork(nn.Module):
         constants : Tensor, shape (tile, constant)
         ratio : int
         origin : (int, int)
-            Row and column of the first pixel on the scene's target grid: where pixels are folded
-            must not depend on the tile.
+            Row and column of the first pixel on the scene's target grid, so that the folded pixels
+            do not depend on the tile.
         lays : int
-            Over how many of the eight flips and quarter turns the answer is averaged, 1 to 8. Each
-            costs one more pass.
+            Number of the eight flips and quarter turns over which the result is averaged (test-time
+            augmentation), 1 to 8. Each takes one more pass.
 
         Returns
         -------
@@ -110,39 +111,39 @@ class GuidedNetwork(nn.Module):
         residual : Tensor, shape (tile, Y, X)
         """
         size = planes.shape[2:]
-        grain = FOLD * step(ratio)
-        before = origin[0] % grain, origin[1] % grain
-        after = tuple(-(n + b) % grain for n, b in zip(size, before, strict=True))
+        cell = FOLD * averaged_px(ratio)
+        before = origin[0] % cell, origin[1] % cell
+        after = tuple(-(n + b) % cell for n, b in zip(size, before, strict=True))
         if any(before + after):
             planes = functional.pad(planes, (before[1], after[1], before[0], after[0]), mode="replicate")
-        ways = [self._laid(planes, constants, step(ratio), *way) for way in LAYS[:lays]]
-        made = ways[0] if lays == 1 else torch.stack(ways).mean(0)
-        made = made[..., before[0] : before[0] + size[0], before[1] : before[1] + size[1]]
-        return made[:, :-1], made[:, -1]
+        outputs = [self._oriented(planes, constants, averaged_px(ratio), *o) for o in ORIENTATIONS[:lays]]
+        output = outputs[0] if lays == 1 else torch.stack(outputs).mean(0)
+        output = output[..., before[0] : before[0] + size[0], before[1] : before[1] + size[1]]
+        return output[:, :-1], output[:, -1]
 
-    def _laid(self, planes: Tensor, constants: Tensor, coarser: int, turns: int, mirrored: bool) -> Tensor:  # noqa: FBT001
+    def _oriented(self, planes: Tensor, constants: Tensor, averaged: int, turns: int, mirrored: bool) -> Tensor:  # noqa: FBT001
         if turns % 2:
             order = torch.arange(constants.shape[1])
             order[list(GAINS)] = order[list(GAINS[::-1])]
             constants = constants[:, order]
-        turned = torch.rot90(planes, turns, (2, 3))
-        made = self._folded(turned.flip(3) if mirrored else turned, constants, coarser)
-        return torch.rot90(made.flip(3) if mirrored else made, -turns, (2, 3))
+        rotated = torch.rot90(planes, turns, (2, 3))
+        output = self._folded(rotated.flip(3) if mirrored else rotated, constants, averaged)
+        return torch.rot90(output.flip(3) if mirrored else output, -turns, (2, 3))
 
-    def _folded(self, planes: Tensor, constants: Tensor, coarser: int) -> Tensor:
-        if coarser > 1:
-            planes = functional.avg_pool2d(planes, coarser)
-        seen = last(functional.pixel_unshuffle(planes, FOLD))
-        features = (self.first(seen) + self.told(constants).to(self.first.weight.dtype)[:, :, None, None]).relu()
-        made = functional.pixel_shuffle(self.last(self.blocks(features)), FOLD).float()
-        if coarser > 1:
-            made = functional.interpolate(made, scale_factor=coarser, mode="bilinear", align_corners=False)
-        return made
+    def _folded(self, planes: Tensor, constants: Tensor, averaged: int) -> Tensor:
+        if averaged > 1:
+            planes = functional.avg_pool2d(planes, averaged)
+        folded = channels_last(functional.pixel_unshuffle(planes, FOLD))
+        features = (self.first(folded) + self.told(constants).to(self.first.weight.dtype)[:, :, None, None]).relu()
+        output = functional.pixel_shuffle(self.last(self.blocks(features)), FOLD).float()
+        if averaged > 1:
+            output = functional.interpolate(output, scale_factor=averaged, mode="bilinear", align_corners=False)
+        return output
 
 
-def step(ratio: int) -> int:
-    """Return how many target pixels along an axis the network takes as one."""
-    return -(-ratio // FINEST_RATIO)
+def averaged_px(ratio: int) -> int:
+    """Return the number of target pixels along an axis that the network averages before it reads them."""
+    return -(-ratio // MAX_FULL_RATIO)
 
 
 ARCHITECTURE = Architecture(

@@ -1,4 +1,4 @@
-"""What the published networks are made of."""
+"""Layers of the networks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.nn import functional
 
 
 class Conv(nn.Conv2d):
-    """A convolution that keeps the shape, zeros around, and takes values of any type.
+    """A convolution with zero padding that keeps the shape and takes values of any dtype.
 
-    It computes in the type of its weights, so that a network may hold some of them in bfloat16
-    while its sums and what enters and leaves it stay in float32.
+    It computes in the dtype of its weights, so that some layers of a network may be in bfloat16
+    while its sums, inputs and outputs stay in float32.
     """
 
     def __init__(self, inputs: int, outputs: int, size: int = 3) -> None:
@@ -23,9 +23,9 @@ class Conv(nn.Conv2d):
 
 
 class Narrow(Conv):
-    """A 3 x 3 convolution to one feature: one product for all nine taps, which are then shifted and added.
+    """A 3 x 3 convolution to one feature, as one matrix product for all nine taps, then shifted and added.
 
-    A CPU's convolution to one feature takes six times as long.
+    On a CPU torch's convolution to one feature takes six times as long.
     """
 
     def __init__(self, inputs: int) -> None:
@@ -39,7 +39,7 @@ class Narrow(Conv):
 
 
 class Residual(nn.Module):
-    """Two convolutions with a ReLU between, added to what came in."""
+    """Two convolutions with a ReLU between, added to their input."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -47,31 +47,31 @@ class Residual(nn.Module):
         self.second = Conv(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (tile, feature, y, x) to the same shape; sees 2 pixels far."""
-        made: Tensor = self.second(self.first(x).relu_())
-        # torch adds values of two types one by one, ten times slower.
-        return made.to(x.dtype).add_(x)
+        """Map (tile, feature, y, x) to the same shape; reach 2 pixels."""
+        residual: Tensor = self.second(self.first(x).relu_())
+        # torch's addition of two dtypes is ten times slower.
+        return residual.to(x.dtype).add_(x)
 
 
-def followed(conv: Conv, weight: Tensor) -> tuple[Tensor, Tensor]:
+def compose(conv: Conv, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Compose a convolution and a 1 x 1 convolution after it.
 
     Parameters
     ----------
     conv : Conv
     weight : Tensor, shape (feature, feature between)
-        Of the second.
+        Of the 1 x 1 convolution.
 
     Returns
     -------
     weight : Tensor, shape (feature, feature before, y, x)
     bias : Tensor, shape (feature,)
-        Without the second's own.
+        Without that of the 1 x 1 convolution.
     """
     assert conv.bias is not None
     return torch.einsum("om,miyx->oiyx", weight, conv.weight), weight @ conv.bias
 
 
-def last(x: Tensor) -> Tensor:
-    """Return values with their features last in memory, as convolutions on a CPU want them."""
+def channels_last(x: Tensor) -> Tensor:
+    """Return values with their features last in memory, which convolutions on a CPU are fastest with."""
     return x.contiguous(memory_format=torch.channels_last)

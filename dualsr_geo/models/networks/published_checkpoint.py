@@ -88,7 +88,7 @@ def shape_of(state: Mapping[str, Tensor], key: str, rank: int) -> tuple[int, ...
     Raises
     ------
     InputError
-        If it is not there, or of another rank.
+        If it is missing, or of another rank.
     """
     value = without_prefix(state).get(key)
     if value is None:
@@ -99,22 +99,22 @@ def shape_of(state: Mapping[str, Tensor], key: str, rank: int) -> tuple[int, ...
 
 
 class Reader:
-    """The entries of a checkpoint, each of which is to be taken once."""
+    """Entries of a checkpoint, each of which must be taken once."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
-        self._left = without_prefix(state)
+        self._remaining = without_prefix(state)
 
     def take(self, key: str) -> Tensor:
-        """Return an entry in float64, so that folding costs no accuracy.
+        """Return an entry in float64, so that folding loses no accuracy.
 
         Raises
         ------
         InputError
-            If it is not there, or has values that are not finite.
+            If it is missing, or has values that are not finite.
         """
-        if key not in self._left:
+        if key not in self._remaining:
             raise InputError(f"The checkpoint lacks `{key}`; it is not whole. Copy it again.")
-        value = self._left.pop(key).detach().to("cpu", torch.float64)
+        value = self._remaining.pop(key).detach().to("cpu", torch.float64)
         if not bool(torch.isfinite(value).all()):
             raise InputError(f"`{key}` of the checkpoint has values that are not finite. Take an earlier epoch.")
         return value
@@ -122,20 +122,20 @@ class Reader:
     def conv(self, name: str) -> tuple[Tensor, Tensor]:
         """Return weight and bias of a convolution, weight normalisation folded: ``w = g v / |v|``."""
         bias = self.take(f"{name}.bias")
-        if f"{name}.weight" in self._left:
+        if f"{name}.weight" in self._remaining:
             return self.take(f"{name}.weight"), bias
         gain, direction = self.take(f"{name}.weight_g"), self.take(f"{name}.weight_v")
         length = direction.flatten(1).norm(dim=1).reshape(gain.shape)
         return gain * direction / length, bias
 
     def has(self, key: str) -> bool:
-        """Say whether an entry is there and not yet taken."""
-        return key in self._left
+        """Return whether there is an entry that is not taken yet."""
+        return key in self._remaining
 
     def normalised(self, name: str, norm: str, epsilon: float = 1e-5) -> tuple[Tensor, Tensor]:
         """Return a convolution with the batch normalisation after it, if there is one, folded in.
 
-        `epsilon` is torch's own, which the published code leaves as it is.
+        `epsilon` is torch's default, which the published code uses.
         """
         weight, bias = self.conv(name)
         if not self.has(f"{norm}.running_var"):
@@ -146,30 +146,30 @@ class Reader:
         return weight * gain.reshape(-1, 1, 1, 1), bias * gain + shift
 
     def finish(self) -> None:
-        """Check that nothing is left.
+        """Check that every entry was taken.
 
         Raises
         ------
         InputError
-            If entries were not used.
+            If some were not.
         """
-        if self._left:
-            shown = ", ".join(list(self._left)[:5])
+        if self._remaining:
+            first = ", ".join(list(self._remaining)[:5])
             raise InputError(
-                f"{len(self._left)} entries of the checkpoint have no place in the network: {shown}. "
+                f"{len(self._remaining)} entries of the checkpoint have no place in the network: {first}. "
                 "It is of another version than the published one."
             )
 
 
-def float32(made: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Return folded weights as a network takes them.
+def float32(folded: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Return folded weights in float32, checked against the network that they are for.
 
     Parameters
     ----------
-    made : mapping
-        Folded weights by our names.
+    folded : mapping
+        Folded weights by the names of this package.
     network : nn.Module
-        What they are for; may lie on the meta device.
+        May be on the meta device.
 
     Raises
     ------
@@ -177,11 +177,11 @@ def float32(made: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]
         If names or shapes are not the network's.
     """
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in made.items()}
-    wrong = [f"{k} is {found.get(k)}, not {wanted.get(k)}" for k in wanted | found if found.get(k) != wanted.get(k)]
+    actual = {key: tuple(value.shape) for key, value in folded.items()}
+    wrong = [f"{k} is {actual.get(k)}, not {wanted.get(k)}" for k in wanted | actual if actual.get(k) != wanted.get(k)]
     if wrong:
         raise InputError(
             f"{len(wrong)} weights of the checkpoint do not fit: {'; '.join(wrong[:3])}. "
             "It is of another version than the published one."
         )
-    return {key: value.to(torch.float32).contiguous() for key, value in made.items()}
+    return {key: value.to(torch.float32).contiguous() for key, value in folded.items()}

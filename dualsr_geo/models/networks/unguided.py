@@ -1,9 +1,9 @@
-"""Our own network without a guide: the detail of one band, from that band and its neighbours.
+"""The unguided network: a correction of one band, from that band and its neighbours.
 
-It works on the lr grid (research/algorithm-lab-2.md, B1): one body for all ratios and a last
-convolution for each, whose channels are the sub-pixels. What it returns is in units of the band's
-standard deviation and is a correction to the closed form; only the part that degrades to nothing
-is ever used. The last convolutions begin at zero, so an untrained network corrects nothing.
+It computes on the lr grid: one body for all ratios, and a last convolution for each, whose channels
+are the sub-pixels. Its output is a correction to the closed form, in standard deviations of the band;
+only the part that degrades to nothing is used. The last convolutions are initialised to zero, so an
+untrained network corrects nothing.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ from torch.nn import functional
 
 from dualsr_geo.errors import ScaleError
 from dualsr_geo.models.networks.architecture import Architecture
-from dualsr_geo.models.networks.layers import Conv, Residual, last
+from dualsr_geo.models.networks.layers import Conv, Residual, channels_last
 
-# The band and its neighbours -1, +1, -2, +2; MTF gains along y and x, and the noise.
+# Offsets of the bands that the network reads: the band and its neighbours.
 NEIGHBOURS = (0, -1, 1, -2, 2)
+# Number of planes: these bands, MTF gains along y and x, and the noise.
 PLANES = len(NEIGHBOURS) + 3
+# Ratios with a last convolution of their own.
 RATIOS = (2, 3, 4, 8)
-LEAST_RATIO, MOST_RATIO = 2, 32
-# The last convolutions' unit, in standard deviations of a band (the lab's).
-UNIT = 0.3
-# How much of its second convolution a block starts with, so that a deep sum begins small.
-FIRST_SHARE = 0.2
+# Ratios above the largest of these that the correction is interpolated to.
+INTERPOLATED_RATIOS = (16, 32)
+MIN_RATIO, MAX_RATIO = 2, 32
+# Unit of the last convolutions, standard deviations of a band.
+OUTPUT_UNIT_STD = 0.3
+# Factor on the initial weights of the second convolution of a block, so that the sum over the blocks starts small.
+INITIAL_RESIDUAL_SCALE = 0.2
 
 
 class UnguidedNetwork(nn.Module):
-    """Planes of bands, (tile, plane, y, x), to their correction, (tile, ratio * y, ratio * x).
+    """Maps planes of bands, (tile, plane, y, x), to their correction, (tile, ratio * y, ratio * x).
 
     Parameters
     ----------
@@ -53,7 +57,7 @@ class UnguidedNetwork(nn.Module):
         with torch.no_grad():
             for block in self.blocks.children():
                 assert isinstance(block, Residual)
-                block.second.weight.mul_(FIRST_SHARE)
+                block.second.weight.mul_(INITIAL_RESIDUAL_SCALE)
             for tail in self.tails.values():
                 assert isinstance(tail, Conv)
                 nn.init.zeros_(tail.weight)
@@ -62,7 +66,7 @@ class UnguidedNetwork(nn.Module):
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """Return the network that these weights are of, with them; their shapes tell width and depth."""
+        """Return the network with these weights; width and depth are read from their shapes."""
         depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
         network = cls(tensors["first.weight"].shape[0], depth)
         network.load_state_dict(dict(tensors))
@@ -70,7 +74,7 @@ class UnguidedNetwork(nn.Module):
 
     @property
     def reach(self) -> int:
-        """How many lr pixels far it sees: two a block, the first and last convolution, one above ratio 8."""
+        """Reach, lr pixels: two per block, one each for first and last convolution and for ratios above 8."""
         return 2 * self.depth + 3
 
     def forward(self, planes: Tensor, ratio: int) -> Tensor:
@@ -81,8 +85,8 @@ class UnguidedNetwork(nn.Module):
         planes : Tensor, shape (tile, plane, y, x)
             Bands in standard deviations from their mean, then constants; see `dualsr_geo.models.unguided_correction`.
         ratio : int
-            2 to 32. Those without a last convolution of their own average the sub-pixels of 8, which
-            are interpolated to 16 or 32 before that where the ratio is larger.
+            2 to 32. A ratio without a last convolution of its own uses that of the next larger one, or
+            that of 8 interpolated to 16 or 32, and averages the sub-pixels.
 
         Returns
         -------
@@ -92,30 +96,30 @@ class UnguidedNetwork(nn.Module):
         Raises
         ------
         ScaleError
-            If the ratio is none of these.
+            If the ratio is not in this range.
         """
-        if not LEAST_RATIO <= ratio <= MOST_RATIO:
-            raise ScaleError(f"The network sharpens {LEAST_RATIO} to {MOST_RATIO} times, not {ratio}.")
-        features = self.first(last(planes)).relu()
-        # The body's own sum keeps the first features: a long skip.
+        if not MIN_RATIO <= ratio <= MAX_RATIO:
+            raise ScaleError(f"The network sharpens {MIN_RATIO} to {MAX_RATIO} times, not {ratio}.")
+        features = self.first(channels_last(planes)).relu()
+        # A skip connection around all blocks.
         features = features + self.blocks(features)
-        made = next((r for r in RATIOS if r >= ratio), RATIOS[-1])
-        detail = functional.pixel_shuffle(self.tails[str(made)](features).float() * UNIT, made)
-        fine = next(r for r in (made, 16, 32) if r >= ratio)
-        if fine > made:
-            # By whole numbers, else the weights' rounding would depend on where a tile begins.
-            detail = functional.interpolate(detail, scale_factor=fine // made, mode="bicubic")
-        return (detail if fine == ratio else _averaged(detail, fine, ratio))[:, 0]
+        tail_ratio = next((r for r in RATIOS if r >= ratio), RATIOS[-1])
+        detail = functional.pixel_shuffle(self.tails[str(tail_ratio)](features).float() * OUTPUT_UNIT_STD, tail_ratio)
+        fine = next(r for r in (tail_ratio, *INTERPOLATED_RATIOS) if r >= ratio)
+        if fine > tail_ratio:
+            # By an integer factor, else the rounding of the weights would depend on the tile.
+            detail = functional.interpolate(detail, scale_factor=fine // tail_ratio, mode="bicubic")
+        return (detail if fine == ratio else _average(detail, fine, ratio))[:, 0]
 
 
-def _averaged(detail: Tensor, fine: int, ratio: int) -> Tensor:
-    """Return the means of a finer grid's pixels over those of `ratio`, within each lr pixel."""
+def _average(detail: Tensor, fine: int, ratio: int) -> Tensor:
+    """Average `fine` x `fine` pixels of each lr pixel to `ratio` x `ratio`, by the areas that they share."""
     y, x = (n // fine for n in detail.shape[2:])
-    at, to = torch.arange(fine) / fine, torch.arange(ratio)[:, None] / ratio
-    shared = torch.minimum(at + 1 / fine, to + 1 / ratio) - torch.maximum(at, to)
-    share = (shared.clamp_min(0) * ratio).to(detail)
-    cut = detail.reshape(-1, y, fine, x, fine)
-    return torch.einsum("ab,nybxd,cd->nyaxc", share, cut, share).reshape(-1, 1, y * ratio, x * ratio)
+    source, target = torch.arange(fine) / fine, torch.arange(ratio)[:, None] / ratio
+    overlap = torch.minimum(source + 1 / fine, target + 1 / ratio) - torch.maximum(source, target)
+    weight = (overlap.clamp_min(0) * ratio).to(detail)
+    pixels = detail.reshape(-1, y, fine, x, fine)
+    return torch.einsum("ab,nybxd,cd->nyaxc", weight, pixels, weight).reshape(-1, 1, y * ratio, x * ratio)
 
 
 ARCHITECTURE = Architecture(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dualsr_geo.models.networks.guided import LAYS, GuidedNetwork
+from dualsr_geo.models.networks.guided import ORIENTATIONS, GuidedNetwork
 from dualsr_geo.training.finetuning.training_pairs import Pair
 from dualsr_geo.training.guided_task import Prepared, draw_anchors, sample_loss
 
@@ -73,7 +73,7 @@ class FinetuningTask:
         one = draw_anchors(rng, pair.prepared)
         if rng.random() < 0.5:
             one = replace(one, seen=replace(one.seen, planes=reordered(one.seen.planes)))
-        return Drawn(one, pair.learned, LAYS[int(rng.integers(len(LAYS)))])
+        return Drawn(one, pair.learned, ORIENTATIONS[int(rng.integers(len(ORIENTATIONS)))])
 
     def validate(self, network: nn.Module) -> dict[str, dict[str, float]]:  # noqa: ARG002  # the protocol's
         """Return nothing: held-out blocks are for choosing and judging."""

@@ -17,7 +17,7 @@ from dualsr_geo.fusion.anchor_bands import AnchorBands
 from dualsr_geo.models.correction import PairEvidence
 from dualsr_geo.models.networks import refiner
 from dualsr_geo.models.networks.backprojection import back_project, halved
-from dualsr_geo.models.networks.refiner import TRUST
+from dualsr_geo.models.networks.refiner import MAX_CORRECTION_ERRORS
 from dualsr_geo.raster.windows import Window
 
 PSF = Psf.from_mtf(4)
@@ -47,7 +47,7 @@ def fitted(seen: FineStageInput, fine: str = "finenet") -> FineStage:
 
 @pytest.fixture(autouse=True)
 def as_a_tile(monkeypatch):
-    monkeypatch.setattr(refiner, "MOST_STEPS", 30)
+    monkeypatch.setattr(refiner, "MAX_STEPS", 30)
     with torch.inference_mode():
         yield
 
@@ -55,13 +55,13 @@ def as_a_tile(monkeypatch):
 @pytest.fixture(scope="module")
 def found() -> FineStage:
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
-        patch.setattr(refiner, "MOST_STEPS", 30)
+        patch.setattr(refiner, "MAX_STEPS", 30)
         return fitted(view())
 
 
 def test_a_correction_is_no_larger_than_trust_allows(found):
     made = correct(found, view())
-    assert 0 < float(made.abs().max()) <= 0.05 * TRUST
+    assert 0 < float(made.abs().max()) <= 0.05 * MAX_CORRECTION_ERRORS
 
 
 def test_a_share_is_a_share(found):

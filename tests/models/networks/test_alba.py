@@ -32,7 +32,7 @@ def test_gathers_are_the_loop_over_blocks(size, height, width, tiles, published,
     for n, blocks in enumerate(wanted):
         assert found.index[n].tolist() == [[r * columns + c for r, c, _ in three] for three in blocks]
         torch.testing.assert_close(found.cosine[n], torch.tensor([[v for _, _, v in three] for three in blocks]))
-    made = alba.lent(features, found.source, found.weight)
+    made = alba.with_lent_features(features, found.source, found.weight)
     torch.testing.assert_close(made, slow.lent(features, wanted, size), rtol=0, atol=1e-6)
 
 
@@ -41,7 +41,7 @@ def test_neighbours_that_are_not_there_weigh_nothing(shape, lenders):
     guide = random(1, 3, *shape) + 0.1
     found = alba.similar(guide, 6)
     assert (found.cosine[0] > 0).sum(-1).tolist() == lenders
-    made = alba.lent(random(1, 2, *shape), found.source, found.weight)
+    made = alba.with_lent_features(random(1, 2, *shape), found.source, found.weight)
     assert torch.isfinite(made).all()
     if lenders == [0]:
         assert not made[:, 2:].any()
@@ -82,11 +82,11 @@ def test_a_tile_with_its_lead_sees_the_blocks_of_the_scene(height, width, y, x, 
     guide, features = random(1, 2, height, width), random(1, 3, height, width, seed=1)
     scene = alba.centred((height, width), size)
     whole = alba.similar(guide, size, scene)
-    wanted = alba.lent(features, whole.source, whole.weight)
+    wanted = alba.with_lent_features(features, whole.source, whole.weight)
     lead = alba.lead_at((y, x), scene, size)
     tile = guide[..., y : y + 40, x : x + 40]
     found = alba.similar(tile, size, lead)
-    made = alba.lent(features[..., y : y + 40, x : x + 40], found.source, found.weight)
+    made = alba.with_lent_features(features[..., y : y + 40, x : x + 40], found.source, found.weight)
     # A block is as in the scene where it and its neighbours lie in the tile, or at the scene's edge.
     inner = slice(2 * size, 40 - 2 * size)
     torch.testing.assert_close(made[..., inner, inner], wanted[..., y : y + 40, x : x + 40][..., inner, inner])

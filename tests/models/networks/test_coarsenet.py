@@ -84,7 +84,7 @@ def test_streaming_is_forward_and_a_batch_is_its_tiles():
 
 
 def test_bands_that_were_handed_out_stay(monkeypatch):
-    monkeypatch.setattr(piecewise, "PIECE", 12)
+    monkeypatch.setattr(piecewise, "PIECE_SIDE_PX", 12)
     network = made(slow.state_coarsenet(4), 2)
     lr, guide = case(2, 6, 15, 20)
     with torch.inference_mode():

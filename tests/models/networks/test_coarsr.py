@@ -10,7 +10,7 @@ import torch
 
 from dualsr_geo.errors import InputError, ScaleError
 from dualsr_geo.models.networks import coarsr
-from dualsr_geo.models.networks.coarsr import HALO, CoarSR, checkpoint_sizes, from_published, neighbours
+from dualsr_geo.models.networks.coarsr import HALO_LR_PX, CoarSR, checkpoint_sizes, from_published, neighbours
 
 recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} is absent")
 
@@ -91,7 +91,7 @@ def test_how_many_bands_go_together_does_not_matter(monkeypatch, at_once):
     lr = cube(2, 7, 8, 9)
     with torch.inference_mode():
         together = network(lr)
-        monkeypatch.setitem(coarsr.PIXELS_AT_ONCE, "cpu", at_once * 2 * 8 * 9)
+        monkeypatch.setitem(coarsr.MAX_PX_TOGETHER, "cpu", at_once * 2 * 8 * 9)
         seen = []
         network.heads[0].register_forward_hook(lambda _, values, __: seen.append(len(values[0])))
         torch.testing.assert_close(network(lr), together)
@@ -104,8 +104,8 @@ def test_a_tile_with_the_halo_is_the_whole(ratio):
     lr = cube(1, 5, 61, 53)
     with torch.inference_mode():
         whole = network(lr)
-        tile = network(lr[..., 30 - HALO : 33 + HALO, 25 - HALO : 27 + HALO])
-    core = tile[..., ratio * HALO : -ratio * HALO, ratio * HALO : -ratio * HALO]
+        tile = network(lr[..., 30 - HALO_LR_PX : 33 + HALO_LR_PX, 25 - HALO_LR_PX : 27 + HALO_LR_PX])
+    core = tile[..., ratio * HALO_LR_PX : -ratio * HALO_LR_PX, ratio * HALO_LR_PX : -ratio * HALO_LR_PX]
     wanted = whole[..., ratio * 30 : ratio * 33, ratio * 25 : ratio * 27]
     assert core.shape == wanted.shape
     assert (core - wanted).abs().max() < 1e-5
@@ -115,12 +115,12 @@ def test_a_tile_with_the_halo_is_the_whole(ratio):
 def test_it_sees_as_far_as_the_halo_and_no_farther(ratio):
     torch.manual_seed(0)
     network = CoarSR(ratio, 4).double()
-    lr = cube(1, 5, 1, 2 * HALO + 21).double().requires_grad_()
+    lr = cube(1, 5, 1, 2 * HALO_LR_PX + 21).double().requires_grad_()
     made = network(lr)[0, 2, 0]
-    (pull,) = torch.autograd.grad(made[(HALO + 10) * ratio], lr)
+    (pull,) = torch.autograd.grad(made[(HALO_LR_PX + 10) * ratio], lr)
     seen = torch.nonzero(pull.abs().sum((0, 1, 2))).flatten()
-    reach = int((seen - HALO - 10).abs().max())
-    assert HALO - 2 < reach <= HALO
+    reach = int((seen - HALO_LR_PX - 10).abs().max())
+    assert HALO_LR_PX - 2 < reach <= HALO_LR_PX
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from guided_cases import random_guided_network, random_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.models.networks.guided import CANDIDATES, GAINS, GuidedNetwork, step
+from dualsr_geo.models.networks.guided import CANDIDATES, GAINS, GuidedNetwork, averaged_px
 
 
 @given(st.integers(1, 3), st.integers(1, 23), st.integers(1, 23), st.sampled_from([2, 3, 4, 7, 8, 12, 16, 32]))
@@ -59,7 +59,7 @@ def test_the_reach_is_no_larger_than_it_must_be():
 
 @pytest.mark.parametrize(("ratio", "pixels"), [(2, 1), (8, 1), (9, 2), (16, 2), (17, 3), (32, 4)])
 def test_above_ratio_eight_pixels_are_averaged(ratio, pixels):
-    assert step(ratio) == pixels
+    assert averaged_px(ratio) == pixels
 
 
 def test_it_has_the_size_that_was_asked_for():

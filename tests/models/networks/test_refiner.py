@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.networks import refiner
-from dualsr_geo.models.networks.refiner import HELD_OUT, LOOK, PATIENCE, TRUST, Crop, Refiner, apply, fit, losses
+from dualsr_geo.models.networks.refiner import (
+    EVALUATION_STEPS,
+    HELD_OUT_EVERY,
+    MAX_CORRECTION_ERRORS,
+    PATIENCE_EVALUATIONS,
+    Crop,
+    Refiner,
+    apply,
+    fit,
+    losses,
+)
 
 RATIO = 3
 RESPONSE = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.4, 0.6]])
@@ -20,7 +30,7 @@ ERROR = torch.tensor([0.3, 0.3, 0.3])
 @pytest.fixture(autouse=True)
 def brief(monkeypatch):
     """Fits of few steps: what is asked here does not depend on their number."""
-    monkeypatch.setattr(refiner, "MOST_STEPS", 80)
+    monkeypatch.setattr(refiner, "MAX_STEPS", 80)
 
 
 def crop(seed: int, *, wrong: float = 0.2, side: int = 6) -> Crop:
@@ -54,8 +64,8 @@ def random_network() -> Refiner:
 def test_it_never_goes_farther_than_trust():
     with torch.no_grad():
         made = apply(random_network(), 50 * torch.randn(7, 21, 34))
-    assert float(made.abs().max()) <= TRUST
-    assert float(made.abs().max()) > 0.99 * TRUST
+    assert float(made.abs().max()) <= MAX_CORRECTION_ERRORS
+    assert float(made.abs().max()) > 0.99 * MAX_CORRECTION_ERRORS
 
 
 def test_it_sees_so_far_and_no_farther():
@@ -79,14 +89,14 @@ def test_a_part_is_the_whole():
 
 
 def test_a_fit_explains_the_guide_and_is_the_same_each_time():
-    crops = [crop(k) for k in range(HELD_OUT)]
+    crops = [crop(k) for k in range(HELD_OUT_EVERY)]
     torch.manual_seed(9)
     before = torch.random.get_rng_state()
     first, again = (fit(crops, RESPONSE, ERROR) for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert first.spectral[1] < 0.7 * first.spectral[0]
     assert first.steps > 0
-    assert first.steps % LOOK == 0
+    assert first.steps % EVALUATION_STEPS == 0
     assert all(torch.equal(first.state[k], again.state[k]) for k in first.state)
     other = fit(crops, RESPONSE, ERROR, seed=1)
     assert not torch.equal(first.state["layers.0.weight"], other.state["layers.0.weight"])
@@ -95,23 +105,23 @@ def test_a_fit_explains_the_guide_and_is_the_same_each_time():
 
 
 def test_what_the_guide_says_already_is_left_alone():
-    crops = [crop(k, wrong=0.0) for k in range(HELD_OUT)]
+    crops = [crop(k, wrong=0.0) for k in range(HELD_OUT_EVERY)]
     found = fit(crops, RESPONSE, ERROR)
     assert found.steps == 0
     assert found.spectral == (0.0, 0.0)
-    assert not apply(refiner.restored(found.state), crops[0].planes).any()
+    assert not apply(refiner.refiner_of(found.state), crops[0].planes).any()
 
 
 def test_a_fit_that_helps_no_longer_stops_early(monkeypatch):
     asked = []
-    monkeypatch.setattr(refiner, "_held_out", lambda *_: asked.append(1) or 1.0)
+    monkeypatch.setattr(refiner, "_spectral_loss", lambda *_: asked.append(1) or 1.0)
     assert fit([crop(0)], RESPONSE, ERROR).steps == 0
-    assert len(asked) == 1 + PATIENCE < refiner.MOST_STEPS // LOOK
+    assert len(asked) == 1 + PATIENCE_EVALUATIONS < refiner.MAX_STEPS // EVALUATION_STEPS
 
 
 def test_a_single_crop_is_judged_by_itself():
     found = fit([crop(0)], RESPONSE, ERROR)
-    held = losses(refiner.restored(found.state), crop(0), RESPONSE, ERROR)[0]
+    held = losses(refiner.refiner_of(found.state), crop(0), RESPONSE, ERROR)[0]
     assert float(held.detach()) == pytest.approx(found.spectral[1], rel=1e-5)
 
 
@@ -120,9 +130,13 @@ def test_what_does_not_count_changes_nothing():
     valid = torch.ones(6, 6)
     valid[2:5, 1:4] = 0
     wide = valid.repeat_interleave(RATIO, 0).repeat_interleave(RATIO, 1)
-    masked = Crop(one.planes, one.missed, one.left, valid, one.degrade)
+    masked = Crop(one.planes, one.guide_residual, one.scene_residual, valid, one.degrade)
     spoilt = Crop(
-        one.planes, torch.where(wide > 0, one.missed, 99.0), torch.where(valid > 0, one.left, -7.0), valid, one.degrade
+        one.planes,
+        torch.where(wide > 0, one.guide_residual, 99.0),
+        torch.where(valid > 0, one.scene_residual, -7.0),
+        valid,
+        one.degrade,
     )
     with torch.no_grad():
         a, b = (losses(random_network(), c, RESPONSE, ERROR) for c in (masked, spoilt))
@@ -135,6 +149,6 @@ def test_losses_are_equation_16():
         made = ERROR[:, None, None] * random_network()(one.planes[None])[0]
         guide, scene = losses(random_network(), one, RESPONSE, ERROR)
     assert float(guide) == pytest.approx(
-        float((one.missed - torch.einsum("ga,ayx->gyx", RESPONSE, made)).abs().mean()), rel=1e-5
+        float((one.guide_residual - torch.einsum("ga,ayx->gyx", RESPONSE, made)).abs().mean()), rel=1e-5
     )
-    assert float(scene) == pytest.approx(0.1 * float((one.left - one.degrade(made)).abs().mean()), rel=1e-5)
+    assert float(scene) == pytest.approx(0.1 * float((one.scene_residual - one.degrade(made)).abs().mean()), rel=1e-5)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from unguided_cases import random_unguided_network
 
 from dualsr_geo.errors import ScaleError
-from dualsr_geo.models.networks.unguided import PLANES, RATIOS, UNIT, UnguidedNetwork
+from dualsr_geo.models.networks.unguided import OUTPUT_UNIT_STD, PLANES, RATIOS, UnguidedNetwork
 
 
 @given(st.integers(2, 32), st.integers(1, 9), st.integers(1, 9))
@@ -26,7 +26,7 @@ def test_ratios_without_sub_pixels_of_their_own_resample_those_of_eight(ratio):
     torch.nn.init.constant_(network.tails["8"].bias, 2.0)
     with torch.inference_mode():
         made = network(torch.randn(1, PLANES, 5, 7), ratio)
-    torch.testing.assert_close(made, torch.full((1, 5 * ratio, 7 * ratio), 2 * UNIT))
+    torch.testing.assert_close(made, torch.full((1, 5 * ratio, 7 * ratio), 2 * OUTPUT_UNIT_STD))
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 4, 8, 5, 16])

@@ -23,7 +23,7 @@ from dualsr_geo import synthetic
 from dualsr_geo.cli import main
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.models import weights
-from dualsr_geo.models.networks.guided import GAINS, LAYS, GuidedNetwork
+from dualsr_geo.models.networks.guided import GAINS, ORIENTATIONS, GuidedNetwork
 from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.finetuning import finetune
 from dualsr_geo.training.finetuning import task as task_module
@@ -178,7 +178,7 @@ def test_all_ways_to_lay_a_pair_average_to_what_the_network_averages():
     planes, constants = random_inputs(2, 12, 16)
     constants[:, GAINS[1]] = constants[:, GAINS[0]]
     with torch.inference_mode():
-        ways = [task_module.laid(network, planes, constants, 4, way) for way in LAYS]
+        ways = [task_module.laid(network, planes, constants, 4, way) for way in ORIENTATIONS]
         logits, residual = network(planes, constants, 4, lays=8)
     torch.testing.assert_close(torch.stack([w[0] for w in ways]).mean(0), logits, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(torch.stack([w[1] for w in ways]).mean(0), residual, atol=1e-5, rtol=1e-5)
