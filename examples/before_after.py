@@ -1,4 +1,4 @@
-"""Sharpen a made-up scene and picture it before and after: the picture of the README.
+"""Draw a synthetic scene before and after sharpening: the picture of the README.
 
 Run: python examples/before_after.py docs/images/before_after.png
 """
@@ -28,12 +28,12 @@ def picture(path: Path, nm: np.ndarray) -> np.ndarray:
 
 
 def main(target: str) -> None:
-    """Make, sharpen, plot."""
+    """Generate, sharpen, plot."""
     with tempfile.TemporaryDirectory() as folder:
         scene, pan = synthetic.write(folder, shape=(120, 160), guide="pan")
-        made = dualsr_geo.upscale(scene, rgb=pan)["output"]
+        product = dualsr_geo.upscale(scene, rgb=pan)["output"]
         nm = synthetic.make((8, 8), guide="pan").wavelengths_nm
-        shown = {"scene, 8 m, 31 bands": scene, "guide, 2 m, pan": pan, "product, 2 m, 31 bands": made}
+        shown = {"scene, 8 m, 31 bands": scene, "guide, 2 m, pan": pan, "product, 2 m, 31 bands": product}
         figure, axes = plt.subplots(1, 3, figsize=(13.5, 3.3), constrained_layout=True)
         for axis, (title, path) in zip(axes, shown.items(), strict=True):
             axis.imshow(picture(Path(path), nm), interpolation="nearest")

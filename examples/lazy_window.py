@@ -1,4 +1,4 @@
-"""Compute one window of a product that is never made whole, as one would on an archive in the cloud.
+"""Compute one window of a lazy product, as for a scene in a remote archive.
 
 Run: python examples/lazy_window.py
 """

@@ -1,4 +1,4 @@
-"""Draw the spectral responses of all sensors that are known: `python examples/sensor_responses.py docs/images`."""
+"""Draw the spectral responses of all sensors: `python examples/sensor_responses.py docs/images`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from PIL import Image
 
 from dualsr_geo.sensors import Sensor, sensors
 
-# More bands than this cannot be told apart in a strip 8 inches wide.
-FEW = 40
+# More bands than this cannot be distinguished in a strip of 8 inches.
+MAX_DISTINCT_BANDS = 40
 STRIP_INCHES = 0.62
-# What colours show, nm.
+# Range of the colours, nm.
 VISIBLE_NM = (380.0, 720.0)
 
 
 def draw(shown: Sequence[Sensor], path: Path, span_nm: tuple[float, float]) -> None:
-    """Draw a strip a sensor, a curve a band; grey where the atmosphere leaves no signal."""
+    """Draw a strip for each sensor, a curve for each band; grey where the atmosphere absorbs the signal."""
     size = (9, STRIP_INCHES * len(shown) + 0.5)
     figure, axes = plt.subplots(len(shown), 1, sharex=True, figsize=size, squeeze=False, layout="constrained")
     for axis, sensor in zip(axes[:, 0], shown, strict=True):
@@ -40,7 +40,7 @@ def draw(shown: Sequence[Sensor], path: Path, span_nm: tuple[float, float]) -> N
 
 def strip(axis: Axes, sensor: Sensor) -> None:
     """Draw one sensor."""
-    many = len(sensor.bands) > FEW
+    many = len(sensor.bands) > MAX_DISTINCT_BANDS
     for low, high in sensor.bad_windows_nm:
         axis.axvspan(low, high, color="0.9", lw=0)
     for i, band in enumerate(sensor.bands):
@@ -55,7 +55,7 @@ def strip(axis: Axes, sensor: Sensor) -> None:
 
 
 def shade(nm: float) -> tuple[float, float, float, float]:
-    """Return a colour for a wavelength; beyond the visible the last one."""
+    """Return a colour for a wavelength; outside the visible range the nearest one."""
     low, high = VISIBLE_NM
     colour: tuple[float, float, float, float] = plt.get_cmap("turbo")(min(max((nm - low) / (high - low), 0.0), 1.0))
     return colour
@@ -64,9 +64,9 @@ def shade(nm: float) -> tuple[float, float, float, float]:
 def main() -> None:
     """Draw two figures: sensors of few bands, and spectrometers."""
     place = Path(sys.argv[1])
-    known = list(sensors().values())
-    draw([s for s in known if len(s.bands) <= FEW], place / "srf_bands.png", (340, 2500))
-    draw([s for s in known if len(s.bands) > FEW], place / "srf_spectrometers.png", (340, 2580))
+    everything = list(sensors().values())
+    draw([s for s in everything if len(s.bands) <= MAX_DISTINCT_BANDS], place / "srf_bands.png", (340, 2500))
+    draw([s for s in everything if len(s.bands) > MAX_DISTINCT_BANDS], place / "srf_spectrometers.png", (340, 2580))
 
 
 if __name__ == "__main__":

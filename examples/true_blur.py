@@ -1,4 +1,4 @@
-"""Give the sensor's blur as a file, and see what it is worth against the usual guess where there is no guide.
+"""Give the sensor's blur as a file, and compare it with the default blur, without a guide.
 
 Run: python examples/true_blur.py
 """
@@ -17,19 +17,19 @@ SHAPE, RATIO, GAIN = (40, 56), 4, 0.12
 
 
 def main() -> None:
-    """Sharpen twice, compare with the truth."""
-    wishes = {"shape": SHAPE, "ratio": RATIO, "bands": 8, "mtf_gain": GAIN}
-    truth = synthetic.make(**wishes).reference
+    """Sharpen with both, compare with the truth."""
+    settings = {"shape": SHAPE, "ratio": RATIO, "bands": 8, "mtf_gain": GAIN}
+    truth = synthetic.make(**settings).reference
     with tempfile.TemporaryDirectory() as folder:
-        scene, _ = synthetic.write(folder, **wishes)
+        scene, _ = synthetic.write(folder, **settings)
         true = dualsr_geo.Psf.from_mtf(RATIO, GAIN)
         # The same file serves the command line: dualsr-geo upscale scene.tif --scale 4 --psf psf.json
         where = Path(folder, "psf.json")
         where.write_text(json.dumps(true.to_json()))
         given = dualsr_geo.Psf.from_json(json.loads(where.read_text()))
         for name, psf in (("the usual gain of 0.3", None), (f"the true gain of {GAIN}", given)):
-            made = dualsr_geo.upscale(scene, f"{folder}/made.tif", scale=RATIO, psf=psf, overwrite=True)
-            with rasterio.open(made["output"]) as product:
+            summary = dualsr_geo.upscale(scene, f"{folder}/product.tif", scale=RATIO, psf=psf, overwrite=True)
+            with rasterio.open(summary["output"]) as product:
                 error = np.sqrt(np.mean((product.read() * synthetic.SCALE - truth) ** 2))
             print(f"{name}: RMSE {error:.4f} of reflectance")
 

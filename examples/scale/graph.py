@@ -1,7 +1,7 @@
-"""How long the graph of a huge scene takes, how much it needs, and when its first tiles are there.
+"""Time and memory of the graph of a huge scene, and the time of its first tiles.
 
-The scene is a dask array that makes its chunks, so nothing lies on disk. The product, 40,000 x 40,000
-lr pixels at ratio 4 with 200 bands, would have 10 TB; it is stopped after a few tiles.
+The scene is a dask array that generates its chunks, so nothing is on disk. The product, 40,000 x 40,000
+lr pixels at ratio 4 with 200 bands, would have 10 TB; the run stops after a few tiles.
 
     python examples/scale/graph.py --side 40000 --bands 200
     python examples/scale/graph.py --side 40000 --bands 200 --distributed
@@ -30,14 +30,14 @@ from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.resources import peak
 
 CHUNK = 256
-_held: list[object] = []
+_references: list[object] = []
 
 
 class EnoughError(Exception):
-    """As many tiles as were wanted are done."""
+    """The requested number of tiles is done."""
 
 
-def made(block_info: dict) -> np.ndarray:
+def waves_of_chunk(block_info: dict) -> np.ndarray:
     """Return a chunk of waves of many lengths that differ from band to band."""
     (b0, b1), (y0, y1), (x0, x1) = block_info[None]["array-location"]
     b, y, x = (a.astype(np.float32) for a in np.ogrid[b0:b1, y0:y1, x0:x1])
@@ -48,9 +48,9 @@ def made(block_info: dict) -> np.ndarray:
 
 
 def scene(side: int, bands: int) -> xr.DataArray:
-    """Return a scene that exists only as a promise."""
+    """Return a scene whose chunks are computed on request."""
     chunks = ((bands,), *da.core.normalize_chunks((CHUNK, CHUNK), (side, side)))
-    return xr.DataArray(da.map_blocks(made, chunks=chunks, dtype=np.float32), dims=("band", "y", "x"))
+    return xr.DataArray(da.map_blocks(waves_of_chunk, chunks=chunks, dtype=np.float32), dims=("band", "y", "x"))
 
 
 def on_threads(product: da.Array, tiles: int, jobs: int) -> list[float]:
@@ -80,10 +80,10 @@ def on_cluster(product: da.Array, tiles: int, jobs: int) -> list[float]:
     began = time.perf_counter()
     thread = threading.Thread(target=_follow(client, began, done, tiles), daemon=True)
     thread.start()
-    kept = client.persist(product)
+    persisted = client.persist(product)
     thread.join()
-    # Held until the process ends: the scheduler would take minutes to forget 10^5 tasks that nobody needs.
-    _held.append((client, kept))
+    # Referenced until the process ends: the scheduler would take minutes to forget 10^5 tasks.
+    _references.append((client, persisted))
     return done
 
 
@@ -101,30 +101,30 @@ def _follow(client: object, began: float, done: list[float], tiles: int) -> Call
 
 def main() -> None:
     """Build the graph, compute a few tiles, print figures as JSON."""
-    ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("--side", type=int, default=40000, help="lr pixels")
-    ask.add_argument("--bands", type=int, default=200)
-    ask.add_argument("--scale", type=int, default=4)
-    ask.add_argument("--tiles", type=int, default=4)
-    ask.add_argument("--jobs", type=int, default=2)
-    ask.add_argument("--model", default="regression")
-    ask.add_argument("--distributed", action="store_true")
-    asked = ask.parse_args()
-    source = open_scene(scene(asked.side, asked.bands))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=40000, help="lr pixels")
+    parser.add_argument("--bands", type=int, default=200)
+    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--tiles", type=int, default=4)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--model", default="regression")
+    parser.add_argument("--distributed", action="store_true")
+    arguments = parser.parse_args()
+    source = open_scene(scene(arguments.side, arguments.bands))
     before, began, busy = psutil.Process().memory_info().rss, time.perf_counter(), time.process_time()
-    job = plan_run(source, [], Options(scale=asked.scale, model=asked.model, jobs=asked.jobs))
+    job = plan_run(source, [], Options(scale=arguments.scale, model=arguments.model, jobs=arguments.jobs))
     product = lazy.upscale(job)
-    said = {
+    result = {
         "tiles": len(job.tiling),
         "tile": job.sizes.tile,
         "graph_s": round(time.perf_counter() - began, 2),
         "graph_processor_s": round(time.process_time() - busy, 2),
         "graph_mib": round((peak() - before) / 2**20),
     }
-    run = on_cluster if asked.distributed else on_threads
-    done = run(product, asked.tiles, asked.jobs)
-    said |= {"first_tiles_s": [round(t, 1) for t in done], "peak_mib": round(peak() / 2**20)}
-    print(json.dumps(said), flush=True)
+    run = on_cluster if arguments.distributed else on_threads
+    done = run(product, arguments.tiles, arguments.jobs)
+    result |= {"first_tiles_s": [round(t, 1) for t in done], "peak_mib": round(peak() / 2**20)}
+    print(json.dumps(result), flush=True)
     os._exit(0)
 
 

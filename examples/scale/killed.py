@@ -1,8 +1,8 @@
-"""Many scenes on a cluster whose workers are killed at random: every product as if nothing had happened.
+"""Many scenes on a cluster whose workers are killed at random, with the products of an undisturbed run.
 
-Scenes are made, sharpened in this process without any disturbance, and again on a `LocalCluster` of two
-processes, from a few threads, while SIGKILL hits a worker every few seconds. A watcher looks at the folder all the
-time: whatever bears a product's name must be that product, to the last bit.
+Scenes are generated, sharpened in this process, and again on a `LocalCluster` of two
+processes, from a few threads, while a worker is killed every few seconds. A watcher checks the folder all the
+time: a file with a product's name must be that product, to the last bit.
 
     python examples/scale/killed.py --scenes 200 --kills 20
 """
@@ -47,7 +47,7 @@ def scenes_in(folder: Path, count: int) -> list[Pair]:
 
 
 class Watcher(threading.Thread):
-    """Compares every product that shows with what it should be, until `over`."""
+    """Compares every visible product with the expected one, until `over`."""
 
     def __init__(self, folder: Path, wanted: dict[str, str]) -> None:
         super().__init__(daemon=True)
@@ -55,7 +55,7 @@ class Watcher(threading.Thread):
         self.looks, self.wrong = 0, list[str]()
 
     def run(self) -> None:
-        """Look as often as the disk allows."""
+        """Compare as often as the disk allows."""
         while not self.over.wait(0.05):
             for product in self.folder.glob(f"*{suffix_of(self.wanted)}"):
                 self.looks += 1
@@ -64,7 +64,7 @@ class Watcher(threading.Thread):
 
 
 def suffix_of(wanted: dict[str, str]) -> str:
-    """Return what products are called at their end."""
+    """Return the suffix of the products."""
     return Path(next(iter(wanted))).suffix
 
 
@@ -82,7 +82,7 @@ def kill(client: Client, kills: int, tiles: Sequence[int], total: int) -> list[i
 
 
 def disturbed(
-    scenes: Sequence[Pair], folder: Path, options: Options, asked: argparse.Namespace, total: int
+    scenes: Sequence[Pair], folder: Path, options: Options, arguments: argparse.Namespace, total: int
 ) -> list[int]:
     """Sharpen all scenes on a cluster while workers die; return the processes that were killed."""
     tiles: list[int] = []
@@ -91,51 +91,51 @@ def disturbed(
         dask.config.set({"distributed.deploy.lost-worker-timeout": "300s"}),
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
-        ThreadPoolExecutor(asked.threads + 1) as pool,
+        ThreadPoolExecutor(arguments.threads + 1) as pool,
     ):
-        killing = pool.submit(kill, client, asked.kills, tiles, total)
+        killing = pool.submit(kill, client, arguments.kills, tiles, total)
         run = partial(upscale, options=options, client=client, progress=lambda done, _: done and tiles.append(done))
-        made = [pool.submit(run, s, folder / f"{i}{asked.suffix}", rgb=g) for i, (s, g) in enumerate(scenes)]
-        for future in made:
+        futures = [pool.submit(run, s, folder / f"{i}{arguments.suffix}", rgb=g) for i, (s, g) in enumerate(scenes)]
+        for future in futures:
             future.result()
         return killing.result()
 
 
 def main() -> None:
     """Run both, compare, print figures as JSON."""
-    ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("--scenes", type=int, default=200)
-    ask.add_argument("--kills", type=int, default=20)
-    ask.add_argument("--threads", type=int, default=4, help="scenes at once")
-    ask.add_argument("--model", default="regression")
-    ask.add_argument("--suffix", default=".tif", help=".tif or .zarr")
-    asked = ask.parse_args()
-    options = Options(scale=2, model=asked.model, tile=16, jobs=1)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=4, help="scenes at once")
+    parser.add_argument("--model", default="regression")
+    parser.add_argument("--suffix", default=".tif", help=".tif or .zarr")
+    arguments = parser.parse_args()
+    options = Options(scale=2, model=arguments.model, tile=16, jobs=1)
     with tempfile.TemporaryDirectory() as place:
         quiet, killed = Path(place, "quiet"), Path(place, "killed")
         for folder in (quiet, killed):
             folder.mkdir()
-        scenes, total = scenes_in(Path(place, "in"), asked.scenes), 0
+        scenes, total = scenes_in(Path(place, "in"), arguments.scenes), 0
         began = time.monotonic()
         for i, (scene, guide) in enumerate(scenes):
-            upscale(scene, quiet / f"{i}{asked.suffix}", rgb=guide, options=options)
+            upscale(scene, quiet / f"{i}{arguments.suffix}", rgb=guide, options=options)
             total += -(-(33 + i % 7) // 16) * -(-(37 + i % 11) // 16)
         here = time.monotonic() - began
         watcher = Watcher(killed, {p.name: digest(p) for p in quiet.iterdir()})
         watcher.start()
         began = time.monotonic()
-        dead = disturbed(scenes, killed, options, asked, total)
+        dead = disturbed(scenes, killed, options, arguments, total)
         there = time.monotonic() - began
         watcher.over.set()
         watcher.join()
         same = sum(digest(killed / name) == wanted for name, wanted in watcher.wanted.items())
-        said = {
-            "scenes": asked.scenes, "tiles": total, "kills": len(dead), "identical": same, "looks": watcher.looks,
+        result = {
+            "scenes": arguments.scenes, "tiles": total, "kills": len(dead), "identical": same, "looks": watcher.looks,
             "half_written": len(watcher.wrong), "left_behind": len(list(killed.iterdir())) - same,
             "undisturbed_s": round(here, 1), "disturbed_s": round(there, 1),
         }  # fmt: skip
-    print(json.dumps(said))
-    if same != asked.scenes or watcher.wrong:
+    print(json.dumps(result))
+    if same != arguments.scenes or watcher.wrong:
         raise SystemExit(1)
 
 

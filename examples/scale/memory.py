@@ -1,7 +1,7 @@
-"""Thousands of tiles through one process, and whether its memory stays flat.
+"""Memory of one process over thousands of tiles.
 
-One scene is run again and again, its done marks taken away each time, so that the same process makes tile after
-tile, as a worker of a cluster does through a night. Resident memory is noted every few tiles.
+The tiles of one scene are computed again and again, so that the same process computes tile after
+tile, like a worker of a cluster in a long run. Resident memory is recorded every few tiles.
 
     python examples/scale/memory.py --tiles 2000
     python examples/scale/memory.py --tiles 2000 --worker        # in a worker of a cluster
@@ -30,12 +30,12 @@ from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.io.writers.tile_store import TileStore
 
 SIDE, TILE = 160, 16
-# The first tiles fill caches, and the allocator finds its size.
+# The first tiles fill caches, and the allocator reaches its size.
 SETTLED = 0.25
 
 
 def plans(folder: Path, count: int, options: Options) -> Iterator[TilePlan]:
-    """Yield plans of made-up scenes, surveyed, each with its own store."""
+    """Yield plans of synthetic scenes, surveyed, each with its own store."""
     for i in range(count):
         scene, guide = synthetic.write(folder / f"{i}", shape=(SIDE, SIDE), bands=16, seed=i)
         job, layout = upscale.prepare(scene, folder / f"{i}.zarr", rgb=guide, options=options)
@@ -44,24 +44,24 @@ def plans(folder: Path, count: int, options: Options) -> Iterator[TilePlan]:
         yield TilePlan(job.inputs, job.work(survey), store)
 
 
-def here(made: list[TilePlan], tiles: int) -> Iterator[int]:
-    """Make so many tiles in this process; yield its resident memory after each."""
+def here(prepared: list[TilePlan], tiles: int) -> Iterator[int]:
+    """Compute tiles in this process; yield its resident memory after each."""
     process = psutil.Process()
     for i in range(tiles):
-        plan = made[i * len(made) // tiles]
+        plan = prepared[i * len(prepared) // tiles]
         executor.process_tile(plan, i % len(plan.work.tiling))
         yield process.memory_info().rss
 
 
-def on_worker(made: list[TilePlan], tiles: int) -> Iterator[int]:
-    """Make so many tiles in a worker of a cluster; yield its resident memory after each."""
+def on_worker(prepared: list[TilePlan], tiles: int) -> Iterator[int]:
+    """Compute tiles in a worker of a cluster; yield its resident memory after each."""
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         (pid,) = client.run(os.getpid).values()
-        process, each = psutil.Process(pid), -(-tiles // len(made))
-        for plan in made:
+        process, each = psutil.Process(pid), -(-tiles // len(prepared))
+        for plan in prepared:
             order = [i % len(plan.work.tiling) for i in range(each)]
             for start in range(0, each, len(plan.work.tiling)):
                 for _ in executor.run_on(client, plan, order[start : start + len(plan.work.tiling)]):
@@ -70,31 +70,31 @@ def on_worker(made: list[TilePlan], tiles: int) -> Iterator[int]:
 
 def main() -> None:
     """Run, fit a line to resident memory, print figures as JSON."""
-    ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("--tiles", type=int, default=2000)
-    ask.add_argument("--scenes", type=int, default=1)
-    ask.add_argument("--model", default="regression")
-    ask.add_argument("--worker", action="store_true", help="in a worker of a cluster")
-    asked = ask.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tiles", type=int, default=2000)
+    parser.add_argument("--scenes", type=int, default=1)
+    parser.add_argument("--model", default="regression")
+    parser.add_argument("--worker", action="store_true", help="in a worker of a cluster")
+    arguments = parser.parse_args()
     at, resident = [], []
     with tempfile.TemporaryDirectory() as place:
-        made = list(plans(Path(place), asked.scenes, Options(model=asked.model, tile=TILE, jobs=1)))
+        prepared = list(plans(Path(place), arguments.scenes, Options(model=arguments.model, tile=TILE, jobs=1)))
         gc.collect()
         busy = time.process_time()
-        for i, bytes_ in enumerate((on_worker if asked.worker else here)(made, asked.tiles)):
+        for i, bytes_ in enumerate((on_worker if arguments.worker else here)(prepared, arguments.tiles)):
             if i % 10 == 9:
                 at.append(i + 1)
                 resident.append(bytes_)
         busy = time.process_time() - busy
-    kept = np.array(at) > SETTLED * asked.tiles
-    slope = np.polyfit(np.array(at)[kept], np.array(resident)[kept], 1)[0]
-    said = {
-        "tiles": asked.tiles, "scenes": asked.scenes, "model": asked.model, "worker": asked.worker,
+    settled = np.array(at) > SETTLED * arguments.tiles
+    slope = np.polyfit(np.array(at)[settled], np.array(resident)[settled], 1)[0]
+    result = {
+        "tiles": arguments.tiles, "scenes": arguments.scenes, "model": arguments.model, "worker": arguments.worker,
         "slope_kb_a_tile": round(slope / 1e3, 2),
         "resident_mib": [round(resident[int(s * (len(resident) - 1))] / 2**20) for s in (0, 0.25, 0.5, 0.75, 1)],
-        "processor_s_a_tile": None if asked.worker else round(busy / asked.tiles, 3),
+        "processor_s_a_tile": None if arguments.worker else round(busy / arguments.tiles, 3),
     }  # fmt: skip
-    print(json.dumps(said))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What the engine costs beside the arithmetic of a tile, and what more workers bring.
+"""Cost of the engine relative to the arithmetic of a tile, and of more workers.
 
-Processor time of one process, because the machine may be shared: tiles of one scene are made in a plain loop
-(`window.sharpen_tile` on windows read before), with reading, with reading and writing, by `infer.run_here`, and by
-`infer.run_on` on a cluster, whose workers' processor time is asked of them. `--workers` also times 1, 2 and 4.
+Processor time of one process, because the machine may be shared: tiles of one scene are computed in a plain loop
+(`sharpen.sharpen_tile` on windows read before), with reading, with reading and writing, by `executor.run_here`, and by
+`executor.run_on` on a cluster, whose workers report their processor time. `--workers` also times 1, 2 and 4.
 
     python examples/scale/overhead.py
     python examples/scale/overhead.py --workers 1 2 4
@@ -29,10 +29,10 @@ from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.io.writers.tile_store import TileStore
 
 
-def planned(folder: Path, asked: argparse.Namespace) -> TilePlan:
+def planned(folder: Path, arguments: argparse.Namespace) -> TilePlan:
     """Return a surveyed scene, ready to run."""
-    scene, guide = synthetic.write(folder, shape=(asked.side, asked.side), bands=asked.bands)
-    options = Options(model=asked.model, tile=asked.tile, jobs=1)
+    scene, guide = synthetic.write(folder, shape=(arguments.side, arguments.side), bands=arguments.bands)
+    options = Options(model=arguments.model, tile=arguments.tile, jobs=1)
     job, layout = upscale.prepare(scene, folder / "p.zarr", rgb=guide, options=options)
     store = TileStore.begin(layout, job.identity, resume=False, overwrite=True)
     survey = survey_scene(job.inputs, job.scene.shape, job.wishes)
@@ -81,17 +81,17 @@ def on_workers(plan: TilePlan, count: int, indices: list[int]) -> tuple[float, f
 
 
 def main() -> None:
-    """Time everything, the least of several rounds, and print figures as JSON."""
-    ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("--side", type=int, default=512, help="lr pixels")
-    ask.add_argument("--bands", type=int, default=64)
-    ask.add_argument("--tile", type=int, default=128)
-    ask.add_argument("--model", default="regression")
-    ask.add_argument("--rounds", type=int, default=2)
-    ask.add_argument("--workers", type=int, nargs="*", default=[1])
-    asked = ask.parse_args()
+    """Time each variant, as the minimum of several rounds, and print figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=512, help="lr pixels")
+    parser.add_argument("--bands", type=int, default=64)
+    parser.add_argument("--tile", type=int, default=128)
+    parser.add_argument("--model", default="regression")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--workers", type=int, nargs="*", default=[1])
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        plan = planned(Path(place), asked)
+        plan = planned(Path(place), arguments)
         indices = list(range(len(plan.work.tiling)))
         ways = {
             "compute": looped(plan, read=False),
@@ -99,16 +99,16 @@ def main() -> None:
             "compute_read_write": lambda: [executor.process_tile(plan, i) for i in indices],
             "run_here": lambda: list(executor.run_here(plan, indices, 1)),
         }
-        took = {name: min(processor_s(way) for _ in range(asked.rounds)) for name, way in ways.items()}
+        took = {name: min(processor_s(way) for _ in range(arguments.rounds)) for name, way in ways.items()}
         walls = {}
-        for count in asked.workers:
-            runs = [on_workers(plan, count, indices) for _ in range(asked.rounds)]
+        for count in arguments.workers:
+            runs = [on_workers(plan, count, indices) for _ in range(arguments.rounds)]
             took[f"run_on_{count}"], walls[count] = (min(r[k] for r in runs) for k in (0, 1))
-    said = {
+    result = {
         "tiles": len(indices),
         "processor_ms_a_tile": {k: round(1e3 * v / len(indices), 1) for k, v in took.items()},
     }
-    print(json.dumps(said | {"wall_s": {k: round(v, 1) for k, v in walls.items()}}))
+    print(json.dumps(result | {"wall_s": {k: round(v, 1) for k, v in walls.items()}}))
 
 
 if __name__ == "__main__":

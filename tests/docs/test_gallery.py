@@ -1,4 +1,4 @@
-"""The pictures of docs/gallery.md: the script draws them, the page shows them all, and they are small."""
+"""The pictures of docs/gallery.md: the script draws them, the page shows all of them, and they are small."""
 
 import importlib
 import re
@@ -23,7 +23,7 @@ def gallery(monkeypatch):
 
 def test_the_page_shows_every_picture_once_and_no_other(gallery):
     shown = re.findall(r"!\[[^\]]+\]\(images/gallery/([^)]+)\)", (ROOT / "docs" / "gallery.md").read_text())
-    assert shown == [f"{idea}.png" for idea in gallery.IDEAS]
+    assert shown == [f"{name}.png" for name in gallery.PICTURES]
     assert sorted(shown) == sorted(p.name for p in PICTURES.iterdir())
 
 
@@ -35,11 +35,11 @@ def test_a_picture_of_the_page_is_small_and_shows_something(path):
         assert np.asarray(picture.convert("L")).std() > 20  # of 255: not empty
 
 
-@pytest.mark.parametrize("idea", ["holes", "spectra"])
-def test_the_script_draws_an_idea(idea, gallery, tmp_path):
-    gallery.draw(tmp_path, [idea], SHAPE)
-    assert [p.name for p in tmp_path.iterdir()] == [f"{idea}.png"]
-    with Image.open(tmp_path / f"{idea}.png") as picture:
+@pytest.mark.parametrize("name", ["holes", "spectra"])
+def test_the_script_draws_a_picture(name, gallery, tmp_path):
+    gallery.draw(tmp_path, [name], SHAPE)
+    assert [p.name for p in tmp_path.iterdir()] == [f"{name}.png"]
+    with Image.open(tmp_path / f"{name}.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 20
 
 
@@ -48,7 +48,7 @@ def test_a_crop_shows_the_same_ground_of_every_grid(gallery, tmp_path):
     lr, hr = (stage.crop(c) for c in (gallery.read(stage.scene), stage.truth))
     assert lr.shape == (5, 5, 7)
     assert hr.shape == (5, 20, 28)
-    # A pixel of the scene sees a little of its neighbours.
+    # A pixel of the scene includes a part of its neighbours.
     means = hr.reshape(5, 5, 4, 7, 4).mean((2, 4))
     assert np.corrcoef(lr.ravel(), means.ravel())[0, 1] > 0.95
 
