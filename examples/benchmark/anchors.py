@@ -1,9 +1,9 @@
-"""What it costs to run our networks on a few bands rather than on all, and what it saves.
+"""Loss and saving of running the networks on a few anchor bands instead of all bands.
 
 Run: python examples/benchmark/anchors.py [--scenes jasper sandiego enmap] [--bands 128] [--most 8 16 32] [--guides pan rgb none]
 
-Each scene keeps its first bands, is degraded by 4 (protocol mtf, the blur given), and sharpened with the networks on at
-most so many bands, and on all. Seconds are processor time of one thread, the survey included; PSNR is of all bands.
+Each scene keeps its first bands, is degraded by 4 (protocol mtf, the blur given), and sharpened with the networks on
+the given numbers of bands, and on all bands. Seconds are processor time of one thread with the survey; PSNR is over all bands.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ RATIO = 4
 
 
 def measured(name: str, guide_kind: str, bands: int, most: int | None, tile: int) -> tuple[float, float, float]:
-    """Return seconds, PSNR in dB and SAM in degrees with networks on at most so many bands; None for all."""
+    """Return seconds, PSNR in dB and SAM in degrees with networks on at most `most` bands; None for all."""
     scene = scenes.cut(scenes.load(name), RATIO)
     cube = scene.cube[:bands]
     lr = DEGRADATIONS["mtf"].observe(scene.cube, RATIO, scene.gains)[:bands]
     near = scenes.guide(scene, guide_kind)
     guide = None if near is None else located(near, 1.0)
-    asked = {"spectral": len(cube) if most is None else most, "tile": tile}
+    options = {"spectral": len(cube) if most is None else most, "tile": tile}
     begin = time.process_time()
     lazy = located(lr, float(RATIO)).dualsr.upscale(
-        scale=RATIO, rgb=guide, model="learned", psf=Psf.from_mtf(RATIO), **asked
+        scale=RATIO, rgb=guide, model="learned", psf=Psf.from_mtf(RATIO), **options
     )
     made = lazy.compute(scheduler="single-threaded").to_numpy()
     seconds = time.process_time() - begin
@@ -49,16 +49,16 @@ def main() -> None:
     parser.add_argument("--bands", type=int, default=128)
     parser.add_argument("--most", nargs="+", type=int, default=[8, 16, 32])
     parser.add_argument("--tile", type=int, default=64)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("| scene | guide | all bands |", " | ".join(f"{most} bands" for most in asked.most), "|")
-    print("| --- " * (3 + len(asked.most)) + "|")
-    for name in asked.scenes:
-        for kind in asked.guides:
-            every = measured(name, kind, asked.bands, None, asked.tile)
+    print("| scene | guide | all bands |", " | ".join(f"{most} bands" for most in arguments.most), "|")
+    print("| --- " * (3 + len(arguments.most)) + "|")
+    for name in arguments.scenes:
+        for kind in arguments.guides:
+            every = measured(name, kind, arguments.bands, None, arguments.tile)
             cells = [f"{every[0]:.1f} s, {every[1]:.2f} dB, {every[2]:.2f} deg"]
-            for most in asked.most:
-                some = measured(name, kind, asked.bands, most, asked.tile)
+            for most in arguments.most:
+                some = measured(name, kind, arguments.bands, most, arguments.tile)
                 cells.append(f"{every[0] / some[0]:.1f}x cheaper, {some[1] - every[1]:+.2f} dB")
             print(f"| {name} | {kind} | {' | '.join(cells)} |", flush=True)
 

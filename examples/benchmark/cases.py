@@ -1,4 +1,4 @@
-"""The table, asked by case: which model scores what."""
+"""The scores of the table by case and model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Figure:
     Attributes
     ----------
     name, column, unit : str
-        For the reader; in the table; with a space before it, if any.
+        On the page; in the table; with a leading space, if any.
     digits : int
         After the point; what is equal in print counts as equal.
     sign : int
@@ -64,7 +64,7 @@ class Case:
 
     @property
     def place(self) -> tuple[int, int, int]:
-        """Where it stands in lists."""
+        """Sort key."""
         return list(scenes.SCENES).index(self.scene), self.ratio, GUIDES.index(self.guide)
 
 
@@ -76,14 +76,14 @@ class Runs:
 
     @cached_property
     def by_key(self) -> dict[tuple[str, ...], table.Row]:
-        """Rows by what tells them apart."""
+        """Rows by their key."""
         return {table.key(row): row for row in self.rows}
 
     @cached_property
     def models(self) -> list[str]:
         """Models that were run."""
-        there = {row["model"] for row in self.rows}
-        return [name for name in MODELS if name in there]
+        names = {row["model"] for row in self.rows}
+        return [name for name in MODELS if name in names]
 
     def cases(self, degradation: str) -> list[Case]:
         """Return the cases of a degradation; without a guide those that a model ran both with and without."""

@@ -1,10 +1,10 @@
-"""Guides of which a quarter shows something else: what that costs, inside and elsewhere.
+"""Loss by guides of which a quarter shows something else, inside this quarter and elsewhere.
 
 Run: python examples/benchmark/changed.py [--only WORD ...] [--model regression]
 
-The texture of another place of the guide, mirrored, is pasted into a quarter of it (half along either
-axis, off the middle). PSNR in dB, inside that quarter and elsewhere, without a guide, with the changed
-one (`--changes off` and `auto`), and with the guide as it was.
+The texture of another place of the guide, mirrored, is pasted into a quarter of the guide (half along either
+axis, not centred). PSNR in dB, inside that quarter and elsewhere, without a guide, with the changed
+guide (`--changes off` and `auto`), and with the unchanged guide.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def pasted(pair: Pair) -> tuple[Pair, NDArray[np.bool_]]:
 
 
 def product(pair: Pair, guide: Floats | None, model: str, changes: str = "auto") -> Floats:
-    """Sharpen a pair as a user would."""
+    """Sharpen a pair with the accessor."""
     shown = None if guide is None else located(guide, 1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DualSRWarning)
@@ -65,28 +65,28 @@ def psnr(made: Floats, truth: Floats, where: NDArray[np.bool_]) -> float:
 
 def rows(cases: Sequence[tuple[str, str]], model: str) -> Iterator[str]:
     """Yield the lines of a table, one a scene and guide."""
-    yield "| scene | guide | inside: none | off | auto | elsewhere: off | auto | as it was: off | auto |"
+    yield "| scene | guide | inside: none | off | auto | elsewhere: off | auto | unchanged guide: off | auto |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for scene, kind in cases:
         pair = undisturbed(scene, kind, RATIO, "mtf")
         other, inside = pasted(pair)
-        alone = product(pair, None, "interpolation" if model == "regression" else model)
+        unguided = product(pair, None, "interpolation" if model == "regression" else model)
         off, auto = (product(other, other.guide, model, how) for how in ("off", "auto"))
         before = [product(pair, pair.guide, model, how) for how in ("off", "auto")]
         truth, everywhere = pair.reference, np.ones_like(inside)
-        each = [psnr(p, truth, inside) for p in (alone, off, auto)]
+        each = [psnr(p, truth, inside) for p in (unguided, off, auto)]
         each += [psnr(p, truth, ~inside) for p in (off, auto)] + [psnr(p, truth, everywhere) for p in before]
         yield f"| {scene} | {kind} | {' | '.join(f'{v:.2f}' for v in each)} |"
 
 
 def main() -> None:
-    """Print the table as it is made."""
+    """Print the table line by line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], help="scenes or guides")
     parser.add_argument("--model", default="regression")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for line in rows([c for c in CASES if not asked.only or set(c) & set(asked.only)], asked.model):
+    for line in rows([c for c in CASES if not arguments.only or set(c) & set(arguments.only)], arguments.model):
         print(line, flush=True)
 
 

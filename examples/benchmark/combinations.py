@@ -110,7 +110,7 @@ def grid(names: Sequence[str]) -> Iterator[Combination]:
 def _models(scene: str, guide: str, ratio: int, degradation: str) -> Iterator[Combination]:
     disturbed = degradation == "mtf" and ratio == ratios(scene)[0]
     for model in (m for m in MODELS.values() if _runs_with(m, guide)):
-        # Without the gate no user runs it: it shows what the gate does.
+        # `learned` is there to show the effect of the shrinkage.
         calm = not disturbed or model.name == "learned"
         for name, disturbance in DISTURBANCES.items():
             if name == "none" or (not calm and _means_something(disturbance, model, guide)):

@@ -42,7 +42,7 @@ CASES = (
     *((s, g, 4, "sfpn-noise") for s in GUIDED for g in ("rgb", "pan")),
     *((s, "none", 4, "sfpn-noise") for s in GUIDED),
 )
-MODELS_ALONE = {"regression": "interpolation"}
+UNGUIDED_MODELS = {"regression": "interpolation"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Coverage:
 
 
 def coverage(product: Floats, sigma: Floats, reference: Floats) -> Coverage:
-    """Compare errors with what was said of them; all (band, y, x), NaN where nothing is."""
+    """Compare errors with their standard deviations; all (band, y, x), NaN for nodata."""
     wrong, half = np.abs(product - reference), DEVIATIONS * sigma
     known = np.isfinite(wrong) & np.isfinite(half)
     each = [float((wrong[b] <= half[b])[known[b]].mean()) for b in range(len(wrong)) if known[b].any()]
@@ -100,7 +100,7 @@ def table(cases: Sequence[tuple[str, str, int, str]], models: Sequence[str]) -> 
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for case in cases:
         for model in models:
-            named = MODELS_ALONE.get(model, model) if case[1] == "none" else model
+            named = UNGUIDED_MODELS.get(model, model) if case[1] == "none" else model
             yield f"| {' | '.join(map(str, case))} | {named} | {run(*case, named)} |"
 
 
@@ -109,9 +109,9 @@ def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="values that a case must have")
     parser.add_argument("--models", nargs="+", default=["auto", "regression"])
-    asked = parser.parse_args(words)
-    cases = [c for c in CASES if set(asked.only) <= set(map(str, c))]
-    for line in table(cases, asked.models):
+    arguments = parser.parse_args(words)
+    cases = [c for c in CASES if set(arguments.only) <= set(map(str, c))]
+    for line in table(cases, arguments.models):
         print(line, flush=True)
 
 

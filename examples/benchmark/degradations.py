@@ -32,7 +32,7 @@ class Degradation:
     observe : callable
         (cube (band, y, x), ratio, MTF gains of the bands) -> scene (band, y / ratio, x / ratio).
     coregister : str
-        Option of `upscale`; ``"off"`` where the scene's pixels lie off the centres of its grid,
+        Option of `upscale`; ``"off"`` where the scene's pixels are not at the centres of its grid,
         since a guide moved onto them would leave the reference's grid.
     """
 
@@ -145,9 +145,9 @@ DEGRADATIONS = {
         _imresize,
     ),
     "sfpn-noise": Degradation(
-        "SFPN's own test: 13 x 13 taps of a Gaussian of variances 2 (y) and 10 (x) hr pixels squared, which lies "
-        "(ratio - 1) / 2 hr pixels off their middle and is cut on that side; bicubic sampling; noise of 3/255; "
-        "cut to 0..1. The guide is left where it is (`coregister='off'`), since the reference lies on it.",
+        "SFPN's own test: 13 x 13 taps of a Gaussian of variances 2 (y) and 10 (x) hr pixels squared, whose centre is "
+        "(ratio - 1) / 2 hr pixels off their middle, and which is cut on that side; bicubic sampling; noise of 3/255; "
+        "cut to 0..1. The guide is not moved (`coregister='off'`), since the reference is registered to it.",
         _sfpn,
         coregister="off",
     ),

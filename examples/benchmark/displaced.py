@@ -1,11 +1,11 @@
-"""Guides displaced by a smooth field: what is lost, and what `--coregister local` wins back.
+"""Loss by guides that are displaced by a smooth field, with and without `--coregister local`.
 
 Run: python examples/benchmark/displaced.py [--only WORD ...] [--model regression]
 
-The field is a random cubic B-spline of nodes half or a quarter of the scene apart, at most 3 hr pixels
-long. The guide reaches two lr pixels beyond the scene, as a guide from elsewhere does: where it is
-pulled inwards nothing is missing. `true` is the guide bent and bent back by the field itself: what
-two interpolations cost, whatever the estimate.
+The field is a random cubic B-spline with nodes half or a quarter of the scene apart, at most 3 hr pixels
+long. The guide extends two lr pixels beyond the scene, so that no pixels are missing where the field moves it
+inwards. `true` is the guide displaced and warped back by the true field: the loss by two interpolations,
+without an estimate.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ CASES = (
 
 
 def random_field(shape: tuple[int, int], intervals: int, seed: int) -> DisplacementField:
-    """Return a random field over hr pixels, `LARGEST_PX` where it is longest."""
+    """Return a random field over hr pixels with a maximum of `LARGEST_PX`."""
     nodes = np.random.default_rng(seed).uniform(-1, 1, (2, intervals + 3, intervals + 3)).astype(np.float32)
     field = DisplacementField(shape, nodes)
     longest = np.hypot(*field.at(Window(0, shape[0], 0, shape[1]))).max()
     return replace(field, nodes=(nodes * (LARGEST_PX / longest)).astype(np.float32))
 
 
-def bent(guide: Floats, field: DisplacementField) -> Floats:
-    """Displace a guide's content by a field: what `Field.moved` undoes."""
+def displaced(guide: Floats, field: DisplacementField) -> Floats:
+    """Displace a guide's content by a field: the inverse of `DisplacementField.moved`."""
     height, width = guide.shape[1:]
     away = field.at(Window(0, height, 0, width))
     y, x = np.mgrid[:height, :width].astype(float)
@@ -61,19 +61,19 @@ def bent(guide: Floats, field: DisplacementField) -> Floats:
 
 
 def taken(guide: Floats, y: NDArray[np.float64], x: NDArray[np.float64]) -> Floats:
-    """Interpolate a guide at some places, hr pixels."""
+    """Interpolate a guide at positions, hr pixels."""
     planes = [map_coordinates(plane.astype(float), [y, x], order=5, mode="mirror") for plane in guide]
     return np.stack(planes).astype(np.float32)
 
 
 def inner(pair: Pair) -> Pair:
-    """Cut a rim off the scene and its reference, but not off the guide."""
+    """Cut the edge off the scene and its reference, but not off the guide."""
     lr, hr = (np.s_[:, n:-n, n:-n] for n in (RIM_LR, RIM_LR * RATIO))
     return replace(pair, scene=pair.scene[lr], reference=pair.reference[hr])
 
 
 def product(pair: Pair, guide: Floats | None, coregister: str, model: str) -> Floats:
-    """Sharpen the inner part of a pair as a user would."""
+    """Sharpen the inner part of a pair with the accessor."""
     scene, shown = located(pair.scene, float(RATIO)), None
     if guide is not None:
         shown, rim = located(guide, 1.0), RIM_LR * RATIO
@@ -102,7 +102,7 @@ def rows(cases: Sequence[tuple[str, str]], model: str) -> Iterator[str]:
         height, width = whole.guide.shape[1:]
         for name, intervals in SCALES.items():
             field = random_field((height, width), intervals, pair.seed)
-            guide = bent(whole.guide, field)
+            guide = displaced(whole.guide, field)
             away = field.at(Window(0, height, 0, width)) + np.mgrid[:height, :width]
             lost, won = (ergas(pair, guide, how, model) for how in ("auto", "local"))
             best = ergas(pair, taken(guide, *away), "auto", model)
@@ -112,13 +112,13 @@ def rows(cases: Sequence[tuple[str, str]], model: str) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print the table as it is made."""
+    """Print the table line by line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], help="scenes or guides")
     parser.add_argument("--model", default="regression")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for line in rows([c for c in CASES if not asked.only or set(c) & set(asked.only)], asked.model):
+    for line in rows([c for c in CASES if not arguments.only or set(c) & set(arguments.only)], arguments.model):
         print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong between a scene and its guide: a shift, holes, a wrong blur."""
+"""Disturbances of a scene and its guide: a shift, holes, a wrong blur."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Pair:
-    """What a model gets, and what it is scored against.
+    """Inputs of a model, and the reference of its scores.
 
     Attributes
     ----------
     scene : array, shape (band, y, x)
-        NaN where nothing is.
+        NaN for nodata.
     guide : array, shape (guide band, ratio * y, ratio * x), or None
     reference : array, shape (band, ratio * y, ratio * x)
         NaN where it is not scored.
@@ -31,7 +31,7 @@ class Pair:
     gain : float
         MTF gain that the PSF disturbances start from, mean of the bands.
     seed : int
-        Of whatever is drawn.
+        Of random numbers.
     psf : Psf or None
         The blur given to the model; None leaves it to estimate it.
     """
@@ -52,13 +52,13 @@ class Disturbance:
     Attributes
     ----------
     sentence : str
-        What is done, for the reader of the results.
+        Description on the page of results.
     apply : callable
         Pair -> Pair.
     needs : str
-        What a model must use for the disturbance to mean anything: ``"guide"``, ``"psf"`` or ``""``.
+        The input that a model must use for the disturbance to have an effect: ``"guide"``, ``"psf"`` or ``""``.
     psf : str
-        How the blur is known.
+        Source of the blur.
     """
 
     sentence: str
@@ -75,7 +75,7 @@ def shifted(pair: Pair, by_px: float) -> Pair:
 
 
 def holed(pair: Pair, share: float) -> Pair:
-    """Take a share of the scene's pixels away, in blobs, in all bands; the reference loses them, too."""
+    """Set a share of the scene's pixels to nodata, in blobs, in all bands; the same in the reference."""
     gone = blobs(pair.scene.shape[1:], share, pair.seed)
     wide = gone.repeat(pair.ratio, 0).repeat(pair.ratio, 1)
     nothing = np.float32(np.nan)
@@ -91,28 +91,28 @@ def blobs(shape: tuple[int, ...], share: float, seed: int) -> NDArray[np.bool_]:
     return mask.reshape(shape)
 
 
-def told(pair: Pair, times: float) -> Pair:
-    """Give the PSF of the `mtf` degradation, with its sigma times a factor."""
+def with_psf(pair: Pair, times: float) -> Pair:
+    """Add the PSF of the `mtf` degradation, with its sigma times a factor."""
     sigma = Psf.from_mtf(pair.ratio, pair.gain).sigma_px
     return replace(pair, psf=Psf.gaussian(pair.ratio, (sigma[0] * times, sigma[1] * times)))
 
 
-def _left(pair: Pair) -> Pair:
+def _unchanged(pair: Pair) -> Pair:
     return pair
 
 
-_SHIFT = "The guide lies {} hr px below and right of where it should (quintic spline, edges mirrored)."
+_SHIFT = "The guide is displaced by {} hr px down and right (quintic spline, edges mirrored)."
 
 DISTURBANCES = {
-    "none": Disturbance("", _left),
+    "none": Disturbance("", _unchanged),
     "shift-0.5": Disturbance(_SHIFT.format(0.5), partial(shifted, by_px=0.5), "guide"),
     "shift-1": Disturbance(_SHIFT.format(1), partial(shifted, by_px=1.0), "guide"),
     "holes": Disturbance(
-        "10 % of the scene's pixels are nodata, in blobs. The score is that of the pixels that stay, which may be easier "
+        "10 % of the scene's pixels are nodata, in blobs. The score is that of the remaining pixels, which may be easier "
         "or harder than all.",
         partial(holed, share=0.1),
     ),
-    "psf": Disturbance("The right PSF is given instead of estimated.", partial(told, times=1.0), "psf", "given"),
-    "psf+30": Disturbance("A PSF 30 % too wide is given.", partial(told, times=1.3), "psf", "given x1.3"),
-    "psf-30": Disturbance("A PSF 30 % too narrow is given.", partial(told, times=0.7), "psf", "given x0.7"),
+    "psf": Disturbance("The right PSF is given instead of estimated.", partial(with_psf, times=1.0), "psf", "given"),
+    "psf+30": Disturbance("A PSF 30 % too wide is given.", partial(with_psf, times=1.3), "psf", "given x1.3"),
+    "psf-30": Disturbance("A PSF 30 % too narrow is given.", partial(with_psf, times=0.7), "psf", "given x0.7"),
 }

@@ -1,11 +1,11 @@
-"""What the survey's estimates of blur, shift and noise are worth.
+"""Value of the survey's estimates of blur, shift and noise.
 
 Run: python examples/benchmark/estimates.py [--scenes jasper enmap] [--model regression]
 
-Two tables. The first: scenes whose blur is 30 % narrower or wider than what is usual, or whose pixels lie
-half an hr pixel off; PSNR where the blur is known, and what is lost to that where the survey estimates it,
-where a sensor of another blur is named and the survey must notice, and where nobody notices. The second:
-the noise that the survey finds, and how far the product, degraded, lies from the scene.
+Two tables. The first: scenes whose blur is 30 % narrower or wider than usual, or whose pixels are shifted by
+half an hr pixel; PSNR with the known blur, and the loss relative to it with the estimate of the survey,
+with a named sensor of another blur that the survey must reject, and with that blur given. The second:
+the estimated noise, and the difference between the degraded product and the scene.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
 RATIO = 4
-USUAL = 0.3
+USUAL_MTF_GAIN = 0.3
 # Width of the blur against the usual one, and its shift, hr pixels.
 BLURS = {"30 % narrower": (0.7, 0.0), "30 % wider": (1.3, 0.0), "0.5 px off": (1.0, 0.5)}
 
 
 def blurred(one: Pair, psf: Psf) -> Pair:
-    """Make the scene of the pair's reference by another blur."""
+    """Degrade the pair's reference with another blur."""
     shape = one.scene.shape[1:]
     return replace(one, scene=operator(psf, shape).degrade(torch.from_numpy(one.reference)).numpy())
 
@@ -60,46 +60,46 @@ def product(one: Pair, known: Survey, model: str) -> tuple[np.ndarray, TileStati
     return out, counted
 
 
-def wishes(model: str, **known: Psf | float | None) -> SurveyOptions:
-    """Return what a run asks of the survey; the guide stays, since the reference lies on it."""
+def survey_options(model: str, **known: Psf | float | None) -> SurveyOptions:
+    """Return the survey's options of a run; the guide is not moved, since the reference is registered to it."""
     return SurveyOptions(RATIO, coregister="off", ours=load_model(model).ours, **known)
 
 
 def lost(one: Pair, psf: Psf, model: str) -> tuple[float, list[float]]:
-    """Return the PSNR where the blur is known, and what is lost otherwise, dB."""
-    usual = Psf.from_mtf(RATIO, USUAL)
-    ways = ({"psf": psf}, {}, {"mtf_gain": USUAL}, {"psf": usual})
+    """Return the PSNR with the known blur, and the losses with other sources of the blur, dB."""
+    usual = Psf.from_mtf(RATIO, USUAL_MTF_GAIN)
+    ways = ({"psf": psf}, {}, {"mtf_gain": USUAL_MTF_GAIN}, {"psf": usual})
     known, *others = (
-        metrics.psnr(product(one, one.survey(wishes(model, **way)), model)[0], one.reference) for way in ways
+        metrics.psnr(product(one, one.survey(survey_options(model, **way)), model)[0], one.reference) for way in ways
     )
     return known, [known - o for o in others]
 
 
 def blur_table(scenes: list[str], model: str) -> Iterator[str]:
     """Yield the first table, a line a case, and the worst of each column."""
-    yield "| scene, guide | blur | known, dB | estimated | another sensor named | unnoticed |"
+    yield "| scene, guide | blur | known, dB | estimated | another sensor named | not estimated |"
     yield "|---|---|---|---|---|---|"
     every = []
     for name, kind in cases(scenes):
         sharp = pair(name, RATIO, kind, "mtf")
-        for said, (times, shift) in BLURS.items():
-            sigma = times * Psf.from_mtf(RATIO, USUAL).sigma_px[0]
+        for title, (times, shift) in BLURS.items():
+            sigma = times * Psf.from_mtf(RATIO, USUAL_MTF_GAIN).sigma_px[0]
             psf = Psf.gaussian(RATIO, (sigma, sigma), (shift, shift))
             known, losses = lost(blurred(sharp, psf), psf, model)
             every.append(losses)
-            yield f"| {name} {kind} | {said} | {known:.2f} | " + " | ".join(f"{v:+.3f}" for v in losses) + " |"
+            yield f"| {name} {kind} | {title} | {known:.2f} | " + " | ".join(f"{v:+.3f}" for v in losses) + " |"
     worst = np.max(every, axis=0)
     yield "| worst | | | " + " | ".join(f"{v:+.3f}" for v in worst) + " |"
 
 
 def noise_table(scenes: list[str], model: str) -> Iterator[str]:
     """Yield the second table."""
-    yield "| scene, guide | noise put in | found | its standard error | product, degraded, from the scene | of the range |"
+    yield "| scene, guide | added noise | estimate | its standard error | degraded product - scene | of the range |"
     yield "|---|---|---|---|---|---|"
     for name, kind in cases(scenes):
         for degradation, true in (("mtf", 0.0), ("sfpn-noise", SFPN_NOISE)):
             one = pair(name, RATIO, kind, degradation)
-            known = one.survey(replace(wishes(model), coregister=DEGRADATIONS[degradation].coregister))
+            known = one.survey(replace(survey_options(model), coregister=DEGRADATIONS[degradation].coregister))
             _, counted = product(one, known, model)
             away = math.sqrt(float(np.sum(counted.square)) / float(np.sum(counted.pixels)))
             assert known.noise_error is not None
@@ -114,14 +114,14 @@ def cases(scenes: list[str]) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    """Print both tables as they are made."""
+    """Print both tables line by line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--scenes", nargs="+", default=list(SCENES))
     parser.add_argument("--model", default="regression")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     for table in (blur_table, noise_table):
-        for line in table(asked.scenes, asked.model):
+        for line in table(arguments.scenes, arguments.model):
             print(line, flush=True)
         print()
 

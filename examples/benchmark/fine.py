@@ -1,10 +1,10 @@
-"""What each fine stage gains over its coarse input, and what it costs.
+"""Gain of each fine stage over its coarse estimate, and its cost.
 
 Run: python examples/benchmark/fine.py [--scenes jasper enmap] [--models auto] [--ratios 4] [--out fine.csv]
 
-The scene is surveyed once (blur and shift estimated), and sharpened by the model alone (`none`), by
-its own fine stage, and by each other one, whole and in memory, on one thread. Seconds are CPU time of
-the tiles; the fit, which is made once a scene of whatever size, stands apart.
+The scene is surveyed once (blur and shift estimated), and sharpened by the model without a fine stage (`none`), with
+its own fine stage, and with each other one, whole and in memory, on one thread. Seconds are CPU time of
+the tiles; the fit, which is done once for a scene of any size, is separate.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Pair:
-    """A scene, its guide, and what it was made of."""
+    """A scene, its guide, and its reference."""
 
     scene: Floats
     guide: Floats
@@ -56,43 +56,43 @@ class Pair:
     ratio: int
 
     def shown(self, window: Window) -> Floats:
-        """Return a window of the guide, NaN beyond it."""
+        """Return a window of the guide, NaN outside."""
         inside = window.clipped(self.guide.shape[1:])
         out = np.full((len(self.guide), *window.shape), np.nan, np.float32)
         out[(slice(None), *inside.within(window).slices)] = self.guide[(slice(None), *inside.slices)]
         return out
 
-    def survey(self, wishes: SurveyOptions) -> Survey:
-        """Survey it."""
+    def survey(self, options: SurveyOptions) -> Survey:
+        """Survey the pair."""
         margin = sample_margin(self.ratio)
         windows = sample_windows(self.scene.shape[1:])
         some = [
             Sample(self.scene[(slice(None), *w.slices)], self.shown(w.scaled(self.ratio).grown(margin)))
             for w in windows
         ]
-        return estimate_survey(some, wishes)
+        return estimate_survey(some, options)
 
 
 def pair(name: str, ratio: int, kind: str, degradation: str) -> Pair:
-    """Make a pair of a benchmark scene."""
+    """Return the pair of a benchmark scene."""
     scene = cut(load(name), ratio)
     shown = guide(scene, kind)
     assert shown is not None
-    seen = DEGRADATIONS[degradation].observe(scene.cube, ratio, scene.gains)
-    return Pair(seen, shown, scene.cube, ratio)
+    observed = DEGRADATIONS[degradation].observe(scene.cube, ratio, scene.gains)
+    return Pair(observed, shown, scene.cube, ratio)
 
 
 def rows(one: Pair, model: str, coregister: str, stages: list[str]) -> Iterator[dict[str, str]]:
     """Yield the scores of each fine stage."""
     chosen = load_model(model)
-    wishes = SurveyOptions(
+    options = SurveyOptions(
         one.ratio,
         coregister=coregister,
         subspace=chosen.spectral,
         injection=chosen.injection is not None,
         ours=chosen.ours,
     )
-    known, before = one.survey(wishes), math.nan
+    known, before = one.survey(options), math.nan
     for fine in stages:
         work = _work(one, known, model, fine)
 
@@ -101,20 +101,20 @@ def rows(one: Pair, model: str, coregister: str, stages: list[str]) -> Iterator[
             return one.scene[(slice(None), *tile.padded.slices)], near
 
         began = time.process_time()
-        fitted = fine_stage_fit.fit(work, wishes, read)
+        fitted = fine_stage_fit.fit(work, options, read)
         between = time.process_time()
         made = _product(replace(work, refinement=fitted), read)
         spent = time.process_time() - between
         psnr = metrics.psnr(made, one.reference)
         before = psnr if fine == "none" else before
-        asked = () if fitted is None else fitted.asked
+        evidence = () if fitted is None else fitted.asked
         yield {
             "fine": fine,
             "psnr_db": f"{psnr:.3f}",
             "sam_deg": f"{metrics.sam(made, one.reference):.3f}",
             "gain_db": f"{psnr - before:+.3f}",
             "share": "" if fitted is None else f"{fitted.share:.2f}",
-            "best": " ".join(f"{a.ratio}x:{a.best:.2f}+-{a.error:.2f}" for a in asked),
+            "best": " ".join(f"{a.ratio}x:{a.best:.2f}+-{a.error:.2f}" for a in evidence),
             "fit_s": f"{between - began:.1f}",
             "s_per_mpx_band": f"{spent / made.size * 1e6:.4f}",
         }
@@ -137,7 +137,7 @@ def _product(work: TileContext, read: fine_stage_fit.Read) -> Floats:
 
 
 def main() -> None:
-    """Print a table as it is made."""
+    """Print a table line by line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--scenes", nargs="+", default=SCENES)
     parser.add_argument("--models", nargs="+", default=["auto"])
@@ -146,22 +146,22 @@ def main() -> None:
     parser.add_argument("--degradations", nargs="+", default=["mtf", "sfpn-noise"])
     parser.add_argument("--fine", nargs="+", default=[f for f in FINE if f != "finenet-per-tile"])
     parser.add_argument("--out", type=Path, default=Path("fine.csv"))
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    new = not asked.out.exists()
-    with asked.out.open("a", newline="") as file:
+    new = not arguments.out.exists()
+    with arguments.out.open("a", newline="") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if new:
             table.writeheader()
-        for name in asked.scenes:
-            kinds = ["own"] if load(name).guide is not None else asked.guides
+        for name in arguments.scenes:
+            kinds = ["own"] if load(name).guide is not None else arguments.guides
             for kind, ratio, degradation in (
-                (k, r, d) for k in kinds for r in asked.ratios for d in asked.degradations
+                (k, r, d) for k in kinds for r in arguments.ratios for d in arguments.degradations
             ):
                 one, coregister = pair(name, ratio, kind, degradation), DEGRADATIONS[degradation].coregister
-                for model in asked.models:
+                for model in arguments.models:
                     fixed = {"scene": name, "ratio": ratio, "guide": kind, "degradation": degradation, "model": model}
-                    for row in rows(one, model, coregister, asked.fine):
+                    for row in rows(one, model, coregister, arguments.fine):
                         table.writerow({**fixed, **row})
                         file.flush()
                         print(*fixed.values(), *row.values(), flush=True)

@@ -81,9 +81,9 @@ class Blur(nn.Module):
     shared : bool
         One kernel for all bands.
     published : bool
-        Place the window, and start from the kernel, of the published code: the window's middle lies
-        on the first hr pixel of an lr pixel, and the Gaussian's peak in the window's first corner,
-        since its coordinates are never centred. By default both lie in the middle of the lr pixel.
+        Place the window, and start from the kernel, of the published code: the window's middle is
+        at the first hr pixel of an lr pixel, and the Gaussian's peak in the window's first corner,
+        since its coordinates are never centred. By default both are in the middle of the lr pixel.
     """
 
     def __init__(self, bands: int, ratio: int, kernel: int, *, shared: bool, published: bool) -> None:
@@ -139,7 +139,7 @@ class FineNet(nn.Module):
         widths = [bands + guide_bands, *[design.width] * (design.depth - 1), bands]
         self.layers = nn.ModuleList(Conv(a, b) for a, b in itertools.pairwise(widths))
         self.blur = Blur(bands, ratio, design.kernel, shared=design.shared, published=published)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
 
     def forward(self, coarse: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
         """Refine and degrade.
@@ -262,9 +262,9 @@ def checkpoint_sizes(state: Mapping[str, Tensor]) -> CheckpointSizes:
         If it is of another network.
     """
     published_checkpoint.require_key(state, "hsi.Conv.weight", "FineNet of SFPN")
-    width, seen, _, _ = published_checkpoint.shape_of(state, "Conv1.weight_v", 4)
+    width, channels, _, _ = published_checkpoint.shape_of(state, "Conv1.weight_v", 4)
     (bands,) = published_checkpoint.shape_of(state, "Conv3.bias", 1)
-    return CheckpointSizes(None, width, bands=bands, guide_bands=seen - bands)
+    return CheckpointSizes(None, width, bands=bands, guide_bands=channels - bands)
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

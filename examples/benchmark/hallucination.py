@@ -1,9 +1,9 @@
-"""What a product's detail is worth, as the scene's own Wald pair says it, beside the truth.
+"""The detail assessment on the scene's Wald pair, compared with the truth.
 
 Run: python examples/benchmark/hallucination.py [--only WORD ...] [--models auto]
 
 Sharpens scenes as a user would, blur and shift estimated, and prints shares of the true detail in
-percent, means over the bands: first what the survey said without any truth, then the same measured
+percent, means over the bands: first the estimate of the survey, then the same measured
 on the product against the reference. Columns are those of `dualsr_geo.survey.detail`.
 """
 
@@ -58,7 +58,7 @@ def surveyed(pair: Pair, model: str, coregister: str) -> Survey:
 
 
 def true_detail(pair: Pair, product: Floats, known: Survey) -> DetailAssessment:
-    """Return what the product's detail is worth against the reference."""
+    """Return the detail assessment of the product against the reference."""
     op = operator(known.psf, (pair.scene.shape[1], pair.scene.shape[2]))
     made, reference = torch.from_numpy(product), torch.from_numpy(pair.reference)
     guide = torch.zeros(0, *made.shape[1:]) if pair.guide is None else torch.from_numpy(pair.guide)
@@ -69,7 +69,7 @@ def true_detail(pair: Pair, product: Floats, known: Survey) -> DetailAssessment:
 
 
 def run(scene: str, guide: str, degradation: str, model: str) -> tuple[DetailAssessment, DetailAssessment]:
-    """Sharpen one scene; return what is said of its detail, and what is true."""
+    """Sharpen one scene; return the estimate of its detail assessment, and the true one."""
     pair = undisturbed(scene, guide, RATIO, degradation)
     coregister = DEGRADATIONS[degradation].coregister
     known = surveyed(pair, model, coregister)
@@ -87,10 +87,10 @@ def table(cases: Sequence[tuple[str, str, str]], models: Sequence[str]) -> Itera
     for case in cases:
         for model in models:
             named = "interpolation" if model == "regression" and case[1] == "none" else model
-            said, true = run(*case, named)
-            cells = [f"{_mean(said, name)} / {_mean(true, name)}" for name in SHARES]
-            taken = "" if said.contradicted is None else f"{100 * np.nanmean(said.contradicted):.0f}"
-            yield f"| {' | '.join(case)} | {named} | {said.ratio}x | {' | '.join(cells)} | {taken} |"
+            estimate, true = run(*case, named)
+            cells = [f"{_mean(estimate, name)} / {_mean(true, name)}" for name in SHARES]
+            taken = "" if estimate.contradicted is None else f"{100 * np.nanmean(estimate.contradicted):.0f}"
+            yield f"| {' | '.join(case)} | {named} | {estimate.ratio}x | {' | '.join(cells)} | {taken} |"
 
 
 def _mean(found: DetailAssessment, name: str) -> str:
@@ -102,8 +102,8 @@ def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="values that a case must have")
     parser.add_argument("--models", nargs="+", default=["auto"])
-    asked = parser.parse_args(words)
-    for line in table([c for c in CASES if set(asked.only) <= set(c)], asked.models):
+    arguments = parser.parse_args(words)
+    for line in table([c for c in CASES if set(arguments.only) <= set(c)], arguments.models):
         print(line, flush=True)
 
 

@@ -1,10 +1,10 @@
-"""How far a network sees: the difference between a tile and the whole scene, against the tile's halo.
+"""Difference between a tile of a network and the whole scene, for several halos.
 
 Run: python examples/benchmark/halo.py WEIGHTS.safetensors [--scenes sponges landsat] [--halos 0 3 ... 24]
 
-SFPN's coarse network leads each band to the next, so the influence of a pixel grows along the
-spectrum, and no halo is exact. The curve says which one is enough. Of the core of a tile in the
-middle of the scene it prints the largest and the 99.9th percentile of the absolute differences, in
+In SFPN's coarse network each band is an input of the next, so the influence of a pixel grows along the
+spectrum, and no halo is exact. The curve shows which one is sufficient. For the core of a tile in the
+middle of the scene the script prints the largest and the 99.9th percentile of the absolute differences, in
 shares of the scene's range, for the first band, the middle one, the last and all.
 """
 
@@ -43,14 +43,14 @@ def inputs(name: str, weights: Weights) -> tuple[Tensor, Tensor | None]:
 
 
 def tile(weights: Weights, lr: Tensor, shown: Tensor | None, halo: int) -> Tensor:
-    """Return the core of the middle tile, (band, y, x), as its halo lets it be."""
+    """Return the core of the middle tile, (band, y, x), computed with a halo."""
     shape = lr.shape[1], lr.shape[2]
     y, x = ((n - CORE) // 2 // weights.block * weights.block for n in shape)
     core = Window(y, y + CORE, x, x + CORE)
-    seen = core.grown(halo).clipped(shape)
-    part = None if shown is None else shown[:, *seen.scaled(weights.ratio).slices]
-    inner = core.within(seen).scaled(weights.ratio).slices
-    made = bands(weights, lr[:, *seen.slices], part, Place(seen, shape))
+    padded = core.grown(halo).clipped(shape)
+    part = None if shown is None else shown[:, *padded.scaled(weights.ratio).slices]
+    inner = core.within(padded).scaled(weights.ratio).slices
+    made = bands(weights, lr[:, *padded.slices], part, Place(padded, shape))
     return torch.stack([b[inner].clone() for b in made])
 
 
@@ -61,13 +61,13 @@ def main() -> None:
     parser.add_argument("--scenes", nargs="+", default=["sponges", "landsat"])
     parser.add_argument("--halos", type=int, nargs="+", default=[0, 3, 6, 9, 12, 15, 18, 24])
     parser.add_argument("--published", action="store_true")
-    asked = parser.parse_args()
-    weights = load_model(asked.weights, published=asked.published).weights
+    arguments = parser.parse_args()
+    weights = load_model(arguments.weights, published=arguments.published).weights
     if weights is None:
-        parser.error(f"{asked.weights} is no weights file")
+        parser.error(f"{arguments.weights} is no weights file")
     print(f"{'scene':14} {'halo':>4} {'first':>9} {'middle':>9} {'last':>9} {'all':>9} {'99.9 %':>9}")
-    for name in asked.scenes:
-        curve(name, weights, asked.halos)
+    for name in arguments.scenes:
+        curve(name, weights, arguments.halos)
 
 
 def curve(name: str, weights: Weights, halos: list[int]) -> None:

@@ -1,13 +1,13 @@
-"""How fast the published networks run: time per hr pixel and band, and rate, beside plain convolutions.
+"""Speed of the published networks: time per hr pixel and band, and rate, compared with plain convolutions.
 
 Run: python examples/benchmark/networks.py [--sizes 96 192 384 1024] [--device cpu] [--threads N] [--batch 1]
      [--processor-time]
 
-The rate counts the products that a tile of that size asks for, as torch counts them, not those that the
+The rate counts the products of a tile of that size, as torch counts them, not those that the
 published code would run (2.33 MFLOP per hr pixel and band for CoarseNet, 0.40 for CoarSR at ratio 4), nor
-what is done twice where pieces of a tile meet. The plain stack is of 3 x 3 convolutions and ReLUs of 64
-features on tensors of the same size and type. It and the networks take turns, and the least of each
-counts: what else runs on the machine only adds. The first band is left out where it waits for what is
+repeated work where pieces of a tile meet. The plain stack is of 3 x 3 convolutions and ReLUs of 64
+features on tensors of the same size and type. The stack and the networks run alternately, and the minimum of each
+counts, since other processes only add time. The first band is left out where it includes work that is done
 once a tile.
 """
 
@@ -40,7 +40,7 @@ def cube(size: int, bands: int, batch: int, device: str) -> tuple[Tensor, Tensor
 
 
 def networks(dtype: torch.dtype, device: str) -> dict[str, Callable[[Tensor, Tensor], Iterator[Tensor]]]:
-    """Return the networks' bands by name; `dtype` is what nine tenths of CoarseNet compute in."""
+    """Return the networks' bands by name; nine tenths of CoarseNet compute in `dtype`."""
     torch.manual_seed(0)
     coarsenet, coarsr = CoarseNet(RATIO, WIDTH, GUIDE_BANDS).to(device), CoarSR(RATIO, WIDTH).to(device)
     if dtype != torch.float32:
@@ -50,14 +50,14 @@ def networks(dtype: torch.dtype, device: str) -> dict[str, Callable[[Tensor, Ten
 
 
 def plain(dtype: torch.dtype, device: str) -> nn.Sequential:
-    """Return the yardstick."""
+    """Return the stack of plain convolutions."""
     layers = [m for _ in range(LAYERS) for m in (nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.ReLU(inplace=True))]
     stack = nn.Sequential(*layers).to(device, dtype)
-    return stack.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch types it for tensors alone
+    return stack.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch types it for tensors only
 
 
 def clock(device: str, *, processor: bool) -> float:
-    """Return the time at which all that was asked for is done, seconds."""
+    """Return the time when all queued work is done, seconds."""
     if device != "cpu":
         torch.cuda.synchronize()
     return time.process_time() if processor else time.perf_counter()
@@ -65,7 +65,7 @@ def clock(device: str, *, processor: bool) -> float:
 
 @dataclass(frozen=True)
 class Turn:
-    """What is measured: the yardstick, or a network; `skipped` of its `count` outputs come before the clock starts."""
+    """The plain stack or a network; `skipped` of its `count` outputs are made before the clock starts."""
 
     start: Callable[[], Iterator[Tensor]]
     count: int = 1
@@ -81,7 +81,7 @@ class Turn:
 
 
 def flop(bands: Callable[[Tensor, Tensor], Iterator[Tensor]], size: int) -> float:
-    """Return the operations of a band after the first, per hr pixel; what is once a tile is left out."""
+    """Return the operations of a band after the first, per hr pixel, without work that is done once a tile."""
     done: list[int] = []
     for count in (LEAST_BANDS, 2 * LEAST_BANDS):
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -100,20 +100,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--processor-time", action="store_true", help="for one thread on a machine with neighbours")
     parser.add_argument("--repeat", type=int, default=4)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     print(
         f"{'network':10} {'type':9} {'tile':>5} {'us/px/band':>11} {'MFLOP':>6} {'GFLOP/s':>8} {'plain':>8} {'share':>6} "
         f"{'tiles/s':>8}"
     )
     for dtype in (torch.float32, torch.bfloat16):
-        for size in asked.sizes:
-            rows(dtype, size, asked)
+        for size in arguments.sizes:
+            rows(dtype, size, arguments)
 
 
-def rows(dtype: torch.dtype, size: int, asked: argparse.Namespace) -> None:
+def rows(dtype: torch.dtype, size: int, arguments: argparse.Namespace) -> None:
     """Measure one type and size, all networks, and print."""
-    device, batch = asked.device, asked.batch
+    device, batch = arguments.device, arguments.batch
     count = max(LEAST_BANDS, PIXELS // (size**2 * batch))
     lr, guide = cube(size, count, batch, device)
     x = torch.rand(batch, WIDTH, size, size, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
@@ -124,7 +124,7 @@ def rows(dtype: torch.dtype, size: int, asked: argparse.Namespace) -> None:
         # CoarSR computes several bands together, before the first is there.
         turns[name] = Turn(partial(bands, lr, guide), count, int(name == "CoarseNet"))
     with torch.inference_mode():
-        took = in_turn(turns, partial(clock, device, processor=asked.processor_time), asked.repeat)
+        took = in_turn(turns, partial(clock, device, processor=arguments.processor_time), arguments.repeat)
     area = size**2 * batch
     yardstick = LAYERS * 18 * WIDTH**2 * area / took["plain"] / 1e9
     for name, operations in work.items():
@@ -138,7 +138,7 @@ def rows(dtype: torch.dtype, size: int, asked: argparse.Namespace) -> None:
 
 
 def in_turn(turns: dict[str, Turn], now: Callable[[], float], repeat: int) -> dict[str, float]:
-    """Return the least seconds of each."""
+    """Return the minimum time of each, seconds."""
     measured = [{name: turn.seconds(now) for name, turn in turns.items()} for _ in range(repeat)]
     return {name: min(m[name] for m in measured) for name in turns}
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from dualsr_geo.models.registry import MODELS
 
 PSNR = FIGURES[0]
-# Beyond it the points would press all others together: they are drawn on the frame.
+# Points beyond it are drawn on the frame, so that the others remain distinguishable.
 LOWEST_DB = -8.0
 MARKERS = "oDsv^<>Pp*hX"
 
@@ -48,10 +48,10 @@ def robustness(runs: Runs, path: Path) -> None:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     axes = figure.subplots()
     for i, model in enumerate(runs.models):
-        beside = (i - (len(runs.models) - 1) / 2) * 0.8 / len(runs.models)
+        offset = (i - (len(runs.models) - 1) / 2) * 0.8 / len(runs.models)
         changes = [(row, change) for row, change in runs.changes() if row["model"] == model]
-        changes.sort(key=lambda found: case_of(found[0]).place)
-        points = [(names.index(r["disturbance"]) + beside, max(change, LOWEST_DB)) for r, change in changes]
+        changes.sort(key=lambda pair: case_of(pair[0]).place)
+        points = [(names.index(r["disturbance"]) + offset, max(change, LOWEST_DB)) for r, change in changes]
         _dots(axes, model, points)
     axes.set_xticks(range(len(names)), names)
     axes.set(ylabel="change of PSNR, dB")

@@ -1,10 +1,10 @@
-"""SFPN's own protocol: its blur and noise, both of its stages, beside this project's default.
+"""SFPN's own protocol: its blur and noise, both of its stages, compared with the default model.
 
 Run: python examples/benchmark/protocol.py sfpn_x8.safetensors [--scenes sponges thread_spools] [--steps 400]
 
 The weights are CoarseNet's, trained by `dualsr-geo train ... --network coarsenet --scale 8 --degradation
-published-kernels` on the nine other CAVE scenes. FineNet is fitted to the middle of each scene (on all of
-it that takes hours of a CPU), with the response that made the guide; all are scored there. The spectral
+published-kernels` on the nine other CAVE scenes. FineNet is fitted to the middle of each scene (the whole scene
+takes hours of a CPU), with the response of the simulated guide; all are scored there. The spectral
 angle is taken along the spectrum.
 """
 
@@ -28,22 +28,22 @@ from dualsr_geo.survey.sampling import SurveyOptions
 PROTOCOL = "sfpn-noise"
 
 
-def made(one: Pair, model: str) -> Floats:
-    """Sharpen a pair by a model, as a user would run it."""
+def sharpened(one: Pair, model: str) -> Floats:
+    """Sharpen a pair by a model with its default options."""
     chosen = load_model(model)
     network = chosen if chosen.weights is not None else None
-    asked = SurveyOptions(
+    options = SurveyOptions(
         one.ratio,
         coregister=DEGRADATIONS[PROTOCOL].coregister,
         subspace=chosen.spectral,
         network=network,
         ours=chosen.ours,
     )
-    return product(one, one.survey(asked), model)[0]
+    return product(one, one.survey(options), model)[0]
 
 
 def middle(one: Pair, coarse: Floats, side: int) -> tuple[Pair, Floats]:
-    """Cut the middle of a pair, and of what was made of it; `side` in lr pixels."""
+    """Cut the middle of a pair and of its product; `side` in lr pixels."""
     rows, columns = (slice((n - min(n, side)) // 2, (n + min(n, side)) // 2) for n in one.scene.shape[1:])
     fine = (slice(None), *(slice(s.start * one.ratio, s.stop * one.ratio) for s in (rows, columns)))
     cut = Pair(one.scene[:, rows, columns], one.guide[fine], one.reference[fine], one.ratio)
@@ -56,32 +56,32 @@ def table(weights: str, names: list[str], ratio: int, side: int, steps: int) -> 
     yield "|---|---|---|---|"
     for name in names:
         one = pair(name, ratio, "rgb", PROTOCOL)
-        for said, model in (("CoarseNet", weights), ("`regression`", "regression"), ("`auto`", "auto")):
-            part, coarse = middle(one, made(one, model), side)
-            yield _line(name, said, coarse, part)
-            if said == "CoarseNet" and steps:
+        for method, model in (("CoarseNet", weights), ("`regression`", "regression"), ("`auto`", "auto")):
+            part, coarse = middle(one, sharpened(one, model), side)
+            yield _line(name, method, coarse, part)
+            if method == "CoarseNet" and steps:
                 srf = torch.from_numpy(responses(load(name), "rgb")).float()
                 tensors = (torch.from_numpy(v).contiguous() for v in (coarse, part.guide, part.scene))
                 how = replace(Refinement(), iterations=steps)
                 yield _line(name, "CoarseNet + FineNet", fit(*tensors, srf, ratio=ratio, how=how).numpy(), part)
 
 
-def _line(name: str, said: str, product: Floats, part: Pair) -> str:
+def _line(name: str, method: str, product: Floats, part: Pair) -> str:
     angle = metrics.sam(product, part.reference)
-    return f"| {name} | {said} | {metrics.psnr(product, part.reference):.2f} | {angle:.2f} |"
+    return f"| {name} | {method} | {metrics.psnr(product, part.reference):.2f} | {angle:.2f} |"
 
 
 def main() -> None:
-    """Print the table as it is made."""
+    """Print the table line by line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("weights")
     parser.add_argument("--scenes", nargs="+", default=["sponges", "thread_spools"])
     parser.add_argument("--scale", type=int, default=8)
     parser.add_argument("--side", type=int, default=32, help="of the middle, lr pixels")
     parser.add_argument("--steps", type=int, default=400, help="of FineNet")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for line in table(asked.weights, asked.scenes, asked.scale, asked.side, asked.steps):
+    for line in table(arguments.weights, arguments.scenes, arguments.scale, arguments.side, arguments.steps):
         print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Make the page of results and its plots from the benchmark's table.
+"""Write the page of results and its plots from the benchmark's table.
 
 Run: python examples/benchmark/results.py [results.csv [page.md]]
 """
@@ -23,9 +23,9 @@ from dualsr_geo.models.registry import MODELS
 
 CSV = Path(__file__).with_name("results.csv")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
-# The product; without training, with a guide and alone; and without its gate. All others are baselines.
-OURS, GUIDED, ALONE, UNGATED = "auto", "regression", "interpolation", "learned"
-# What the shipped networks did not learn from.
+# The default; its training-free estimate with and without a guide; the default without shrinkage. All others are baselines.
+OURS, GUIDED, UNGUIDED, UNSHRUNK = "auto", "regression", "interpolation", "learned"
+# Scenes outside the training data of the shipped networks.
 UNSEEN = (*scenes.VALIDATION, "jasper", "sandiego", "enmap", "wv2", "sn6")
 DISTURBED = [name for name in DISTURBANCES if name != "none"]
 
@@ -34,15 +34,15 @@ HOW_TO_READ = """\
   scale of 0..1. PSNR: over all bands, peak 1, dB, more is better. SAM: mean spectral angle, degrees, less is
   better. ERGAS: relative error in percent, divided by the ratio, less is better. Q2n: quality of the spectra as
   hypercomplex numbers, at most 1, more is better.
-* Figures of different protocols do not compare: how the scene was degraded decides how hard the case is.
+* Figures of different protocols cannot be compared: the degradation determines the difficulty.
 * Guide `rgb` and `pan` are simulated: weighted means of the reference's own bands (`rgb`: on CAVE the responses of a
   Nikon D700, elsewhere Gaussians at 640, 550 and 460 nm of 70 nm FWHM; `pan`: on CAVE the mean of all bands, elsewhere
-  of those from 450 to 700 nm). They are noise-free and lie exactly on the reference, which is kinder than life. Guide
+  of those from 450 to 700 nm). They are noise-free and exactly registered to the reference, which is easier than reality. Guide
   `own` is a real one: the pan bands of wv2 and sn6, degraded by 4 with an MTF gain of 0.15, and Sentinel-2's 10 m bands
   (dsen2), degraded by 2 with a gain of 0.3.
-* Each model runs as users run it: it is told the ratio and nothing else, and measures blur and shift itself, unless the
-  protocol says otherwise. `interpolation` and `bicubic` use no guide; their figures stand in every row of a scene.
-* Best in **bold**; what is equal in print counts as equal. Seconds are those of one thread."""
+* Each model runs with its defaults: only the ratio is given, and blur and shift are estimated, unless the
+  protocol differs. `interpolation` and `bicubic` use no guide; their figures are in every row of a scene.
+* The best is in **bold**; figures that are equal in print count as equal. Seconds are those of one thread."""
 
 
 def page(runs: Runs) -> str:
@@ -65,13 +65,13 @@ def page(runs: Runs) -> str:
 
 
 def made_from(runs: Runs) -> str:
-    """Say what the page was made from, and what is not in it."""
+    """Return a sentence on the runs of the page, and on missing ones."""
     versions = ", ".join(sorted({row["version"] for row in runs.rows}))
     dates = sorted({row["date"] for row in runs.rows})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     missing = len({one.key for one in combinations.chosen(())} - set(runs.by_key))
     return (
-        "Made by `python examples/benchmark/results.py` from the table that `python examples/benchmark/run.py` wrote: "
+        "Written by `python examples/benchmark/results.py` from the table of `python examples/benchmark/run.py`: "
         f"{len(runs.rows)} runs of dualsr-geo {versions}, {when}. "
         f"Of the default grid {missing or 'no'} combination{'' if missing == 1 else 's'} "
         f"{'is' if missing == 1 else 'are'} missing."
@@ -117,59 +117,59 @@ def _cell(runs: Runs, case: Case, degradation: str, model: str, best: dict[Figur
 
 
 def verdicts(runs: Runs, degradation: str) -> Iterator[str]:
-    """Yield, for each figure, where a baseline is ahead of the product and by how much."""
-    rivals = [m for m in runs.models if m not in (OURS, UNGATED)]
+    """Yield, for each figure, the cases in which another model is better than the default, and by how much."""
+    rivals = [m for m in runs.models if m not in (OURS, UNSHRUNK)]
     guided = [case for case in runs.cases(degradation) if case.guide != "none"]
-    alone = dict.fromkeys(Case(case.scene, case.ratio, "none") for case in runs.cases(degradation))
+    unguided = dict.fromkeys(Case(case.scene, case.ratio, "none") for case in runs.cases(degradation))
     for cases, others, where in (
         (guided, rivals, "with a guide"),
-        (list(alone), [ALONE, "bicubic"], "without a guide"),
+        (list(unguided), [UNGUIDED, "bicubic"], "without a guide"),
     ):
         lines = [line for f in FIGURES if (line := _verdict(runs, degradation, OURS, cases, others, f))]
         if lines:
-            yield f"Where another is ahead of `{OURS}` {where}:"
+            yield f"Cases in which another model is ahead of `{OURS}` {where}:"
             yield "\n".join(lines)
 
 
 def _verdict(
     runs: Runs, degradation: str, ours: str, cases: Sequence[Case], rivals: Sequence[str], figure: Figure
 ) -> str:
-    seen, ahead = 0, []
+    count, ahead = 0, []
     for case in cases:
         value = runs.value(case, degradation, ours, figure)
         others = [(v, m) for m in rivals if (v := runs.value(case, degradation, m, figure)) is not None]
         if value is None or not others:
             continue
-        seen += 1
+        count += 1
         best, rival = max(others, key=lambda found: figure.sign * found[0])
         if (by := figure.lead(best, value)) > 0:
             ahead.append(f"{case} ({rival} by {figure.printed(by)}{figure.unit})")
     where = f": {', '.join(ahead)}" if ahead else ""
-    return f"* {figure.name}: in {len(ahead) or 'none'} of {seen} case{'s' * (seen > 1)}{where}." if seen else ""
+    return f"* {figure.name}: in {len(ahead) or 'none'} of {count} case{'s' * (count > 1)}{where}." if count else ""
 
 
 # ---- what the networks add ---------------------------------------------------------------
 
 
 def learned(runs: Runs) -> Iterator[str]:
-    """Yield the section on what our networks add to the start that knows no training."""
+    """Yield the section on the gain of the networks over the training-free estimate."""
     lines = [line for name in DEGRADATIONS for kind in GUIDES if (line := _gains(runs, name, kind))]
     if not lines:
         return
     yield "## What the networks add"
     yield (
-        f"PSNR of `{OURS}` (gated by the scene) and `{UNGATED}` (not gated) less that of the start they correct: "
-        f"`{GUIDED}` with a guide, `{ALONE}` without. Mean, and the worst case; SAM as a mean of shares. Scenes that the "
-        f"networks learned from are left out: {', '.join(s for s in scenes.SCENES if s not in UNSEEN)}."
+        f"PSNR of `{OURS}` (with shrinkage) and `{UNSHRUNK}` (without) minus that of the training-free estimate: "
+        f"`{GUIDED}` with a guide, `{UNGUIDED}` without. Mean, and the worst case; SAM as a mean of ratios. Scenes of the "
+        f"networks' training data are left out: {', '.join(s for s in scenes.SCENES if s not in UNSEEN)}."
     )
-    heading = ["protocol", "guide", "cases", f"`{OURS}`, dB", "worst", f"`{UNGATED}`, dB", "worst", f"SAM of `{OURS}`"]
+    heading = ["protocol", "guide", "cases", f"`{OURS}`, dB", "worst", f"`{UNSHRUNK}`, dB", "worst", f"SAM of `{OURS}`"]
     yield markdown(heading, lines)
 
 
 def _gains(runs: Runs, degradation: str, kind: str) -> list[str] | None:
-    """Return a line: what is gained over the cases with one kind of guide."""
-    start = ALONE if kind == "none" else GUIDED
-    gains: dict[str, list[tuple[float, str]]] = {OURS: [], UNGATED: []}
+    """Return a line: the gain over the cases with one kind of guide."""
+    start = UNGUIDED if kind == "none" else GUIDED
+    gains: dict[str, list[tuple[float, str]]] = {OURS: [], UNSHRUNK: []}
     shares = []
     for case in runs.cases(degradation):
         if case.guide != kind or case.scene not in UNSEEN:
@@ -183,8 +183,8 @@ def _gains(runs: Runs, degradation: str, kind: str) -> list[str] | None:
             shares.append(b / a)
     if not gains[OURS] or not shares:
         return None
-    said = [text for model in (OURS, UNGATED) for text in _mean_and_worst(gains[model])]
-    return [f"`{degradation}`", kind, str(len(gains[OURS])), *said, f"{mean(shares):.3f}"]
+    cells = [text for model in (OURS, UNSHRUNK) for text in _mean_and_worst(gains[model])]
+    return [f"`{degradation}`", kind, str(len(gains[OURS])), *cells, f"{mean(shares):.3f}"]
 
 
 def _mean_and_worst(found: Sequence[tuple[float, str]]) -> tuple[str, str]:
@@ -198,7 +198,7 @@ def _mean_and_worst(found: Sequence[tuple[float, str]]) -> tuple[str, str]:
 
 
 def robustness(runs: Runs) -> Iterator[str]:
-    """Yield the section on what disturbances change."""
+    """Yield the section on the effect of disturbances."""
     changes = list(runs.changes())
     if not changes:
         return
@@ -233,7 +233,7 @@ def _signed(change: float | None) -> str:
 
 
 def seconds(runs: Runs) -> str:
-    """Return what the undisturbed runs of each model cost, with survey; one thread."""
+    """Return the time of the undisturbed runs of each model, with survey; one thread."""
     lines = []
     for model in runs.models:
         rows = [row for row in runs.rows if row["model"] == model and row["disturbance"] == "none" and row["seconds"]]
@@ -257,7 +257,7 @@ def left_out(runs: Runs) -> Iterator[str]:
         for row in runs.rows
         if (percent := number(row, "missing_percent"))
     )
-    yield "## What failed or was left out"
+    yield "## Failures and omissions"
     yield "\n".join(f"* {name}: {why}" for name, why in (*failed, *gaps)) or "Nothing."
 
 

@@ -32,7 +32,7 @@ from dualsr_geo.errors import DualSRError, DualSRWarning
 from dualsr_geo.evaluation.metrics import score
 
 OUTPUT = Path(__file__).with_name("results.csv")
-# What a run may fail with, to be recorded; anything else is a mistake of this harness and ends it.
+# Errors of a run that are recorded; any other is a mistake of this script and ends it.
 FAILURES = (DualSRError, ValueError, RuntimeError, ArithmeticError, MemoryError)
 
 
@@ -43,12 +43,12 @@ def located(cube: Floats, gsd: float) -> xr.DataArray:
 
 
 def sharpened(pair: Pair, one: Combination) -> tuple[Floats, float]:
-    """Run a model as a user would; return the product (band, y, x) and the seconds that it took."""
+    """Run a model with the accessor; return the product (band, y, x) and the time, seconds."""
     scene = located(pair.scene, float(pair.ratio))
     guide = None if pair.guide is None else located(pair.guide, 1.0)
     begin = time.perf_counter()
     with warnings.catch_warnings():
-        # That a guide is displaced or a PSF unlikely is what some of the runs are about.
+        # Some of the runs have a displaced guide or an unlikely PSF on purpose.
         warnings.simplefilter("ignore", DualSRWarning)
         lazy = scene.dualsr.upscale(
             scale=pair.ratio,
@@ -85,13 +85,13 @@ def figures(found: Mapping[str, float | None]) -> dict[str, str]:
 
 
 def missing_percent(made: Floats, reference: Floats) -> float:
-    """Return how much of the reference the product leaves out: it is not scored there."""
-    there = np.isfinite(reference)
-    return float(100 * (there & ~np.isfinite(made)).sum() / there.sum())
+    """Return the percentage of the reference without a value in the product, which is not scored."""
+    valid = np.isfinite(reference)
+    return float(100 * (valid & ~np.isfinite(made)).sum() / valid.sum())
 
 
 def prepare() -> None:
-    """Make a process ready: one thread, and everything loaded that the first run would wait for."""
+    """Prepare a process: one thread, and all imports of the first run."""
     torch.set_num_threads(1)
     threadpool_limits(1)
     first = located(np.ones((1, 8, 8), np.float32), 2.0)
@@ -115,7 +115,7 @@ def rows(todo: Sequence[Combination], jobs: int, deadline: float) -> Iterator[di
             yield from (future.result() for future in done)
 
 
-def said(row: table.Row) -> str:
+def line_of(row: table.Row) -> str:
     """Return a row as a line for the terminal."""
     name = " ".join(table.key(row))
     if row.get("error"):
@@ -123,37 +123,37 @@ def said(row: table.Row) -> str:
     return f"{name}: {row['psnr_db']} dB, SAM {row['sam_deg']} deg, {row['seconds']} s"
 
 
-def arguments(words: Sequence[str]) -> argparse.Namespace:
+def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Run the benchmark's grid and write its table.")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="values that a combination must have")
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--budget", type=float, default=math.inf, metavar="MINUTES", help="begin no run after that")
     parser.add_argument("--list", action="store_true", help="print the combinations, run nothing")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="the table; what it has is not run again")
-    asked = parser.parse_args(words)
-    if asked.jobs < 1:
-        parser.error(f"--jobs {asked.jobs} is below 1")
-    return asked
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="the table; its rows are not run again")
+    arguments = parser.parse_args(words)
+    if arguments.jobs < 1:
+        parser.error(f"--jobs {arguments.jobs} is below 1")
+    return arguments
 
 
 def main(words: Sequence[str]) -> None:
-    """Run what the table does not have yet."""
-    asked = arguments(words)
-    wanted = chosen(asked.only)
-    if asked.list:
+    """Run the combinations that are not in the table."""
+    arguments = read_arguments(words)
+    wanted = chosen(arguments.only)
+    if arguments.list:
         print("\n".join(map(str, wanted)))
         return
-    table.mend(asked.output)
-    known = {table.key(row) for row in table.read(asked.output)}
+    table.remove_torn_line(arguments.output)
+    known = {table.key(row) for row in table.read(arguments.output)}
     todo = [one for one in wanted if one.key not in known]
-    deadline = time.monotonic() + 60 * asked.budget
+    deadline = time.monotonic() + 60 * arguments.budget
     done = 0
-    for row in rows(todo, asked.jobs, deadline):
-        table.append(asked.output, row)
+    for row in rows(todo, arguments.jobs, deadline):
+        table.append(arguments.output, row)
         done += 1
-        print(f"{done}/{len(todo)}", said(row), flush=True)
-    print(f"{asked.output}: {done} new, {len(wanted) - len(todo)} already there, {len(todo) - done} left")
+        print(f"{done}/{len(todo)}", line_of(row), flush=True)
+    print(f"{arguments.output}: {done} new, {len(wanted) - len(todo)} already there, {len(todo) - done} left")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The scenes: reference cubes, and the guides that come with them or are made of them.
 
-They are read in place from `shared/data` beside the checkout; its README says what each file is.
+They are read from `shared/data` next to the checkout; its README describes each file.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _samson() -> Scene:
 def _moffett() -> Scene:
     """Load Moffett Field; only the visible part of its wavelengths is right.
 
-    The file has none. Vegetation's green peak (550 nm) and red edge (714 nm) lie in its bands
+    The file has none. Vegetation's green peak (550 nm) and red edge (714 nm) are in its bands
     15 and 34, so it starts at AVIRIS's sixth channel; what was left out beyond the visible matters to no guide.
     """
     cube = _mat("hyperspectral/moffett.mat")["Y"].reshape(184, 50, 50).transpose(0, 2, 1)
@@ -188,7 +188,7 @@ def _moffett() -> Scene:
 def _airport() -> Scene:
     """Load an airport of the ABU set; only the visible part of its wavelengths is right.
 
-    The file has none. Oxygen's line at 763 nm and water's at 724 nm lie in its bands 44 and 40,
+    The file has none. Oxygen's line at 763 nm and water's at 724 nm are in its bands 44 and 40,
     as in AVIRIS's own table.
     """
     cube = hdf5("hyperspectral/abu-airport-4.mat", "hsi")

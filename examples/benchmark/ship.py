@@ -3,7 +3,7 @@
 Run: python examples/benchmark/ship.py alone|guided OUT.safetensors --steps N [--begin WEIGHTS] [--seed N] [--resume]
 
 The scenes are read in place from `shared/data`; its README says which may be learned from and which validate.
-Checkpoints lie beside OUT in a folder of its stem with `.training` at the end.
+Checkpoints are next to OUT in a folder of its stem with the suffix `.training`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ HYPERSPECTRAL = ("samson", "moffett", "abu-airport-4", "hsitk")
 MULTISPECTRAL = ("dsen2", "landsat")
 VALIDATION = ("sponges", "thread_spools", "jasper", "sandiego", "enmap", "wv2", "sn6")
 DEGRADATIONS = {
-    "alone": "Gaussians of MTF gain 0.15 to 0.5, some unlike along y and x, some off centre, some misjudged; MATLAB's "
+    "alone": "Gaussians of MTF gain 0.15 to 0.5, some unlike along y and x, some off centre, some given wrongly; MATLAB's "
     "bicubic; noise of 1 to 20 % on a fifth; ratios 2, 3, 4, 8",
-    "guided": "Gaussians of MTF gain 0.15 to 0.5, some unlike along y and x, some off centre, some misjudged; MATLAB's "
+    "guided": "Gaussians of MTF gain 0.15 to 0.5, some unlike along y and x, some off centre, some given wrongly; MATLAB's "
     "bicubic; noise of 2 to 15 % on a third, on some guides; pan, camera and made-up guides; ratios 2 to 8",
 }
 S2 = "multispectral/dsen2_S2A_MSIL1C_20170527_T33UUB.mat"
@@ -97,9 +97,9 @@ def config_of(network: str, steps: int, rate: float | None, seed: int) -> Traini
     return TrainingConfig(**{**own, "network": network, "steps": steps, "seed": seed, "validate_s": 600.0, **changed})
 
 
-def kept(place: Path, asked: argparse.Namespace, result: TrainingResult) -> None:
+def kept(place: Path, arguments: argparse.Namespace, result: TrainingResult) -> None:
     """Write the weights with their card."""
-    network, begin = asked.network, asked.begin
+    network, begin = arguments.network, arguments.begin
     note = {
         "scenes": sorted(learned()),
         "validation": VALIDATION,
@@ -108,9 +108,9 @@ def kept(place: Path, asked: argparse.Namespace, result: TrainingResult) -> None
         "steps": result.step,
         "minutes": round(result.seconds / 60, 1),
         "begun_with": None if begin is None else sha256(begin),
-        "before": asked.before,
+        "before": arguments.before,
         "scores": result.scores,
-        "does_not_help": asked.does_not_help,
+        "does_not_help": arguments.does_not_help,
         "config": result.config.to_json(),
         "torch": torch.__version__,
     }
@@ -131,17 +131,17 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--before", default="", help="How the weights to begin with were made, for the card.")
     parser.add_argument("--does-not-help", default="", help="Where these weights do not help, for the card.")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    task = training_task(asked.network, asked.seed)
-    if asked.begin is not None:
-        task = PretrainedTask(task, read_tensors(asked.begin))
-    keep: Callable[[TrainingResult], None] = partial(kept, asked.output, asked)
+    task = training_task(arguments.network, arguments.seed)
+    if arguments.begin is not None:
+        task = PretrainedTask(task, read_tensors(arguments.begin))
+    keep: Callable[[TrainingResult], None] = partial(kept, arguments.output, arguments)
     train(
         task,
-        config_of(asked.network, asked.steps, asked.rate, asked.seed),
-        asked.output.with_name(f"{asked.output.stem}.training"),
-        resume=asked.resume,
+        config_of(arguments.network, arguments.steps, arguments.rate, arguments.seed),
+        arguments.output.with_name(f"{arguments.output.stem}.training"),
+        resume=arguments.resume,
         callbacks=Callbacks(keep, partial(print, flush=True)),
     )
 

@@ -1,4 +1,4 @@
-"""The table of all runs: a CSV that only ever grows by whole lines."""
+"""The table of all runs: a CSV that grows by whole lines only."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def read(path: Path) -> list[Row]:
 
 
 def key(row: Row) -> tuple[str, ...]:
-    """Return what tells a row from every other."""
+    """Return the combination of a row, which is unique."""
     return tuple(row[name] for name in KEY)
 
 
-def mend(path: Path) -> None:
+def remove_torn_line(path: Path) -> None:
     """Cut off a line that a killed run left unfinished."""
     if path.exists():
         with path.open("rb+") as file:
