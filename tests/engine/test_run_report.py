@@ -66,8 +66,8 @@ def test_the_guide_is_shown_where_it_was_used(page, ran, folder):
 
 def test_shifts_are_those_of_the_guide_as_delivered(page):
     assert len(page.shifts) >= 6
-    found = np.median([(s.dy_px, s.dx_px) for s in page.shifts], axis=0)
-    np.testing.assert_allclose(found, (1.5, -2.0), atol=0.3)
+    median = np.median([(s.dy_px, s.dx_px) for s in page.shifts], axis=0)
+    np.testing.assert_allclose(median, (1.5, -2.0), atol=0.3)
     assert all(0 < s.y < 1 and 0 < s.x < 1 for s in page.shifts)
     assert "the guide was moved by -1" in page.shifts_note
 

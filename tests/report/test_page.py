@@ -119,20 +119,20 @@ def test_spectra_keep_the_budget_of_bytes_and_the_page_says_so():
 
 
 def test_a_report_appears_whole(tmp_path):
-    place = tmp_path / "r\u00e9port.html"
-    write_report(report_data(), place)
-    assert place.read_text(encoding="utf-8") == render(report_data())
-    assert list(tmp_path.iterdir()) == [place]
+    path = tmp_path / "r\u00e9port.html"
+    write_report(report_data(), path)
+    assert path.read_text(encoding="utf-8") == render(report_data())
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_existing_report_is_replaced_only_with_overwrite(tmp_path):
-    place = tmp_path / "report.html"
-    place.write_text("mine")
+    path = tmp_path / "report.html"
+    path.write_text("mine")
     with pytest.raises(OutputError, match=r"report\.html exists\. Give --overwrite"):
-        write_report(report_data(crops=()), place)
-    assert place.read_text() == "mine"
-    write_report(report_data(crops=()), place, overwrite=True)
-    assert place.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+        write_report(report_data(crops=()), path)
+    assert path.read_text() == "mine"
+    write_report(report_data(crops=()), path, overwrite=True)
+    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_a_missing_directory_or_a_directory_is_refused_before_the_work(tmp_path):
@@ -143,17 +143,17 @@ def test_a_missing_directory_or_a_directory_is_refused_before_the_work(tmp_path)
 
 
 def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):
-    place = tmp_path / "report.html"
-    place.write_text("mine")
+    path = tmp_path / "report.html"
+    path.write_text("mine")
 
     def refuse(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OutputError, match=r"No space left on device.*--report"):
-        write_report(report_data(crops=()), place, overwrite=True)
+        write_report(report_data(crops=()), path, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
-    assert place.read_text() == "mine"
+    assert path.read_text() == "mine"
 
 
 def test_the_detail_assessment_is_in_a_table_and_a_chart():

@@ -36,14 +36,14 @@ def test_the_divider_follows_the_mouse(page):
 
     browser = page()
     width = find(browser, "#stage").size["width"]
-    was = pixels(browser)
+    before = pixels(browser)
     ActionChains(browser).click_and_hold(find(browser, "#divider")).move_by_offset(
         round(-0.3 * width), 0
     ).release().perform()
     assert abs(float(find(browser, "#divider").get_attribute("aria-valuenow")) - 20) <= 1
     shown = float(browser.execute_script("return getComputedStyle(right).clipPath.match(/([\\d.]+)%/)[1]"))
     assert abs(shown - 20) < 1
-    moved = np.abs(pixels(browser) - was)[60:100]
+    moved = np.abs(pixels(browser) - before)[60:100]
     assert moved[:, int(0.25 * width) : int(0.4 * width)].mean() > 2
     assert moved[:, : int(0.15 * width)].max() == 0
 
@@ -93,14 +93,14 @@ def test_keys_move_the_cursor_and_enter_picks(page):
 
 def test_crops_and_layers_are_chosen(page):
     browser, other = page(), crop("B", (5, 7), 1)
-    was = pixels(browser)
+    before = pixels(browser)
     for kind in ("reference", "guide", "error", "consistency"):
         find(browser, f"#layer-choice input[value={kind}]").click()
         src = browser.execute_script(f"return right.src === document.getElementById('figure-0-{kind}').src")
         assert src
-        now = pixels(browser)
-        assert np.abs(now - was).mean() > 0.5
-        was = now
+        after = pixels(browser)
+        assert np.abs(after - before).mean() > 0.5
+        before = after
         assert bool(find(browser, "#layer-legend").text) == (kind in ("error", "consistency"))
     find(browser, "#crop-choice input[value='1']").click()
     assert find(browser, "#layer-choice input:checked").get_attribute("value") == "consistency"
@@ -152,11 +152,11 @@ def test_the_histogram_counts_the_chosen_band(page):
 def test_the_metric_is_chosen(page):
     browser = page()
     path = "return document.querySelector('#per-band [role=slider] .series').getAttribute('d')"
-    was = browser.execute_script(path)
+    before = browser.execute_script(path)
     browser.execute_script(
         "const s = arguments[0]; s.value = 'ssim'; s.dispatchEvent(new Event('change'))", find(browser, "#metric")
     )
-    assert browser.execute_script(path) != was
+    assert browser.execute_script(path) != before
     keys(browser, "#per-band [role=slider]", "\ue011")
     values = [float(v) for v in re.findall(r"(?:ours|theirs) ([\d.]+)", find(browser, "#per-band .readout").text)]
     np.testing.assert_allclose(values, [report_data().per_band[m]["ssim"][0] for m in ("ours", "theirs")], rtol=1e-3)
@@ -207,15 +207,15 @@ def test_print_has_the_figures_side_by_side_and_no_controls(page):
     browser = page()
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
-        seen = {
+        displayed = {
             css: [e.is_displayed() for e in browser.find_elements("css selector", css)]
             for css in ("#stage", ".controls", "#copy", "#figures img[id]", ".drawing", "#scores", "#spectrum svg")
         }
         before, after = (find(browser, f"#figure-0-{k}").rect for k in ("before", "after"))
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
-    assert [any(seen[c]) for c in ("#stage", ".controls", "#copy")] == [False] * 3
-    assert all(all(v) and v for c, v in seen.items() if c not in ("#stage", ".controls", "#copy"))
+    assert [any(displayed[c]) for c in ("#stage", ".controls", "#copy")] == [False] * 3
+    assert all(all(v) and v for c, v in displayed.items() if c not in ("#stage", ".controls", "#copy"))
     assert before["y"] == after["y"]
     assert before["x"] + before["width"] <= after["x"]
     pdf = base64.b64decode(browser.print_page())
