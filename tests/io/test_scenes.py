@@ -451,7 +451,7 @@ def test_complex_values_are_refused_by_name(tmp_path: Path, dtype: str) -> None:
 def test_ground_control_points_alone_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     points = [GroundControlPoint(r, c, 10 + c, 50 - r) for r, c in ((0, 0), (5, 0), (0, 7), (5, 7))]
     path = write(tmp_path / "a.tif", cube(rng, "uint8"), transform=Affine.identity(), crs="EPSG:4326", gcps=points)
-    with pytest.raises(InputError, match="placed by 4 ground control points"):
+    with pytest.raises(InputError, match="located by 4 ground control points"):
         open_scene(path)
 
 
