@@ -178,7 +178,7 @@ def prepare(
     guides = [g for p in paths for g in open_guides(p)] or list(delivered.guides)
     opened = delivered.scene
     room = None if client is None else dask_cluster.worker_capacity(client, options.device)
-    job = replace(plan_run(opened, guides, options, room), opening=describe_delivery(delivered, lent=bool(paths)))
+    job = replace(plan_run(opened, guides, options, room), opening=describe_delivery(delivered, has_guide=bool(paths)))
     if output is None:
         output = default_output(scene, opened, f"_x{job.ratio}")
     place = os.fspath(output(job.ratio) if callable(output) else output)

@@ -176,7 +176,7 @@ def evaluate(
         comparison = {
             "scene": opened.name,
             "scale": scale,
-            "opened": [*describe_delivery(delivery, lent=bool(rasters)), *sensor],
+            "opened": [*describe_delivery(delivery, has_guide=bool(rasters)), *sensor],
             "protocol": trial.protocol,
             "models": {r.model: r.to_json() for r in results},
         }

@@ -71,14 +71,15 @@ def require_numbers(dtype: str, where: str) -> None:
     InputError
         If they are complex, text, dates or truth values.
     """
-    if not _is_real(dtype):
+    if not is_real(dtype):
         raise InputError(
             f"{where} holds values of type {dtype}, which cannot be sharpened. "
             "Give a raster of integers or real numbers, e.g. the amplitude."
         )
 
 
-def _is_real(dtype: str) -> bool:
+def is_real(dtype: str) -> bool:
+    """Say whether a type is of integers or real numbers; False for one that NumPy does not have."""
     try:
         return np.dtype(dtype).kind in "iuf"
     except TypeError:

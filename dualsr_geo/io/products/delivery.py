@@ -1,4 +1,4 @@
-"""A product as its provider delivers it: the scene in it, and its own sharper bands as guides."""
+"""Products as delivered: the scene of a product, with its own sharper bands as guides."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.sensors.registry import find
 
-# A pixel of 1.98 m is meant by --gsd 2.
+# Relative tolerance of --gsd: 2 selects pixels of 1.98 m.
 GSD_TOLERANCE = 0.02
-# More bands are counted, not named.
-MOST_NAMED = 13
+# Bands that a message names; more are counted.
+MAX_NAMED_BANDS = 13
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What was opened.
+    """An opened product, or a plain raster.
 
     Attributes
     ----------
@@ -31,11 +31,11 @@ class Delivery:
     guides : tuple of Scene
         The product's own sharper bands; empty where it has none.
     sensor : str
-        By its name in the sensor registry; empty for a plain raster.
+        Name in the sensor registry; empty for a plain raster.
     level : str
-        As the provider calls it, e.g. ``"L2A"``.
+        Processing level in the notation of the provider, e.g. ``"L2A"``.
     notes : tuple of str
-        What was decided in opening it, a sentence each.
+        Decisions made in opening it, a sentence each.
     """
 
     scene: Scene
@@ -45,65 +45,66 @@ class Delivery:
     notes: tuple[str, ...] = ()
 
 
-def describe_delivery(found: Delivery, *, lent: bool) -> tuple[str, ...]:
-    """Return what a person should know of how a product was opened; nothing of a plain raster.
+def describe_delivery(delivery: Delivery, *, has_guide: bool) -> tuple[str, ...]:
+    """Return sentences for the user about how a product was opened; none for a plain raster.
 
     Parameters
     ----------
-    found : Delivery
-    lent : bool
-        Whether a guide is given, so that the product's own bands are not used.
+    delivery : Delivery
+    has_guide : bool
+        Whether the user gives a guide, so that the product's own bands are not used.
     """
-    if not found.sensor:
+    if not delivery.sensor:
         return ()
-    own = () if lent else tuple(f"Guided by the product's own {_bands(g)}." for g in found.guides)
-    return (f"Opened as {found.sensor} {found.level}".rstrip() + f": {_bands(found.scene)}.", *own, *found.notes)
+    own = () if has_guide else tuple(f"Guided by the product's own {_band_text(g)}." for g in delivery.guides)
+    opened = f"Opened as {delivery.sensor} {delivery.level}".rstrip()
+    return (f"{opened}: {_band_text(delivery.scene)}.", *own, *delivery.notes)
 
 
-def _bands(scene: Scene) -> str:
+def _band_text(scene: Scene) -> str:
     names = [b.name for b in scene.bands if b.name]
-    some = f"{scene.count} bands" if not 0 < len(names) <= MOST_NAMED else ", ".join(names)
-    size = "" if grid.is_bare(scene.geobox) else f" at {grid.gsd(scene.geobox):.4g} {grid.unit(scene.geobox)}"
-    return some + size
+    bands = ", ".join(names) if 0 < len(names) <= MAX_NAMED_BANDS else f"{scene.count} bands"
+    gsd = "" if grid.is_bare(scene.geobox) else f" at {grid.gsd(scene.geobox):.4g} {grid.unit(scene.geobox)}"
+    return bands + gsd
 
 
 def choose_gsd(groups: Mapping[float, Sequence[str]], gsd: float | None, where: str) -> tuple[float, float | None]:
-    """Choose the bands of a product whose bands have several pixel sizes.
+    """Choose among the pixel sizes of the bands of a product.
 
     Parameters
     ----------
     groups : mapping of float to sequence of str
         Names of the bands of each GSD, metres.
     gsd : float or None
-        The one asked for; left out, the largest group that is coarser than the finest.
+        The requested one; None for the largest group that is coarser than the finest.
     where : str
-        What to call the product in an error.
+        Name of the product in error messages.
 
     Returns
     -------
     tuple
-        GSD of the scene, and that of its guide: the finest, or None where the scene has it itself.
+        GSD of the scene, and that of its guide: the finest, or None where that is the scene's own.
 
     Raises
     ------
     OptionError
-        If no band has the GSD asked for.
+        If no band has the requested GSD.
     """
     finest = min(groups)
     chosen: float | None = max(groups, key=lambda g: (g > finest, len(groups[g])))
     if gsd is not None:
         chosen = next((g for g in groups if math.isclose(g, gsd, rel_tol=GSD_TOLERANCE)), None)
     if chosen is None:
-        has = "; ".join(f"{g:g} m ({', '.join(groups[g])})" for g in sorted(groups))
-        raise OptionError(f"--gsd {gsd:g} m is none of the pixel sizes in {where}: {has}. Give one of these.")
+        sizes = "; ".join(f"{g:g} m ({', '.join(groups[g])})" for g in sorted(groups))
+        raise OptionError(f"--gsd {gsd:g} m is none of the pixel sizes in {where}: {sizes}. Give one of these.")
     return chosen, finest if chosen > finest else None
 
 
 def repacked(scene: Scene, scales: Sequence[float], offsets: Sequence[float], unit: str | None = None) -> Scene:
-    """Return a raster's scene with the scales and offsets that its product documents, one a band."""
+    """Return the scene of a raster with the scales and offsets that its product documents, one per band."""
     source = scene.source
     if not isinstance(source, RasterSource):
-        raise TypeError(f"{scene.name} is no raster")
+        raise TypeError(f"{scene.name} is not a raster")
     packing = replace(scene.packing, scales=tuple(scales), offsets=tuple(offsets))
     decoding = Decoding(packing.scales, packing.offsets, source.decoding.nodata)
     bands = tuple(replace(b, unit=unit or b.unit) for b in scene.bands)
@@ -120,11 +121,10 @@ def stack(scenes: Sequence[Scene], name: str) -> Scene:
     """
     first = scenes[0]
     for other in scenes[1:]:
-        ours, theirs = ((s.geobox.shape, s.geobox.crs, tuple(s.geobox.affine), s.packing.dtype) for s in (first, other))
-        if ours != theirs:
+        if _form(other) != _form(first):
             raise InputError(
-                f"{other.name} is {_grid(other)}, but {first.name} is {_grid(first)}: they are no bands of one product. "
-                "Fetch the delivery again."
+                f"{other.name} is {_grid_text(other)}, but {first.name} is {_grid_text(first)}: they are not bands of "
+                "one product. Fetch the delivery again."
             )
     packings = [s.packing for s in scenes]
     packing = replace(
@@ -136,25 +136,31 @@ def stack(scenes: Sequence[Scene], name: str) -> Scene:
     return replace(first, source=BandStack.of([s.source for s in scenes]), bands=bands, packing=packing, name=name)
 
 
-def _grid(scene: Scene) -> str:
-    height, width = scene.shape
-    at = scene.geobox.affine
-    return f"{height} x {width} {scene.packing.dtype} pixels of {at.a:g} from x {at.c:.8g}, y {at.f:.8g}"
+def _form(scene: Scene) -> tuple[object, ...]:
+    """Return the properties in which all bands of a scene agree: grid and stored type."""
+    return scene.geobox.shape, scene.geobox.crs, tuple(scene.geobox.affine), scene.packing.dtype
+
+
+def _grid_text(scene: Scene) -> str:
+    (height, width), t = scene.shape, scene.geobox.affine
+    return f"{height} x {width} {scene.packing.dtype} pixels of {t.a:g} from x {t.c:.8g}, y {t.f:.8g}"
 
 
 def named_bands(sensor: str, names: Sequence[str], unit: str | None = None) -> tuple[Band, ...]:
-    """Return bands with the centre and width that the registry has for them; a name alone where it has none.
+    """Return bands with their centre and width in the sensor registry; with the name only where it has none.
 
     Parameters
     ----------
     sensor : str
-        By its name in the registry.
+        Name in the registry.
     names : sequence of str
     unit : str or None
         Of the values.
     """
-    known = {b.name: b for b in find(sensor).bands}
+    definitions = {b.name: b for b in find(sensor).bands}
     return tuple(
-        Band(n, known[n].wavelength_nm, known[n].fwhm_nm, unit=unit) if n in known else Band(n, unit=unit)
+        Band(n, definitions[n].wavelength_nm, definitions[n].fwhm_nm, unit=unit)
+        if n in definitions
+        else Band(n, unit=unit)
         for n in names
     )

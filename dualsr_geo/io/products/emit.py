@@ -1,4 +1,7 @@
-"""EMIT granules (netCDF), L2A reflectance and L1B radiance: put on their map grid by the granule's own table."""
+"""EMIT granules (netCDF), L2A reflectance and L1B radiance, on their map grid.
+
+The granule has a geographic lookup table, which names the pixel of the swath for each pixel of the map.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ NODATA = -9999.0
 
 
 def looks_like(path: Path) -> bool:
-    """Say whether a path is an EMIT granule with a table of its map grid."""
+    """Say whether a path is an EMIT granule with a geographic lookup table."""
     if path.suffix.lower() != ".nc" or not path.is_file() or not h5py.is_hdf5(path):
         return False
     with reading(path) as file:
@@ -42,17 +45,18 @@ def looks_like(path: Path) -> bool:
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
 ) -> Delivery:
-    """Open a granule on its map grid; every map pixel is the swath pixel that the granule's table names.
+    """Open a granule on its map grid; every map pixel is the swath pixel that the lookup table names.
 
-    All bands stay, in the file's order; those that the granule does not call good are flagged as bad.
+    All bands are kept in the order of the file; those that the granule does not mark as good are marked as
+    bad.
 
     Parameters
     ----------
     path : Path
     gsd : float or None
-        Not for EMIT, whose bands are of one size.
+        Must be None: all bands have the same pixel size.
     sensor : str or None
-        Not needed.
+        Not used.
     nodata : float or None
         Instead of -9999.
 
@@ -65,7 +69,7 @@ def open_delivery(
     """
     del sensor
     if gsd is not None:
-        raise OptionError(f"--gsd {gsd:g}: the bands of {path.name} are of one pixel size, in degrees. Leave it out.")
+        raise OptionError(f"--gsd {gsd:g}: the bands of {path.name} have one pixel size, in degrees. Leave it out.")
     with reading(path) as file:
         name = next(n for n in CUBES if n in file)
         _require(file, path, (TABLE_Y, TABLE_X, f"{LISTS}/wavelengths"), ("geotransform", "spatial_ref"))
@@ -75,21 +79,21 @@ def open_delivery(
         if count != len(bands):
             raise InputError(f"{path.name}: {name} has {count} bands, but {len(bands)} wavelengths. Fetch it again.")
         geobox = _geobox(file, path)
-        holes = (NODATA if nodata is None else nodata,) * count
+        nodata_values = (NODATA if nodata is None else nodata,) * count
         dtype = str(file[name].dtype)
-        tags = {"SENSOR": "EMIT", "PROCESSING_LEVEL": level, **_started(file)}
-    decoding = Decoding((1.0,) * count, (0.0,) * count, holes)
+        tags = {"SENSOR": "EMIT", "PROCESSING_LEVEL": level, **_acquisition(file)}
+    decoding = Decoding((1.0,) * count, (0.0,) * count, nodata_values)
     swath = Hdf5Source(str(path), name, AXES, indices=tuple(range(count)), size=(rows, columns), decoding=decoding)
     height, width = geobox.shape
-    packing = Packing(dtype, decoding.scales, decoding.offsets, holes[0])
+    packing = Packing(dtype, decoding.scales, decoding.offsets, nodata_values[0])
     scene = Scene(OrthorectifiedSwath(swath, (height, width)), geobox, bands, packing, {"": tags}, name=path.stem)
     return Delivery(scene, (), "emit", level, _notes(bands, level))
 
 
 def _require(file: h5py.File, path: Path, variables: Sequence[str], attributes: Sequence[str]) -> None:
-    lacking = [n for n in variables if n not in file] + [a for a in attributes if a not in file.attrs]
-    if lacking:
-        raise InputError(f"{path.name} has no {', '.join(lacking)}. Fetch the granule again.")
+    missing = [n for n in variables if n not in file] + [a for a in attributes if a not in file.attrs]
+    if missing:
+        raise InputError(f"{path.name} has no {', '.join(missing)}. Fetch the granule again.")
 
 
 def _geobox(file: h5py.File, path: Path) -> GeoBox:
@@ -117,7 +121,7 @@ def _short(value: np.floating[Any]) -> float:
     return float(str(np.float32(value)))
 
 
-def _started(file: h5py.File) -> dict[str, str]:
+def _acquisition(file: h5py.File) -> dict[str, str]:
     value = file.attrs.get("time_coverage_start")
     text = value.decode() if isinstance(value, bytes) else value
     return {} if text is None else {"ACQUISITION": str(text)}
@@ -125,9 +129,12 @@ def _started(file: h5py.File) -> dict[str, str]:
 
 def _notes(bands: Sequence[Band], level: str) -> tuple[str, ...]:
     bad = sum(not b.good for b in bands)
-    flagged = (f"{bad} of {len(bands)} bands are flagged as bad, as the granule says.",) if bad else ()
-    what = "surface reflectance" if level == "L2A" else "radiance"
-    return (f"Values are {what}; pixels are put on the map by the granule's table, the nearest of the swath.", *flagged)
+    bad_note = (f"{bad} of {len(bands)} bands are marked as bad, as in the granule.",) if bad else ()
+    quantity = "surface reflectance" if level == "L2A" else "radiance"
+    return (
+        f"Values are {quantity}; each map pixel is the nearest pixel of the swath, by the granule's lookup table.",
+        *bad_note,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""EnMAP deliveries, L2A and L1C: a cube beside its METADATA.XML."""
+"""EnMAP deliveries, L2A and L1C: a cube and its METADATA.XML."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dualsr_geo.raster.bands import Band
 
 METADATA, CUBE = "-METADATA.XML", "-SPECTRAL_IMAGE"
 PREFIX = "ENMAP"
-# The forms in which the cube is delivered.
+# Suffixes of the cube in the formats of delivery.
 SUFFIXES = (".TIF", ".TIFF", ".GEOTIFF", ".BSQ", ".BIL", ".BIP")
 GSD_M = 30.0
-# L2A states reflectance times 10000; L1C has a gain a band.
+# L2A stores reflectance times 10000; L1C has a gain for each band.
 REFLECTANCE_SCALE = 1e-4
 LEVELS = ("L2A", "L1C")
 
@@ -33,28 +33,28 @@ def looks_like(path: Path) -> bool:
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
 ) -> Delivery:
-    """Open the cube with the metadata's wavelengths and scale; all bands, in the file's order.
+    """Open the cube with the wavelengths and scales of the metadata; all bands, in the order of the file.
 
-    Bands for which the metadata's statistics have no spread, as in the water vapour gaps, are flagged
-    as bad and stay.
+    Bands whose standard deviation in the metadata is 0, as in the water vapour gaps, are marked as bad and
+    kept.
 
     Parameters
     ----------
     path : Path
         The folder, its ``-METADATA.XML``, or its ``-SPECTRAL_IMAGE.TIF``.
     gsd : float or None
-        30 m, the only one.
+        30 m, the only pixel size.
     sensor : str or None
-        Not needed.
+        Not used.
     nodata : float or None
-        Instead of what the cube states.
+        Instead of the nodata value of the cube.
 
     Raises
     ------
     InputError
-        If metadata or cube are missing, contradict each other, or are of L0 or L1B.
+        If metadata or cube are missing, contradict each other, or are of level L0 or L1B.
     OptionError
-        If `gsd` is another.
+        If `gsd` is not 30 m.
     """
     del sensor
     document = _document(path)
@@ -62,7 +62,7 @@ def open_delivery(
     level = require_text(root, "level", document)
     if level not in LEVELS:
         raise InputError(
-            f"{document.name} is of level {level}, which does not lie on a map. Give a product of level {' or '.join(LEVELS)}."
+            f"{document.name} is of level {level}, which is not on a map grid. Give a product of level {' or '.join(LEVELS)}."
         )
     choose_gsd({GSD_M: ("all",)}, gsd, document.name)
     cube = _cube(document)
@@ -82,37 +82,37 @@ def open_delivery(
 
 def _document(path: Path) -> Path:
     if path.is_dir():
-        found = sorted(path.glob(f"{PREFIX}*{METADATA}"))
-        if len(found) != 1:
-            raise InputError(f"{path} holds {len(found)} files *{METADATA}, not one. Give that of the product.")
-        return found[0]
+        documents = sorted(path.glob(f"{PREFIX}*{METADATA}"))
+        if len(documents) != 1:
+            raise InputError(f"{path} holds {len(documents)} files *{METADATA}, not one. Give that of the product.")
+        return documents[0]
     start = path.name.upper().find(CUBE)
     document = path if start < 0 else path.with_name(path.name[:start] + METADATA)
     if not document.is_file():
         raise InputError(
-            f"{document} does not exist, so scale and wavelengths of the cube are not known. Put it beside, "
-            f"or rename the cube to read it as a plain raster."
+            f"{document} does not exist, so scale and wavelengths of the cube are not known. Put it into the folder "
+            "of the cube, or rename the cube to read it as a plain raster."
         )
     return document
 
 
 def _cube(document: Path) -> Path:
     stem = document.name[: -len(METADATA)] + CUBE
-    found = [f for f in sorted(document.parent.glob(f"{stem}*")) if f.suffix.upper() in SUFFIXES]
-    if not found:
-        raise InputError(f"{document.parent} lacks {stem}.TIF. Fetch the product's cube.")
-    return found[0]
+    cubes = [f for f in sorted(document.parent.glob(f"{stem}*")) if f.suffix.upper() in SUFFIXES]
+    if not cubes:
+        raise InputError(f"{document.parent} lacks {stem}.TIF. Fetch the cube of the product.")
+    return cubes[0]
 
 
 def _bands(root: Element, level: str) -> tuple[Band, ...]:
     unit = "reflectance" if level == "L2A" else "W m-2 sr-1 nm-1"
-    spread = {e.get("number"): _float(e, "stdDeviation") for e in root.findall(".//bandStatistics/bandID")}
+    deviations = {e.get("number"): _float(e, "stdDeviation") for e in root.findall(".//bandStatistics/bandID")}
     return tuple(
         Band(
             None,
             _float(e, "wavelengthCenterOfBand"),
             _float(e, "FWHMOfBand"),
-            good=bool(spread.get(e.get("number"), 1.0)),
+            good=bool(deviations.get(e.get("number"), 1.0)),
             unit=unit,
         )
         for e in root.findall(".//bandCharacterisation/bandID")
@@ -122,16 +122,16 @@ def _bands(root: Element, level: str) -> tuple[Band, ...]:
 def _packing(root: Element, level: str, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if level == "L2A":
         return (REFLECTANCE_SCALE,) * count, (0.0,) * count
-    described = root.findall(".//bandCharacterisation/bandID")
-    gains = tuple(_float(e, "GainOfBand") or 1.0 for e in described)
-    return gains, tuple(_float(e, "OffsetOfBand") or 0.0 for e in described)
+    elements = root.findall(".//bandCharacterisation/bandID")
+    gains = tuple(_float(e, "GainOfBand") or 1.0 for e in elements)
+    return gains, tuple(_float(e, "OffsetOfBand") or 0.0 for e in elements)
 
 
 def _notes(bands: tuple[Band, ...], level: str) -> tuple[str, ...]:
-    what = "surface reflectance" if level == "L2A" else "top-of-atmosphere radiance"
+    quantity = "surface reflectance" if level == "L2A" else "top-of-atmosphere radiance"
     bad = sum(not b.good for b in bands)
-    flagged = (f"{bad} of {len(bands)} bands have no spread in the metadata and are flagged as bad.",) if bad else ()
-    return (f"Values are {what}.", *flagged)
+    bad_note = (f"{bad} of {len(bands)} bands have no variation in the metadata and are marked as bad.",) if bad else ()
+    return (f"Values are {quantity}.", *bad_note)
 
 
 def _float(element: Element, name: str) -> float | None:

@@ -15,19 +15,19 @@ from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.raster.scene import Scene
 
 SPACECRAFT = {"LANDSAT_8": "landsat-8", "LANDSAT_9": "landsat-9"}
-# Reflective bands of 30 m; surface reflectance has no cirrus band. Thermal ones have other units.
+# Reflective bands of 30 m by level; surface reflectance has no cirrus band. Thermal bands have another unit.
 REFLECTIVE = {1: ("1", "2", "3", "4", "5", "6", "7", "9"), 2: ("1", "2", "3", "4", "5", "6", "7")}
 PAN = "8"
 GSD_M, PAN_GSD_M = 30.0, 15.0
 NODATA = 0.0
-# Collection 2 and 1 name the groups of Level 1 otherwise. Level 2 repeats those of its Level 1, with
-# the same names and other numbers.
-CONTENTS = ("PRODUCT_CONTENTS", "PRODUCT_METADATA")
-RESCALING = {
+# Groups of the MTL file, of Collection 2 and of Collection 1. Level 2 also has the groups of its Level 1, in
+# which the same names have other values.
+CONTENT_GROUPS = ("PRODUCT_CONTENTS", "PRODUCT_METADATA")
+RESCALING_GROUPS = {
     1: ("LEVEL1_RADIOMETRIC_RESCALING", "RADIOMETRIC_RESCALING"),
     2: ("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS",),
 }
-SUN = ("IMAGE_ATTRIBUTES",)
+IMAGE_GROUPS = ("IMAGE_ATTRIBUTES",)
 
 
 def looks_like(path: Path) -> bool:
@@ -43,23 +43,23 @@ def open_delivery(
     """Open the reflective bands as reflectance, guided by band 8 where it is delivered.
 
     Level 2 is surface reflectance, ``stored * MULT + ADD``; Level 1 is top-of-atmosphere reflectance,
-    ``(stored * MULT + ADD) / sin(sun elevation)``; the numbers are the MTL file's.
+    ``(stored * MULT + ADD) / sin(sun elevation)``; the numbers are in the MTL file.
 
     Parameters
     ----------
     path : Path
         The folder, or its ``_MTL.txt`` or ``_MTL.json``.
     gsd : float or None
-        30 or 15 m; 30 if left out.
+        30 or 15 m; 30 by default.
     sensor : str or None
-        Not needed: the metadata name the spacecraft.
+        Not used: the metadata name the spacecraft.
     nodata : float or None
         Instead of 0.
 
     Raises
     ------
     InputError
-        If the metadata or a band is missing, or it is another spacecraft's.
+        If the metadata or a band is missing, or the spacecraft is another one.
     OptionError
         If there are no bands of `gsd`.
     """
@@ -73,67 +73,72 @@ def open_delivery(
 
 @dataclass(frozen=True)
 class _Product:
-    """What an MTL file says, and where its images lie."""
+    """The metadata in an MTL file, and the folder of the images."""
 
     folder: Path
-    groups_said: Groups
+    metadata: Groups
 
     @property
     def name(self) -> str:
-        return self._find("LANDSAT_PRODUCT_ID", CONTENTS) or self.folder.name
+        return self._find("LANDSAT_PRODUCT_ID", CONTENT_GROUPS) or self.folder.name
 
     @property
     def level(self) -> str:
-        return self._require("PROCESSING_LEVEL" if self._find("PROCESSING_LEVEL", CONTENTS) else "DATA_TYPE", CONTENTS)
+        return self._require(
+            "PROCESSING_LEVEL" if self._find("PROCESSING_LEVEL", CONTENT_GROUPS) else "DATA_TYPE", CONTENT_GROUPS
+        )
 
     @property
     def sensor(self) -> str:
-        craft = self._require("SPACECRAFT_ID", (*SUN, *CONTENTS))
+        craft = self._require("SPACECRAFT_ID", (*IMAGE_GROUPS, *CONTENT_GROUPS))
         if craft not in SPACECRAFT:
             raise InputError(
-                f"{self.folder.name} is of {craft}; {' and '.join(SPACECRAFT)} are known. Give its bands as one raster "
+                f"{self.folder.name} is of {craft}; {' and '.join(SPACECRAFT)} are supported. Give its bands as one raster "
                 "(gdalbuildvrt -separate)."
             )
         return SPACECRAFT[craft]
 
     @property
     def number(self) -> int:
-        """Whether it is of Level 1 or 2."""
+        """The level, 1 or 2."""
         digit = self.level[1:2]
         if digit not in ("1", "2"):
             raise InputError(
-                f"{self.folder.name} is of level {self.level}; levels 1 and 2 are known, e.g. L1TP and L2SP."
+                f"{self.folder.name} is of level {self.level}; levels 1 and 2 are supported, e.g. L1TP and L2SP. "
+                "Give a product of one of these."
             )
         return int(digit)
 
     @property
     def groups(self) -> dict[float, tuple[str, ...]]:
-        found: dict[float, tuple[str, ...]] = {GSD_M: REFLECTIVE[self.number]}
+        """Names of the bands by GSD, metres."""
+        groups: dict[float, tuple[str, ...]] = {GSD_M: REFLECTIVE[self.number]}
         if self.number == 1 and (self.folder / self._file(PAN)).is_file():
-            found[PAN_GSD_M] = (PAN,)
-        return found
+            groups[PAN_GSD_M] = (PAN,)
+        return groups
 
     @property
     def notes(self) -> tuple[str, ...]:
         if self.number == 2:
             pan = "Level 2 is delivered without band 8; its Level 1 has it, for --rgb."
             return ("Values are surface reflectance.", pan)
-        lacks = () if PAN_GSD_M in self.groups else ("Band 8 was not delivered with it.",)
-        return (f"Values are top-of-atmosphere reflectance; the sun stood at {self._sun:.1f} degrees.", *lacks)
+        no_pan = () if PAN_GSD_M in self.groups else ("Band 8 was not delivered with it.",)
+        sun = f"the sun elevation is {self._sun_elevation:.1f} degrees"
+        return (f"Values are top-of-atmosphere reflectance; {sun}.", *no_pan)
 
     @property
-    def _sun(self) -> float:
-        return self._number("SUN_ELEVATION", SUN)
+    def _sun_elevation(self) -> float:
+        return self._number("SUN_ELEVATION", IMAGE_GROUPS)
 
     def open(self, names: Sequence[str], nodata: float | None) -> Scene:
         bands = named_bands(self.sensor, [f"B{n}" for n in names], "reflectance")
         scene = stack([self._band(n, nodata) for n in names], self.name)
-        tags = {"SENSOR": self.sensor, "PROCESSING_LEVEL": self.level, "ACQUISITION": self._taken}
+        tags = {"SENSOR": self.sensor, "PROCESSING_LEVEL": self.level, "ACQUISITION": self._acquisition}
         return replace(scene, bands=bands, tags={"": tags})
 
     @property
-    def _taken(self) -> str:
-        groups = (*SUN, *CONTENTS)
+    def _acquisition(self) -> str:
+        groups = (*IMAGE_GROUPS, *CONTENT_GROUPS)
         return f"{self._require('DATE_ACQUIRED', groups)}T{self._find('SCENE_CENTER_TIME', groups) or ''}".rstrip("T")
 
     def _band(self, name: str, nodata: float | None) -> Scene:
@@ -142,25 +147,25 @@ class _Product:
             raise InputError(f"{self.folder} lacks band {name}: there is no {path.name}. Fetch it.")
         opened = open_raster(str(path), bidx="1", nodata=NODATA if nodata is None else nodata).scene
         scale, offset = (
-            self._number(f"REFLECTANCE_{part}_BAND_{name}", RESCALING[self.number]) for part in ("MULT", "ADD")
+            self._number(f"REFLECTANCE_{part}_BAND_{name}", RESCALING_GROUPS[self.number]) for part in ("MULT", "ADD")
         )
-        up = math.sin(math.radians(self._sun)) if self.number == 1 else 1.0
-        return repacked(opened, (scale / up,), (offset / up,), "reflectance")
+        divisor = math.sin(math.radians(self._sun_elevation)) if self.number == 1 else 1.0
+        return repacked(opened, (scale / divisor,), (offset / divisor,), "reflectance")
 
     def _file(self, name: str) -> str:
-        return self._require(f"FILE_NAME_BAND_{name}", CONTENTS)
+        return self._require(f"FILE_NAME_BAND_{name}", CONTENT_GROUPS)
 
     def _find(self, name: str, groups: Sequence[str]) -> str | None:
-        return next((self.groups_said[g][name] for g in groups if name in self.groups_said.get(g, {})), None)
+        return next((self.metadata[g][name] for g in groups if name in self.metadata.get(g, {})), None)
 
     def _number(self, name: str, groups: Sequence[str]) -> float:
         return to_number(self._require(name, groups), name, self.folder)
 
     def _require(self, name: str, groups: Sequence[str]) -> str:
-        found = self._find(name, groups)
-        if found is None:
+        value = self._find(name, groups)
+        if value is None:
             raise InputError(f"The MTL file of {self.folder.name} has no {name} in {groups[0]}. Fetch it again.")
-        return found
+        return value
 
 
 def _document(folder: Path) -> Path | None:
@@ -174,8 +179,8 @@ def _read(path: Path) -> _Product:
     if document.suffix == ".txt":
         return _Product(document.parent, parse_groups(document))
     try:
-        (said,) = json.loads(document.read_bytes()).values()
-        groups = {g: {k: str(v) for k, v in items.items()} for g, items in said.items()}
+        (metadata,) = json.loads(document.read_bytes()).values()
+        groups = {g: {k: str(v) for k, v in items.items()} for g, items in metadata.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{document} cannot be read as metadata: {error}. Fetch it again.") from error
     return _Product(document.parent, groups)

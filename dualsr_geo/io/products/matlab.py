@@ -1,4 +1,4 @@
-"""MATLAB files of CAVE, Harvard, Chikusei and other scenes, which say nothing of their bands: the sensor must be named."""
+"""MATLAB files of CAVE, Harvard, Chikusei and other scenes; they do not describe their bands, so the user names the sensor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import numpy as np
 import scipy.io
 import xarray as xr
 from affine import Affine
@@ -18,13 +17,13 @@ from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading
 from dualsr_geo.raster.bands import Band
-from dualsr_geo.raster.packing import Decoding, Packing
+from dualsr_geo.raster.packing import Decoding, Packing, is_real
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.sensors.registry import find
 
 SUFFIX, MARK = ".mat", "#"
-# Where y, x and band may stand, in MATLAB's order.
-ORDERS = ((0, 1, 2), (1, 2, 0))
+# Possible axes of y, x and band, in MATLAB's order.
+AXIS_ORDERS = ((0, 1, 2), (1, 2, 0))
 
 
 def looks_like(path: Path) -> bool:
@@ -35,48 +34,48 @@ def looks_like(path: Path) -> bool:
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
 ) -> Delivery:
-    """Open the cube of a MATLAB file that has as many bands as the sensor; values stay as stored.
+    """Open the cube of a MATLAB file that has as many bands as the sensor; values are as stored.
 
-    Files of version 7.3 are read by window; older ones, which cannot be, are read whole.
+    Files of version 7.3 are read by window; older files can only be read whole.
 
     Parameters
     ----------
     path : Path
-        ``file.mat``, or ``file.mat#name`` where several variables could be meant.
+        ``file.mat``, or ``file.mat#name`` to choose among several variables.
     gsd : float or None
-        Not for MATLAB files, which know none.
+        Must be None: MATLAB files have no pixel size.
     sensor : str or None
-        Whose scene it is, e.g. ``"cave"``; it says which axis is the bands', and their wavelengths.
+        The sensor, e.g. ``"cave"``; it identifies the axis of the bands, and has their wavelengths.
     nodata : float or None
-        Stored value that means "nothing here"; none if left out.
+        Stored value of missing pixels; none by default.
 
     Raises
     ------
     InputError
         If no cube, or more than one, has as many bands as the sensor.
     OptionError
-        If no sensor is named, or there is none of that name.
+        If no sensor is given, or there is none of that name.
     """
     file, name = _split(path)
     if gsd is not None:
-        raise OptionError(f"--gsd {gsd:g}: {file.name} knows no pixel size. Leave it out.")
+        raise OptionError(f"--gsd {gsd:g}: {file.name} has no pixel size. Leave it out.")
     if not file.is_file():
         raise InputError(f"{file} does not exist. Give the path of a MATLAB file.")
     cubes, is_hdf5 = _cubes(file)
     if sensor is None:
         raise OptionError(
-            f"{file.name} says nothing of its bands ({_listed(cubes)}). Name its sensor, e.g. --sensor cave, harvard "
-            "or chikusei."
+            f"{file.name} does not describe its bands ({_list_text(cubes)}). Give its sensor, e.g. --sensor cave, "
+            "harvard or chikusei."
         )
     bands = find(sensor).bands
     cube, order = _choose(cubes, name, len(bands), sensor, file)
     decoding = Decoding((1.0,) * len(bands), (0.0,) * len(bands), (nodata,) * len(bands))
     source = (_by_window if is_hdf5 else _whole)(file, cube, order, decoding)
-    # MATLAB stores small whole numbers of a double as integers; the array then is of these.
+    # MATLAB may store the values of a double array as integers, which then is the type of the array.
     dtype = str(source.array.dtype) if isinstance(source, ArraySource) else cube.dtype
     packing = Packing(dtype, decoding.scales, decoding.offsets, nodata)
-    described = tuple(Band(b.name, b.wavelength_nm, b.fwhm_nm) for b in bands)
-    scene = Scene(source, GeoBox(source.shape[1:], Affine.identity(), None), described, packing, name=file.stem)
+    scene_bands = tuple(Band(b.name, b.wavelength_nm, b.fwhm_nm) for b in bands)
+    scene = Scene(source, GeoBox(source.shape[1:], Affine.identity(), None), scene_bands, packing, name=file.stem)
     return Delivery(scene, (), find(sensor).name, "", (f"Variable `{cube.name}`; values are as stored.",))
 
 
@@ -89,8 +88,8 @@ class _Cube:
     dtype: str
 
     def order(self, count: int) -> tuple[int, int, int] | None:
-        """Return where y, x and band stand, if one axis can be so many bands."""
-        return next((o for o in ORDERS if self.shape[o[2]] == count), None)
+        """Return the axes of y, x and band; None if no axis has so many bands."""
+        return next((o for o in AXIS_ORDERS if self.shape[o[2]] == count), None)
 
 
 def _split(path: Path) -> tuple[Path, str | None]:
@@ -105,45 +104,38 @@ def _cubes(file: Path) -> tuple[list[_Cube], bool]:
     if h5py.is_hdf5(file):
         with reading(file) as opened:
             # HDF5 lists the axes that MATLAB has in reverse.
-            found = [(n, d.shape[::-1], str(d.dtype)) for n, d in opened.items() if isinstance(d, h5py.Dataset)]
+            variables = [(n, d.shape[::-1], str(d.dtype)) for n, d in opened.items() if isinstance(d, h5py.Dataset)]
     else:
         try:
-            found = list(scipy.io.whosmat(file))
+            variables = list(scipy.io.whosmat(file))
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{file} cannot be opened as a MATLAB file: {error}. Fetch it again.") from error
-    return [_Cube(*f) for f in found if len(f[1]) == 3 and _is_real(f[2])], h5py.is_hdf5(file)
-
-
-def _is_real(dtype: str) -> bool:
-    try:
-        return np.dtype(dtype).kind in "iuf"
-    except TypeError:
-        return False
+    return [_Cube(*v) for v in variables if len(v[1]) == 3 and is_real(v[2])], h5py.is_hdf5(file)
 
 
 def _choose(
     cubes: Sequence[_Cube], name: str | None, count: int, sensor: str, file: Path
 ) -> tuple[_Cube, tuple[int, int, int]]:
-    meant = [c for c in cubes if name in (None, c.name)]
-    if not meant:
+    named = [c for c in cubes if name in (None, c.name)]
+    if not named:
         raise InputError(
-            f"{file.name} holds no cube{f' `{name}`' if name else ''}: {_listed(cubes) or 'no 3-D variable'}."
+            f"{file.name} holds no cube{f' `{name}`' if name else ''}: {_list_text(cubes) or 'no 3-D variable'}."
         )
-    fitting = [(c, order) for c in meant if (order := c.order(count))]
+    fitting = [(c, order) for c in named if (order := c.order(count))]
     if not fitting:
         raise InputError(
-            f"--sensor {sensor} has {count} bands, but {file.name} holds {_listed(meant)}. Give the sensor it was "
-            "taken with."
+            f"--sensor {sensor} has {count} bands, but {file.name} holds {_list_text(named)}. Give the sensor that "
+            "took it."
         )
     if len(fitting) > 1:
         raise InputError(
-            f"{file.name} holds {len(fitting)} cubes of {count} bands: {_listed([c for c, _ in fitting])}. "
+            f"{file.name} holds {len(fitting)} cubes of {count} bands: {_list_text([c for c, _ in fitting])}. "
             f"Give one of them, e.g. {file.name}{MARK}{fitting[0][0].name}."
         )
     return fitting[0]
 
 
-def _listed(cubes: Sequence[_Cube]) -> str:
+def _list_text(cubes: Sequence[_Cube]) -> str:
     return ", ".join(f"`{c.name}` {' x '.join(map(str, c.shape))}" for c in cubes)
 
 

@@ -1,4 +1,4 @@
-"""Maxar deliveries: the multispectral image by its IMD and TIL, guided by the pan image delivered with it."""
+"""Maxar deliveries: the multispectral image with its IMD and TIL, guided by the pan image delivered with it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
 
-# satId to the sensor registry; others go by their own name.
+# Names in the sensor registry by satId; other satellites keep the name in the IMD.
 SATELLITES = {"WV02": "worldview-2", "WV03": "worldview-3"}
-# Bands as the IMD names them, and as the registry does.
+# Names of bands in the registry by their names in the IMD.
 BANDS = {
     "C": "coastal", "B": "blue", "G": "green", "Y": "yellow", "R": "red", "RE": "red edge", "N": "nir1", "N2": "nir2",
     "P": "pan",
 }  # fmt: skip
-# Levels without a map grid.
-UNPROJECTED = ("LV1A", "LV1B", "Basic1B", "Stereo1B")
+# Levels that are not on a map grid.
+UNPROJECTED_LEVELS = ("LV1A", "LV1B", "Basic1B", "Stereo1B")
 SUFFIXES = (".IMD", ".TIL")
-PAN = ("P",)
+PAN_BAND_ID = "P"
 NODATA = 0.0
+# Files that a message lists.
+MAX_LISTED = 4
 
 
 def looks_like(path: Path) -> bool:
@@ -39,23 +41,23 @@ def open_delivery(
 ) -> Delivery:
     """Open the multispectral image as delivered, guided by the pan image.
 
-    Stored values stay as they are: the IMD's absCalFactor makes radiances of them, which is left to the user.
+    Values are as stored; they are not converted to radiances, for which the IMD has the factor absCalFactor.
 
     Parameters
     ----------
     path : Path
-        A folder (the order, or its ``_MUL``), or an image's IMD or TIL.
+        A folder (the order, or its ``_MUL``), or the IMD or TIL of an image.
     gsd : float or None
-        Metres, one of the images'; the multispectral one's if left out.
+        Pixel size of one of the images, metres; that of the multispectral one by default.
     sensor : str or None
-        Not needed: the IMD names the satellite.
+        Not used: the IMD names the satellite.
     nodata : float or None
         Instead of 0.
 
     Raises
     ------
     InputError
-        If a file is missing, several products lie there, or they do not lie on a map.
+        If a file is missing, the folder holds several products, or they are not on a map grid.
     OptionError
         If there is no image of `gsd`.
     """
@@ -65,42 +67,42 @@ def open_delivery(
     own, sharp = choose_gsd({g: image.band_names for g, image in groups.items()}, gsd, path.name)
     scene = groups[own].open(nodata)
     guides = () if sharp is None else (groups[sharp].open(nodata),)
-    lacks = () if len(images) > 1 else ("No pan image was delivered beside it.",)
-    notes = ("Values are stored counts, not radiances.", *lacks)
+    no_pan = () if len(images) > 1 else ("No pan image was delivered with it.",)
+    notes = ("Values are stored counts, not radiances.", *no_pan)
     return Delivery(scene, guides, groups[own].sensor, groups[own].level, notes)
 
 
 @dataclass(frozen=True)
 class _Image:
-    """One image of a delivery, by its IMD file."""
+    """One image of a delivery, and its IMD file."""
 
     document: Path
-    said: Groups
+    metadata: Groups
 
     @property
     def level(self) -> str:
-        return self.said[""].get("productLevel", "")
+        return self.metadata[""].get("productLevel", "")
 
     @property
     def sensor(self) -> str:
-        name = self.said.get("IMAGE_1", {}).get("satId", "")
+        name = self.metadata.get("IMAGE_1", {}).get("satId", "")
         return SATELLITES.get(name, name.lower())
 
     @property
     def is_pan(self) -> bool:
-        return self.said[""].get("bandId") in PAN
+        return self.metadata[""].get("bandId") == PAN_BAND_ID
 
     @property
     def band_names(self) -> tuple[str, ...]:
-        return tuple(n.removeprefix("BAND_") for n in self.said if n.startswith("BAND_"))
+        return tuple(n.removeprefix("BAND_") for n in self.metadata if n.startswith("BAND_"))
 
     @property
     def gsd(self) -> float:
         """Pixel size on the map, metres."""
-        spacing = self.said.get("MAP_PROJECTED_PRODUCT", {}).get("productGSD")
-        if spacing is None or self.level in UNPROJECTED:
+        spacing = self.metadata.get("MAP_PROJECTED_PRODUCT", {}).get("productGSD")
+        if spacing is None or self.level in UNPROJECTED_LEVELS:
             raise InputError(
-                f"{self.document.name} is of level {self.level or 'unknown'}, which does not lie on a map. "
+                f"{self.document.name} is of level {self.level or 'unknown'}, which is not on a map grid. "
                 "Give a product of level LV2A or LV3."
             )
         return to_number(spacing, "productGSD", self.document)
@@ -113,9 +115,10 @@ class _Image:
                 f"{self.document.name} describes {len(names)} bands ({', '.join(names)}), but its image has "
                 f"{opened.count}. Fetch both again."
             )
-        taken = self.said.get("IMAGE_1", {}).get("firstLineTime", self.said.get("IMAGE_1", {}).get("TLCTime"))
-        tags = {"SENSOR": self.sensor, "PROCESSING_LEVEL": self.level} | ({"ACQUISITION": taken} if taken else {})
-        bands = _described(self.sensor, names)
+        image = self.metadata.get("IMAGE_1", {})
+        time = image.get("firstLineTime", image.get("TLCTime"))
+        tags = {"SENSOR": self.sensor, "PROCESSING_LEVEL": self.level} | ({"ACQUISITION": time} if time else {})
+        bands = _bands(self.sensor, names)
         return replace(opened, bands=bands, tags={"": tags}, name=self.document.stem)
 
     def _raster(self) -> Path:
@@ -123,30 +126,32 @@ class _Image:
         for suffix in (".TIL", ".til", ".TIF", ".tif", ".NTF", ".ntf"):
             path = self.document.with_suffix(suffix)
             if path.is_file():
-                return _whole(path)
+                return _complete(path)
         raise InputError(f"{self.document.parent} lacks {self.document.stem}.TIL and .TIF. Fetch the image.")
 
 
-def _described(sensor: str, names: Sequence[str]) -> tuple[Band, ...]:
-    """Return bands as the registry has them; of satellites that it has not, their names."""
-    registered = [BANDS.get(n, n) for n in names]
-    return named_bands(sensor, registered) if sensor in SATELLITES.values() else tuple(Band(n) for n in registered)
+def _bands(sensor: str, names: Sequence[str]) -> tuple[Band, ...]:
+    """Return the bands of the registry; with the name only for satellites that it does not have."""
+    registry_names = [BANDS.get(n, n) for n in names]
+    if sensor in SATELLITES.values():
+        return named_bands(sensor, registry_names)
+    return tuple(Band(n) for n in registry_names)
 
 
-def _whole(path: Path) -> Path:
-    """Check that every tile of a list is there, which GDAL would read as holes."""
+def _complete(path: Path) -> Path:
+    """Return the path of an image after a check that no tile of a list is missing: GDAL would read nodata there."""
     if path.suffix.upper() == ".TIL":
         tiles = [group["filename"] for group in parse_groups(path).values() if "filename" in group]
-        lacking = [t for t in tiles if not (path.parent / t).is_file()]
-        if lacking:
+        missing = [t for t in tiles if not (path.parent / t).is_file()]
+        if missing:
             raise InputError(
-                f"{path.name} lists {len(tiles)} tiles, of which {', '.join(lacking)} is missing. Fetch it."
+                f"{path.name} lists {len(tiles)} tiles, of which {', '.join(missing)} is missing. Fetch it."
             )
     return path
 
 
 def _documents(folder: Path) -> list[Path]:
-    """Return the IMD files of a folder and of those in it."""
+    """Return the IMD files of a folder and of its subfolders."""
     return sorted(f for pattern in ("*", "*/*") for f in folder.glob(pattern) if f.suffix.upper() == ".IMD")
 
 
@@ -154,28 +159,30 @@ def _of_one_product(path: Path) -> list[Path]:
     """Return the IMD files of a multispectral image and of the pan image delivered with it."""
     if not path.is_dir():
         if not path.is_file():
-            raise InputError(f"{path} does not exist. Give an image's IMD or TIL, or its folder.")
+            raise InputError(f"{path} does not exist. Give the IMD or TIL of an image, or its folder.")
         document = next((f for f in path.parent.iterdir() if f.stem == path.stem and f.suffix.upper() == ".IMD"), None)
         if document is None:
-            raise InputError(f"{path.name} has no IMD file beside it. Fetch {path.stem}.IMD.")
-        return [document, *_pan_beside(document)]
-    found = _documents(path)
-    coloured = [d for d in found if not _Image(d, parse_groups(d)).is_pan]
-    if len(coloured) > 1:
+            raise InputError(f"{path.name} has no IMD file in its folder. Fetch {path.stem}.IMD.")
+        return [document, *_pan_of(document)]
+    documents = _documents(path)
+    multispectral = [d for d in documents if not _Image(d, parse_groups(d)).is_pan]
+    if len(multispectral) > 1:
         raise InputError(
-            f"{path} holds {len(coloured)} multispectral images ({', '.join(d.name for d in coloured[:4])}). "
-            "Give the IMD file of one."
+            f"{path} holds {len(multispectral)} multispectral images "
+            f"({', '.join(d.name for d in multispectral[:MAX_LISTED])}). Give the IMD file of one."
         )
-    if len(coloured) == 1:
-        return [coloured[0], *_pan_beside(coloured[0])]
-    return found[:1]
+    if len(multispectral) == 1:
+        return [multispectral[0], *_pan_of(multispectral[0])]
+    return documents[:1]
 
 
-def _pan_beside(document: Path) -> list[Path]:
-    """Return the pan image's IMD file of the same order and part: ..-M2AS-<order>_01_P001 and ..-P2AS-..."""
+def _pan_of(document: Path) -> list[Path]:
+    """Return the IMD file of the pan image of the same order and part: ..-M2AS-<order>_01_P001 and ..-P2AS-..."""
     if _Image(document, parse_groups(document)).is_pan:
         return []
     part = document.stem.split("-", 2)[-1]
-    near = [*_documents(document.parent), *_documents(document.parent.parent)]
-    pans = [d for d in dict.fromkeys(near) if d.stem.split("-", 2)[-1] == part and _Image(d, parse_groups(d)).is_pan]
+    candidates = [*_documents(document.parent), *_documents(document.parent.parent)]
+    pans = [
+        d for d in dict.fromkeys(candidates) if d.stem.split("-", 2)[-1] == part and _Image(d, parse_groups(d)).is_pan
+    ]
     return pans[:1]

@@ -1,4 +1,4 @@
-"""The text files that metadata come in: XML, and groups of NAME = VALUE."""
+"""Metadata files of products: XML, and groups of NAME = VALUE."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parse_xml(path: Path) -> Element:
         If it is missing or damaged.
     """
     try:
-        root = ET.parse(path).getroot()  # noqa: S314  # expat refuses what expands without end
+        root = ET.parse(path).getroot()  # noqa: S314  # expat refuses entities that expand without end
     except (OSError, ET.ParseError) as error:
         raise InputError(f"{path} cannot be read as metadata: {error}. Fetch it again.") from error
     for element in root.iter():
@@ -49,18 +49,21 @@ def to_number(text: str, name: str, where: Path) -> float:
     Raises
     ------
     InputError
-        If it is none.
+        If the text is not a number.
     """
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"The metadata of {where.name} have {name} {text!r}, no number. Fetch them again.") from None
+        raise InputError(
+            f"The metadata of {where.name} have {name} {text!r}, which is not a number. Fetch them again."
+        ) from None
 
 
 def parse_groups(path: Path) -> Groups:
-    """Read ``GROUP = NAME`` or ``BEGIN_GROUP = NAME``, ``NAME = VALUE``; inner groups stand beside outer ones.
+    """Read groups (``GROUP = NAME`` or ``BEGIN_GROUP = NAME``) of ``NAME = VALUE``; nested groups are flattened.
 
-    Landsat's MTL.txt, and Maxar's IMD and TIL. Values have no quotes; those before any group are in ``""``.
+    The format of Landsat's MTL.txt and of Maxar's IMD and TIL. Values are returned without quotes; those
+    before any group are in the group ``""``.
 
     Raises
     ------
@@ -71,18 +74,18 @@ def parse_groups(path: Path) -> Groups:
         lines = path.read_text(encoding="latin-1").splitlines()
     except OSError as error:
         raise InputError(f"{path} cannot be read as metadata: {error}. Fetch it again.") from error
-    found: Groups = {"": {}}
-    inside = [""]
+    groups: Groups = {"": {}}
+    open_groups = [""]
     for line in lines:
         match = re.match(r"\s*(\w+)\s*=\s*(.*?)\s*;?\s*$", line)
         if match is None:
             continue
         name, value = match[1], match[2].strip('"')
         if name in ("GROUP", "BEGIN_GROUP"):
-            inside.append(value)
-            found.setdefault(value, {})
+            open_groups.append(value)
+            groups.setdefault(value, {})
         elif name == "END_GROUP":
-            inside = inside[:-1] or [""]
+            open_groups = open_groups[:-1] or [""]
         else:
-            found[inside[-1]][name] = value
-    return found
+            groups[open_groups[-1]][name] = value
+    return groups

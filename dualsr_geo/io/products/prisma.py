@@ -1,4 +1,4 @@
-"""PRISMA L2D files (.he5): the VNIR and SWIR cubes as one spectrum, guided by the product's own pan band."""
+"""PRISMA L2D files (.he5): the VNIR and SWIR cubes as one spectrum, guided by the pan band of the product."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ DETECTORS = ("Vnir", "Swir")
 # Cubes are (row, band, column).
 CUBE_AXES, PAN_AXES = (1, 0, 2), (None, 0, 1)
 GSD_M, PAN_GSD_M = 30.0, 5.0
-# Reflectance is stored between a smallest and a largest value on the whole of uint16.
-STEPS = 65535
-# Outside the swath 0 is stored in all bands; no other value means "nothing here".
+# Stored value of the largest reflectance of a cube; 0 is that of the smallest.
+LARGEST_STORED = 65535
+# Stored in all bands outside the swath; the product has no other nodata value.
 NODATA = 0.0
 
 
@@ -45,56 +45,56 @@ def looks_like(path: Path) -> bool:
 def open_delivery(
     path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
 ) -> Delivery:
-    """Open both cubes as one scene by wavelength, shortest first, guided by the pan band.
+    """Open both cubes as one scene in the order of wavelength, guided by the pan band.
 
-    Reflectance is ``min + stored / 65535 * (max - min)`` with the cube's L2Scale attributes. Bands of
-    wavelength 0, which were not measured, are left out; where the detectors overlap both are kept.
-    The corners that the file states are taken as pixel centres, of cube and pan alike.
+    Reflectance is ``min + stored / 65535 * (max - min)`` with the L2Scale attributes of the cube. Bands of
+    wavelength 0, which were not measured, are left out; where the detectors overlap, the bands of both are
+    kept. The corner that the file states is taken as the centre of the first pixel of cube and pan.
 
     Parameters
     ----------
     path : Path
     gsd : float or None
-        30 or 5 m; 30 if left out.
+        30 or 5 m; 30 by default.
     sensor : str or None
-        Not needed.
+        Not used.
     nodata : float or None
         Instead of 0.
 
     Raises
     ------
     InputError
-        If it is damaged, or of a level that does not lie on a map.
+        If it is damaged, or of a level that is not on a map grid.
     OptionError
         If there are no bands of `gsd`.
     """
     del sensor
     levels = _levels(path)
     if LEVEL not in levels:
-        has = "/".join(f"L{v}" for v in levels) or "no level known"
-        raise InputError(f"{path.name} is of {has}, which does not lie on a map. Give the scene's L2D product.")
+        stated = "/".join(f"L{v}" for v in levels) or "an unknown level"
+        raise InputError(f"{path.name} is of {stated}, which is not on a map grid. Give the L2D product of the scene.")
     with reading(path) as file:
         groups: dict[float, tuple[str, ...]] = {GSD_M: ("VNIR", "SWIR")}
         if f"{PAN}/Cube" in file:
             groups[PAN_GSD_M] = ("PAN",)
         own, sharp = choose_gsd(groups, gsd, path.name)
-        opened = _Opened(path, file, NODATA if nodata is None else nodata)
+        opened = _OpenFile(path, file, NODATA if nodata is None else nodata)
         scenes = {g: opened.spectrum() if g == GSD_M else opened.pan() for g in (own, sharp) if g is not None}
         notes = opened.notes()
     return Delivery(scenes[own], () if sharp is None else (scenes[sharp],), "prisma", "L2D", notes)
 
 
 def _levels(path: Path) -> list[str]:
-    """Return the levels of the swaths in a file, "1", "2B", "2C" or "2D"; none if it is no PRISMA file."""
+    """Return the levels of the swaths in a file, "1", "2B", "2C" or "2D"; none if it is not a PRISMA file."""
     with reading(path) as file:
         names = list(file[SWATHS]) if SWATHS in file else []
-    found = (re.match(r"PRS_L(\d[A-D]?)_", n) for n in names)
-    return sorted({m[1] for m in found if m})
+    matches = (re.match(r"PRS_L(\d[A-D]?)_", n) for n in names)
+    return sorted({m[1] for m in matches if m})
 
 
 @dataclass(frozen=True)
-class _Opened:
-    """An L2D file while its metadata are read."""
+class _OpenFile:
+    """An open L2D file, to read its metadata."""
 
     path: Path
     file: h5py.File
@@ -123,9 +123,9 @@ class _Opened:
         return self._scene(source, (Band("PAN", unit="reflectance"),), packing, PAN_GSD_M)
 
     def notes(self) -> tuple[str, ...]:
-        gone = sum(int((self._list(f"List_Cw_{d}") <= 0).sum()) for d in DETECTORS)
-        lost = (f"{gone} bands of wavelength 0 were not measured and are left out.",) if gone else ()
-        return ("Values are surface reflectance; VNIR and SWIR are sorted by wavelength.", *lost)
+        missing = sum(int((self._list(f"List_Cw_{d}") <= 0).sum()) for d in DETECTORS)
+        missing_note = (f"{missing} bands of wavelength 0 were not measured and are left out.",) if missing else ()
+        return ("Values are surface reflectance; VNIR and SWIR are sorted by wavelength.", *missing_note)
 
     def _cube(self, detector: str) -> tuple[Hdf5Source, tuple[Band, ...]]:
         name = f"{CUBE}/{detector.upper()}_Cube"
@@ -138,18 +138,19 @@ class _Opened:
                 f"{self.path.name}: {name} has {count} bands, but the attributes list {len(centres)} wavelengths "
                 f"and {len(widths)} widths. Fetch it again."
             )
-        kept = tuple(int(i) for i in np.flatnonzero(centres > 0))
-        decoding = self._decoding(detector, len(kept))
+        measured = tuple(int(i) for i in np.flatnonzero(centres > 0))
+        decoding = self._decoding(detector, len(measured))
         size = self._size(name, CUBE_AXES)
-        source = Hdf5Source(str(self.path), name, CUBE_AXES, indices=kept, size=size, decoding=decoding)
+        source = Hdf5Source(str(self.path), name, CUBE_AXES, indices=measured, size=size, decoding=decoding)
         bands = tuple(
-            Band(f"{detector.upper()} {i + 1}", _short(centres[i]), _short(widths[i]), unit="reflectance") for i in kept
+            Band(f"{detector.upper()} {i + 1}", _short(centres[i]), _short(widths[i]), unit="reflectance")
+            for i in measured
         )
         return source, bands
 
-    def _decoding(self, which: str, count: int) -> Decoding:
-        low, high = (float(self._attribute(f"L2Scale{which}{end}")) for end in ("Min", "Max"))
-        return Decoding(((high - low) / STEPS,) * count, (low,) * count, (self.nodata,) * count)
+    def _decoding(self, detector: str, count: int) -> Decoding:
+        low, high = (float(self._attribute(f"L2Scale{detector}{limit}")) for limit in ("Min", "Max"))
+        return Decoding(((high - low) / LARGEST_STORED,) * count, (low,) * count, (self.nodata,) * count)
 
     def _size(self, name: str, axes: tuple[int | None, int, int]) -> tuple[int, int]:
         shape = self.file[name].shape

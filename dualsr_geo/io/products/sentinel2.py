@@ -17,16 +17,16 @@ from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
 
-# Bands by the GSD that they are measured at. L2A has copies of finer bands at 20 m and 60 m too.
-NATIVE: Mapping[float, tuple[str, ...]] = {
+# Bands by the GSD at which they are measured. L2A also has copies of finer bands at 20 m and 60 m.
+NATIVE_BANDS: Mapping[float, tuple[str, ...]] = {
     10: ("B02", "B03", "B04", "B08"),
     20: ("B05", "B06", "B07", "B8A", "B11", "B12"),
     60: ("B01", "B09", "B10"),
 }
-# The atmosphere's band is not in surface reflectance.
+# The cirrus band measures the atmosphere and has no surface reflectance.
 NOT_IN_L2A = ("B10",)
 METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
-# From this processing baseline on, 1000 is added to what is stored, so that dark pixels stay above 0.
+# From this processing baseline on, 1000 is added to stored values, so that dark pixels are above 0.
 OFFSET_BASELINE = 4.0
 NODATA = 0.0
 
@@ -44,16 +44,16 @@ def open_delivery(
 ) -> Delivery:
     """Open the bands of one GSD, guided by the 10 m bands.
 
-    Reflectance is (stored + offset) / 10000, with offset and divisor as the metadata state them.
+    Reflectance is (stored + offset) / 10000, with the offset and the divisor of the metadata.
 
     Parameters
     ----------
     path : Path
         The SAFE folder, or its MTD_MSIL1C.xml or MTD_MSIL2A.xml.
     gsd : float or None
-        10, 20 or 60 m; 20 if left out.
+        10, 20 or 60 m; 20 by default.
     sensor : str or None
-        Not needed: the metadata name the spacecraft.
+        Not used: the metadata name the spacecraft.
     nodata : float or None
         Instead of 0.
 
@@ -74,7 +74,7 @@ def open_delivery(
 
 @dataclass(frozen=True)
 class _Product:
-    """What a MTD file says, and where its images lie."""
+    """The metadata in an MTD file, and the folder of the images."""
 
     folder: Path
     root: Element
@@ -86,8 +86,9 @@ class _Product:
 
     @property
     def groups(self) -> dict[float, tuple[str, ...]]:
-        left_out = NOT_IN_L2A if self.level == "L2A" else ()
-        return {g: tuple(n for n in names if n not in left_out) for g, names in NATIVE.items()}
+        """Names of the bands by GSD, metres."""
+        missing = NOT_IN_L2A if self.level == "L2A" else ()
+        return {g: tuple(n for n in names if n not in missing) for g, names in NATIVE_BANDS.items()}
 
     @property
     def baseline(self) -> str:
@@ -95,7 +96,7 @@ class _Product:
 
     @property
     def offsets(self) -> dict[str, float]:
-        """Added to a stored value, by band; empty before baseline 04.00."""
+        """Offset added to stored values, by band; empty before baseline 04.00."""
         name = "BOA_ADD_OFFSET" if self.level == "L2A" else "RADIO_ADD_OFFSET"
         numbers = {e.get("band_id"): to_number(e.text or "", name, self.folder) for e in self.root.iter(name)}
         if not numbers and to_number(self.baseline, "PROCESSING_BASELINE", self.folder) >= OFFSET_BASELINE:
@@ -103,19 +104,19 @@ class _Product:
                 f"{self.folder.name} is of processing baseline {self.baseline}, which adds an offset to all values, but "
                 f"its metadata have no {name}. Fetch the metadata file again."
             )
-        return {n: numbers[i] for i, n in self._ids.items() if i in numbers}
+        return {n: numbers[i] for i, n in self._names_by_id.items() if i in numbers}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        what = "top-of-atmosphere" if self.level == "L1C" else "surface"
-        added = sorted(set(self.offsets.values()))
-        said = f"offset {', '.join(f'{v:g}' for v in added)}" if added else "no offset"
-        copies = ("Bands are taken at the pixel size that they are measured at.",) if self.level == "L2A" else ()
-        return (f"Values are {what} reflectance; processing baseline {self.baseline}, {said}.", *copies)
+        quantity = "top-of-atmosphere" if self.level == "L1C" else "surface"
+        offsets = sorted(set(self.offsets.values()))
+        offset_text = f"offset {', '.join(f'{v:g}' for v in offsets)}" if offsets else "no offset"
+        copies = ("Bands are read at the pixel size at which they are measured.",) if self.level == "L2A" else ()
+        return (f"Values are {quantity} reflectance; processing baseline {self.baseline}, {offset_text}.", *copies)
 
     @property
-    def _ids(self) -> dict[str | None, str]:
-        """Names as files have them, B01, by the number that the metadata give a band."""
+    def _names_by_id(self) -> dict[str | None, str]:
+        """Names of the bands in file names, such as B01, by their number in the metadata."""
         return {e.get("bandId"): _padded(e.get("physicalBand", "")) for e in self.root.iter("Spectral_Information")}
 
     def open(self, gsd: float, nodata: float | None) -> Scene:
@@ -128,26 +129,25 @@ class _Product:
         scene = repacked(opened, (1 / divisor,), (self.offsets.get(name, 0.0) / divisor,), "reflectance")
         tags = {"SENSOR": self.sensor, "PROCESSING_LEVEL": self.level, "PROCESSING_BASELINE": self.baseline}
         start = self.root.findtext(".//PRODUCT_START_TIME")
-        return replace(
-            scene, bands=(self._described(name),), tags={"": tags | ({"ACQUISITION": start} if start else {})}
-        )
+        acquisition = {"ACQUISITION": start} if start else {}
+        return replace(scene, bands=(self._band_metadata(name),), tags={"": tags | acquisition})
 
     def _image(self, name: str, gsd: float) -> Path:
         pattern = f"R{gsd:g}m/*_{name}_{gsd:g}m.jp2" if self.level == "L2A" else f"*_{name}.jp2"
         pattern = f"GRANULE/*/IMG_DATA/{pattern}"
-        found = sorted(self.folder.glob(pattern))
-        if not found:
+        images = sorted(self.folder.glob(pattern))
+        if not images:
             raise InputError(
                 f"{self.folder} lacks band {name}: there is no {pattern}. Fetch it, or choose other bands with --gsd."
             )
-        if len(found) > 1:
+        if len(images) > 1:
             raise InputError(
-                f"{self.folder} holds {len(found)} granules ({found[0].parts[-4]}, ...). Give a product of one tile."
+                f"{self.folder} holds {len(images)} granules ({images[0].parts[-4]}, ...). Give a product of one tile."
             )
-        return found[0]
+        return images[0]
 
-    def _described(self, name: str) -> Band:
-        """Return a band with its centre, and the width at half maximum of the response in the metadata."""
+    def _band_metadata(self, name: str) -> Band:
+        """Return a band with its centre and the FWHM of its response, from the metadata."""
         for element in self.root.iter("Spectral_Information"):
             if _padded(element.get("physicalBand", "")) == name:
                 centre = element.findtext("Wavelength/CENTRAL")
@@ -159,16 +159,18 @@ class _Product:
 def _read(path: Path) -> _Product:
     document = next((path / n for n in METADATA if (path / n).is_file()), path)
     if document.is_dir():
-        raise InputError(f"{path} holds neither {METADATA[0]} nor {METADATA[1]}. Fetch the product's metadata file.")
+        raise InputError(
+            f"{path} holds neither {METADATA[0]} nor {METADATA[1]}. Fetch the metadata file of the product."
+        )
     return _Product(document.parent, parse_xml(document), document.stem.removeprefix("MTD_MSI"))
 
 
 def _padded(name: str) -> str:
-    """Return B1 as B01; B8A stays."""
+    """Return B1 as B01; B8A is unchanged."""
     return re.sub(r"^B(\d)$", r"B0\1", name)
 
 
 def _width(values: str | None, step: str | None) -> float | None:
-    """Return the FWHM (nm) of a response listed at even steps."""
+    """Return the FWHM (nm) of a response at even steps of wavelength (nm)."""
     response = np.array((values or "").split(), dtype=float)
     return float(step or 1) * int((response >= response.max() / 2).sum()) if len(response) else None

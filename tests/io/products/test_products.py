@@ -236,7 +236,7 @@ def test_landsat_faults_are_named(tmp_path):
         open_scene(folder, gsd=15)
     document = folder / f"{folder.name}_MTL.txt"
     document.write_text(document.read_text().replace("LANDSAT_8", "LANDSAT_7"))
-    with pytest.raises(InputError, match="LANDSAT_7; LANDSAT_8 and LANDSAT_9 are known"):
+    with pytest.raises(InputError, match="LANDSAT_7; LANDSAT_8 and LANDSAT_9 are supported"):
         open_scene(folder)
     document.write_text(document.read_text().replace("    SPACECRAFT_ID", "    OTHER"))
     with pytest.raises(InputError, match="has no SPACECRAFT_ID"):
@@ -267,7 +267,7 @@ def test_metadata_that_are_no_numbers(make, document, good, name, tmp_path):
     folder = make(tmp_path)
     for path in folder.glob(document):
         path.write_text(path.read_text().replace(good, "unknown"))
-    with pytest.raises(InputError, match=f"{name} 'unknown', no number"):
+    with pytest.raises(InputError, match=f"{name} 'unknown', which is not a number"):
         open_scene(folder)
 
 
@@ -351,7 +351,7 @@ def test_prisma_lies_where_its_corner_is_a_pixel_centre(tmp_path):
 
 @pytest.mark.parametrize("level", ["1", "2B", "2C"])
 def test_prisma_levels_without_a_map_are_refused(level, tmp_path):
-    with pytest.raises(InputError, match=f"is of L{level}, which does not lie on a map. Give the scene's L2D"):
+    with pytest.raises(InputError, match=f"is of L{level}, which is not on a map grid. Give the L2D"):
         open_scene(delivered.prisma(tmp_path, level))
 
 
@@ -433,7 +433,7 @@ def test_maxar_faults_are_named(tmp_path):
     found = open_delivered(delivered.maxar(tmp_path / "a", pan=False))
     assert found.guides == ()
     assert "No pan image" in found.notes[1]
-    with pytest.raises(InputError, match="level LV1B, which does not lie on a map"):
+    with pytest.raises(InputError, match="level LV1B, which is not on a map grid"):
         open_scene(delivered.maxar(tmp_path / "b", level="LV1B"))
     order = delivered.maxar(tmp_path / "c")
     with pytest.raises(OptionError, match=r"--gsd 1 m.*0.5 m \(P\); 2 m \(C, B, G"):
@@ -445,7 +445,7 @@ def test_maxar_faults_are_named(tmp_path):
         open_scene(order)
     document = next(folder.glob("*.IMD"))
     document.unlink()
-    with pytest.raises(InputError, match="has no IMD file beside it"):
+    with pytest.raises(InputError, match="has no IMD file in its folder"):
         open_scene(next(folder.glob("*.TIL")))
 
 
