@@ -1,4 +1,4 @@
-"""What a scene is, as this program reads it."""
+"""Description of a scene: its grid, bands and packing as they are read."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Any
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
+from dualsr_geo.raster.scene import Scene
 
-Where = str | os.PathLike[str]
+Location = str | os.PathLike[str]
 
 
 def describe(
-    scene: Where,
+    scene: Location,
     *,
-    rgb: Where | None = None,
+    rgb: Location | None = None,
     bidx: str | None = None,
     nodata: float | None = None,
     gsd: float | None = None,
     sensor: str | None = None,
 ) -> dict[str, Any]:
-    """Return what a scene is, as this program reads it.
+    """Describe a scene: its grid, bands and packing as they are read.
 
     Parameters
     ----------
@@ -30,51 +31,55 @@ def describe(
     bidx : str, optional
     nodata : float, optional
     gsd : float, optional
-        Which bands of a product with several pixel sizes, metres.
+        Pixel size of the bands of a product with several, metres.
     sensor : str, optional
-        Whose product it is, where it does not say.
+        The instrument, where the metadata do not name it.
 
     Returns
     -------
     dict
-        scene, shape, gsd, unit, crs, transform, bands, dtype, nodata, scales, offsets,
-        band_table; its sensor where one knows; of a product as delivered its sensor, level and notes; with a guide, or bands of
-        its own that are sharper, their gsd, number and the largest scale they allow.
+        scene, shape, gsd, unit, crs, transform, bands, dtype, nodata, scales, offsets, band_table; sensor
+        where it is identified; product (sensor, level, notes) for a product as delivered; guide (gsd, bands)
+        and largest_scale with a guide or with sharper bands of the product.
     """
-    delivered = open_delivered(scene, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)
-    opened = delivered.scene
-    box, packing = opened.geobox, opened.packing
-    found: dict[str, Any] = {
-        "scene": str(scene),
-        "shape": list(opened.shape),
+    delivery = open_delivered(scene, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)
+    description = {"scene": str(scene), **_describe_scene(delivery.scene)}
+    if delivery.sensor:
+        product = {"sensor": delivery.sensor, "level": delivery.level, "notes": list(delivery.notes)}
+        description["product"] = product
+    box = delivery.scene.geobox
+    for guide in delivery.guides if rgb is None else open_guides(rgb):
+        grid.require_same_world(box, guide.geobox)
+        description["guide"] = {"gsd": grid.gsd(guide.geobox, like=box), "bands": guide.count}
+        description["largest_scale"] = grid.largest_ratio(box, guide.geobox)
+    return description
+
+
+def _describe_scene(scene: Scene) -> dict[str, Any]:
+    box, packing = scene.geobox, scene.packing
+    description: dict[str, Any] = {
+        "shape": list(scene.shape),
         "gsd": grid.gsd(box),
         "unit": grid.unit(box),
         "crs": grid.crs_name(box),
         "transform": list(box.affine)[:6],
-        "bands": opened.count,
+        "bands": scene.count,
         "dtype": packing.dtype,
-        "nodata": _shown(packing),
+        "nodata": _json_nodata(packing),
         "scales": list(packing.scales),
         "offsets": list(packing.offsets),
         "band_table": [
             {"name": b.name, "wavelength_nm": b.wavelength_nm, "fwhm_nm": b.fwhm_nm, "good": b.good}
-            for b in opened.bands
+            for b in scene.bands
         ],
     }
-    if opened.sensor is not None:
-        found["sensor"] = opened.sensor.to_json()
-    if delivered.sensor:
-        found["product"] = {"sensor": delivered.sensor, "level": delivered.level, "notes": list(delivered.notes)}
-    guides = delivered.guides if rgb is None else open_guides(rgb)
-    for guide in guides:
-        grid.require_same_world(box, guide.geobox)
-        found["guide"] = {"gsd": grid.gsd(guide.geobox, like=box), "bands": guide.count}
-        found["largest_scale"] = grid.largest_ratio(box, guide.geobox)
-    return found
+    if scene.sensor is not None:
+        description["sensor"] = scene.sensor.to_json()
+    return description
 
 
-def _shown(packing: Packing) -> float | int | str | None:
-    """Return a nodata value as JSON has it."""
+def _json_nodata(packing: Packing) -> float | int | str | None:
+    """Return the nodata value as JSON can hold it."""
     value = packing.nodata
     if value is None or not math.isfinite(value):
         return None if value is None else str(value)

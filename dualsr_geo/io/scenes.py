@@ -1,4 +1,4 @@
-"""Read: whatever GDAL, xarray or Zarr opens, and products as delivered, become scenes."""
+"""Scenes from rasters, xarray objects, Zarr groups and products as delivered."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def open_scene(
     gsd: float | None = None,
     sensor: str | None = None,
 ) -> Scene:
-    """Open a scene, lazily: metadata is read, and one block to see that the file is whole.
+    """Open a scene, lazily: only metadata are read, and one block to check that the file is complete.
 
     Parameters
     ----------
@@ -52,31 +52,31 @@ def open_scene(
         A raster, a subdataset string, a Zarr group or an array in one, an xarray object, or a product
         as its provider delivers it (docs/products.md).
     bidx : str, optional
-        Bands to take, from 1, as rio writes them: ``"1"``, ``"1,3"``, ``"2..5"``. Naming an alpha
-        band takes it as a spectral one.
+        Bands to use, from 1, as in rio: ``"1"``, ``"1,3"``, ``"2..5"``. An alpha band that it names is used
+        as a spectral band.
     nodata : float, optional
-        Stored value that means "nothing here", instead of the one that the file states. Masks
-        and alpha bands hold besides.
+        Stored value of missing pixels, instead of the one that the file states. Masks and alpha bands
+        apply in addition.
     gsd : float, optional
-        Which bands of a product with several pixel sizes, metres.
+        Pixel size of the bands to use of a product with several, metres.
     sensor : str, optional
-        The instrument that took it (`dualsr_geo.sensors.sensors`), where the metadata does not say, e.g.
-        ``"cave"`` for a MATLAB file.
+        The instrument (`dualsr_geo.sensors.sensors`), where the metadata do not name it, e.g. ``"cave"``
+        for a MATLAB file.
 
     Returns
     -------
     Scene
-        Band, y, x; physical values; NaN where nothing is.
+        Band, y, x; physical values; NaN where they are missing.
 
     Raises
     ------
     InputError
         If it is missing, damaged, ambiguous, or holds no real numbers on a grid.
     BandError
-        If `bidx` names a band that is not there.
+        If `bidx` names a band that does not exist.
     OptionError
         If `nodata` does not fit the stored type, no bands have the `gsd`, there is no such `sensor`, or
-        the scene is not of it.
+        the scene contradicts it.
     """
     return open_delivered(where, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor).scene
 
@@ -89,19 +89,19 @@ def open_delivered(
     gsd: float | None = None,
     sensor: str | None = None,
 ) -> Delivery:
-    """Open a scene as `open_scene` does, with the sharper bands that its product brings for guides.
+    """Open a scene as `open_scene` does, with the sharper bands of its product as guides.
 
     Returns
     -------
     Delivery
-        Of anything but a product as delivered, the scene alone.
+        Without guides, except for a product as delivered.
     """
     path = None if isinstance(where, xr.DataArray | xr.Dataset) else os.fspath(where)
     product = None if path is None else open_product(path, gsd=gsd, sensor=sensor, nodata=nodata)
     if product is not None:
         return replace(product, scene=_selected(add_sensor(product.scene, sensor, product.sensor), bidx))
     if gsd is not None:
-        raise OptionError(f"--gsd {gsd:g} chooses among the pixel sizes of a product; {path} has one. Leave it out.")
+        raise OptionError(f"--gsd {gsd:g} selects among the pixel sizes of a product; {path} has one. Leave it out.")
     if isinstance(where, xr.DataArray):
         scene = open_array(where, nodata=nodata)
     elif isinstance(where, xr.Dataset):
@@ -131,6 +131,6 @@ def _open_file(where: str, bidx: str | None, nodata: float | None) -> Raster:
         if not Path(where).expanduser().is_dir():
             raise
         raise InputError(
-            f"{where} is a folder that cannot be opened, no product that is known: it has no MTD_MSIL1C.xml or MTD_MSIL2A.xml "
-            "(Sentinel-2), *_MTL.txt (Landsat), ENMAP*-METADATA.XML, *.IMD (Maxar), nor is it Zarr. Give a file in it."
+            f"{where} is a folder without a product that can be opened: it has no MTD_MSIL1C.xml or MTD_MSIL2A.xml "
+            "(Sentinel-2), *_MTL.txt (Landsat), ENMAP*-METADATA.XML or *.IMD (Maxar), and is not Zarr. Give a file in it."
         ) from error

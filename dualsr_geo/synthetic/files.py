@@ -9,24 +9,27 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
-from rasterio.windows import Window as Pane
+from rasterio.windows import Window
 
 from dualsr_geo.synthetic.scene import CORNER, CRS, Sample, make
 
 Array = NDArray[np.float32]
 
+# Reflectance is stored in steps of this size.
 SCALE = 1e-4
 NODATA = 65535
+# Rows of a scene that are computed at once.
+BLOCK_ROWS = 256
 
 
-def write(folder: str | Path, **wishes: Any) -> tuple[Path, Path]:
-    """Write a scene and its guide as GeoTIFFs.
+def write(folder: str | Path, **options: Any) -> tuple[Path, Path]:
+    """Write a synthetic scene and its guide as GeoTIFFs.
 
     Parameters
     ----------
     folder : path
-        Made if it is not there.
-    **wishes
+        Created if it does not exist.
+    **options
         As for `make`.
 
     Returns
@@ -34,11 +37,10 @@ def write(folder: str | Path, **wishes: Any) -> tuple[Path, Path]:
     (Path, Path)
         ``scene.tif`` (uint16, scale 1e-4, wavelengths) and ``pan.tif`` or ``rgb.tif``.
     """
-    sample = make(**wishes)
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    scene = place / "scene.tif"
-    guide = place / f"{wishes.get('guide', 'rgb')}.tif"
+    sample = make(**options)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    scene = Path(folder) / "scene.tif"
+    guide = Path(folder) / f"{options.get('guide', 'rgb')}.tif"
     _write_scene(scene, sample)
     _write_guide(guide, sample)
     return scene, guide
@@ -70,9 +72,9 @@ def _write_scene(path: Path, sample: Sample) -> None:
     height, width = sample.abundances_lr.shape[1:]
     count = len(sample.wavelengths_nm)
     with rasterio.open(path, "w", **_profile(count, (height, width), sample.gsd_m)) as target:
-        for first in range(0, height, 256):
-            last = min(first + 256, height)
-            target.write(_stored(sample.scene_rows(first, last)), window=Pane(0, first, width, last - first))
+        for first in range(0, height, BLOCK_ROWS):
+            last = min(first + BLOCK_ROWS, height)
+            target.write(_stored(sample.scene_rows(first, last)), window=Window(0, first, width, last - first))
         target.scales = (SCALE,) * count
         target.units = ("reflectance",) * count
         for i, (nm, fwhm) in enumerate(zip(sample.wavelengths_nm, sample.fwhm_nm, strict=True), 1):

@@ -10,9 +10,12 @@ from dualsr_geo.synthetic.materials import MATERIALS
 
 Array = NDArray[np.float32]
 
+# Standard deviation of the blur of the guide's optics.
+OPTICS_PX = 0.6
+
 
 def _texture(size: tuple[int, int], rng: np.random.Generator, widths: tuple[float, ...]) -> Array:
-    """Return noise with equal strength at several scales (px), zero mean, unit variance."""
+    """Return noise of equal variance at several scales (standard deviation of a Gaussian, px), of zero mean and unit variance."""
     total = np.zeros(size, np.float32)
     for width in widths:
         plane = gaussian_filter(rng.standard_normal(size, dtype=np.float32), width)
@@ -21,14 +24,15 @@ def _texture(size: tuple[int, int], rng: np.random.Generator, widths: tuple[floa
 
 
 def ground_abundances(size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Paint the ground, shape (material, y, x); later layers cover earlier ones."""
+    """Return the abundances of a random landscape, shape (material, y, x)."""
     names = list(MATERIALS)
     cover = _fields(size, rng)
-    for paint in (_trees, _river, _roads, _roofs):
-        paint(cover, rng)
+    # Later layers cover earlier ones.
+    for add_layer in (_trees, _river, _roads, _roofs):
+        add_layer(cover, rng)
     planes = np.stack([np.asarray(cover == i, np.float32) for i in range(len(names))])
-    # Edges are never sharper than the optics that saw them.
-    planes = np.stack([gaussian_filter(p, 0.6) for p in planes])
+    # The optics of the guide blur edges.
+    planes = np.stack([gaussian_filter(p, OPTICS_PX) for p in planes])
     planes *= 1 + 0.10 * _texture(size, rng, (0.8, 2.0, 6.0)) + 0.05 * _texture(size, rng, (20.0,))
     green = planes[: names.index("asphalt")].sum(0)
     planes[names.index("moisture")] = green * 0.2 * _texture(size, rng, (1.0, 5.0, 25.0))
@@ -38,19 +42,19 @@ def ground_abundances(size: tuple[int, int], rng: np.random.Generator) -> Array:
 
 
 def _fields(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int8]:
-    """Cut the ground into tilted parcels of crop, meadow, soil and straw."""
+    """Return the material of each pixel: tilted parcels of crop, meadow, trees, soil and straw."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     tilt = rng.uniform(0.15, 0.5)
     u, v = y * np.cos(tilt) + x * np.sin(tilt), x * np.cos(tilt) - y * np.sin(tilt)
-    wide, long = rng.uniform(26, 34), rng.uniform(55, 75)
-    column = np.floor(v / wide).astype(int)
-    row = np.floor((u + 23.0 * (column % 3)) / long).astype(int)
-    kinds = rng.choice(5, size=(97, 89), p=[0.3, 0.25, 0.05, 0.25, 0.15])
-    return np.asarray(kinds[row % 97, column % 89], np.int8)
+    width, length = rng.uniform(26, 34), rng.uniform(55, 75)
+    column = np.floor(v / width).astype(int)
+    row = np.floor((u + 23.0 * (column % 3)) / length).astype(int)
+    materials = rng.choice(5, size=(97, 89), p=[0.3, 0.25, 0.05, 0.25, 0.15])
+    return np.asarray(materials[row % 97, column % 89], np.int8)
 
 
-def _put(cover: NDArray[np.int8], where: NDArray[np.bool_], name: str) -> None:
-    cover[where] = list(MATERIALS).index(name)
+def _put(cover: NDArray[np.int8], mask: NDArray[np.bool_], material: str) -> None:
+    cover[mask] = list(MATERIALS).index(material)
 
 
 def _river(cover: NDArray[np.int8], rng: np.random.Generator) -> None:
@@ -63,8 +67,8 @@ def _river(cover: NDArray[np.int8], rng: np.random.Generator) -> None:
 def _roads(cover: NDArray[np.int8], rng: np.random.Generator) -> None:
     y, x = np.mgrid[: cover.shape[0], : cover.shape[1]]
     for _ in range(2 + cover.size // 200_000):
-        angle, at = rng.uniform(0, np.pi), rng.uniform(0.1, 0.9, 2) * cover.shape
-        distance = (x - at[1]) * np.sin(angle) - (y - at[0]) * np.cos(angle)
+        angle, point = rng.uniform(0, np.pi), rng.uniform(0.1, 0.9, 2) * cover.shape
+        distance = (x - point[1]) * np.sin(angle) - (y - point[0]) * np.cos(angle)
         _put(cover, np.abs(distance) < rng.uniform(2.0, 4.5), "asphalt")
 
 
@@ -72,35 +76,38 @@ def _roofs(cover: NDArray[np.int8], rng: np.random.Generator) -> None:
     villages = rng.uniform(0.1, 0.6, (1 + cover.size // 120_000, 2)) * cover.shape
     for village in villages:
         for _ in range(26):
-            at = village + rng.normal(0, 30, 2)
-            kind = ("red roof", "red roof", "concrete", "blue roof")[rng.integers(4)]
-            _box(cover, at, rng.uniform(4, 9, 2), rng.uniform(0, 0.5), kind)
+            centre = village + rng.normal(0, 30, 2)
+            material = ("red roof", "red roof", "concrete", "blue roof")[rng.integers(4)]
+            _roof(cover, centre, rng.uniform(4, 9, 2), rng.uniform(0, 0.5), material)
 
 
-def _box(cover: NDArray[np.int8], at: NDArray[np.float64], half: NDArray[np.float64], turn: float, kind: str) -> None:
-    reach = int(np.ceil(np.hypot(*half))) + 1
-    y0, x0 = (max(0, int(c) - reach) for c in at)
-    part = cover[y0 : max(y0, int(at[0]) + reach), x0 : max(x0, int(at[1]) + reach)]
+def _roof(
+    cover: NDArray[np.int8], centre: NDArray[np.float64], half_size: NDArray[np.float64], angle: float, material: str
+) -> None:
+    """Add a rotated rectangle; sizes in px, the angle in radians."""
+    reach = int(np.ceil(np.hypot(*half_size))) + 1
+    y0, x0 = (max(0, int(c) - reach) for c in centre)
+    part = cover[y0 : max(y0, int(centre[0]) + reach), x0 : max(x0, int(centre[1]) + reach)]
     y, x = np.mgrid[: part.shape[0], : part.shape[1]]
-    dy, dx = y + y0 - at[0], x + x0 - at[1]
-    inside = (np.abs(dy * np.cos(turn) + dx * np.sin(turn)) < half[0]) & (
-        np.abs(dx * np.cos(turn) - dy * np.sin(turn)) < half[1]
+    dy, dx = y + y0 - centre[0], x + x0 - centre[1]
+    inside = (np.abs(dy * np.cos(angle) + dx * np.sin(angle)) < half_size[0]) & (
+        np.abs(dx * np.cos(angle) - dy * np.sin(angle)) < half_size[1]
     )
-    _put(part, inside, kind)
+    _put(part, inside, material)
 
 
 def _trees(cover: NDArray[np.int8], rng: np.random.Generator) -> None:
     for _ in range(cover.size // 900):
-        at, radius = rng.uniform(0, 1, 2) * cover.shape, rng.uniform(1.5, 4.5)
+        centre, radius = rng.uniform(0, 1, 2) * cover.shape, rng.uniform(1.5, 4.5)
         reach = int(radius) + 1
-        y0, x0 = (max(0, int(c) - reach) for c in at)
-        part = cover[y0 : int(at[0]) + reach + 1, x0 : int(at[1]) + reach + 1]
+        y0, x0 = (max(0, int(c) - reach) for c in centre)
+        part = cover[y0 : int(centre[0]) + reach + 1, x0 : int(centre[1]) + reach + 1]
         y, x = np.mgrid[: part.shape[0], : part.shape[1]]
-        _put(part, (y + y0 - at[0]) ** 2 + (x + x0 - at[1]) ** 2 < radius**2, "trees")
+        _put(part, (y + y0 - centre[0]) ** 2 + (x + x0 - centre[1]) ** 2 < radius**2, "trees")
 
 
 def _shade(cover: NDArray[np.int8], names: list[str]) -> Array:
-    """Return 1 in the sun, less where a roof or a tree stands to the south-east."""
+    """Return the illumination: 1 in the sun, less where a roof or a tree is to the south-east."""
     height = np.zeros(cover.shape, np.float32)
     for name, value in (("red roof", 3.0), ("concrete", 2.0), ("blue roof", 4.0), ("trees", 2.0)):
         height[cover == names.index(name)] = value

@@ -23,7 +23,7 @@ def _step(nm: NDArray[np.float64], centre: float, width: float) -> NDArray[np.fl
 
 
 def _water_bands(nm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return absorption by liquid water in leaves and soil, 0..1."""
+    """Return the absorption by liquid water in leaves and soil, 0..1."""
     return (
         0.15 * _bump(nm, 970, 35) + 0.25 * _bump(nm, 1200, 50) + 0.7 * _bump(nm, 1450, 70) + 0.75 * _bump(nm, 1940, 80)
     )
@@ -36,8 +36,8 @@ def _leaf(nm: NDArray[np.float64], green: float, infrared: float) -> NDArray[np.
 
 
 def _soil(nm: NDArray[np.float64], level: float, iron: float) -> NDArray[np.float64]:
-    rising = level * (0.35 + 0.65 * (1 - np.exp(-(nm - 380) / 600)))
-    return rising * (1 - iron * _bump(nm, 870, 90) - 0.3 * iron * _bump(nm, 500, 60)) * (1 - 0.5 * _water_bands(nm))
+    continuum = level * (0.35 + 0.65 * (1 - np.exp(-(nm - 380) / 600)))
+    return continuum * (1 - iron * _bump(nm, 870, 90) - 0.3 * iron * _bump(nm, 500, 60)) * (1 - 0.5 * _water_bands(nm))
 
 
 MATERIALS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
@@ -51,7 +51,7 @@ MATERIALS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "red roof": lambda nm: 0.05 + 0.30 * _step(nm, 585, 16) - 0.05 * _bump(nm, 870, 80),
     "blue roof": lambda nm: 0.10 + 0.20 * _bump(nm, 465, 45) + 0.22 * _step(nm, 760, 30),
     "water": lambda nm: 0.045 * _bump(nm, 520, 110) + 0.006,
-    # Differences within a material: moisture, pigment.
+    # Variation within materials: moisture and pigment.
     "moisture": lambda nm: -0.05 * _water_bands(nm) - 0.01,
     "pigment": lambda nm: 0.03 * _bump(nm, 600, 50) - 0.02 * _bump(nm, 680, 20),
 }
@@ -63,7 +63,7 @@ def material_spectra(nm: NDArray[np.float64]) -> Array:
 
 
 def guide_spectra(kind: str) -> Array:
-    """Return the materials as the guide's bands see them, shape (material, guide band)."""
+    """Return the reflectance of every material in the bands of a guide, shape (material, guide band)."""
     nm = np.arange(400.0, 1000.0, 5.0)
     if kind == "pan":
         responses = [_step(nm, PAN_NM[0], 8) * (1 - _step(nm, PAN_NM[1], 8))]

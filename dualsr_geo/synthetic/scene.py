@@ -1,7 +1,7 @@
-"""Synthetic scenes, their guides and the truth, as linear mixtures of a few spectra.
+"""Synthetic scenes with their guides and references, as linear mixtures of a few spectra.
 
-Degrading the abundances therefore degrades the scene exactly, and a scene of any number of bands
-costs no more than its abundances.
+Degrading the abundances therefore degrades the scene exactly, and the memory of a sample does not grow
+with its number of bands.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.transform import from_origin
-from scipy.ndimage import shift as move
+from scipy.ndimage import shift as shift_image
 
 from dualsr_geo.degradation.operators import blur_matrix
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
@@ -25,21 +25,25 @@ from dualsr_geo.synthetic.materials import guide_spectra, material_spectra
 Array = NDArray[np.float32]
 
 CRS = "EPSG:32633"
+# Easting and northing of the upper left corner, m.
 CORNER = (389000.0, 5820000.0)
 # Pixels rendered around the scene, so that a shifted guide has real content at its edge.
 MARGIN_PX = 16
+# FWHM of a band over the distance of its neighbours; of a single band that distance is assumed.
+FWHM_PER_SPACING = 1.2
+SINGLE_BAND_SPACING_NM = 50.0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A scene, its guide, and the truth.
+    """A synthetic scene with its guide and its reference.
 
     Attributes
     ----------
     abundances : array, shape (material, ratio * y, ratio * x)
-        On the hr grid; shade and texture make them sum to about, not exactly, 1.
+        On the hr grid; owing to shade and texture their sum is only about 1.
     abundances_lr : array, shape (material, y, x)
-        Degraded.
+        The same, degraded to the lr grid.
     spectra : array, shape (material, band)
         Reflectance, 0..1.
     guide : array, shape (guide band, ratio * y, ratio * x)
@@ -47,9 +51,9 @@ class Sample:
     wavelengths_nm, fwhm_nm : array, shape (band,)
     ratio : int
     gsd_m : float
-        Of the scene.
+        Pixel size of the scene.
     noise : float
-        Standard deviation added to the scene, reflectance.
+        Standard deviation of the noise of the scene, reflectance.
     seed : int
     """
 
@@ -66,27 +70,27 @@ class Sample:
 
     @property
     def reference(self) -> Array:
-        """The truth, reflectance, shape (band, ratio * y, ratio * x)."""
+        """The scene without blur and noise on the hr grid, reflectance, shape (band, ratio * y, ratio * x)."""
         return _mixed(self.spectra, self.abundances)
 
     @property
     def scene(self) -> Array:
-        """What the sensor sees, reflectance, shape (band, y, x)."""
+        """The observed scene, reflectance, shape (band, y, x)."""
         return self.scene_rows(0, self.abundances_lr.shape[1])
 
     def scene_rows(self, first: int, last: int) -> Array:
-        """Return some rows of the scene, noise included."""
+        """Return rows of the observed scene; the noise does not depend on which rows are read together."""
         values = _mixed(self.spectra, self.abundances_lr[:, first:last])
         if self.noise:
             for row in range(first, last):
-                draw = np.random.default_rng((self.seed, row)).normal(0, self.noise, values[:, row - first].shape)
-                values[:, row - first] += draw.astype(np.float32)
+                noise = np.random.default_rng((self.seed, row)).normal(0, self.noise, values[:, row - first].shape)
+                values[:, row - first] += noise.astype(np.float32)
         return values
 
 
 def _mixed(spectra: Array, abundances: Array) -> Array:
-    flat = spectra.T @ abundances.reshape(len(abundances), -1)
-    return np.asarray(flat.reshape(-1, *abundances.shape[1:]), np.float32)
+    pixels = spectra.T @ abundances.reshape(len(abundances), -1)
+    return np.asarray(pixels.reshape(-1, *abundances.shape[1:]), np.float32)
 
 
 def make(
@@ -102,7 +106,7 @@ def make(
     wavelengths_nm: NDArray[np.float64] | None = None,
     gsd_m: float = 8.0,
 ) -> Sample:
-    """Make a scene of fields, roads, roofs, trees and a river.
+    """Make a synthetic scene of fields, roads, roofs, trees and a river.
 
     Parameters
     ----------
@@ -111,7 +115,7 @@ def make(
     ratio : int
         GSD lr / GSD hr.
     bands : int
-        Bands of the scene, spread evenly over 400 to 1000 nm, or to 2450 nm above 60.
+        Bands of the scene, evenly spaced from 400 to 1000 nm, or to 2450 nm if there are more than 60.
     guide : str
         ``"rgb"`` or ``"pan"``.
     seed : int
@@ -119,33 +123,33 @@ def make(
     noise : float
         Standard deviation of white noise on the scene, reflectance.
     mtf_gain : float
-        The scene's MTF gain at its Nyquist frequency.
+        MTF gain of the scene at its Nyquist frequency.
     shift_px : (float, float)
-        How far the guide's content lies below and right of the scene's, hr pixels.
+        Displacement of the guide's content down and right, hr pixels.
     wavelengths_nm : array, shape (band,), optional
         Instead of `bands`.
     gsd_m : float
-        Pixel side of the scene.
+        Pixel size of the scene.
     """
     if wavelengths_nm is None:
         wavelengths_nm = np.linspace(400.0, 1000.0 if bands <= 60 else 2450.0, bands)
     size = (shape[0] * ratio + 2 * MARGIN_PX, shape[1] * ratio + 2 * MARGIN_PX)
-    around = ground_abundances(size, np.random.default_rng(seed))
+    with_margin = ground_abundances(size, np.random.default_rng(seed))
     spectra = material_spectra(wavelengths_nm)
     inner = (slice(None), *(slice(MARGIN_PX, -MARGIN_PX),) * 2)
-    abundances = np.ascontiguousarray(around[inner])
-    sharp = _mixed(guide_spectra(guide), around)
+    abundances = np.ascontiguousarray(with_margin[inner])
+    guide_image = _mixed(guide_spectra(guide), with_margin)
     if shift_px != (0.0, 0.0):
-        sharp = np.stack([move(band, shift_px, order=5, mode="nearest") for band in sharp])
+        guide_image = np.stack([shift_image(band, shift_px, order=5, mode="nearest") for band in guide_image])
     lr = degrade(abundances, Psf.from_mtf(ratio, mtf_gain), shape)
-    spacing = np.gradient(wavelengths_nm) if len(wavelengths_nm) > 1 else np.array([50.0])
+    spacing = np.gradient(wavelengths_nm) if len(wavelengths_nm) > 1 else np.array([SINGLE_BAND_SPACING_NM])
     return Sample(
         abundances,
         lr,
         spectra,
-        np.ascontiguousarray(sharp[inner]),
+        np.ascontiguousarray(guide_image[inner]),
         wavelengths_nm,
-        1.2 * spacing,
+        FWHM_PER_SPACING * spacing,
         ratio,
         gsd_m,
         noise,
@@ -154,7 +158,7 @@ def make(
 
 
 def degrade(abundances: Array, psf: Psf, shape: tuple[int, int]) -> Array:
-    """Degrade abundances (material, ratio * y, ratio * x) to the lr grid of `shape`."""
+    """Degrade abundances, shape (material, ratio * y, ratio * x), to the lr grid of `shape`."""
     by = blur_matrix(psf.taps_y, psf.start_y, psf.ratio, shape[0], 0, shape[0]).astype(np.float32)
     bx = blur_matrix(psf.taps_x, psf.start_x, psf.ratio, shape[1], 0, shape[1]).astype(np.float32)
     return np.stack([by @ (plane @ bx.T) for plane in abundances])

@@ -513,7 +513,7 @@ def test_mat_faults_are_named(version, tmp_path):
 
 def test_a_folder_that_is_no_product(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(InputError, match="is a folder that cannot be opened, no product that is known.*MTD_MSIL2A.xml"):
+    with pytest.raises(InputError, match="is a folder without a product that can be opened.*MTD_MSIL2A.xml"):
         open_scene(tmp_path)
 
 
