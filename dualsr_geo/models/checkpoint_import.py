@@ -1,4 +1,4 @@
-"""The authors' checkpoints, converted to weights and model cards."""
+"""Conversion of checkpoints in their authors' layout to weights and model cards."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from dualsr_geo.models.architectures import recognise
 from dualsr_geo.models.networks.published_checkpoint import CheckpointSizes
 from dualsr_geo.models.weights import Card
 
-RATIOS = (2, 32)
-
-
-# ---- the authors' checkpoints ------------------------------------------------------------
+# Smallest and largest ratio of a network.
+MIN_RATIO, MAX_RATIO = 2, 32
 
 
 def convert(path: str | os.PathLike[str], scale: int | None = None) -> tuple[dict[str, Tensor], Card]:
-    """Read a checkpoint of the authors' and return weights and card as we keep them.
+    """Read a checkpoint in its authors' layout and return its weights and card in those of this package.
 
     Parameters
     ----------
     path : path
-        As their training scripts save it: ``{"epoch", "model", "optimizer"}``, or the state alone.
+        As saved by the authors' training scripts, ``{"epoch", "model", "optimizer"}``, or the state only.
     scale : int, optional
-        The ratio; SFPN's weights do not tell it.
+        The ratio, which the shapes of SFPN's weights do not depend on.
 
     Raises
     ------
     InputError
-        If the file is no checkpoint, holds code, is damaged, or of a network not known here.
-    OptionError, ScaleError
-        If `scale` is missing, contradicts the weights, or is none.
+        If the file is not a checkpoint, contains code, is damaged, or of an unknown network.
+    OptionError
+        If `scale` is missing, or contradicts the weights.
+    ScaleError
+        If `scale` is not within 2..32.
     """
     state = read_checkpoint(path)
     architecture = recognise(state)
@@ -56,27 +56,27 @@ def convert(path: str | os.PathLike[str], scale: int | None = None) -> tuple[dic
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Return the state of a checkpoint; nothing in the file is run.
+    """Read the state of a checkpoint; no code in the file is executed.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, holds more than tensors, or no state.
+        If the file is missing, damaged, contains more than tensors, or no state.
     """
-    place = Path(path)
-    if not place.is_file():
+    checkpoint = Path(path)
+    if not checkpoint.is_file():
         raise InputError(f"The checkpoint {path} does not exist. Give the file that the authors' code saved.")
     try:
         with warnings.catch_warnings():
-            # torch warns of pickles that it then refuses.
+            # torch warns about pickles that it then refuses.
             warnings.simplefilter("ignore", UserWarning)
-            loaded = torch.load(place, map_location="cpu", weights_only=True)
+            loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path} holds more than tensors, or is no checkpoint of torch; it was not run. Save its state_dict alone."
+            f"{path} holds more than tensors, or is not a checkpoint of torch; it was not run. Save its state_dict only."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged or no checkpoint of torch. Copy it again.") from error
+        raise InputError(f"{path} is damaged or not a checkpoint of torch. Copy it again.") from error
     state = loaded.get("model", loaded) if isinstance(loaded, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path} holds no weights: a mapping of names to tensors, or one under `model`, is expected.")
@@ -84,11 +84,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def _ratio(network: str, sizes: CheckpointSizes, scale: int | None) -> int:
-    if scale is not None and not RATIOS[0] <= scale <= RATIOS[1]:
-        raise ScaleError(f"--scale {scale} is no ratio that a network sharpens by. Give {RATIOS[0]}..{RATIOS[1]}.")
+    if scale is not None and not MIN_RATIO <= scale <= MAX_RATIO:
+        raise ScaleError(f"--scale {scale} is not a ratio of a network. Give {MIN_RATIO}..{MAX_RATIO}.")
     if sizes.ratio is None:
         if scale is None:
-            raise OptionError(f"The weights of {network} do not tell their ratio. Give it as --scale.")
+            raise OptionError(f"The ratio cannot be read from weights of {network}. Give it as --scale.")
         return scale
     if scale is not None and scale != sizes.ratio:
         raise OptionError(f"The weights are for ratio {sizes.ratio}, but --scale is {scale}. Leave it out.")

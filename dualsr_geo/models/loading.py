@@ -1,4 +1,4 @@
-"""Networks ready to use: weights on disk, in the network that they are for."""
+"""Networks built from weights files."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class TrainedNetwork:
         Parameters
         ----------
         cube : array of float32, shape (band, y, x)
-            In the network's own units: 0..1 for published weights.
+            In the units that the network was trained in: 0..1 for published weights.
         guide : array of float32, shape (guide band, ratio * y, ratio * x), optional
-            Of CoarseNet.
+            Needed by a guided network, CoarseNet.
 
         Returns
         -------
@@ -67,30 +67,30 @@ class TrainedNetwork:
 
 @lru_cache(maxsize=4)
 def guided_network(weights: Weights, device: str) -> GuidedNetwork:
-    """Return our network with a guide; one for all tiles of a process. Raises as `ready`."""
+    """Return the guided network, one for all tiles of a process; raises as `ready`."""
     network = cast("GuidedNetwork", _correction(weights, device))
     return network if weights.precision == "float32" else network.lowered(getattr(torch, weights.precision))
 
 
 @lru_cache(maxsize=4)
 def unguided_network(weights: Weights, device: str) -> UnguidedNetwork:
-    """Return our network without a guide; one for all tiles of a process. Raises as `ready`."""
+    """Return the unguided network, one for all tiles of a process; raises as `ready`."""
     return cast("UnguidedNetwork", _correction(weights, device))
 
 
 def _correction(weights: Weights, device: str) -> nn.Module:
     path = _unchanged(weights)
-    network = _built(path, read_card(path), published=False)
+    network = _build(path, read_card(path), published=False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
     return network.to(device).eval()
 
 
-def _built(path: str | os.PathLike[str], card: Card, *, published: bool) -> nn.Module:
+def _build(path: str | os.PathLike[str], card: Card, *, published: bool) -> nn.Module:
     tensors = read_tensors(path)
     try:
         return architecture_of(card.network).build(card, tensors, published)
     except (RuntimeError, KeyError, IndexError) as error:
-        # As torch says it, over many lines.
+        # torch reports each weight on a line of its own.
         raise InputError(
             f"{path} does not hold the weights that its card names: {str(error).splitlines()[0]} Copy it again."
         ) from error
@@ -98,12 +98,12 @@ def _built(path: str | os.PathLike[str], card: Card, *, published: bool) -> nn.M
 
 @lru_cache(maxsize=4)
 def ready(weights: Weights, device: str) -> BandNetwork:
-    """Return a network as the pipeline uses it; one for all tiles of a process.
+    """Return a network in the precision of a run, one for all tiles of a process.
 
     Raises
     ------
     InputError
-        If the file is not what it was when the run was planned.
+        If the file has changed since the run was planned.
     """
     network = load_model(_unchanged(weights), weights.published).network
     if weights.precision != "float32":
@@ -112,40 +112,40 @@ def ready(weights: Weights, device: str) -> BandNetwork:
 
 
 def _unchanged(weights: Weights) -> str:
-    """Return where the weights lie on this machine, once they are known to be those that the run was planned with."""
-    own = SHIPPED / Path(weights.path).name
-    # On a worker the package may lie elsewhere than where the run was planned.
-    path = str(own) if own.exists() and not Path(weights.path).exists() else weights.path
-    found = sha256(path)
-    if found != weights.sha256:
+    """Return the path of the weights on this machine, checked to be those that the run was planned with."""
+    shipped = SHIPPED / Path(weights.path).name
+    # On a worker the package may be installed elsewhere than where the run was planned.
+    path = str(shipped) if shipped.exists() and not Path(weights.path).exists() else weights.path
+    checksum = sha256(path)
+    if checksum != weights.sha256:
         raise InputError(
-            f"{path} has changed: its SHA-256 is {found[:12]}..., the run was planned with "
-            f"{weights.sha256[:12]}... Begin anew with --overwrite."
+            f"{path} has changed: its SHA-256 is {checksum[:12]}..., the run was planned with "
+            f"{weights.sha256[:12]}... Start again with --overwrite."
         )
     return path
 
 
 def load_model(path: str | os.PathLike[str], published: bool = False) -> TrainedNetwork:  # noqa: FBT001, FBT002  # the documented call
-    """Load a network by its weights.
+    """Load a network from its weights.
 
     Parameters
     ----------
     path : path
-        A file that `dualsr-geo models import` wrote.
+        A file written by `dualsr-geo models import` or `dualsr-geo train`.
     published : bool
-        Compute what the authors' published code computes, its defects included, rather than what
+        Compute what the authors' published code computes, its errors included, rather than what
         their papers describe.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, or of a network that sharpens nothing by itself.
+        If the file is missing, damaged, or of a network that does not sharpen by itself.
     """
     card = read_card(path)
     if not architecture_of(card.network).standalone:
         raise InputError(
-            f"{path} holds `{card.network}`, which corrects a start that dualsr_geo makes and is no model by itself. "
+            f"{path} holds `{card.network}`, which corrects the training-free estimate and does not sharpen by itself. "
             "Give it to `upscale` as model."
         )
-    network = cast("BandNetwork", _built(path, card, published=published))
+    network = cast("BandNetwork", _build(path, card, published=published))
     return TrainedNetwork(card, network.eval())

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with a model card in the header. No pickle is loaded here."""
+"""Weights files: safetensors with a model card in the header. No pickle is loaded here."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from safetensors.torch import save as to_bytes
 from dualsr_geo.errors import InputError, OutputError
 from dualsr_geo.serialization import write_atomically
 
-# Where the card is kept in the file's header.
+# Key of the card in the file's header.
 KEY = "dualsr-geo"
 
 
 @dataclass(frozen=True)
 class Card:
-    """What weights are and what they promise.
+    """The model card of a weights file.
 
     Attributes
     ----------
     network : str
-        ``"coarsr"``, ``"coarsenet"`` or ``"finenet"``.
+        Id of its `Architecture`.
     ratio : int
+        0 for a network of several ratios.
     width : int
-        Channels inside.
+        Features.
     bands, guide_bands : int
-        Of scene and guide that the weights are bound to; 0 where any number serves, or none is used.
+        Of the scene and the guide that the weights are bound to; 0 where any number serves, or none is used.
     block : int
-        lr pixels that tiles must be a multiple of.
+        lr pixels; tiles are multiples of this.
     halo : int
         lr pixels of context.
     seam : float
@@ -43,7 +44,7 @@ class Card:
     batch_norm : bool
         Whether normalisation layers of the checkpoint are folded in.
     source, licence, note : str
-        Where the weights come from, under which terms, and what else is to be known.
+        Origin and terms of the weights, and other remarks.
     """
 
     network: str
@@ -63,54 +64,56 @@ class Card:
 def save(
     path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], card: Card, *, overwrite: bool = False
 ) -> None:
-    """Write weights at once.
+    """Write weights and card to a file, atomically.
 
     Raises
     ------
     OutputError
-        If the folder is missing, the file exists and may not be replaced, or there is no room.
+        If the folder is missing, the file exists and may not be replaced, or it cannot be written.
     """
-    place = Path(path)
-    if not place.parent.is_dir():
-        raise OutputError(f"The folder {place.parent} of {place} does not exist. Create it, or give another --output.")
-    if place.exists() and not overwrite:
-        raise OutputError(f"{place} exists. Give --overwrite to replace it, or another --output.")
-    ready = {k: v.detach().to(torch.float32).contiguous().cpu() for k, v in tensors.items()}
+    output = Path(path)
+    if not output.parent.is_dir():
+        raise OutputError(
+            f"The folder {output.parent} of {output} does not exist. Create it, or give another --output."
+        )
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} exists. Give --overwrite to replace it, or another --output.")
+    on_cpu = {k: v.detach().to(torch.float32).contiguous().cpu() for k, v in tensors.items()}
     try:
-        # Written here, because safetensors' own file is for its owner's eyes only.
-        write_atomically(place, to_bytes(ready, metadata={KEY: json.dumps(asdict(card), sort_keys=True)}))
+        # Not by safetensors itself, whose files only their owner may read.
+        write_atomically(output, to_bytes(on_cpu, metadata={KEY: json.dumps(asdict(card), sort_keys=True)}))
     except OSError as error:
         raise OutputError(
-            f"{place} could not be written: {error.strerror}. Make room, or give another --output."
+            f"{output} could not be written: {error.strerror}. Free some space, or give another --output."
         ) from error
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
-    """Return the card of a weights file.
+    """Read the card of a weights file.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, no safetensors, or not ours.
+        If the file is missing, damaged, not safetensors, or has no card.
     """
     try:
         with safe_open(path, "pt") as file:
-            said = (file.metadata() or {}).get(KEY)
+            text = (file.metadata() or {}).get(KEY)
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
-    if said is None:
-        raise InputError(f"{path} carries no model card of dualsr-geo. Make one by `dualsr-geo models import`.")
+    if text is None:
+        raise InputError(f"{path} has no model card of dualsr-geo. Create one with `dualsr-geo models import`.")
     try:
-        return _card(json.loads(said))
+        return _card(json.loads(text))
     except (ValueError, TypeError) as error:
         raise InputError(f"The model card of {path} cannot be read: {error}. It may be of a newer version.") from error
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """Return the tensors of a weights file; raises as `read_card`."""
+    """Read the tensors of a weights file; raises as `read_card`."""
     try:
         with safe_open(path, "pt") as file:
-            return {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # it is no mapping
+            return {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # not a mapping
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
 
@@ -127,7 +130,7 @@ def _unreadable(path: str | os.PathLike[str], error: Exception) -> InputError:
             f"{path} does not exist. Give a file of `dualsr-geo models import`, or a name of `models list`."
         )
     return InputError(
-        f"{path} is no whole safetensors file ({error}). "
+        f"{path} is not a whole safetensors file ({error}). "
         "Copy it again; a checkpoint of the authors (.pth) is read by `dualsr-geo models import`."
     )
 

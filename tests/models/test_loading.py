@@ -1,4 +1,4 @@
-"""Networks by file: the authors' checkpoints become ours, and nothing else does."""
+"""Networks by file: checkpoints of the authors are converted, other files are refused."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_missing_files_and_ratios(tmp_path):
     with pytest.raises(InputError, match=r"no\.pth does not exist"):
         read_checkpoint(tmp_path / "no.pth")
     sfpn = saved(tmp_path / "s.pth", slow.state_coarsenet(8))
-    with pytest.raises(OptionError, match="coarsenet do not tell.*--scale"):
+    with pytest.raises(OptionError, match="cannot be read from weights of coarsenet.*--scale"):
         convert(sfpn)
     with pytest.raises(ScaleError, match=r"--scale 64.*2\.\.32"):
         convert(sfpn, 64)
@@ -146,13 +146,13 @@ def test_missing_files_and_ratios(tmp_path):
 
 
 def test_calls_that_do_not_fit_the_weights(tmp_path):
-    lone = load_model(imported(tmp_path, slow.state_coarsr(2, 8, batch_norm=False)))
+    unguided = load_model(imported(tmp_path, slow.state_coarsr(2, 8, batch_norm=False)))
     with pytest.raises(InputError, match="4"):
-        lone(np.zeros((4, 9, 9), np.float32))
+        unguided(np.zeros((4, 9, 9), np.float32))
     with pytest.raises(InputError, match="takes no guide"):
-        lone(np.zeros((6, 9, 9), np.float32), np.zeros((1, 18, 18), np.float32))
+        unguided(np.zeros((6, 9, 9), np.float32), np.zeros((1, 18, 18), np.float32))
     with pytest.raises(InputError, match="2 axes"):
-        lone(np.zeros((9, 9), np.float32))
+        unguided(np.zeros((9, 9), np.float32))
     (tmp_path / "b").mkdir()
     guided = load_model(imported(tmp_path / "b", slow.state_coarsenet(8, 3), 2))
     with pytest.raises(InputError, match="guide of 3 bands"):
@@ -186,7 +186,7 @@ def test_files_that_are_not_ours(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "odd.safetensors", metadata={"dualsr-geo": "[1]"})
     for name, said in (
         ("bare", "no model card"),
-        ("text", "no whole safetensors"),
+        ("text", "not a whole safetensors"),
         ("odd", "model card"),
         ("gone", "not exist"),
     ):
