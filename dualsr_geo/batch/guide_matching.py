@@ -14,7 +14,7 @@ from dualsr_geo.batch.discovery import matches
 from dualsr_geo.batch.scene_entry import SceneEntry, is_remote
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.storage.locations import exists
-from dualsr_geo.io.storage.urls import is_writable, straightened
+from dualsr_geo.io.storage.urls import is_writable, resolve_dots
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 KNOWN = ("stem", "name", "parent")
@@ -147,7 +147,7 @@ def _of_pattern(entry: SceneEntry, pattern: str, by: Rule) -> str:
     if is_remote(place) and not is_writable(place):
         # Nobody can be asked what there is; opening it says.
         return _plain(place)
-    place = straightened(place) if is_writable(place) else os.path.normpath(place)
+    place = resolve_dots(place) if is_writable(place) else os.path.normpath(place)
     found = _several(place) if glob.has_magic(pattern) else _there(_plain(place))
     if len(found) != 1:
         raise InputError(_missing(entry, pattern, _plain(place), found))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dualsr_geo.io.storage.urls import shown
+from dualsr_geo.io.storage.urls import for_display
 
 # What GDAL reads by a driver or from the web; a drive has one letter.
 NO_PATH = re.compile(r"[A-Za-z]\w+:")
@@ -48,7 +48,7 @@ class SceneEntry:
     @property
     def key(self) -> str:
         """What it is called in the ledger: its path, of a URL without what may be secret."""
-        return shown(self.path) if is_remote(self.path) else self.path
+        return for_display(self.path) if is_remote(self.path) else self.path
 
 
 def is_remote(path: str) -> bool:

@@ -20,7 +20,7 @@ from dualsr_geo.engine import tile_size, upscale
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.errors import DualSRError, InputError
-from dualsr_geo.io.storage.urls import shown
+from dualsr_geo.io.storage.urls import for_display
 from dualsr_geo.io.writers.output_records import is_same_output
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.version import __version__
@@ -101,7 +101,7 @@ class Task:
     @property
     def record(self) -> SceneRecord:
         """Its line in the ledger."""
-        said = {"reason": one_line(shown(self.reason))} if self.reason else {}
+        said = {"reason": one_line(for_display(self.reason))} if self.reason else {}
         return {"scene": self.entry.key, "status": self.status, **said}
 
 
@@ -226,11 +226,11 @@ def name_of(task: Task, batch: Batch, ratio: int) -> str:
 def failed(task: Task, error: BaseException) -> SceneRecord:
     """Return the record of a failure; of one that nobody foresaw also how it came to be."""
     if isinstance(error, DualSRError):
-        return {**task.record, "status": "failed", "reason": one_line(shown(str(error)))}
-    reason = one_line(shown(f"{type(error).__name__}: {error}"))
+        return {**task.record, "status": "failed", "reason": one_line(for_display(str(error)))}
+    reason = one_line(for_display(f"{type(error).__name__}: {error}"))
     return {
         **task.record,
         "status": "failed",
         "reason": reason,
-        "traceback": [shown(line) for line in traceback.format_exception(error)],
+        "traceback": [for_display(line) for line in traceback.format_exception(error)],
     }

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.urls import shown
+from dualsr_geo.io.storage.urls import for_display
 
 LogEvent = Callable[..., None]
 STANDARD_ERROR = "-"
@@ -70,7 +70,7 @@ class JsonLines(logging.Formatter):
 def _without_credentials(value: Any) -> Any:  # JSON
     """Return a value with user, password and query removed from the URLs in it."""
     if isinstance(value, str):
-        return shown(value)
+        return for_display(value)
     if isinstance(value, dict):
         return {k: _without_credentials(v) for k, v in value.items()}
     return [_without_credentials(v) for v in value] if isinstance(value, list | tuple) else value

@@ -23,7 +23,7 @@ from dualsr_geo.errors import InputError, OutputError, ResumeError
 from dualsr_geo.io.readers.rasterio_source import file_stamp
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.object_store import zarr_store
-from dualsr_geo.io.storage.urls import gdal_path, shown, url_of
+from dualsr_geo.io.storage.urls import for_display, gdal_path, url_of
 from dualsr_geo.io.storage.work_directory import StoreWorkDirectory
 from dualsr_geo.io.writers.destination import destination_at
 from dualsr_geo.io.writers.store_destination import PART_BYTES
@@ -74,7 +74,7 @@ WORDS = st.text(st.characters(categories=["Ll", "Nd"]), min_size=1, max_size=8)
     before=st.sampled_from(["", "GDAL says: ", "(", "'/vsicurl/"]),
 )
 def test_no_user_and_no_query_is_shown(scheme, host, key, user, before):
-    said = shown(f"{before}{scheme}://{user}:{SECRET}@{host}/{key}.tif?X-Amz-Signature={SECRET}&a=b is not there")
+    said = for_display(f"{before}{scheme}://{user}:{SECRET}@{host}/{key}.tif?X-Amz-Signature={SECRET}&a=b is not there")
     assert SECRET not in said
     assert f"{scheme}://{host}/{key}.tif" in said
     assert said.endswith("is not there")
@@ -84,7 +84,7 @@ def test_no_user_and_no_query_is_shown(scheme, host, key, user, before):
 def test_gdals_name_of_a_url_is_known_again(url):
     assert url_of(gdal_path(url)) == url
     assert url_of("/data/k.tif") is None
-    assert shown(gdal_path(url)) == url
+    assert for_display(gdal_path(url)) == url
 
 
 def test_of_what_only_gdal_can_ask_for_the_name_is_known():

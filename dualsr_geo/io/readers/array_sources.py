@@ -19,7 +19,7 @@ from dualsr_geo._compat import is_in_memory
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.rasterio_source import file_stamp, local_stamp
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.urls import shown
+from dualsr_geo.io.storage.urls import for_display
 from dualsr_geo.io.storage.zarr_groups import array_stamp, zarr_location
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.source import BaseSource, StoredSource, thumbnail_indices
@@ -74,7 +74,7 @@ class ZarrSource(StoredSource):
 
     def fingerprint(self) -> dict[str, object]:
         """Return URI and bands, and what changes with the stored values."""
-        identity = {"uri": shown(self.uri), "variable": self.variable, "bands": list(self.indices)}
+        identity = {"uri": for_display(self.uri), "variable": self.variable, "bands": list(self.indices)}
         return {**identity, **array_stamp(self.uri, self.variable)}
 
     def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ from dualsr_geo.io.readers.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, n
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.tags import LAYOUT_DOMAINS, useful_tags
 from dualsr_geo.io.storage.object_store import explain_gdal
-from dualsr_geo.io.storage.urls import gdal_path, shown, stripped, url_of
+from dualsr_geo.io.storage.urls import for_display, gdal_path, redact, url_of
 from dualsr_geo.raster.bands import DEVIATION_OF, Band, parse_bidx
 from dualsr_geo.raster.georeferencing import parse_crs
 from dualsr_geo.raster.packing import Decoding, Packing, require_numbers, resolve_nodata
@@ -82,12 +82,12 @@ def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Raster
             if url_of(uri) is not None:
                 raise InputError(explain_gdal(where, reason(error, uri))) from None
             raise InputError(
-                f"{stripped(where)} cannot be opened: {stripped(reason(error, uri))}. Give a raster that GDAL opens, or a Zarr group."
+                f"{redact(where)} cannot be opened: {redact(reason(error, uri))}. Give a raster that GDAL opens, or a Zarr group."
             ) from error
     with dataset:
         if dataset.count:
             return _describe(dataset, uri, bidx, nodata)
-        inner = _only_subdataset(dataset, shown(where))
+        inner = _only_subdataset(dataset, for_display(where))
     return open_raster(inner, bidx=bidx, nodata=nodata)
 
 
@@ -126,7 +126,7 @@ def _only_subdataset(dataset: DatasetReader, where: str) -> str:
     if not usable:
         raise InputError(f"{where} holds no raster bands. Give a file with an image in it.")
     usable.sort(key=lambda u: -u[0])
-    listed = "; ".join(f"{stripped(name)} ({size})" for _, name, size in usable[:5])
+    listed = "; ".join(f"{redact(name)} ({size})" for _, name, size in usable[:5])
     more = f" and {len(usable) - 5} more" if len(usable) > 5 else ""
     raise InputError(f"{where} holds {len(usable)} rasters. Give one of these as the scene: {listed}{more}.")
 
@@ -138,7 +138,7 @@ def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float 
         indexes = spectral
     else:
         indexes = [i + 1 for i in parse_bidx(bidx, dataset.count)]
-    where = shown(dataset.files[0] if dataset.files else uri)
+    where = for_display(dataset.files[0] if dataset.files else uri)
     scene = _scene(dataset, uri, indexes, nodata, where)
     listed = sorted({*spectral, *indexes})
     bands = scene.bands if listed == indexes else _bands(dataset, listed)

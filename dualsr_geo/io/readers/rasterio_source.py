@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.dataset_cache import borrow, reason
 from dualsr_geo.io.storage.object_store import explain_gdal, stamp
-from dualsr_geo.io.storage.urls import shown, stripped, url_of
+from dualsr_geo.io.storage.urls import for_display, redact, url_of
 from dualsr_geo.raster.source import StoredSource
 from dualsr_geo.raster.windows import Window
 
@@ -31,7 +31,7 @@ def local_stamp(path: str) -> dict[str, object]:
     try:
         stat = os.stat(path)
     except OSError:
-        return {"path": stripped(path)}
+        return {"path": redact(path)}
     return {"path": path, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
@@ -77,7 +77,7 @@ class RasterSource(StoredSource):
     def fingerprint(self) -> dict[str, object]:
         """Return URI, bands, and size and time of every file behind it."""
         return {
-            "uri": shown(self.uri),
+            "uri": for_display(self.uri),
             "bands": self._indexes(range(len(self.indices))),
             "files": [file_stamp(f) for f in self.files_read()],
         }
@@ -106,7 +106,7 @@ class RasterSource(StoredSource):
             if url is not None:
                 raise InputError(explain_gdal(url, reason(error))) from None
             raise InputError(
-                f"{stripped(self.uri)}: rows {window.y0} to {window.y1}, columns {window.x0} to {window.x1} "
+                f"{redact(self.uri)}: rows {window.y0} to {window.y1}, columns {window.x0} to {window.x1} "
                 f"cannot be read: {reason(error)}. The file is damaged or incomplete; fetch it again."
             ) from error
         return values

@@ -20,7 +20,7 @@ from dualsr_geo.io.readers.xarray_objects import (
 )
 from dualsr_geo.io.storage.object_store import has_objects
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.urls import is_writable, shown
+from dualsr_geo.io.storage.urls import for_display, is_writable
 from dualsr_geo.io.storage.zarr_groups import split_array, zarr_location
 from dualsr_geo.raster.scene import Scene
 
@@ -47,7 +47,7 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
     size = (cube.shape[1], cube.shape[2])
     axes = (None if band < 0 else band, y, x)
     source = ZarrSource(uri, variable, axes, indices=tuple(range(len(cube))), size=size, decoding=decoding)
-    scene = scene_of_cube(cube, source, packing, dataset.attrs, Path(shown(uri)).stem)
+    scene = scene_of_cube(cube, source, packing, dataset.attrs, Path(for_display(uri)).stem)
     source.read_far_end()
     return scene
 
@@ -63,6 +63,8 @@ def _open_group(uri: str, where: str) -> xr.Dataset:
         except (OSError, ValueError, KeyError, BaseZarrError) as error:
             # Zarr raises no error of its own for a missing group or bucket.
             if is_writable(uri) and not has_objects(uri, InputError):
-                raise InputError(f"{shown(where)} does not exist. Give the URL of a Zarr group.") from None
-            raise InputError(f"{shown(where)} cannot be opened as a Zarr group: {shown(str(error))}.") from error
+                raise InputError(f"{for_display(where)} does not exist. Give the URL of a Zarr group.") from None
+            raise InputError(
+                f"{for_display(where)} cannot be opened as a Zarr group: {for_display(str(error))}."
+            ) from error
     return with_scalars_as_coords(dataset)

@@ -1,7 +1,7 @@
 """Object stores: opened by URL, and their objects listed, read and deleted.
 
 Credentials are those that GDAL and the tools of the clouds find. They are read where a store is opened;
-neither they nor the secrets of a URL are ever kept, logged or shown.
+neither they nor the secrets of a URL are ever stored, logged or printed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zarr.storage import ObjectStore
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.storage.store_errors import ErrorType, explain, meaning_of, store_errors_as
 from dualsr_geo.io.storage.store_settings import environment, retry_options, s3_config, setting
-from dualsr_geo.io.storage.urls import is_writable, shown, split, url_of
+from dualsr_geo.io.storage.urls import for_display, is_writable, split, url_of
 
 # Seconds to wait for the first byte of a file on the web.
 STAMP_TIMEOUT_S = 30
@@ -45,8 +45,9 @@ def _open_store(url: str, process: int, variables: tuple[tuple[str, str], ...]) 
     scheme, bucket, prefix = split(url)
     settings = dict(variables)
     options = retry_options(settings)
+    config: Any
     if scheme == "s3":
-        config: Any = s3_config(settings)
+        config = s3_config(settings)
         options["client_options"]["allow_http"] = config.get("endpoint", "").startswith("http://")
         credentials = _s3_credentials(settings, url)
         return S3Store(bucket, prefix=prefix or None, config=config, credential_provider=credentials, **options)
@@ -55,8 +56,8 @@ def _open_store(url: str, process: int, variables: tuple[tuple[str, str], ...]) 
     if scheme == "az":
         # GDAL's name of the variable, which obstore does not read.
         account = settings.get("AZURE_STORAGE_ACCOUNT")
-        named: Any = {} if account is None else {"account_name": account}
-        return AzureStore(bucket, prefix=prefix or None, config=named, **options)
+        config = {} if account is None else {"account_name": account}
+        return AzureStore(bucket, prefix=prefix or None, config=config, **options)
     options["client_options"]["allow_http"] = scheme == "http"
     return HTTPStore.from_url(url, **options)
 
@@ -175,7 +176,7 @@ def stamp(path: str) -> dict[str, object]:
     url = url_of(path)
     if url is None:
         return {"path": path}
-    name_only: dict[str, object] = {"path": shown(url)}
+    name_only: dict[str, object] = {"path": for_display(url)}
     if not is_writable(url):
         return name_only | _web_stamp(url)
     root, _, name = url.rpartition("/")

@@ -57,14 +57,14 @@ def relative_to(location: str | os.PathLike[str], folder: str | os.PathLike[str]
     return text if is_url(text) else os.path.relpath(text, folder)
 
 
-def shown(text: str) -> str:
+def for_display(text: str) -> str:
     """Return a path or URL, or a text with them, with URLs as users write them and without secrets."""
     for scheme, prefix in WRITABLE.items():
         text = text.replace(prefix, f"{scheme}://")
-    return stripped(re.sub(r"/vsicurl/(?=https?://)", "", text))
+    return redact(re.sub(r"/vsicurl/(?=https?://)", "", text))
 
 
-def stripped(text: str) -> str:
+def redact(text: str) -> str:
     """Return a path or URL, or a text with them, without what may be secret: user, password, query."""
     text = re.sub(r"(/vsicurl)\?\S*", r"\1?...", text)
     text = re.sub(r"(?<=://)[^/\s@]*@", "", text)
@@ -77,7 +77,7 @@ def split(url: str) -> tuple[str, str, str]:
     return parts.scheme.lower(), parts.netloc, parts.path.strip("/")
 
 
-def straightened(url: str) -> str:
+def resolve_dots(url: str) -> str:
     """Return a URL without ``..`` and ``.`` in its path."""
     scheme, _, rest = url.partition("://")
     host, _, path = rest.partition("/")

@@ -103,12 +103,12 @@ class LocalWorkDirectory:
             raise OutputError(f"The folder {parent} is not writable. Give {way_out}.")
 
     def require_ours(self, way_out: str) -> None:
-        """Check that it does not exist, has a record, or was left before the record was written.
+        """Check that nothing else has its name; `way_out` is what to give instead.
 
         Raises
         ------
         OutputError
-            If something else has its name.
+            If it exists, has no record, and holds more than the rest of a record that was not finished.
         """
         if not self.path.exists() or (self.path / RECORD).is_file():
             return

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.urls import is_url, normalized, shown
+from dualsr_geo.io.storage.urls import for_display, is_url, normalized
 from dualsr_geo.io.storage.work_directory import WorkDirectory
 from dualsr_geo.io.writers.local_destination import LocalDestination
 from dualsr_geo.io.writers.store_destination import StoreDestination
@@ -16,7 +16,7 @@ from dualsr_geo.raster.scene import Scene
 
 
 class Destination(Protocol):
-    """Where an output goes, and where its tiles are kept until then."""
+    """Location of an output, and of the work directory that holds its tiles until it is finished."""
 
     @property
     def path(self) -> str:
@@ -35,7 +35,7 @@ class Destination(Protocol):
 
     @property
     def folder(self) -> Path:
-        """The work directory on disk, which only a Zarr group for a store does without."""
+        """Path of the work directory if it is on disk, as it is unless a Zarr group is written to a store."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class Destination(Protocol):
         Raises
         ------
         OutputError
-            If it would, by whatever name or link, or if its place cannot be read or written to.
+            If it would, by whatever name or link, or if the place of the output is unreadable or no place to write.
         """
         ...
 
@@ -70,7 +70,7 @@ class Destination(Protocol):
         ...
 
     def require_writable(self) -> None:
-        """Check by writing that a file can be put there, where reading does not tell.
+        """Check, by writing an object, that a file can be put in a store.
 
         Raises
         ------
@@ -115,7 +115,7 @@ def destination_at(path: str | os.PathLike[str], format_: str, work_dir: str | N
     format_ : str
         ``"COG"``, ``"GTiff"`` or ``"Zarr"``.
     work_dir : str, optional
-        Folder on disk in which a TIFF for an object store is made; the current one if left out.
+        Folder on disk in which a TIFF for an object store is written; the current one by default.
     """
     place = normalized(path)
     return StoreDestination(place, format_, work_dir) if is_url(place) else LocalDestination(place, format_)
@@ -130,7 +130,9 @@ def default_output(where: str | os.PathLike[str], scene: Scene, suffix: str) -> 
         If the scene is in a store or on the web, where nothing is written by default.
     """
     if is_url(os.fspath(where)):
-        raise OutputError(f"{shown(os.fspath(where))} is a URL, next to which no output is written. Give --output.")
+        raise OutputError(
+            f"{for_display(os.fspath(where))} is a URL, next to which no output is written. Give --output."
+        )
     place, files = Path(where), scene.source.files_read()
     if place.is_dir() and files and place.resolve() in Path(files[0]).resolve().parents:
         # The folder of a product stands for the files in it; "." has no name.

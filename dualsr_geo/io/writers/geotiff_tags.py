@@ -42,7 +42,7 @@ def dataset_tags(spec: OutputSpec, records: Mapping[str, Any]) -> dict[str, dict
     attrs = {k: str(v) for k, v in spec.attrs.items() if _is_tag(k, v)}
     domains[""] = attrs | domains.get("", {})
     if spec.geobox.crs is None:
-        # GDAL would write a made-up local CRS to hold it.
+        # GDAL would write an invented local CRS to hold it.
         domains[""].pop("AREA_OR_POINT", None)
     texts = {k.upper(): json.dumps(v, sort_keys=True) for k, v in records.items() if v is not None}
     return {**domains, "DUALSR": texts}

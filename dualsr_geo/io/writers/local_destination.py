@@ -71,7 +71,7 @@ class LocalDestination:
         self.work_directory.require_ours(way_out)
 
     def require_writable(self) -> None:
-        """Do nothing: of a folder, reading tells."""
+        """Do nothing: `require_free` checks the permissions of the folder."""
 
     def put_file(self, file: Path) -> None:
         """Put a finished file in its place, over an old one, with what GDAL wrote next to it."""

@@ -108,7 +108,7 @@ class OutputSpec:
 
     @property
     def largest_disk_bytes(self) -> int:
-        """Upper bound of what a run takes on disk, uncompressed: the values, and a TIFF twice as it is made."""
+        """Upper bound of what a run takes on disk, uncompressed: the values, and a TIFF twice while it is written."""
         raw = len(self.variables) * self.raw_bytes
         if self.format == "Zarr":
             return raw if self.destination.keeps_values_on_disk else 0

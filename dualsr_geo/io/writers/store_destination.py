@@ -14,7 +14,7 @@ import obstore
 from dualsr_geo.errors import OutputError
 from dualsr_geo.io.storage.object_store import delete, has_objects, is_object, names_below, open_store
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.urls import is_writable, shown, split, url_of
+from dualsr_geo.io.storage.urls import for_display, is_writable, split, url_of
 from dualsr_geo.io.storage.work_directory import (
     CONCURRENT_REQUESTS,
     RECORD,
@@ -66,8 +66,10 @@ class StoreDestination:
         """Check that the output replaces none of its inputs."""
         self._require_object_url()
         for url in (url_of(f) for scene in inputs for f in scene.source.files_read()):
-            if url is not None and f"{shown(url).rstrip('/')}/".startswith(f"{shown(self.path)}/"):
-                raise OutputError(f"The output {self.path} is the input {shown(url)} itself. Give another --output.")
+            if url is not None and f"{for_display(url).rstrip('/')}/".startswith(f"{for_display(self.path)}/"):
+                raise OutputError(
+                    f"The output {self.path} is the input {for_display(url)} itself. Give another --output."
+                )
 
     def require_free(self, *, overwrite: bool) -> None:
         """Check, by reading only, that the output can be written."""
@@ -96,7 +98,7 @@ class StoreDestination:
             )
 
     def require_writable(self) -> None:
-        """Check by writing that a file can be put there; a group is written there from the beginning."""
+        """Check, by writing an object, that a file can be put there; a group is written there from the beginning."""
         if self.format == "Zarr":
             return
         root, _, name = self.path.rpartition("/")
@@ -146,11 +148,11 @@ class StoreDestination:
         scheme, bucket, key = split(self.path)
         if not is_writable(self.path):
             raise OutputError(
-                f"{shown(self.path)}: {scheme}:// can be read, not written. Give --output s3://, gs://, az:// or a file."
+                f"{for_display(self.path)}: {scheme}:// can be read, not written. Give --output s3://, gs://, az:// or a file."
             )
         if not (bucket and key):
             raise OutputError(
-                f"{shown(self.path)} names no object in a bucket. Give --output {scheme}://bucket/name.tif."
+                f"{for_display(self.path)} names no object in a bucket. Give --output {scheme}://bucket/name.tif."
             )
 
 

@@ -1,4 +1,4 @@
-"""Store that the tiles of a run are written to, and from which its output is made.
+"""Store that the tiles of a run are written to, and from which its output is written.
 
 Its work directory, ``<path>.part``, is the checkpoint of the run. It is removed when the output is in its
 place. That of a Zarr group for an object store is in the store, too.
@@ -52,7 +52,7 @@ class TileStore:
         identity : mapping
             Everything that decides the values: inputs, model, options. JSON.
         resume : bool
-            Continue in the work directory of the same identity if there is one.
+            Continue in the work directory of the same identity if it exists.
         overwrite : bool
             Replace an existing output once the new one is finished.
 
@@ -148,7 +148,7 @@ class TileStore:
         return self._work.marks()
 
     def finish(self, provenance: Mapping[str, object], survey: Mapping[str, object] | None) -> None:
-        """Make the output, put it in its place at once, and remove the work directory.
+        """Write the output, put it in its place at once, and remove the work directory.
 
         Parameters
         ----------
