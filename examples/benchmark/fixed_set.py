@@ -5,9 +5,9 @@ Run: python examples/benchmark/fixed_set.py write MANIFEST.json [--data DIR] [--
 
 A change that only moves code must leave every product as it is. `write` makes small scenes from a fixed seed, cuts some
 out of the shared data where that is present, sharpens them in every way, and writes a hash of each product. The arrays
-themselves lie beside the manifest in an .npz file of the same name. `compare` exits with 1 if a product differs.
+themselves are next to the manifest in an .npz file of the same name. `compare` exits with 1 if a product differs.
 
-The script uses only what users use, so it runs on any version: the command line, `dualsr_geo.upscale`, and `.dualsr`.
+The script uses public interfaces only, so it runs on any version: the command line, `dualsr_geo.upscale`, and `.dualsr`.
 Most commands run in this process, because a process of its own takes seconds to load torch. To compare two checkouts,
 set PYTHONPATH to each of them in turn; `write` prints which package it uses.
 """
@@ -73,7 +73,7 @@ NETWORKS = {
 
 # A line is a name and the arguments of `dualsr-geo upscale`. The product is NAME.tif unless -o names another one.
 # many: 31 bands, uint16 with a scale, ratio 4. few: 4 bands, float32, ratio 2. holes: 6 bands, int16 with nodata.
-# wide: 5 bands, a guide that is bent and shows other things. noisy: 12 bands. byte: 3 bands, uint8.
+# wide: 5 bands, a guide with a local displacement, and one with changes. noisy: 12 bands. byte: 3 bands, uint8.
 MADE = """
 auto-pan                  many.tif --pan many_pan.tif
 auto-rgb                  many.tif --rgb many_rgb.tif
@@ -169,7 +169,7 @@ real-delivered            LC08
 real-hyspex               hyspex.tif --rgb hyspex_rgb.tif --scale 4
 """
 # A line is a name and a whole command that prints JSON.
-SAID = """
+REPORTS = """
 models                    models list --json
 models-show               models show auto
 sensors                   sensors list --json
@@ -189,39 +189,39 @@ evaluate-product          evaluate auto-pan.tif --reference many_truth.tif --sca
 
 @dataclass
 class Product:
-    """What is known of a product.
+    """A product and the facts about it.
 
     Attributes
     ----------
     arrays : dict of str to array
         Values as stored.
     form : dict
-        What else must not change: grid, nodata, names, scales. JSON.
-    said : dict
-        What may be worded otherwise: tags, attributes, reports. Flat; numbers and texts.
+        Other values that must not change: grid, nodata, names, scales. JSON.
+    facts : dict
+        Values whose wording may change: tags, attributes, reports. Flat; numbers and texts.
     """
 
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     form: dict[str, Any] = field(default_factory=dict)
-    said: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def add(self, other: Product, name: str) -> None:
         """Take over another product under a name."""
         self.arrays |= {f"{name}/{k}": v for k, v in other.arrays.items()}
         self.form[name] = other.form
-        self.said |= {f"{name}.{k}": v for k, v in other.said.items()}
+        self.facts |= {f"{name}.{k}": v for k, v in other.facts.items()}
 
 
 # ---- scenes --------------------------------------------------------------------------------
 
 
-def write_raster(path: str, cube: NDArray[Any], transform: Affine, **wishes: Any) -> None:
-    """Write a cube (band, y, x) as a GeoTIFF; `wishes` are those of rasterio, `scale` and `names`."""
-    scale, names = wishes.pop("scale", None), wishes.pop("names", None)
+def write_raster(path: str, cube: NDArray[Any], transform: Affine, **options: Any) -> None:
+    """Write a cube (band, y, x) as a GeoTIFF; `options` are those of rasterio, `scale` and `names`."""
+    scale, names = options.pop("scale", None), options.pop("names", None)
     count, height, width = cube.shape
     shape = {"count": count, "height": height, "width": width, "dtype": cube.dtype.name}
-    asked = {"driver": "GTiff", "crs": CRS, "transform": transform, "photometric": "MINISBLACK", **shape, **wishes}
-    with rasterio.open(path, "w", **asked) as target:
+    profile = {"driver": "GTiff", "crs": CRS, "transform": transform, "photometric": "MINISBLACK", **shape, **options}
+    with rasterio.open(path, "w", **profile) as target:
         target.write(cube)
         if scale is not None:
             target.scales = (scale,) * count
@@ -281,7 +281,7 @@ def make_scenes() -> None:
     write_raster("byte_pan.tif", integers(guides(truth)["pan"], "uint8", 180), sharp)
     taps = np.exp(-0.5 * (np.arange(13) - 6.0) ** 2 / 1.9**2)
     taps = [float(t) for t in taps / taps.sum()]
-    # 13 taps around the centre of a pixel, which at ratio 4 lies between two hr pixels.
+    # 13 taps around the centre of a pixel, which at ratio 4 is between two hr pixels.
     psf = {"ratio": 4, "taps_y": taps, "taps_x": taps, "start_y": -4, "start_x": -5}
     Path("psf.json").write_text(json.dumps(psf))
 
@@ -293,11 +293,11 @@ def _make_many(rng: np.random.Generator, whole: Affine, sharp: Affine) -> None:
     scaled = integers(noised(rng, coarser(truth, 4), 0.002), "uint16", 1e4)
     write_raster("many.tif", scaled, whole, nodata=65535, scale=1e-4, names=names)
     write_raster("many_truth.tif", integers(truth, "uint16", 1e4), sharp, nodata=65535, scale=1e-4, names=names)
-    seen = {k: noised(rng, v, 0.003) for k, v in guides(truth).items()}
-    write_raster("many_pan.tif", integers(seen["pan"], "uint16", 4000), sharp, scale=2.5e-4)
+    noisy = {k: noised(rng, v, 0.003) for k, v in guides(truth).items()}
+    write_raster("many_pan.tif", integers(noisy["pan"], "uint16", 4000), sharp, scale=2.5e-4)
     # Displaced by a fraction of a pixel, which coregistration finds.
-    write_raster("many_rgb.tif", seen["rgb"], sharp @ Affine.translation(0.6, -0.4))
-    write_raster("many_half.tif", seen["pan"][..., :84], sharp)
+    write_raster("many_rgb.tif", noisy["rgb"], sharp @ Affine.translation(0.6, -0.4))
+    write_raster("many_half.tif", noisy["pan"][..., :84], sharp)
 
 
 def _make_few(rng: np.random.Generator, whole: Affine) -> None:
@@ -328,15 +328,15 @@ def _make_holes(rng: np.random.Generator, whole: Affine, sharp: Affine) -> None:
 
 
 def _make_wide(rng: np.random.Generator, whole: Affine) -> None:
-    """Write 5 bands, 88 x 101, a guide of ratio 2 that is bent, and one that shows other things."""
+    """Write 5 bands, 88 x 101, a guide of ratio 2 with a local displacement, and one with changes."""
     sharp = from_origin(*CORNER, GSD_M / 2, GSD_M / 2)
     shape = (88 * 2, 101 * 2)
     truth = land(rng, shape, 5)
     write_raster("wide.tif", integers(noised(rng, coarser(truth, 2), 0.002), "uint16", 1e4), whole, scale=1e-4)
     pan = guides(truth)["pan"]
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
-    bent = map_coordinates(pan[0], [y + 1.2 * np.sin(x / 50), x - 1.5 * np.cos(y / 60)], order=3, mode="nearest")
-    write_raster("wide_pan.tif", integers(bent[None], "uint16", 4000), sharp)
+    warped = map_coordinates(pan[0], [y + 1.2 * np.sin(x / 50), x - 1.5 * np.cos(y / 60)], order=3, mode="nearest")
+    write_raster("wide_pan.tif", integers(warped[None], "uint16", 4000), sharp)
     other = land(rng, shape, 1)
     pan[:, 30:90, 100:170] = other[:, 30:90, 100:170]
     write_raster("wide_changed.tif", integers(pan, "uint16", 4000), sharp)
@@ -422,7 +422,7 @@ def store(path: str | Path) -> Product:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = xr.open_zarr(path, decode_cf=False)
-    made = Product(said=flat({"attrs": dataset.attrs}))
+    made = Product(facts=flat({"attrs": dataset.attrs}))
     for name, variable in sorted(dataset.variables.items()):
         made.add(_variable(variable), str(name))
     return made
@@ -438,12 +438,12 @@ def labelled(array: xr.DataArray) -> Product:
 
 
 def _variable(variable: xr.Variable) -> Product:
-    """Read values, dimensions and what is said of the values."""
+    """Read values, dimensions and attributes."""
     attrs, encoding = plain(variable.attrs), plain(variable.encoding)
     made = Product(form={"dims": list(variable.dims)})
     made.form["attrs"] = {k: v for k, v in attrs.items() if k in FIRM}
     made.form["encoding"] = {k: v for k, v in encoding.items() if k in (*FIRM, "dtype")}
-    made.said = flat({"attrs": {k: v for k, v in attrs.items() if k not in FIRM}})
+    made.facts = flat({"attrs": {k: v for k, v in attrs.items() if k not in FIRM}})
     _take(made, "values", variable.values)
     return made
 
@@ -521,12 +521,12 @@ def upscaled(name: str, line: str) -> Product:
     """Make a product by `dualsr-geo upscale` and read it."""
     args = shlex.split(line)
     place = args[args.index("-o") + 1] if "-o" in args else f"{name}.tif"
-    said = command("upscale", *args, *(() if "-o" in args else ("-o", place)), "--json")
-    return _with_report(store(place) if place.endswith(".zarr") else raster(place), said)
+    report = command("upscale", *args, *(() if "-o" in args else ("-o", place)), "--json")
+    return _with_report(store(place) if place.endswith(".zarr") else raster(place), report)
 
 
-def _with_report(made: Product, said: Any) -> Product:
-    made.said |= flat({"json": said})
+def _with_report(made: Product, report: Any) -> Product:
+    made.facts |= flat({"json": report})
     return made
 
 
@@ -538,13 +538,13 @@ def lines(table: str) -> Iterator[tuple[str, str]]:
 
 
 def in_a_process() -> Product:
-    """Run the command line as users do, in a process of its own."""
+    """Run the command line in a process of its own."""
     code = "from dualsr_geo.cli import main; main()"
     args = shlex.split("upscale many.tif --pan many_pan.tif -o process.tif --json")
     # The package of this process, wherever it was found.
     path = {**os.environ, "PYTHONPATH": str(Path(dualsr_geo.__file__).parents[1])}
-    asked = [sys.executable, "-c", code, *args]
-    done = subprocess.run(asked, check=True, capture_output=True, text=True, env=path)  # noqa: S603  # our own command
+    words = [sys.executable, "-c", code, *args]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, env=path)  # noqa: S603  # our own command
     return _with_report(raster("process.tif"), json.loads(done.stdout))
 
 
@@ -552,8 +552,8 @@ def on_a_cluster() -> Product:
     """Run tiles on a dask cluster of one process with two threads."""
     from distributed import LocalCluster  # noqa: PLC0415  # takes a second to load
 
-    wishes = {"n_workers": 1, "threads_per_worker": 2, "processes": True, "dashboard_address": None}
-    with LocalCluster(**wishes) as cluster:  # type: ignore[no-untyped-call]
+    sizes = {"n_workers": 1, "threads_per_worker": 2, "processes": True, "dashboard_address": None}
+    with LocalCluster(**sizes) as cluster:  # type: ignore[no-untyped-call]
         line = f"many.tif --pan many_pan.tif --tile 24 --scheduler {cluster.scheduler_address} --quiet"
         return upscaled("cluster", line)
 
@@ -561,12 +561,12 @@ def on_a_cluster() -> Product:
 def in_a_batch() -> Product:
     """Sharpen two scenes into a folder."""
     args = "batch few.tif wide.tif --rgb {stem}_pan.tif --model regression -o batch --stac --json"
-    made = Product(said=flat({"json": command(*shlex.split(args))}))
+    made = Product(facts=flat({"json": command(*shlex.split(args))}))
     for path in sorted(Path("batch").rglob("*")):
         if path.suffix == ".tif":
             made.add(raster(path), path.name)
         elif path.name == "items.json" or path.parent.name == "items":
-            made.said |= flat({path.name: json.loads(path.read_text())})
+            made.facts |= flat({path.name: json.loads(path.read_text())})
     return made
 
 
@@ -574,8 +574,8 @@ def degraded() -> Product:
     """Degrade two scenes by the command line."""
     made = Product()
     for scene, scale, place in (("many.tif", 2, "degraded.tif"), ("holes.tif", 3, "degraded.zarr")):
-        said = command("degrade", scene, "--scale", str(scale), "--mtf-gain", "0.25", "-o", place, "--json")
-        made.add(_with_report(store(place) if place.endswith(".zarr") else raster(place), said), place)
+        report = command("degrade", scene, "--scale", str(scale), "--mtf-gain", "0.25", "-o", place, "--json")
+        made.add(_with_report(store(place) if place.endswith(".zarr") else raster(place), report), place)
     return made
 
 
@@ -589,25 +589,25 @@ def sampled() -> Product:
 
 
 def by_function() -> Product:
-    """Sharpen by `dualsr_geo.upscale`, with a blur that is known."""
+    """Sharpen by `dualsr_geo.upscale`, with a given blur."""
     options = dualsr_geo.Options(model="regression", uncertainty=True, psf=dualsr_geo.Psf.from_mtf(2, 0.3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dualsr_geo.DualSRWarning)
-        said = dualsr_geo.upscale("few.tif", "function.tif", rgb="few_pan.tif", options=options, bidx="2..4")
-    return _with_report(raster("function.tif"), said)
+        report = dualsr_geo.upscale("few.tif", "function.tif", rgb="few_pan.tif", options=options, bidx="2..4")
+    return _with_report(raster("function.tif"), report)
 
 
 def by_accessor() -> Iterator[tuple[str, Callable[[], Product]]]:
     """Return what `.dualsr` makes of arrays as stored and masked, of dates and Datasets."""
 
-    def opened(path: str, **wishes: Any) -> xr.DataArray:
-        array = rioxarray.open_rasterio(path, chunks={"band": -1, "y": 24, "x": 32}, **wishes)
+    def opened(path: str, **options: Any) -> xr.DataArray:
+        array = rioxarray.open_rasterio(path, chunks={"band": -1, "y": 24, "x": 32}, **options)
         assert isinstance(array, xr.DataArray)
         return array
 
     def lazy(array: Any) -> Product:
         parts = array.data_vars if isinstance(array, xr.Dataset) else {"product": array}
-        made = Product(said=flat({"attrs": array.attrs}))
+        made = Product(facts=flat({"attrs": array.attrs}))
         for name, part in parts.items():
             made.add(labelled(part), str(name))
             made.form[str(name)]["lazy"] = part.chunks is not None
@@ -634,7 +634,7 @@ def by_accessor() -> Iterator[tuple[str, Callable[[], Product]]]:
     yield "accessor-fine", lambda: lazy(few().dualsr.upscale(rgb=pan(), fine="finenet-per-tile"))
     yield (
         "accessor-evaluate",
-        lambda: Product(said=flat(few().compute().dualsr.evaluate(rgb=pan().compute(), models=("regression", "gsa")))),
+        lambda: Product(facts=flat(few().compute().dualsr.evaluate(rgb=pan().compute(), models=("regression", "gsa")))),
     )
     yield "accessor-quicklook", lambda: Product({"pixels": np.asarray(many().dualsr.quicklook(longest=64))})
 
@@ -642,8 +642,8 @@ def by_accessor() -> Iterator[tuple[str, Callable[[], Product]]]:
 def imported(parity: Path) -> Iterator[tuple[str, Callable[[], Product]]]:
     """Return how the published networks are imported; their weights are read by `load_model` and run on a cube."""
 
-    def one(name: str, said: str) -> Product:
-        checkpoint, *more = said.split()
+    def one(name: str, words: str) -> Product:
+        checkpoint, *more = words.split()
         command("models", "import", str(parity / checkpoint), "-o", f"{name}.safetensors", *more)
         cube = np.random.default_rng(SEED).random((7, 12, 9), np.float32)
         ratio = int(name[-1])
@@ -652,10 +652,10 @@ def imported(parity: Path) -> Iterator[tuple[str, Callable[[], Product]]]:
         torch.set_num_threads(1)
         values = dualsr_geo.load_model(f"{name}.safetensors")(cube, guide)
         torch.set_num_threads(threads)
-        return Product({"values": values}, said=flat(command("models", "show", f"{name}.safetensors")))
+        return Product({"values": values}, facts=flat(command("models", "show", f"{name}.safetensors")))
 
-    for name, said in NETWORKS.items():
-        yield f"import-{name}", lambda name=name, said=said: one(name, said)
+    for name, words in NETWORKS.items():
+        yield f"import-{name}", lambda name=name, words=words: one(name, words)
 
 
 def everything(data: Path) -> Iterator[tuple[str, Callable[[], Product]]]:
@@ -669,8 +669,8 @@ def everything(data: Path) -> Iterator[tuple[str, Callable[[], Product]]]:
     real = "\n".join(f"{n} {a}" for n, a in lines(REAL) if Path(a.split()[0]).exists())
     for name, line in (pair for table in (*tables, real) for pair in lines(table)):
         yield name, lambda name=name, line=line: upscaled(name, line)
-    for name, line in lines(SAID):
-        yield name, lambda line=line: Product(said=flat({"json": command(*shlex.split(line))}))
+    for name, line in lines(REPORTS):
+        yield name, lambda line=line: Product(facts=flat({"json": command(*shlex.split(line))}))
     yield "batch", in_a_batch
     yield "degrade", degraded
     yield "sample", sampled
@@ -703,8 +703,8 @@ def write(place: Path, data: Path, only: Sequence[str]) -> int:
     failed = [name for name, entry in found.items() if "error" in entry]
     place.parent.mkdir(parents=True, exist_ok=True)
     versions = {"python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
-    said = {"version": dualsr_geo.__version__, "with": versions, "products": found}
-    place.write_text(json.dumps(said, indent=1, sort_keys=True))
+    manifest = {"version": dualsr_geo.__version__, "with": versions, "products": found}
+    place.write_text(json.dumps(manifest, indent=1, sort_keys=True))
     np.savez_compressed(place.with_suffix(".npz"), **arrays)
     print(f"{place}: {len(found)} products, {len(failed)} failed, {time.monotonic() - began:.0f} s")
     return int(bool(failed))
@@ -719,7 +719,7 @@ def _made(make: Callable[[], Product]) -> tuple[dict[str, Any], dict[str, NDArra
     hashes = {k: digest(v) for k, v in made.arrays.items()}
     form = plain(made.form)
     whole = hashlib.sha256(json.dumps([hashes, form], sort_keys=True).encode()).hexdigest()
-    return {"sha256": whole, "arrays": hashes, "form": form, "said": made.said}, made.arrays
+    return {"sha256": whole, "arrays": hashes, "form": form, "facts": made.facts}, made.arrays
 
 
 def compare(before: Path, after: Path) -> int:
@@ -734,7 +734,7 @@ def compare(before: Path, after: Path) -> int:
                 errors.append(f"{name}: only in {after if one is None else before}")
                 continue
             errors += _changed(name, one, two, kept, made)
-            notes += _noted(name, one.get("said", {}), two.get("said", {}))
+            notes += _noted(name, *(entry.get("facts", entry.get("said", {})) for entry in (one, two)))
     for text in notes:
         print(f"note:  {text}")
     for text in errors:
@@ -819,13 +819,13 @@ def main() -> None:
     task.add_argument(
         "--only", default="", metavar="WORD,...", help="Only products with one of the words in their name."
     )
-    task = tasks.add_parser("compare", help="Say how two manifests differ.")
+    task = tasks.add_parser("compare", help="Report how two manifests differ.")
     task.add_argument("before", type=Path)
     task.add_argument("after", type=Path)
-    asked = parser.parse_args()
-    if asked.task == "compare":
-        sys.exit(compare(asked.before, asked.after))
-    sys.exit(write(asked.manifest, asked.data, [w for w in asked.only.split(",") if w]))
+    arguments = parser.parse_args()
+    if arguments.task == "compare":
+        sys.exit(compare(arguments.before, arguments.after))
+    sys.exit(write(arguments.manifest, arguments.data, [w for w in arguments.only.split(",") if w]))
 
 
 if __name__ == "__main__":

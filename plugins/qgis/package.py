@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "qgis.md"
 PICTURES = ROOT / "docs" / "images" / "qgis"
 SUFFIXES = (".py", ".txt", ".svg")
-# What plugins.qgis.org asks for.
+# Required by plugins.qgis.org.
 WANTED = (
     "name", "qgisMinimumVersion", "description", "about", "version", "author", "email", "repository", "tracker",
 )  # fmt: skip
@@ -43,7 +43,7 @@ def pack(place: Path) -> None:
     Raises
     ------
     ValueError
-        If metadata.txt lacks something that QGIS wants.
+        If metadata.txt lacks an entry that QGIS requires.
     """
     require_metadata(PLUGIN / "metadata.txt")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def pack(place: Path) -> None:
 
 
 def contents() -> Iterator[tuple[str, bytes]]:
-    """Yield names in the plugin's folder and what the files hold."""
+    """Yield names in the plugin's folder and the contents of the files."""
     for file in PLUGIN.iterdir():
         if file.suffix in SUFFIXES:
             yield file.name, file.read_bytes()
@@ -71,23 +71,23 @@ def help_page(text: str) -> str:
 
 
 def require_metadata(file: Path) -> None:
-    """Raise ValueError if QGIS would not take the plugin."""
-    found = configparser.ConfigParser(interpolation=None)
-    found.read(file, encoding="utf-8")
-    missing = [name for name in WANTED if not found.get("general", name, fallback="").strip()]
+    """Raise ValueError if QGIS would refuse the plugin."""
+    metadata = configparser.ConfigParser(interpolation=None)
+    metadata.read(file, encoding="utf-8")
+    missing = [name for name in WANTED if not metadata.get("general", name, fallback="").strip()]
     if missing:
-        raise ValueError(f"{file} lacks {', '.join(missing)}, which plugins.qgis.org asks for.")
+        raise ValueError(f"{file} lacks {', '.join(missing)}, which plugins.qgis.org requires.")
 
 
 def version() -> str:
     """Return the plugin's version."""
-    found = configparser.ConfigParser(interpolation=None)
-    found.read(PLUGIN / "metadata.txt", encoding="utf-8")
-    return found["general"]["version"]
+    metadata = configparser.ConfigParser(interpolation=None)
+    metadata.read(PLUGIN / "metadata.txt", encoding="utf-8")
+    return metadata["general"]["version"]
 
 
 def main() -> None:
-    """Pack, and say where it is."""
+    """Pack, and print the path."""
     parser = argparse.ArgumentParser(description="Make the zip that QGIS installs.")
     default = ROOT / "dist" / f"dualsr_qgis-{version()}.zip"
     parser.add_argument("-o", "--output", type=Path, default=default, help="By default dist/dualsr_qgis-<version>.zip.")

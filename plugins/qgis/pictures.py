@@ -1,11 +1,11 @@
-"""Walk through docs/qgis.md in QGIS itself and take its pictures, on a screen that nobody sees.
+"""Walk through docs/qgis.md in QGIS itself and take its pictures, on a virtual screen.
 
     python plugins/qgis/package.py -o /tmp/plugin.zip
     HOME=/home/me PLUGIN=/tmp/plugin.zip DUALSR_GEO=/path/of/environment \
         xvfb-run -a -s "-screen 0 1280x800x24" qgis --nologo --code plugins/qgis/pictures.py
 
-Every step is done as a person does it: the zip installed by QGIS's installer, the options and the
-dialogs filled in and their buttons clicked. PATH must not hold the command, or there is no warning to show.
+Every step is that of a user: QGIS's installer installs the zip, the options and
+dialogs are filled in and their buttons clicked. PATH must not hold the command, or there is no warning to show.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SIZE, SMALL = (1180, 720), (800, 480)
 
 
 def picture(widget: QWidget, name: str) -> None:
-    """Save what a widget looks like now."""
+    """Save a picture of a widget."""
     settle()
     widget.grab().save(str(PICTURES / f"{name}.png"))
 
@@ -50,7 +50,7 @@ def settle(seconds: float = 1.0) -> None:
 
 
 def wait(what: Callable[[], bool], seconds: float = 240) -> None:
-    """Let QGIS work until something is so."""
+    """Let QGIS work until a condition holds."""
     until = time.monotonic() + seconds
     while not what():
         if time.monotonic() > until:
@@ -164,7 +164,7 @@ def cancel(name: str, parameters: dict[str, object]) -> None:
 
 
 def look_at(layer: QgsRasterLayer, name: str) -> None:
-    """Show one layer in the window, at a corner where the difference is seen."""
+    """Show one layer in the window, at a corner where the difference is visible."""
     root = QgsProject.instance().layerTreeRoot()
     for each in root.findLayers():
         each.setExpanded(False)

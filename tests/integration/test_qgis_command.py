@@ -128,7 +128,7 @@ def test_a_command_that_fails_says_its_own_line(tmp_path):
         (-9, [], "was killed, most likely because memory ran out. Give --max-memory"),
         (3, ["Traceback", "KeyError: 7"], "ended with code 3:\nTraceback\nKeyError: 7"),
         (3, ["KeyError: 7", '{"event": "scene failed"}'], "ended with code 3:\nKeyError: 7"),
-        (3, [], "ended with code 3:\nIt said nothing."),
+        (3, [], "ended with code 3:\nIt printed no message."),
         (1, ["Error: first", "Error: last"], "last"),
         (1, [str(i) for i in range(100)], "ended with code 1:\n85\n"),
     ],
@@ -226,7 +226,7 @@ def test_progress_is_what_the_command_writes_and_never_goes_back(tmp_path):
 
     command.run(command.find(sys.prefix), list(map(str, words)), hear, lambda: False)
     assert {stream for stream, _ in left} == {"out"}
-    assert feedback.texts == ["Surveying the scene", "Sharpening it, 12 tiles", "Writing the product"]
+    assert feedback.texts == ["Surveying the scene", "Sharpening 12 tiles", "Writing the product"]
     assert feedback.percents == sorted(feedback.percents)
     np.testing.assert_allclose(sorted(set(feedback.percents))[1:], np.linspace(BEFORE, AFTER, 13))
 

@@ -7,6 +7,6 @@ from typing import Any
 
 def classFactory(iface: Any) -> Any:  # QGIS's own name and types
     """Return the plugin; QGIS calls this."""
-    from .plugin import Plugin  # noqa: PLC0415  # what knows nothing of QGIS can be imported without it
+    from .plugin import Plugin  # noqa: PLC0415  # modules without QGIS can then be imported outside QGIS
 
     return Plugin(iface)

@@ -1,4 +1,4 @@
-"""What all algorithms of the provider share: how they call the command and pass on what it says."""
+"""The base of all algorithms of the provider: it calls the command and passes on its output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Algorithm(QgsProcessingAlgorithm):
     """An algorithm that is one call of `dualsr-geo`."""
 
     def createInstance(self) -> Algorithm:
-        """Return another one of its kind; QGIS makes one for every run."""
+        """Return a new instance; QGIS makes one for every run."""
         return type(self)()
 
     def icon(self) -> QIcon:
@@ -41,7 +41,7 @@ class Algorithm(QgsProcessingAlgorithm):
         return help_page()
 
     def canExecute(self) -> tuple[bool, str]:
-        """Say whether the command is there, and what to install where it is not; QGIS asks first."""
+        """Return whether the command is installed, and how to install it; QGIS calls this first."""
         try:
             program()
         except command.CommandError as error:
@@ -51,19 +51,19 @@ class Algorithm(QgsProcessingAlgorithm):
     def call(
         self, arguments: Sequence[str], feedback: QgsProcessingFeedback, hear: Callable[[str], bool] = lambda _: False
     ) -> list[str]:
-        """Run the command and pass on what it says; return the lines of its answer.
+        """Run the command and pass on its messages; return the lines of its output.
 
         Parameters
         ----------
         arguments : sequence of str
         feedback : QgsProcessingFeedback
         hear : callable
-            Given each line; what it returns True for goes no further.
+            Called with each line; lines for which it returns True are not passed on.
 
         Raises
         ------
         QgsProcessingException
-            If it fails, with its own line; or if the user cancelled.
+            If it fails, with its own message; or if the user cancelled.
         """
         answer: list[str] = []
 
@@ -91,16 +91,16 @@ class Algorithm(QgsProcessingAlgorithm):
         return answer
 
     def left_behind(self) -> str:
-        """Return what is said of a run that the user cancelled."""
+        """Return the message for a run that the user cancelled."""
         return "Cancelled; nothing was written."
 
     def path(self, parameters: dict[str, Any], name: str, context: Any) -> str | None:
-        """Return the file that a layer is read from, None where no layer is given.
+        """Return the file of a layer; None if no layer is given.
 
         Raises
         ------
         QgsProcessingException
-            If the layer comes from somewhere else.
+            If the layer is not a file.
         """
         layer = self.parameterAsRasterLayer(parameters, name, context)
         if layer is None:
@@ -109,10 +109,12 @@ class Algorithm(QgsProcessingAlgorithm):
             return None
         return file_of(layer)
 
-    def add_pair(self, *, alone: bool) -> None:
-        """Add the fields of a scene, its guide and the scale; a scene may go alone, or needs a guide."""
+    def add_pair(self, *, needs_guide: bool) -> None:
+        """Add the fields of a scene, its guide, which may be required, and the scale."""
         self.addParameter(QgsProcessingParameterRasterLayer(SCENE, "Scene"))
-        self.addParameter(QgsProcessingParameterRasterLayer(GUIDE, "Guide, a sharper image (--rgb)", optional=alone))
+        self.addParameter(
+            QgsProcessingParameterRasterLayer(GUIDE, "Guide, a sharper image (--rgb)", optional=not needs_guide)
+        )
         self.add_scale()
 
     def add_scale(self) -> None:
@@ -158,7 +160,7 @@ def file_of(layer: QgsRasterLayer) -> str:
     Raises
     ------
     QgsProcessingException
-        If the layer is none that GDAL reads, e.g. a map service.
+        If GDAL does not read the layer, e.g. a map service.
     """
     kind = layer.dataProvider().name()
     if kind != "gdal":
@@ -166,5 +168,5 @@ def file_of(layer: QgsRasterLayer) -> str:
             f"The layer {layer.name()} comes from `{kind}`, and dualsr-geo reads files. "
             "Save it as GeoTIFF (right click > Export > Save As) and give that layer."
         )
-    # QGIS's own options follow the name; what it decodes as the path would lose an archive or a subdataset.
+    # QGIS's own options follow the name; its decoded path would lose an archive or a subdataset.
     return layer.source().split("|option:")[0]

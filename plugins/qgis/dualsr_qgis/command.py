@@ -1,7 +1,7 @@
-"""The installed `dualsr-geo`: where it is, and what becomes of a run. Knows nothing of QGIS.
+"""Find and run the installed `dualsr-geo`, without QGIS.
 
-QGIS has a Python of its own, which cannot hold torch beside its own GDAL. So the command stays in
-an environment of its own, and is called as anybody would call it.
+QGIS has a Python of its own, which cannot contain torch together with its own GDAL. So the command stays in
+an environment of its own, and is called as on a terminal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from threading import Thread
 from typing import Any, TextIO
 
 PROGRAM = "dualsr-geo"
-OLDEST = (0, 1, 0)
+OLDEST_VERSION = (0, 1, 0)
 SETTING = "Settings > Options > Processing > Providers > dualsr-geo"
 
 # QGIS sets these for its own Python, GDAL, PROJ and Qt. Another environment breaks on them.
@@ -38,40 +38,40 @@ Listener = Callable[[str, str], None]
 
 
 class CommandError(Exception):
-    """`dualsr-geo` is not there, or could not do what it was asked; the message says the way out."""
+    """`dualsr-geo` is not installed or failed; the message names the remedy."""
 
 
-class Cancelled(Exception):  # noqa: N818  # no error: the user wished it
+class Cancelled(Exception):  # noqa: N818  # not an error: the user requested it
     """The user stopped the run."""
 
 
 def find(chosen: str) -> Path:
-    """Return where the command lies.
+    """Return the path of the command.
 
     Parameters
     ----------
     chosen : str
-        What the user set: the command itself, an environment (venv, conda) or its Python. Empty to look
-        on PATH, where pipx and uv put commands, and in the conda environments of this user.
+        The user's setting: the command itself, an environment (venv, conda) or its Python. Empty to search
+        PATH, where pipx and uv put commands, and in the conda environments of this user.
 
     Raises
     ------
     CommandError
-        If it is not there; the message says what to install.
+        If it is not installed; the message describes the installation.
     """
     if chosen.strip():
         place = Path(chosen.strip()).expanduser()
-        found = within(place)
-        if found is None:
+        path = within(place)
+        if path is None:
             raise CommandError(
                 f"{place} has no {PROGRAM}. Give the folder of the environment that it is installed in, "
                 f"or leave the field empty to look for it ({SETTING})."
             )
-        return found
+        return path
     for place in _usual():
-        found = within(place)
-        if found is not None:
-            return found
+        path = within(place)
+        if path is not None:
+            return path
     raise CommandError(
         f"{PROGRAM} is not installed where QGIS could find it.\n"
         f"Install it into an environment of its own, then give its folder in {SETTING}:\n{recipe()}"
@@ -79,7 +79,7 @@ def find(chosen: str) -> Path:
 
 
 def recipe() -> str:
-    """Return what to type into a terminal to install the command, for this system."""
+    """Return the lines for a terminal that install the command on this system."""
     home, shelf, python = ("%USERPROFILE%", "Scripts", "py") if os.name == "nt" else ("~", "bin", "python3")
     folder = os.sep.join((home, "dualsr"))
     pip = os.sep.join((folder, shelf, "pip"))
@@ -87,7 +87,7 @@ def recipe() -> str:
 
 
 def within(place: Path) -> Path | None:
-    """Return the command of an environment, of which `place` is the folder, a folder in it, or a program."""
+    """Return the command of an environment, given its folder, a folder inside, or a program."""
     if place.is_file() and place.stem == PROGRAM:
         return place
     folder = place.parent if place.is_file() else place
@@ -99,15 +99,15 @@ def within(place: Path) -> Path | None:
 
 
 def _usual() -> Iterator[Path]:
-    """Yield the places to look in."""
+    """Yield the places that are searched."""
     on_path = shutil.which(PROGRAM)
     if on_path:
         yield Path(on_path)
     yield Path.home() / ".local" / "bin"
-    # conda writes down all environments that it makes.
-    known = Path.home() / ".conda" / "environments.txt"
-    if known.is_file():
-        yield from (Path(line) for line in known.read_text(encoding="utf-8").splitlines() if line.strip())
+    # conda lists all its environments there.
+    listing = Path.home() / ".conda" / "environments.txt"
+    if listing.is_file():
+        yield from (Path(line) for line in listing.read_text(encoding="utf-8").splitlines() if line.strip())
 
 
 def environment(program: Path) -> dict[str, str]:
@@ -130,14 +130,14 @@ def version(program: Path) -> str:
     """
     lines: list[str] = []
     run(program, ["--version"], lambda _, line: lines.append(line), lambda: False)
-    said = re.search(r"\d+(?:\.\d+)+", " ".join(lines))
-    if said is None or tuple(map(int, said[0].split("."))) < OLDEST:
-        wanted = ".".join(map(str, OLDEST))
+    number = re.search(r"\d+(?:\.\d+)+", " ".join(lines))
+    if number is None or tuple(map(int, number[0].split("."))) < OLDEST_VERSION:
+        wanted = ".".join(map(str, OLDEST_VERSION))
         raise CommandError(
-            f"{program} says it is version {said[0] if said else 'unknown'}; this plugin needs {wanted}. "
+            f"{program} is of version {number[0] if number else 'unknown'}; this plugin needs {wanted}. "
             f"Install a newer one:\n{recipe()}"
         )
-    return said[0]
+    return number[0]
 
 
 def run(program: Path, arguments: Sequence[str], hear: Listener, cancelled: Callable[[], bool]) -> None:
@@ -150,13 +150,13 @@ def run(program: Path, arguments: Sequence[str], hear: Listener, cancelled: Call
     hear : callable
         Called in this thread with ("out" or "err", a line) as lines come.
     cancelled : callable
-        Asked ten times a second; once it says True the command and its children are ended.
+        Called ten times a second; when it returns True the command and its children are ended.
 
     Raises
     ------
     Cancelled
     CommandError
-        If the command does not start or fails, with its own one line.
+        If the command does not start or fails, with its own message.
     """
     try:
         process = subprocess.Popen(  # noqa: S603  # the user chose the program
@@ -170,7 +170,7 @@ def run(program: Path, arguments: Sequence[str], hear: Listener, cancelled: Call
             **_own_group(),
         )
     except OSError as error:
-        raise CommandError(f"{program} does not start ({error}). Install it anew:\n{recipe()}") from error
+        raise CommandError(f"{program} does not start ({error}). Install it again:\n{recipe()}") from error
     words: list[str] = []
     try:
         for stream, line in _lines(process, cancelled):
@@ -185,20 +185,20 @@ def run(program: Path, arguments: Sequence[str], hear: Listener, cancelled: Call
 
 
 def reason(code: int, words: Sequence[str]) -> str:
-    """Return why the command failed, from its exit code and what it wrote to stderr."""
+    """Return the reason of a failure, from the exit code and the lines on stderr."""
     errors = [line for line in words if line.startswith("Error: ")]
     if errors:
         return errors[-1][len("Error: ") :]
-    # 137 is what a shell in between makes of signal 9.
+    # A shell in between turns signal 9 into 137.
     if code in (-9, 137):
         return f"{PROGRAM} was killed, most likely because memory ran out. Give --max-memory 2GB, or less, as further option."
-    # What --log-json writes is for programs.
-    last = "\n".join([w for w in words if not w.startswith("{")][-LAST_WORDS:]) or "It said nothing."
+    # Lines of --log-json are for programs.
+    last = "\n".join([w for w in words if not w.startswith("{")][-LAST_WORDS:]) or "It printed no message."
     return f"{PROGRAM} ended with code {code}:\n{last}"
 
 
 def _lines(process: subprocess.Popen[str], cancelled: Callable[[], bool]) -> Iterator[tuple[str, str]]:
-    """Yield what a process writes until it closes both streams; raise Cancelled."""
+    """Yield the lines of a process until it closes both streams; raise Cancelled."""
     queue: Queue[tuple[str, str | None]] = Queue()
     streams: dict[str, Any] = {"out": process.stdout, "err": process.stderr}
     for name, stream in streams.items():
@@ -224,14 +224,14 @@ def _read(name: str, stream: TextIO, queue: Queue[tuple[str, str | None]]) -> No
 
 
 def _own_group() -> dict[str, Any]:
-    """Return how a process is started so that it can be ended with its children, and without a window."""
+    """Return options that start a process without a window, and so that it can be ended with its children."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a process that still runs; its finished tiles stay for --resume."""
+    """End a process that still runs; its finished tiles remain for --resume."""
     if process.poll() is not None:
         return
     if sys.platform == "win32":

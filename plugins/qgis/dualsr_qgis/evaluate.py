@@ -1,4 +1,4 @@
-"""`dualsr:evaluate` compares models on a scene, `dualsr:score` a product with the truth."""
+"""`dualsr:evaluate` compares models on a scene, `dualsr:score` a product with a reference."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ class Evaluate(Algorithm):
         return "evaluate"
 
     def displayName(self) -> str:
-        """Return what the toolbox shows."""
+        """Return the title in the toolbox."""
         return "Evaluate (compare models on a scene)"
 
     def shortHelpString(self) -> str:
-        """Return what stands beside the dialog."""
+        """Return the help text of the dialog."""
         return (
-            "Tells how well a scene can be sharpened, without knowing the truth: scene and guide are made coarser, "
-            "sharpened back with every model, and compared with the scene as it was (the Wald protocol).\n\n"
+            "Measures how well a scene can be sharpened, without a reference: scene and guide are degraded, "
+            "sharpened again with every model, and compared with the original scene (the Wald protocol).\n\n"
             "PSNR and SSIM: more is better. SAM, the spectral angle, and ERGAS: less is better. The report is a page "
             "with pictures; open it from the Results Viewer."
         )
 
     def initAlgorithm(self, _configuration: Any = None) -> None:
         """Declare inputs and outputs."""
-        self.add_pair(alone=True)
+        self.add_pair(needs_guide=False)
         models = "Models, e.g. auto,regression,bicubic; all that can run if empty (--models)"
         self.addParameter(QgsProcessingParameterString(MODELS, models, optional=True))
         self.add_further()
@@ -62,7 +62,7 @@ class Evaluate(Algorithm):
         models = self.parameterAsString(parameters, MODELS, context)
         words = ["evaluate", *self.pair(parameters, context), "--report", report, "--overwrite"]
         words += ["--models", models] if models else []
-        # How many models there will be is not known before, so the bar only shows that work goes on.
+        # The number of models is not known before, so the bar only shows that the command runs.
         feedback.setProgressText("Sharpening with every model")
         for line in self.call([*words, *self.further(parameters, context)], feedback):
             feedback.pushConsoleInfo(line)
@@ -77,15 +77,15 @@ class Score(Algorithm):
         return "score"
 
     def displayName(self) -> str:
-        """Return what the toolbox shows."""
+        """Return the title in the toolbox."""
         return "Score (compare a product with the truth)"
 
     def shortHelpString(self) -> str:
-        """Return what stands beside the dialog."""
+        """Return the help text of the dialog."""
         return (
             "Compares a sharpened layer with a reference of the same pixels and bands.\n\n"
-            "PSNR and SSIM: more is better. Spectral angle, ERGAS and RMSE: less is better. ERGAS needs the scale that "
-            "the product was made with."
+            "PSNR and SSIM: more is better. Spectral angle, ERGAS and RMSE: less is better. ERGAS needs the scale of "
+            "the product."
         )
 
     def initAlgorithm(self, _configuration: Any = None) -> None:
@@ -102,8 +102,8 @@ class Score(Algorithm):
         """Run the command; return its figures."""
         product, reference = (self.path(parameters, name, context) for name in (PRODUCT, REFERENCE))
         words = ["evaluate", str(product), "--reference", str(reference), *self.scale(parameters, context), "--json"]
-        found = json.loads(self.call(words, feedback)[-1])
-        scores = {name: found[name] for name in SCORES if found[name] is not None}
+        values = json.loads(self.call(words, feedback)[-1])
+        scores = {name: values[name] for name in SCORES if values[name] is not None}
         for name, value in scores.items():
             feedback.pushInfo(f"{SCORES[name]}: {value:.6g}")
         return {name.upper(): value for name, value in scores.items()}

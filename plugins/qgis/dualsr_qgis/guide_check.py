@@ -1,4 +1,4 @@
-"""`dualsr:guidecheck`: how a guide lies on a scene, before anything is sharpened."""
+"""`dualsr:guidecheck`: displacement and relevance of a guide, without a product."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ PLOT = "PLOT"
 
 
 class GuideCheck(Algorithm):
-    """Says how a guide fits a scene."""
+    """Checks how a guide fits a scene."""
 
     def name(self) -> str:
         """Return the name after the colon."""
         return "guidecheck"
 
     def displayName(self) -> str:
-        """Return what the toolbox shows."""
+        """Return the title in the toolbox."""
         return "Guide check (does this image fit the scene?)"
 
     def shortHelpString(self) -> str:
-        """Return what stands beside the dialog."""
+        """Return the help text of the dialog."""
         return (
-            "Says, without making a product, how far the guide covers the scene, by how many pixels it is displaced "
-            "and how sure that is, how much sharper it is, how much of the bands it explains, and how much of it shows "
-            "something else; and what to do about it. The picture shows where."
+            "Reports, without a product, the part of the scene that the guide covers, its displacement in pixels "
+            "with the standard error, the ratio of pixel sizes, the explained part of the bands, the part that shows "
+            "something else, and a recommendation. The picture shows the places."
         )
 
     def initAlgorithm(self, _configuration: Any = None) -> None:
         """Declare inputs and outputs."""
-        self.add_pair(alone=False)
+        self.add_pair(needs_guide=True)
         self.add_further()
         plot = QgsProcessingParameterFileDestination(
             PLOT, "Picture of what was found", "PNG files (*.png)", optional=True, createByDefault=False
@@ -46,7 +46,7 @@ class GuideCheck(Algorithm):
     def processAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
-        """Run the command and print what it found."""
+        """Run the command and print its report."""
         plot = self.parameterAsFileOutput(parameters, PLOT, context)
         words = ["guide-check", *self.pair(parameters, context)]
         words += ["--plot", plot] if plot else []

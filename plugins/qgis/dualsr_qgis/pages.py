@@ -1,4 +1,4 @@
-"""What lies beside the code: the icon and the help page."""
+"""The icon and the help page of the plugin."""
 
 from __future__ import annotations
 

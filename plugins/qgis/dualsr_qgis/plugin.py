@@ -1,4 +1,4 @@
-"""What QGIS loads: it brings the provider, and says at once if the command is not installed."""
+"""The plugin that QGIS loads: it adds the provider, and warns if the command is not installed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Plugin:
         self.provider = None
 
     def initProcessing(self) -> None:
-        """Bring the provider."""
+        """Add the provider."""
         self.provider = Provider()
         QgsApplication.processingRegistry().addProvider(self.provider)
 
     def initGui(self) -> None:
-        """Bring the provider, and check that there is something to call."""
+        """Add the provider, and check that the command is installed."""
         self.initProcessing()
         try:
             program()
@@ -34,7 +34,7 @@ class Plugin:
             self._say(str(error).splitlines()[0])
 
     def unload(self) -> None:
-        """Take the provider away."""
+        """Remove the provider."""
         QgsApplication.processingRegistry().removeProvider(self.provider)
 
     def _say(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""How far a run is, from the lines that `dualsr-geo --log-json -` writes (docs/scale.md)."""
+"""Progress of a run, from the lines of `dualsr-geo --log-json -` (docs/scale.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BEFORE, AFTER = 10.0, 90.0
 
 
 class Progress:
-    """Tells QGIS how far a run is.
+    """Reports the progress of a run to QGIS.
 
     Parameters
     ----------
@@ -22,20 +22,20 @@ class Progress:
         self.feedback = feedback
 
     def hear(self, line: str) -> bool:
-        """Take a line; return whether it was one about progress."""
+        """Read a line; return whether it is about progress."""
         try:
-            told = json.loads(line)
+            record = json.loads(line)
         except ValueError:
             return False
-        if not isinstance(told, dict) or "event" not in told:
+        if not isinstance(record, dict) or "event" not in record:
             return False
-        event = told["event"]
+        event = record["event"]
         if event == "scene started":
             self._say(0.0, "Surveying the scene")
         elif event == "scene surveyed":
-            self._say(BEFORE, f"Sharpening it, {told['tiles']} tiles")
+            self._say(BEFORE, f"Sharpening {record['tiles']} tiles")
         elif event == "tile done":
-            self._tile(told["done"], told["tiles"])
+            self._tile(record["done"], record["tiles"])
         return True
 
     def _tile(self, done: int, total: int) -> None:

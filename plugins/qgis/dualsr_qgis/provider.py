@@ -14,14 +14,14 @@ from .upscale import Upscale
 
 
 class Provider(QgsProcessingProvider):
-    """Brings the algorithms and the setting."""
+    """Adds the algorithms and the setting."""
 
     def id(self) -> str:
         """Return the name before the colon in `dualsr:upscale`."""
         return "dualsr"
 
     def name(self) -> str:
-        """Return what the toolbox shows."""
+        """Return the title in the toolbox."""
         return setting.GROUP
 
     def icon(self) -> QIcon:
@@ -35,14 +35,14 @@ class Provider(QgsProcessingProvider):
         return True
 
     def unload(self) -> None:
-        """Take the setting away."""
+        """Remove the setting."""
         setting.remove()
 
     def loadAlgorithms(self) -> None:
-        """Bring the algorithms."""
+        """Add the algorithms."""
         for algorithm in (Upscale(), GuideCheck(), Evaluate(), Score(), Sample()):
             self.addAlgorithm(algorithm)
 
     def supportedOutputRasterLayerExtensions(self) -> list[str]:
-        """Return the suffixes of products; a Zarr is a folder, which QGIS cannot ask for."""
+        """Return the suffixes of products; a Zarr is a folder, which QGIS cannot select as an output."""
         return ["tif"]

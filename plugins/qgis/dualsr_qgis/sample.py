@@ -1,4 +1,4 @@
-"""`dualsr:sample`: a made-up scene and its guide, to try with."""
+"""`dualsr:sample`: a synthetic scene and its guide."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Sample(Algorithm):
         return "sample"
 
     def displayName(self) -> str:
-        """Return what the toolbox shows."""
+        """Return the title in the toolbox."""
         return "Make a scene to try"
 
     def shortHelpString(self) -> str:
-        """Return what stands beside the dialog."""
+        """Return the help text of the dialog."""
         return (
-            "Makes a scene of 31 bands and 8 m pixels and a panchromatic image of 2 m of the same place, made up but "
-            "realistic, and loads both.\n\nUse it to see whether dualsr-geo is installed as it should be, and then to "
+            "Makes a scene of 31 bands and 8 m pixels and a panchromatic image of 2 m of the same place, synthetic but "
+            "realistic, and loads both.\n\nUse it to check the installation of dualsr-geo, and then to "
             "try Upscale."
         )
 
@@ -47,7 +47,7 @@ class Sample(Algorithm):
     def processAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
-        """Make the two and ask QGIS to load them."""
+        """Make the two and have QGIS load them."""
         folder = self.parameterAsString(parameters, FOLDER, context)
         scene, guide = self.call(["sample", folder], feedback)[-2:]
         for path in (scene, guide):

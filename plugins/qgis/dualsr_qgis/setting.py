@@ -1,4 +1,4 @@
-"""The one thing that a user sets: where `dualsr-geo` is."""
+"""The setting of the plugin: the environment of `dualsr-geo`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRAM = "DUALSR_GEO_PROGRAM"
 def add() -> None:
     """Add the setting to the options of Processing."""
     ProcessingConfig.settingIcons[GROUP] = icon()
-    hint = "Empty: looked for on PATH and in conda environments"
+    hint = "Empty: searched on PATH and in conda environments"
     ProcessingConfig.addSetting(
         Setting(
             GROUP,
@@ -32,7 +32,7 @@ def add() -> None:
 
 
 def remove() -> None:
-    """Take it away."""
+    """Remove the setting."""
     ProcessingConfig.removeSetting(PROGRAM)
 
 
@@ -42,13 +42,13 @@ def program() -> Path:
     Raises
     ------
     CommandError
-        If it is not there.
+        If it is not installed.
     """
     return command.find(ProcessingConfig.getSetting(PROGRAM) or "")
 
 
 def _check(chosen: str) -> None:
-    """Raise ValueError, which the options dialog shows, if a setting leads nowhere."""
+    """Raise ValueError, which the options dialog shows, if a setting has no command."""
     if chosen:
         try:
             command.find(chosen)

@@ -1,4 +1,4 @@
-"""How a product looks once it is loaded: as the scene does, or in natural colours."""
+"""Style of a loaded product: that of the scene, or natural colours."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from qgis.core import (
     QgsSingleBandGrayRenderer,
 )
 
-# Red, green and blue of the eye; a band further away would be another colour.
+# Red, green and blue, and the largest distance of a band.
 NATURAL_NM = (650.0, 550.0, 450.0)
 FARTHEST_NM = 60.0
-# Pixels that the stretch is measured on, four times as many as QGIS takes.
-LOOKED_AT = 1_000_000
+# Pixels for the stretch, four times QGIS's default.
+STRETCH_PIXELS = 1_000_000
 
 
-# QGIS keeps a bare pointer to a post processor, and an algorithm within a model is gone before its layer is loaded.
-_kept: dict[str, Styler] = {}
+# QGIS keeps no reference to a post processor, and an algorithm within a model ends before its layer is loaded.
+_stylers: dict[str, Styler] = {}
 
 
 def style_when_loaded(context: QgsProcessingContext, path: str, scene: QgsMapLayerStyle | None = None) -> None:
-    """Have a layer styled once QGIS has loaded it: as a scene's layer, or in natural colours."""
+    """Style a layer after QGIS has loaded it: like a scene's layer, or in natural colours."""
     if context.willLoadLayerOnCompletion(path):
-        _kept[path] = Styler(scene)
-        context.layerToLoadOnCompletionDetails(path).setPostProcessor(_kept[path])
+        _stylers[path] = Styler(scene)
+        context.layerToLoadOnCompletionDetails(path).setPostProcessor(_stylers[path])
 
 
 class Styler(QgsProcessingLayerPostProcessorInterface):
@@ -41,7 +41,7 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
     Parameters
     ----------
     scene : QgsMapLayerStyle, optional
-        The style of the scene's layer, to look like it; natural colours if left out.
+        The style of the scene's layer; natural colours if left out.
     """
 
     def __init__(self, scene: QgsMapLayerStyle | None = None) -> None:
@@ -55,7 +55,7 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
         if self.scene is not None:
             self.scene.writeToLayer(layer)
         elif colour(layer) is None and layer.bandCount() > 1:
-            feedback.pushInfo("The bands do not say their wavelengths, so no natural colours are shown.")
+            feedback.pushInfo("The bands have no wavelengths, so natural colours cannot be shown.")
         layer.triggerRepaint()
 
 
@@ -65,8 +65,8 @@ def colour(layer: QgsRasterLayer) -> tuple[int, int, int] | None:
     Returns
     -------
     (int, int, int) or None
-        The bands shown, from 1; None where their wavelengths are not known. Then the first band is
-        shown in grey, of a layer of three or four bands the first three.
+        The bands shown, from 1; None if their wavelengths are not known. Then the first band is
+        shown in grey, or the first three bands of a layer of three or four.
     """
     provider = layer.dataProvider()
     bands = natural(wavelengths(layer.source()))
@@ -74,13 +74,16 @@ def colour(layer: QgsRasterLayer) -> tuple[int, int, int] | None:
     renderer = QgsMultiBandColorRenderer(provider, *shown) if shown else QgsSingleBandGrayRenderer(provider, 1)
     layer.setRenderer(renderer)
     layer.setContrastEnhancement(
-        QgsContrastEnhancement.StretchToMinimumMaximum, QgsRasterMinMaxOrigin.CumulativeCut, layer.extent(), LOOKED_AT
+        QgsContrastEnhancement.StretchToMinimumMaximum,
+        QgsRasterMinMaxOrigin.CumulativeCut,
+        layer.extent(),
+        STRETCH_PIXELS,
     )
     return bands
 
 
 def wavelengths(source: str) -> list[float | None]:
-    """Return the wavelengths of a raster's bands, nm, None where one says nothing."""
+    """Return the wavelengths of a raster's bands, nm; None where one has none."""
     dataset = gdal.Open(source)
     return [_wavelength(dataset.GetRasterBand(i + 1)) for i in range(dataset.RasterCount)]
 
@@ -94,8 +97,8 @@ def _wavelength(band: gdal.Band) -> float | None:
 
 
 def natural(waves: Sequence[float | None]) -> tuple[int, int, int] | None:
-    """Return the bands, from 1, nearest to red, green and blue; None where one of them is missing."""
-    known = {i + 1: nm for i, nm in enumerate(waves) if nm is not None}
-    found = [min(known, key=lambda i, wanted=nm: abs(known[i] - wanted), default=None) for nm in NATURAL_NM]
-    far = any(i is None or abs(known[i] - nm) > FARTHEST_NM for i, nm in zip(found, NATURAL_NM))
-    return None if far or len(set(found)) < len(found) else (found[0], found[1], found[2])
+    """Return the bands, from 1, nearest to red, green and blue; None if one of them is missing."""
+    nm_of = {i + 1: nm for i, nm in enumerate(waves) if nm is not None}
+    bands = [min(nm_of, key=lambda i, wanted=nm: abs(nm_of[i] - wanted), default=None) for nm in NATURAL_NM]
+    far = any(i is None or abs(nm_of[i] - nm) > FARTHEST_NM for i, nm in zip(bands, NATURAL_NM))
+    return None if far or len(set(bands)) < len(bands) else (bands[0], bands[1], bands[2])

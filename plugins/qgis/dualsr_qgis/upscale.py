@@ -21,19 +21,19 @@ from .style import style_when_loaded
 
 MODEL, COREGISTER, UNCERTAINTY, COLOURS, RESUME = "MODEL", "COREGISTER", "UNCERTAINTY", "COLOURS", "RESUME"
 OUTPUT, REPORT = "OUTPUT", "REPORT"
-# Of `dualsr-geo models list`; the others are there to compare with, or want weights.
+# A selection of `dualsr-geo models list`; the others are for comparison, or need weights.
 MODELS = ("auto", "regression", "mtf-glp-hpm", "gsa", "brovey", "bicubic")
 COREGISTERS = ("auto", "local", "off")
 NATURAL, AS_SCENE = range(2)
 
 HELP = """Sharpens a scene of many bands to a finer grid: guided by a sharper image of the same place (a panchromatic \
-band, an aerial photograph), or alone.
+band, an aerial photograph), or unguided.
 
 <b>Scene</b>: the layer to sharpen. It must be a file, not a map service.
 <b>Guide</b>: the sharper image, on any grid and in any coordinate system. Blur and shift between the two are measured.
-<b>Scale</b>: how many times finer. Left out, as fine as the guide allows; needed where there is no guide.
-<b>Colours</b>: how the new layer looks. Natural colours need bands that say their wavelengths.
-<b>Go on</b>: after a cancelled run with the same output file, only what is missing is computed.
+<b>Scale</b>: how many times finer. Empty: as fine as the guide allows; required without a guide.
+<b>Colours</b>: the style of the new layer. Natural colours need bands with wavelengths.
+<b>Go on</b>: after a cancelled run with the same output file, only missing tiles are computed.
 
 The product has exactly the scene's extent, bands, units and data type."""
 
@@ -46,21 +46,21 @@ class Upscale(Algorithm):
         return "upscale"
 
     def displayName(self) -> str:
-        """Return what the toolbox shows."""
+        """Return the title in the toolbox."""
         return "Upscale (sharpen a scene)"
 
     def tags(self) -> list[str]:
-        """Return words by which the toolbox finds it."""
+        """Return search words for the toolbox."""
         return ["pansharpening", "sharpen", "super-resolution", "hyperspectral", "multispectral", "downscale"]
 
     def shortHelpString(self) -> str:
-        """Return what stands beside the dialog."""
+        """Return the help text of the dialog."""
         return HELP
 
     def initAlgorithm(self, _configuration: Any = None) -> None:
         """Declare inputs and outputs."""
         enum = QgsProcessingParameterEnum
-        self.add_pair(alone=True)
+        self.add_pair(needs_guide=False)
         looks = ["Natural colours (650, 550, 450 nm)", "As the scene's layer"]
         self.addParameter(enum(COLOURS, "Colours of the new layer", looks, defaultValue=NATURAL))
         self.addParameter(
@@ -70,9 +70,9 @@ class Upscale(Algorithm):
         moves = enum(
             COREGISTER, "Displaced guide (--coregister)", COREGISTERS, defaultValue="auto", usesStaticStrings=True
         )
-        doubt = QgsProcessingParameterBoolean(UNCERTAINTY, "Also write standard deviations (--uncertainty)", False)
-        page = QgsProcessingParameterBoolean(REPORT, "Also write a page to look at, .html beside it (--report)", False)
-        for rare in (models, moves, doubt, page):
+        deviations = QgsProcessingParameterBoolean(UNCERTAINTY, "Also write standard deviations (--uncertainty)", False)
+        page = QgsProcessingParameterBoolean(REPORT, "Also write a page to look at, .html next to it (--report)", False)
+        for rare in (models, moves, deviations, page):
             rare.setFlags(rare.flags() | QgsProcessingParameterDefinition.FlagAdvanced)
             self.addParameter(rare)
         self.add_further()
@@ -101,7 +101,7 @@ class Upscale(Algorithm):
 
     def arguments(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:
         """Return the words of the command line."""
-        # QGIS has asked already whether the file may be replaced.
+        # QGIS has already confirmed that the file may be replaced.
         words = ["upscale", *self.pair(parameters, context), "-o", self.output, "--overwrite", *OPTIONS]
         for option, name in (("--model", MODEL), ("--coregister", COREGISTER)):
             words += [option, self.parameterAsEnumString(parameters, name, context)]
@@ -112,7 +112,7 @@ class Upscale(Algorithm):
         return [*words, *self.further(parameters, context)]
 
     def left_behind(self) -> str:
-        """Return what is said of a run that the user cancelled."""
+        """Return the message for a run that the user cancelled."""
         if Path(f"{self.output}.part").is_dir():
             return (
                 f"Cancelled. What is finished stays in {self.output}.part: give the same output file and "

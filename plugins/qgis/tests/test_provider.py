@@ -1,6 +1,6 @@
 """The provider inside QGIS, without a screen: `python3 -m pytest plugins/qgis/tests` with QGIS's own Python.
 
-tests/integration/test_qgis.py runs this file with the packaged plugin; DUALSR_QGIS is the folder that it lies in,
+tests/integration/test_qgis.py runs this file with the packaged plugin; DUALSR_QGIS is its folder,
 DUALSR_GEO the environment of the command.
 """
 
@@ -46,11 +46,11 @@ class Listener(QgsProcessingFeedback):
 
     def __init__(self):
         super().__init__(False)
-        self.said, self.printed, self.failed, self.percents = [], [], [], []
+        self.messages, self.printed, self.failed, self.percents = [], [], [], []
 
     # The names are QGIS's own.
     def pushInfo(self, text):
-        self.said.append(text)
+        self.messages.append(text)
 
     def pushConsoleInfo(self, text):
         self.printed.append(text)
@@ -160,7 +160,7 @@ def test_a_scene_becomes_a_sharpened_layer_in_natural_colours(chosen, pair, tmp_
     enhanced = layer.renderer().redContrastEnhancement()
     assert enhanced.contrastEnhancementAlgorithm() == QgsContrastEnhancement.StretchToMinimumMaximum
     assert enhanced.minimumValue() < enhanced.maximumValue()
-    assert any("96 x 124 pixels, 4x sharper" in line for line in feedback.said)
+    assert any("96 x 124 pixels, 4x sharper" in line for line in feedback.messages)
     assert feedback.percents == sorted(feedback.percents)
 
 
