@@ -1,8 +1,8 @@
-"""Our network with a guide, fitted to one scene or an archive from its own Wald pairs; no truth is needed.
+"""Fine-tuning of the guided network on Wald pairs of one scene or an archive; no reference is needed.
 
-It begins with weights learned before and goes a short way, at a low rate, with its weights averaged.
-Blocks of the scene that are never learned on choose how far it went best, and judge: weights that do
-not improve on those it began with, by more than chance gives, are not saved.
+It starts from trained weights and takes a few steps at a low learning rate, with averaged weights.
+Held-out blocks of the scene choose the number of steps and score the result: weights that are not
+significantly better than those before are not saved.
 """
 
 from __future__ import annotations
@@ -41,40 +41,43 @@ from dualsr_geo.training.log import Row
 from dualsr_geo.training.optimisation import Learner
 from dualsr_geo.training.trainer import step_seconds
 
-# lr pixels of all scenes together, and most scenes: both bound memory and the time before the first step.
-MOST_PX, MOST_SCENES = 131072, 16
-# How it learns. After more steps held-out blocks go on improving and the scene loses: what is learned then
-# is how scenes look when degraded twice (SpaceNet: 28.76 dB after 100 steps, 28.65 after 400).
-STEPS, RATE, WARMUP, AVERAGE, LARGEST_GRADIENT = 100, 5e-4, 20, 0.98, 0.5
-# How much of the way from the weights before is gone in the end. All of it suits the pairs better and
-# scenes worse (jasper 36.82 instead of 36.92 dB, sponges 42.52 instead of 42.94).
-KEPT = 0.75
-# Shares of the steps after which weights may be chosen.
-POINTS = (0.2, 0.35, 0.5, 0.75, 1.0)
+# Most lr pixels of all scenes together, and most scenes: both bound memory and the time before the first step.
+MAX_LR_PX, MAX_SCENES = 131072, 16
+# Most steps. After more of them held-out blocks still improve and products do not: the network then learns how
+# scenes look when degraded twice (SpaceNet: 28.76 dB after 100 steps, 28.65 after 400).
+MAX_STEPS = 100
+# Fields of `TrainingConfig`.
+LEARNING_RATE, WARMUP_STEPS, AVERAGE_DECAY, LARGEST_GRADIENT = 5e-4, 20, 0.98, 0.5
+# Share of the change of the weights that is used. With all of it pairs are better and products worse
+# (jasper 36.82 instead of 36.92 dB, sponges 42.52 instead of 42.94).
+WEIGHT_CHANGE_SHARE = 0.75
+# Shares of the steps after which weights are candidates.
+CANDIDATE_STEP_SHARES = (0.2, 0.35, 0.5, 0.75, 1.0)
+# Stands for the scene's stem in a pattern of guides.
 STEM = "{stem}"
 
 
 @dataclass(frozen=True)
 class FinetuningRequest:
-    """What a user asks of a self-fit, besides scenes and guides.
+    """Options of a fine-tuning.
 
     Attributes
     ----------
     begin : path, optional
-        Weights to begin with; the shipped ones if left out.
+        Weights to begin with; by default the shipped ones.
     minutes : float
-        For all of it; `STEPS` steps, which are enough, may take less.
+        Budget of time, reading included; `MAX_STEPS` steps may take less.
     steps : int, optional
         Instead of `minutes`; the same steps give the same weights on one machine.
     rate : float
         Learning rate at its highest.
     bf16 : bool
-        Let torch compute the loss in bfloat16; faster where the CPU has it.
+        Compute the loss under autocast to bfloat16, which is faster if the CPU has it.
     seed : int
     scale : int, optional
-        Ratio; left out, the largest that the guide allows.
+        Ratio; by default the largest that the guide allows.
     bidx, nodata
-        Of the scenes, as for `pipeline.upscale`.
+        Of the scenes, as for `upscale`.
     licence, note : str
         For the card.
     """
@@ -82,7 +85,7 @@ class FinetuningRequest:
     begin: str | os.PathLike[str] | None = None
     minutes: float = 4.0
     steps: int | None = None
-    rate: float = RATE
+    rate: float = LEARNING_RATE
     bf16: bool = False
     seed: int = 0
     scale: int | None = None
@@ -101,12 +104,12 @@ def finetune(
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> HoldoutResult:
-    """Fit our network with a guide to scenes, and write its weights if that pays.
+    """Fine-tune the guided network to scenes, and write its weights if they are better.
 
     Parameters
     ----------
     scenes : sequence of path
-        Whatever rasterio or Zarr opens.
+        Whatever `open_scene` opens.
     rgb : sequence of path
         A guide for each in order, or one pattern with ``{stem}``, relative to the scene's folder.
     output : path
@@ -124,27 +127,28 @@ def finetune(
     Raises
     ------
     InputError
-        If a scene or guide cannot be used, is too small to hold blocks out, or the held-out blocks
-        do not improve; nothing is written then.
+        If a scene or guide cannot be used or is too small for held-out blocks, or the held-out
+        blocks do not improve; nothing is written then.
     OptionError
-        If options contradict each other, or scenes and guides.
+        If options, or the numbers of scenes and guides, contradict each other.
     OutputError
         If the weights cannot be written, or exist and may not be replaced.
     """
-    began, asked, place = time.monotonic(), request or FinetuningRequest(), Path(output)
-    _require_free(place, overwrite=overwrite)
+    started_at, request, path = time.monotonic(), request or FinetuningRequest(), Path(output)
+    _require_free(path, overwrite=overwrite)
     guides = guides_of(scenes, rgb)
-    begin = Path(asked.begin) if asked.begin is not None else SHIPPED / "guided.safetensors"
-    card, tensors = _begin(begin)
+    begin = Path(request.begin) if request.begin is not None else SHIPPED / "guided.safetensors"
+    card, tensors = _read_begin(begin)
     with torch.no_grad(), threadpool_limits(1, user_api="blas"):
-        learned = _learned(scenes, guides, asked)
-    lesson = FinetuningTask(learned, tensors, asked.seed)
-    course = _course(lesson, asked, began)
-    chosen, verdict = _fitted(lesson, course, progress or (lambda _line: None), asked, began)
-    verdict.require(begin)
-    noted = replace(card, source="dualsr-geo train --rgb", licence=asked.licence, note=_note(asked, begin, verdict))
-    weights.save(place, chosen, noted, overwrite=overwrite)
-    return verdict
+        training_pairs = _read_pairs(scenes, guides, request)
+    task = FinetuningTask(training_pairs, tensors, request.seed)
+    config = _config(task, request, started_at)
+    best, result = _train(task, config, progress or (lambda _line: None), request, started_at)
+    result.require(begin)
+    note = _note(request, begin, result)
+    new_card = replace(card, source="dualsr-geo train --rgb", licence=request.licence, note=note)
+    weights.save(path, best, new_card, overwrite=overwrite)
+    return result
 
 
 def guides_of(scenes: Sequence[str | os.PathLike[str]], rgb: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -166,47 +170,50 @@ def guides_of(scenes: Sequence[str | os.PathLike[str]], rgb: Sequence[str | os.P
     return [Path(p) for p in rgb]
 
 
-def _require_free(place: Path, *, overwrite: bool) -> None:
-    """Raise at once what saving would raise minutes later."""
-    if not place.parent.is_dir():
-        raise OutputError(f"The folder {place.parent} of {place} does not exist. Create it, or give another --output.")
-    if place.exists() and not overwrite:
-        raise OutputError(f"{place} exists. Give --overwrite to replace it, or another --output.")
+def _require_free(path: Path, *, overwrite: bool) -> None:
+    """Check the output before the training, which takes minutes."""
+    if not path.parent.is_dir():
+        raise OutputError(f"The folder {path.parent} of {path} does not exist. Create it, or give another --output.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists. Give --overwrite to replace it, or another --output.")
 
 
-def _begin(path: Path) -> tuple[Card, dict[str, Tensor]]:
+def _read_begin(path: Path) -> tuple[Card, dict[str, Tensor]]:
     card = read_card(path)
     if card.network != "guided":
         raise InputError(
-            f"--begin {path} holds {card.network}; what is fitted to a scene is our network `guided`. "
+            f"--begin {path} holds {card.network}, and only the network `guided` can be fitted to a scene. "
             "Leave --begin out for the shipped weights."
         )
     return card, read_tensors(path)
 
 
-# ---- what is learned ---------------------------------------------------------------------
+# ---- training pairs ----------------------------------------------------------------------
 
 
-def _learned(scenes: Sequence[str | os.PathLike[str]], guides: Sequence[Path], asked: FinetuningRequest) -> list[Pair]:
-    """Return the Wald pairs of some scenes, spread over the archive if there are many."""
-    some = np.unique(np.linspace(0, len(scenes) - 1, min(len(scenes), MOST_SCENES)).round().astype(int))
-    each = [_sampled(scenes[i], guides[i], asked, MOST_PX // len(some)) for i in some]
-    side = held_side([b.shape for s in each for b in s.blocks], max(max(s.ratios) for s in each))
+def _read_pairs(
+    scenes: Sequence[str | os.PathLike[str]], guides: Sequence[Path], request: FinetuningRequest
+) -> list[Pair]:
+    """Return the Wald pairs of the scenes, or of some spread over an archive if there are many."""
+    chosen = np.unique(np.linspace(0, len(scenes) - 1, min(len(scenes), MAX_SCENES)).round().astype(int))
+    sampled_scenes = [_sampled(scenes[i], guides[i], request, MAX_LR_PX // len(chosen)) for i in chosen]
+    shapes = [b.shape for s in sampled_scenes for b in s.blocks]
+    side = held_side(shapes, max(max(s.ratios) for s in sampled_scenes))
     if side is None:
-        raise _too_small(scenes, each)
+        raise _too_small(scenes, sampled_scenes)
     out: list[Pair] = []
-    for one in each:
-        out += pairs(one, side, 1 + max((int(p.held.max()) for p in out), default=0))
-    left = sum(len(np.unique(p.held.numpy())) - 1 for p in out if p.own)
-    if left < FEWEST:
+    for scene in sampled_scenes:
+        out += pairs(scene, side, 1 + max((int(p.held.max()) for p in out), default=0))
+    count = sum(len(np.unique(p.held.numpy())) - 1 for p in out if p.own)
+    if count < FEWEST:
         raise InputError(
-            f"Holes of {_named(scenes)}, or of the guide, leave {left} blocks to hold out, fewer than {FEWEST}. Give a "
-            "larger scene or several, or use the shipped weights: leave --model out."
+            f"Holes of {_names(scenes)}, or of the guide, leave {count} blocks to hold out, fewer than {FEWEST}. "
+            "Give a larger scene or several, or use the shipped weights: leave --model out."
         )
     return out
 
 
-def _named(scenes: Sequence[str | os.PathLike[str]]) -> str:
+def _names(scenes: Sequence[str | os.PathLike[str]]) -> str:
     return os.fspath(scenes[0]) if len(scenes) == 1 else f"the {len(scenes)} scenes"
 
 
@@ -231,77 +238,77 @@ def _sampled(scene: str | os.PathLike[str], guide: Path, asked: FinetuningReques
     return sampled(samples, known, most_px)
 
 
-def _too_small(scenes: Sequence[str | os.PathLike[str]], each: Sequence[Sampled]) -> InputError:
-    ratio = max(max(s.ratios) for s in each)
-    height, width = max((b.shape for s in each for b in s.blocks), key=min)
+def _too_small(scenes: Sequence[str | os.PathLike[str]], sampled_scenes: Sequence[Sampled]) -> InputError:
+    ratio = max(max(s.ratios) for s in sampled_scenes)
+    height, width = max((b.shape for s in sampled_scenes for b in s.blocks), key=min)
     side = 6 * LEAST_SIDE * ratio
     return InputError(
-        f"The guide covers {height} x {width} lr pixels of {_named(scenes)}, too few to hold out {FEWEST} blocks of "
+        f"The guide covers {height} x {width} lr pixels of {_names(scenes)}, too few to hold out {FEWEST} blocks of "
         f"{LEAST_SIDE * ratio} pixels; {side} x {side} would do. Give a larger scene or several, or use the shipped "
         "weights: leave --model out."
     )
 
 
-# ---- how far it goes ---------------------------------------------------------------------
+# ---- training ----------------------------------------------------------------------------
 
 
-def _course(lesson: FinetuningTask, asked: FinetuningRequest, began: float) -> TrainingConfig:
-    course = TrainingConfig(
+def _config(task: FinetuningTask, request: FinetuningRequest, started_at: float) -> TrainingConfig:
+    config = TrainingConfig(
         "guided",
-        1 if asked.steps is None else asked.steps,
-        asked.rate,
-        warmup=WARMUP,
+        1 if request.steps is None else request.steps,
+        request.rate,
+        warmup=WARMUP_STEPS,
         largest_gradient=LARGEST_GRADIENT,
-        average=AVERAGE,
-        bf16=asked.bf16,
-        seed=asked.seed,
+        average=AVERAGE_DECAY,
+        bf16=request.bf16,
+        seed=request.seed,
     )
-    if asked.steps is not None:
-        return course
-    each, spent = step_seconds(lesson, replace(course, steps=STEPS)), time.monotonic() - began
-    steps = int((60 * asked.minutes - spent) * (1 - RESERVED_TIME_SHARE) / each)
+    if request.steps is not None:
+        return config
+    step_s, spent_s = step_seconds(task, replace(config, steps=MAX_STEPS)), time.monotonic() - started_at
+    steps = int((60 * request.minutes - spent_s) * (1 - RESERVED_TIME_SHARE) / step_s)
     if steps < MIN_STEPS:
         raise OptionError(
-            f"--minutes {asked.minutes:g} is too little: reading and surveying took {spent:.0f} s, and a step takes "
-            f"{each:.2g} s. Give more, e.g. {math.ceil((spent + 100 * each) / 60)}."
+            f"--minutes {request.minutes:g} is too little: reading and surveying took {spent_s:.0f} s, and a step takes "
+            f"{step_s:.2g} s. Give more, e.g. {math.ceil((spent_s + MAX_STEPS * step_s) / 60)}."
         )
-    return replace(course, steps=min(steps, STEPS))
+    return replace(config, steps=min(steps, MAX_STEPS))
 
 
-def _fitted(
-    lesson: FinetuningTask,
-    course: TrainingConfig,
+def _train(
+    task: FinetuningTask,
+    config: TrainingConfig,
     progress: Callable[[str], None],
-    asked: FinetuningRequest,
-    began: float,
+    request: FinetuningRequest,
+    started_at: float,
 ) -> tuple[dict[str, Tensor], HoldoutResult]:
-    """Learn, and return the weights that are best on held-out blocks, and the verdict."""
-    learner = Learner(lesson, course, "cpu")
-    trials = [score_blocks(lesson.network(), lesson.pairs)]
-    states, steps = [dict(lesson.begin)], [0]
-    for stop in sorted({math.ceil(p * course.steps) for p in POINTS}):
+    """Train, and return the weights that are best on the held-out blocks, and their comparison with those before."""
+    learner = Learner(task, config, "cpu")
+    trials = [score_blocks(task.network(), task.pairs)]
+    states, steps = [dict(task.begin)], [0]
+    for stop in sorted({math.ceil(p * config.steps) for p in CANDIDATE_STEP_SHARES}):
         losses = [learner.learn() for _ in range(stop - learner.step)]
-        now = learner.result.state_dict()
-        states.append({k: torch.lerp(before, now[k], KEPT) for k, before in lesson.begin.items()})
-        trials.append(score_blocks(GuidedNetwork.of(states[-1]).eval(), lesson.pairs))
+        trained = learner.result.state_dict()
+        states.append({k: torch.lerp(v, trained[k], WEIGHT_CHANGE_SHARE) for k, v in task.begin.items()})
+        trials.append(score_blocks(GuidedNetwork.of(states[-1]).eval(), task.pairs))
         steps.append(stop)
-        row = Row(stop, time.monotonic() - began, float(np.mean(losses)), course.rate_at(stop - 1), trials[-1].told)
-        progress(log.progress_line(row, course.steps))
-        # A machine that others use may be slower than when a step was timed.
-        if asked.steps is None and row.seconds > 60 * asked.minutes:
+        seconds, rate = time.monotonic() - started_at, config.rate_at(stop - 1)
+        progress(log.progress_line(Row(stop, seconds, float(np.mean(losses)), rate, trials[-1].scores), config.steps))
+        # Other programs may slow the machine down after a step was timed.
+        if request.steps is None and seconds > 60 * request.minutes:
             break
-    chosen, verdict = score_holdout(trials, steps, (time.monotonic() - began) / 60)
-    return states[chosen], verdict
+    best, result = score_holdout(trials, steps, (time.monotonic() - started_at) / 60)
+    return states[best], result
 
 
-def _note(asked: FinetuningRequest, begin: Path, verdict: HoldoutResult) -> str:
-    """Return what the card says of a self-fit, as JSON."""
-    told = {
-        "note": asked.note,
+def _note(request: FinetuningRequest, begin: Path, result: HoldoutResult) -> str:
+    """Return the card's record of a fine-tuning, as JSON."""
+    note = {
+        "note": request.note,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "begin_sha256": weights.sha256(begin),
         "torch": torch.__version__,
-        "seed": asked.seed,
-        **verdict.to_json(),
+        "seed": request.seed,
+        **result.to_json(),
     }
-    return json.dumps({k: v for k, v in told.items() if v != ""})
+    return json.dumps({k: v for k, v in note.items() if v != ""})

@@ -1,4 +1,4 @@
-"""Whether weights fitted to a scene are better there: held-out blocks of its Wald pairs say so."""
+"""Scores of weights fitted to a scene, on held-out blocks of its Wald pairs."""
 
 from __future__ import annotations
 
@@ -15,130 +15,138 @@ from scipy.stats import t as student
 from torch import nn
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.models.guided_correction import AT_ONCE, NetworkInput, detail, without_observed_part
+from dualsr_geo.models.guided_correction import AT_ONCE, detail, without_observed_part
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.training.finetuning.training_pairs import Pair
+from dualsr_geo.training.guided_task import input_rows
 
-# How sure the blocks must be that the weights are better, and by how much at least, dB.
-SURE, LEAST_GAIN_DB = 0.95, 0.02
+# Confidence of the one-sided t-test that fitted weights are better, and their least gain, dB.
+CONFIDENCE, MIN_GAIN_DB = 0.95, 0.02
+# Stands for 0 in a quotient or a logarithm.
 TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class HeldOutBlock:
+class HeldOutPixels:
     """The held-out pixels of one window, values divided by the window's largest.
 
     Attributes
     ----------
     reference, start : array, shape (band, pixel)
-    made : array, shape (band, pixel)
-        The network's correction.
+    correction : array, shape (band, pixel)
+        By the network.
     blocks : array of int, shape (pixel,)
+        Numbers of the blocks.
     """
 
     reference: NDArray[np.float32]
     start: NDArray[np.float32]
-    made: NDArray[np.float32]
+    correction: NDArray[np.float32]
     blocks: NDArray[np.int32]
 
     @property
-    def wrong(self) -> NDArray[np.float32]:
-        """What is wrong with the corrected start, (band, pixel)."""
-        return self.start + self.made - self.reference
+    def error(self) -> NDArray[np.float32]:
+        """Error of the corrected start, (band, pixel)."""
+        return self.start + self.correction - self.reference
 
-    def half(self, *, odd: bool) -> HeldOutBlock:
+    def half(self, *, odd: bool) -> HeldOutPixels:
         """Return the blocks of odd or even numbers."""
-        some = self.blocks % 2 == odd
-        return HeldOutBlock(self.reference[:, some], self.start[:, some], self.made[:, some], self.blocks[some])
+        chosen = self.blocks % 2 == odd
+        return HeldOutPixels(
+            self.reference[:, chosen], self.start[:, chosen], self.correction[:, chosen], self.blocks[chosen]
+        )
 
-    def times(self, share: float) -> HeldOutBlock:
-        """Return a share of the correction."""
-        return replace(self, made=self.made * share)
+    def shrunk(self, factor: float) -> HeldOutPixels:
+        """Return the pixels with the correction times a factor."""
+        return replace(self, correction=self.correction * factor)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A network at work on held-out blocks, two halves of which advise each other."""
+    """The corrections of one network on the held-out pixels of all windows, for cross-validation of two halves."""
 
-    held: tuple[HeldOutBlock, ...]
+    windows: tuple[HeldOutPixels, ...]
 
-    def half(self, *, odd: bool) -> list[HeldOutBlock]:
+    def half(self, *, odd: bool) -> list[HeldOutPixels]:
         """Return the blocks of odd or even numbers."""
-        return [h.half(odd=odd) for h in self.held]
+        return [w.half(odd=odd) for w in self.windows]
 
     @cached_property
-    def shares(self) -> tuple[float, float]:
-        """The shares of the correction that would be best on the even half and on the odd one, 0..1."""
-        return _share(self.half(odd=False)), _share(self.half(odd=True))
+    def shrinkage(self) -> tuple[float, float]:
+        """The best shrinkage factors of the correction on the even and on the odd half, 0..1."""
+        return _best_shrinkage(self.half(odd=False)), _best_shrinkage(self.half(odd=True))
 
     def error(self, *, odd: bool) -> float:
-        """Return the mean squared error of a half, corrected by its own best share, as `upscale` would."""
-        return mean_square([h.times(self.shares[odd]) for h in self.half(odd=odd)])
+        """Return the mean squared error of a half with its own best shrinkage, which `upscale` estimates, too."""
+        return mean_squared_error([w.shrunk(self.shrinkage[odd]) for w in self.half(odd=odd)])
 
-    def judged(self, *, odd: bool) -> list[HeldOutBlock]:
-        """Return a half, corrected by the share that is best on the other one."""
-        return [h.times(self.shares[not odd]) for h in self.half(odd=odd)]
+    def cross_validated(self, *, odd: bool) -> list[HeldOutPixels]:
+        """Return a half with the best shrinkage of the other one."""
+        return [w.shrunk(self.shrinkage[not odd]) for w in self.half(odd=odd)]
 
     @property
-    def told(self) -> Mapping[str, Mapping[str, float]]:
-        """PSNR of all held-out blocks, for a line of progress."""
-        return {"held-out": {"psnr": psnr(self.judged(odd=True) + self.judged(odd=False))}}
+    def scores(self) -> Mapping[str, Mapping[str, float]]:
+        """PSNR of all held-out blocks, as in `log.Row`."""
+        return {"held-out": {"psnr": psnr(self.cross_validated(odd=True) + self.cross_validated(odd=False))}}
 
 
-def _share(held: Sequence[HeldOutBlock]) -> float:
-    gain = sum(float((h.made * (h.reference - h.start)).mean(0).sum()) for h in held)
-    size = sum(float((h.made**2).mean(0).sum()) for h in held)
+def _best_shrinkage(windows: Sequence[HeldOutPixels]) -> float:
+    gain = sum(float((w.correction * (w.reference - w.start)).mean(0).sum()) for w in windows)
+    size = sum(float((w.correction**2).mean(0).sum()) for w in windows)
     return float(np.clip(gain / max(size, TINY), 0, 1))
 
 
-def mean_square(held: Sequence[HeldOutBlock]) -> float:
+def mean_squared_error(windows: Sequence[HeldOutPixels]) -> float:
     """Return the mean squared error of bands and pixels; every pixel counts the same."""
-    return float(np.concatenate([(h.wrong**2).mean(0) for h in held]).mean(dtype=np.float64))
+    return float(np.concatenate([(w.error**2).mean(0) for w in windows]).mean(dtype=np.float64))
 
 
-def psnr(held: Sequence[HeldOutBlock]) -> float:
-    """Return the PSNR against each window's largest value, dB."""
-    return float(-10 * np.log10(max(mean_square(held), TINY)))
+def psnr(windows: Sequence[HeldOutPixels]) -> float:
+    """Return the PSNR relative to each window's largest value, dB."""
+    return float(-10 * np.log10(max(mean_squared_error(windows), TINY)))
 
 
-def angle(held: Sequence[HeldOutBlock]) -> float:
+def spectral_angle(windows: Sequence[HeldOutPixels]) -> float:
     """Return the mean spectral angle, degrees."""
     angles = []
-    for h in held:
-        made = h.start + h.made
-        size = np.linalg.norm(made, axis=0) * np.linalg.norm(h.reference, axis=0)
-        angles.append(np.arccos(np.clip((made * h.reference).sum(0) / np.maximum(size, TINY), -1, 1)))
+    for w in windows:
+        estimate = w.start + w.correction
+        size = np.linalg.norm(estimate, axis=0) * np.linalg.norm(w.reference, axis=0)
+        angles.append(np.arccos(np.clip((estimate * w.reference).sum(0) / np.maximum(size, TINY), -1, 1)))
     return float(np.rad2deg(np.concatenate(angles).mean()))
 
 
-def squares(held: Sequence[HeldOutBlock]) -> NDArray[np.float64]:
+def block_squared_errors(windows: Sequence[HeldOutPixels]) -> NDArray[np.float64]:
     """Return the summed squared errors of each block, in the order of their numbers, shape (block,)."""
-    each = np.concatenate([(h.wrong.astype(np.float64) ** 2).mean(0) for h in held])
-    blocks = np.concatenate([h.blocks for h in held])
-    return np.asarray([each[blocks == n].sum() for n in np.unique(blocks)])
+    errors = np.concatenate([(w.error.astype(np.float64) ** 2).mean(0) for w in windows])
+    blocks = np.concatenate([w.blocks for w in windows])
+    return np.asarray([errors[blocks == n].sum() for n in np.unique(blocks)])
 
 
 def score_blocks(network: nn.Module, pairs: Sequence[Pair]) -> Trial:
-    """Let a network correct the held-out blocks of the pairs of the scenes' own ratios."""
+    """Correct the held-out blocks of the pairs of the scenes' own ratios by a network."""
     with torch.no_grad():
-        return Trial(tuple(_held(network, p) for p in pairs if p.own))
+        return Trial(tuple(_correct(network, p) for p in pairs if p.own))
 
 
-def _held(network: nn.Module, pair: Pair) -> HeldOutBlock:
-    one = pair.prepared
-    made = []
-    for first in range(0, len(one.anchors), AT_ONCE):
+def _correct(network: nn.Module, pair: Pair) -> HeldOutPixels:
+    sample = pair.prepared
+    corrections = []
+    for first in range(0, len(sample.anchors), AT_ONCE):
         rows = slice(first, first + AT_ONCE)
-        s = one.seen
-        seen = NetworkInput(s.planes[rows], s.constants[rows], s.others[rows], s.weights[rows], s.error[rows])
-        answer = network(seen.planes, seen.constants, pair.ratio)
-        made.append(without_observed_part(one.window, one.terms, detail(seen, *answer), one.anchors[rows]))
-    some = pair.held > 0
-    corrections = torch.cat(made)[:, some]
-    bands = spread(one.terms.anchors, corrections[:, None], slice(None))[:, 0]
+        given = input_rows(sample.seen, rows)
+        mixture = network(given.planes, given.constants, pair.ratio)
+        corrections.append(
+            without_observed_part(sample.window, sample.terms, detail(given, *mixture), sample.anchors[rows])
+        )
+    mask = pair.held > 0
+    of_anchors = torch.cat(corrections)[:, mask]
+    of_bands = spread(sample.terms.anchors, of_anchors[:, None], slice(None))[:, 0]
     peak = pair.reference.abs().max()
-    reference, start, added = ((v / peak).numpy() for v in (pair.reference[:, some], pair.start[:, some], bands))
-    return HeldOutBlock(reference, start, added, pair.held[some].numpy())
+    reference, start, correction = (
+        (v / peak).numpy() for v in (pair.reference[:, mask], pair.start[:, mask], of_bands)
+    )
+    return HeldOutPixels(reference, start, correction, pair.held[mask].numpy())
 
 
 @dataclass(frozen=True)
@@ -149,9 +157,9 @@ class Score:
     sam: float
 
     @classmethod
-    def of(cls, held: Sequence[HeldOutBlock]) -> Score:
-        """Score what was made."""
-        return cls(psnr(held), angle(held))
+    def of(cls, windows: Sequence[HeldOutPixels]) -> Score:
+        """Score the corrected pixels."""
+        return cls(psnr(windows), spectral_angle(windows))
 
     def __str__(self) -> str:
         return f"{self.psnr:.2f} dB {self.sam:.2f} deg"
@@ -159,18 +167,18 @@ class Score:
 
 @dataclass(frozen=True)
 class HoldoutResult:
-    """What the held-out blocks say.
+    """Comparison of fitted weights with those before, on the held-out blocks.
 
     Attributes
     ----------
     start, begin, fitted : Score
-        Without a network, with the weights that it began with, and with those fitted.
+        Without a network, with the weights before, and with the fitted ones.
     gain_db, error_db : float
-        By how much blocks are better than with the weights before, mean and its standard error. Every
-        block counts the same, since a few of large errors would leave all to chance.
+        Mean gain of a block over the weights before, and its standard error. Every block counts the
+        same, else a few of large errors would decide.
     blocks : int
     best_step, steps : int
-        After which step the saved weights were taken, of how many.
+        Step after which the saved weights were taken, and number of steps.
     minutes : float
     """
 
@@ -185,19 +193,26 @@ class HoldoutResult:
     minutes: float
 
     @property
-    def holds(self) -> bool:
-        """Whether the fitted weights are better beyond chance, and better than no network."""
-        least = float(student.ppf(SURE, self.blocks - 1)) * self.error_db
-        more = self.fitted.psnr - self.begin.psnr
-        return self.gain_db > least and min(more, self.gain_db) > LEAST_GAIN_DB and self.fitted.psnr > self.start.psnr
+    def is_improvement(self) -> bool:
+        """Whether the fitted weights are significantly better than those before, and better than no network."""
+        chance_db = float(student.ppf(CONFIDENCE, self.blocks - 1)) * self.error_db
+        overall_db = self.fitted.psnr - self.begin.psnr
+        better = self.gain_db > chance_db and min(overall_db, self.gain_db) > MIN_GAIN_DB
+        return better and self.fitted.psnr > self.start.psnr
 
     def require(self, begin: Path) -> None:
-        """Raise InputError, with all scores, unless the fitted weights are better."""
-        if self.holds:
+        """Check that the fitted weights are better.
+
+        Raises
+        ------
+        InputError
+            If they are not; the message has all scores.
+        """
+        if self.is_improvement:
             return
         raise InputError(
             f"Fitted, {begin.name} has {self.fitted.psnr:.2f} dB on {self.blocks} held-out blocks against "
-            f"{self.begin.psnr:.2f} dB before, {self.gain_db:+.3f} +- {self.error_db:.3f} dB a block: no gain beyond "
+            f"{self.begin.psnr:.2f} dB before, {self.gain_db:+.3f} +- {self.error_db:.3f} dB per block: no gain beyond "
             "chance. Nothing is written; use the shipped weights: leave --model out."
         )
 
@@ -206,45 +221,46 @@ class HoldoutResult:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """Return what a person wants to know."""
-        gained = f"a block is better by {self.gain_db:.2f} +- {self.error_db:.2f} dB"
+        """Return the result as lines to print."""
+        gain = f"mean gain of a block {self.gain_db:.2f} +- {self.error_db:.2f} dB"
         return [
             f"{self.blocks} held-out blocks: start {self.start}, weights before {self.begin}, fitted {self.fitted}",
-            f"{gained}; step {self.best_step} of {self.steps}, {self.minutes:.1f} min",
+            f"{gain}; step {self.best_step} of {self.steps}, {self.minutes:.1f} min",
         ]
 
 
 def score_holdout(trials: Sequence[Trial], steps: Sequence[int], minutes: float) -> tuple[int, HoldoutResult]:
-    """Choose among the weights of several steps, and say how much better they are than the first.
+    """Choose the best weights of several steps, and compare them with the first by cross-validation.
 
-    Each half of the blocks is judged at the step that is best on the other half, so that no block
-    has a say in what it judges.
+    Each half of the blocks is scored with the weights that are best on the other half, so no block
+    is used both for choosing and for scoring.
 
     Parameters
     ----------
     trials : sequence of Trial
-        The first is of the weights that were begun with.
+        The first is of the weights before the first step.
     steps : sequence of int
-        After which they were taken.
+        Steps done before each trial.
     minutes : float
 
     Returns
     -------
-    chosen : int
-        The trial that is best on all blocks.
-    verdict : HoldoutResult
+    best : int
+        Index of the trial that is best on all blocks.
+    result : HoldoutResult
     """
-    before: list[HeldOutBlock] = []
-    after: list[HeldOutBlock] = []
+    before: list[HeldOutPixels] = []
+    after: list[HeldOutPixels] = []
     for odd in (True, False):
-        before += trials[0].judged(odd=odd)
-        after += trials[_best([t.error(odd=not odd) for t in trials])].judged(odd=odd)
-    chosen = _best([t.error(odd=True) + t.error(odd=False) for t in trials])
-    gains = 10 * np.log10(np.maximum(squares(before), TINY) / np.maximum(squares(after), TINY))
-    start, old, new = (Score.of(held) for held in ([h.times(0) for h in before], before, after))
-    mean, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
-    return chosen, HoldoutResult(start, old, new, mean, error, len(gains), steps[chosen], steps[-1], minutes)
+        before += trials[0].cross_validated(odd=odd)
+        after += trials[_argmin([t.error(odd=not odd) for t in trials])].cross_validated(odd=odd)
+    best = _argmin([t.error(odd=True) + t.error(odd=False) for t in trials])
+    old_squares, new_squares = (np.maximum(block_squared_errors(w), TINY) for w in (before, after))
+    gains_db = 10 * np.log10(old_squares / new_squares)
+    start, old, new = (Score.of(windows) for windows in ([w.shrunk(0) for w in before], before, after))
+    mean, error = float(gains_db.mean()), float(gains_db.std(ddof=1) / np.sqrt(len(gains_db)))
+    return best, HoldoutResult(start, old, new, mean, error, len(gains_db), steps[best], steps[-1], minutes)
 
 
-def _best(errors: Sequence[float]) -> int:
+def _argmin(errors: Sequence[float]) -> int:
     return min(range(len(errors)), key=errors.__getitem__)

@@ -1,4 +1,4 @@
-"""The lesson of a scene's own Wald pairs."""
+"""Training task of fine-tuning: the guided network on Wald pairs of a scene."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from dualsr_geo.models.networks.guided import ORIENTATIONS, GuidedNetwork
 from dualsr_geo.training.finetuning.training_pairs import Pair
 from dualsr_geo.training.guided_task import Prepared, draw_anchors, sample_loss
 
-# Samples of a step, and how often one is of the scene's own ratio; the others are of ratio 2.
-SAMPLES, OWN_SHARE = 2, 0.75
-# Planes of the bands beside an anchor, which change places where the bands' order is reversed.
-NEIGHBOURS = (12, 13)
+# Samples of a step, and the share of those of the scene's own ratio; the others are of ratio 2.
+SAMPLES_PER_STEP, OWN_RATIO_SHARE = 2, 0.75
+# Planes of the two neighbours of an anchor, which are swapped if the order of the bands is reversed.
+NEIGHBOUR_PLANES = (12, 13)
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Some anchors of a pair.
+class FinetuningSample:
+    """Some anchors of a Wald pair.
 
     Attributes
     ----------
     prepared : Prepared
-    learned : Tensor of bool, shape (Y, X)
-        Where the loss counts.
-    way : (int, bool)
-        How the network sees it laid: quarter turns, and whether columns are reversed.
+    mask : Tensor of bool, shape (Y, X)
+        Pixels that the loss counts.
+    orientation : (int, bool)
+        Of the network's input: quarter turns, and whether columns are reversed.
     """
 
     prepared: Prepared
-    learned: Tensor
-    way: tuple[int, bool]
+    mask: Tensor
+    orientation: tuple[int, bool]
 
 
 @dataclass(frozen=True)
 class FinetuningTask:
-    """What the network is to learn of scenes' own Wald pairs.
+    """Training of the guided network on Wald pairs of scenes.
 
     Attributes
     ----------
     pairs : sequence of Pair
     begin : mapping of str to Tensor
-        Weights to begin with.
+        Weights before the first step.
     seed : int
     """
 
@@ -54,54 +54,57 @@ class FinetuningTask:
     seed: int = 0
 
     def network(self) -> GuidedNetwork:
-        """Return the network with the weights that it begins with."""
+        """Return the network with the weights before the first step."""
         return GuidedNetwork.of(self.begin)
 
-    def batch(self, step: int) -> list[Drawn]:
+    def batch(self, step: int) -> list[FinetuningSample]:
         """Return some anchors of some pairs."""
         rng = np.random.default_rng((self.seed, step))
-        return [self._drawn(rng) for _ in range(SAMPLES)]
+        return [self._draw(rng) for _ in range(SAMPLES_PER_STEP)]
 
-    def loss(self, network: nn.Module, batch: Sequence[Drawn]) -> Tensor:
-        """Return how wrong the corrected start is where it is learned, in units of the start's own error."""
-        return torch.stack([_wrongness(network, one) for one in batch]).mean()
+    def loss(self, network: nn.Module, batch: Sequence[FinetuningSample]) -> Tensor:
+        """Return the error of the corrected start, outside held-out blocks, in units of the start's own error."""
+        return torch.stack([_loss(network, sample) for sample in batch]).mean()
 
-    def _drawn(self, rng: np.random.Generator) -> Drawn:
-        own = rng.random() < OWN_SHARE
-        some = [p for p in self.pairs if p.own == own] or self.pairs
-        pair = some[int(rng.integers(len(some)))]
-        one = draw_anchors(rng, pair.prepared)
+    def _draw(self, rng: np.random.Generator) -> FinetuningSample:
+        own = rng.random() < OWN_RATIO_SHARE
+        candidates = [p for p in self.pairs if p.own == own] or self.pairs
+        pair = candidates[int(rng.integers(len(candidates)))]
+        sample = draw_anchors(rng, pair.prepared)
         if rng.random() < 0.5:
-            one = replace(one, seen=replace(one.seen, planes=reordered(one.seen.planes)))
-        return Drawn(one, pair.learned, ORIENTATIONS[int(rng.integers(len(ORIENTATIONS)))])
+            sample = replace(sample, seen=replace(sample.seen, planes=reversed_bands(sample.seen.planes)))
+        return FinetuningSample(sample, pair.learned, ORIENTATIONS[int(rng.integers(len(ORIENTATIONS)))])
 
     def validate(self, network: nn.Module) -> dict[str, dict[str, float]]:  # noqa: ARG002  # the protocol's
-        """Return nothing: held-out blocks are for choosing and judging."""
+        """Return no scores: the held-out blocks are scored by `holdout`."""
         return {}
 
 
-def _wrongness(network: nn.Module, one: Drawn) -> Tensor:
-    def answer(planes: Tensor, constants: Tensor, ratio: int) -> tuple[Tensor, Tensor]:
-        return laid(network, planes, constants, ratio, one.way)
+def _loss(network: nn.Module, sample: FinetuningSample) -> Tensor:
+    def oriented(planes: Tensor, constants: Tensor, ratio: int) -> tuple[Tensor, Tensor]:
+        return run_oriented(network, planes, constants, ratio, sample.orientation)
 
-    return sample_loss(answer, one.prepared, one.learned)
+    return sample_loss(oriented, sample.prepared, sample.mask)
 
 
-def reordered(planes: Tensor) -> Tensor:
-    """Return what the network is shown where the bands' order is reversed."""
+def reversed_bands(planes: Tensor) -> Tensor:
+    """Return the planes (anchor, plane, Y, X) of a scene whose bands are in reverse order."""
     order = list(range(planes.shape[1]))
-    for to, source in zip(NEIGHBOURS, NEIGHBOURS[::-1], strict=True):
+    for to, source in zip(NEIGHBOUR_PLANES, NEIGHBOUR_PLANES[::-1], strict=True):
         order[to] = source
     return planes[:, order]
 
 
-def laid(
-    network: nn.Module, planes: Tensor, constants: Tensor, ratio: int, way: tuple[int, bool]
+def run_oriented(
+    network: nn.Module, planes: Tensor, constants: Tensor, ratio: int, orientation: tuple[int, bool]
 ) -> tuple[Tensor, Tensor]:
-    """Ask the network with its planes turned and mirrored; a pair's blur has the same gain along y and x."""
-    turns, mirrored = way
-    turned = torch.rot90(planes, turns, (2, 3))
-    logits, residual = network(turned.flip(3) if mirrored else turned, constants, ratio)
-    made = torch.cat([logits, residual[:, None]], 1)
-    made = torch.rot90(made.flip(3) if mirrored else made, -turns, (2, 3))
-    return made[:, :-1], made[:, -1]
+    """Return the output of a network for rotated and mirrored planes, turned back.
+
+    The gains among the constants are not swapped: the blur of a pair is the same along y and x.
+    """
+    turns, mirrored = orientation
+    rotated = torch.rot90(planes, turns, (2, 3))
+    logits, residual = network(rotated.flip(3) if mirrored else rotated, constants, ratio)
+    output = torch.cat([logits, residual[:, None]], 1)
+    output = torch.rot90(output.flip(3) if mirrored else output, -turns, (2, 3))
+    return output[:, :-1], output[:, -1]
