@@ -27,9 +27,8 @@ from dualsr_geo.version import __version__
 
 # Options that decide how a product is made, not what it is.
 HOW = ("overwrite", "resume", "jobs", "max_memory", "device", "work_dir")
-# Processor seconds a scene, and per million hr pixels and band with a guide and without; docs/archives.md.
+# Processor seconds a scene takes besides its pixels; docs/archives.md.
 SETUP_SECONDS = 0.5
-NETWORK_SECONDS, OWN_SECONDS, SPECTRAL_SECONDS, PLAIN_SECONDS = (20.0, 20.0), (0.86, 0.23), (0.22, 0.08), (0.15, 0.08)
 
 SceneRecord = dict[str, Any]
 
@@ -207,10 +206,7 @@ def prepare(task: Task, batch: Batch, *, client: Any = None) -> tuple[RunPlan, O
 
 def seconds(job: RunPlan) -> float:
     """Estimate the time of a scene from that of its model, measured on one machine."""
-    model = job.model
-    each = SPECTRAL_SECONDS if model.spectral else PLAIN_SECONDS
-    if model.weights is not None or model.ours is not None:
-        each = OWN_SECONDS if model.ours is not None else NETWORK_SECONDS
+    each = job.model.seconds_per_million
     height, width = job.target.shape
     values = int(height) * int(width) * job.scene.count / 1e6
     at_work = min(job.sizes.jobs, len(job.tiling))

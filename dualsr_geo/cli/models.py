@@ -20,12 +20,12 @@ def models() -> None:
 @options.as_json
 def list_(*, as_json: bool) -> None:
     """List the models, a line each."""
-    from dualsr_geo.models.registry import MODELS  # noqa: PLC0415
+    from dualsr_geo.models.registry import models as registered  # noqa: PLC0415  # loads torch
 
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(m) for m in MODELS.values()]))
+        click.echo(json.dumps([m.record for m in registered().values()]))
         return
-    for model in MODELS.values():
+    for model in registered().values():
         click.echo(f"{model.name:14} {model.summary}")
 
 
@@ -33,10 +33,10 @@ def list_(*, as_json: bool) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print all that a model promises, as JSON: one of `models list`, or a weights FILE."""
-    from dualsr_geo.models.registry import MODELS, load_model  # noqa: PLC0415
+    from dualsr_geo.models.registry import load_model, model_names  # noqa: PLC0415  # loads torch
 
-    if name in MODELS or not Path(name).exists():
-        click.echo(json.dumps(dataclasses.asdict(load_model(name)), indent=2))
+    if name in model_names() or not Path(name).exists():
+        click.echo(json.dumps(load_model(name).record, indent=2))
         return
     from dualsr_geo.models.weights import read_card, sha256  # noqa: PLC0415  # loads torch
 

@@ -125,9 +125,9 @@ def upscale(  # one keyword an option, passed on untouched
         dualsr-geo upscale scene.tif --scale 2 -o sharper.zarr
     """  # noqa: D301  # click looks for the character, which a raw string has not
     from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
-    from dualsr_geo.models.registry import MODELS  # noqa: PLC0415
+    from dualsr_geo.models.methods import model_names  # noqa: PLC0415
 
-    if not rgb and chosen["scale"] is None and chosen["model"] in MODELS and not is_delivery(scene):
+    if not rgb and chosen["scale"] is None and chosen["model"] in model_names() and not is_delivery(scene):
         raise click.UsageError("Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4.")
     from dualsr_geo.engine import run_log  # noqa: PLC0415  # loads torch
     from dualsr_geo.engine import upscale as pipeline  # noqa: PLC0415

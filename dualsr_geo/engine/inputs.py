@@ -67,4 +67,4 @@ def read_tile(
     scene = reader.read_scene(tile.padded)
     if not context.guided:
         return scene, None
-    return scene, read_registered_guide(reader, guide_window(context, tile), context.survey.field)
+    return scene, read_registered_guide(reader, guide_window(context, tile), context.survey.displacement)

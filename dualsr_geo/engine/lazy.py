@@ -158,7 +158,7 @@ def _ground(
     blocks: Sequence[NDArray[Any]],
 ) -> Ready:
     """Put a piece of the inputs together."""
-    return Ready(replace(make(known), refinement=fitted), _filled([piece], [blocks]))
+    return Ready(replace(make(known), fine_stage=fitted), _filled([piece], [blocks]))
 
 
 def _filled(pieces: Sequence[InputPiece], blocks: Sequence[Sequence[NDArray[Any]]]) -> PieceReader:
@@ -185,7 +185,7 @@ def _fitted(
     """Fit the fine stage to the sampled pieces."""
     work = make(known)
     with one_thread():
-        return fine_stage_fit.fit(work, wishes, partial(read_tile, _filled(pieces, blocks), work))
+        return fine_stage_fit.fit_fine_stage(work, wishes, partial(read_tile, _filled(pieces, blocks), work))
 
 
 def _tile(ready: Ready, index: int) -> NDArray[np.generic]:
@@ -193,7 +193,7 @@ def _tile(ready: Ready, index: int) -> NDArray[np.generic]:
     work = ready.work
     tile = work.tiling[index]
     cube, guide = read_tile(ready.inputs, work, tile)
-    shape = (work.count * (1 + (work.survey.doubt is not None)), *tile.core.scaled(work.ratio).shape)
+    shape = (work.count * (1 + (work.survey.uncertainty is not None)), *tile.core.scaled(work.ratio).shape)
     out = np.empty(shape, work.packing.dtype)
     for rows, stored in sharpen_tile(work, tile, cube, guide, TileStatistics(work.count)):
         out[rows] = stored

@@ -23,16 +23,15 @@ from dualsr_geo.models.definition import (
     is_consistent,
     planes,
     require_fine,
-    require_inputs,
     require_ratio,
     with_fine,
 )
-from dualsr_geo.models.registry import load_model, with_half
+from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Tiling
-from dualsr_geo.survey.error_calibration import SMALLEST_SIDE
+from dualsr_geo.survey.error_calibration import MIN_SIDE_PX
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.version import __version__
@@ -94,11 +93,8 @@ class RunPlan:
             o.psf,
             mtf_gain=self.mtf_gain,
             coregister=o.coregister,
-            subspace=self.model.spectral,
-            injection=self.model.injection is not None,
-            network=self.model if self.model.weights is not None else None,
-            angle=self.fine == "backprojection",
-            ours=self.model.ours,
+            model=self.model,
+            fine=self.fine,
             anchors=None if o.spectral is None else min(o.spectral, self.scene.count),
             uncertainty=o.uncertainty,
             detail=self.model.spectral and is_consistent(self.model, self.fine),
@@ -130,7 +126,6 @@ class RunPlan:
     def identity(self) -> Mapping[str, object]:
         """Everything that decides the product's values."""
         o, model = self.options, self.model
-        networks = {"weights": model.weights, "half_weights": model.half}
         return {
             "version": __version__,
             "scene": self.scene.source.fingerprint(),
@@ -148,8 +143,7 @@ class RunPlan:
             ),
             **({"uncertainty": True} if o.uncertainty else {}),
             **({} if o.spectral is None else {"spectral": min(o.spectral, self.scene.count)}),
-            **({} if model.ours is None else {"ours": model.ours.identity}),
-            **{name: used.identity for name, used in networks.items() if used is not None},
+            **model.identity,
         }
 
 
@@ -166,9 +160,9 @@ def plan_run(
     require_valid(options)
     model = load_model(options.model, published=options.published, precision=options.precision)
     fine = choose_fine(model, options.fine)
-    model = with_fine(with_half(model, options.half_model, fine), fine)
+    model = with_fine(model.with_half(options.half_model, fine), fine)
     require_blur(options, model.halo)
-    require_inputs(model, scene.count, sum(g.count for g in guides) if guides else None)
+    model.require_inputs(scene.count, sum(g.count for g in guides) if guides else None)
     if options.uncertainty:
         require_uncertainty(model, fine, scene.shape)
     placed = [place_guide(scene, g) for g in guides]
@@ -178,10 +172,10 @@ def plan_run(
     target = grid.refine(scene.geobox, ratio)
     # A model without a guide takes no more than the ratio from one.
     guide = align_guides(placed, target) if placed and model.guided else None
-    guide_bands, published = guide.count if guide else 0, model.weights is not None
+    guide_bands = guide.count if guide else 0
     kept = planes(model, fine, scene.count)
     need = tile_size.MemoryRequirement(
-        scene.count, guide_bands, ratio, model.halo, model.block, kept, published, options.uncertainty
+        scene.count, guide_bands, ratio, model.halo, model.block, kept, model.streams_bands, options.uncertainty
     )
     sizes = tile_size.choose_sizes(scene.shape, need, options, room)
     packing = product_packing(scene, options.dtype, options.nodata)
@@ -204,7 +198,7 @@ def require_uncertainty(model: Model, fine: str, shape: tuple[int, int]) -> None
             f"--uncertainty knows the errors of auto, learned, regression and interpolation made consistent with "
             f"the scene, not those of {said}. Leave it out, or give --model auto."
         )
-    least = 2 * SMALLEST_SIDE
+    least = 2 * MIN_SIDE_PX
     if min(shape) < least:
         raise InputError(
             f"--uncertainty degrades the scene once more, which takes {least} x {least} pixels; "
@@ -245,8 +239,8 @@ def choose_scale(scene: Scene, guides: Sequence[Scene], options: Options, model:
     if psf is not None and scale is not None and psf.ratio != scale:
         raise OptionError(f"`psf` is for ratio {psf.ratio}, but --scale is {scale}. Give one of both.")
     wanted = psf.ratio if psf is not None else scale
-    if wanted is None and model is not None and model.weights is not None:
-        wanted = model.weights.ratio
+    if wanted is None and model is not None:
+        wanted = model.only_ratio
     if not guides:
         return grid.choose_ratio(wanted, scene.geobox, None)
     return min(grid.choose_ratio(wanted, scene.geobox, g.geobox) for g in guides)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +10,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.engine.tiles.fine_stage import FineStage
-from dualsr_geo.models.correction import PairEvidence
 from dualsr_geo.models.definition import Model
-from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.version import __version__
 
@@ -42,7 +39,7 @@ def summarise(
         "sensor": None if job.scene.sensor is None else job.scene.sensor.to_json(),
         "model": job.model.name,
         "fine": job.fine,
-        "correction": _correction(known),
+        "correction": job.model.provenance(known.model_state).get("correction"),
         "refinement": _refinement(refined),
         "guide": _guide(job, known, figures),
         "consistency": _consistency(figures, job.scene.count),
@@ -53,9 +50,9 @@ def summarise(
             "saturated": sum(f["saturated"] for f in figures),
         },
         "psf": {
-            "source": known.psf_source,
+            "source": known.placement.source,
             "sigma_px": [round(s, 3) for s in known.psf.sigma_px],
-            "sigma_error_px": _rounded(known.sigma_error_px),
+            "sigma_error_px": _rounded(known.placement.sigma_error_px),
         },
         "noise": _noise(known, job.scene.count),
         "opened": list(job.opening),
@@ -68,42 +65,20 @@ def _rounded(pair: tuple[float, float] | None) -> list[float] | None:
 
 
 def _noise(known: Survey, bands: int) -> dict[str, Any]:
-    """Say how noisy every band is, and how sure that is; nothing of those where noise looks like signal."""
-    told = known.noise > 0
-    error = np.zeros_like(known.noise) if known.noise_error is None else known.noise_error
-    each = {"std_per_band": known.noise, "error_per_band": error}
+    """Return how noisy every band is, and the standard error of that; None where noise cannot be told from signal."""
+    statistics = known.statistics
+    each: dict[str, NDArray[Any]] = {"std_per_band": statistics.noise, "error_per_band": statistics.noise_error}
     return {
         "is": "standard deviation, and the standard error of that",
-        **{name: _told(values, told, known.used, bands) for name, values in each.items()},
+        **{name: _told(values, statistics.noise > 0, known.used, bands) for name, values in each.items()},
     }
 
 
-def _told(values: NDArray[np.float32], told: NDArray[np.bool_], used: Sequence[int], count: int) -> list[float | None]:
+def _told(values: NDArray[np.floating], told: NDArray[np.bool_], used: Sequence[int], count: int) -> list[float | None]:
     out: list[float | None] = [None] * count
     for band, value, known in zip(used, values, told, strict=True):
         out[band] = float(f"{value:.4g}") if known else None
     return out
-
-
-def _correction(known: Survey) -> dict[str, Any] | None:
-    """Say by how much our own networks correct the start, and on what that rests."""
-    if known.correction is None:
-        return None
-    found, used = known.correction, dict[str, tuple[float, tuple[PairEvidence, ...]]]()
-    if found.guided is not None:
-        used["guided"] = found.guided.share, found.guided_asked
-    # Beside a guide only where some of the scene is without it.
-    if found.guided is None or found.alone_asked:
-        used["alone"] = found.alone.share, found.alone_asked
-    return {
-        name: {"share": round(share, 3), "wald_pairs": [_wald_pair(a) for a in asked]}
-        for name, (share, asked) in used.items()
-    }
-
-
-def _wald_pair(evidence: PairEvidence) -> dict[str, Any]:
-    """Return the evidence of a Wald pair; its error is None where the pair is too small to have one."""
-    return {**to_json(evidence), "error": evidence.error if math.isfinite(evidence.error) else None}
 
 
 def _refinement(found: FineStage | None) -> dict[str, Any] | None:
@@ -112,7 +87,7 @@ def _refinement(found: FineStage | None) -> dict[str, Any] | None:
         return None
     return {
         "share": round(found.share, 3),
-        "wald_pairs": [_wald_pair(a) for a in found.asked],
+        "wald_pairs": [a.record() for a in found.evidence],
         "steps": found.steps,
         "angle_deg": found.angle,
         "sha256": found.sha256,
@@ -126,13 +101,13 @@ def _guide(job: RunPlan, known: Survey, figures: Sequence[Mapping[str, Any]]) ->
     pixels = job.scene.shape[0] * job.scene.shape[1]
     covered = sum(f["guided"] for f in figures) / pixels
     found: dict[str, Any] = {
-        "shift_px": [round(v, 3) for v in known.shift_px],
-        "shift_error_px": _rounded(known.shift_error_px),
-        "moved_px": [round(v, 3) for v in known.moved_px],
+        "shift_px": [round(v, 3) for v in known.placement.shift_px],
+        "shift_error_px": _rounded(known.placement.shift_error_px),
+        "moved_px": [round(v, 3) for v in known.placement.moved_px],
         "coverage": round(covered, 4),
         "withheld": round(sum(f["withheld"] for f in figures) / pixels, 4),
-        "field": None if known.field is None else known.field.summary(),
-        "relevance": _per_band(known.relevance, known.used, job.scene.count),
+        "field": None if known.displacement is None else known.displacement.summary(),
+        "relevance": _per_band(None if known.guide is None else known.guide.relevance, known.used, job.scene.count),
     }
     if covered < 1:
         columns = job.tiling.grid[1]
@@ -156,10 +131,10 @@ def _consistency(figures: Sequence[Mapping[str, Any]], bands: int) -> dict[str, 
 
 def _uncertainty(known: Survey, figures: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Say how large the standard deviations are, and on what Wald pairs they rest."""
-    if known.doubt is None:
+    if known.uncertainty is None:
         return None
     sums, pixels = (np.sum([f[k] for f in figures], axis=0) for k in ("deviations", "doubted"))
-    levels = {"guided": known.doubt.guided, "alone": known.doubt.unguided}
+    levels = {"guided": known.uncertainty.guided, "alone": known.uncertainty.unguided}
     rests = {
         name: {"wald_ratio": level.ratio, "trend": round(level.trend, 4), "growth": round(level.growth, 4)}
         for name, level in levels.items()
@@ -203,10 +178,8 @@ def _per_band(values: NDArray[np.float32] | None, used: Sequence[int], count: in
 
 
 def _weights_sha256(model: Model) -> str | dict[str, str] | None:
-    if model.ours is None:
-        return model.sha256
-    own = {"guided": model.ours.guided, "alone": model.ours.alone}
-    return {name: weights.sha256 for name, weights in own.items() if weights is not None}
+    own = {name: weights.sha256 for name, weights in model.networks.items()}
+    return own or model.sha256
 
 
 def provenance_of(job: RunPlan, report: Mapping[str, Any]) -> dict[str, Any]:

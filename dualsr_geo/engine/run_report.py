@@ -38,7 +38,7 @@ def report_data_of_run(
     """
     scene, product = job.scene, open_scene(layout.path)
     survey = read_survey(layout.path, layout.format)
-    field = None if survey is None else survey.field
+    field = None if survey is None else survey.displacement
     inputs = ReportInputs(
         scene,
         product,

@@ -67,7 +67,7 @@ def sample_scene(reader: InputReader, shape: tuple[int, int], options: Registrat
 def survey_sample(sample: SceneSample, options: SurveyOptions) -> Survey:
     """Survey a scene from its sample; see `survey_scene`."""
     with one_thread():
-        return replace(estimate_survey(sample.windows, options), field=sample.field)
+        return replace(estimate_survey(sample.windows, options), displacement=sample.field)
 
 
 def _estimate_displacement(

@@ -34,7 +34,7 @@ from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster import grid
 from dualsr_geo.report.page import require_report, write_report
-from dualsr_geo.serialization import from_json, to_json
+from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 
@@ -129,7 +129,7 @@ def run_plan(
     tell("scene surveyed", tiles=len(job.tiling), tile=job.sizes.tile, model=job.model.name, notes=list(known.notes))
     work = _with_fine(job, store, job.work(known))
     figures = _run(TilePlan(job.inputs, work, store), job.sizes.jobs, client, progress, tell)
-    found = {"output": layout.path, **summarise(job, known, figures, work.refinement)}
+    found = {"output": layout.path, **summarise(job, known, figures, work.fine_stage)}
     store.finish(provenance_of(job, found), to_json(known))
     said = {**found, **_cost(began)}
     tell("scene finished", output=layout.path, **_cost(began))
@@ -277,7 +277,7 @@ def _survey_of(job: RunPlan, store: TileStore, client: Any) -> Survey:
     """Survey the scene, here or on the cluster, or take the survey of the interrupted run."""
     before = store.record().get("survey")
     if before is not None:
-        return from_json(Survey, before)
+        return Survey.from_json(before, job.model)
     try:
         inputs = job.inputs, job.scene.shape, job.wishes
         known = (
@@ -299,7 +299,7 @@ def _with_fine(job: RunPlan, store: TileStore, work: TileContext) -> TileContext
     """Fit the fine stage to the scene where it wants that, or take the fit of the interrupted run."""
     read = partial(read_tile, job.inputs, work)
     with disk_full_errors(store.spec.destination), one_thread(), store.file(FINE_FILE) as path:
-        return replace(work, refinement=fine_stage_fit.fit_once(path, work, job.wishes, read))
+        return replace(work, fine_stage=fine_stage_fit.fit_once(path, work, job.wishes, read))
 
 
 def _run(

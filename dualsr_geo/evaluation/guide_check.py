@@ -117,11 +117,11 @@ def _inspect(plan: RunPlan) -> GuideInspection:
         survey = survey_sample(sample, replace(plan.wishes, detail=False))
         margin = sample_margin(plan.ratio)
         cubes, delivered = zip(*((s.cube, s.guide) for s in sample.windows), strict=True)
-        guides = tuple(move_guide(guide, survey.moved_px, margin) for guide in delivered)
+        guides = tuple(move_guide(guide, survey.placement.moved_px, margin) for guide in delivered)
         use = tuple(_guide_use(survey, cube, guide) for cube, guide in zip(cubes, guides, strict=True))
         # A guide that is resampled by a field repeats no pixels.
         unmoved = [guide[:, margin:-margin, margin:-margin] for guide in delivered]
-        repeated = (1.0, 1.0) if survey.field is not None else repetition(unmoved)
+        repeated = (1.0, 1.0) if survey.displacement is not None else repetition(unmoved)
         return GuideInspection(plan.ratio, survey, guides, use, repeated)
 
 
@@ -131,9 +131,9 @@ def _guide_use(survey: Survey, cube: NDArray[np.float32], guide: NDArray[np.floa
     valid = torch.from_numpy(np.isfinite(guide).all(0).astype(np.float32))
     guided = op.degrade(valid).numpy() > MIN_GUIDED_SHARE
     use = np.ones(guided.shape, np.float32)
-    if survey.changes is not None and survey.guide_mean is not None:
+    if survey.changes is not None and survey.guide is not None:
         filled, _ = fill_holes(torch.from_numpy(cube[list(survey.used)]), torch.from_numpy(survey.space.mean))
-        prepared = prepare_guide(torch.from_numpy(guide), torch.from_numpy(survey.guide_mean), op)
+        prepared = prepare_guide(torch.from_numpy(guide), torch.from_numpy(survey.guide.mean), op)
         if prepared is not None:
             use = survey.changes.guide_use(filled, op.degrade(prepared.values), prepared.weight).float().numpy()
     return np.where(guided, use, np.float32(np.nan))
@@ -156,17 +156,18 @@ def _fit_facts(inspection: GuideInspection) -> dict[str, Any]:
     survey, use = inspection.survey, np.concatenate([u.ravel() for u in inspection.use])
     guided = np.isfinite(use)
     valid = np.concatenate([np.isfinite(guide).all(0).ravel() for guide in inspection.guides])
-    field = None if survey.field is None else survey.field.summary()
-    shift = np.asarray(survey.shift_px) + (0.0 if field is None else np.asarray(field["mean_px"]))
+    field = None if survey.displacement is None else survey.displacement.summary()
+    relevance = None if survey.guide is None else survey.guide.relevance
+    shift = np.asarray(survey.placement.shift_px) + (0.0 if field is None else np.asarray(field["mean_px"]))
     return {
         "scale": inspection.ratio,
         "coverage": round(float(valid.mean()), 4),
         "shift_px": [round(float(v), 3) for v in shift],
-        "shift_error_px": survey.shift_error_px and [round(v, 3) for v in survey.shift_error_px],
+        "shift_error_px": survey.placement.shift_error_px and [round(v, 3) for v in survey.placement.shift_error_px],
         "field": field,
         "sigma_px": [round(v, 3) for v in survey.psf.sigma_px],
-        "sigma_error_px": survey.sigma_error_px and [round(v, 3) for v in survey.sigma_error_px],
-        "relevance": None if survey.relevance is None else [round(float(v), 4) for v in survey.relevance],
+        "sigma_error_px": survey.placement.sigma_error_px and [round(v, 3) for v in survey.placement.sigma_error_px],
+        "relevance": None if relevance is None else [round(float(v), 4) for v in relevance],
         "changed": round(float((1 - use[guided]).mean()), 4) if guided.any() else None,
         "repeated": [round(float(v), 2) for v in inspection.repetition],
         "notes": list(survey.notes),

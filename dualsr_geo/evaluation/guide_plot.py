@@ -81,7 +81,7 @@ def _draw_arrows(canvas: Image.Image, survey: Survey, on: Drawing) -> None:
 
 def _displacement(survey: Survey, y: float, x: float) -> tuple[float, float]:
     """Return the displacement (y, x), hr pixels, at a place given as shares of the scene."""
-    (dy, dx), field = survey.shift_px, survey.field
+    (dy, dx), field = survey.placement.shift_px, survey.displacement
     if field is None:
         return dy, dx
     row, column = (min(int(share * n), n - 1) for share, n in zip((y, x), field.shape, strict=True))

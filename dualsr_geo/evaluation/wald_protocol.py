@@ -21,8 +21,9 @@ from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.evaluation.gdal_pansharpening import pansharpen
 from dualsr_geo.evaluation.metrics import Scores, score
 from dualsr_geo.io.scenes import open_scene
-from dualsr_geo.models.definition import require_inputs, require_ratio
-from dualsr_geo.models.registry import MODELS, load_model
+from dualsr_geo.models.definition import require_ratio
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.models.registry import models as registered_models
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
@@ -117,13 +118,13 @@ def choose_models(
     guide_bands = sum(g.count for g in guides)
     has_pan = len(guides) == 1 and guide_bands == 1
     if models is None:
-        return [n for n, m in MODELS.items() if guides or not m.needs_guide] + [GDAL] * has_pan
+        return [n for n, m in registered_models().items() if guides or not m.needs_guide] + [GDAL] * has_pan
     names = list(dict.fromkeys(os.fspath(m) for m in models))
     for name in names:
         if name != GDAL:
             model = load_model(name)
             require_ratio(model, scale)
-            require_inputs(model, bands, guide_bands if guides else None)
+            model.require_inputs(bands, guide_bands if guides else None)
         elif not has_pan:
             raise OptionError(
                 f"`{GDAL}` needs a guide of 1 band, but {guide_bands} are given. Leave it out of --models."

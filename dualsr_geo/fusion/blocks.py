@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.fusion.subspace import Subspace
 
@@ -16,6 +18,8 @@ from dualsr_geo.fusion.subspace import Subspace
 MAX_WHOLE_PX = 65536
 # A band, or an estimate, needs at least so many valid lr pixels.
 MIN_VALID_PX = 16
+# A pixel of at least this weight has no hole near: degraded weights are 1 but for rounding.
+WHOLE_WEIGHT = 0.999
 
 # A filled cube (band, y, x), and how valid its pixels are (y, x), 0..1.
 Filled = tuple[torch.Tensor, torch.Tensor]
@@ -42,6 +46,12 @@ class Block:
         """Rows and columns on the lr grid."""
         return int(self.cube.shape[1]), int(self.cube.shape[2])
 
+    @property
+    def holes(self) -> torch.Tensor | None:
+        """How valid pixels are, (y, x), 1 where nothing is missing but for rounding; None where nothing is missing."""
+        rounded = torch.where(self.weight > WHOLE_WEIGHT, 1.0, self.weight)
+        return None if bool((rounded == 1).all()) else rounded
+
 
 def stack(planes: Sequence[torch.Tensor]) -> NDArray[np.float32]:
     """Return the planes (..., y, x) of several blocks as one array (..., pixel)."""
@@ -52,6 +62,14 @@ def components(space: Subspace, cube: torch.Tensor) -> torch.Tensor:
     """Return the spectral coefficients (component, y, x) of a cube (band, y, x)."""
     flat = space.components(cube.flatten(1).cpu().numpy())
     return torch.from_numpy(flat).view(-1, *cube.shape[1:])
+
+
+def guided_pixels(
+    blocks: Sequence[Block], blur: Psf
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return spectra (band, pixel), the degraded guide (guide band, pixel), and weights (pixel,) of blocks."""
+    guide = stack([operator(blur, b.shape).degrade(b.guide) for b in blocks])
+    return stack([b.cube for b in blocks]), guide, stack([b.weight for b in blocks])
 
 
 def central_block(block: Block, ratio: int, side: int) -> Block:

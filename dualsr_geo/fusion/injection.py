@@ -20,14 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import Operator
-
-# Directions of a regression below this share of the largest are noise.
+# Directions of the regression below this share of the largest are noise.
 RCOND = 1e-9
-# A modulation by a larger factor is a division by almost zero.
-MAX_MODULATION = 5.0
 
-# From interpolated bands (band, Y, X), and their indices, to sharpened ones.
+# From interpolated bands (band, ratio * y, ratio * x), and which bands they are, to sharpened ones.
 Sharpened = Callable[[torch.Tensor, slice], torch.Tensor]
 
 
@@ -84,62 +80,7 @@ def _regress(design: NDArray[np.float64], target: NDArray[np.float64]) -> NDArra
     return np.concatenate([slope, (tm - slope @ dm)[:, None]], 1)
 
 
-def injector(rule: str, injection: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:
-    """Return the function that adds the guide's detail to interpolated bands of one window.
-
-    Parameters
-    ----------
-    rule : str
-        One of `RULES`.
-    injection : Injection
-    cube : Tensor, shape (band, y, x)
-        The filled lr window.
-    guide : Tensor, shape (guide band, ratio * y, ratio * x)
-    operator : Operator
-        The window's degradation.
-
-    Returns
-    -------
-    callable
-        From interpolated bands (band, ratio * y, ratio * x) and their slice of the used bands to sharpened ones.
-    """
-    return RULES[rule](injection, cube, guide, operator)
-
-
-def _brovey(injection: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:  # noqa: ARG001  # the signature of all rules
-    """Take the mean of several guide bands."""
-    intensity = operator.upsample(cube.mean(0, keepdim=True))
-    factor = torch.where(intensity != 0, guide.mean(0, keepdim=True) / intensity, 0.0)
-    return lambda up, _: up * factor
-
-
-def _gsa(injection: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:
-    detail = guide - operator.upsample(_applied(injection.intensity, cube))
-    gain = torch.from_numpy(injection.gain).to(cube)
-    guide_band = torch.from_numpy(injection.guide_band.astype(np.int64)).to(cube.device)
-    return lambda up, rows: up + gain[rows, None, None] * detail[guide_band[rows]]
-
-
-def _hpm(injection: Injection, cube: torch.Tensor, guide: torch.Tensor, operator: Operator) -> Sharpened:  # noqa: ARG001
-    smooth = operator.upsample(operator.degrade(guide))
-
-    def sharpened(up: torch.Tensor, rows: slice) -> torch.Tensor:
-        sharp, low = (_applied(injection.synthesis[rows], v) for v in (guide, smooth))
-        # A band around zero has no modulation; there no detail is added.
-        factor = torch.where(low.abs() > 0, sharp / low, 1.0)
-        return up * factor.clamp(0, MAX_MODULATION)
-
-    return sharpened
-
-
-def _applied(weights: NDArray[np.float32], planes: torch.Tensor) -> torch.Tensor:
-    """Return linear combinations of planes by weights (row, plane + 1) whose last column is a constant, (row, y, x)."""
+def linear_combinations(weights: NDArray[np.float32], planes: torch.Tensor) -> torch.Tensor:
+    """Return linear combinations of planes, constants added: (row, y, x)."""
     w = torch.from_numpy(weights).to(planes)
     return torch.addmm(w[:, -1:], w[:, :-1], planes.flatten(1)).view(-1, *planes.shape[1:])
-
-
-RULES: dict[str, Callable[[Injection, torch.Tensor, torch.Tensor, Operator], Sharpened]] = {
-    "brovey": _brovey,
-    "gsa": _gsa,
-    "mtf-glp-hpm": _hpm,
-}

@@ -84,15 +84,16 @@ class SceneRegression:
 
 @dataclass(frozen=True)
 class GuideFit:
-    """The survey's estimates on a guide.
+    """Regressions of a scene on its guide, and how they are mixed.
 
     Attributes
     ----------
     fit : SceneRegression
     mixture : array, shape (component, candidate)
-        Weights of the candidates in each component; rows sum to 1.
+        Weights of the candidates by component; rows sum to 1.
     weights : array, shape (band or component, candidate)
-        The weights as they were estimated, from which Wald pairs derive mixtures of their own.
+        Weights of the candidates by band on clean scenes, by component on noisy ones; a Wald pair
+        makes a mixture of its own of them.
     """
 
     fit: SceneRegression

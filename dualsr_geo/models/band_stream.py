@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualsr_geo.models.architectures import architecture_of
-from dualsr_geo.models.definition import Model, Weights
 from dualsr_geo.models.loading import ready
 from dualsr_geo.models.networks import alba, backprojection
+from dualsr_geo.models.weights import Weights
 from dualsr_geo.raster.windows import Window
 
 # A network's values end at 1. What the sample of a large scene did not see may be brighter.
@@ -96,33 +96,39 @@ def bands(weights: Weights, cube: Tensor, guide: Tensor | None, place: Place) ->
     return ready(weights, cube.device.type).stream(cube, guide if architecture.guided else None, lead)
 
 
-def halves(model: Model, cube: Tensor, guide: Tensor | None, place: Place) -> Iterator[Tensor]:
+def halves(half: Weights | None, cube: Tensor, guide: Tensor | None, place: Place) -> Iterator[Tensor]:
     """Yield the bands of half the ratio, V of DualSR's fine stage; at ratio 2 the scene's own."""
-    if model.half is None:
+    if half is None:
         return iter(cube)
-    return bands(model.half, cube, None if guide is None else backprojection.halved(guide), place)
+    return bands(half, cube, None if guide is None else backprojection.halved(guide), place)
 
 
-def angle(model: Model, cubes: Sequence[Tensor], guides: Sequence[Tensor | None], places: Sequence[Place]) -> float:
+def angle(
+    weights: Weights,
+    half: Weights | None,
+    cubes: Sequence[Tensor],
+    guides: Sequence[Tensor | None],
+    places: Sequence[Place],
+) -> float:
     """Return the weight of DualSR's fine stage, one for the scene: its mean spectral angle, at most 1.
 
     Parameters
     ----------
-    model : Model
-        With weights of half its ratio.
+    weights : Weights
+    half : Weights or None
+        Of half the ratio; None at ratio 2.
     cubes : sequence of Tensor, shape (band, y, x)
         Sampled windows, 0..1.
     guides : sequence of Tensor, shape (guide band, ratio * y, ratio * x), or None
     places : sequence of Place
     """
-    assert model.weights is not None
     if not cubes:
         return 0.0
     side = int((ANGLE_PX / len(cubes)) ** 0.5)
     total, count = 0.0, 0
     for cube, guide, place in zip(cubes, guides, places, strict=True):
-        part, shown, at = _middle(cube, guide, place, side, model.weights)
-        pair = zip(bands(model.weights, part, shown, at), halves(model, part, shown, at), strict=True)
+        part, shown, at = _middle(cube, guide, place, side, weights)
+        pair = zip(bands(weights, part, shown, at), halves(half, part, shown, at), strict=True)
         found = backprojection.angles_of((backprojection.halved(u[None])[0], v) for u, v in pair)
         total, count = total + float(found.sum()), count + found.numel()
     return min(1.0, total / count)
@@ -145,11 +151,11 @@ class Stream:
 
     Parameters
     ----------
-    model : Model
-        With weights.
-    fine : str
+    weights : Weights
+    half : Weights or None
+        Of half the ratio, for DualSR's fine stage above ratio 2.
     units : Units
-    weight : float or None
+    angle_weight : float or None
         What `angle` returned; None without that fine stage.
     cube : Tensor, shape (band, y, x)
         Physical units, filled.
@@ -159,23 +165,22 @@ class Stream:
 
     def __init__(
         self,
-        model: Model,
-        fine: str,
+        weights: Weights,
+        half: Weights | None,
         units: Units,
-        weight: float | None,
+        angle_weight: float | None,
         cube: Tensor,
         guide: Tensor | None,
         place: Place,
     ) -> None:
-        assert model.weights is not None
         self.units, self.made = units, 0
         values = scene_units(cube, units)
         shown = None if guide is None else guide_units(guide, units)
-        whole = bands(model.weights, values, shown, place)
+        whole = bands(weights, values, shown, place)
         self._bands = whole
-        if fine == "backprojection" and weight is not None:
-            half = halves(model, values, shown, place)
-            self._bands = (_projected(u, v, weight) for u, v in zip(whole, half, strict=True))
+        if angle_weight is not None:
+            second = halves(half, values, shown, place)
+            self._bands = (_projected(u, v, angle_weight) for u, v in zip(whole, second, strict=True))
 
     def take(self, some: slice) -> Tensor:
         """Return some bands, (band, ratio * y, ratio * x); they must follow those taken before."""

@@ -1,99 +1,40 @@
-"""Models and what they promise: guide, ratios, halo, licence."""
+"""What a model is: what it needs, what it estimates on a scene, and how it reconstructs a window.
+
+A model is a subclass of `Model` in one file. It is found by name in the registry, or by an entry
+point of the group ``dualsr_geo.models`` in a package of its own. Nothing outside its file asks
+which model a run uses.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Self
 
-from dualsr_geo.errors import InputError, OptionError, ScaleError
+from torch import Tensor
 
-# The last four correct a finished start, by as much as the scene's own Wald pair allows (`refinement`).
+from dualsr_geo.errors import OptionError, ScaleError
+from dualsr_geo.fusion.scene_regression import GuideFit
+from dualsr_geo.fusion.wald.pairs import WaldPair
+from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample
+from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs
+from dualsr_geo.models.weights import PRECISIONS, Weights
+
+# The last four correct a finished start, by as much as the scene's own Wald pair supports.
 FINE = ("none", "consistency", "backprojection", "backprojection-pixel", "finenet", "finenet-per-tile")
 FITTED = ("finenet", "finenet-per-tile")
-PRECISIONS = ("float32", "bfloat16")
-# lr pixels that a fine stage sees beyond what a network made: blur, closed form and interpolation
-# (algorithm-lab-2.md A1a); bicubic to half the ratio and back.
+# lr pixels of context that a fine stage needs besides those of a network: blur, closed form and interpolation;
+# bicubic to half the ratio and back (docs/algorithm.md).
 FINE_REACH = {"none": 0, "consistency": 12, "backprojection": 6, "backprojection-pixel": 6, "finenet": 2}
 FINE_REACH["finenet-per-tile"] = FINE_REACH["finenet"]
-# What a fine stage sees of the anchors, and its features.
-REFINED_PLANES = 150
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A network's weights, and how they are used.
-
-    Attributes
-    ----------
-    path : str
-        Absolute.
-    sha256 : str
-    network : str
-        ``"coarsr"``, ``"coarsenet"``, ``"guided"`` or ``"alone"``.
-    ratio : int
-        0 where one set of weights serves all.
-    width : int
-    guide_bands : int
-        0 for a network without a guide.
-    block : int
-        lr pixels that its tiles are a multiple of.
-    halo : int
-        lr pixels of context.
-    published : bool
-        Compute what the published code computes.
-    precision : str
-        ``"float32"`` or ``"bfloat16"``.
-    """
-
-    path: str
-    sha256: str
-    network: str
-    ratio: int
-    width: int
-    guide_bands: int = 0
-    block: int = 1
-    halo: int = 0
-    published: bool = False
-    precision: str = "float32"
-
-    @property
-    def features(self) -> int:
-        """Planes of float32 on the hr grid that a tile keeps."""
-        from dualsr_geo.models.architectures import architecture_of  # noqa: PLC0415  # loads torch
-
-        return architecture_of(self.network).planes(self.width, self.ratio)
-
-    @property
-    def identity(self) -> dict[str, object]:
-        """All that decides what it computes."""
-        return {"sha256": self.sha256, "published": self.published, "precision": self.precision}
-
-
-@dataclass(frozen=True)
-class LearnedCorrection:
-    """How our own networks correct a training-free start.
-
-    Attributes
-    ----------
-    gated : bool
-        Whether the scene's own Wald pair decides by how much.
-    guided, alone : Weights or None
-        Where a guide is, and where none is; None until they are looked up.
-    """
-
-    gated: bool
-    guided: Weights | None = None
-    alone: Weights | None = None
-
-    @property
-    def identity(self) -> dict[str, object]:
-        """All that decides what they compute."""
-        each = {"guided": self.guided, "alone": self.alone}
-        return {"gated": self.gated, **{k: w.identity for k, w in each.items() if w is not None}}
+# Planes of float32 on the hr grid that a fine stage keeps of the anchors, with its features.
+FINE_STAGE_PLANES = 150
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model by name.
+    """A model by name; a subclass says what it estimates and how it reconstructs.
 
     Attributes
     ----------
@@ -103,61 +44,170 @@ class Model:
     guided : bool
         Whether it uses a guide where there is one.
     needs_guide : bool
-        Whether it is nothing without one.
+        Whether it cannot work without one.
     spectral : bool
         Whether it works on the scene's spectral subspace rather than band by band.
-    injection : str or None
-        The rule of `dualsr_geo.fusion.injection` by which it takes the guide's detail.
-    cubic_a : float or None
-        Sharpness of the bicubic kernel of a model that knows nothing of blur and interpolates at
-        the grid's own phase; None for one that interpolates at the PSF's.
     fine : str
         The fine stage it is meant for.
     halo : int
-        lr pixels of context that leave less than 1e-5 of the data range
-        (research/algorithm-lab-2.md A1a), whichever fine stage follows.
+        lr pixels of context that leave less than 1e-5 of the data range.
+    halo_covers_fine : bool
+        Whether `halo` is enough for every fine stage that only makes the result consistent.
     ratios : (int, int)
         Smallest and largest ratio.
-    ours : LearnedCorrection or None
-        How our own networks correct the start; None for models that they do not correct.
+    block : int
+        lr pixels that a tile is a multiple of.
+    planes : int
+        Planes of float32 on the hr grid that a tile keeps for networks.
+    streams_bands : bool
+        Whether a network makes one band after another by itself, as the published ones do: without spectral
+        components, and with a back-projection of its own.
+    seconds_per_million : (float, float)
+        Rough time for a million values of the product on one core, with a guide and without; a batch
+        estimates its time by it.
     licence : str
     sha256 : str or None
-        Of its weights; None where it has none. That of our own networks stands in `ours`.
-    weights : Weights or None
-        Of a network.
-    half : Weights or None
-        Of the same network at half the ratio, which the fine stage ``"backprojection"`` wants
-        above ratio 2.
+        Of its weights file; None where it has none.
     """
 
     name: str
     summary: str
-    guided: bool
-    spectral: bool
-    fine: str
-    halo: int
+    guided: bool = True
+    spectral: bool = False
+    fine: str = "none"
+    halo: int = 14
     ratios: tuple[int, int] = (2, 32)
     needs_guide: bool = False
-    injection: str | None = None
-    cubic_a: float | None = None
-    ours: LearnedCorrection | None = None
+    block: int = 1
+    planes: int = 0
+    halo_covers_fine: bool = True
+    streams_bands: bool = False
+    seconds_per_million: tuple[float, float] = (0.15, 0.08)
     licence: str = "Apache-2.0"
     sha256: str | None = None
-    weights: Weights | None = None
-    half: Weights | None = None
+
+    # The frozen dataclass that `estimate` returns, which the codec of `dualsr_geo.serialization` can read.
+    state_type: ClassVar[type | None] = None
 
     @property
-    def block(self) -> int:
-        """How many lr pixels a tile is a multiple of."""
-        return 1 if self.weights is None else self.weights.block
+    def only_ratio(self) -> int | None:
+        """The one ratio that it sharpens by; None where it has a choice."""
+        low, high = self.ratios
+        return low if low == high else None
+
+    # ---- configuration ---------------------------------------------------------------------
+
+    def configured(self, *, published: bool, precision: str) -> Self:
+        """Return the model with options for networks applied.
+
+        Raises
+        ------
+        OptionError
+            If it has no network that they apply to.
+        """
+        option = "--published" if published else f"--precision {precision}" if precision != PRECISIONS[0] else None
+        if option is not None:
+            of = "published networks" if published else "networks"
+            raise OptionError(
+                f"{option} is for {of}, and `{self.name}` is none. Leave it out, or give weights as --model."
+            )
+        return self
+
+    def with_half(self, path: str | os.PathLike[str] | None, fine: str) -> Self:  # noqa: ARG002  # networks need it
+        """Return the model with weights of half its ratio, for the fine stage ``"backprojection"`` of a network.
+
+        Raises
+        ------
+        OptionError
+            If they are missing, or given in vain.
+        """
+        if path is not None:
+            raise OptionError(
+                f"--half-model {path} serves --fine backprojection of ratios above 2 alone. Leave it out."
+            )
+        return self
+
+    def require_inputs(self, bands: int, guide_bands: int | None) -> None:  # noqa: ARG002  # networks need it
+        """Check that it can read a scene and a guide of so many bands; None is no guide.
+
+        Raises
+        ------
+        OptionError
+            If it takes all detail from a guide, and there is none.
+        InputError
+            If the bands do not fit its weights.
+        """
+        if self.needs_guide and guide_bands is None:
+            raise OptionError(f"The model `{self.name}` takes all detail from a guide, and none is given. Give --rgb.")
 
     @property
-    def features(self) -> int:
-        """Planes of float32 on the hr grid that a tile keeps for its network."""
-        if self.weights is not None:
-            return self.weights.features
-        own = (self.ours.guided, self.ours.alone) if self.ours is not None else ()
-        return max((weights.features for weights in own if weights is not None), default=0)
+    def identity(self) -> dict[str, object]:
+        """All that decides what it computes, besides its name and the version; fit for JSON."""
+        return {}
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All that the model promises, fit for JSON."""
+        return asdict(self)
+
+    @property
+    def networks(self) -> dict[str, Weights]:
+        """The weights of its networks, by the key that provenance records them under."""
+        return {}
+
+    def for_trial(self) -> Self:
+        """Return the model as it restores a Wald pair of a scene that was surveyed before."""
+        return self
+
+    # ---- the scene -------------------------------------------------------------------------
+
+    def estimate(self, sample: FilledSample, common: CommonEstimates) -> Any:  # noqa: ARG002
+        """Return the model's state for a scene: what every tile needs, of type `state_type`; None for nothing.
+
+        Parameters
+        ----------
+        sample : FilledSample
+        common : CommonEstimates
+        """
+        return None
+
+    def reads_guide(self, state: Any) -> bool:
+        """Return whether tiles need the guide."""
+        return self.guided and state is not None
+
+    def guide_fit(self, state: Any) -> GuideFit | None:  # noqa: ARG002
+        """Return the regressions on the guide that the training-free start is made by; None without."""
+        return None
+
+    def with_shrinkage_of(self, state: Any, other: Any) -> Any:  # noqa: ARG002
+        """Return a state whose corrections are shrunk as in another state of the same scene."""
+        return state
+
+    def provenance(self, state: Any) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return what of the state is recorded with the product, fit for JSON."""
+        return {}
+
+    # ---- the window ------------------------------------------------------------------------
+
+    def reconstruct(self, inputs: WindowInputs, state: Any) -> Reconstruction:
+        """Sharpen one window.
+
+        Parameters
+        ----------
+        inputs : WindowInputs
+        state : state_type or None
+            What `estimate` returned.
+
+        Returns
+        -------
+        Reconstruction
+            Bands are made when asked for.
+        """
+        raise NotImplementedError
+
+    def restore(self, pair: WaldPair, state: Any) -> list[Tensor]:
+        """Sharpen the blocks of a Wald pair of the scene, (band, Y, X) each, for the detail assessment."""
+        raise NotImplementedError
 
 
 def require_ratio(model: Model, ratio: int) -> None:
@@ -181,59 +231,29 @@ def require_ratio(model: Model, ratio: int) -> None:
     )
 
 
-def require_inputs(model: Model, bands: int, guide_bands: int | None) -> None:
-    """Check that a network can read a scene and a guide of so many bands; None is no guide.
-
-    Raises
-    ------
-    OptionError
-        If it takes all from a guide, and there is none.
-    InputError
-        If the bands do not fit the weights.
-    """
-    if model.needs_guide and guide_bands is None:
-        raise OptionError(f"The model `{model.name}` takes all detail from a guide, and none is given. Give --rgb.")
-    weights = model.weights
-    if weights is None:
-        return
-    from dualsr_geo.models.architectures import architecture_of  # noqa: PLC0415  # loads torch
-
-    least = architecture_of(weights.network).min_bands
-    if bands < least:
-        raise InputError(
-            f"The network `{weights.network}` reads {least} bands at a time, the scene has {bands} with data. "
-            f"Give {least} or more, or another --model."
-        )
-    if weights.guide_bands and guide_bands is not None and guide_bands != weights.guide_bands:
-        raise InputError(
-            f"The guide has {guide_bands} band{'s' * (guide_bands != 1)}, the weights of `{model.name}` were trained "
-            f"for {weights.guide_bands}. Give --rgb a guide of {weights.guide_bands}, or other weights as --model."
-        )
-
-
-def choose_fine(model: Model, asked: str | None) -> str:
-    """Return the fine stage asked for, or the model's own.
+def choose_fine(model: Model, fine: str | None) -> str:
+    """Return the fine stage that is wanted, or the model's own.
 
     Raises
     ------
     OptionError
         If there is none of that name, or not for this model.
     """
-    if asked is None:
+    if fine is None:
         return model.fine
-    if asked not in FINE:
-        raise OptionError(f"There is no fine stage `{asked}`. Give --fine {' or '.join(FINE)}.")
-    if asked == "backprojection-pixel" and model.weights is not None:
+    if fine not in FINE:
+        raise OptionError(f"There is no fine stage `{fine}`. Give --fine {' or '.join(FINE)}.")
+    if fine == "backprojection-pixel" and model.streams_bands:
         raise OptionError(
-            f"--fine {asked} weighs all bands of a pixel, and the network `{model.name}` makes one after another. "
+            f"--fine {fine} weighs all bands of a pixel, and the network `{model.name}` makes one after another. "
             "Give --fine backprojection."
         )
-    if asked in FITTED and not model.guided:
+    if fine in FITTED and not model.guided:
         raise OptionError(
-            f"--fine {asked} compares with a guide, and `{model.name}` takes none. "
+            f"--fine {fine} compares with a guide, and `{model.name}` takes none. "
             "Give --fine consistency, or another --model."
         )
-    return asked
+    return fine
 
 
 def require_fine(fine: str, ratio: int, *, guided: bool) -> None:
@@ -248,38 +268,38 @@ def require_fine(fine: str, ratio: int, *, guided: bool) -> None:
         raise OptionError(f"--fine {fine} compares with a guide, and none is given. Give --rgb, or --fine consistency.")
     if fine.startswith("backprojection") and ratio % 2:
         raise OptionError(
-            f"--fine {fine} wants the result of half the ratio too, and {ratio} has no half. "
+            f"--fine {fine} needs the result of half the ratio too, and {ratio} has no half. "
             "Give --fine none or consistency."
         )
 
 
 def is_refined(model: Model, fine: str) -> bool:
-    """Say whether the fine stage corrects a finished start; a network's back-projection is its own."""
-    return fine in FINE[2:] and not (fine == "backprojection" and model.weights is not None)
+    """Return whether the fine stage corrects a finished start; a network's own back-projection does not."""
+    return fine in FINE[2:] and not (fine == "backprojection" and model.streams_bands)
 
 
 def is_consistent(model: Model, fine: str) -> bool:
-    """Say whether the closed form makes the start consistent with the scene; what corrects it then keeps that."""
+    """Return whether the closed form makes the start consistent with the scene; what corrects it then keeps that."""
     return (model.fine if is_refined(model, fine) else fine) == "consistency"
 
 
 def planes(model: Model, fine: str, bands: int) -> int:
     """Return how many planes of float32 on the hr grid a tile keeps for networks and for what corrects a start."""
     if not is_refined(model, fine):
-        return model.features
-    # What is not made of components is made once, and kept.
-    return model.features + REFINED_PLANES + (0 if model.spectral else bands)
+        return model.planes
+    # A result that is not made of components is made once, and kept.
+    return model.planes + FINE_STAGE_PLANES + (0 if model.spectral else bands)
 
 
 def with_fine(model: Model, fine: str) -> Model:
-    """Return a model with the halo that its coarse stage and the fine stage after it see."""
-    if model.weights is None and not is_refined(model, fine):
+    """Return a model with the halo that its coarse stage and the fine stage after it need."""
+    if model.halo_covers_fine and not is_refined(model, fine):
         return model
-    more = FINE_REACH[fine]
+    reach = FINE_REACH[fine]
     if is_refined(model, fine) and is_consistent(model, fine):
         # What corrects a consistent start is made consistent itself.
-        more += FINE_REACH["consistency"]
-    return replace(model, halo=_whole(model.halo + more, model.block))
+        reach += FINE_REACH["consistency"]
+    return replace(model, halo=_whole(model.halo + reach, model.block))
 
 
 def _whole(length: int, block: int) -> int:

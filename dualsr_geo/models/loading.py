@@ -15,13 +15,10 @@ from torch import nn
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.models.architectures import architecture_of
-from dualsr_geo.models.definition import Weights
 from dualsr_geo.models.networks.architecture import BandNetwork
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.networks.unguided import UnguidedNetwork
-from dualsr_geo.models.weights import Card, read_card, read_tensors, sha256
-
-SHIPPED = Path(__file__).with_name("data")
+from dualsr_geo.models.weights import SHIPPED, Card, Weights, read_card, read_tensors, sha256
 
 
 @dataclass(frozen=True)

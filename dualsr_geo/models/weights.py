@@ -19,6 +19,52 @@ from dualsr_geo.serialization import write_atomically
 
 # Key of the card in the file's header.
 KEY = "dualsr-geo"
+# The weights that come with the package.
+SHIPPED = Path(__file__).with_name("data")
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network's weights, and how they are used.
+
+    Attributes
+    ----------
+    path : str
+        Absolute.
+    sha256 : str
+    network : str
+        Id of its architecture: ``"coarsr"``, ``"coarsenet"``, ``"guided"`` or ``"alone"``.
+    ratio : int
+        0 where one set of weights serves all.
+    width : int
+    guide_bands : int
+        0 for a network without a guide.
+    block : int
+        lr pixels that its tiles are a multiple of.
+    halo : int
+        lr pixels of context.
+    published : bool
+        Compute what the published code computes.
+    precision : str
+        ``"float32"`` or ``"bfloat16"``.
+    """
+
+    path: str
+    sha256: str
+    network: str
+    ratio: int
+    width: int
+    guide_bands: int = 0
+    block: int = 1
+    halo: int = 0
+    published: bool = False
+    precision: str = "float32"
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """All that decides what it computes."""
+        return {"sha256": self.sha256, "published": self.published, "precision": self.precision}
 
 
 @dataclass(frozen=True)
@@ -140,3 +186,10 @@ def _card(said: Any) -> Card:  # whatever JSON held
         raise TypeError(f"it is a {type(said).__name__}")
     known = {f.name for f in fields(Card)}
     return Card(**{k: v for k, v in said.items() if k in known})
+
+
+def weights_of(path: Path, *, published: bool = False, precision: str = PRECISIONS[0]) -> Weights:
+    """Return the weights of a file, with what its card says of them."""
+    card = read_card(path)
+    sizes = (card.ratio, card.width, card.guide_bands, card.block, card.halo)
+    return Weights(str(path.resolve()), sha256(path), card.network, *sizes, published, precision)

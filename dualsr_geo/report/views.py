@@ -76,7 +76,7 @@ class ReportInputs:
     @property
     def moved_px(self) -> tuple[float, float]:
         """Displacement that was undone by moving the whole guide, hr pixels (y, x)."""
-        return (0.0, 0.0) if self.survey is None else self.survey.moved_px
+        return (0.0, 0.0) if self.survey is None else self.survey.placement.moved_px
 
 
 def overview(scene: Scene) -> NDArray[np.float32]:
@@ -180,10 +180,10 @@ def _uncertainty(inputs: ReportInputs, hr: Window) -> NDArray[np.float32] | None
 def relevance(inputs: ReportInputs) -> NDArray[np.float32] | None:
     """Return the share of each band's variance that the guide explains, (band,); NaN of bands without data."""
     survey = inputs.survey
-    if survey is None or survey.relevance is None:
+    if survey is None or survey.guide is None or survey.guide.relevance is None:
         return None
     out = np.full(inputs.scene.count, np.nan, np.float32)
-    out[list(survey.used)] = survey.relevance
+    out[list(survey.used)] = survey.guide.relevance
     return out
 
 

@@ -1,4 +1,4 @@
-"""What the survey looks at: a bounded number of windows of the scene, and the user's wishes."""
+"""The sample of a survey: a bounded number of windows of the scene, with its registered guide."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from scipy.optimize import nnls
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, Block, Filled, stack
+from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, Block, Filled, guided_pixels
 from dualsr_geo.fusion.prepared_guide import prepare_guide
-from dualsr_geo.models.definition import LearnedCorrection, Model
+from dualsr_geo.models.definition import Model
+from dualsr_geo.models.methods.regression import MODEL
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.options import RegistrationOptions
@@ -44,35 +45,26 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyOptions(RegistrationOptions):
-    """What the user decides about the survey.
+    """What is decided about a survey before the scene is read.
 
     Attributes
     ----------
-    subspace : bool
-        False for models that work band by band (bicubic).
-    injection : bool
-        Whether the model is one of the classic baselines.
-    network : Model or None
-        The model, where it is a network.
-    angle : bool
-        Whether its fine stage wants the scene's spectral angle.
-    ours : LearnedCorrection or None
-        How our own networks correct the start.
+    model : Model
+        The run's model; by default `regression`.
+    fine : str
+        The fine stage of the run.
     anchors : int or None
-        Most bands that they run on; None for their own choice.
+        At most so many anchor bands; None for the model's own choice.
     uncertainty : bool
-        Whether to find out how large the product's errors are.
+        Whether to estimate how large the product's errors are.
     detail : bool
-        Whether to find out what the product's detail is worth.
+        Whether to assess what the product's detail is worth.
     changes : bool
         Whether the guide is left out where it shows something else than the scene.
     """
 
-    subspace: bool = True
-    injection: bool = False
-    network: Model | None = None
-    angle: bool = False
-    ours: LearnedCorrection | None = None
+    model: Model = MODEL
+    fine: str = "none"
     anchors: int | None = None
     uncertainty: bool = False
     detail: bool = False
@@ -127,15 +119,9 @@ def guided_blocks(
     return out, mean
 
 
-def pixels(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return spectra (band, pixel), the degraded guide (guide band, pixel), and weights (pixel,)."""
-    guide = stack([operator(blur, b.shape).degrade(b.guide) for b in blocks])
-    return stack([b.cube for b in blocks]), guide, stack([b.weight for b in blocks])
-
-
 def relevance(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return how well the guide explains each band (R2), and the guide's response to the bands."""
-    spectra, guide, weight = pixels(blocks, blur)
+    spectra, guide, weight = guided_pixels(blocks, blur)
     used = weight > 0
     x, y = spectra[:, used].astype(np.float64), guide[:, used].astype(np.float64)
     xc, yc = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)

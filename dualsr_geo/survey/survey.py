@@ -2,101 +2,104 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.change_detection import ChangeModel
-from dualsr_geo.fusion.injection import Injection
-from dualsr_geo.fusion.scene_regression import SceneRegression
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.uncertainty import ErrorModel
-from dualsr_geo.models.band_stream import Units
-from dualsr_geo.models.correction import CorrectionState
+from dualsr_geo.fusion.wald.scene_sample import GuideStatistics, SceneStatistics
+from dualsr_geo.models.definition import Model
 from dualsr_geo.registration.displacement_field import DisplacementField
+from dualsr_geo.registration.guide_placement import Placement
+from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.detail import DetailAssessment
 
+_PARTS: dict[str, type] = {
+    "statistics": SceneStatistics,
+    "placement": Placement,
+    "guide": GuideStatistics,
+    "displacement": DisplacementField,
+    "changes": ChangeModel,
+    "uncertainty": ErrorModel,
+    "detail": DetailAssessment,
+}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Survey:
-    """What is known of the whole scene.
+    """What is known of the whole scene: parts, each made by one function and never changed.
 
     Attributes
     ----------
-    psf : Psf
-        Blur of the scene against the guide as it is used.
-    psf_source : str
-        ``"given"``, ``"estimated gaussian"``, ``"estimated taps"``, ``"sensor"``, ``"default"``.
-    used : tuple of int
-        Bands that have data; the others stay nodata.
-    low : float
-        The scene's own minimum, physical units; nothing is made below it.
-    noise : array, shape (band,)
-        Of the used bands, physical units; 0 where it was not told from signal.
-    space : Subspace
-    lams, lams_alone : array, shape (component,)
-        Ridges of the fine stage, where the guide is and where it is not.
-    fit, mixture : Fit and array, shape (component, candidate), or None
-        What the regressions need; None without a guide.
-    guide_mean : array, shape (guide band,)
-    shift_px : (float, float)
-        How far the guide lies below and right of the scene, hr pixels.
-    moved_px : (float, float)
-        How far it is moved back.
-    shift_error_px, sigma_error_px : (float, float) or None
-        Standard errors of shift and width of the blur, hr pixels; None where they were not estimated.
-    noise_error : array, shape (band,), or None
-        Standard error of `noise`.
-    relevance : array, shape (band,)
-        How well the guide explains a band, 0..1.
-    srf : array, shape (guide band, band)
-        Non-negative response of the guide to the used bands.
-    injection : Injection or None
-        What the classic baselines need; None for other models.
-    units : Units or None
-        What networks need; None for other models.
-    angle : float or None
-        Weight of DualSR's fine stage; None without it.
-    correction : CorrectionState or None
-        What our own networks need; None for other models.
-    doubt : ErrorModel or None
-        How large the product's errors are; None where nobody asked.
-    detail : DetailAssessment or None
-        What the product's detail is worth; None where nobody asked, and of scenes too small to say.
-    field : DisplacementField or None
-        How the guide is bent back, place by place, before all else; None where it is not.
+    statistics : SceneStatistics
+        Of the scene without its guide.
+    placement : Placement
+        Where the guide is on the scene, and how the scene is blurred.
+    guide : GuideStatistics or None
+        None without a guide.
+    displacement : DisplacementField or None
+        How the guide is moved back place by place, before all else.
     changes : ChangeModel or None
-        How the guide should look, to tell where it shows something else; None where that is not asked or not known.
+        What the guide should look like, to recognise where it shows something else.
+    model_state : object or None
+        What the run's model estimated, of its `state_type`.
+    uncertainty : ErrorModel or None
+        How large the product's errors are; None unless uncertainty is requested.
+    detail : DetailAssessment or None
+        What the product's detail is worth; None unless it is requested, and for scenes too small to be degraded.
     notes : tuple of str
         What the user should know.
     """
 
-    psf: Psf
-    psf_source: str
-    used: tuple[int, ...]
-    low: float
-    noise: NDArray[np.float32]
-    space: Subspace
-    lams: NDArray[np.float32]
-    lams_alone: NDArray[np.float32]
-    fit: SceneRegression | None = None
-    mixture: NDArray[np.float32] | None = None
-    guide_mean: NDArray[np.float32] | None = None
-    shift_px: tuple[float, float] = (0.0, 0.0)
-    moved_px: tuple[float, float] = (0.0, 0.0)
-    shift_error_px: tuple[float, float] | None = None
-    sigma_error_px: tuple[float, float] | None = None
-    noise_error: NDArray[np.float32] | None = None
-    relevance: NDArray[np.float32] | None = None
-    srf: NDArray[np.float32] | None = None
-    injection: Injection | None = None
-    units: Units | None = None
-    angle: float | None = None
-    correction: CorrectionState | None = None
-    doubt: ErrorModel | None = None
-    detail: DetailAssessment | None = None
-    field: DisplacementField | None = None
+    statistics: SceneStatistics
+    placement: Placement
+    guide: GuideStatistics | None = None
+    displacement: DisplacementField | None = None
     changes: ChangeModel | None = None
+    model_state: Any = None
+    uncertainty: ErrorModel | None = None
+    detail: DetailAssessment | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def psf(self) -> Psf:
+        """Blur of the scene against the guide as it is used."""
+        return self.placement.psf
+
+    @property
+    def space(self) -> Subspace:
+        """Spectral components of the scene."""
+        return self.statistics.space
+
+    @property
+    def used(self) -> tuple[int, ...]:
+        """Bands that have data."""
+        return self.statistics.used
+
+    def with_displacement(self, field: DisplacementField | None) -> Survey:
+        """Return the survey of a guide that a displacement field has moved."""
+        return replace(self, displacement=field)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping; `from_json` is its inverse."""
+        return {f.name: to_json(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], model: Model | None = None) -> Survey:
+        """Read what `to_json` wrote.
+
+        Parameters
+        ----------
+        value : mapping
+        model : Model, optional
+            The run's model, which knows the type of its state; without it the state is left out.
+        """
+        parts: dict[str, Any] = {
+            name: None if value[name] is None else from_json(kind, value[name]) for name, kind in _PARTS.items()
+        }
+        state, kind = value["model_state"], None if model is None else model.state_type
+        parts["model_state"] = None if state is None or kind is None else from_json(kind, state)
+        return cls(**parts, notes=tuple(value["notes"]))

@@ -26,6 +26,7 @@ from dualsr_geo.fusion.blocks import components
 from dualsr_geo.fusion.prepared_guide import PreparedGuide
 from dualsr_geo.models.guided_correction import GuidedWindow, NetworkInput, detail, network_input, without_observed_part
 from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.methods.regression import RegressionState
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.survey.estimation import estimate_survey
@@ -275,7 +276,7 @@ def _prepare(rng: Rng, cube: Floats, guide: Floats, blur: Psf, said: Psf, *, noi
         level = rng.uniform(0, MAX_GUIDE_NOISE_STD) * guide.std((1, 2)).mean()
         guide = guide + level * rng.standard_normal(guide.shape, np.float32)
     known = known_of(lr, guide, said)
-    if known.fit is None:
+    if known.model_state is None:
         return None
     window, said_of = opened(known, lr, guide)
     count = len(said_of.std)
@@ -293,19 +294,21 @@ def known_of(lr: Floats, guide: Floats, said: Psf) -> Survey:
 
 def opened(known: Survey, lr: Floats, guide: Floats) -> tuple[GuidedWindow, GuidedInputs]:
     """Return a whole scene as one window with its start, and the terms in which the network is told of it."""
-    assert known.fit is not None
-    assert known.mixture is not None
+    state = known.model_state
+    assert isinstance(state, RegressionState)
     cube, space = torch.from_numpy(np.ascontiguousarray(lr[list(known.used)])), known.space
     shape = cube.shape[1], cube.shape[2]
     op = operator(known.psf, (shape[0], shape[1]))
     guided = coarse_stage.GuidedStart(
-        PreparedGuide(torch.from_numpy(guide), None, None), known.fit, torch.from_numpy(known.mixture)
+        PreparedGuide(torch.from_numpy(guide), None, None),
+        state.fit.fit,
+        torch.from_numpy(state.fit.mixture),
     )
-    closed, alone = (consistency(known.psf, shape, v.tolist(), op) for v in (known.lams, known.lams_alone))
+    closed, alone = (consistency(known.psf, shape, v.tolist(), op) for v in (state.ridges, known.statistics.ridges))
     z = components(space, cube)
     hr = coarse_stage.sharpen(z, None, guided, closed, alone)
     flat, seen = cube.flatten(1).numpy(), op.degrade(guided.guide.values).flatten(1).numpy()
-    said = GuidedInputs.of(space, known.fit, known.mixture, flat, seen, np.ones(flat.shape[1], np.float32))
+    said = GuidedInputs.of(space, state.fit, flat, seen, np.ones(flat.shape[1], np.float32))
     return GuidedWindow(space, cube, z, hr, guided, known.psf, closed), said
 
 

@@ -22,9 +22,9 @@ from dualsr_geo.degradation.consistency import Consistency, consistency
 from dualsr_geo.degradation.operators import Operator, operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
+from dualsr_geo.fusion.wald.starts import ridge
 from dualsr_geo.models.networks.unguided import UnguidedNetwork
 from dualsr_geo.models.unguided_correction import Levels, correct, moved, null_space_part, nyquist_gains, planes
-from dualsr_geo.survey.wald_pairs import ridge
 from dualsr_geo.training import augmentation
 from dualsr_geo.training.augmentation import Floats, Rng
 

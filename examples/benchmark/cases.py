@@ -9,7 +9,7 @@ from functools import cached_property
 import scenes
 import table
 
-from dualsr_geo.models.registry import MODELS
+from dualsr_geo.models.registry import models
 
 GUIDES = ("rgb", "pan", "own", "none")
 
@@ -83,13 +83,13 @@ class Runs:
     def models(self) -> list[str]:
         """Models that were run."""
         names = {row["model"] for row in self.rows}
-        return [name for name in MODELS if name in names]
+        return [name for name in models() if name in names]
 
     def cases(self, degradation: str) -> list[Case]:
         """Return the cases of a degradation; without a guide those that a model ran both with and without."""
         rows = [row for row in self.rows if row["degradation"] == degradation]
         guided = {row["scene"] for row in rows if row["guide"] != "none"}
-        either = [name for name in self.models if MODELS[name].guided]
+        either = [name for name in self.models if models()[name].guided]
         kept = {
             case_of(row)
             for row in rows
@@ -99,7 +99,7 @@ class Runs:
 
     def row(self, case: Case, degradation: str, model: str, disturbance: str = "none") -> table.Row | None:
         """Return a run; that of a model without a guide serves every case of its scene."""
-        guide = case.guide if MODELS[model].guided else "none"
+        guide = case.guide if models()[model].guided else "none"
         return self.by_key.get((case.scene, guide, str(case.ratio), degradation, disturbance, model))
 
     def value(self, case: Case, degradation: str, model: str, figure: Figure) -> float | None:

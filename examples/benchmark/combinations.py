@@ -14,7 +14,7 @@ from disturbances import DISTURBANCES, Disturbance, Pair
 
 from dualsr_geo.errors import OptionError
 from dualsr_geo.models.definition import Model
-from dualsr_geo.models.registry import MODELS
+from dualsr_geo.models.registry import models
 
 # The other CAVE scenes run when --only names them.
 CAVE = (*scenes.VALIDATION, "cave-feathers", "cave-flowers")
@@ -61,7 +61,7 @@ class Combination:
     @property
     def psf(self) -> str:
         """How the model knows the blur."""
-        return DISTURBANCES[self.disturbance].psf if takes_psf(MODELS[self.model]) else "unused"
+        return DISTURBANCES[self.disturbance].psf if takes_psf(models()[self.model]) else "unused"
 
     def pair(self) -> Pair:
         """Make scene, guide and reference."""
@@ -109,7 +109,7 @@ def grid(names: Sequence[str]) -> Iterator[Combination]:
 
 def _models(scene: str, guide: str, ratio: int, degradation: str) -> Iterator[Combination]:
     disturbed = degradation == "mtf" and ratio == ratios(scene)[0]
-    for model in (m for m in MODELS.values() if _runs_with(m, guide)):
+    for model in (m for m in models().values() if _runs_with(m, guide)):
         # `learned` is there to show the effect of the shrinkage.
         calm = not disturbed or model.name == "learned"
         for name, disturbance in DISTURBANCES.items():
@@ -119,7 +119,7 @@ def _models(scene: str, guide: str, ratio: int, degradation: str) -> Iterator[Co
 
 def _runs_with(model: Model, guide: str) -> bool:
     """Say whether a model is run with a guide: those that use none run once for all guides, ours both ways."""
-    return model.guided == (guide != "none") or (model.ours is not None and guide == "none")
+    return model.guided == (guide != "none") or (model.networks and guide == "none")
 
 
 def _means_something(disturbance: Disturbance, model: Model, guide: str) -> bool:

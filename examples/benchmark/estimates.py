@@ -62,7 +62,7 @@ def product(one: Pair, known: Survey, model: str) -> tuple[np.ndarray, TileStati
 
 def survey_options(model: str, **known: Psf | float | None) -> SurveyOptions:
     """Return the survey's options of a run; the guide is not moved, since the reference is registered to it."""
-    return SurveyOptions(RATIO, coregister="off", ours=load_model(model).ours, **known)
+    return SurveyOptions(RATIO, coregister="off", model=load_model(model), **known)
 
 
 def lost(one: Pair, psf: Psf, model: str) -> tuple[float, list[float]]:
@@ -103,7 +103,9 @@ def noise_table(scenes: list[str], model: str) -> Iterator[str]:
             _, counted = product(one, known, model)
             away = math.sqrt(float(np.sum(counted.square)) / float(np.sum(counted.pixels)))
             assert known.noise_error is not None
-            found, error = (float(np.sqrt((v.astype(float) ** 2).mean())) for v in (known.noise, known.noise_error))
+            found, error = (
+                float(np.sqrt((v.astype(float) ** 2).mean())) for v in (known.statistics.noise, known.noise_error)
+            )
             span = float(one.scene.max() - one.scene.min())
             yield f"| {name} {kind} | {true:.5f} | {found:.5f} | {error:.5f} | {away:.5f} | {away / span:.1e} |"
 

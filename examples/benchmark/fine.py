@@ -88,9 +88,7 @@ def rows(one: Pair, model: str, coregister: str, stages: list[str]) -> Iterator[
     options = SurveyOptions(
         one.ratio,
         coregister=coregister,
-        subspace=chosen.spectral,
-        injection=chosen.injection is not None,
-        ours=chosen.ours,
+        model=chosen,
     )
     known, before = one.survey(options), math.nan
     for fine in stages:
@@ -101,13 +99,13 @@ def rows(one: Pair, model: str, coregister: str, stages: list[str]) -> Iterator[
             return one.scene[(slice(None), *tile.padded.slices)], near
 
         began = time.process_time()
-        fitted = fine_stage_fit.fit(work, options, read)
+        fitted = fine_stage_fit.fit_fine_stage(work, options, read)
         between = time.process_time()
-        made = _product(replace(work, refinement=fitted), read)
+        made = _product(replace(work, fine_stage=fitted), read)
         spent = time.process_time() - between
         psnr = metrics.psnr(made, one.reference)
         before = psnr if fine == "none" else before
-        evidence = () if fitted is None else fitted.asked
+        evidence = () if fitted is None else fitted.evidence
         yield {
             "fine": fine,
             "psnr_db": f"{psnr:.3f}",

@@ -54,7 +54,7 @@ def surveyed(pair: Pair, model: str, coregister: str) -> Survey:
         hr = window.scaled(ratio).grown(margin)
         near = None if guide is None else guide[:, hr.y0 + margin : hr.y1 + margin, hr.x0 + margin : hr.x1 + margin]
         samples.append(Sample(pair.scene[:, rows, columns], near))
-    return estimate_survey(samples, SurveyOptions(ratio, coregister=coregister, ours=chosen.ours, detail=True))
+    return estimate_survey(samples, SurveyOptions(ratio, coregister=coregister, model=chosen, detail=True))
 
 
 def true_detail(pair: Pair, product: Floats, known: Survey) -> DetailAssessment:

@@ -12,7 +12,7 @@ from disturbances import DISTURBANCES
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dualsr_geo.models.registry import MODELS
+from dualsr_geo.models.registry import models
 
 PSNR = FIGURES[0]
 # Points beyond it are drawn on the frame, so that the others remain distinguishable.
@@ -61,7 +61,7 @@ def robustness(runs: Runs, path: Path) -> None:
 
 
 def _dots(axes: Axes, model: str, points: Sequence[tuple[float, float]]) -> None:
-    place = list(MODELS).index(model)
+    place = list(models()).index(model)
     x, y = np.array(points).reshape(-1, 2).T
     axes.scatter(x, y, s=20, color=f"C{place}", marker=MARKERS[place % len(MARKERS)], alpha=0.8, label=model, zorder=2)
 

@@ -31,13 +31,10 @@ PROTOCOL = "sfpn-noise"
 def sharpened(one: Pair, model: str) -> Floats:
     """Sharpen a pair by a model with its default options."""
     chosen = load_model(model)
-    network = chosen if chosen.weights is not None else None
     options = SurveyOptions(
         one.ratio,
         coregister=DEGRADATIONS[PROTOCOL].coregister,
-        subspace=chosen.spectral,
-        network=network,
-        ours=chosen.ours,
+        model=chosen,
     )
     return product(one, one.survey(options), model)[0]
 

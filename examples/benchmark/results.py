@@ -19,7 +19,7 @@ from degradations import DEGRADATIONS
 from disturbances import DISTURBANCES
 
 from dualsr_geo.errors import DualSRError, InputError
-from dualsr_geo.models.registry import MODELS
+from dualsr_geo.models.registry import models
 
 CSV = Path(__file__).with_name("results.csv")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
@@ -52,7 +52,7 @@ def page(runs: Runs) -> str:
         made_from(runs),
         "## How to read it",
         HOW_TO_READ,
-        "\n".join(f"* `{m}`: {MODELS[m].summary}" for m in runs.models),
+        "\n".join(f"* `{m}`: {models()[m].summary}" for m in runs.models),
         scene_table(runs),
         "![PSNR over bicubic](images/benchmark_gain.png)",
         f"Differences below {plots.LOWEST_DB:g} dB are drawn at {plots.LOWEST_DB:g} dB.",

@@ -158,8 +158,8 @@ def test_the_grid_has_no_combination_twice_and_none_that_means_nothing():
     assert len({one.key for one in grid}) == len(grid) > 900
     assert {one.scene for one in grid} == set(combinations.DEFAULT)
     for one in grid:
-        model = combinations.MODELS[one.model]
-        assert model.guided == (one.guide != "none") or model.ours is not None
+        model = combinations.models()[one.model]
+        assert model.guided == (one.guide != "none") or model.networks
         assert one.guide != "none" or not one.disturbance.startswith("shift")
         assert combinations.takes_psf(model) or not one.disturbance.startswith("psf")
         assert one.disturbance == "none" or (

@@ -58,7 +58,7 @@ def test_a_survey_reads_only_the_sample(reader: ArrayReader) -> None:
     assert reader.scene_windows == sample_windows(SHAPE)
     assert reader.guide_windows == [w.scaled(RATIO).grown(sample_margin(RATIO)) for w in sample_windows(SHAPE)]
     assert survey.fit is not None
-    assert survey.field is None
+    assert survey.displacement is None
 
 
 def test_without_a_guide_no_displacement_is_estimated(reader: ArrayReader) -> None:
@@ -78,7 +78,7 @@ def test_the_sampled_guide_is_registered_with_the_field(reader: ArrayReader, mon
     around = sample_windows(SHAPE)[0].scaled(RATIO).grown(sample_margin(RATIO))
     expected = read_registered_guide(reader, around, estimate)
     np.testing.assert_array_equal(sample.windows[0].guide, expected)
-    assert survey_sample(sample, options).field is estimate
+    assert survey_sample(sample, options).displacement is estimate
 
 
 def test_files_and_arrays_give_the_same_survey(reader: ArrayReader) -> None:

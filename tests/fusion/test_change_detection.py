@@ -97,8 +97,8 @@ def test_the_survey_is_not_spoilt_by_a_changed_quarter(made, pasted, known):
     np.testing.assert_allclose(known.psf.sigma_px, clean.psf.sigma_px, rtol=0.02)
     spoilt = surveyed(made.scene, pasted, SurveyOptions(RATIO))
     visible = np.s_[:4]
-    np.testing.assert_allclose(known.relevance[visible], clean.relevance[visible], atol=0.01)
-    assert np.abs(spoilt.relevance - clean.relevance)[visible].min() > 0.1
+    np.testing.assert_allclose(known.guide.relevance[visible], clean.guide.relevance[visible], atol=0.01)
+    assert np.abs(spoilt.relevance - clean.guide.relevance)[visible].min() > 0.1
 
 
 def test_it_survives_json(known):

@@ -25,8 +25,9 @@ from dualsr_geo.fusion.uncertainty import (
     error_predictors,
     relative_error,
 )
+from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.serialization import from_json, to_json
+from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
@@ -54,7 +55,7 @@ def scaled(level: ErrorLevel | None, by: float) -> ErrorLevel | None:
 
 
 def of_levels(known: Survey, guided: float = 1, alone: float = 1, floor: float = 1) -> Survey:
-    doubt = known.doubt
+    doubt = known.uncertainty
     return replace(
         known,
         doubt=ErrorModel(doubt.floor * np.float32(floor), scaled(doubt.unguided, alone), scaled(doubt.guided, guided)),
@@ -62,10 +63,10 @@ def of_levels(known: Survey, guided: float = 1, alone: float = 1, floor: float =
 
 
 def test_json_and_back_is_exact(known):
-    again = from_json(Survey, to_json(known))
+    again = Survey.from_json(to_json(known), load_model("regression"))
     assert to_json(again) == to_json(known)
-    np.testing.assert_array_equal(again.doubt.guided.size, known.doubt.guided.size)
-    assert again.doubt.unguided.disagreement is None
+    np.testing.assert_array_equal(again.uncertainty.guided.size, known.uncertainty.guided.size)
+    assert again.uncertainty.unguided.disagreement is None
 
 
 @pytest.mark.parametrize(("ratio", "tile"), [(4, 16), (3, 23), (2, 17)])
@@ -108,7 +109,7 @@ def test_a_floor_alone_is_the_same_everywhere(sample, known):
 
 
 def test_no_pixel_is_below_the_floor(sample, known):
-    lifted = replace(known, doubt=replace(known.doubt, floor=np.full(BANDS, 0.02, np.float32)))
+    lifted = replace(known, uncertainty=replace(known.uncertainty, floor=np.full(BANDS, 0.02, np.float32)))
     assert deviations(sample, lifted).min() >= 0.02 * (1 - 1e-6)
 
 

@@ -21,6 +21,8 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles.context import TileContext, guide_window
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics
+from dualsr_geo.models.definition import Model
+from dualsr_geo.models.methods.learned import LearnedState
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Window
@@ -158,6 +160,13 @@ def surveyed(scene: np.ndarray, guide: np.ndarray | None, wishes: SurveyOptions)
     return estimate_survey(samples, wishes)
 
 
+def state_for(model: Model, state: object) -> object:
+    """Return the state of a survey for a model that may be another one: a learned state holds that of `regression`."""
+    if isinstance(state, LearnedState) and model.state_type is not LearnedState:
+        state = state.regression
+    return state if model.state_type is not None and isinstance(state, model.state_type) else None
+
+
 def product(
     scene: np.ndarray,
     guide: np.ndarray | None,
@@ -175,11 +184,11 @@ def product(
     """
     bands, ratio = len(scene), known.psf.ratio
     chosen = load_model(model, precision=precision)
-    known = replace(known, correction=None) if chosen.ours is None else known
+    known = replace(known, model_state=state_for(chosen, known.model_state))
     floats = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
     shape = scene.shape[1:]
     work = TileContext(shape, bands, ratio, tile, chosen, fine or chosen.fine, packing or floats, "cpu", known)
-    count = bands * (1 + (known.doubt is not None))
+    count = bands * (1 + (known.uncertainty is not None))
     out = np.zeros((count, shape[0] * ratio, shape[1] * ratio), work.packing.dtype)
     counted = []
     for piece in work.tiling:

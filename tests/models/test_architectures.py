@@ -14,7 +14,6 @@ from dualsr_geo.models import architectures
 from dualsr_geo.models.architectures import architecture_of, recognise, register
 from dualsr_geo.models.band_stream import Place, bands
 from dualsr_geo.models.checkpoint_import import convert
-from dualsr_geo.models.definition import require_inputs
 from dualsr_geo.models.loading import load_model as load_network
 from dualsr_geo.models.networks.architecture import Architecture, BandNetwork
 from dualsr_geo.models.networks.published_checkpoint import CheckpointSizes, PublishedCheckpoint
@@ -100,9 +99,9 @@ def test_an_architecture_is_added_by_one_value(toy, tmp_path):
     wanted = 2 * cube.repeat(3, 1).repeat(3, 2)
     np.testing.assert_allclose(load_network(tmp_path / "toy.safetensors")(cube), wanted)
     model = load_model(tmp_path / "toy.safetensors")
-    assert (model.block, model.halo, model.features) == (5, 1, 3)
+    assert (model.block, model.halo, model.planes) == (5, 1, 3)
     with pytest.raises(InputError, match="reads 2 bands at a time, the scene has 1"):
-        require_inputs(model, 1, None)
+        model.require_inputs(1, None)
     # 12 x 13 lr pixels lack 3 and 2 to whole blocks, of which 4 and 3 of 9 and 6 hr pixels come first.
     window = Window(3, 12, 1, 13)
     made = torch.stack(list(bands(model.weights, torch.from_numpy(cube)[:, 3:, 1:], None, Place(window, (12, 13)))))

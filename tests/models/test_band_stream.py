@@ -11,7 +11,7 @@ from dualsr_geo.models.band_stream import HEADROOM, Place, Stream, Units, angle,
 from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.loading import load_model as load_network
 from dualsr_geo.models.networks.backprojection import angle_weight, back_project
-from dualsr_geo.models.registry import load_model, with_half
+from dualsr_geo.models.registry import load_model
 from dualsr_geo.models.weights import save
 from dualsr_geo.raster.windows import Window
 
@@ -51,7 +51,7 @@ def test_units_reach_from_zero_to_the_largest_value():
 
 def test_a_stream_is_the_network_in_physical_units(files, cube):
     units = Units.of([cube], [], whole=True)
-    stream = Stream(load_model(files["r2"]), "none", units, None, cube, None, whole())
+    stream = Stream(load_model(files["r2"]).weights, None, units, None, cube, None, whole())
     with torch.inference_mode():
         made = torch.cat([stream.take(slice(0, 3)), stream.take(slice(3, 4)), stream.take(slice(4, 7))])
     wanted = load_network(files["r2"])((cube / cube.max()).numpy()) * float(cube.max())
@@ -59,7 +59,7 @@ def test_a_stream_is_the_network_in_physical_units(files, cube):
 
 
 def test_bands_are_made_in_order_only(files, cube):
-    stream = Stream(load_model(files["r2"]), "none", Units(0, 200), None, cube, None, whole())
+    stream = Stream(load_model(files["r2"]).weights, None, Units(0, 200), None, cube, None, whole())
     with pytest.raises(ValueError, match="Band 0 follows, not 2"):
         stream.take(slice(2, 3))
 
@@ -67,14 +67,16 @@ def test_bands_are_made_in_order_only(files, cube):
 @pytest.mark.parametrize("fine", ["none", "backprojection"])
 @pytest.mark.parametrize("ratio", [2, 4])
 def test_dualsr_is_equation_for_equation(files, cube, ratio, fine):
-    model = with_half(load_model(files[f"r{ratio}"]), files["r2"] if ratio == 4 and fine != "none" else None, fine)
+    model = load_model(files[f"r{ratio}"]).with_half(files["r2"] if ratio == 4 and fine != "none" else None, fine)
     units = Units.of([cube], [], whole=True)
     unit = (cube / cube.max()).numpy()
     hr = torch.from_numpy(load_network(files[f"r{ratio}"])(unit))
     half = torch.from_numpy(load_network(files["r2"])(unit) if ratio == 4 else unit)
     with torch.inference_mode():
-        weight = angle(model, [scene_units(cube, units)], [None], [whole()]) if fine != "none" else None
-        made = Stream(model, fine, units, weight, cube, None, whole()).take(slice(0, 7))
+        weight = (
+            angle(model.weights, model.half, [scene_units(cube, units)], [None], [whole()]) if fine != "none" else None
+        )
+        made = Stream(model.weights, model.half, units, weight, cube, None, whole()).take(slice(0, 7))
     wanted = hr
     if weight is not None:
         assert 0 < weight < 1
@@ -89,10 +91,10 @@ def test_the_angle_of_a_large_scene_is_that_of_its_middle(files):
     model = load_model(files["r2"])
     place = whole((300, 200))
     with torch.inference_mode():
-        flat = angle(model, [cube], [None], [place])
+        flat = angle(model.weights, model.half, [cube], [None], [place])
         cube[:, :80] += 0.05 * torch.rand(5, 80, 200, generator=torch.Generator().manual_seed(1))
-        assert angle(model, [cube], [None], [place]) == flat
-        assert angle(model, [cube[:, :80]], [None], [whole((80, 200))]) != flat
+        assert angle(model.weights, model.half, [cube], [None], [place]) == flat
+        assert angle(model.weights, model.half, [cube[:, :80]], [None], [whole((80, 200))]) != flat
 
 
 @pytest.mark.parametrize("start", [(0, 0), (24, 15), (29, 37)])

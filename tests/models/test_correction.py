@@ -20,16 +20,16 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.io.writers.output_records import read_record
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.serialization import from_json, to_json
+from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
 SHAPE = (61, 97)
-OURS = load_model("auto").ours
+MODEL = load_model("auto")
 
 
 def wishes(ratio=4):
-    return SurveyOptions(ratio, psf=Psf.from_mtf(ratio), ours=OURS)
+    return SurveyOptions(ratio, psf=Psf.from_mtf(ratio), model=MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,8 @@ def sample():
 
 def test_the_survey_carries_it_exactly(sample):
     known = surveyed(sample.scene, sample.guide, wishes())
-    assert len(known.correction.alone.anchors.bands) == 8
-    again = from_json(Survey, json.loads(json.dumps(to_json(known))))
+    assert len(known.model_state.correction.unguided.anchors.bands) == 8
+    again = Survey.from_json(json.loads(json.dumps(to_json(known))), MODEL)
     assert to_json(again) == to_json(known)
 
 
@@ -63,7 +63,7 @@ def test_a_halo_is_enough_where_noise_shift_and_holes_are():
     scene[2, 50:, :9] = np.nan
     guide[:, :, 200:] = np.nan
     guide[:, 90:100, 60:70] = np.nan
-    known = surveyed(scene, guide, SurveyOptions(4, ours=OURS))
+    known = surveyed(scene, guide, SurveyOptions(4, model=MODEL))
     assert known.space.noise > 0
     whole, tiled = (product(scene, guide, known, model="learned", tile=t)[0] for t in (1000, 16))
     np.testing.assert_array_equal(np.isnan(whole), np.isnan(tiled))
@@ -117,10 +117,11 @@ def test_in_bfloat16_it_differs_by_less_than_a_thousandth(sample):
 
 def test_no_share_leaves_the_start(sample):
     known = surveyed(sample.scene, sample.guide, wishes())
-    found = known.correction
+    found = known.model_state.correction
     none = replace(found, guided=replace(found.guided, share=0.0))
-    made = product(sample.scene, sample.guide, replace(known, correction=none), model="learned")[0]
-    plain = product(sample.scene, sample.guide, replace(known, correction=None), model="learned")[0]
+    state = replace(known.model_state, correction=none)
+    made = product(sample.scene, sample.guide, replace(known, model_state=state), model="learned")[0]
+    plain = product(sample.scene, sample.guide, known, model="regression")[0]
     np.testing.assert_array_equal(made, plain)
 
 

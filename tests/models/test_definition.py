@@ -8,24 +8,25 @@ from dualsr_geo.errors import InputError, OptionError, ScaleError
 from dualsr_geo.models.definition import (
     FINE,
     FITTED,
-    Model,
-    Weights,
     choose_fine,
     is_consistent,
     is_refined,
     planes,
     require_fine,
-    require_inputs,
     require_ratio,
     with_fine,
 )
+from dualsr_geo.models.methods.band_network import BandNetworkModel
 from dualsr_geo.models.registry import load_model
+from dualsr_geo.models.weights import Weights
 
 
 def network(name, guide_bands=0):
-    weights = Weights("/w", "0", name, 4, 64, guide_bands)
     guided = guide_bands > 0
-    return Model("mine", "", guided, False, "none", 24, (4, 4), needs_guide=guided, weights=weights)
+    return BandNetworkModel(
+        "mine", "", guided, halo=24, halo_covers_fine=False, ratios=(4, 4), needs_guide=guided, streams_bands=True,
+        weights=Weights("/w", "0", name, 4, 64, guide_bands),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("ratio", [-1, 0, 1, 33])
@@ -65,7 +66,7 @@ def test_what_compares_with_a_guide_wants_one(fine):
 @pytest.mark.parametrize("fine", ["backprojection", "backprojection-pixel"])
 def test_what_has_no_half_is_not_projected(fine, ratio):
     require_fine(fine, ratio - 1, guided=False)
-    with pytest.raises(OptionError, match=f"--fine {fine} wants the result of half the ratio too, and {ratio} has no"):
+    with pytest.raises(OptionError, match=f"--fine {fine} needs the result of half the ratio too, and {ratio} has no"):
         require_fine(fine, ratio, guided=True)
 
 
@@ -78,7 +79,7 @@ def test_what_corrects_a_consistent_start_is_consistent(fine):
     assert is_refined(net, fine) == (is_refined(ours, fine) and fine != "backprojection")
     # What looks around itself needs a wider halo, and what it looks at room.
     assert (with_fine(ours, fine).halo > ours.halo) == is_refined(ours, fine)
-    assert (planes(plain, fine, 7) > plain.features + 7) == is_refined(plain, fine)
+    assert (planes(plain, fine, 7) > plain.planes + 7) == is_refined(plain, fine)
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 8])
@@ -91,15 +92,15 @@ def test_weights_have_one_ratio(ratio):
 @pytest.mark.parametrize(("name", "guide_bands", "least"), [("coarsr", 0, 5), ("coarsenet", 3, 3)])
 def test_too_few_bands_are_refused(name, guide_bands, least):
     model = network(name, guide_bands)
-    require_inputs(model, least, guide_bands or None)
+    model.require_inputs(least, guide_bands or None)
     with pytest.raises(InputError, match=rf"`{name}` reads {least} bands at a time, the scene has {least - 1}"):
-        require_inputs(model, least - 1, guide_bands or None)
+        model.require_inputs(least - 1, guide_bands or None)
 
 
 def test_another_guide_is_refused():
     with pytest.raises(InputError, match=r"guide has 1 band, the weights of `mine` were trained for 3"):
-        require_inputs(network("coarsenet", 3), 9, 1)
+        network("coarsenet", 3).require_inputs(9, 1)
     with pytest.raises(OptionError, match="`mine` takes all detail from a guide, and none is given"):
-        require_inputs(network("coarsenet", 3), 9, None)
+        network("coarsenet", 3).require_inputs(9, None)
     # A network without a guide takes the ratio from one, whatever it shows.
-    require_inputs(network("coarsr"), 9, 2)
+    network("coarsr").require_inputs(9, 2)

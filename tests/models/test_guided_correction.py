@@ -36,9 +36,11 @@ def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: n
     op = operator(known.psf, shape, at)
     if hidden is not None:
         near[:, torch.from_numpy(hidden[at.scaled(ratio).slices])] = torch.nan
-    ready = prepare_guide(near, torch.from_numpy(known.guide_mean), op)
-    held = coarse_stage.GuidedStart(ready, known.fit, torch.from_numpy(known.mixture))
-    closed, alone = (consistency(known.psf, shape, v.tolist(), op, at) for v in (known.lams, known.lams_alone))
+    ready = prepare_guide(near, torch.from_numpy(known.guide.mean), op)
+    held = coarse_stage.GuidedStart(ready, known.model_state.fit.fit, torch.from_numpy(known.model_state.fit.mixture))
+    closed, alone = (
+        consistency(known.psf, shape, v.tolist(), op, at) for v in (known.model_state.ridges, known.statistics.ridges)
+    )
     z = components(known.space, cube)
     hr = coarse_stage.sharpen(z, None, held, closed, alone)
     return guided_correction.GuidedWindow(known.space, cube, z, hr, held, known.psf, closed, origin=(at.y0, at.x0))

@@ -16,8 +16,8 @@ from dualsr_geo.models.definition import FINE, with_fine
 from dualsr_geo.models.loading import guided_network, ready, unguided_network
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.networks.unguided import UnguidedNetwork
-from dualsr_geo.models.registry import MODELS, SHIPPED, load_model, with_half
-from dualsr_geo.models.weights import Card, read_card, save, sha256
+from dualsr_geo.models.registry import load_model, models
+from dualsr_geo.models.weights import SHIPPED, Card, read_card, save, sha256
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def files(tmp_path_factory):
 
 def test_models_are_what_they_are_called():
     free = ["regression", "interpolation", "bicubic", "brovey", "gsa", "mtf-glp-hpm"]
-    assert sorted(MODELS) == sorted(["auto", "learned", *free])
-    for name, model in MODELS.items():
+    assert sorted(models()) == sorted(["auto", "learned", *free])
+    for name, model in models().items():
         assert (load_model(name) is model) == (name in free)
         assert model.name == load_model(name).name == name
         assert model.fine in FINE
@@ -87,22 +87,22 @@ def test_an_unknown_precision_is_refused():
 @pytest.mark.parametrize("name", ["auto", "learned"])
 def test_our_networks_come_with_the_package(name):
     model = load_model(name, precision="bfloat16")
-    own = {"guided": model.ours.guided, "alone": model.ours.alone}
+    own = model.networks
     assert {n: w.sha256 for n, w in own.items()} == {
         n: sha256(SHIPPED / f"{'unguided' if n == 'alone' else n}.safetensors") for n in own
     }
     assert {n: w.precision for n, w in own.items()} == {"guided": "bfloat16", "alone": "float32"}
     assert model.halo == max(w.halo for w in own.values())
-    assert model.ours.gated == (name == "auto")
+    assert model.correction.shrinks == (name == "auto")
 
 
 def test_the_package_is_small_and_its_weights_load_at_once():
     files = [p for p in SHIPPED.parent.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     assert sum(p.stat().st_size for p in files) < 15e6
-    ours = load_model("auto").ours
+    networks = load_model("auto").correction
     began = time.process_time()
-    guided_network.__wrapped__(ours.guided, "cpu")
-    unguided_network.__wrapped__(ours.alone, "cpu")
+    guided_network.__wrapped__(networks.guided, "cpu")
+    unguided_network.__wrapped__(networks.unguided, "cpu")
     assert time.process_time() - began < 0.3
 
 
@@ -125,12 +125,12 @@ def own(tmp_path):
 
 
 def test_own_weights_take_the_shipped_ones_place(own):
-    model, shipped = load_model(own), load_model("auto").ours
-    assert (model.name, model.licence, model.ours.gated) == ("mine", "CC0", True)
-    assert model.ours.guided.sha256 == sha256(own)
-    assert model.ours.alone == shipped.alone
-    assert guided_network(model.ours.guided, "cpu").width == 8
-    assert guided_network(model.ours.guided, "cpu") is guided_network(load_model(own).ours.guided, "cpu")
+    model, shipped = load_model(own), load_model("auto").correction
+    assert (model.name, model.licence, model.correction.shrinks) == ("mine", "CC0", True)
+    assert model.correction.guided.sha256 == sha256(own)
+    assert model.correction.unguided == shipped.unguided
+    assert guided_network(model.correction.guided, "cpu").width == 8
+    assert guided_network(model.correction.guided, "cpu") is guided_network(load_model(own).correction.guided, "cpu")
 
 
 def test_own_weights_are_not_published(own):
@@ -139,7 +139,7 @@ def test_own_weights_are_not_published(own):
 
 
 def test_own_weights_that_changed_since_are_refused(own):
-    planned = load_model(own).ours.guided
+    planned = load_model(own).correction.guided
     save(own, GuidedNetwork(8, 1).state_dict(), Card("guided", 0, 8, halo=18), overwrite=True)
     with pytest.raises(InputError, match=rf"mine.safetensors has changed.*{planned.sha256[:12]}"):
         guided_network(planned, "cpu")
@@ -149,21 +149,21 @@ def test_own_weights_that_changed_since_are_refused(own):
 def test_weights_of_another_network_are_refused(tmp_path, state):
     save(tmp_path / "w.safetensors", state, Card("guided", 0, 8, halo=18))
     with pytest.raises(InputError, match="does not hold the weights that its card names"):
-        guided_network(load_model(tmp_path / "w.safetensors").ours.guided, "cpu")
+        guided_network(load_model(tmp_path / "w.safetensors").correction.guided, "cpu")
 
 
 def test_half_the_ratio(files):
     model = load_model(files["coarsr4"], published=True)
-    half = with_half(model, files["coarsr2"], "backprojection").half
+    half = model.with_half(files["coarsr2"], "backprojection").half
     assert (half.ratio, half.published, half.sha256) == (2, True, sha256(files["coarsr2"]))
-    assert with_half(load_model(files["coarsr2"]), None, "backprojection").half is None
-    assert with_half(model, None, "none") is model
+    assert load_model(files["coarsr2"]).with_half(None, "backprojection").half is None
+    assert model.with_half(None, "none") is model
 
 
 @pytest.mark.parametrize(
     ("name", "half", "fine", "error", "said"),
     [
-        ("coarsr4", None, "backprojection", OptionError, "of ratio 4 wants the result of ratio 2.*--half-model"),
+        ("coarsr4", None, "backprojection", OptionError, "of ratio 4 needs the result of ratio 2.*--half-model"),
         (
             "coarsr4",
             "coarsr3",
@@ -179,12 +179,12 @@ def test_half_the_ratio(files):
 )
 def test_another_half_is_refused(files, name, half, fine, error, said):
     with pytest.raises(error, match=said):
-        with_half(load_model(files[name]), files.get(half), fine)
+        load_model(files[name]).with_half(files.get(half), fine)
 
 
 def test_a_name_is_no_half(files):
     with pytest.raises(InputError, match="--half-model bicubic is no weights file"):
-        with_half(load_model(files["coarsr4"]), "bicubic", "backprojection")
+        load_model(files["coarsr4"]).with_half("bicubic", "backprojection")
 
 
 def test_finenet_is_no_model(tmp_path):

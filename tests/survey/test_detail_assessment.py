@@ -16,7 +16,7 @@ from dualsr_geo.models.registry import load_model
 from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey import detail
 from dualsr_geo.survey.detail import DetailAssessment, Piece
-from dualsr_geo.survey.detail_assessment import SMALLEST_SIDE
+from dualsr_geo.survey.detail_assessment import MIN_SIDE_PX
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
@@ -27,7 +27,7 @@ NAMES = ("improvement", "guide", "neither")
 def told(
     scene: np.ndarray, guide: np.ndarray | None, model: str = "regression", ratio: int = RATIO
 ) -> DetailAssessment:
-    wishes = SurveyOptions(ratio, psf=Psf.from_mtf(ratio), ours=load_model(model).ours, detail=True)
+    wishes = SurveyOptions(ratio, psf=Psf.from_mtf(ratio), model=load_model(model), detail=True)
     found = surveyed(scene, guide, wishes).detail
     assert found is not None
     return found
@@ -155,7 +155,7 @@ def test_the_pair_is_the_largest_that_leaves_enough(side, ratio, wald):
 
 
 def test_of_a_scene_too_small_nothing_is_said():
-    sample = synthetic.make((2 * SMALLEST_SIDE - 1, 40), bands=3, seed=3)
+    sample = synthetic.make((2 * MIN_SIDE_PX - 1, 40), bands=3, seed=3)
     wishes = SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True)
     assert surveyed(sample.scene, sample.guide, wishes).detail is None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -12,15 +10,20 @@ from wald_cases import DATA, case, product, surveyed
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.survey.error_calibration import DEVIATIONS, LARGEST_SCALE, fine_noise, unguided
+from dualsr_geo.fusion.blocks import Block
+from dualsr_geo.survey.error_calibration import MAX_FACTOR, QUANTILE_STDS, fine_noise
 from dualsr_geo.survey.sampling import SurveyOptions
 
 RATIO = 4
 
 
+def unguided(cube: torch.Tensor, weight: torch.Tensor) -> Block:
+    return Block(cube, weight, torch.zeros(0, *(RATIO * n for n in weight.shape)))
+
+
 def covered(reference: np.ndarray, made: np.ndarray) -> float:
     bands = len(reference)
-    return float((np.abs(made[:bands] - reference) <= DEVIATIONS * made[bands:]).mean())
+    return float((np.abs(made[:bands] - reference) <= QUANTILE_STDS * made[bands:]).mean())
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the scenes are not here")
@@ -39,8 +42,7 @@ def test_noise_of_the_finer_grid_is_found(count):
     sample, psf = synthetic.make((60, 75), bands=count, seed=1), Psf.from_mtf(RATIO)
     noise = torch.randn((count, 240, 300), generator=torch.Generator().manual_seed(0))
     cube = torch.from_numpy(sample.scene) + operator(psf, (60, 75)).degrade(0.01 * noise)
-    (block,) = unguided([(cube, torch.ones(60, 75))], RATIO)
-    block = replace(block, guide=torch.from_numpy(sample.guide))
+    block = Block(cube, torch.ones(60, 75), torch.from_numpy(sample.guide))
     found = fine_noise([block], psf)
     assert np.median(found) == pytest.approx(0.01, rel=0.35)
 
@@ -48,17 +50,17 @@ def test_noise_of_the_finer_grid_is_found(count):
 def test_holes_do_not_count_as_noise():
     sample = synthetic.make((60, 75), bands=14, seed=1)
     cube, weight = torch.from_numpy(sample.scene.copy()), torch.ones(60, 75)
-    plain = fine_noise(unguided([(cube, weight)], RATIO), Psf.from_mtf(RATIO))
+    plain = fine_noise([unguided(cube, weight)], Psf.from_mtf(RATIO))
     holed, there = cube.clone(), weight.clone()
     holed[:, 10:30, 10:60], there[10:30, 10:60] = cube.mean((1, 2))[:, None, None], 0
-    found = fine_noise(unguided([(holed, there)], RATIO), Psf.from_mtf(RATIO))
+    found = fine_noise([unguided(holed, there)], Psf.from_mtf(RATIO))
     np.testing.assert_allclose(found, plain, rtol=0.5)
 
 
 def test_levels_grow_with_the_scene():
     sample = synthetic.make((33, 41), bands=5, seed=2)
     one, ten = (
-        surveyed(s, sample.guide, SurveyOptions(RATIO, uncertainty=True)).doubt
+        surveyed(s, sample.guide, SurveyOptions(RATIO, uncertainty=True)).uncertainty
         for s in (sample.scene, 10 * sample.scene)
     )
     for a, b in ((one.guided, ten.guided), (one.unguided, ten.unguided)):
@@ -68,22 +70,22 @@ def test_levels_grow_with_the_scene():
 
 def test_a_guide_lowers_the_doubt():
     sample = synthetic.make((40, 51), bands=6, seed=2)
-    doubt = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, uncertainty=True)).doubt
+    doubt = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, uncertainty=True)).uncertainty
     assert np.median(doubt.guided.size) < np.median(doubt.unguided.size)
 
 
 @pytest.mark.parametrize(("side", "ratio", "wald"), [(8, 4, 2), (12, 4, 3), (16, 4, 4), (17, 8, 4), (9, 2, 2)])
 def test_the_wald_pair_is_the_largest_that_leaves_four_pixels(side, ratio, wald):
     sample = synthetic.make((side, side + 5), bands=4, seed=3, ratio=ratio)
-    level = surveyed(sample.scene, None, SurveyOptions(ratio, uncertainty=True)).doubt.unguided
+    level = surveyed(sample.scene, None, SurveyOptions(ratio, uncertainty=True)).uncertainty.unguided
     assert level.ratio == wald
-    assert 1 / LARGEST_SCALE <= level.trend <= LARGEST_SCALE
-    assert 1 / LARGEST_SCALE <= level.growth <= LARGEST_SCALE
+    assert 1 / MAX_FACTOR <= level.trend <= MAX_FACTOR
+    assert 1 / MAX_FACTOR <= level.growth <= MAX_FACTOR
 
 
 def test_a_scene_without_contrast_is_not_doubted():
     flat = np.full((3, 20, 24), 0.25, np.float32)
-    doubt = surveyed(flat, None, SurveyOptions(RATIO, uncertainty=True)).doubt
+    doubt = surveyed(flat, None, SurveyOptions(RATIO, uncertainty=True)).uncertainty
     for values in (doubt.unguided.size, doubt.floor):
         assert np.isfinite(values).all()
         assert values.max() < 1e-6
@@ -91,4 +93,4 @@ def test_a_scene_without_contrast_is_not_doubted():
 
 def test_nobody_asked():
     sample = synthetic.make((12, 15), bands=3)
-    assert surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)).doubt is None
+    assert surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)).uncertainty is None

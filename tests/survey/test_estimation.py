@@ -17,10 +17,11 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, band_means, bands_with_data
+from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import guide_margin, move_guide
-from dualsr_geo.serialization import from_json, to_json
+from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import BLOCK_SIDE, BLOCKS, Sample, SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
@@ -35,7 +36,7 @@ def sample() -> synthetic.Sample:
 
 
 def again(known: Survey) -> Survey:
-    return from_json(Survey, json.loads(json.dumps(to_json(known), allow_nan=False)))
+    return Survey.from_json(json.loads(json.dumps(to_json(known), allow_nan=False)), load_model("regression"))
 
 
 # ---- the sample --------------------------------------------------------------------------
@@ -97,7 +98,11 @@ def test_a_scene_without_data_is_refused():
 
 @pytest.mark.parametrize(
     "wishes",
-    [SurveyOptions(RATIO), SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO, 0.25)), SurveyOptions(RATIO, subspace=False)],
+    [
+        SurveyOptions(RATIO),
+        SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO, 0.25)),
+        SurveyOptions(RATIO, model=load_model("bicubic")),
+    ],
 )
 @pytest.mark.parametrize("noise", [0.0, 0.02])
 def test_json_round_trip_is_exact(sample, wishes, noise):
@@ -114,21 +119,21 @@ def test_json_round_trip_is_exact(sample, wishes, noise):
 
 def test_without_a_guide_json_is_exact_too(sample):
     known = surveyed(sample.scene, None, SurveyOptions(RATIO))
-    assert known.fit is None
+    assert known.model_state is None
     assert to_json(again(known)) == to_json(known)
 
 
 def test_everything_is_found(sample):
     known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
     assert known.used == tuple(range(16))
-    assert known.low == pytest.approx(float(sample.scene.min()))
-    assert known.psf_source.startswith("estimated")
+    assert known.statistics.low == pytest.approx(float(sample.scene.min()))
+    assert known.placement.source.startswith("estimated")
     assert known.psf.sigma_px == pytest.approx(Psf.from_mtf(RATIO).sigma_px, rel=0.02)
-    assert known.shift_px == pytest.approx((0, 0), abs=0.05)
-    assert known.moved_px == (0.0, 0.0)
+    assert known.placement.shift_px == pytest.approx((0, 0), abs=0.05)
+    assert known.placement.moved_px == (0.0, 0.0)
     assert known.notes == ()
     assert known.space.keeps_rest
-    np.testing.assert_allclose(known.mixture.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(known.model_state.fit.mixture.sum(1), 1, atol=1e-5)
 
 
 def test_nothing_is_drawn(sample):
@@ -145,7 +150,7 @@ def test_bands_with_nothing_in_them(sample):
     scene[[0, 7]] = np.nan
     known = surveyed(scene, sample.guide, SurveyOptions(RATIO))
     assert known.used == (1, 2, 3, 4, 5, 6, *range(8, 16))
-    assert len(known.relevance) == len(known.space.mean) == 14
+    assert len(known.guide.relevance) == len(known.space.mean) == 14
 
 
 def test_relevance_is_r_squared(sample):
@@ -154,15 +159,15 @@ def test_relevance_is_r_squared(sample):
     design = np.vstack([lr, np.ones(lr.shape[1])]).T.astype(float)
     flat = sample.scene.reshape(16, -1).astype(float)
     left = flat.T - design @ np.linalg.lstsq(design, flat.T, rcond=None)[0]
-    np.testing.assert_allclose(known.relevance, 1 - left.var(0) / flat.var(1), atol=1e-3)
+    np.testing.assert_allclose(known.guide.relevance, 1 - left.var(0) / flat.var(1), atol=1e-3)
 
 
 def test_a_band_of_noise_is_irrelevant(sample):
     scene = sample.scene.copy()
     scene[5] = np.random.default_rng(0).random(scene[5].shape)
     known = surveyed(scene, sample.guide, SurveyOptions(RATIO))
-    assert known.relevance[5] < 0.05
-    assert known.relevance[4] > 0.5
+    assert known.guide.relevance[5] < 0.05
+    assert known.guide.relevance[4] > 0.5
 
 
 def test_the_response_is_that_of_the_guide():
@@ -171,9 +176,9 @@ def test_the_response_is_that_of_the_guide():
     weights[0, 3:7] = [0.1, 0.4, 0.4, 0.1]
     guide = np.einsum("gb,byx->gyx", weights, sample.reference)
     known = surveyed(sample.scene, guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
-    assert (known.srf >= 0).all()
+    assert (known.guide.response >= 0).all()
     lr = np.einsum("gb,byx->gyx", weights, sample.scene)
-    np.testing.assert_allclose(np.einsum("gb,byx->gyx", known.srf, sample.scene).std(), lr.std(), rtol=1e-2)
+    np.testing.assert_allclose(np.einsum("gb,byx->gyx", known.guide.response, sample.scene).std(), lr.std(), rtol=1e-2)
 
 
 def test_a_noisy_scene_gets_ridges_and_a_clean_one_none():
@@ -191,21 +196,21 @@ def test_a_guide_that_covers_too_little_is_said(sample):
     guide = np.full_like(sample.guide, np.nan)
     guide[:, :12, :12] = sample.guide[:, :12, :12]
     known = surveyed(sample.scene, guide, SurveyOptions(RATIO))
-    assert known.fit is None
+    assert known.model_state is None
     assert "covers too little" in known.notes[-1]
 
 
 def test_a_guide_that_is_nowhere_is_none(sample):
     known = surveyed(sample.scene, np.full_like(sample.guide, np.nan), SurveyOptions(RATIO))
-    assert known.fit is None
-    assert known.guide_mean is None
+    assert known.model_state is None
+    assert known.guide is None
 
 
 def test_half_a_guide_teaches_as_much_where_it_is(sample):
     guide = sample.guide.copy()
     guide[:, :, 120:] = np.nan
     known = surveyed(sample.scene, guide, SurveyOptions(RATIO))
-    assert known.fit is not None
+    assert known.model_state is not None
     made = product(sample.scene, guide, known)[0]
     whole = product(sample.scene, sample.guide, surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)))[0]
     near = np.s_[:, :, :90]
@@ -218,8 +223,8 @@ def test_half_a_guide_teaches_as_much_where_it_is(sample):
 def test_a_shifted_guide_is_moved_back():
     there, moved = (synthetic.make((41, 53), bands=16, seed=1, shift_px=s) for s in ((0.0, 0.0), (1.5, -0.7)))
     known = surveyed(moved.scene, moved.guide, SurveyOptions(RATIO))
-    assert known.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
-    assert known.moved_px == known.shift_px
+    assert known.placement.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
+    assert known.placement.moved_px == known.placement.shift_px
     assert known.psf.shift_px == pytest.approx((0, 0), abs=0.05)
     assert known.notes == ()
     made = product(moved.scene, moved.guide, known)[0]
@@ -235,17 +240,17 @@ def test_a_shifted_guide_is_moved_back():
 def test_a_guide_that_lies_far_off_is_moved_back_though_phase_correlation_falls_short(shift):
     moved = synthetic.make((60, 80), ratio=4, guide="pan", seed=7, noise=1e-3, shift_px=shift)
     known = surveyed(moved.scene, moved.guide, SurveyOptions(4))
-    assert known.shift_px == pytest.approx(shift, abs=0.05)
-    assert known.moved_px == known.shift_px
+    assert known.placement.shift_px == pytest.approx(shift, abs=0.05)
+    assert known.placement.moved_px == known.placement.shift_px
     assert known.notes == ()
 
 
 def test_with_coregister_off_it_stays_and_that_is_said():
     moved = synthetic.make((41, 53), bands=16, seed=1, shift_px=(1.5, -0.7))
     known = surveyed(moved.scene, moved.guide, SurveyOptions(RATIO, coregister="off"))
-    assert known.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
-    assert known.moved_px == (0.0, 0.0)
-    assert known.psf.shift_px == known.shift_px
+    assert known.placement.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
+    assert known.placement.moved_px == (0.0, 0.0)
+    assert known.psf.shift_px == known.placement.shift_px
     assert any("+1.5" in n and "-0.70" in n and "--coregister auto" in n for n in known.notes)
 
 
@@ -253,8 +258,8 @@ def test_a_given_blur_is_taken_as_it_is(sample):
     wrong = Psf.gaussian(RATIO, (0.8, 2.7), (1.0, 0.0))
     known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=wrong))
     assert known.psf == wrong
-    assert known.psf_source == "given"
-    assert known.shift_px == (0.0, 0.0)
+    assert known.placement.source == "given"
+    assert known.placement.shift_px == (0.0, 0.0)
     assert "0.80 x 2.70 px wide, +1.00 px down" in known.notes[0]
     assert "leave out --psf" in known.notes[0]
     assert surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO))).notes == ()
@@ -262,26 +267,26 @@ def test_a_given_blur_is_taken_as_it_is(sample):
 
 def test_errors_of_blur_shift_and_noise_are_told(sample):
     known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
-    assert all(0 < e < 0.05 for e in (*known.shift_error_px, *known.sigma_error_px))
-    assert known.noise_error.shape == known.noise.shape
+    assert all(0 < e < 0.05 for e in (*known.placement.shift_error_px, *known.placement.sigma_error_px))
+    assert known.noise_error.shape == known.statistics.noise.shape
     tiny = synthetic.make((9, 10), bands=16)
     unknown = surveyed(tiny.scene, tiny.guide, SurveyOptions(RATIO))
-    assert unknown.shift_error_px is None
+    assert unknown.placement.shift_error_px is None
     assert to_json(again(unknown)) == to_json(unknown)
 
 
 def test_a_sensors_blur_that_the_scene_contradicts_is_said(sample):
     known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=0.75))
     assumed = Psf.from_mtf(RATIO, 0.75).sigma_px[0]
-    assert known.psf_source.startswith("estimated")
+    assert known.placement.source.startswith("estimated")
     assert any(f"{assumed:.3f} px" in n and "the scene's is used" in n for n in known.notes)
-    shown, error = known.psf.sigma_px[0], known.sigma_error_px[0]
+    shown, error = known.psf.sigma_px[0], known.placement.sigma_error_px[0]
     assert f"{shown:.3f} +- {error:.3f} x" in known.notes[0]
 
 
 def test_a_sensors_blur_that_the_scene_confirms_is_used(sample):
     known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=0.302))
-    assert known.psf_source == "sensor"
+    assert known.placement.source == "sensor"
     assert known.psf.sigma_px == pytest.approx(Psf.from_mtf(RATIO, 0.302).sigma_px, rel=1e-4)
     assert known.notes == ()
 
@@ -292,7 +297,7 @@ def test_noise_makes_a_scene_contradict_less():
     sources = []
     for noise in (0.0, 0.1):
         sample = synthetic.make((41, 53), bands=16, seed=1, noise=noise)
-        sources.append(surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=wide)).psf_source)
+        sources.append(surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=wide)).placement.source)
     assert sources == ["estimated gaussian", "sensor"]
 
 
@@ -301,7 +306,7 @@ def test_a_tiny_scene_falls_back_to_what_is_known(gain, source):
     tiny = synthetic.make((9, 10), bands=16)
     known = surveyed(tiny.scene, tiny.guide, SurveyOptions(RATIO, mtf_gain=gain))
     assert known.psf == Psf.from_mtf(RATIO, gain or 0.3)
-    assert known.psf_source == source
+    assert known.placement.source == source
     assert "the sample is too small" in known.notes[0]
     assert f"{known.psf.sigma_px[0]:.2f} px" in known.notes[0]
 
@@ -309,7 +314,7 @@ def test_a_tiny_scene_falls_back_to_what_is_known(gain, source):
 def test_a_guide_of_another_place_is_not_trusted(sample):
     other = synthetic.make((41, 53), seed=9).guide
     known = surveyed(sample.scene, other, SurveyOptions(RATIO))
-    assert known.shift_px == known.moved_px == (0.0, 0.0)
+    assert known.placement.shift_px == known.placement.moved_px == (0.0, 0.0)
     assert "could not be estimated" in known.notes[0]
     assert known.psf.sigma_px[0] <= Psf.from_mtf(RATIO).sigma_px[0] + 1e-9
 
@@ -320,7 +325,7 @@ def test_a_constant_guide_does_no_harm(sample):
     alone = product(sample.scene, None, surveyed(sample.scene, None, SurveyOptions(RATIO)), model="interpolation")[0]
     assert np.isfinite(made).all()
     assert psnr(made, sample.reference) > psnr(alone, sample.reference) - 0.5
-    assert known.relevance.max() < 0.01
+    assert known.guide.relevance.max() < 0.01
 
 
 @given(st.tuples(st.floats(-8, 8), st.floats(-8, 8)))

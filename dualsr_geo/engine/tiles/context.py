@@ -32,8 +32,8 @@ class TileContext:
         Of the product.
     device : str
     survey : Survey
-    refinement : FineStage or None
-        A fine stage that corrects the start, fitted to the scene.
+    fine_stage : FineStage or None
+        A fine stage that corrects the coarse estimate, fitted to the scene.
     """
 
     shape: tuple[int, int]
@@ -45,26 +45,29 @@ class TileContext:
     packing: Packing
     device: str
     survey: Survey
-    refinement: FineStage | None = None
+    fine_stage: FineStage | None = None
 
     @cached_property
     def tiling(self) -> Tiling:
-        """The scene cut in tiles."""
+        """The scene cut into tiles."""
         return Tiling(self.shape, self.tile, self.model.halo)
 
     @property
     def consistent(self) -> bool:
-        """Whether the start is made consistent with the scene."""
+        """Whether the coarse estimate is made consistent with the scene."""
         return is_consistent(self.model, self.fine)
 
     @property
     def guided(self) -> bool:
         """Whether tiles read the guide."""
-        known = self.survey
-        ready = known.fit is not None or known.injection is not None or known.units is not None
-        return self.model.guided and known.guide_mean is not None and ready
+        return self.survey.guide is not None and self.model.reads_guide(self.survey.model_state)
+
+    @property
+    def refines(self) -> bool:
+        """Whether the fine stage changes the coarse estimate."""
+        return self.fine_stage is not None and self.fine_stage.share > 0
 
 
-def guide_window(work: TileContext, tile: Tile) -> Window:
+def guide_window(context: TileContext, tile: Tile) -> Window:
     """Return the guide window that a tile needs, hr pixels; it may leave the grid."""
-    return tile.padded.scaled(work.ratio).grown(guide_margin(work.survey.moved_px))
+    return tile.padded.scaled(context.ratio).grown(guide_margin(context.survey.placement.moved_px))

@@ -1,8 +1,8 @@
-"""The fine stages that correct a finished start: what each adds to a few bands of one window.
+"""Fine stages that correct a coarse estimate: what each adds to a few bands of one window.
 
-All of them work on anchors, and the scene's own linear relations carry that to every band. What is
-fitted or decided for the whole scene is one frozen value, `FineStage`, so that a tile stays a pure
-function. By how much a correction is used, `dualsr_geo.engine.fine_stage_fit` decides.
+All of them work on anchor bands, and linear relations of the scene carry the correction to every
+band. What is fitted or decided for the whole scene is one frozen value, `FineStage`, so that a tile
+stays a pure function. `dualsr_geo.engine.fine_stage_fit` decides how far the correction is shrunk.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,30 +29,31 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles import crops
 from dualsr_geo.fusion.anchor_bands import AnchorBands
 from dualsr_geo.models.correction import PairEvidence
+from dualsr_geo.models.definition import Model
 from dualsr_geo.models.networks import backprojection, refiner
 from dualsr_geo.models.unguided_correction import null_space_part
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.survey import Survey
 
-# What the network sees of the guide's misfit, in mean absolute values.
-LARGEST_CORRECTION_STD = 8.0
+# The guide's misfit is clipped to so many of its mean absolute values before the network reads it.
+MAX_MISFIT = 8.0
 SEED = 0
 KEY = "refinement"
 
 
 @dataclass(frozen=True)
 class Scales:
-    """The network's units, and what the guide sees of the anchors.
+    """The network's units, and the guide's response to the anchors.
 
     Attributes
     ----------
     mean, std, error : array, shape (anchor,)
-        Of the start, and of its error on the scene's own Wald pair.
+        Of the coarse estimate, and of its error on the scene's Wald pair.
     guide_mean, guide_std, missed : array, shape (guide band,)
         Of the guide, and the mean absolute value of what the response leaves of it.
     response : array, shape (guide band, anchor)
-        What a correction of the anchors, spread to all bands, does to the guide.
+        Change of the guide by a correction of the anchors, spread to all bands.
     """
 
     mean: NDArray[np.float32]
@@ -65,8 +67,8 @@ class Scales:
     @classmethod
     def of(cls, views: Sequence[FineStageInput], response: NDArray[np.float32], error: NDArray[np.float32]) -> Scales:
         """Return the units of a scene from some views of it; see the attributes."""
-        seen = [[planes.flatten(1) for planes in _seen(v)] for v in views]
-        start, guide, missed = (torch.cat(each, 1) for each in zip(*seen, strict=True))
+        pixels = [[planes.flatten(1) for planes in _planes(v)] for v in views]
+        start, guide, missed = (torch.cat(each, 1) for each in zip(*pixels, strict=True))
         tiny = torch.finfo(torch.float32).tiny
 
         def spread(x: Tensor) -> NDArray[np.float32]:
@@ -76,14 +78,14 @@ class Scales:
         return cls(start.mean(1).numpy(), spread(start), error, guide.mean(1).numpy(), spread(guide), least, response)
 
     def planes(self, view: FineStageInput) -> Tensor:
-        """Return what the network sees, (plane, Y, X)."""
-        start, guide, missed = _seen(view)
-        mean, std, guide_mean, guide_std, usual = (
+        """Return what the network reads, (plane, Y, X)."""
+        start, guide, missed = _planes(view)
+        mean, std, guide_mean, guide_std, typical = (
             torch.from_numpy(v).to(start)[:, None, None]
             for v in (self.mean, self.std, self.guide_mean, self.guide_std, self.missed)
         )
-        left = (missed / usual).clamp(-LARGEST_CORRECTION_STD, LARGEST_CORRECTION_STD)
-        return torch.cat([(start - mean) / std, (guide - guide_mean) / guide_std, left])
+        misfit = (missed / typical).clamp(-MAX_MISFIT, MAX_MISFIT)
+        return torch.cat([(start - mean) / std, (guide - guide_mean) / guide_std, misfit])
 
     def network_units(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return response and error in units of standard deviations."""
@@ -95,26 +97,26 @@ class Scales:
 
 @dataclass(frozen=True)
 class FineStageInput:
-    """A window after its start was made, on the anchors.
+    """The coarse estimate of a window on the anchor bands.
 
     Attributes
     ----------
     start : Tensor, shape (anchor, ratio * y, ratio * x)
-        Physical units.
+        The estimate, physical units.
     observed : Tensor, shape (anchor, y, x)
-        The scene, filled; of noisy scenes what the subspace keeps.
+        The scene, filled; on noisy scenes what the subspace keeps.
     operator : Operator
         The window's degradation.
     psf : Psf
     closed : Consistency or None
-        The closed form of the anchors, where the start is consistent and is to remain so.
+        The closed form of the anchors, where the estimate is consistent and has to stay so.
     valid : Tensor, shape (ratio * y, ratio * x), or None
-        Where there is something to correct, 0..1; None everywhere.
+        How far the correction is used, 0..1; None for everywhere.
     guide : Tensor, shape (guide band, ratio * y, ratio * x), or None
     missed : Tensor, the same shape, or None
         What the response leaves of the guide, but for what it leaves on the lr grid.
     half : Tensor, shape (anchor, ratio * y / 2, ratio * x / 2), or None
-        The start at half the ratio; at ratio 2 what was observed.
+        The estimate at half the ratio; at ratio 2 the scene.
     """
 
     start: Tensor
@@ -142,7 +144,7 @@ class FineStageInput:
         return FineStageInput(start, observed, op, self.psf, None, valid, guide, missed, half)
 
 
-def _seen(view: FineStageInput) -> tuple[Tensor, Tensor, Tensor]:
+def _planes(view: FineStageInput) -> tuple[Tensor, Tensor, Tensor]:
     if view.guide is None or view.missed is None:
         raise TypeError("a view without a guide")
     return view.start, view.guide, view.missed
@@ -150,16 +152,16 @@ def _seen(view: FineStageInput) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class FineStage:
-    """A fine stage as it is fitted to a scene; what a tile must know of it.
+    """A fine stage as it is fitted to a scene.
 
     Attributes
     ----------
     fine : str
     anchors : AnchorBands
     share : float
-        How much of the correction is used, 0..1.
-    asked : tuple of PairEvidence
-        On what the share rests.
+        Shrinkage factor of the correction, 0..1.
+    evidence : tuple of PairEvidence
+        What the factor rests on.
     angle : float or None
         Of ``"backprojection"``: the scene's mean spectral angle, degrees, at most 1.
     half : Survey or None
@@ -175,7 +177,7 @@ class FineStage:
     fine: str
     anchors: AnchorBands
     share: float
-    asked: tuple[PairEvidence, ...] = ()
+    evidence: tuple[PairEvidence, ...] = ()
     angle: float | None = None
     half: Survey | None = None
     scales: Scales | None = None
@@ -188,11 +190,19 @@ class FineStage:
         return self.fine.startswith("backprojection")
 
     def to_bytes(self) -> bytes:
-        """Return a safetensors file; `read` is its exact inverse."""
-        said = {f.name: to_json(getattr(self, f.name)) for f in fields(self) if f.name not in ("scales", "state")}
+        """Return a safetensors file; `read` is its inverse."""
+        record = {
+            "fine": self.fine,
+            "anchors": to_json(self.anchors),
+            "share": self.share,
+            "evidence": [to_json(e) for e in self.evidence],
+            "angle": self.angle,
+            "half": self.half and self.half.to_json(),
+            "steps": self.steps,
+        }
         arrays = {} if self.scales is None else {f.name: getattr(self.scales, f.name) for f in fields(Scales)}
         tensors = {f"scales.{name}": torch.from_numpy(v).contiguous() for name, v in arrays.items()}
-        return save({**tensors, **self.state}, {KEY: json.dumps(said, sort_keys=True)})
+        return save({**tensors, **self.state}, {KEY: json.dumps(record, sort_keys=True)})
 
     @property
     def sha256(self) -> str:
@@ -200,50 +210,53 @@ class FineStage:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> FineStage:
-        """Read a file of what `to_bytes` returned."""
+    def read(cls, path: str | os.PathLike[str], model: Model) -> FineStage:
+        """Read a file of what `to_bytes` returned, for a run of this model."""
         with safe_open(Path(path), "pt") as file:
-            said = from_json(cls, json.loads(file.metadata()[KEY]))
+            record: dict[str, Any] = json.loads(file.metadata()[KEY])
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # it is no mapping
         arrays = {k.removeprefix("scales."): v.numpy() for k, v in tensors.items() if k.startswith("scales.")}
+        record["anchors"] = from_json(AnchorBands, record["anchors"])
+        record["evidence"] = tuple(from_json(PairEvidence, e) for e in record["evidence"])
+        record["half"] = record["half"] and Survey.from_json(record["half"], model.for_trial())
         state = {k: v for k, v in tensors.items() if not k.startswith("scales.")}
-        return replace(said, scales=Scales(**arrays) if arrays else None, state=state)
+        return cls(**record, scales=Scales(**arrays) if arrays else None, state=state)
 
 
-def correct(refinement: FineStage, view: FineStageInput) -> Tensor:
+def correct(stage: FineStage, view: FineStageInput) -> Tensor:
     """Return what a fine stage adds to the anchors of a window, (anchor, ratio * y, ratio * x), physical units.
 
-    Where the start is consistent with the scene, the part that the sensor would have seen is taken out.
-    Nothing where FineNet has no guide.
+    Where the estimate is consistent with the scene, the part that the sensor would have recorded is taken
+    out. FineNet adds nothing where it has no guide.
     """
-    if not refinement.is_projected and view.guide is None:
+    if not stage.is_projected and view.guide is None:
         return torch.zeros_like(view.start)
-    made = _projected(refinement, view) if refinement.is_projected else _refined(refinement, view)
+    detail = _projected(stage, view) if stage.is_projected else _refined(stage, view)
     if view.valid is not None:
-        made = made * view.valid
+        detail = detail * view.valid
     if view.closed is not None:
-        made = null_space_part(made, view.closed)
-    return made * refinement.share
+        detail = null_space_part(detail, view.closed)
+    return detail * stage.share
 
 
-def _projected(refinement: FineStage, view: FineStageInput) -> Tensor:
+def _projected(stage: FineStage, view: FineStageInput) -> Tensor:
     """Return ``up(lambda (V - down(U)))``, DualSR's equations (6) to (11)."""
     assert view.half is not None
     missing = view.half - backprojection.halved(view.start)
-    if refinement.angle is not None:
-        return backprojection.doubled(missing * refinement.angle)
+    if stage.angle is not None:
+        return backprojection.doubled(missing * stage.angle)
     return backprojection.doubled(missing * angles(view).clamp(max=1.0).to(missing))
 
 
 def angles(view: FineStageInput) -> Tensor:
-    """Return the spectral angle between V and the halved start, degrees, float64, (y, x) at half the ratio."""
+    """Return the spectral angle between V and the halved estimate, degrees, float64, (y, x) at half the ratio."""
     assert view.half is not None
     return backprojection.angles(backprojection.halved(view.start), view.half)
 
 
-def _refined(refinement: FineStage, view: FineStageInput) -> Tensor:
-    assert refinement.scales is not None
-    scales, state = refinement.scales, refinement.state
+def _refined(stage: FineStage, view: FineStageInput) -> Tensor:
+    assert stage.scales is not None
+    scales, state = stage.scales, stage.state
     if not state:
         state = fit([view], scales).state
     network = refiner.refiner_of(state).to(view.start.device)
@@ -271,14 +284,14 @@ def crop_count(ratio: int) -> int:
 
 
 def _crop(view: FineStageInput, scales: Scales) -> refiner.Crop:
-    _, _, missed = _seen(view)
+    _, _, missed = _planes(view)
     std, guide_std = (torch.from_numpy(v).to(missed)[:, None, None] for v in (scales.std, scales.guide_std))
-    left = (view.observed - view.operator.degrade(view.start)) / std
-    return refiner.Crop(scales.planes(view), missed / guide_std, left, _counted(view), view.operator.degrade)
+    residual = (view.observed - view.operator.degrade(view.start)) / std
+    return refiner.Crop(scales.planes(view), missed / guide_std, residual, _counted(view), view.operator.degrade)
 
 
 def _counted(view: FineStageInput) -> Tensor:
-    """Return 1 where the blur of a pixel lies in the view and something is to be corrected, (y, x)."""
+    """Return 1 where the blur of a pixel is inside the view and the correction is used, (y, x)."""
     height, width = view.observed.shape[1:]
     reach = view.psf.reach_lr
     edge = reach if min(height, width) > 2 * reach else 0

@@ -1,4 +1,4 @@
-"""One tile as a pure function: (scene window, guide window, work) -> stored bands.
+"""One tile as a pure function: (scene window, guide window, context) -> stored bands.
 
 Everything has finite support, so a tile with its halo gives what the whole scene would.
 """
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.encoding import Encoded, empty_value, encode, encode_deviation, floor
 from dualsr_geo.engine.tiles.fine_stage import FineStageInput
-from dualsr_geo.engine.tiles.reconstruction import TileReconstruction
+from dualsr_geo.engine.tiles.reconstruction import TileInputs, prepare, reconstruct, refine, stage_input
 from dualsr_geo.engine.tiles.statistics import ConsistencyCheck, TileStatistics
-from dualsr_geo.fusion import uncertainty
 from dualsr_geo.fusion.anchor_bands import AnchorBands
+from dualsr_geo.fusion.uncertainty import ErrorPredictors, error_predictors, standard_deviation
+from dualsr_geo.models.reconstruction import Reconstruction
 from dualsr_geo.raster.windows import Tile
 from dualsr_geo.threads import one_thread
 
@@ -26,24 +27,24 @@ BAND_BLOCK = 16
 
 
 def sharpen_tile(
-    work: TileContext,
+    context: TileContext,
     tile: Tile,
     cube: NDArray[np.float32],
     guide: NDArray[np.float32] | None,
-    figures: TileStatistics,
+    statistics: TileStatistics,
     band_ranges: Iterable[slice] | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.generic]]]:
     """Sharpen one tile, some bands at a time.
 
     Parameters
     ----------
-    work : TileContext
+    context : TileContext
     tile : Tile
     cube : array, shape (band, y, x)
         The scene in the padded window, physical units, NaN where nothing is.
     guide : array, shape (guide band, Y, X), or None
         The guide in `guide_window`, NaN where it does not reach.
-    figures : TileStatistics
+    statistics : TileStatistics
         Filled on the way.
     band_ranges : iterable of slice, optional
         Which bands to make at once.
@@ -51,120 +52,125 @@ def sharpen_tile(
     Yields
     ------
     slice and array, shape (band, ratio * y, ratio * x)
-        Bands of the product, and their core in its packing; where doubt was surveyed, also
+        Bands of the product, and their core in its packing; where uncertainty was estimated, also
         the standard deviations of their errors, as bands that follow all others.
     """
-    ranges = list(band_ranges or _ranges(work.count))
+    ranges = list(band_ranges or _ranges(context.count))
     valid = np.isfinite(cube[(slice(None), *tile.core.within(tile.padded).slices)])
     if not valid.any():
-        yield from _nothing(work, tile, ranges)
+        yield from _nothing(context, tile, ranges)
         return
     with one_thread(), torch.inference_mode():
-        opened = TileReconstruction(work, tile, cube, guide)
-        core = _Core(opened)
-        figures.coverage = opened.coverage
-        figures.guided = opened.coverage * valid[0].size
-        figures.withheld = opened.withheld * valid[0].size
-        check = ConsistencyCheck(work.survey.psf, work.shape, tile.core, opened.device)
+        inputs = prepare(context, tile, cube, guide)
+        estimate = reconstruct(context, inputs)
+        predictors = _predictors(context, inputs, estimate)
+        # The start has served; its planes would stay in memory.
+        estimate = estimate.without_start()
+        core = _Core(context, inputs, refine(context, inputs, estimate), predictors)
+        statistics.coverage = inputs.coverage
+        statistics.guided = inputs.coverage * valid[0].size
+        statistics.withheld = inputs.withheld * valid[0].size
+        check = ConsistencyCheck(context.survey.psf, context.shape, tile.core, inputs.device)
         for rows in ranges:
             encoded = core.bands(rows, valid)
-            figures.cut += encoded.cut
-            figures.saturated += encoded.saturated
-            check.add(rows, encoded.physical, core.observed(rows, valid), figures)
+            statistics.cut += encoded.cut
+            statistics.saturated += encoded.saturated
+            check.add(rows, encoded.physical, core.observed(rows, valid), statistics)
             yield rows, encoded.stored
-            if opened.marks is not None:
-                yield _beyond(work, rows), core.deviations(rows, valid, figures)
-        check.close(figures)
+            if predictors is not None:
+                yield _deviation_rows(context, rows), core.deviations(rows, valid, statistics)
+        check.close(statistics)
 
 
 def fine_stage_input(
-    work: TileContext, tile: Tile, cube: NDArray[np.float32], guide: NDArray[np.float32] | None, anchors: AnchorBands
+    context: TileContext, tile: Tile, cube: NDArray[np.float32], guide: NDArray[np.float32] | None, anchors: AnchorBands
 ) -> FineStageInput:
-    """Return a tile's start on the anchors, for a fine stage to be fitted to.
+    """Return a tile's coarse estimate on the anchor bands, for a fine stage to be fitted to.
 
-    Parameters are those of `sharpen_tile`; all of the padded window is shown. `work.refinement`
-    says whether half the ratio is wanted, and is not applied.
+    Parameters are those of `sharpen_tile`; all of the padded window is made. `context.fine_stage`
+    decides whether half the ratio is needed, and is not applied.
     """
-    return TileReconstruction(work, tile, cube, guide, whole=True).view(anchors)
+    inputs = prepare(context, tile, cube, guide, whole=True)
+    return stage_input(context, inputs, reconstruct(context, inputs).held(), anchors)
 
 
 def _ranges(count: int) -> list[slice]:
     return [slice(i, min(i + BAND_BLOCK, count)) for i in range(0, count, BAND_BLOCK)]
 
 
-def _nothing(work: TileContext, tile: Tile, ranges: list[slice]) -> Iterator[tuple[slice, NDArray[np.generic]]]:
-    height, width = tile.core.scaled(work.ratio).shape
+def _nothing(context: TileContext, tile: Tile, ranges: list[slice]) -> Iterator[tuple[slice, NDArray[np.generic]]]:
+    height, width = tile.core.scaled(context.ratio).shape
     for rows in ranges:
         shape = (rows.stop - rows.start, height, width)
-        yield rows, np.full(shape, empty_value(work.packing), dtype=work.packing.dtype)
-        if work.survey.doubt is not None:
-            yield _beyond(work, rows), np.full(shape, empty_value(work.packing), dtype=work.packing.dtype)
+        yield rows, np.full(shape, empty_value(context.packing), dtype=context.packing.dtype)
+        if context.survey.uncertainty is not None:
+            yield (
+                _deviation_rows(context, rows),
+                np.full(shape, empty_value(context.packing), dtype=context.packing.dtype),
+            )
 
 
-def _beyond(work: TileContext, rows: slice) -> slice:
+def _deviation_rows(context: TileContext, rows: slice) -> slice:
     """Return which bands hold the standard deviations of some."""
-    return slice(work.count + rows.start, work.count + rows.stop)
+    return slice(context.count + rows.start, context.count + rows.stop)
 
 
 class _Core:
-    """The core of an opened tile: its bands, cut, encoded and checked."""
+    """The core of a sharpened tile: its bands, cut, encoded and checked."""
 
-    def __init__(self, opened: TileReconstruction) -> None:
-        self.opened = opened
-        self.row_of = {band: i for i, band in enumerate(opened.work.survey.used)}
+    def __init__(
+        self, context: TileContext, inputs: TileInputs, estimate: Reconstruction, predictors: ErrorPredictors | None
+    ) -> None:
+        self.context, self.inputs, self.estimate, self.predictors = context, inputs, estimate, predictors
+        self.cube, self.core, self.device = inputs.window.cube, inputs.core, inputs.device
+        self.row_of = {band: i for i, band in enumerate(context.survey.used)}
+        self.hr_shape = inputs.core.scaled(context.ratio).shape
 
     def bands(self, rows: slice, valid: NDArray[np.bool_]) -> Encoded:
         """Return some bands of the core as they are stored."""
         values, low = self._values(rows)
-        return encode(values, self.opened.work.packing, rows, low, self._hole(valid[rows]))
+        return encode(values, self.context.packing, rows, low, self._hole(valid[rows]))
 
     def _hole(self, valid: NDArray[np.bool_]) -> torch.Tensor | None:
-        """Return where nothing is, (band, Y, X); None where all is there."""
+        """Return where nothing is, (band, Y, X); None where nothing is missing."""
         if valid.all():
             return None
-        small = torch.from_numpy(~valid).to(self.opened.device)
-        return small.repeat_interleave(self.opened.work.ratio, 1).repeat_interleave(self.opened.work.ratio, 2)
+        small, ratio = torch.from_numpy(~valid).to(self.device), self.context.ratio
+        return small.repeat_interleave(ratio, 1).repeat_interleave(ratio, 2)
 
-    def deviations(self, rows: slice, valid: NDArray[np.bool_], figures: TileStatistics) -> NDArray[np.generic]:
+    def deviations(self, rows: slice, valid: NDArray[np.bool_], statistics: TileStatistics) -> NDArray[np.generic]:
         """Return the standard deviations of some bands of the core as they are stored."""
-        assert self.opened.marks is not None
-        used = [self.row_of.get(band) for band in range(rows.start, rows.stop)]
-        known = [i for i in used if i is not None]
-        values = torch.zeros(
-            (len(used), *self.opened.core.scaled(self.opened.work.ratio).shape), device=self.opened.device
-        )
-        if known:
-            there = torch.tensor([i is not None for i in used])
-            values[there] = self._sigma(slice(known[0], known[-1] + 1))
-        # Of bands with too few pixels to be used nothing is known.
-        valid = valid[rows] & np.array([i is not None for i in used])[:, None, None]
-        figures.doubt(rows, values, valid, self.opened.work.ratio)
-        return encode_deviation(values, self.opened.work.packing, rows, self._hole(valid))
+        positions = [self.row_of.get(band) for band in range(rows.start, rows.stop)]
+        used = [i for i in positions if i is not None]
+        values = torch.zeros((len(positions), *self.hr_shape), device=self.device)
+        if used:
+            values[torch.tensor([i is not None for i in positions])] = self._sigma(slice(used[0], used[-1] + 1))
+        # Nothing is known of bands with too few pixels to be used.
+        valid = valid[rows] & np.array([i is not None for i in positions])[:, None, None]
+        statistics.doubt(rows, values, valid, self.context.ratio)
+        return encode_deviation(values, self.context.packing, rows, self._hole(valid))
 
     def _sigma(self, some: slice) -> torch.Tensor:
-        known, seen = self.opened.work.survey.doubt, self.opened.marks
-        assert known is not None
-        assert seen is not None
-        blend = self.opened.blend
+        model, blend = self.context.survey.uncertainty, self.inputs.window.blend
+        assert model is not None
+        assert self.predictors is not None
         if blend is not None:
-            rows, columns = self.opened.core.scaled(self.opened.work.ratio).slices
+            rows, columns = self.core.scaled(self.context.ratio).slices
             blend = blend[rows, columns]
-        return uncertainty.standard_deviation(known, seen, some, blend)
+        return standard_deviation(model, self.predictors, some, blend)
 
     def _values(self, rows: slice) -> tuple[torch.Tensor, float | torch.Tensor]:
         """Return some bands, physical, and the lowest value allowed; bands without data hold that."""
-        low = self.opened.work.survey.low
-        mine = [(at, self.row_of.get(band)) for at, band in enumerate(range(rows.start, rows.stop))]
-        known = [(at, i) for at, i in mine if i is not None]
-        if len(known) == len(mine):
-            some = slice(known[0][1], known[-1][1] + 1)
+        low = self.context.survey.statistics.low
+        positions = [(at, self.row_of.get(band)) for at, band in enumerate(range(rows.start, rows.stop))]
+        used = [(at, i) for at, i in positions if i is not None]
+        if len(used) == len(positions):
+            some = slice(used[0][1], used[-1][1] + 1)
             limit = self._floor(some)
             return self._made(some), low if limit is None else limit
-        values = torch.full(
-            (len(mine), *self.opened.core.scaled(self.opened.work.ratio).shape), low, device=self.opened.device
-        )
+        values = torch.full((len(positions), *self.hr_shape), low, device=self.device)
         limits = values.clone()
-        for at, i in known:
+        for at, i in used:
             values[at] = self._made(slice(i, i + 1))[0]
             limit = self._floor(slice(i, i + 1))
             if limit is not None:
@@ -172,22 +178,28 @@ class _Core:
         return values, limits
 
     def _floor(self, some: slice) -> torch.Tensor | None:
-        return floor(
-            self.opened.cube[some], self.opened.work.survey.low, self.opened.core.slices, self.opened.work.ratio
-        )
+        low = self.context.survey.statistics.low
+        return floor(self.cube[some], low, self.core.slices, self.context.ratio)
 
     def _made(self, some: slice) -> torch.Tensor:
         """Return some bands of the core, physical, not clamped."""
-        made = self.opened.start(some)
-        rows, columns = self.opened.core.within(self.opened.shown).scaled(self.opened.work.ratio).slices
-        return made[:, rows, columns].contiguous()
+        bands = self.estimate.bands(some)
+        rows, columns = self.core.within(self.estimate.extent).scaled(self.context.ratio).slices
+        return bands[:, rows, columns].contiguous()
 
     def observed(self, rows: slice, valid: NDArray[np.bool_]) -> torch.Tensor:
         """Return the scene's own values of some bands in the core, NaN where nothing is."""
-        out = torch.full((rows.stop - rows.start, *valid.shape[1:]), torch.nan, device=self.opened.device)
+        out = torch.full((rows.stop - rows.start, *valid.shape[1:]), torch.nan, device=self.device)
         for at, band in enumerate(range(rows.start, rows.stop)):
             if band in self.row_of:
-                there = torch.from_numpy(valid[band]).to(self.opened.device)
-                plane = self.opened.cube[self.row_of[band]][self.opened.core.slices]
-                out[at] = torch.where(there, plane, torch.nan)
+                data = torch.from_numpy(valid[band]).to(self.device)
+                plane = self.cube[self.row_of[band]][self.core.slices]
+                out[at] = torch.where(data, plane, torch.nan)
         return out
+
+
+def _predictors(context: TileContext, inputs: TileInputs, estimate: Reconstruction) -> ErrorPredictors | None:
+    """Return the predictors of the error on the core; None unless uncertainty is requested."""
+    if context.survey.uncertainty is None or estimate.start is None:
+        return None
+    return error_predictors(estimate.start, inputs.core, context.ratio)

@@ -28,8 +28,7 @@ from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.models import weights
 from dualsr_geo.models.networks.guided import GuidedNetwork
-from dualsr_geo.models.registry import SHIPPED
-from dualsr_geo.models.weights import Card, read_card, read_tensors
+from dualsr_geo.models.weights import SHIPPED, Card, read_card, read_tensors
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.training import log
@@ -227,7 +226,7 @@ def _sampled(scene: str | os.PathLike[str], guide: Path, asked: FinetuningReques
         known = survey_sample(sample, job.wishes)
     except InputError as error:
         raise InputError(f"{scene}: {error}") from error
-    if known.fit is None:
+    if known.model_state is None:
         margin = sample_margin(job.ratio)
         inner = [move_guide(s.guide, (0.0, 0.0), margin) for s in samples if s.guide is not None]
         seen = sum(int(np.isfinite(g).all(0).sum()) for g in inner) / job.ratio**2

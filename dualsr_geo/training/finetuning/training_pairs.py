@@ -16,26 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dualsr_geo.degradation.consistency import consistency
 from dualsr_geo.degradation.operators import operator
-from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion import (
-    candidates,
-    change_detection,
-    coarse_stage,
-    subspace,
-)
-from dualsr_geo.fusion.blocks import Block, central_block, components, stack
+from dualsr_geo.fusion import change_detection
+from dualsr_geo.fusion.blocks import Block, central_block
 from dualsr_geo.fusion.hole_filling import fill_holes
-from dualsr_geo.fusion.prepared_guide import PreparedGuide, prepare_guide
-from dualsr_geo.fusion.regression_inputs import prepare_inputs
-from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene_regression
-from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.models.guided_correction import GuidedWindow
+from dualsr_geo.fusion.prepared_guide import prepare_guide
+from dualsr_geo.fusion.wald.candidate_weights import candidate_errors, candidate_weights
+from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.guided_shrinkage import guided_window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
-from dualsr_geo.survey import wald_pairs
 from dualsr_geo.survey.sampling import Sample
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.training.guided_task import Prepared, shown
@@ -109,20 +100,25 @@ class Sampled:
     @property
     def ratios(self) -> list[int]:
         """The ratios of its Wald pairs, 2 first."""
-        return wald_pairs.ratios(max((b.shape for b in self.blocks), key=min), self.known.psf.ratio)
+        return self.wald_pairs.ratios
+
+    @cached_property
+    def wald_pairs(self) -> WaldPairs:
+        """The scene's Wald pairs, each made once."""
+        return WaldPairs(self.blocks, self.known.psf, self.known.space)
 
 
 def sampled(samples: Sequence[Sample], known: Survey, most_px: int) -> Sampled:
     """Fill a scene's sample and move its guide, as the survey does; keep about `most_px` lr pixels."""
     margin = sample_margin(known.psf.ratio)
-    assert known.guide_mean is not None
+    assert known.guide is not None
     blocks = []
     for sample in samples[:: max(1, sum(s.cube[0].size for s in samples) // most_px)]:
         assert sample.guide is not None
         cube, weight = fill_holes(torch.from_numpy(sample.cube)[list(known.used)], torch.from_numpy(known.space.mean))
-        moved = torch.from_numpy(move_guide(sample.guide, known.moved_px, margin))
+        moved = torch.from_numpy(move_guide(sample.guide, known.placement.moved_px, margin))
         op = operator(known.psf, (cube.shape[1], cube.shape[2]))
-        guide = prepare_guide(moved, torch.from_numpy(known.guide_mean), op)
+        guide = prepare_guide(moved, torch.from_numpy(known.guide.mean), op)
         if guide is not None and known.changes is not None:
             guide, _ = change_detection.withhold_changes(known.changes, cube, guide, op)
         if guide is not None:
@@ -209,56 +205,24 @@ def pairs(scene: Sampled, side: int, first: int) -> list[Pair]:
     for block in scene.blocks:
         held.append(torch.from_numpy(held_out(block.shape, side, first)))
         first = max(first, int(held[-1].max()) + 1)
-    space, psf = scene.known.space, scene.known.psf
-    grams = [wald_pairs.errors(scene.blocks, psf, r, space) for r in scene.ratios]
-    found = wald_pairs.weights(grams, by_energy=not space.keeps_rest)
+    errors = [candidate_errors(scene.wald_pairs.of_ratio(r)) for r in scene.ratios]
+    weights = candidate_weights(errors, by_energy=not scene.known.space.keeps_rest)
     made = []
     for ratio in sorted(scene.ratios, reverse=True):
-        shared = _shared(scene, ratio, found)
-        for (block, truth), whole, cells in zip(shared.pairs, scene.blocks, held, strict=True):
+        pair = scene.wald_pairs.of_ratio(ratio)
+        inputs = GuidedInputs.of(pair.space, pair.guide_fit(weights), pair.spectra, pair.guide, pair.weight)
+        windows = [
+            guided_window(block, start, pair.blur, pair.space)
+            for block, start in zip(pair.blocks, pair.starts(weights), strict=True)
+        ]
+        for window, truth, whole, cells in zip(windows, pair.truths, scene.blocks, held, strict=True):
             cut = np.s_[: truth.shape[1], : truth.shape[2]]
             valid = whole.weight[cut] > ALL_VALID
             learned = _learned(cells, max(1, side // MARGIN))[cut] & valid
             own = ratio == max(scene.ratios)
             if not bool(learned.any()):
                 continue
-            made.append(Pair(_prepared(shared, block, truth), own, truth, cells[cut] * valid, learned))
+            made.append(
+                Pair(shown(window, inputs, truth, inputs.anchors.bands), own, truth, cells[cut] * valid, learned)
+            )
     return made
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What the pairs of one ratio share; as in `gate.ask`."""
-
-    pairs: list[tuple[Block, Tensor]]
-    blur: Psf
-    space: Subspace
-    fit: SceneRegression
-    mixture: NDArray[np.float32]
-    terms: GuidedInputs
-
-
-def _shared(scene: Sampled, ratio: int, found: NDArray[np.float64]) -> _Shared:
-    space, blur = scene.known.space, Psf.from_mtf(ratio)
-    both = wald_pairs.degraded(scene.blocks, scene.known.psf, ratio, space)
-    spectra, weight = stack([b.cube for b, _ in both]), stack([b.weight for b, _ in both])
-    guide = stack([operator(blur, b.shape).degrade(b.guide) for b, _ in both])
-    own = subspace.estimate_subspace(spectra, weight) if space.keeps_rest else space
-    fit = fit_scene_regression(own.components(spectra), guide, weight)
-    mixture = (own.share() @ found if own.keeps_rest else found).astype(np.float32)
-    return _Shared(both, blur, own, fit, mixture, GuidedInputs.of(own, fit, mixture, spectra, guide, weight))
-
-
-def _prepared(shared: _Shared, block: Block, truth: Tensor) -> Prepared:
-    """Make the start of a pair, and show it as the network will see it."""
-    space, blur, mixture = shared.space, shared.blur, torch.from_numpy(shared.mixture)
-    op = operator(blur, block.shape)
-    z = components(space, block.cube)
-    left = z - op.degrade(candidates.fit_mixture(prepare_inputs(z, block.guide, shared.fit, op, block.weight), mixture)
-                          .evaluate(0, space.count))  # fmt: skip
-    lams = wald_pairs.ridge((left.double() ** 2).mean((1, 2)).numpy(), space.noise).tolist()
-    closed = consistency(blur, block.shape, lams, op)
-    guided = coarse_stage.GuidedStart(PreparedGuide(block.guide, None, None), shared.fit, mixture)
-    hr = coarse_stage.sharpen(z, block.weight, guided, closed, closed)
-    window = GuidedWindow(space, block.cube, z, hr, guided, blur, closed, block.weight)
-    return shown(window, shared.terms, truth, shared.terms.anchors.bands)

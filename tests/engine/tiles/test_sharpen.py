@@ -11,6 +11,7 @@ from wald_cases import gaussian_matrix, product, psnr, surveyed
 
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.threads import one_thread
@@ -49,7 +50,7 @@ def test_tiled_is_whole_when_noisy_shifted_and_holed(tile):
     guide[:, 90:100, 60:70] = np.nan
     known = surveyed(scene, guide, SurveyOptions(RATIO))
     assert known.space.noise > 0
-    assert known.moved_px != (0.0, 0.0)
+    assert known.placement.moved_px != (0.0, 0.0)
     whole, tiled = (product(scene, guide, known, tile=t)[0] for t in (1000, tile))
     np.testing.assert_array_equal(np.isnan(whole), np.isnan(tiled))
     assert np.nanmax(np.abs(tiled - whole)) <= 1e-5 * np.ptp(whole[np.isfinite(whole)])
@@ -65,11 +66,11 @@ def test_it_beats_bicubic_and_no_guide_by_far(sample, known):
 
 
 def test_bicubic_is_torchs(sample):
-    known = surveyed(sample.scene, None, SurveyOptions(RATIO, subspace=False))
+    known = surveyed(sample.scene, None, SurveyOptions(RATIO, model=load_model("bicubic")))
     made = product(sample.scene, None, known, model="bicubic", tile=30)[0]
     wanted = torch.nn.functional.interpolate(
         torch.from_numpy(sample.scene)[None], scale_factor=RATIO, mode="bicubic", align_corners=False
-    )[0].clamp_min(known.low)
+    )[0].clamp_min(known.statistics.low)
     np.testing.assert_allclose(made, wanted.numpy(), atol=2e-6)
 
 
@@ -158,7 +159,7 @@ def test_packed_products_decode_to_the_float_product(sample, known):
 
 def test_nothing_lies_below_the_scenes_minimum(sample, known):
     made, (figures,) = product(sample.scene, sample.guide, known)
-    assert made.min() >= np.float32(known.low)
+    assert made.min() >= np.float32(known.statistics.low)
     assert figures.cut > 0
 
 

@@ -14,8 +14,9 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, subspace
 from dualsr_geo.fusion.blocks import Block
-from dualsr_geo.fusion.scene_regression import fit_scene_regression
-from dualsr_geo.survey import wald_pairs
+from dualsr_geo.fusion.wald.candidate_weights import _candidates, _simplex, candidate_errors, candidate_weights
+from dualsr_geo.fusion.wald.pairs import WaldPair, degrade_sample, pair_ratios
+from dualsr_geo.fusion.wald.starts import ridge
 
 COUNT = len(candidates.CANDIDATES)
 
@@ -33,7 +34,7 @@ def drawn(bands: int, seed: int, size: np.ndarray | None = None) -> np.ndarray:
 @given(st.integers(1, 9), st.integers(0, 999), st.booleans(), st.integers(1, 2))
 def test_rows_lie_on_the_simplex(bands, seed, by_energy, pairs):
     size = np.exp(np.random.default_rng(seed).normal(0, 2, (bands, COUNT)))
-    found = wald_pairs.weights([drawn(bands, seed + i, size) for i in range(pairs)], by_energy=by_energy)
+    found = candidate_weights([drawn(bands, seed + i, size) for i in range(pairs)], by_energy=by_energy)
     assert found.shape == (bands, COUNT)
     assert (found >= 0).all()
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-9)
@@ -44,14 +45,14 @@ def test_rows_lie_on_the_simplex(bands, seed, by_energy, pairs):
 def test_the_best_candidate_wins(best, by_energy):
     size = np.full((4, COUNT), 3.0)
     size[:, best] = 0.5
-    found = wald_pairs.weights([drawn(4, 1, size)], by_energy=by_energy)
+    found = candidate_weights([drawn(4, 1, size)], by_energy=by_energy)
     assert (found[:, best] > 0.8).all()
 
 
 def test_bands_keep_a_will_of_their_own():
     size = np.full((2, COUNT), 3.0)
     size[0, 1], size[1, 4] = 0.3, 0.3
-    found = wald_pairs.weights([drawn(2, 0, size)])
+    found = candidate_weights([drawn(2, 0, size)])
     assert found.argmax(1).tolist() == [1, 4]
 
 
@@ -61,20 +62,20 @@ def test_by_energy_the_strong_component_speaks_for_the_weak():
     size[:, :2] = [1.0, 0.8]
     size[0, :2] = [0.5, 2.0]
     size[0] *= 100
-    by_energy, equal = (wald_pairs.weights([drawn(5, 3, size)], by_energy=e)[1:] for e in (True, False))
+    by_energy, equal = (candidate_weights([drawn(5, 3, size)], by_energy=e)[1:] for e in (True, False))
     assert (by_energy[:, 0] > by_energy[:, 1]).all()
     assert (equal[:, 1] > by_energy[:, 1] + 0.1).all()
 
 
 def test_candidates_that_err_alike_share():
     errors = np.repeat(np.random.default_rng(0).standard_normal((1, 1, 50)), COUNT, 1)
-    found = wald_pairs.weights([gram(errors)])
+    found = candidate_weights([gram(errors)])
     np.testing.assert_allclose(found[0, :-1], found[0, 0], atol=1e-6)
 
 
 def test_simplex_weights_are_scipys():
     g = drawn(3, 5, np.linspace(1, 2, COUNT) * np.ones((3, 1)))
-    found = wald_pairs._simplex(g)
+    found = _simplex(g)
     for matrix, ours in zip(g, found, strict=True):
         best = minimize(
             lambda w, m=matrix: w @ m @ w,
@@ -90,19 +91,19 @@ def test_simplex_weights_are_scipys():
     [((128, 128), 4, [2, 4]), ((64, 64), 8, [2, 8]), ((25, 25), 8, [2, 4]), ((20, 90), 4, [2, 3]), ((13, 13), 4, [2])],
 )
 def test_ratios_leave_six_pixels(shape, ratio, wanted):
-    assert wald_pairs.ratios(shape, ratio) == wanted
+    assert pair_ratios(shape, ratio) == wanted
 
 
 @given(st.floats(1e-3, 1e3), st.floats(1e-6, 1e6))
 def test_ridge_is_noise_over_prior_to_half_a_doubling(noise, residual):
-    lam = wald_pairs.ridge(np.array([residual]), noise)[0]
+    lam = ridge(np.array([residual]), noise)[0]
     prior = max(residual - noise**2, 0.02 * noise**2)
     assert abs(np.log2(lam) - np.log2(noise**2 / prior)) <= 0.5 + 1e-9
     assert float(np.log2(lam)).is_integer()
 
 
 def test_clean_scenes_have_no_ridge():
-    assert wald_pairs.ridge(np.array([1.0, 2.0]), 0.0).tolist() == [0.0, 0.0]
+    assert ridge(np.array([1.0, 2.0]), 0.0).tolist() == [0.0, 0.0]
 
 
 def block(noise: float = 0.0) -> tuple[Block, synthetic.Sample]:
@@ -114,7 +115,7 @@ def test_the_wald_pair_is_the_scene_degraded_once_more():
     one, sample = block()
     space = subspace.estimate_subspace(sample.scene.reshape(16, -1), np.ones(33 * 42, np.float32))
     psf = Psf.from_mtf(4)
-    ((made, truth),) = wald_pairs.degraded([one], psf, 4, space)
+    ((made, truth),) = degrade_sample([one], psf, 4, space)
     assert made.shape == (8, 10)
     assert bool((truth == one.cube[:, :32, :40]).all())
     torch.testing.assert_close(made.cube, operator(Psf.from_mtf(4), (8, 10)).degrade(truth))
@@ -126,11 +127,11 @@ def test_the_pair_of_a_noisy_scene_is_as_noisy_as_the_scene_and_its_truth_is_not
     flat = sample.scene.reshape(16, -1)
     weight = np.ones(33 * 42, np.float32)
     space = subspace.estimate_subspace(flat, weight, np.full(16, 0.02))
-    ((made, truth),) = wald_pairs.degraded([one], Psf.from_mtf(4), 2, space)
+    ((made, truth),) = degrade_sample([one], Psf.from_mtf(4), 2, space)
     clean = synthetic.make((33, 42), bands=16, seed=4).scene
     assert float((truth - torch.from_numpy(clean[:, :32])).std()) < 0.8 * 0.02
     added = made.cube - operator(Psf.from_mtf(2), made.shape).degrade(truth)
-    again = wald_pairs.degraded([one], Psf.from_mtf(4), 2, space)[0][0]
+    again = degrade_sample([one], Psf.from_mtf(4), 2, space)[0][0]
     assert bool((again.cube == made.cube).all())
     assert float(added.std()) == pytest.approx(space.noise, rel=0.3)
 
@@ -139,17 +140,13 @@ def test_errors_are_those_of_the_candidates_on_the_bands():
     one, _ = block()
     flat, weight = one.cube.flatten(1).numpy(), np.ones(33 * 42, np.float32)
     space = subspace.estimate_subspace(flat, weight)
-    gram_ = wald_pairs.errors([one], Psf.from_mtf(4), 2, space)
+    gram_ = candidate_errors(WaldPair.of([one], Psf.from_mtf(4), 2, space))
     assert gram_.shape == (16, COUNT, COUNT)
     np.testing.assert_allclose(gram_, gram_.transpose(0, 2, 1), rtol=1e-5, atol=1e-8)
 
-    ((lr, truth),) = wald_pairs.degraded([one], Psf.from_mtf(4), 2, space)
-    blur = Psf.from_mtf(2)
-    ones = np.ones(lr.cube[0].numel(), np.float32)
-    own = subspace.estimate_subspace(lr.cube.flatten(1).numpy(), ones)
-    guide_lr = operator(blur, lr.shape).degrade(lr.guide)
-    fit = fit_scene_regression(own.components(lr.cube.flatten(1).numpy()), guide_lr.flatten(1).numpy(), ones)
-    found, z = wald_pairs.candidates_of(lr, blur, own, fit)
+    pair = WaldPair.of([one], Psf.from_mtf(4), 2, space)
+    (lr,), (truth,), blur, own = pair.blocks, pair.truths, pair.blur, pair.space
+    found, z = _candidates(lr, pair)
     expand, mean = torch.from_numpy(own.expand), torch.from_numpy(own.mean)[:, None, None]
     rest = lr.cube - mean - torch.einsum("bk,kyx->byx", expand, z)
     made = torch.einsum("bk,ckyx->cbyx", expand, found) + mean + operator(blur, lr.shape).upsample(rest)
@@ -160,7 +157,7 @@ def test_errors_are_those_of_the_candidates_on_the_bands():
 def test_the_guide_beats_no_guide_on_a_scene_that_it_explains():
     one, _ = block()
     space = subspace.estimate_subspace(one.cube.flatten(1).numpy(), np.ones(33 * 42, np.float32))
-    found = wald_pairs.weights([wald_pairs.errors([one], Psf.from_mtf(4), r, space) for r in (2, 4)])
+    found = candidate_weights([candidate_errors(WaldPair.of([one], Psf.from_mtf(4), r, space)) for r in (2, 4)])
     assert (found[:, -1] < 0.1).all()
 
 
@@ -171,5 +168,5 @@ def test_small_noisy_scenes_have_weights(side):
     one = Block(torch.from_numpy(sample.scene), torch.ones(side), torch.from_numpy(sample.guide))
     flat = sample.scene.reshape(16, -1)
     space = subspace.estimate_subspace(flat, np.ones(flat.shape[1], np.float32), np.full(16, 0.02))
-    found = wald_pairs.weights([wald_pairs.errors([one], Psf.from_mtf(4), 2, space)], by_energy=True)
+    found = candidate_weights([candidate_errors(WaldPair.of([one], Psf.from_mtf(4), 2, space))], by_energy=True)
     np.testing.assert_allclose(found.sum(1), 1)

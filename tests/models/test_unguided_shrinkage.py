@@ -16,17 +16,16 @@ from unguided_cases import random_unguided_network, textured_scene
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import subspace
-from dualsr_geo.models import unguided_correction
+from dualsr_geo.models import unguided_correction, unguided_shrinkage
 from dualsr_geo.models.networks.unguided import UnguidedNetwork
-from dualsr_geo.models.weights import read_tensors
-from dualsr_geo.survey import unguided_shrinkage
-from dualsr_geo.survey.unguided_shrinkage import (
-    POWER,
-    USUAL,
+from dualsr_geo.models.unguided_shrinkage import (
+    EXCESS_POWER,
+    PRIOR,
     UnguidedEvidence,
     evidence_of_scales,
     unguided_shrinkage_factor,
 )
+from dualsr_geo.models.weights import read_tensors
 
 
 def agreeing(best: float, excess: float = 1.0) -> UnguidedEvidence:
@@ -81,7 +80,7 @@ def test_more_gain_raises_the_share_and_more_excess_lowers_it(a, b, c, d):
 def test_clear_evidence_decides():
     assert unguided_shrinkage_factor(agreeing(1.2)) == 1
     assert unguided_shrinkage_factor(agreeing(-0.3)) < 0.05
-    assert unguided_shrinkage_factor(agreeing(1.2, excess=16.0)) == pytest.approx(16**-POWER)
+    assert unguided_shrinkage_factor(agreeing(1.2, excess=16.0)) == pytest.approx(16**-EXCESS_POWER)
 
 
 @pytest.mark.parametrize("shape", [(7, 30), (30, 7), (1, 1)])
@@ -89,7 +88,7 @@ def test_a_scene_too_small_to_be_degraded_says_nothing(shape):
     found = asked(random_unguided_network(), textured_scene(3, *shape), Psf.from_mtf(4))
     assert math.isinf(found.error)
     assert found.excess == 1
-    assert unguided_shrinkage_factor(found) == min(USUAL, 1)
+    assert unguided_shrinkage_factor(found) == min(PRIOR.mean, 1)
 
 
 @given(st.integers(1, 9), st.integers(8, 37), st.integers(8, 37), st.sampled_from([2, 3, 4, 8, 11]))

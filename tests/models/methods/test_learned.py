@@ -10,9 +10,10 @@ from wald_cases import product, surveyed
 
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion.wald.pairs import pair_ratios
+from dualsr_geo.models.guided_shrinkage import PRIOR
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.serialization import from_json, to_json
-from dualsr_geo.survey import guided_shrinkage, wald_pairs
+from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
@@ -25,65 +26,65 @@ def sample():
 
 
 def known(sample, guide, model="auto", **wishes):
-    return surveyed(sample.scene, guide, SurveyOptions(4, psf=Psf.from_mtf(4), ours=load_model(model).ours, **wishes))
+    return surveyed(sample.scene, guide, SurveyOptions(4, psf=Psf.from_mtf(4), model=load_model(model), **wishes))
 
 
 def test_what_is_not_gated_corrects_wholly_and_asks_nothing(sample):
     for guide in (sample.guide, None):
-        found = known(sample, guide, "learned").correction
-        assert (found.alone.share, found.alone_asked, found.guided_asked) == (1, (), ())
+        found = known(sample, guide, "learned").model_state.correction
+        assert (found.unguided.share, found.unguided_evidence, found.guided_evidence) == (1, (), ())
         assert guide is None or found.guided.share == 1
 
 
 def test_a_guided_scene_is_asked_with_its_guide(sample):
-    found = known(sample, sample.guide).correction
-    assert [asked.ratio for asked in found.guided_asked] == list(wald_pairs.ratios(SHAPE, 4))
+    found = known(sample, sample.guide).model_state.correction
+    assert [e.ratio for e in found.guided_evidence] == pair_ratios(SHAPE, 4)
     assert 0 <= found.guided.share <= 1
-    assert (found.alone.share, found.alone_asked) == (guided_shrinkage.CAUTIOUS, ())
+    assert (found.unguided.share, found.unguided_evidence) == (PRIOR.mean, ())
 
 
 def test_a_scene_alone_is_asked_without(sample):
-    found = known(sample, None).correction
+    found = known(sample, None).model_state.correction
     assert found.guided is None
-    (asked,) = found.alone_asked
-    assert (asked.ratio, asked.excess > 0) == (2, True)
-    assert 0 < found.alone.share <= 1
+    (evidence,) = found.unguided_evidence
+    assert (evidence.ratio, evidence.excess > 0) == (2, True)
+    assert 0 < found.unguided.share <= 1
 
 
 def test_where_the_guide_ends_both_are_asked(sample):
     guide = sample.guide.copy()
     guide[:, :, 150:] = np.nan
-    found = known(sample, guide).correction
-    assert found.guided_asked
-    assert found.alone_asked
+    found = known(sample, guide).model_state.correction
+    assert found.guided_evidence
+    assert found.unguided_evidence
 
 
 def test_what_was_asked_is_carried_exactly(sample):
     seen = known(sample, None)
-    again = from_json(Survey, json.loads(json.dumps(to_json(seen), allow_nan=False)))
-    assert again.correction.alone_asked == seen.correction.alone_asked
-    assert again.correction.alone.share == seen.correction.alone.share
+    again = Survey.from_json(json.loads(json.dumps(to_json(seen), allow_nan=False)), load_model("auto"))
+    assert again.model_state.correction.unguided_evidence == seen.model_state.correction.unguided_evidence
+    assert again.model_state.correction.unguided.share == seen.model_state.correction.unguided.share
 
 
 def test_a_scene_too_small_to_ask_is_carried_as_json():
     small = synthetic.make((9, 11), bands=3, seed=1)
     seen = known(small, small.guide)
-    again = from_json(Survey, json.loads(json.dumps(to_json(seen), allow_nan=False)))
+    again = Survey.from_json(json.loads(json.dumps(to_json(seen), allow_nan=False)), load_model("auto"))
     assert to_json(again) == to_json(seen)
 
 
 @pytest.mark.parametrize(("wanted", "anchors"), [(None, 7), (3, 3), (10**9, 7), (1, 1)])
 def test_anchors_are_as_many_as_wanted(sample, wanted, anchors):
     seen = known(sample, sample.guide, anchors=wanted)
-    assert len(seen.correction.guided.anchors.bands) == anchors
-    assert len(seen.correction.alone.anchors.bands) == anchors
+    assert len(seen.model_state.correction.guided.anchors.bands) == anchors
+    assert len(seen.model_state.correction.unguided.anchors.bands) == anchors
     assert np.isfinite(product(sample.scene, sample.guide, seen, model="auto")[0]).all()
 
 
 def test_noise_alone_is_not_sharpened():
     rng = np.random.default_rng(0)
     scene = (0.3 + 0.05 * rng.standard_normal((5, 48, 48))).astype(np.float32)
-    seen = surveyed(scene, None, SurveyOptions(4, psf=Psf.from_mtf(4), ours=load_model("auto").ours))
+    seen = surveyed(scene, None, SurveyOptions(4, psf=Psf.from_mtf(4), model=load_model("auto")))
     made = product(scene, None, seen, model="auto")[0]
     plain = product(scene, None, seen, model="interpolation")[0]
     assert np.abs(made - plain).std() < 0.05 * scene.std()

@@ -15,12 +15,15 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import Block
 from dualsr_geo.fusion.candidates import CANDIDATES
+from dualsr_geo.fusion.scene_regression import GuideFit
+from dualsr_geo.fusion.wald.candidate_weights import candidate_errors, candidate_weights
+from dualsr_geo.fusion.wald.pairs import WaldPair, mixture_of
+from dualsr_geo.models import guided_shrinkage, shrinkage
+from dualsr_geo.models.guided_shrinkage import PRIOR, guided_shrinkage_factor
 from dualsr_geo.models.networks.guided import FOLD
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.survey import guided_shrinkage, shrinkage, wald_pairs
-from dualsr_geo.survey.guided_shrinkage import CAUTIOUS, guided_shrinkage_factor
+from dualsr_geo.models.shrinkage import Evidence
 from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.shrinkage import Evidence
 from dualsr_geo.training.guided_task import known_of
 
 FINITE = st.floats(-1e3, 1e3)
@@ -43,8 +46,8 @@ def test_more_gain_never_lowers_the_share(a, b):
 
 
 def test_who_cannot_judge_gets_the_cautious_share():
-    assert guided_shrinkage_factor([]) == CAUTIOUS
-    assert guided_shrinkage_factor([Evidence(np.array([5.0]), np.array([1.0]))]) == CAUTIOUS
+    assert guided_shrinkage_factor([]) == PRIOR.mean
+    assert guided_shrinkage_factor([Evidence(np.array([5.0]), np.array([1.0]))]) == PRIOR.mean
 
 
 def test_clear_evidence_decides():
@@ -54,7 +57,7 @@ def test_clear_evidence_decides():
 
 def test_parts_that_contradict_each_other_decide_little():
     torn = Evidence(np.array([30.0, -34.0, 33.0, -31.0]), np.ones(4))
-    assert guided_shrinkage_factor([torn]) == pytest.approx(CAUTIOUS, abs=0.05)
+    assert guided_shrinkage_factor([torn]) == pytest.approx(PRIOR.mean, abs=0.05)
 
 
 @given(arrays(float, 9, elements=FINITE), arrays(float, 9, elements=st.floats(1, 10)))
@@ -70,7 +73,7 @@ def test_parts_add_up_to_the_valid_scene(height, width, ratio, anchors):
     made, lacking = torch.randn(2, anchors, ratio * height, ratio * width, generator=generator)
     weight = (torch.rand(height, width, generator=generator) - 0.2).clamp_min(0)
     valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
-    gain, size = shrinkage.by_parts(made, lacking, weight, ratio).sum(1)
+    gain, size = shrinkage.sums_by_part(made, lacking, weight, ratio).sum(1)
     assert gain == pytest.approx(float((made * lacking * valid).sum()), rel=1e-4, abs=1e-3)
     assert size == pytest.approx(float((made.square() * valid).sum()), rel=1e-4)
 
@@ -80,8 +83,9 @@ def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise)
     lr, guide, psf = scene_and_guide(bands, guides, 33, 29, 4, noise=noise)
     known = known_of(lr, guide, psf)
     block = Block(torch.from_numpy(lr), torch.ones(lr.shape[1:]), torch.from_numpy(guide))
-    grams = [wald_pairs.errors([block], psf, 2, known.space)]
-    found = wald_pairs.weights(grams, by_energy=not known.space.keeps_rest)
+    pair = WaldPair.of([block], psf, 2, known.space)
+    weights = candidate_weights([candidate_errors(pair)], by_energy=not known.space.keeps_rest)
+    fit = GuideFit(known.model_state.fit.fit, mixture_of(known.space, weights), weights)
     network = random_guided_network()
     judged = []
     for sign in (1, -1):
@@ -91,14 +95,14 @@ def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise)
                 value[: len(CANDIDATES) * FOLD**2] = 0
                 value.mul_(sign)
         with torch.inference_mode():
-            judged.append(guided_shrinkage.evidence_of_pair(network, [block], psf, 2, known.space, found))
+            judged.append(guided_shrinkage.evidence_on(network, pair, fit))
     assert judged[0].size.sum() > 0
     assert len(judged[0].gain) == 4 * 4
     np.testing.assert_allclose(judged[1].size, judged[0].size, rtol=1e-4)
     np.testing.assert_allclose(judged[1].gain, -judged[0].gain, rtol=1e-3, atol=1e-5 * np.abs(judged[0].gain).max())
 
 
-@given(st.floats(0.1, guided_shrinkage.LARGEST_BEST), st.floats(1.0, 20.0))
+@given(st.floats(0.1, guided_shrinkage.MAX_BEST_FACTOR), st.floats(1.0, 20.0))
 def test_a_pair_on_which_the_correction_is_stronger_counts_in_proportion(best, times):
     pair = Evidence(np.full(9, best), np.ones(9), strength=times)
     assert guided_shrinkage.guided_shrinkage_factor([pair], 1.0) == pytest.approx(
@@ -115,8 +119,8 @@ def test_the_strength_is_in_deviations_whatever_the_units():
     found = []
     for unit in (1.0, 3000.0):
         told = surveyed(
-            sample.scene * unit, sample.guide, SurveyOptions(4, psf=Psf.from_mtf(4), ours=load_model("auto").ours)
+            sample.scene * unit, sample.guide, SurveyOptions(4, psf=Psf.from_mtf(4), model=load_model("auto"))
         )
-        found.append([asked.excess for asked in told.correction.guided_asked])
+        found.append([e.excess for e in told.model_state.correction.guided_evidence])
     assert found[0] == pytest.approx(found[1], rel=1e-2)
     assert all(0 < excess < 100 for excess in found[0])

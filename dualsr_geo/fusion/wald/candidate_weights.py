@@ -1,0 +1,142 @@
+"""Weights of the candidates, from their errors on the scene's Wald pairs.
+
+Every candidate restores the degraded sample; its errors on each band give its weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dualsr_geo.degradation.consistency import consistency
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.fusion import candidates
+from dualsr_geo.fusion.blocks import Block, components
+from dualsr_geo.fusion.candidates import fit_mixture
+from dualsr_geo.fusion.regression_inputs import prepare_inputs
+from dualsr_geo.fusion.wald.pairs import WaldPair
+from dualsr_geo.fusion.wald.starts import ridge
+
+# Soft weights are inverse errors to this power.
+POWER = 9.0
+# How far a band's errors are shrunk to the scene's mean profile, 0..1.
+PROFILE_SHRINKAGE = 0.5
+# Soft weights against those on the simplex, 0..1.
+SOFT_SHARE = 0.5
+SIMPLEX_STEPS = 200
+# Bands whose errors are computed together; bounds the memory.
+BANDS_AT_ONCE = 16
+
+
+def candidate_errors(pair: WaldPair) -> NDArray[np.float64]:
+    """Return the Gram matrix of the candidates' errors on a Wald pair.
+
+    Shape (band, candidate, candidate) on clean scenes; on noisy ones (component, candidate,
+    candidate), because there each component is weighted by itself.
+    """
+    return np.asarray(sum(_gram(block, truth, pair) for block, truth in zip(pair.blocks, pair.truths, strict=True)))
+
+
+def _candidates(block: Block, pair: WaldPair) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each candidate's components, consistent, (candidate, component, Y, X), and the lr ones."""
+    op, space = operator(pair.blur, block.shape), pair.space
+    observed = components(space, block.cube)
+    fitted = prepare_inputs(observed, block.guide, pair.regression, op, block.weight)
+    out = []
+    for index in range(len(candidates.CANDIDATES)):
+        one = torch.zeros(space.count, len(candidates.CANDIDATES))
+        one[:, index] = 1
+        start = fit_mixture(fitted, one).evaluate(0, space.count)
+        residual = observed - op.degrade(start)
+        lams = ridge((residual.double() ** 2).mean((1, 2)).numpy(), space.noise)
+        closed = consistency(pair.blur, block.shape, lams.tolist(), op)
+        out.append(start + closed.spread(residual))
+    return torch.stack(out), observed
+
+
+def _gram(block: Block, truth: torch.Tensor, pair: WaldPair) -> NDArray[np.float64]:
+    restored, observed = _candidates(block, pair)
+    blur, space, inner = pair.blur, pair.space, (..., slice(1, -1), slice(1, -1))
+    weight = block.weight[None, None]
+    valid = torch.nn.functional.interpolate(weight, scale_factor=blur.ratio, mode="nearest")[0, 0][inner]
+    if not space.keeps_rest:
+        return _products((restored - components(space, truth))[inner], valid)
+    op, expand = operator(blur, block.shape), torch.from_numpy(space.expand)
+    mean = torch.from_numpy(space.mean)[:, None, None]
+    inside = (expand @ observed.flatten(1)).view_as(block.cube) + mean
+    missing = truth - mean - op.upsample(block.cube - inside)
+    parts = []
+    for first in range(0, len(truth), BANDS_AT_ONCE):
+        rows = slice(first, first + BANDS_AT_ONCE)
+        bands = torch.einsum("bk,ckyx->cbyx", expand[rows], restored)
+        parts.append(_products((bands - missing[rows])[inner], valid))
+    return np.concatenate(parts)
+
+
+def _products(errors: torch.Tensor, valid: torch.Tensor) -> NDArray[np.float64]:
+    """Return mean products of errors (candidate, band, y, x) as (band, candidate, candidate)."""
+    flat = (errors * valid.sqrt()).flatten(2).transpose(0, 1)
+    return (flat @ flat.transpose(1, 2)).double().numpy()
+
+
+def candidate_weights(grams: Sequence[NDArray[np.float64]], *, by_energy: bool = False) -> NDArray[np.float64]:
+    """Turn error Gram matrices of several Wald ratios into candidate weights.
+
+    Each band's errors are shrunk halfway to the scene's profile, because a sample is small.
+
+    Parameters
+    ----------
+    grams : sequence of array, shape (band, candidate, candidate)
+    by_energy : bool
+        Whether a band counts in the profile by the size of its errors (for spectral components,
+        most of which are small) or all count the same (for bands).
+
+    Returns
+    -------
+    array, shape (band, candidate)
+        Rows sum to 1: half from inverse errors to the ninth power, half least squares on the
+        simplex.
+    """
+    grams = [_handicap(g) for g in grams]
+    squares = [np.maximum(np.diagonal(g, axis1=1, axis2=2), 1e-300) for g in grams]
+    scaled = [g / e.mean(1)[:, None, None] for g, e in zip(grams, squares, strict=True)]
+    own = np.exp(np.mean([np.log(e / e.mean(1, keepdims=True)) for e in squares], axis=0))
+    if by_energy:
+        profile = np.exp(np.mean([np.log(e.mean(0) / e.mean()) for e in squares], axis=0))
+        whole = np.mean([g.mean(0) / e.mean() for g, e in zip(grams, squares, strict=True)], axis=0)
+    else:
+        profile = own.mean(0)
+        whole = np.mean(scaled, axis=0).mean(0)
+    soft = _soft(own ** (1 - PROFILE_SHRINKAGE) * profile**PROFILE_SHRINKAGE)
+    simplex = _simplex((1 - PROFILE_SHRINKAGE) * np.mean(scaled, axis=0) + PROFILE_SHRINKAGE * whole)
+    return SOFT_SHARE * soft + (1 - SOFT_SHARE) * simplex
+
+
+def _handicap(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Double the squared error of the candidate without a guide.
+
+    It is there for bands that the guide does not explain; elsewhere a small Wald pair flatters it.
+    """
+    out = gram.copy()
+    out[:, -1, -1] *= 2
+    return out
+
+
+def _soft(square: NDArray[np.float64]) -> NDArray[np.float64]:
+    logit = -0.5 * POWER * np.log(square / square.min(1, keepdims=True))
+    weight = np.exp(logit)
+    return np.asarray(weight / weight.sum(1, keepdims=True))
+
+
+def _simplex(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Minimise w' G w on the simplex by exponentiated gradients."""
+    weight = np.full(gram.shape[:2], 1 / gram.shape[1])
+    for _ in range(SIMPLEX_STEPS):
+        slope = 2 * np.einsum("bij,bj->bi", gram, weight)
+        centred = slope - slope.mean(1, keepdims=True)
+        weight = weight * np.exp(-0.5 * centred / np.abs(slope).mean(1, keepdims=True).clip(1e-9))
+        weight = weight / weight.sum(1, keepdims=True)
+    return weight

@@ -1,0 +1,201 @@
+"""Wald pairs: the sample degraded once more, so that the truth is known.
+
+Everything that is judged on the scene itself is judged on these pairs: weights of the candidates,
+shrinkage of a correction, size of the errors, detail and fine stage. A survey makes each of them
+once a ratio (Wald et al., 1997).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion.blocks import Block, central_block, stack
+from dualsr_geo.fusion.scene_regression import GuideFit, SceneRegression, fit_scene_regression
+from dualsr_geo.fusion.subspace import Subspace, estimate_subspace
+from dualsr_geo.fusion.uncertainty import ConsistentStart
+from dualsr_geo.fusion.wald.starts import consistent_start
+
+# A pair has at least this many pixels on a side; ratio 2 is always tried.
+MIN_SIDE_PX = 6
+NOISE_SEED = 1
+
+
+def pair_ratios(shape: tuple[int, int], ratio: int) -> list[int]:
+    """Return the ratios of a scene's Wald pairs: the largest that leaves six pixels on a side, and 2."""
+    side = min(shape)
+    largest = next((r for r in (ratio, 4, 3, 2) if r <= ratio and side // r >= MIN_SIDE_PX), 2)
+    return sorted({largest, 2})
+
+
+def degrade_sample(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace) -> list[tuple[Block, Tensor]]:
+    """Degrade the sample once more; return each new block with its truth.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        The sample.
+    psf : Psf
+        Blur of the scene; the guide is degraded by it.
+    ratio : int
+        Of the pair; its blur is Gaussian, with the default MTF gain.
+    space : Subspace
+        On noisy scenes the truth is what the subspace keeps, and noise is added again.
+    """
+    blur = Psf.from_mtf(ratio)
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    out = []
+    for block in blocks:
+        height, width = (n // ratio * ratio for n in block.shape)
+        cut = (..., slice(height), slice(width))
+        truth = _denoised(block.cube, space)[cut]
+        guide = operator(psf, block.shape).degrade(block.guide)[cut]
+        op = operator(blur, (height // ratio, width // ratio))
+        lr = op.degrade(truth)
+        if not space.keeps_rest:
+            # What one noisy component spreads over the bands: noise * expand's row norm.
+            level = torch.from_numpy(np.linalg.norm(space.expand, axis=1)).clamp_min(0)
+            level = space.noise * level / level.median()
+            lr = lr + level[:, None, None] * torch.randn(lr.shape, generator=generator)
+        weight = op.degrade(block.weight[cut]).clamp(0, 1)
+        out.append((Block(lr, weight, guide), truth))
+    return out
+
+
+def _denoised(cube: Tensor, space: Subspace) -> Tensor:
+    if space.keeps_rest:
+        return cube
+    flat = cube.flatten(1).cpu().numpy()
+    clean = space.expand @ space.components(flat) + space.mean[:, None]
+    return torch.from_numpy(clean).view_as(cube)
+
+
+@dataclass(frozen=True, eq=False)
+class WaldPair:
+    """The sample degraded once more, and what a survey estimates of it.
+
+    Attributes
+    ----------
+    blur : Psf
+        From the truth to the degraded sample; `blur.ratio` is the pair's ratio.
+    blocks : tuple of Block
+        The degraded sample; the guide is on the grid of the truth.
+    truths : tuple of Tensor, shape (band, ratio * y, ratio * x)
+        The sample itself.
+    space : Subspace
+        Of the degraded sample; on noisy scenes that of the scene.
+    whole : WaldPair or None
+        The pair that this one is a part of.
+    """
+
+    blur: Psf
+    blocks: tuple[Block, ...]
+    truths: tuple[Tensor, ...]
+    space: Subspace
+    whole: WaldPair | None = None
+    _starts: dict[bytes | None, list[ConsistentStart]] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace) -> WaldPair:
+        """Degrade a sample; the parameters are those of `degrade_sample`."""
+        degraded, truths = zip(*degrade_sample(blocks, psf, ratio, space), strict=True)
+        if space.keeps_rest:
+            space = estimate_subspace(stack([b.cube for b in degraded]), stack([b.weight for b in degraded]))
+        return cls(Psf.from_mtf(ratio), degraded, truths, space)
+
+    @property
+    def ratio(self) -> int:
+        """By how much the sample was degraded."""
+        return self.blur.ratio
+
+    @cached_property
+    def spectra(self) -> NDArray[np.float32]:
+        """All pixels of the degraded sample, shape (band, pixel)."""
+        return stack([b.cube for b in self.blocks])
+
+    @cached_property
+    def weight(self) -> NDArray[np.float32]:
+        """How valid they are, 0..1, shape (pixel,)."""
+        return stack([b.weight for b in self.blocks])
+
+    @cached_property
+    def guide(self) -> NDArray[np.float32]:
+        """The guide degraded to them, shape (guide band, pixel)."""
+        return stack([operator(self.blur, b.shape).degrade(b.guide) for b in self.blocks])
+
+    @cached_property
+    def regression(self) -> SceneRegression:
+        """The scene-wide regressions of the degraded sample on the guide; of a part those of the whole."""
+        if self.whole is not None:
+            return self.whole.regression
+        return fit_scene_regression(self.space.components(self.spectra), self.guide, self.weight)
+
+    def guide_fit(self, weights: NDArray[np.float64]) -> GuideFit:
+        """Return the regressions with weights of the candidates, (band or component, candidate)."""
+        return GuideFit(self.regression, mixture_of(self.space, weights), weights)
+
+    def starts(self, weights: NDArray[np.float64] | None) -> list[ConsistentStart]:
+        """Return the training-free start of each block; without weights that without a guide. Each is made once."""
+        key = None if weights is None else weights.tobytes()
+        if key not in self._starts:
+            fit = None if weights is None else self.guide_fit(weights)
+            self._starts[key] = [consistent_start(b, self.blur, self.space, fit) for b in self.blocks]
+        return self._starts[key]
+
+    def part(self, max_blocks: int, side: int) -> WaldPair:
+        """Return the central part of some blocks, at most `side` degraded pixels a side."""
+        blocks, truths = [], []
+        step = -(-len(self.blocks) // max_blocks)
+        for block, truth in zip(self.blocks[::step], self.truths[::step], strict=True):
+            both = Block(block.cube, block.weight, torch.cat([block.guide, truth]))
+            cut = central_block(both, self.ratio, side)
+            count = len(block.guide)
+            blocks.append(Block(cut.cube, cut.weight, cut.guide[:count]))
+            truths.append(cut.guide[count:])
+        return WaldPair(self.blur, tuple(blocks), tuple(truths), self.space, self)
+
+
+def mixture_of(space: Subspace, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return weights of the candidates by component, of weights by band (clean scenes) or component (noisy ones)."""
+    return (space.share() @ weights if space.keeps_rest else weights).astype(np.float32)
+
+
+class WaldPairs:
+    """The Wald pairs of one sample, each made once.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        The sample.
+    psf : Psf
+        Blur of the scene.
+    space : Subspace
+    """
+
+    def __init__(self, blocks: Sequence[Block], psf: Psf, space: Subspace) -> None:
+        self.blocks, self.psf, self.space = tuple(blocks), psf, space
+        self._pairs: dict[int, WaldPair] = {}
+
+    def of_ratio(self, ratio: int) -> WaldPair:
+        """Return the pair of a ratio."""
+        if ratio not in self._pairs:
+            self._pairs[ratio] = WaldPair.of(self.blocks, self.psf, ratio, self.space)
+        return self._pairs[ratio]
+
+    @cached_property
+    def degraded_twice(self) -> WaldPair:
+        """The pair of ratio 2 of the sample degraded by 2."""
+        return WaldPair.of(self.of_ratio(2).blocks, Psf.from_mtf(2), 2, self.space)
+
+    @property
+    def ratios(self) -> list[int]:
+        """The ratios that weights and shrinkage are estimated at, 2 first."""
+        return pair_ratios(max((b.shape for b in self.blocks), key=min), self.psf.ratio)

@@ -1,0 +1,88 @@
+"""The training-free start of a block: regressions on the guide, made consistent with the scene."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dualsr_geo.degradation.consistency import consistency
+from dualsr_geo.degradation.operators import Operator, operator
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion import coarse_stage
+from dualsr_geo.fusion.blocks import Block, components
+from dualsr_geo.fusion.candidates import fit_mixture
+from dualsr_geo.fusion.coarse_stage import GuidedStart
+from dualsr_geo.fusion.prepared_guide import PreparedGuide
+from dualsr_geo.fusion.regression_inputs import prepare_inputs
+from dualsr_geo.fusion.scene_regression import GuideFit
+from dualsr_geo.fusion.subspace import Subspace
+from dualsr_geo.fusion.uncertainty import ConsistentStart
+
+# A prior variance is no smaller than this share of the noise's variance.
+MIN_PRIOR = 0.02
+
+
+def ridge(residual: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
+    """Return noise variance over prior variance for residual variances; 0 on clean data.
+
+    Rounded to powers of two, so that few distinct matrices are needed.
+
+    Parameters
+    ----------
+    residual : array, shape (component,)
+        Variance of what the start leaves of the scene, noise included.
+    noise : float
+        Standard deviation of the noise of each component.
+    """
+    if noise == 0:
+        return np.zeros_like(residual)
+    prior = np.maximum(residual - noise**2, MIN_PRIOR * noise**2)
+    return np.asarray(2.0 ** np.round(np.log2(noise**2 / prior)))
+
+
+def guided_start(block: Block, fit: GuideFit) -> GuidedStart:
+    """Return what the regressions need on a block whose guide reaches everywhere."""
+    return GuidedStart(PreparedGuide(block.guide, None, None), fit.fit, torch.from_numpy(fit.mixture))
+
+
+def coarse_start(block: Block, observed: Tensor, guided: GuidedStart, op: Operator) -> Tensor:
+    """Return the mixture of the candidates before consistency, (component, ratio * y, ratio * x)."""
+    pair = prepare_inputs(observed, block.guide, guided.fit, op, block.weight)
+    return fit_mixture(pair, guided.mixture).evaluate(0, len(observed))
+
+
+def block_ridges(
+    block: Block, observed: Tensor, guided: GuidedStart | None, op: Operator, space: Subspace
+) -> list[float]:
+    """Return the ridges of a block's components, from what the coarse start leaves of them."""
+    if space.noise == 0:
+        return [0.0] * space.count
+    residual = observed if guided is None else observed - op.degrade(coarse_start(block, observed, guided, op))
+    ridges = ridge((residual.double() ** 2).mean((1, 2)).numpy(), space.noise)
+    return [float(v) for v in ridges]
+
+
+def consistent_start(
+    block: Block, psf: Psf, space: Subspace, fit: GuideFit | None, *, as_tile: bool = False
+) -> ConsistentStart:
+    """Return the training-free start of a block.
+
+    Parameters
+    ----------
+    block : Block
+    psf : Psf
+        Blur of the block against the target grid.
+    space : Subspace
+    fit : GuideFit or None
+        None without a guide.
+    as_tile : bool
+        Treat a block without holes as a tile is treated: with no weights at all.
+    """
+    op, observed = operator(psf, block.shape), components(space, block.cube)
+    guided = None if fit is None else guided_start(block, fit)
+    closed = consistency(psf, block.shape, block_ridges(block, observed, guided, op, space), op)
+    weight = block.holes if as_tile else block.weight
+    hr = coarse_stage.sharpen(observed, weight, guided, closed, closed)
+    return ConsistentStart(torch.from_numpy(space.expand), observed, hr, closed, guided, weight)

@@ -1,0 +1,25 @@
+"""The models that come with the package, a file each, and the names of all models."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+# The entry points of plugins that bring a model.
+GROUP = "dualsr_geo.models"
+# By name: the module of this package and the value in it, which is loaded when it is first used.
+BUILT_IN = {
+    "auto": "learned:AUTO",
+    "regression": "regression:MODEL",
+    "interpolation": "interpolation:MODEL",
+    "learned": "learned:LEARNED",
+    "bicubic": "bicubic:MODEL",
+    "brovey": "brovey:MODEL",
+    "gsa": "gsa:MODEL",
+    "mtf-glp-hpm": "mtf_glp_hpm:MODEL",
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names of all models, those of plugins last; loads none of them."""
+    plugins = sorted(point.name for point in entry_points(group=GROUP))
+    return (*BUILT_IN, *(name for name in plugins if name not in BUILT_IN))
