@@ -33,7 +33,7 @@ SPATIAL_DIMS = (
 GRID_MAPPING_ATTRS = frozenset({"crs_wkt", "spatial_ref", "grid_mapping_name", "GeoTransform"})
 # Coordinates up to this far from the stated grid are on it, pixels.
 GRID_TOLERANCE_PX = 0.01
-# Steps between coordinates may differ from their mean by this fraction of it.
+# Steps between coordinates may differ from their mean by this fraction of the mean.
 STEP_TOLERANCE = 0.1
 
 

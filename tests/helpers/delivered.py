@@ -48,10 +48,10 @@ def sentinel2(
     safe = folder / f"{product}.SAFE"
     images = safe / "GRANULE" / f"{level}_T33UUB_A041632_20230612T100026" / "IMG_DATA"
     for gsd, names in S2_BANDS.items():
-        kept = [n for n in names if not (level == "L2A" and n == "B10")]
+        delivered_names = [n for n in names if not (level == "L2A" and n == "B10")]
         height, width = (n * 10 // gsd for n in sides)
-        cube = counts(gsd, (len(kept), height, width)) if cubes is None else cubes[gsd]
-        for name, plane in zip(kept, cube, strict=True):
+        cube = counts(gsd, (len(delivered_names), height, width)) if cubes is None else cubes[gsd]
+        for name, plane in zip(delivered_names, cube, strict=True):
             _jp2(images, level, name, gsd, plane)
             if level == "L2A" and gsd < 60:
                 _jp2(images, level, name, 60, plane[:: 60 // gsd, :: 60 // gsd])

@@ -115,20 +115,20 @@ class Watched:
     """A source that notes which windows are read."""
 
     inner: ArraySource
-    seen: list[Window]
+    windows: list[Window]
 
     @property
     def shape(self):
         return self.inner.shape
 
     def read(self, window, bands=None):
-        self.seen.append(window)
+        self.windows.append(window)
         return self.inner.read(window, bands)
 
 
 def watched(scene):
-    seen = []
-    return Scene(Watched(scene.source, seen), scene.geobox, scene.bands, scene.packing), seen
+    windows = []
+    return Scene(Watched(scene.source, windows), scene.geobox, scene.bands, scene.packing), windows
 
 
 # On the target's lattice.
@@ -137,7 +137,7 @@ TARGET = utm(2, (33, 47))
 
 
 def spread(array, row, column, window):
-    """Cut a window of the target from an array whose first pixel lies at (row, column), NaN outside."""
+    """Cut a window of the target from an array whose first pixel is at (row, column), NaN outside."""
     rows, columns = np.arange(window.y0, window.y1) - row, np.arange(window.x0, window.x1) - column
     inside = ((rows >= 0) & (rows < array.shape[1]))[:, None] & ((columns >= 0) & (columns < array.shape[2]))
     picked = array[:, rows.clip(0, array.shape[1] - 1)[:, None], columns.clip(0, array.shape[2] - 1)]
@@ -154,7 +154,7 @@ any_window = st.builds(
 
 
 @given(any_window, st.integers(-50, 40), st.integers(-60, 40))
-def test_a_guide_on_the_lattice_is_read_to_the_bit_wherever_the_window_lies(window, row, column):
+def test_a_guide_on_the_lattice_is_read_to_the_bit_wherever_the_window_is(window, row, column):
     array = image((2, 45, 63))
     place = TARGET.affine @ Affine.translation(min(column, 46), min(row, 32))
     row, column = min(row, 32), min(column, 46)
@@ -186,7 +186,7 @@ def test_every_kind_of_source_reads_the_same_on_the_lattice(tmp_path):
         np.testing.assert_array_equal(got, spread(want.astype(np.float32), -3, -5, window))
 
 
-def test_both_south_up_share_a_lattice_and_one_alone_is_turned():
+def test_both_south_up_share_a_lattice_and_a_single_one_is_turned():
     array = image((1, 33, 47))
     up = GeoBox((33, 47), TARGET.affine @ Affine.translation(0, 33) @ Affine.scale(1, -1), UTM)
     same = align_guides([scene_of(array, up)], up)
@@ -321,15 +321,15 @@ def test_no_seams_a_window_is_a_part_of_the_whole(gsd, target_angle):
 
 def test_a_window_that_needs_much_is_read_in_pieces_that_fit_without_seams(monkeypatch):
     target = utm(10, (61, 43), EAST + 500, NORTH - 400)
-    scene, seen = watched(scene_of(image((2, 700, 800)), geographic()))
+    scene, windows = watched(scene_of(image((2, 700, 800)), geographic()))
     guide = align_guides([scene], target)
     at_once = guide.read(whole(target))
-    assert len(seen) == 1
-    del seen[:]
+    assert len(windows) == 1
+    del windows[:]
     monkeypatch.setattr("dualsr_geo.io.guides.MAX_VALUES", 20_000)
     np.testing.assert_allclose(guide.read(whole(target)), at_once, rtol=0, atol=1e-4)
-    assert len(seen) >= 4
-    assert max(2 * w.shape[0] * w.shape[1] for w in seen) <= 20_000
+    assert len(windows) >= 4
+    assert max(2 * w.shape[0] * w.shape[1] for w in windows) <= 20_000
 
 
 def test_a_target_pixel_that_holds_more_than_fits_is_still_read(monkeypatch):
@@ -342,10 +342,10 @@ def test_a_target_pixel_that_holds_more_than_fits_is_still_read(monkeypatch):
 def test_a_large_guide_costs_only_the_window():
     huge = da.zeros((1, 400_000, 400_000), chunks=(1, 1000, 1000), dtype=np.float32)
     box = utm(2, huge.shape[1:], EAST - 300_001, NORTH + 300_001)
-    scene, seen = watched(scene_of(huge, box))
+    scene, windows = watched(scene_of(huge, box))
     got = align_guides([scene], TARGET).read(whole(TARGET))
     np.testing.assert_array_equal(got, 0)
-    assert [max(w.shape) for w in seen] == [47 + 2 * MARGIN_PX + 1]
+    assert [max(w.shape) for w in windows] == [47 + 2 * MARGIN_PX + 1]
 
 
 @pytest.mark.parametrize("gsd", [2.0, 0.7])
@@ -429,7 +429,7 @@ def test_images_in_a_plane_without_crs_are_placed_by_their_affine():
 
 
 @pytest.mark.parametrize("shape", [(33, 47), (35, 49)])
-def test_a_guide_without_crs_beside_a_map_is_refused(shape):
+def test_a_guide_without_crs_for_a_scene_with_one_is_refused(shape):
     scene = scene_of(image((1, *shape)), GeoBox(shape, TARGET.affine, None))
     with pytest.raises(GridError, match="The scene has a CRS and the guide has none"):
         align_guides([scene], TARGET)

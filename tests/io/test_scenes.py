@@ -291,13 +291,13 @@ def vrt(path: Path, source: str, extra: str, data_type: str = "Byte") -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(("nodata", "said"), [(-9999, "-9999"), (np.nan, "nan"), (0.5, "0.5")])
+@pytest.mark.parametrize(("nodata", "text"), [(-9999, "-9999"), (np.nan, "nan"), (0.5, "0.5")])
 def test_nodata_that_the_type_cannot_hold_is_ignored_with_a_warning(
-    rng: np.random.Generator, nodata: float, said: str
+    rng: np.random.Generator, nodata: float, text: str
 ) -> None:
     values = cube(rng, "uint8")
     array = xr.DataArray(values, dims=("band", "y", "x"), attrs={"_FillValue": nodata})
-    with pytest.warns(DualSRWarning, match=f"nodata {said}, which uint8 cannot hold; it is ignored"):
+    with pytest.warns(DualSRWarning, match=f"nodata {text}, which uint8 cannot hold; it is ignored"):
         scene = open_scene(array)
     assert scene.packing.nodata is None
     np.testing.assert_array_equal(whole(scene), values)
@@ -326,7 +326,7 @@ def test_an_alpha_band_is_a_mask_and_no_band(tmp_path: Path, rng: np.random.Gene
     np.testing.assert_array_equal(whole(scene), np.where(values[3] > 0, values[:3], np.nan))
 
 
-def test_an_infrared_band_marked_as_alpha_is_reported_and_can_be_asked_for(
+def test_an_infrared_band_marked_as_alpha_is_reported_and_can_be_selected(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     values = cube(rng, "uint8", (4, 17, 23))
@@ -448,7 +448,7 @@ def test_complex_values_are_refused_by_name(tmp_path: Path, dtype: str) -> None:
         open_scene(path)
 
 
-def test_ground_control_points_alone_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_ground_control_points_without_a_grid_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     points = [GroundControlPoint(r, c, 10 + c, 50 - r) for r, c in ((0, 0), (5, 0), (0, 7), (5, 7))]
     path = write(tmp_path / "a.tif", cube(rng, "uint8"), transform=Affine.identity(), crs="EPSG:4326", gcps=points)
     with pytest.raises(InputError, match="located by 4 ground control points"):
@@ -482,7 +482,7 @@ def cf_cube(rng: np.random.Generator, **coords: Any) -> xr.Dataset:
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("nm", 1.0), ("um", 1e-3)])
-def test_netcdf_wavelengths_beside_the_bands(
+def test_netcdf_wavelengths_of_another_variable(
     tmp_path: Path, rng: np.random.Generator, unit: str, factor: float
 ) -> None:
     pytest.importorskip("h5netcdf")
@@ -503,7 +503,7 @@ def test_netcdf_wavelengths_beside_the_bands(
 
 @pytest.mark.parametrize("sense", [-1, 1])
 @pytest.mark.parametrize("attrs", [{}, {"axis": "Y", "standard_name": "projection_y_coordinate"}])
-def test_netcdf_rows_lie_where_their_coordinates_say(
+def test_netcdf_rows_are_where_their_coordinates_say(
     tmp_path: Path, rng: np.random.Generator, sense: int, attrs: dict[str, str]
 ) -> None:
     pytest.importorskip("h5netcdf")
@@ -630,7 +630,7 @@ def test_a_zarr_group_without_a_grid_says_what_it_has(tmp_path: Path) -> None:
         open_scene(tmp_path / "a.zarr")
 
 
-def test_a_replaced_zarr_is_read_anew(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_replaced_zarr_is_read_again(tmp_path: Path, rng: np.random.Generator) -> None:
     first, second = cube(rng, "float32"), cube(rng, "float64", (3, 17, 23))
     for values in (first, second):
         shutil.rmtree(tmp_path / "a.zarr", ignore_errors=True)
@@ -638,7 +638,7 @@ def test_a_replaced_zarr_is_read_anew(tmp_path: Path, rng: np.random.Generator) 
         np.testing.assert_array_equal(whole(open_scene(tmp_path / "a.zarr")), values.astype("float32"))
 
 
-def test_a_damaged_zarr_chunk_is_said_in_one_line(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_damaged_zarr_chunk_is_reported_in_one_line(tmp_path: Path, rng: np.random.Generator) -> None:
     cf_zarr(tmp_path / "a.zarr", cube(rng), version=3)
     chunk = tmp_path / "a.zarr" / "cube" / "c" / "1" / "2" / "2"
     chunk.write_bytes(chunk.read_bytes()[:5])
@@ -779,7 +779,7 @@ def test_variables_on_different_grids_are_refused(rng: np.random.Generator) -> N
         open_scene(xr.Dataset({"a": a, "b": b}))
 
 
-# Where xarray objects lie
+# Georeferencing of xarray objects
 
 
 def on_grid(transform: Affine, shape: tuple[int, int], dtype: str = "float64") -> xr.DataArray:
@@ -821,7 +821,7 @@ def test_a_rotated_grid_is_moved_by_its_two_dimensional_coordinates(tmp_path: Pa
         assert part.geobox.affine.almost_equals(dataset.transform @ Affine.translation(5, 4), 1e-6)
 
 
-def test_coordinates_alone_give_the_grid_and_degrees_give_the_crs() -> None:
+def test_coordinates_without_attributes_give_the_grid_and_degrees_give_the_crs() -> None:
     coords = {
         "lat": ("lat", 50 - 0.25 * np.arange(7), {"units": "degrees_north"}),
         "lon": ("lon", 10 + 0.5 * np.arange(9), {"units": "degrees_east"}),
@@ -903,7 +903,7 @@ def test_a_fingerprint_does_not_read_what_xarray_has_not_read(tmp_path: Path, rn
         assert not is_in_memory(source.array.variable)
 
 
-def test_handles_are_few_and_a_replaced_file_is_opened_anew(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_open_datasets_are_few_and_a_replaced_file_is_opened_again(tmp_path: Path, rng: np.random.Generator) -> None:
     values = cube(rng)
     for i in range(MAX_OPEN_DATASETS + 3):
         open_scene(write(tmp_path / f"{i}.tif", values))
@@ -950,7 +950,7 @@ def test_a_dask_array_is_not_computed_by_opening(rng: np.random.Generator) -> No
     assert touched == [(0, 0, 1)]
 
 
-def test_a_preview_shows_where_data_lies(tmp_path: Path) -> None:
+def test_a_preview_shows_where_data_is(tmp_path: Path) -> None:
     values = np.zeros((3, 40, 60), "int16")
     values[1, :, :30] = 5
     values[1, 20:, 30:] = -32768
@@ -958,8 +958,8 @@ def test_a_preview_shows_where_data_lies(tmp_path: Path) -> None:
     cf_zarr(tmp_path / "a.zarr", values, version=2, _FillValue=np.int16(-32768))
     for where in (path, tmp_path / "a.zarr", through_xarray(path)):
         scene = open_scene(where)
-        seen = preview(scene, 1, (4, 6))
-        np.testing.assert_array_equal(seen, [[5, 5, 5, 0, 0, 0]] * 2 + [[5, 5, 5, np.nan, np.nan, np.nan]] * 2)
+        thumbnail = preview(scene, 1, (4, 6))
+        np.testing.assert_array_equal(thumbnail, [[5, 5, 5, 0, 0, 0]] * 2 + [[5, 5, 5, np.nan, np.nan, np.nan]] * 2)
         np.testing.assert_array_equal(preview(scene, 1, (100, 200)), whole(scene)[1])
 
 

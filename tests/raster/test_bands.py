@@ -36,7 +36,7 @@ def test_an_index_outside_names_what_there_is(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["red", "1;2", "1.5", "1-3"])
-def test_what_is_no_number_is_said(text: str) -> None:
+def test_an_entry_that_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(BandError, match="is no band index. Give --bidx as"):
         parse_bidx(text, 5)
 

@@ -16,8 +16,8 @@ UNITS = {"nm": 1.0, "Nanometers": 1.0, "um": 1e3, "µm": 1e3, "Micrometers": 1e3
     nm=st.floats(350, 2600), unit=st.sampled_from(sorted(UNITS)), word=st.text(st.characters(categories=["L", "Nd"]))
 )
 def test_a_name_that_ends_in_a_wavelength_says_it(nm, unit, word):
-    told = f"{nm / UNITS[unit]:.6f}"
-    assert from_name(f"{word} ({told} {unit})").wavelength_nm == pytest.approx(nm, abs=1e-3)
+    number_text = f"{nm / UNITS[unit]:.6f}"
+    assert from_name(f"{word} ({number_text} {unit})").wavelength_nm == pytest.approx(nm, abs=1e-3)
 
 
 @pytest.mark.parametrize(

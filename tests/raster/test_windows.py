@@ -58,8 +58,8 @@ def test_cutting_the_core_out_of_the_padded_puts_the_scene_together(tiling):
     scene = np.arange(tiling.shape[0] * tiling.shape[1]).reshape(tiling.shape)
     out = np.full_like(scene, -1)
     for tile in tiling:
-        seen = scene[tile.padded.slices]
-        out[tile.core.slices] = seen[tile.core.within(tile.padded).slices]
+        piece = scene[tile.padded.slices]
+        out[tile.core.slices] = piece[tile.core.within(tile.padded).slices]
     assert (out == scene).all()
 
 
@@ -89,7 +89,7 @@ def test_a_tiling_travels_between_processes():
 
 
 @given(windows, shapes)
-def test_clipped_keeps_exactly_what_lies_on_the_grid(window, shape):
+def test_clipped_keeps_exactly_what_is_on_the_grid(window, shape):
     clipped = window.clipped(shape)
     assert (painted(clipped, shape) == painted(window, shape)).all()
     assert 0 <= clipped.y0 <= clipped.y1 <= shape[0]

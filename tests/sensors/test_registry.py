@@ -165,7 +165,7 @@ def test_a_gaussian_band_is_the_integral_of_a_gaussian(fwhm, step):
 def test_a_band_that_the_wavelengths_hardly_reach_is_left_out():
     sensor = find("worldview-2")
     reached = sensor.srf(np.arange(400.0, 831.0, 5)).sum(1)
-    # Half of NIR1 (827.7 nm) lies below 830 nm, nothing of NIR2.
+    # Half of NIR1 (827.7 nm) is below 830 nm, nothing of NIR2.
     np.testing.assert_allclose(reached, [1, 1, 1, 1, 1, 1, 1, 0], atol=1e-12)
 
 
@@ -178,7 +178,7 @@ def test_one_wavelength_is_no_spectrum():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"name": "My_Sensor"}, "`My_Sensor` is not a name of a sensor"),
         ({"bands": ()}, "mine has no band"),
@@ -188,9 +188,9 @@ def test_one_wavelength_is_no_spectrum():
         ({"bands": (SensorBand("a", 500, 10, float("nan"), 0.3),)}, "gsd_m nan"),
     ],
 )
-def test_a_sensor_that_cannot_be_is_refused(changes, said):
+def test_a_sensor_out_of_range_is_refused(changes, message):
     right = {"name": "mine", "title": "", "bands": (SensorBand("a", 500, 10, 5, 0.3),), "sources": Sources("made up")}
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         Sensor(**{**right, **changes})
 
 
@@ -262,8 +262,8 @@ def test_a_plugin_that_is_installed_is_found(plugin, name, tmp_path, monkeypatch
         find(name)
     install(PLUGINS / plugin, tmp_path, monkeypatch)
     sensors.cache_clear()
-    found = find(name)
-    assert found.srf(np.arange(300.0, 1100.0)).sum(1) == pytest.approx(1)
+    sensor = find(name)
+    assert sensor.srf(np.arange(300.0, 1100.0)).sum(1) == pytest.approx(1)
     assert set(NAMES) < set(sensors())
 
 
@@ -277,7 +277,7 @@ def test_the_plugin_of_this_repository_keeps_its_numbers(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("value", "code", "said"),
+    ("value", "code", "message"),
     [
         ("brought:SENSOR", "", "AttributeError"),
         ("brought:SENSOR", "raise RuntimeError('no table')", "RuntimeError: no table"),
@@ -287,14 +287,14 @@ def test_the_plugin_of_this_repository_keeps_its_numbers(tmp_path, monkeypatch):
         ("brought:SENSOR", "def f(:", "SyntaxError"),
     ],
 )
-def test_a_broken_plugin_is_one_warning_and_takes_no_other_along(value, code, said, package):
+def test_a_broken_plugin_is_one_warning_and_leaves_the_others(value, code, message, package):
     declare(package, value, code)
     with pytest.warns(DualSRWarning) as caught:
-        found = sensors()
+        registry = sensors()
     assert len(caught) == 1
     assert "sensor plugin mine of brought" in str(caught[0].message)
-    assert said in str(caught[0].message)
-    assert list(found) == NAMES
+    assert message in str(caught[0].message)
+    assert list(registry) == NAMES
 
 
 def test_a_name_that_is_taken_stays_with_who_has_it(package):
@@ -337,33 +337,33 @@ def scene(count, *, gsd=2.0, nm=None, fwhm=None, names=None, attrs=None):
 
 
 def test_a_scene_without_wavelengths_gets_those_of_its_sensor():
-    found = open_scene(scene(8), sensor="worldview-2")
+    opened = open_scene(scene(8), sensor="worldview-2")
     own = find("worldview-2").bands
-    assert [(b.wavelength_nm, b.fwhm_nm) for b in found.bands] == [(b.wavelength_nm, b.fwhm_nm) for b in own]
-    assert found.sensor.mtf_gains == (0.35,) * 7 + (0.27,)
-    assert found.sensor.mtf_gain == 0.35
+    assert [(b.wavelength_nm, b.fwhm_nm) for b in opened.bands] == [(b.wavelength_nm, b.fwhm_nm) for b in own]
+    assert opened.sensor.mtf_gains == (0.35,) * 7 + (0.27,)
+    assert opened.sensor.mtf_gain == 0.35
 
 
 def test_what_the_file_says_of_its_bands_wins():
     own = find("emit")
     mine = own.wavelengths_nm + 0.8
-    found = open_scene(scene(285, gsd=60, nm=mine, fwhm=np.full(285, 9.5)), sensor="emit")
-    np.testing.assert_allclose([b.wavelength_nm for b in found.bands], mine)
-    assert {b.fwhm_nm for b in found.bands} == {9.5}
-    bad = [b.wavelength_nm for b in found.bands if not b.good]
+    opened = open_scene(scene(285, gsd=60, nm=mine, fwhm=np.full(285, 9.5)), sensor="emit")
+    np.testing.assert_allclose([b.wavelength_nm for b in opened.bands], mine)
+    assert {b.fwhm_nm for b in opened.bands} == {9.5}
+    bad = [b.wavelength_nm for b in opened.bands if not b.good]
     assert bad == pytest.approx([w for w in mine if 1327 <= w <= 1432 or 1774 <= w <= 1960])
     assert len(bad) > 30
 
 
 def test_some_bands_of_a_scene_are_those_of_the_whole():
-    found = open_scene(scene(8), sensor="worldview-2", bidx="8,2")
-    assert [b.wavelength_nm for b in found.bands] == [923.4, 479.1]
-    assert found.sensor.mtf_gains == (0.27, 0.35)
-    assert found.sensor.mtf_gain == 0.31
-    assert "MTF gain 0.31, the median of 0.27 to 0.35" in found.sensor.sentence
+    opened = open_scene(scene(8), sensor="worldview-2", bidx="8,2")
+    assert [b.wavelength_nm for b in opened.bands] == [923.4, 479.1]
+    assert opened.sensor.mtf_gains == (0.27, 0.35)
+    assert opened.sensor.mtf_gain == 0.31
+    assert "MTF gain 0.31, the median of 0.27 to 0.35" in opened.sensor.sentence
 
 
-def test_bands_are_told_by_their_names():
+def test_bands_are_matched_by_their_names():
     sensor, scene = find("sentinel-2b"), open_scene(_named(["B4", "B03", "B8a"]))
     assert [sensor.bands[i].name for i in match(scene, sensor)] == ["B04", "B03", "B8A"]
 
@@ -384,7 +384,7 @@ def test_overlapping_detectors_keep_their_order():
 
 
 @pytest.mark.parametrize(
-    ("array", "sensor", "said"),
+    ("array", "sensor", "message"),
     [
         (lambda: scene(4), "worldview-2", "worldview-2 has 8 bands, the scene 4, without wavelengths"),
         (lambda: scene(369, gsd=1.0), "neon-aop", "neon-aop has 426 bands, the scene 369, without wavelengths"),
@@ -402,13 +402,13 @@ def test_overlapping_detectors_keep_their_order():
         ),
     ],
 )
-def test_a_wrong_sensor_is_refused_with_both_numbers(array, sensor, said):
-    with pytest.raises(OptionError, match=said):
+def test_a_wrong_sensor_is_refused_with_both_numbers(array, sensor, message):
+    with pytest.raises(OptionError, match=message):
         open_scene(array(), sensor=sensor)
 
 
 @pytest.mark.parametrize("gsd", [1.3, 2.0, 3.0])
-def test_pixels_seen_at_a_slant_are_no_contradiction(gsd):
+def test_pixels_of_an_oblique_view_are_no_contradiction(gsd):
     assert open_scene(scene(8, gsd=gsd), sensor="worldview-2").sensor.used
 
 
@@ -431,45 +431,45 @@ def test_scenes_on_no_map_have_no_pixel_size_to_contradict():
     ],
 )
 def test_a_tag_that_spells_an_alias_is_sure(attrs, count, gsd, name):
-    found = open_scene(scene(count, gsd=gsd, attrs=attrs)).sensor
-    assert (found.sensor if found is not None and found.used else None) == name
+    sensor = open_scene(scene(count, gsd=gsd, attrs=attrs)).sensor
+    assert (sensor.sensor if sensor is not None and sensor.used else None) == name
     if name is not None:
-        assert found.why.startswith("from the tag ")
+        assert sensor.why.startswith("from the tag ")
 
 
-def test_a_tag_that_the_scene_contradicts_is_said_and_not_used():
+def test_a_tag_that_the_scene_contradicts_is_reported_and_not_used():
     array = scene(8, gsd=0.5, attrs={"SATELLITE": "WV02"})
-    found = open_scene(array)
-    assert not found.sensor.used
-    assert found.sensor.mtf_gain is None
-    assert all(b.wavelength_nm is None for b in found.bands)
+    opened = open_scene(array)
+    assert not opened.sensor.used
+    assert opened.sensor.mtf_gain is None
+    assert all(b.wavelength_nm is None for b in opened.bands)
     assert "its numbers are not used: The scene has pixels of 0.5 m, but coastal of worldview-2 has 1.84 m" in (
-        found.sensor.sentence
+        opened.sensor.sentence
     )
 
 
 def test_a_tag_counts_the_bands_of_the_whole_file():
-    found = open_scene(scene(8, attrs={"SATELLITE": "WV02"}), bidx="3")
-    assert found.sensor.sensor == "worldview-2"
-    assert found.bands[0].wavelength_nm == 547.5
+    opened = open_scene(scene(8, attrs={"SATELLITE": "WV02"}), bidx="3")
+    assert opened.sensor.sensor == "worldview-2"
+    assert opened.bands[0].wavelength_nm == 547.5
 
 
 def test_a_resemblance_is_a_hint():
     sensor = find("hyperion")
-    found = detect(open_scene(scene(242, gsd=30, nm=sensor.wavelengths_nm + 1.5)))
-    assert not found.sure
-    assert "looks like hyperion, whose 242 wavelengths differ by 1.5 nm at most; give --sensor hyperion" in found.why
+    detected = detect(open_scene(scene(242, gsd=30, nm=sensor.wavelengths_nm + 1.5)))
+    assert not detected.sure
+    assert "looks like hyperion, whose 242 wavelengths differ by 1.5 nm at most; give --sensor hyperion" in detected.why
     far = open_scene(scene(242, gsd=30, nm=sensor.wavelengths_nm + 8))
     assert detect(far) is None
     assert detect(open_scene(scene(8, nm=find("worldview-2").wavelengths_nm))) is None
 
 
-def test_one_who_knows_better_than_the_tag_is_believed():
+def test_the_sensor_that_the_user_gives_takes_precedence_over_the_tag():
     array = scene(8, attrs={"SATELLITE": "WV02"})
     assert open_scene(array, sensor="worldview-3").sensor.sensor == "worldview-3"
 
 
-def test_nothing_known_is_nothing_said():
+def test_without_a_sensor_the_scene_is_unchanged():
     plain = open_scene(scene(5))
     assert add_sensor(plain) is plain
     assert plain.sensor is None
@@ -512,16 +512,16 @@ def test_the_real_enmap_scene_is_recognised():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert "looks like enmap" in open_scene(path).sensor.sentence
-        found = open_scene(path, sensor="enmap")
+        opened = open_scene(path, sensor="enmap")
     # The provider marks six bands of the first window itself; in the second three are left of those delivered.
-    assert [round(b.wavelength_nm) for b in found.bands if not b.good] == [
+    assert [round(b.wavelength_nm) for b in opened.bands if not b.good] == [
         1331, 1343, 1355, 1367, 1379, 1391, 1939, 1949, 1958,
     ]  # fmt: skip
 
 
-def test_a_band_says_nothing_new_of_what_it_knows():
+def test_a_band_keeps_its_own_wavelength_and_width():
     own = Band(wavelength_nm=480.0, fwhm_nm=50.0)
     opened = open_scene(scene(1, nm=[480], fwhm=[50]))
     assert (opened.bands[0].wavelength_nm, opened.bands[0].fwhm_nm) == (own.wavelength_nm, own.fwhm_nm)
-    told = add_sensor(opened, "worldview-3")
-    assert told.bands == opened.bands
+    completed = add_sensor(opened, "worldview-3")
+    assert completed.bands == opened.bands

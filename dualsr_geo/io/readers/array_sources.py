@@ -63,7 +63,7 @@ class ZarrSource(StoredSource):
         values: NDArray[np.float32] = self._pick([band], *thumbnail_indices(self.size, shape))[0]
         return values
 
-    def read_far_end(self) -> None:
+    def read_last_pixel(self) -> None:
         """Read the last pixel of the last band, so that a damaged store is detected when it is opened."""
         height, width = self.size
         self._load([len(self.indices) - 1], Window(height - 1, height, width - 1, width))

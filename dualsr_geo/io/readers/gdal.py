@@ -65,7 +65,7 @@ def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Raster
     bidx : str or None
         Bands to take, as rio writes them; all spectral ones by default.
     nodata : float or None
-        Stored value that means "nothing here", instead of the file's own.
+        Stored value of missing pixels, instead of the file's own.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def _scene(dataset: DatasetReader, uri: str, indexes: Sequence[int], nodata: flo
         size=dataset.shape,
         decoding=decoding,
     )
-    _read_far_end(source, dataset)
+    _read_last_block(source, dataset)
     return Scene(source, geobox, _bands(dataset, indexes), packing, _tags(dataset), {}, Path(where).stem or "scene")
 
 
@@ -292,7 +292,7 @@ def _warn_of_labels(dataset: DatasetReader, index: int, where: str) -> None:
         )
 
 
-def _read_far_end(source: RasterSource, dataset: DatasetReader) -> None:
+def _read_last_block(source: RasterSource, dataset: DatasetReader) -> None:
     """Read the last block of the last band, so that a truncated file is detected when it is opened."""
     height, width = source.size
     rows, columns = dataset.block_shapes[source.indices[-1]]

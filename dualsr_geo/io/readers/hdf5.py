@@ -102,7 +102,7 @@ def _band_selection(indices: Sequence[int]) -> tuple[slice | list[int], list[int
     """Return what to read for some bands, and the index of each band in it.
 
     HDF5 reads a slice much faster than a list, which must also ascend; so a slice is read unless less
-    than half of it is needed.
+    than half of the slice is needed.
     """
     low, high = min(indices), max(indices)
     distinct = sorted(set(indices))

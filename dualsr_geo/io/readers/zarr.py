@@ -26,7 +26,7 @@ from dualsr_geo.raster.scene import Scene
 
 
 def open_zarr(where: str, *, nodata: float | None) -> Scene:
-    """Open a Zarr group, or one array of it as ``group.zarr/variable``, as a scene.
+    """Open a Zarr group, or one of its arrays as ``group.zarr/variable``, as a scene.
 
     Raises
     ------
@@ -48,13 +48,13 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
     axes = (None if band < 0 else band, y, x)
     source = ZarrSource(uri, variable, axes, indices=tuple(range(len(cube))), size=size, decoding=decoding)
     scene = scene_of_cube(cube, source, packing, dataset.attrs, Path(for_display(uri)).stem)
-    source.read_far_end()
+    source.read_last_pixel()
     return scene
 
 
 def _open_group(uri: str, where: str) -> xr.Dataset:
     with store_errors_as(InputError, uri), warnings.catch_warnings():
-        # A store without consolidated metadata is as good.
+        # A store may have no consolidated metadata.
         warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*consolidated")
         try:
             dataset = xr.open_zarr(

@@ -75,15 +75,15 @@ def test_a_path_looks_like_one_kind_only(kind, tmp_path):
 @pytest.mark.parametrize("kind", MAKE)
 def test_windows_and_bands_are_parts_of_the_whole(kind, tmp_path):
     scene = opened(kind, tmp_path).scene
-    all_of_it = whole(scene)
+    everything = whole(scene)
     height, width = scene.shape
-    assert all_of_it.shape == (scene.count, height, width)
+    assert everything.shape == (scene.count, height, width)
     window, bands = Window(3, height - 2, 5, width - 4), [scene.count - 1, 0, 2]
-    np.testing.assert_array_equal(scene.source.read(window, bands), all_of_it[bands, 3 : height - 2, 5 : width - 4])
+    np.testing.assert_array_equal(scene.source.read(window, bands), everything[bands, 3 : height - 2, 5 : width - 4])
     chosen = scene.select([2, 0])
-    np.testing.assert_array_equal(whole(chosen), all_of_it[[2, 0]])
+    np.testing.assert_array_equal(whole(chosen), everything[[2, 0]])
     assert [b.wavelength_nm for b in chosen.bands] == [scene.bands[i].wavelength_nm for i in (2, 0)]
-    assert set(scene.source.thumbnail(1, (4, 5)).ravel()) <= set(all_of_it[1].ravel()) or kind == "emit"
+    assert set(scene.source.thumbnail(1, (4, 5)).ravel()) <= set(everything[1].ravel()) or kind == "emit"
 
 
 @pytest.mark.parametrize("kind", MAKE)
@@ -102,26 +102,26 @@ def test_stored_values_are_what_physical_ones_are_packed_as(kind, tmp_path):
     scene = opened(kind, tmp_path).scene
     values, packing = whole(scene).astype(np.float64), scene.packing
     steps = (values - np.array(packing.offsets)[:, None, None]) / np.array(packing.scales)[:, None, None]
-    known = np.isfinite(steps)
-    assert known.any()
+    finite = np.isfinite(steps)
+    assert finite.any()
     if not packing.is_float:
-        np.testing.assert_allclose(steps[known], np.round(steps[known]), atol=0.05)
+        np.testing.assert_allclose(steps[finite], np.round(steps[finite]), atol=0.05)
         info = np.iinfo(packing.dtype)
-        assert info.min <= steps[known].min()
-        assert steps[known].max() <= info.max
+        assert info.min <= steps[finite].min()
+        assert steps[finite].max() <= info.max
 
 
 @pytest.mark.parametrize("kind", ["sentinel2", "landsat", "prisma", "maxar"])
-def test_own_guides_lie_on_the_scene_and_are_sharper(kind, tmp_path):
-    found = opened(kind, tmp_path)
-    (guide,) = found.guides
-    grid.require_same_world(found.scene.geobox, guide.geobox)
-    ratio = grid.largest_ratio(found.scene.geobox, guide.geobox)
+def test_own_guides_are_on_the_scene_and_are_sharper(kind, tmp_path):
+    delivery = opened(kind, tmp_path)
+    (guide,) = delivery.guides
+    grid.require_same_world(delivery.scene.geobox, guide.geobox)
+    ratio = grid.largest_ratio(delivery.scene.geobox, guide.geobox)
     assert ratio == {"sentinel2": 2, "landsat": 2, "prisma": 6, "maxar": 4}[kind]
 
 
 @pytest.mark.parametrize("kind", ["enmap", "prisma", "emit", "landsat"])
-def test_nodata_asked_for_wins(kind, tmp_path):
+def test_a_given_nodata_value_takes_precedence(kind, tmp_path):
     path = MAKE[kind](tmp_path)
     plain = open_scene(path)
     stored = float(np.nanmedian(whole(plain)[0]) - plain.packing.offsets[0]) / plain.packing.scales[0]
@@ -137,22 +137,22 @@ def test_nodata_asked_for_wins(kind, tmp_path):
 @pytest.mark.parametrize(("level", "offset"), [("L2A", -1000), ("L1C", -1000)])
 def test_sentinel2_reflectance_is_as_documented(level, offset, tmp_path):
     safe = delivered.sentinel2(tmp_path, level, offset=offset)
-    found = open_delivered(safe)
-    assert [b.name for b in found.scene.bands] == ["B05", "B06", "B07", "B8A", "B11", "B12"]
+    delivery = open_delivered(safe)
+    assert [b.name for b in delivery.scene.bands] == ["B05", "B06", "B07", "B8A", "B11", "B12"]
     folder = "R20m/" if level == "L2A" else ""
     stored = plane(next(safe.glob(f"GRANULE/*/IMG_DATA/{folder}*_B11*.jp2")))
-    np.testing.assert_allclose(whole(found.scene)[4], (stored.astype(float) + offset) / 10000, atol=1e-6)
-    assert (found.sensor, found.level) == ("sentinel-2a", level)
-    assert [b.wavelength_nm for b in found.scene.bands][3:5] == [864.7, 1613.7]
+    np.testing.assert_allclose(whole(delivery.scene)[4], (stored.astype(float) + offset) / 10000, atol=1e-6)
+    assert (delivery.sensor, delivery.level) == ("sentinel-2a", level)
+    assert [b.wavelength_nm for b in delivery.scene.bands][3:5] == [864.7, 1613.7]
     # Three of the response's values, 1 nm apart, reach half of its largest.
-    assert found.scene.bands[0].fwhm_nm == 3
-    assert "baseline 05.09, offset -1000" in found.notes[0]
+    assert delivery.scene.bands[0].fwhm_nm == 3
+    assert "baseline 05.09, offset -1000" in delivery.notes[0]
 
 
 def test_sentinel2_before_baseline_4_has_no_offset(tmp_path):
-    found = open_delivered(delivered.sentinel2(tmp_path, baseline="03.01", offset=None))
-    assert set(found.scene.packing.offsets) == {0.0}
-    assert "baseline 03.01, no offset" in found.notes[0]
+    delivery = open_delivered(delivered.sentinel2(tmp_path, baseline="03.01", offset=None))
+    assert set(delivery.scene.packing.offsets) == {0.0}
+    assert "baseline 03.01, no offset" in delivery.notes[0]
 
 
 def test_sentinel2_offset_missing_from_a_new_baseline(tmp_path):
@@ -197,33 +197,33 @@ def test_sentinel2_faults_are_named(tmp_path):
 @pytest.mark.parametrize("form", ["txt", "json"])
 def test_landsat_level_1_is_reflectance_under_its_sun(form, tmp_path):
     folder = delivered.landsat(tmp_path, form=form)
-    found = open_delivered(folder)
-    assert [b.name for b in found.scene.bands] == ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B9"]
+    delivery = open_delivered(folder)
+    assert [b.name for b in delivery.scene.bands] == ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B9"]
     stored = plane(folder / f"{folder.name}_B4.TIF").astype(float)
     # The sun stands at 30 degrees, whose sine is 1/2.
-    np.testing.assert_allclose(whole(found.scene)[3], 2 * (2e-5 * stored - 0.1), atol=1e-6)
+    np.testing.assert_allclose(whole(delivery.scene)[3], 2 * (2e-5 * stored - 0.1), atol=1e-6)
     pan = plane(folder / f"{folder.name}_B8.TIF").astype(float)
-    np.testing.assert_allclose(whole(found.guides[0])[0], 2 * (2e-5 * pan - 0.1), atol=1e-6)
-    assert (found.sensor, found.level) == ("landsat-8", "L1TP")
+    np.testing.assert_allclose(whole(delivery.guides[0])[0], 2 * (2e-5 * pan - 0.1), atol=1e-6)
+    assert (delivery.sensor, delivery.level) == ("landsat-8", "L1TP")
 
 
 def test_landsat_level_2_takes_the_numbers_of_its_own_level(tmp_path):
     folder = delivered.landsat(tmp_path, "L2SP", spacecraft="LANDSAT_9")
-    found = open_delivered(next(folder.glob("*_MTL.txt")))
+    delivery = open_delivered(next(folder.glob("*_MTL.txt")))
     stored = plane(folder / f"{folder.name}_SR_B7.TIF").astype(float)
-    np.testing.assert_allclose(whole(found.scene)[6], 0.0000275 * stored - 0.2, atol=1e-6)
-    assert (found.guides, found.sensor) == ((), "landsat-9")
-    assert "without band 8" in found.notes[1]
+    np.testing.assert_allclose(whole(delivery.scene)[6], 0.0000275 * stored - 0.2, atol=1e-6)
+    assert (delivery.guides, delivery.sensor) == ((), "landsat-9")
+    assert "without band 8" in delivery.notes[1]
 
 
 # Waves as smooth as these do not show the sensor's blur, which is said.
 @pytest.mark.filterwarnings("ignore::dualsr_geo.errors.DualSRWarning")
-def test_landsat_pan_on_a_grid_half_a_pixel_off_lies_on_the_scene(tmp_path):
+def test_landsat_pan_on_a_grid_half_a_pixel_off_is_on_the_scene(tmp_path):
     folder = delivered.landsat(tmp_path, shape=(64, 75))
-    said = upscale(folder, tmp_path / "out.tif", model="regression", overwrite=True)
-    assert (said["scale"], said["shape"]) == (2, [128, 150])
-    assert max(np.abs(said["guide"]["shift_px"])) < 0.25
-    assert said["guide"]["coverage"] > 0.95
+    summary = upscale(folder, tmp_path / "out.tif", model="regression", overwrite=True)
+    assert (summary["scale"], summary["shape"]) == (2, [128, 150])
+    assert max(np.abs(summary["guide"]["shift_px"])) < 0.25
+    assert summary["guide"]["coverage"] > 0.95
 
 
 def test_landsat_faults_are_named(tmp_path):
@@ -278,16 +278,16 @@ def test_enmap_is_the_same_by_folder_metadata_and_cube(tmp_path):
     folder = delivered.enmap(tmp_path)
     paths = [folder, next(folder.glob("*-METADATA.XML")), next(folder.glob("*-SPECTRAL_IMAGE.TIF"))]
     for path in paths:
-        found = open_delivered(path)
+        delivery = open_delivered(path)
         with rasterio.open(paths[2]) as file:
             stored = file.read().astype(float)
         stored[stored == -32768] = np.nan
-        np.testing.assert_allclose(whole(found.scene), stored / 1e4, atol=1e-6)
-        assert (found.sensor, found.level, found.scene.name) == ("enmap", "L2A", folder.name)
-        assert found.scene.bands[0].wavelength_nm == 418.24
-        assert found.scene.bands[0].fwhm_nm == 6.995
-        assert [i for i, b in enumerate(found.scene.bands) if not b.good] == [7, 8]
-        assert "2 of 12 bands" in found.notes[1]
+        np.testing.assert_allclose(whole(delivery.scene), stored / 1e4, atol=1e-6)
+        assert (delivery.sensor, delivery.level, delivery.scene.name) == ("enmap", "L2A", folder.name)
+        assert delivery.scene.bands[0].wavelength_nm == 418.24
+        assert delivery.scene.bands[0].fwhm_nm == 6.995
+        assert [i for i, b in enumerate(delivery.scene.bands) if not b.good] == [7, 8]
+        assert "2 of 12 bands" in delivery.notes[1]
 
 
 def test_enmap_l1c_is_radiance_by_its_gains(tmp_path):
@@ -323,12 +323,12 @@ def test_enmap_faults_are_named(tmp_path):
 
 def test_prisma_is_one_spectrum_by_wavelength(tmp_path):
     path = delivered.prisma(tmp_path)
-    found = open_delivered(path)
-    waves = [b.wavelength_nm for b in found.scene.bands]
+    delivery = open_delivered(path)
+    waves = [b.wavelength_nm for b in delivery.scene.bands]
     assert waves == sorted(w for w in (*delivered.VNIR_NM, *delivered.SWIR_NM) if w > 0)
     with h5py.File(path) as file:
         fields = file["HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields"]
-        for band, nm in zip(whole(found.scene), waves, strict=True):
+        for band, nm in zip(whole(delivery.scene), waves, strict=True):
             which = "Vnir" if nm in delivered.VNIR_NM else "Swir"
             listed = delivered.VNIR_NM if which == "Vnir" else delivered.SWIR_NM
             stored = fields[f"{which.upper()}_Cube"][:, listed.index(nm), :].astype(float)
@@ -336,11 +336,11 @@ def test_prisma_is_one_spectrum_by_wavelength(tmp_path):
             expected = np.where(stored == 0, np.nan, low + stored / 65535 * (high - low))
             np.testing.assert_allclose(band, expected, atol=1e-6)
         pan = file["HDFEOS/SWATHS/PRS_L2D_PCO/Data Fields/Cube"][:] / 65535 * 0.5
-    np.testing.assert_allclose(whole(found.guides[0])[0], pan, atol=1e-6)
-    assert "3 bands of wavelength 0" in found.notes[1]
+    np.testing.assert_allclose(whole(delivery.guides[0])[0], pan, atol=1e-6)
+    assert "3 bands of wavelength 0" in delivery.notes[1]
 
 
-def test_prisma_lies_where_its_corner_is_a_pixel_centre(tmp_path):
+def test_prisma_is_where_its_corner_is_a_pixel_centre(tmp_path):
     path = delivered.prisma(tmp_path)
     for gsd in (30, 5):
         box = open_scene(path, gsd=gsd).geobox
@@ -381,19 +381,19 @@ def test_prisma_faults_are_named(tmp_path):
 
 def test_emit_pixels_are_those_that_the_table_names(tmp_path):
     path, cube, (table_y, table_x) = delivered.emit(tmp_path)
-    found = open_delivered(path)
+    delivery = open_delivered(path)
     expected = np.full((cube.shape[2], *table_y.shape), np.nan)
     for y, x in np.ndindex(table_y.shape):
         if table_y[y, x] > 0:
             pixel = cube[table_y[y, x] - 1, table_x[y, x] - 1]
             expected[:, y, x] = np.where(pixel == -9999, np.nan, pixel)
-    np.testing.assert_array_equal(whole(found.scene), expected.astype("float32"))
-    np.testing.assert_array_equal(found.scene.source.read(Window(0, 2, 0, 3)), np.nan)
-    assert found.scene.source.masked
-    assert [i for i, b in enumerate(found.scene.bands) if not b.good] == [7]
-    assert found.scene.bands[0].wavelength_nm == 381.0
-    assert found.scene.geobox.affine @ (0, 0) == (-118.5, 34.75)
-    assert (found.sensor, found.level) == ("emit", "L2A")
+    np.testing.assert_array_equal(whole(delivery.scene), expected.astype("float32"))
+    np.testing.assert_array_equal(delivery.scene.source.read(Window(0, 2, 0, 3)), np.nan)
+    assert delivery.scene.source.masked
+    assert [i for i, b in enumerate(delivery.scene.bands) if not b.good] == [7]
+    assert delivery.scene.bands[0].wavelength_nm == 381.0
+    assert delivery.scene.geobox.affine @ (0, 0) == (-118.5, 34.75)
+    assert (delivery.sensor, delivery.level) == ("emit", "L2A")
 
 
 def test_emit_faults_are_named(tmp_path):
@@ -414,13 +414,13 @@ def test_maxar_is_the_same_by_order_imd_and_til(tmp_path):
     folder = order / "050112345010_01_P001_MUL"
     stored = np.concatenate([_all(f) for f in sorted(folder.glob("*.TIF"))], axis=2)
     for path in (order, folder, next(folder.glob("*.IMD")), next(folder.glob("*.TIL"))):
-        found = open_delivered(path)
-        np.testing.assert_array_equal(whole(found.scene), stored)
-        assert [b.name for b in found.scene.bands][:3] == ["coastal", "blue", "green"]
-        assert all(b.wavelength_nm for b in found.scene.bands)
-        assert (found.sensor, found.level) == ("worldview-2", "LV2A")
-        assert found.guides[0].shape == (120, 168)
-        corner = found.scene.geobox.affine @ (0, 0)
+        delivery = open_delivered(path)
+        np.testing.assert_array_equal(whole(delivery.scene), stored)
+        assert [b.name for b in delivery.scene.bands][:3] == ["coastal", "blue", "green"]
+        assert all(b.wavelength_nm for b in delivery.scene.bands)
+        assert (delivery.sensor, delivery.level) == ("worldview-2", "LV2A")
+        assert delivery.guides[0].shape == (120, 168)
+        corner = delivery.scene.geobox.affine @ (0, 0)
         assert corner == (delivered.EAST, delivered.NORTH)
 
 
@@ -430,9 +430,9 @@ def _all(path):
 
 
 def test_maxar_faults_are_named(tmp_path):
-    found = open_delivered(delivered.maxar(tmp_path / "a", pan=False))
-    assert found.guides == ()
-    assert "No pan image" in found.notes[1]
+    delivery = open_delivered(delivered.maxar(tmp_path / "a", pan=False))
+    assert delivery.guides == ()
+    assert "No pan image" in delivery.notes[1]
     with pytest.raises(InputError, match="level LV1B, which is not on a map grid"):
         open_scene(delivered.maxar(tmp_path / "b", level="LV1B"))
     order = delivered.maxar(tmp_path / "c")
@@ -466,10 +466,10 @@ def test_maxar_order_of_two_images_asks_for_one(tmp_path):
 )
 def test_mat_by_its_sensor(version, sensor, count, first, tmp_path):
     path, cube = cave(tmp_path, version=version, count=count, lbl=np.ones((33, 47)))
-    found = open_delivered(path, sensor=sensor)
-    np.testing.assert_array_equal(whole(found.scene), cube.astype("float32"))
-    assert found.scene.bands[0].wavelength_nm == pytest.approx(first, abs=1)
-    assert (found.sensor, found.scene.packing.dtype) == (sensor, "uint16")
+    delivery = open_delivered(path, sensor=sensor)
+    np.testing.assert_array_equal(whole(delivery.scene), cube.astype("float32"))
+    assert delivery.scene.bands[0].wavelength_nm == pytest.approx(first, abs=1)
+    assert (delivery.sensor, delivery.scene.packing.dtype) == (sensor, "uint16")
 
 
 @pytest.mark.parametrize("version", [5, 7.3])
@@ -529,14 +529,14 @@ def test_a_plugin_s_sensor_brings_its_kind(tmp_path, monkeypatch):
         "from dualsr_geo.io.products.delivery import Delivery\n"
         "from dualsr_geo.io.readers.gdal import open_raster\n"
         "def looks_like(path): return path.suffix == '.toy'\n"
-        "def open_delivery(path, **asked): return Delivery(open_raster(str(path), bidx=None, nodata=None).scene, (), 'toy', 'L9')\n"
+        "def open_delivery(path, **options): return Delivery(open_raster(str(path), bidx=None, nodata=None).scene, (), 'toy', 'L9')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registry, "find", lambda _: SimpleNamespace(opener="toy_kind:open_delivery"))
     path = delivered.raster(tmp_path / "scene.toy", delivered.counts(1, (2, 9, 11)), 10)
-    asked = {"gsd": None, "nodata": None}
-    assert registry.open_product(str(path), sensor="toy", **asked).level == "L9"
-    assert registry.open_product(str(path), sensor=None, **asked) is None
+    options = {"gsd": None, "nodata": None}
+    assert registry.open_product(str(path), sensor="toy", **options).level == "L9"
+    assert registry.open_product(str(path), sensor=None, **options) is None
 
 
 def test_a_sensor_that_contradicts_the_product(tmp_path):
@@ -581,11 +581,11 @@ def test_a_guide_that_is_given_wins(tmp_path):
 def test_info_and_usage(tmp_path):
     run = CliRunner()
     safe = str(delivered.sentinel2(tmp_path))
-    told = describe(safe)
-    assert told["product"]["sensor"] == "sentinel-2a"
-    assert (told["guide"]["bands"], told["largest_scale"]) == (4, 2)
+    description = describe(safe)
+    assert description["product"]["sensor"] == "sentinel-2a"
+    assert (description["guide"]["bands"], description["largest_scale"]) == (4, 2)
     assert "product: sentinel-2a L2A" in run.invoke(main, ["info", safe, "--gsd", "60"]).output
-    # A product without sharper bands still has to be told how far to go; by then it is opened.
+    # A product without sharper bands still needs --scale; by then it is opened.
     done = run.invoke(main, ["upscale", str(delivered.enmap(tmp_path))])
     assert (done.exit_code, "Give --scale" in done.output) == (1, True)
     done = run.invoke(main, ["upscale", safe, "--gsd", "30"])
@@ -598,6 +598,6 @@ def test_real_sentinel2_pixels_through_the_layout(tmp_path):
     if not data.exists():
         pytest.skip(f"{data} is not there")
     safe, cubes = delivered.real_sentinel2(tmp_path, data)
-    found = open_delivered(safe)
-    np.testing.assert_allclose(whole(found.scene), cubes[20] / 1e4, atol=1e-6)
-    np.testing.assert_allclose(whole(found.guides[0]), cubes[10] / 1e4, atol=1e-6)
+    delivery = open_delivered(safe)
+    np.testing.assert_allclose(whole(delivery.scene), cubes[20] / 1e4, atol=1e-6)
+    np.testing.assert_allclose(whole(delivery.guides[0]), cubes[10] / 1e4, atol=1e-6)
