@@ -153,10 +153,10 @@ def prepare(
         degrade_to(guide, path, scale, guide_mtf_gain)
     rows, columns = (n // scale * scale for n in scene.shape)
     reference = scene.source.crop(Window(0, rows, 0, columns))
-    guide_blur = f" and the guide ({guide_mtf_gain:g})" if guides else ""
+    guide_gain = f", {guide_mtf_gain:g} for the guide" if guides else ""
     protocol = (
-        f"Wald protocol: the scene{guide_blur} is blurred by a Gaussian MTF (gain {mtf_gain:g} at the coarse Nyquist "
-        f"frequency), decimated by {scale}, sharpened, and compared with the scene itself. The models do not know "
+        f"Wald protocol: the scene is blurred by a Gaussian MTF (gain at the coarse Nyquist frequency {mtf_gain:g}"
+        f"{guide_gain}), decimated by {scale}, sharpened, and compared with the scene itself. The models do not know "
         "the blur. The peak of PSNR is the scene's largest value."
     )
     return WaldTrial(
