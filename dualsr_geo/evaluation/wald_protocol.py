@@ -153,9 +153,9 @@ def prepare(
         degrade_to(guide, path, scale, guide_mtf_gain)
     rows, columns = (n // scale * scale for n in scene.shape)
     reference = scene.source.crop(Window(0, rows, 0, columns))
-    guide_gain = f", {guide_mtf_gain:g} for the guide" if guides else ""
+    guide_gain = f"; {guide_mtf_gain:g} for the guide" if guides else ""
     protocol = (
-        f"Wald protocol: the scene is blurred by a Gaussian MTF (gain at the coarse Nyquist frequency {mtf_gain:g}"
+        f"Wald protocol: the scene is blurred by a Gaussian MTF (gain {mtf_gain:g} at the coarse Nyquist frequency"
         f"{guide_gain}), decimated by {scale}, sharpened, and compared with the scene itself. The models do not know "
         "the blur. The peak of PSNR is the scene's largest value."
     )

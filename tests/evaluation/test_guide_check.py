@@ -10,7 +10,7 @@ import rasterio
 import wald_cases  # noqa: F401  # adds the path of the benchmark
 from affine import Affine
 from click.testing import CliRunner
-from displaced import bent, random_field
+from displaced import displaced, random_field
 from PIL import Image
 
 from dualsr_geo import synthetic, upscale
@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_reported_and_plotted(sample, folder):
 
 
 def test_an_uneven_displacement_is_reported(sample, folder):
-    path = raster(folder / "bent.tif", bent(sample.guide, random_field(sample.guide.shape[1:], 2, 4)))
+    path = raster(folder / "displaced.tif", displaced(sample.guide, random_field(sample.guide.shape[1:], 2, 4)))
     facts = check_guide(folder / "scene.tif", rgb=path)
     assert facts["field"]["largest_px"] == pytest.approx(3, abs=1)
     longest = f"by up to {facts['field']['largest_px']:.2f} px"

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 import wald_cases  # noqa: F401  # says where the benchmark lies
 from affine import Affine
-from displaced import bent, random_field
+from displaced import displaced, random_field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -95,17 +95,17 @@ def test_windows_of_a_moved_guide_are_pieces_of_the_whole():
 
 def test_bending_undoes_a_displacement(made):
     field = random_field(made.guide.shape[1:], 2, 3)
-    displaced = bent(made.guide, field)
-    wide = np.pad(displaced, ((0, 0), (field.margin_px,) * 2, (field.margin_px,) * 2), mode="reflect")
+    guide = displaced(made.guide, field)
+    wide = np.pad(guide, ((0, 0), (field.margin_px,) * 2, (field.margin_px,) * 2), mode="reflect")
     back = field.moved(wide, Window(0, made.guide.shape[1], 0, made.guide.shape[2]))
     inner = np.s_[:, 12:-12, 12:-12]
-    assert np.abs(displaced - made.guide)[inner].mean() > 10 * np.abs(back - made.guide)[inner].mean()
+    assert np.abs(guide - made.guide)[inner].mean() > 10 * np.abs(back - made.guide)[inner].mean()
 
 
 @pytest.mark.parametrize("intervals", [2, 4])
 def test_a_smooth_field_is_found(made, intervals):
     field = random_field(made.guide.shape[1:], intervals, intervals)
-    guide = bent(made.guide, field)
+    guide = displaced(made.guide, field)
     said = found(made.scene, guide)
     assert said is not None
     everywhere = Window(0, guide.shape[1], 0, guide.shape[2])
@@ -165,7 +165,7 @@ def folder(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("displaced")
     field = random_field(made.guide.shape[1:], 2, 9)
     (folder / "bent").mkdir()
-    written(made, bent(made.guide, field), folder / "bent")
+    written(made, displaced(made.guide, field), folder / "bent")
     written(made, made.guide, folder)
     return folder
 
