@@ -1,1 +1,1 @@
-"""Fit a network: what is to be learned (lessons), and the one loop that learns it."""
+"""Training of networks: tasks, configuration, the training loop, and references."""

@@ -1,4 +1,4 @@
-"""SFPN's fine stage: against the recorded answers, against a slow statement of it, and what a fit does."""
+"""FineNet: against the recorded results, against a slow implementation, and what a fit does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} i
 SMALL = Design(8, 3, 21, shared=True)
 
 
-def made(state, ratio) -> FineNet:
+def imported_network(state, ratio) -> FineNet:
     sizes = checkpoint_sizes(state)
     design = Design(sizes.width, 3, 21, shared=True)
     network = FineNet(sizes.bands, sizes.guide_bands, ratio, design, published=True)
@@ -50,7 +50,7 @@ def test_the_slow_statement(bands, guide_bands, width, ratio):
     state = slow.state_finenet(bands, guide_bands, width)
     coarse, guide = torch.rand(2, bands, 4 * ratio, 3 * ratio), torch.rand(2, guide_bands, 4 * ratio, 3 * ratio)
     with torch.inference_mode():
-        answer = made(state, ratio)(coarse, guide)
+        answer = imported_network(state, ratio)(coarse, guide)
     for ours, wanted in zip(answer, slow.finenet(state, coarse, guide, ratio), strict=True):
         assert (ours - wanted).abs().max() < 1e-5
 
@@ -79,8 +79,8 @@ def test_the_first_blur_is_centred_unless_published(ratio, kernel):
     centres = (torch.arange(12) + 0.5) * ratio - 0.5
     inner = slice(4, 8)
     with torch.inference_mode():
-        made = Blur(1, ratio, kernel, shared=True, published=False)(ramp)[0, 0, 6]
-        assert (made - centres)[inner].abs().max() < 0.05
+        degraded = Blur(1, ratio, kernel, shared=True, published=False)(ramp)[0, 0, 6]
+        assert (degraded - centres)[inner].abs().max() < 0.05
         published = Blur(1, ratio, kernel, shared=True, published=True)
         off = (published(ramp) - published.bias)[0, 0, 6] - centres
     assert off[inner].abs().min() > 0.5
@@ -139,20 +139,20 @@ def test_one_iteration_is_the_first_estimate(scene):
         network = FineNet(5, 3, 4, SMALL)
     with torch.inference_mode():
         wanted, _ = network(given["coarse"][None], given["guide"][None])
-    made = fit(**given, ratio=4, design=SMALL, how=Refinement(iterations=1), seed=3)
-    torch.testing.assert_close(made, wanted[0])
+    result = fit(**given, ratio=4, design=SMALL, how=Refinement(iterations=1), seed=3)
+    torch.testing.assert_close(result, wanted[0])
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"srf": torch.ones(3, 4)}, r"shape \(3, 4\), but 3 guide bands see 5 bands"),
         ({"guide": torch.ones(3, 24, 30)}, "`guide` has 24 x 30 pixels, but 4 times the scene's 6 x 8 are 24 x 32"),
         ({"coarse": torch.ones(4, 24, 32)}, "`coarse` has 4 bands, the observed scene 5"),
     ],
 )
-def test_shapes_that_contradict_each_other(scene, change, said):
-    with pytest.raises(InputError, match=said):
+def test_shapes_that_contradict_each_other(scene, change, message):
+    with pytest.raises(InputError, match=message):
         fit(**(scene[0] | change), ratio=4, design=SMALL)
 
 

@@ -119,15 +119,15 @@ def similar(guide: Tensor, size: int, *, published: bool) -> list[list[list[tupl
     """Return for each tile and block (row-major) the three best neighbours: row, column, cosine."""
     wide, _, _ = bordered(guide, size)
     rows, columns = wide.shape[2] // size, wide.shape[3] // size
-    made = []
+    result = []
     for tile in wide:
         cut = {
             (r, c): tile[:, r * size : (r + 1) * size, c * size : (c + 1) * size].flatten()
             for r in range(rows)
             for c in range(columns)
         }
-        made.append([_best(cut, r, c, published=published) for r in range(rows) for c in range(columns)])
-    return made
+        result.append([_best(cut, r, c, published=published) for r in range(rows) for c in range(columns)])
+    return result
 
 
 def _best(cut: dict[tuple[int, int], Tensor], r: int, c: int, *, published: bool) -> list[tuple[int, int, float]]:
@@ -143,21 +143,21 @@ def lent(features: Tensor, best: list[list[list[tuple[int, int, float]]]], size:
     """Return features and those of the best neighbours, block by block (tile, 4 feature, y, x)."""
     wide, top, left = bordered(features, size)
     columns = wide.shape[3] // size
-    made = torch.zeros(wide.shape[0], 4 * wide.shape[1], *wide.shape[2:])
+    result = torch.zeros(wide.shape[0], 4 * wide.shape[1], *wide.shape[2:])
     for n, blocks in enumerate(best):
         for k, three in enumerate(blocks):
             own = (*divmod(k, columns), 1.0)
             parts = [v * wide[n, :, r * size : (r + 1) * size, c * size : (c + 1) * size] for r, c, v in (own, *three)]
             y, x = own[0] * size, own[1] * size
-            made[n, :, y : y + size, x : x + size] = torch.cat(parts)
-    return made[:, :, top : top + features.shape[2], left : left + features.shape[3]]
+            result[n, :, y : y + size, x : x + size] = torch.cat(parts)
+    return result[:, :, top : top + features.shape[2], left : left + features.shape[3]]
 
 
 def coarsenet(state: dict[str, Tensor], lr: Tensor, rgb: Tensor, ratio: int, *, published: bool = False) -> Tensor:
     w = Weights(state)
     best = similar(rgb, 3 * ratio, published=published)
     n = lr.shape[1]
-    made: list[Tensor] = []
+    result: list[Tensor] = []
     context = None
     for i in range(n):
         pair = (1, 2) if i == 0 else (n - 2, n - 3) if i == n - 1 else (i - 1, i + 1)
@@ -166,7 +166,7 @@ def coarsenet(state: dict[str, Tensor], lr: Tensor, rgb: Tensor, ratio: int, *, 
         guide = skip_guide = w.conv("rgb_head", rgb)
         skip = hsi
         if i > 0:
-            hsi = _scaled(w, "speFusion", "gamma_speContext", hsi, w.conv("spe_head", made[-1]))
+            hsi = _scaled(w, "speFusion", "gamma_speContext", hsi, w.conv("spe_head", result[-1]))
         streams = []
         for k in range(2):
             hsi, guide = _unit(w, f"inter_body.{k}", hsi, guide, best, 3 * ratio)
@@ -177,8 +177,8 @@ def coarsenet(state: dict[str, Tensor], lr: Tensor, rgb: Tensor, ratio: int, *, 
         if i > 0:
             out = _scaled(w, "feaFusion", "gamma_feaContext", out, context)
         context = out
-        made.append(w.conv("hsi_rgb_end.0", out + skip_guide).clamp(0, 1))
-    return torch.cat(made, 1)
+        result.append(w.conv("hsi_rgb_end.0", out + skip_guide).clamp(0, 1))
+    return torch.cat(result, 1)
 
 
 def _scaled(w: Weights, name: str, scalars: str, *parts: Tensor) -> Tensor:
@@ -249,7 +249,7 @@ def pairs(i: int, n: int) -> tuple[tuple[int, int], tuple[int, int]]:
 def coarsr(state: dict[str, Tensor], lr: Tensor, ratio: int, *, published: bool = False) -> Tensor:
     w = Weights(state)
     smooth = F.interpolate(lr, scale_factor=ratio, mode="bicubic", align_corners=False)
-    made, context = [], None
+    result, context = [], None
     for i in range(lr.shape[1]):
         left, right = pairs(0 if published else i, lr.shape[1])
         heads = [
@@ -266,18 +266,18 @@ def coarsr(state: dict[str, Tensor], lr: Tensor, ratio: int, *, published: bool 
         out = out + heads[0]
         for k, step in enumerate(STEPS[ratio]):
             out = F.pixel_shuffle(w.conv(f"tail.0.{2 * k}", out), step)
-        made.append(w.conv("tail.1", out) + smooth[:, i : i + 1])
-    return torch.cat(made, 1)
+        result.append(w.conv("tail.1", out) + smooth[:, i : i + 1])
+    return torch.cat(result, 1)
 
 
 def _fused(w: Weights, word: str, groups: list[Tensor]) -> list[Tensor]:
     intra, inter = f"GFM_intra_{word}", f"GFM_inter_{word}.threeunit"
-    seen = [_branch(w, f"{intra}.left_{k}_body.body.0", g) for k, g in zip(WORDS, groups, strict=True)]
-    made = []
+    branches = [_branch(w, f"{intra}.left_{k}_body.body.0", g) for k, g in zip(WORDS, groups, strict=True)]
+    result = []
     for row, k, g in zip(w(f"{intra}.gamma"), WORDS, groups, strict=True):
-        mixed = w.conv(f"{intra}.fusion_{k}.0", torch.cat([s * x for s, x in zip(row, seen, strict=True)], 1))
-        made.append(_branch(w, f"{intra}.right_{k}_body.body.0", mixed) + g)
-    cube = torch.stack([g * s for g, s in zip(made, w(f"{intra}.gamma_inter"), strict=True)], 2)
+        mixed = w.conv(f"{intra}.fusion_{k}.0", torch.cat([s * x for s, x in zip(row, branches, strict=True)], 1))
+        result.append(_branch(w, f"{intra}.right_{k}_body.body.0", mixed) + g)
+    cube = torch.stack([g * s for g, s in zip(result, w(f"{intra}.gamma_inter"), strict=True)], 2)
     out = torch.relu(w.conv(f"{inter}.spatial", cube) + w.conv(f"{inter}.spectral", cube))
     return list((w.conv(f"{inter}.spatial_one", out) + cube).unbind(2))
 

@@ -25,7 +25,7 @@ class Toy:
     pause_s: float = 0.0
     stop_at: int = -1  # step at which the process sends itself a signal
     signal: int = 0
-    seen: list[int] = field(default_factory=list)
+    steps_drawn: list[int] = field(default_factory=list)
 
     def network(self):
         with torch.random.fork_rng(devices=[]):
@@ -34,7 +34,7 @@ class Toy:
             return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
     def batch(self, step):
-        self.seen.append(step)
+        self.steps_drawn.append(step)
         time.sleep(self.pause_s)
         if step == self.stop_at:
             os.kill(os.getpid(), self.signal)

@@ -113,7 +113,7 @@ def _lacking(path):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (_pickle, "holds more than tensors.*not run"),
         (_truncated, "damaged"),
@@ -124,10 +124,10 @@ def _lacking(path):
         (lambda p: torch.save(torch.zeros(3), p), "holds no weights"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused_by_name(tmp_path, monkeypatch, make, said):
+def test_what_is_no_checkpoint_is_refused_by_name(tmp_path, monkeypatch, make, message):
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "x.pth")
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         convert(tmp_path / "x.pth")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "pwned").exists()
@@ -184,11 +184,11 @@ def test_files_that_are_not_ours(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "bare.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
     save_file({"a": torch.zeros(2)}, tmp_path / "odd.safetensors", metadata={"dualsr-geo": "[1]"})
-    for name, said in (
+    for name, message in (
         ("bare", "no model card"),
         ("text", "not a whole safetensors"),
         ("odd", "model card"),
         ("gone", "not exist"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             load_model(tmp_path / f"{name}.safetensors")

@@ -54,27 +54,27 @@ def test_scenes_of_a_folder_are_divided_by_their_maximum(tmp_path):
     assert b.wavelengths_nm is None
 
 
-@pytest.mark.parametrize(("bands", "known"), [(31, True), (7, False)])
-def test_caves_folders_are_scenes(tmp_path, bands, known):
+@pytest.mark.parametrize(("bands", "has_wavelengths"), [(31, True), (7, False)])
+def test_caves_folders_are_scenes(tmp_path, bands, has_wavelengths):
     values = np.random.default_rng(0).integers(0, 65536, (bands, 19, 24))
     # CAVE is delivered with a folder in each folder.
     pngs(tmp_path / "beads_ms" / "beads_ms", values)
-    (found,) = load([tmp_path], 16)
-    assert found.name == "beads_ms"
-    np.testing.assert_allclose(found.cube, values / 65535, atol=1e-7)
-    assert (found.wavelengths_nm is not None) == known
-    if known:
-        np.testing.assert_array_equal(found.wavelengths_nm, CAVE_NM)
+    (reference,) = load([tmp_path], 16)
+    assert reference.name == "beads_ms"
+    np.testing.assert_allclose(reference.cube, values / 65535, atol=1e-7)
+    assert (reference.wavelengths_nm is not None) == has_wavelengths
+    if has_wavelengths:
+        np.testing.assert_array_equal(reference.wavelengths_nm, CAVE_NM)
 
 
 def test_a_band_without_values_is_left_out(tmp_path):
     values = cube(wavelengths := 4)
     values[2] = -9
-    (found,) = load(
+    (reference,) = load(
         [tif(tmp_path / "a.tif", values, nodata=-9, wavelengths=range(400, 400 + 10 * wavelengths, 10))], 16
     )
-    np.testing.assert_allclose(found.cube, values[[0, 1, 3]] / values.max(), rtol=1e-6)
-    np.testing.assert_array_equal(found.wavelengths_nm, [400, 410, 430])
+    np.testing.assert_allclose(reference.cube, values[[0, 1, 3]] / values.max(), rtol=1e-6)
+    np.testing.assert_array_equal(reference.wavelengths_nm, [400, 410, 430])
 
 
 def test_a_scene_with_holes_becomes_blocks_without(tmp_path):
@@ -85,7 +85,7 @@ def test_a_scene_with_holes_becomes_blocks_without(tmp_path):
     assert len(blocks) > 1
     assert all(np.isfinite(b.cube).all() and min(b.cube.shape[1:]) >= 16 for b in blocks)
     assert len({b.name for b in blocks}) == len(blocks)
-    # Every value of a block is the scene's, and no pixel lies in two of them.
+    # Every value of a block is the scene's, and no pixel is in two blocks.
     drawn = np.concatenate([b.cube[0].ravel() for b in blocks])
     assert len(drawn) < 60 * 83
     assert set(np.round(drawn * values.max())) <= set(np.round(values[0].ravel()))
@@ -93,7 +93,7 @@ def test_a_scene_with_holes_becomes_blocks_without(tmp_path):
 
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))), st.integers(1, 3))
 def test_the_largest_rectangle_is_the_largest(free, least):
-    found = largest_rectangle(free, least)
+    reference = largest_rectangle(free, least)
     areas = [
         (y1 - y0) * (x1 - x0)
         for y0 in range(free.shape[0])
@@ -103,11 +103,11 @@ def test_the_largest_rectangle_is_the_largest(free, least):
         if free[y0:y1, x0:x1].all()
     ]
     if not areas:
-        assert found is None
+        assert reference is None
         return
-    assert free[found.slices].all()
-    assert min(found.shape) >= least
-    assert found.shape[0] * found.shape[1] == max(areas)
+    assert free[reference.slices].all()
+    assert min(reference.shape) >= least
+    assert reference.shape[0] * reference.shape[1] == max(areas)
 
 
 def test_names_decide_what_validates():

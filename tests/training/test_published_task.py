@@ -28,11 +28,11 @@ def scene(name="a", bands=7, shape=(61, 47), seed=0):
     return Reference(name, cube.astype(np.float32), np.linspace(400, 700, bands))
 
 
-def task(name="coarsenet", **said):
+def task(name="coarsenet", **changes):
     guide = {"coarsenet": "rgb", "coarsr": "none"}[name]
     usual = {"width": 8, "guide": guide, "degradation": "mtf", "batch_size": 2, "patch": 16}
     return PublishedTask(
-        name, [scene(), scene("b", 9, (40, 90), 3)], [scene("v", 6, (33, 29), 5)], **{"ratio": 2, **usual, **said}
+        name, [scene(), scene("b", 9, (40, 90), 3)], [scene("v", 6, (33, 29), 5)], **{"ratio": 2, **usual, **changes}
     )
 
 
@@ -49,7 +49,7 @@ def test_a_kernel_keeps_values_where_the_lr_pixels_are(seed, ratio, way):
     centre = ratio * np.arange(n + 1) + (ratio - 1) / 2
     wanted = 2 * centre[:n, None] - centre
     inner = slice(5, -5) if ratio == 2 else slice(4, -4) if ratio < 8 else slice(3, -3)
-    # A kernel wider than its window is cut on one side where it does not lie in the middle.
+    # A kernel wider than its window is cut on one side if it is not centred.
     cut = way == "direct"
     tolerance = 0.5 * ratio if cut else 2e-3 * ratio
     np.testing.assert_allclose(lr[inner, inner], wanted[inner, inner], atol=tolerance)
@@ -86,8 +86,8 @@ def test_mtf_is_the_psf_of_that_gain():
 
 
 def test_a_camera_on_caves_bands_is_its_table():
-    made = responses("rgb", 31, CAVE_NM)
-    np.testing.assert_allclose(made, NIKON_D700 / NIKON_D700.sum(1, keepdims=True), rtol=1e-6)
+    result = responses("rgb", 31, CAVE_NM)
+    np.testing.assert_allclose(result, NIKON_D700 / NIKON_D700.sum(1, keepdims=True), rtol=1e-6)
     np.testing.assert_allclose(NIKON_D700.sum(1), [255, 203, 251])
 
 
@@ -95,10 +95,10 @@ def test_a_camera_on_caves_bands_is_its_table():
     "nm", [np.linspace(380, 2400, 200), np.array([450.0, 550, 650, 850]), np.linspace(700, 400, 9)]
 )
 def test_responses_sum_to_one_and_red_is_red(nm):
-    made = responses("rgb", len(nm), nm)
-    np.testing.assert_allclose(made.sum(1), 1, rtol=1e-6)
-    assert np.all(np.diff(made @ nm) < 0)
-    assert np.all(made[:, (nm < 400) | (nm > 700)] == 0)
+    result = responses("rgb", len(nm), nm)
+    np.testing.assert_allclose(result.sum(1), 1, rtol=1e-6)
+    assert np.all(np.diff(result @ nm) < 0)
+    assert np.all(result[:, (nm < 400) | (nm > 700)] == 0)
 
 
 def test_pan_is_the_mean():
@@ -117,7 +117,7 @@ def test_a_camera_needs_visible_bands():
 
 @pytest.mark.parametrize("name", ["coarsr", "coarsenet"])
 @pytest.mark.parametrize("degradation", ["bicubic", "mtf", "kernels", "published-kernels"])
-def test_samples_depend_on_seed_and_step_alone(name, degradation):
+def test_samples_depend_on_seed_and_step_only(name, degradation):
     first, again = task(name, degradation=degradation), task(name, degradation=degradation)
     first.batch(0)
     for a, b in zip(first.batch(3), again.batch(3), strict=True):
@@ -131,26 +131,26 @@ def test_samples_depend_on_seed_and_step_alone(name, degradation):
 )
 @pytest.mark.parametrize(("ratio", "patch"), [(2, 16), (3, 15), (4, 28)])
 def test_samples_have_their_shapes_and_range(name, guide, guide_bands, ratio, patch):
-    lr, seen, reference = task(name, guide=guide, ratio=ratio, patch=patch, bands=6).batch(0)
+    lr, guide_hr, reference = task(name, guide=guide, ratio=ratio, patch=patch, bands=6).batch(0)
     assert lr.shape == (2, 6, patch // ratio, patch // ratio)
-    assert seen.shape == (2, guide_bands, patch, patch)
+    assert guide_hr.shape == (2, guide_bands, patch, patch)
     assert reference.shape == (2, 6, patch, patch)
     assert 0 <= float(reference.min()) <= float(reference.max()) <= 1
 
 
-def test_lr_is_the_reference_degraded_with_what_lies_around_it():
-    """Away from the patch's edge no margin is seen, and there it is the reference's own."""
+def test_lr_is_the_reference_degraded_with_its_surroundings():
+    """Away from the patch's edge the margin has no effect; at the edge it is the reference's own."""
     lr, _, reference = task("coarsr", ratio=2, patch=28).batch(1)
-    alone = operator(Psf.from_mtf(2, 0.3), (14, 14)).degrade(reference)
-    torch.testing.assert_close(lr[..., 3:-3, 3:-3], alone[..., 3:-3, 3:-3], atol=1e-5, rtol=0)
-    assert float((lr - alone).abs().max()) > 1e-3
+    without_margin = operator(Psf.from_mtf(2, 0.3), (14, 14)).degrade(reference)
+    torch.testing.assert_close(lr[..., 3:-3, 3:-3], without_margin[..., 3:-3, 3:-3], atol=1e-5, rtol=0)
+    assert float((lr - without_margin).abs().max()) > 1e-3
 
 
-def test_the_guide_is_the_reference_seen_by_the_camera():
+def test_the_guide_is_the_reference_by_the_camera_responses():
     one = PublishedTask("coarsenet", [scene()], [], 2, 8, "rgb", "mtf", batch_size=2, patch=16)
     _, guide, reference = one.batch(0)
-    seen = torch.einsum("gb,nbyx->ngyx", torch.from_numpy(responses("rgb", 7, np.linspace(400, 700, 7))), reference)
-    torch.testing.assert_close(guide, seen)
+    guide_hr = torch.einsum("gb,nbyx->ngyx", torch.from_numpy(responses("rgb", 7, np.linspace(400, 700, 7))), reference)
+    torch.testing.assert_close(guide, guide_hr)
 
 
 @pytest.mark.parametrize("name", ["coarsr", "coarsenet"])
@@ -160,10 +160,10 @@ def test_it_learns(tmp_path, name, bf16):
     taught = task(name)
     with torch.inference_mode():
         before = taught.validate(taught.network())["v"]
-    made = train(taught, TrainingConfig(name, 12, rate=3e-3, bf16=bf16), tmp_path)
+    result = train(taught, TrainingConfig(name, 12, rate=3e-3, bf16=bf16), tmp_path)
     losses = [row.split(",")[2] for row in (tmp_path / "log.csv").read_text().splitlines()[1:]]
     assert np.mean([float(v) for v in losses[-4:]]) < np.mean([float(v) for v in losses[:4]])
-    assert made.scores["v"]["psnr"] > before["psnr"]
+    assert result.scores["v"]["psnr"] > before["psnr"]
 
 
 def test_an_epoch_is_the_papers():

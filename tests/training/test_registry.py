@@ -1,4 +1,4 @@
-"""Our own networks by `train_network`: from references to weights that sharpen, begun anew or with others."""
+"""Our own networks by `train_network`: from references to weights that sharpen, from random weights or from others."""
 
 from __future__ import annotations
 
@@ -47,47 +47,47 @@ def request(network, **changes):
 @pytest.mark.parametrize("network", ["alone", "guided"])
 def test_references_become_weights_that_sharpen(references, tmp_path, network):
     place = tmp_path / f"{network}.safetensors"
-    made = train_network(named(references, tmp_path), place, request(network))
+    result = train_network(named(references, tmp_path), place, request(network))
     card = read_card(place)
     assert (card.network, card.ratio, card.width) == (network, 0, 8)
     note = json.loads(card.note)
     assert set(note["scores"]["scene1"]) == {"psnr", "sam", "start_psnr", "start_sam"}
     assert list(note["config"]["samples"]["references"]) == ["scene0"]
-    assert made.finished
+    assert result.finished
     scene, guide = synthetic.write(tmp_path, shape=(24, 21), bands=5, guide="pan", seed=4)
-    said = dualsr_geo.upscale(
+    message = dualsr_geo.upscale(
         scene, tmp_path / "p.tif", rgb=guide if network == "guided" else None, scale=4, model=place
     )
-    assert said["model"] == network
-    assert list(said["correction"]) == [network]
+    assert message["model"] == network
+    assert list(message["correction"]) == [network]
     # The halo of its card is what a tile needs.
     again = dualsr_geo.upscale(
         scene, tmp_path / "q.zarr", rgb=guide if network == "guided" else None, scale=4, model=place, tile=9
     )
-    assert again["correction"] == said["correction"]
+    assert again["correction"] == message["correction"]
 
 
 def test_weights_begin_where_others_ended(references, tmp_path):
-    place, begun = tmp_path / "alone.safetensors", tmp_path / "begun.safetensors"
+    place, continued = tmp_path / "alone.safetensors", tmp_path / "continued.safetensors"
     train_network(named(references, tmp_path), place, request("alone"))
     slow = request("alone", begin=str(place))
     slow.config["rate"] = 1e-12  # type: ignore[index]
-    train_network(named(references, tmp_path), begun, slow)
-    one, other = (read_tensors(p) for p in (place, begun))
+    train_network(named(references, tmp_path), continued, slow)
+    one, other = (read_tensors(p) for p in (place, continued))
     assert all(torch.allclose(one[k], other[k], atol=1e-6) for k in one)
-    assert "begin" in json.loads(read_card(begun).note)["config"]["samples"]
+    assert "begin" in json.loads(read_card(continued).note)["config"]["samples"]
 
 
 @pytest.mark.parametrize(
-    ("card", "state", "said"),
+    ("card", "state", "message"),
     [
         (Card("guided", 0, 8), {}, "w.safetensors holds guided, and --network is alone"),
         (Card("alone", 0, 8), {"a": torch.zeros(1)}, "w.safetensors holds alone of another width"),
     ],
 )
-def test_other_weights_are_no_beginning(references, tmp_path, card, state, said):
+def test_other_weights_are_no_beginning(references, tmp_path, card, state, message):
     save(tmp_path / "w.safetensors", state or {"a": torch.ones(1)}, card)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         train_network(
             named(references, tmp_path),
             tmp_path / "o.safetensors",
@@ -100,5 +100,5 @@ def test_a_reference_without_wavelengths_has_no_camera_but_serves():
     cube = np.ones((4, 8, 8), np.float32)
     assert _camera_responses(Reference("x", cube)) == []
     nm = np.array([450.0, 550.0, 650.0, 900.0])
-    (seen,) = _camera_responses(Reference("x", cube, nm))
-    np.testing.assert_allclose(seen.sum(1), 1, rtol=1e-6)
+    (rgb,) = _camera_responses(Reference("x", cube, nm))
+    np.testing.assert_allclose(rgb.sum(1), 1, rtol=1e-6)

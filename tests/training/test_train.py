@@ -36,13 +36,13 @@ def run(*words):
 
 @pytest.mark.parametrize(("network", "guide_bands"), [("coarsr", 0), ("coarsenet", 3)])
 def test_references_become_weights_that_load(cave, tmp_path, network, guide_bands):
-    made = run(
+    result = run(
         cave, "-o", tmp_path / "w.safetensors", "--network", network, "--steps", 3, "--validate", "sponges", *TINY
     )
-    assert made.exit_code == 0, made.output
-    assert "step 3/3 " in made.stderr
-    assert "sponges" in made.stderr
-    assert made.stdout.startswith(f"{tmp_path / 'w.safetensors'}: {network}, 3 steps")
+    assert result.exit_code == 0, result.output
+    assert "step 3/3 " in result.stderr
+    assert "sponges" in result.stderr
+    assert result.stdout.startswith(f"{tmp_path / 'w.safetensors'}: {network}, 3 steps")
     card = read_card(tmp_path / "w.safetensors")
     assert (card.network, card.ratio, card.width, card.guide_bands) == (network, 2, 8, guide_bands)
     note = json.loads(card.note)
@@ -88,7 +88,7 @@ def test_what_is_there_is_not_overwritten(cave, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--network", "coarser"), "--network coarser cannot be trained. Give one of coarsr, coarsenet"),
         (("--network", "coarsr", "--guide", "rgb"), "--network coarsr takes no --guide rgb"),
@@ -98,32 +98,32 @@ def test_what_is_there_is_not_overwritten(cave, tmp_path):
         (("--network", "coarsr", "--resume"), "holds no training to resume"),
     ],
 )
-def test_mistakes_are_one_line(cave, tmp_path, words, said):
-    made = run(cave, "-o", tmp_path / "w.safetensors", *TINY, "--steps", 1, *words)
-    assert made.exit_code == 1
-    (line,) = made.stderr.strip().splitlines()
-    assert said in line
+def test_mistakes_are_one_line(cave, tmp_path, words, message):
+    result = run(cave, "-o", tmp_path / "w.safetensors", *TINY, "--steps", 1, *words)
+    assert result.exit_code == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert message in line
     assert not list(tmp_path.glob("w.*"))
 
 
 def test_steps_and_minutes_contradict_each_other(cave, tmp_path):
-    made = run(cave, "-o", tmp_path / "w.safetensors", "--network", "coarsr", "--steps", 1, "--minutes", 1)
-    assert (made.exit_code, "Give one of them" in made.stderr) == (2, True)
+    result = run(cave, "-o", tmp_path / "w.safetensors", "--network", "coarsr", "--steps", 1, "--minutes", 1)
+    assert (result.exit_code, "Give one of them" in result.stderr) == (2, True)
 
 
 def test_the_folder_of_the_weights_must_exist(cave, tmp_path):
-    made = run(cave, "-o", tmp_path / "none" / "w.safetensors", "--network", "coarsr")
-    assert "The folder" in made.stderr
-    assert made.exit_code == 1
+    result = run(cave, "-o", tmp_path / "none" / "w.safetensors", "--network", "coarsr")
+    assert "The folder" in result.stderr
+    assert result.exit_code == 1
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [((), "Give --network to train from references, or --rgb to fit"), (("--nodata", 0), "--nodata is for a self-fit")],
 )
-def test_without_a_guide_a_network_is_named_and_no_scene_is_read(cave, tmp_path, words, said):
-    made = run(cave, "-o", tmp_path / "w.safetensors", *words)
-    assert (made.exit_code, said in made.stderr) == (2, True)
+def test_without_a_guide_a_network_is_named_and_no_scene_is_read(cave, tmp_path, words, message):
+    result = run(cave, "-o", tmp_path / "w.safetensors", *words)
+    assert (result.exit_code, message in result.stderr) == (2, True)
 
 
 def test_training_goes_on_from_other_weights(cave, tmp_path):

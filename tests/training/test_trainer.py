@@ -49,7 +49,7 @@ def test_a_resumed_run_draws_only_the_steps_that_are_left(tmp_path):
     train(Toy(stop_at=11, signal=signal.SIGINT), toy_config(), tmp_path)
     rest = Toy()
     train(rest, toy_config(), tmp_path, resume=True)
-    assert rest.seen == list(range(12, 30))
+    assert rest.steps_drawn == list(range(12, 30))
 
 
 def test_killed_at_any_moment_the_rest_gives_the_same_weights(tmp_path):

@@ -36,7 +36,7 @@ def tensors(batch) -> list[torch.Tensor]:
     return [batch.planes, batch.start, batch.reference, batch.std, batch.error]
 
 
-def test_a_step_has_the_same_samples_whenever_it_is_asked_for(task):
+def test_a_step_has_the_same_samples_whenever_it_is_drawn(task):
     first = [task.batch(step) for step in (0, 1, 17)]
     again = UnguidedTask(task.references, seed=3, width=8, depth=1)
     for step, batch in zip((17, 1, 0), reversed(first), strict=True):
@@ -46,7 +46,7 @@ def test_a_step_has_the_same_samples_whenever_it_is_asked_for(task):
     assert not torch.equal(first[0].std, UnguidedTask(task.references, seed=4).batch(0).std)
 
 
-def test_the_same_seed_gives_the_same_network_and_leaves_torchs_own_alone(task):
+def test_the_same_seed_gives_the_same_network_and_leaves_torchs_state_unchanged(task):
     torch.manual_seed(11)
     expected = torch.rand(1)
     torch.manual_seed(11)
@@ -116,7 +116,7 @@ def test_training_sees_what_inference_sees(task):
             break
     lr = operator(psf, (14, 14)).degrade(patch)
     flat = lr.flatten(1).numpy()
-    known = unguided_correction.Levels.of(flat, np.ones(196, np.float32), np.zeros(5))
+    levels = unguided_correction.Levels.of(flat, np.ones(196, np.float32), np.zeros(5))
     inside = []
 
     def spy(planes: torch.Tensor, ratio: int) -> torch.Tensor:
@@ -124,7 +124,7 @@ def test_training_sees_what_inference_sees(task):
         return planes.new_zeros(len(planes), ratio * planes.shape[2], ratio * planes.shape[3])
 
     closed = consistency(psf, (14, 14), [0.0] * 5, operator(psf, (14, 14)))
-    unguided_correction.correct(spy, lr, known, range(5), psf, closed)
+    unguided_correction.correct(spy, lr, levels, range(5), psf, closed)
     # The deviation of a sample, torch's, is n / (n - 1) times as large.
     torch.testing.assert_close(torch.cat(inside), inputs, atol=0.02, rtol=0.01)
     assert torch.equal(truth, patch)
@@ -133,10 +133,10 @@ def test_training_sees_what_inference_sees(task):
 
 
 def test_validation_says_what_start_and_network_score(task):
-    found = task.validate(task.network())["wide"]
-    assert found["psnr"] == found["start_psnr"]
-    assert found["sam"] == found["start_sam"]
-    assert 5 < found["psnr"] < 60
+    scores = task.validate(task.network())["wide"]
+    assert scores["psnr"] == scores["start_psnr"]
+    assert scores["sam"] == scores["start_sam"]
+    assert 5 < scores["psnr"] < 60
 
 
 def test_references_too_small_for_any_patch_are_refused():
@@ -148,10 +148,10 @@ def test_references_too_small_for_any_patch_are_refused():
 @settings(max_examples=7)
 def test_matlabs_reduction_is_torchs_antialiased_bicubic(ratio):
     hr = torch.from_numpy(np.random.default_rng(0).random((2, 12 * ratio, 11 * ratio), np.float32))
-    made = operator(augmentation.matlab_bicubic(ratio), (12, 11)).degrade(hr)
+    result = operator(augmentation.matlab_bicubic(ratio), (12, 11)).degrade(hr)
     oracle = torch.nn.functional.interpolate(hr[None], size=(12, 11), mode="bicubic", antialias=True)[0]
     inner = (slice(None), slice(2, -2), slice(2, -2))
-    torch.testing.assert_close(made[inner], oracle[inner], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result[inner], oracle[inner], atol=1e-5, rtol=1e-5)
 
 
 @given(st.integers(0, 500), st.sampled_from([2, 3, 4, 8]))
@@ -166,12 +166,12 @@ def test_blurs_keep_the_mean(seed, ratio):
 
 @given(st.integers(1, 230), st.integers(0, 500))
 @settings(max_examples=60)
-def test_bands_and_their_neighbours_are_there_and_lie_evenly(count, seed):
-    seen = augmentation.draw_bands(np.random.default_rng(seed), count, 5)
-    assert seen.shape == (5, 5)
-    assert 0 <= seen.min() <= seen.max() < count
-    below, above = seen[:, 0] - seen[:, 1], seen[:, 2] - seen[:, 0]
-    inner = (seen[:, 1:].min(1) > 0) & (seen[:, 1:].max(1) < count - 1)
+def test_bands_and_their_neighbours_exist_and_are_evenly_spaced(count, seed):
+    numbers = augmentation.draw_bands(np.random.default_rng(seed), count, 5)
+    assert numbers.shape == (5, 5)
+    assert 0 <= numbers.min() <= numbers.max() < count
+    below, above = numbers[:, 0] - numbers[:, 1], numbers[:, 2] - numbers[:, 0]
+    inner = (numbers[:, 1:].min(1) > 0) & (numbers[:, 1:].max(1) < count - 1)
     assert (below[inner] == above[inner]).all()
 
 

@@ -27,24 +27,26 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_gathers_are_the_loop_over_blocks(size, height, width, tiles, published, seed):
     guide, features = random(tiles, 2, height, width, seed=seed), random(tiles, 4, height, width, seed=seed + 1)
     wanted = slow.similar(guide, size, published=published)
-    found = alba.similar(guide, size, published=published)
+    similar_blocks = alba.similar(guide, size, published=published)
     columns = -(-width // size)
     for n, blocks in enumerate(wanted):
-        assert found.index[n].tolist() == [[r * columns + c for r, c, _ in three] for three in blocks]
-        torch.testing.assert_close(found.cosine[n], torch.tensor([[v for _, _, v in three] for three in blocks]))
-    made = alba.with_lent_features(features, found.source, found.weight)
-    torch.testing.assert_close(made, slow.lent(features, wanted, size), rtol=0, atol=1e-6)
+        assert similar_blocks.index[n].tolist() == [[r * columns + c for r, c, _ in three] for three in blocks]
+        torch.testing.assert_close(
+            similar_blocks.cosine[n], torch.tensor([[v for _, _, v in three] for three in blocks])
+        )
+    result = alba.with_lent_features(features, similar_blocks.source, similar_blocks.weight)
+    torch.testing.assert_close(result, slow.lent(features, wanted, size), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("shape", "lenders"), [((6, 6), [0]), ((6, 12), [1, 1]), ((6, 18), [1, 2, 1])])
 def test_neighbours_that_are_not_there_weigh_nothing(shape, lenders):
     guide = random(1, 3, *shape) + 0.1
-    found = alba.similar(guide, 6)
-    assert (found.cosine[0] > 0).sum(-1).tolist() == lenders
-    made = alba.with_lent_features(random(1, 2, *shape), found.source, found.weight)
-    assert torch.isfinite(made).all()
+    similar_blocks = alba.similar(guide, 6)
+    assert (similar_blocks.cosine[0] > 0).sum(-1).tolist() == lenders
+    result = alba.with_lent_features(random(1, 2, *shape), similar_blocks.source, similar_blocks.weight)
+    assert torch.isfinite(result).all()
     if lenders == [0]:
-        assert not made[:, 2:].any()
+        assert not result[:, 2:].any()
 
 
 def test_published_gives_number_six_the_similarity_of_number_five():
@@ -55,10 +57,10 @@ def test_published_gives_number_six_the_similarity_of_number_five():
     assert described.index[0, middle, 0] == below
     torch.testing.assert_close(described.cosine[0, middle, 0], torch.tensor(1.0))
     cosine = torch.cosine_similarity(guide[..., 4:8, 4:8].flatten(), guide[..., 8:12, 0:4].flatten(), 0)
-    kept = [
+    chosen = [
         float(c) for k, c in zip(published.index[0, middle], published.cosine[0, middle], strict=True) if k == below
     ]
-    assert kept in ([], [pytest.approx(float(cosine))])
+    assert chosen in ([], [pytest.approx(float(cosine))])
     assert float(published.cosine[0, middle, 0]) < 0.99
     edges = [k for k in range(9) if k != middle]
     assert torch.equal(described.cosine[0, edges], published.cosine[0, edges])
@@ -66,8 +68,8 @@ def test_published_gives_number_six_the_similarity_of_number_five():
 
 
 def test_a_guide_without_values_lends_nothing():
-    found = alba.similar(torch.zeros(1, 3, 12, 12), 4)
-    assert not found.cosine.any()
+    similar_blocks = alba.similar(torch.zeros(1, 3, 12, 12), 4)
+    assert not similar_blocks.cosine.any()
 
 
 @given(
@@ -85,11 +87,13 @@ def test_a_tile_with_its_lead_sees_the_blocks_of_the_scene(height, width, y, x, 
     wanted = alba.with_lent_features(features, whole.source, whole.weight)
     lead = alba.lead_at((y, x), scene, size)
     tile = guide[..., y : y + 40, x : x + 40]
-    found = alba.similar(tile, size, lead)
-    made = alba.with_lent_features(features[..., y : y + 40, x : x + 40], found.source, found.weight)
-    # A block is as in the scene where it and its neighbours lie in the tile, or at the scene's edge.
+    similar_blocks = alba.similar(tile, size, lead)
+    result = alba.with_lent_features(
+        features[..., y : y + 40, x : x + 40], similar_blocks.source, similar_blocks.weight
+    )
+    # A block is as in the scene where it and its neighbours are in the tile, or at the scene's edge.
     inner = slice(2 * size, 40 - 2 * size)
-    torch.testing.assert_close(made[..., inner, inner], wanted[..., y : y + 40, x : x + 40][..., inner, inner])
+    torch.testing.assert_close(result[..., inner, inner], wanted[..., y : y + 40, x : x + 40][..., inner, inner])
 
 
 def test_the_lead_of_a_scene_is_the_smaller_half_of_what_is_missing():

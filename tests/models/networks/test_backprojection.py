@@ -22,15 +22,15 @@ def cubic(x):
 
 def matrix(length, scale):
     """MATLAB's documented imresize along an axis: widened kernel when shrinking, mirrored edges, rows of sum 1."""
-    made = np.zeros((round(length * scale), length))
+    result = np.zeros((round(length * scale), length))
     shrink = min(scale, 1.0)
-    for row, line in enumerate(made):
+    for row, line in enumerate(result):
         centre = (row + 0.5) / scale - 0.5
         taps = np.arange(np.floor(centre - 2 / shrink), np.ceil(centre + 2 / shrink) + 1).astype(int)
         weights = cubic((centre - taps) * shrink)
         folded = taps % (2 * length)
         np.add.at(line, np.minimum(folded, 2 * length - 1 - folded), weights / weights.sum())
-    return made
+    return result
 
 
 def resized(cube, scale):
@@ -61,8 +61,8 @@ def test_the_equations(weight):
     angle = np.degrees(np.arccos(cosine)).mean()
     assert angle > 1
     wanted = u + resized((v - m) * (1.0 if weight is None else weight), 2)
-    made = back_project(torch.from_numpy(u), torch.from_numpy(v), weight=weight)
-    np.testing.assert_allclose(made.numpy(), wanted, atol=1e-10)
+    result = back_project(torch.from_numpy(u), torch.from_numpy(v), weight=weight)
+    np.testing.assert_allclose(result.numpy(), wanted, atol=1e-10)
 
 
 def test_the_weight_is_in_degrees_and_at_most_1():

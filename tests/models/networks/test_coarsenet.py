@@ -1,4 +1,4 @@
-"""SFPN's coarse stage: against the recorded answers, against a slow statement of it, and its promises."""
+"""CoarseNet: against the recorded results, against a slow implementation, and its promises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dualsr_geo.models.networks.coarsenet import CoarseNet, checkpoint_sizes, fr
 recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} is absent")
 
 
-def made(state, ratio, **options) -> CoarseNet:
+def imported_network(state, ratio, **options) -> CoarseNet:
     sizes = checkpoint_sizes(state)
     network = CoarseNet(ratio, sizes.width, sizes.guide_bands, **options)
     network.load_state_dict(from_published(state))
@@ -35,13 +35,13 @@ def case(ratio, bands, height, width, guide_bands=3, tiles=1, seed=0):
 def test_recorded_answers(published):
     state, arrays = slow.parity("sfpn_coarsenet_x4")
     suffix = "_published" if published else ""
-    network = made(state, 4, published=published)
+    network = imported_network(state, 4, published=published)
     with torch.inference_mode():
         answer = network(arrays["lr"], arrays["rgb"])
-        found = similar(arrays["rgb"], network.block, published=published)
+        similar_blocks = similar(arrays["rgb"], network.block, published=published)
     assert (answer - arrays[f"sr{suffix}"]).abs().max() < 1e-5
-    assert torch.equal(found.index, arrays[f"index{suffix}"])
-    assert (found.cosine - arrays[f"cosine{suffix}"]).abs().max() < 1e-5
+    assert torch.equal(similar_blocks.index, arrays[f"index{suffix}"])
+    assert (similar_blocks.cosine - arrays[f"cosine{suffix}"]).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_slow_statement(ratio, width, guide_bands, shape, published):
     state = slow.state_coarsenet(width, guide_bands, seed=ratio)
     lr, guide = case(ratio, 4, *shape, guide_bands, tiles=2)
     with torch.inference_mode():
-        answer = made(state, ratio, published=published)(lr, guide)
+        answer = imported_network(state, ratio, published=published)(lr, guide)
     wanted = slow.coarsenet(state, lr, guide, ratio, published=published)
     assert wanted.std() > 0.01
     assert (answer - wanted).abs().max() < 1e-5
@@ -68,12 +68,14 @@ def test_the_two_readings_differ_where_they_must():
     state = slow.state_coarsenet(16)
     lr, guide = case(4, 3, 12, 12)
     with torch.inference_mode():
-        difference = (made(state, 4)(lr, guide) - made(state, 4, published=True)(lr, guide)).abs()
+        difference = (
+            imported_network(state, 4)(lr, guide) - imported_network(state, 4, published=True)(lr, guide)
+        ).abs()
     assert difference.max() > 1e-4
 
 
 def test_streaming_is_forward_and_a_batch_is_its_tiles():
-    network = made(slow.state_coarsenet(8), 2)
+    network = imported_network(slow.state_coarsenet(8), 2)
     lr, guide = case(2, 5, 7, 9, tiles=3)
     with torch.inference_mode():
         batch = network(lr, guide)
@@ -85,20 +87,20 @@ def test_streaming_is_forward_and_a_batch_is_its_tiles():
 
 def test_bands_that_were_handed_out_stay(monkeypatch):
     monkeypatch.setattr(piecewise, "PIECE_SIDE_PX", 12)
-    network = made(slow.state_coarsenet(4), 2)
+    network = imported_network(slow.state_coarsenet(4), 2)
     lr, guide = case(2, 6, 15, 20)
     with torch.inference_mode():
         bands, copies = [], []
         for band in network.bands(lr, guide):
             bands.append(band)
             copies.append(band.clone())
-    for band, kept in zip(bands, copies, strict=True):
-        assert torch.equal(band, kept)
+    for band, earlier in zip(bands, copies, strict=True):
+        assert torch.equal(band, earlier)
 
 
 @pytest.mark.parametrize("lowered", [False, True])
 def test_large_tiles_in_pieces_are_the_whole(monkeypatch, lowered):
-    network = made(slow.state_coarsenet(8), 2)
+    network = imported_network(slow.state_coarsenet(8), 2)
     if lowered:
         network.lowered()
     lr, guide = case(2, 5, 23, 31, tiles=2)
@@ -116,7 +118,7 @@ def test_large_tiles_in_pieces_are_the_whole(monkeypatch, lowered):
 
 @pytest.mark.parametrize(("width", "seed", "published"), [(64, 0, False), (64, 1, True), (16, 0, True), (16, 1, False)])
 def test_bfloat16_within_a_thousandth(width, seed, published):
-    network = made(slow.state_coarsenet(width, seed=seed), 4, published=published)
+    network = imported_network(slow.state_coarsenet(width, seed=seed), 4, published=published)
     lr, guide = case(4, 5, 15, 12)
     with torch.inference_mode():
         answer = network(lr, guide)
@@ -129,7 +131,7 @@ def test_bfloat16_within_a_thousandth(width, seed, published):
 
 def test_a_tile_with_halo_nears_the_whole():
     ratio = 2
-    network = made(slow.state_coarsenet(8), ratio)
+    network = imported_network(slow.state_coarsenet(8), ratio)
     lr, guide = case(ratio, 3, 70, 61)
     scene = centred((140, 122), network.block)
     error = []
@@ -152,8 +154,8 @@ def test_bands_are_cut_to_the_range_before_they_lead_on():
     state["module.hsi_rgb_end.0.bias"] += 0.9
     lr, guide = case(2, 4, 6, 6)
     with torch.inference_mode():
-        cut, free = made(state, 2)(lr, guide), made(state, 2, clip=None)(lr, guide)
-        wide = made(state, 2, clip=(-10.0, 10.0))(lr, guide)
+        cut, free = imported_network(state, 2)(lr, guide), imported_network(state, 2, clip=None)(lr, guide)
+        wide = imported_network(state, 2, clip=(-10.0, 10.0))(lr, guide)
     assert cut.max() == 1.0 < free.max()
     torch.testing.assert_close(cut[:, 0], free[:, 0].clamp(0, 1))
     assert (cut[:, 1] - free[:, 1].clamp(0, 1)).abs().max() > 1e-4
@@ -161,7 +163,7 @@ def test_bands_are_cut_to_the_range_before_they_lead_on():
 
 
 def test_gradients_reach_every_weight():
-    network = made(slow.state_coarsenet(4), 2, clip=None)
+    network = imported_network(slow.state_coarsenet(4), 2, clip=None)
     network(*case(2, 3, 6, 6)).square().sum().backward()
     for name, weight in network.named_parameters():
         assert weight.grad is not None, name
@@ -169,16 +171,16 @@ def test_gradients_reach_every_weight():
 
 
 @pytest.mark.parametrize(
-    ("bands", "guide_bands", "grid", "said"),
+    ("bands", "guide_bands", "grid", "message"),
     [
         (2, 3, (12, 12), "3 bands at a time, the scene has 2"),
         (4, 1, (12, 12), "guide has 1 bands, the weights were trained for 3"),
         (4, 3, (12, 14), "guide has 12 x 14 pixels, but 2 times the scene's 6 x 6 are 12 x 12"),
     ],
 )
-def test_input_that_does_not_fit(bands, guide_bands, grid, said):
+def test_input_that_does_not_fit(bands, guide_bands, grid, message):
     network = CoarseNet(2, 4)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         network(torch.rand(1, bands, 6, 6), torch.rand(1, guide_bands, *grid))
 
 

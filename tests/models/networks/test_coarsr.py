@@ -1,4 +1,4 @@
-"""DualSR's coarse stage: against the recorded answers, against a slow statement of it, and its promises."""
+"""CoarSR: against the recorded results, against a slow implementation, and its promises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dualsr_geo.models.networks.coarsr import HALO_LR_PX, CoarSR, checkpoint_siz
 recorded = pytest.mark.skipif(not slow.PARITY.is_dir(), reason=f"{slow.PARITY} is absent")
 
 
-def made(state, **options) -> CoarSR:
+def imported_network(state, **options) -> CoarSR:
     sizes = checkpoint_sizes(state)
     network = CoarSR(sizes.ratio, sizes.width, **options)
     network.load_state_dict(from_published(state))
@@ -33,7 +33,7 @@ def cube(*shape, seed=0):
 def test_recorded_answers(ratio, published):
     state, arrays = slow.parity(f"dualsr_coarsr_x{ratio}")
     assert checkpoint_sizes(state).batch_norm
-    network = made(state, published=published)
+    network = imported_network(state, published=published)
     with torch.inference_mode():
         answer = network(arrays["lr"])
     assert (answer - arrays["sr_published" if published else "sr"]).abs().max() < 1e-5
@@ -48,7 +48,7 @@ def test_the_slow_statement(ratio, width, published, batch_norm):
     assert (sizes.ratio, sizes.width, sizes.batch_norm) == (ratio, width, batch_norm)
     lr = cube(2, 6, 7, 5)
     with torch.inference_mode():
-        answer = made(state, published=published)(lr)
+        answer = imported_network(state, published=published)(lr)
     wanted = slow.coarsr(state, lr, ratio, published=published)
     assert wanted.std() > 0.01
     assert (answer - wanted).abs().max() < 1e-5
@@ -69,13 +69,13 @@ def test_the_two_readings_agree_on_band_0_only():
     state = slow.state_coarsr(2, 8, batch_norm=False)
     lr = cube(1, 7, 6, 9)
     with torch.inference_mode():
-        difference = (made(state)(lr) - made(state, published=True)(lr)).abs().amax((0, 2, 3))
+        difference = (imported_network(state)(lr) - imported_network(state, published=True)(lr)).abs().amax((0, 2, 3))
     assert difference[0] == 0
     assert (difference[1:] > 1e-4).all()
 
 
 def test_streaming_is_forward_and_a_batch_is_its_tiles():
-    network = made(slow.state_coarsr(3, 6, batch_norm=False))
+    network = imported_network(slow.state_coarsr(3, 6, batch_norm=False))
     lr = cube(3, 6, 7, 9)
     with torch.inference_mode():
         batch = network(lr)
@@ -87,20 +87,20 @@ def test_streaming_is_forward_and_a_batch_is_its_tiles():
 
 @pytest.mark.parametrize("at_once", [1, 2, 4])
 def test_how_many_bands_go_together_does_not_matter(monkeypatch, at_once):
-    network = made(slow.state_coarsr(2, 6, batch_norm=False))
+    network = imported_network(slow.state_coarsr(2, 6, batch_norm=False))
     lr = cube(2, 7, 8, 9)
     with torch.inference_mode():
         together = network(lr)
         monkeypatch.setitem(coarsr.MAX_PX_TOGETHER, "cpu", at_once * 2 * 8 * 9)
-        seen = []
-        network.heads[0].register_forward_hook(lambda _, values, __: seen.append(len(values[0])))
+        counts = []
+        network.heads[0].register_forward_hook(lambda _, values, __: counts.append(len(values[0])))
         torch.testing.assert_close(network(lr), together)
-    assert max(seen) == at_once * 2
+    assert max(counts) == at_once * 2
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 8])
 def test_a_tile_with_the_halo_is_the_whole(ratio):
-    network = made(slow.state_coarsr(ratio, 4, batch_norm=False))
+    network = imported_network(slow.state_coarsr(ratio, 4, batch_norm=False))
     lr = cube(1, 5, 61, 53)
     with torch.inference_mode():
         whole = network(lr)
@@ -116,10 +116,10 @@ def test_it_sees_as_far_as_the_halo_and_no_farther(ratio):
     torch.manual_seed(0)
     network = CoarSR(ratio, 4).double()
     lr = cube(1, 5, 1, 2 * HALO_LR_PX + 21).double().requires_grad_()
-    made = network(lr)[0, 2, 0]
-    (pull,) = torch.autograd.grad(made[(HALO_LR_PX + 10) * ratio], lr)
-    seen = torch.nonzero(pull.abs().sum((0, 1, 2))).flatten()
-    reach = int((seen - HALO_LR_PX - 10).abs().max())
+    band = network(lr)[0, 2, 0]
+    (pull,) = torch.autograd.grad(band[(HALO_LR_PX + 10) * ratio], lr)
+    influences = torch.nonzero(pull.abs().sum((0, 1, 2))).flatten()
+    reach = int((influences - HALO_LR_PX - 10).abs().max())
     assert HALO_LR_PX - 2 < reach <= HALO_LR_PX
 
 

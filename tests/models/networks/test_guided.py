@@ -41,8 +41,8 @@ def test_a_tile_with_its_reach_equals_the_whole(ratio, depth, top, left, lays):
     cut = planes[..., top * ratio :, left * ratio :]
     part = network(cut, constants, ratio, (top * ratio, left * ratio), lays=lays)
     core = (..., slice(reach * ratio, (reach + 3) * ratio), slice(reach * ratio, (reach + 4) * ratio))
-    for all_of_it, some in zip(whole, part, strict=True):
-        wanted = all_of_it[..., top * ratio :, left * ratio :][core]
+    for expected, some in zip(whole, part, strict=True):
+        wanted = expected[..., top * ratio :, left * ratio :][core]
         torch.testing.assert_close(some[core], wanted, atol=1e-9, rtol=0)
 
 
@@ -62,7 +62,7 @@ def test_above_ratio_eight_pixels_are_averaged(ratio, pixels):
     assert averaged_px(ratio) == pixels
 
 
-def test_it_has_the_size_that_was_asked_for():
+def test_it_has_the_width_and_depth_of_its_arguments():
     count = sum(p.numel() for p in GuidedNetwork().parameters())
     assert 100_000 <= count <= 500_000
 

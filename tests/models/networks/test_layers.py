@@ -1,4 +1,4 @@
-"""What the networks are made of: against torch's own convolutions."""
+"""What the networks are result of: against torch's own convolutions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_sum_keeps_the_type_that_came_in(dtype):
     block, x = Residual(4), torch.rand(1, 4, 6, 5)
     with torch.no_grad():
         wanted = x + block.second(block.first(x).relu())
-        made = block.to(dtype)(x)
-    assert made.dtype == torch.float32
-    # What was rounded is the correction alone, 8 bits of it.
-    assert (made - wanted).abs().max() <= (1e-6 if dtype == torch.float32 else 2**-6 * (wanted - x).abs().max())
+        result = block.to(dtype)(x)
+    assert result.dtype == torch.float32
+    # Only the residual was rounded, to 8 bits.
+    assert (result - wanted).abs().max() <= (1e-6 if dtype == torch.float32 else 2**-6 * (wanted - x).abs().max())

@@ -23,13 +23,13 @@ def test_pieces_make_the_whole(tiles, height, width, ratio, side):
     kernel = torch.rand(3, 2, 3, 3)
 
     def step(values):
-        made = F.conv2d(values, kernel, padding=1)
-        return made.repeat_interleave(ratio, 2).repeat_interleave(ratio, 3), values.repeat_interleave(
+        output = F.conv2d(values, kernel, padding=1)
+        return output.repeat_interleave(ratio, 2).repeat_interleave(ratio, 3), values.repeat_interleave(
             ratio, 2
         ).repeat_interleave(ratio, 3)
 
-    for made, wanted in zip(Workspace().run("a", step, 1, x, ratio=ratio, side=side), step(x), strict=True):
-        torch.testing.assert_close(made, wanted)
+    for output, wanted in zip(Workspace().run("a", step, 1, x, ratio=ratio, side=side), step(x), strict=True):
+        torch.testing.assert_close(output, wanted)
 
 
 def test_memory_stays_under_a_name_and_only_without_gradients():
@@ -48,6 +48,6 @@ def test_memory_stays_under_a_name_and_only_without_gradients():
 
 def test_gradients_pass_through_pieces():
     x = torch.rand(2, 1, 9, 11, requires_grad=True)
-    (made,) = Workspace().run("a", lambda v: (v * v,), 0, x, side=4)
-    made.sum().backward()
+    (output,) = Workspace().run("a", lambda v: (v * v,), 0, x, side=4)
+    output.sum().backward()
     torch.testing.assert_close(x.grad, 2 * x.detach())

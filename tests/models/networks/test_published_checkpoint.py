@@ -69,5 +69,5 @@ def test_batch_normalisation_is_folded_as_torch_evaluates_it():
     weight, bias = reader.normalised("a", "b")
     reader.finish()
     x = torch.rand(1, 3, 8, 9)
-    made = nn.functional.conv2d(x, weight.float(), bias.float())
-    torch.testing.assert_close(made, norm.eval()(layer(x)))
+    result = nn.functional.conv2d(x, weight.float(), bias.float())
+    torch.testing.assert_close(result, norm.eval()(layer(x)))

@@ -29,7 +29,7 @@ ERROR = torch.tensor([0.3, 0.3, 0.3])
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch):
-    """Fits of few steps: what is asked here does not depend on their number."""
+    """Fits of few steps: the tests do not depend on their number."""
     monkeypatch.setattr(refiner, "MAX_STEPS", 80)
 
 
@@ -47,9 +47,9 @@ def crop(seed: int, *, wrong: float = 0.2, side: int = 6) -> Crop:
 @given(st.integers(1, 9), st.integers(1, 4), st.integers(1, 30), st.integers(1, 30))
 @settings(max_examples=20, deadline=None)
 def test_at_first_it_adds_nothing(anchors, guide_bands, height, width):
-    made = apply(Refiner(anchors, guide_bands), torch.rand(anchors + 2 * guide_bands, height, width))
-    assert made.shape == (anchors, height, width)
-    assert not made.any()
+    correction = apply(Refiner(anchors, guide_bands), torch.rand(anchors + 2 * guide_bands, height, width))
+    assert correction.shape == (anchors, height, width)
+    assert not correction.any()
 
 
 def random_network() -> Refiner:
@@ -63,9 +63,9 @@ def random_network() -> Refiner:
 
 def test_it_never_goes_farther_than_trust():
     with torch.no_grad():
-        made = apply(random_network(), 50 * torch.randn(7, 21, 34))
-    assert float(made.abs().max()) <= MAX_CORRECTION_ERRORS
-    assert float(made.abs().max()) > 0.99 * MAX_CORRECTION_ERRORS
+        correction = apply(random_network(), 50 * torch.randn(7, 21, 34))
+    assert float(correction.abs().max()) <= MAX_CORRECTION_ERRORS
+    assert float(correction.abs().max()) > 0.99 * MAX_CORRECTION_ERRORS
 
 
 def test_it_sees_so_far_and_no_farther():
@@ -104,25 +104,25 @@ def test_a_fit_explains_the_guide_and_is_the_same_each_time():
         assert torch.equal(fit(crops, RESPONSE, ERROR).state["layers.0.weight"], first.state["layers.0.weight"])
 
 
-def test_what_the_guide_says_already_is_left_alone():
+def test_a_start_that_explains_the_guide_is_not_changed():
     crops = [crop(k, wrong=0.0) for k in range(HELD_OUT_EVERY)]
-    found = fit(crops, RESPONSE, ERROR)
-    assert found.steps == 0
-    assert found.spectral == (0.0, 0.0)
-    assert not apply(refiner.refiner_of(found.state), crops[0].planes).any()
+    fitted = fit(crops, RESPONSE, ERROR)
+    assert fitted.steps == 0
+    assert fitted.spectral == (0.0, 0.0)
+    assert not apply(refiner.refiner_of(fitted.state), crops[0].planes).any()
 
 
 def test_a_fit_that_helps_no_longer_stops_early(monkeypatch):
-    asked = []
-    monkeypatch.setattr(refiner, "_spectral_loss", lambda *_: asked.append(1) or 1.0)
+    evaluations = []
+    monkeypatch.setattr(refiner, "_spectral_loss", lambda *_: evaluations.append(1) or 1.0)
     assert fit([crop(0)], RESPONSE, ERROR).steps == 0
-    assert len(asked) == 1 + PATIENCE_EVALUATIONS < refiner.MAX_STEPS // EVALUATION_STEPS
+    assert len(evaluations) == 1 + PATIENCE_EVALUATIONS < refiner.MAX_STEPS // EVALUATION_STEPS
 
 
 def test_a_single_crop_is_judged_by_itself():
-    found = fit([crop(0)], RESPONSE, ERROR)
-    held = losses(refiner.refiner_of(found.state), crop(0), RESPONSE, ERROR)[0]
-    assert float(held.detach()) == pytest.approx(found.spectral[1], rel=1e-5)
+    fitted = fit([crop(0)], RESPONSE, ERROR)
+    loss = losses(refiner.refiner_of(fitted.state), crop(0), RESPONSE, ERROR)[0]
+    assert float(loss.detach()) == pytest.approx(fitted.spectral[1], rel=1e-5)
 
 
 def test_what_does_not_count_changes_nothing():
@@ -146,9 +146,11 @@ def test_what_does_not_count_changes_nothing():
 def test_losses_are_equation_16():
     one = crop(4)
     with torch.no_grad():
-        made = ERROR[:, None, None] * random_network()(one.planes[None])[0]
+        correction = ERROR[:, None, None] * random_network()(one.planes[None])[0]
         guide, scene = losses(random_network(), one, RESPONSE, ERROR)
     assert float(guide) == pytest.approx(
-        float((one.guide_residual - torch.einsum("ga,ayx->gyx", RESPONSE, made)).abs().mean()), rel=1e-5
+        float((one.guide_residual - torch.einsum("ga,ayx->gyx", RESPONSE, correction)).abs().mean()), rel=1e-5
     )
-    assert float(scene) == pytest.approx(0.1 * float((one.scene_residual - one.degrade(made)).abs().mean()), rel=1e-5)
+    assert float(scene) == pytest.approx(
+        0.1 * float((one.scene_residual - one.degrade(correction)).abs().mean()), rel=1e-5
+    )

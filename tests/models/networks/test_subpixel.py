@@ -30,8 +30,8 @@ def test_one_convolution_is_its_steps(ratio, tiles, height, width):
     layers, tail, one_by_one = steps_of(ratio)
     features = torch.rand(tiles, 3, height, width, dtype=torch.float64) - 0.5
     with torch.inference_mode():
-        made = SubPixel(layers, SHUFFLES[ratio], tail)(features)
-        torch.testing.assert_close(made, one_by_one(features), rtol=0, atol=1e-12)
+        result = SubPixel(layers, SHUFFLES[ratio], tail)(features)
+        torch.testing.assert_close(result, one_by_one(features), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("ratio", sorted(SHUFFLES))
@@ -39,7 +39,7 @@ def test_gradients_are_those_of_the_steps(ratio):
     layers, tail, one_by_one = steps_of(ratio)
     features = torch.rand(1, 3, 7, 5, dtype=torch.float64)
     weights = list(one_by_one.parameters())
-    made = torch.autograd.grad(SubPixel(layers, SHUFFLES[ratio], tail)(features).square().sum(), weights)
+    result = torch.autograd.grad(SubPixel(layers, SHUFFLES[ratio], tail)(features).square().sum(), weights)
     wanted = torch.autograd.grad(one_by_one(features).square().sum(), weights)
-    for one, other in zip(made, wanted, strict=True):
+    for one, other in zip(result, wanted, strict=True):
         torch.testing.assert_close(one, other)

@@ -15,9 +15,9 @@ from dualsr_geo.models.networks.unguided import OUTPUT_UNIT_STD, PLANES, RATIOS,
 @given(st.integers(2, 32), st.integers(1, 9), st.integers(1, 9))
 @settings(max_examples=25)
 def test_untrained_it_corrects_nothing_at_any_ratio_and_size(ratio, height, width):
-    made = UnguidedNetwork(8, 1)(torch.randn(2, PLANES, height, width), ratio)
-    assert made.shape == (2, ratio * height, ratio * width)
-    assert not made.any()
+    correction = UnguidedNetwork(8, 1)(torch.randn(2, PLANES, height, width), ratio)
+    assert correction.shape == (2, ratio * height, ratio * width)
+    assert not correction.any()
 
 
 @pytest.mark.parametrize("ratio", [5, 6, 7, 8, 12, 16, 32])
@@ -25,8 +25,8 @@ def test_ratios_without_sub_pixels_of_their_own_resample_those_of_eight(ratio):
     network = UnguidedNetwork(8, 1)
     torch.nn.init.constant_(network.tails["8"].bias, 2.0)
     with torch.inference_mode():
-        made = network(torch.randn(1, PLANES, 5, 7), ratio)
-    torch.testing.assert_close(made, torch.full((1, 5 * ratio, 7 * ratio), 2 * OUTPUT_UNIT_STD))
+        correction = network(torch.randn(1, PLANES, 5, 7), ratio)
+    torch.testing.assert_close(correction, torch.full((1, 5 * ratio, 7 * ratio), 2 * OUTPUT_UNIT_STD))
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 4, 8, 5, 16])
