@@ -1,6 +1,6 @@
 """A proxy before an S3 server that fails as stores do: 500, 503 SlowDown, 403, a hang, a reset, or all gone.
 
-Run as ``python faulty_store.py PORT UPSTREAM_PORT``. A POST to /-/faults says what goes wrong, in JSON:
+Run as ``python faulty_store.py PORT UPSTREAM_PORT``. A POST to /-/faults sets the faults, in JSON:
 ``every`` (n-th request fails, 0 none), ``kinds`` (in turn), ``after`` (before so many requests none fails),
 ``only`` (requests whose line holds this). It is a process of its own, because rasterio holds the GIL while
 GDAL opens a file.
@@ -22,7 +22,7 @@ CODES = {
 
 
 class Faults:
-    """What goes wrong next, and what was asked for so far."""
+    """The next faults, and counts of the requests so far."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -30,14 +30,14 @@ class Faults:
 
     def set(self, plan) -> None:
         self.plan = {"every": 0, "kinds": [], "after": 0, "only": "", **plan}
-        self.seen = self.failed = self.sent = 0
+        self.requests = self.failed = self.sent = 0
 
     def next(self, line: str) -> str | None:
         with self.lock:
-            self.seen += self.plan["only"] in line
-            if self.plan["only"] not in line or not self.plan["every"] or self.seen <= self.plan["after"]:
+            self.requests += self.plan["only"] in line
+            if self.plan["only"] not in line or not self.plan["every"] or self.requests <= self.plan["after"]:
                 return None
-            if (self.seen - self.plan["after"]) % self.plan["every"]:
+            if (self.requests - self.plan["after"]) % self.plan["every"]:
                 return None
             self.failed += 1
             return self.plan["kinds"][(self.failed - 1) % len(self.plan["kinds"])]
@@ -72,16 +72,16 @@ class Handler(BaseHTTPRequestHandler):
     def control(self, body: bytes) -> None:
         if body:
             FAULTS.set(json.loads(body))
-        known = {"seen": FAULTS.seen, "failed": FAULTS.failed, "sent": FAULTS.sent}
-        self.answer(200, {}, json.dumps(known).encode())
+        counts = {"requests": FAULTS.requests, "failed": FAULTS.failed, "sent": FAULTS.sent}
+        self.answer(200, {}, json.dumps(counts).encode())
 
     def forward(self, body: bytes) -> None:
         upstream = http.client.HTTPConnection("127.0.0.1", int(sys.argv[2]), timeout=60)
         upstream.request(self.command, self.path, body, dict(self.headers))
-        said = upstream.getresponse()
-        content = said.read()
+        response = upstream.getresponse()
+        content = response.read()
         FAULTS.sent += len(content)
-        self.answer(said.status, dict(said.getheaders()), content)
+        self.answer(response.status, dict(response.getheaders()), content)
 
     def answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
         self.send_response_only(status)
@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A moto S3 server on loopback, a proxy before it that fails as told, and a bucket there."""
+"""A moto S3 server on loopback, a proxy before it that fails on request, and a bucket."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def started(command, port):
 
 
 class Bucket:
-    """A bucket of the server, and what goes wrong on the way to it."""
+    """A bucket of the server, and the faults on the way to it."""
 
     name = "scenes"
 
@@ -50,8 +50,8 @@ class Bucket:
         return self._control(None)[what]
 
     def _control(self, body):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.proxy}/-/faults", body, timeout=30) as said:
-            return json.load(said)
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.proxy}/-/faults", body, timeout=30) as response:
+            return json.load(response)
 
     def keys(self, prefix=""):
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
@@ -88,7 +88,7 @@ def run_servers():
 
 
 def make_bucket(servers, inputs, monkeypatch):
-    """Yield a bucket with a scene and its guide, known to the environment."""
+    """Yield a bucket with a scene and its guide, that the environment gives access to."""
     import boto3
 
     port, proxy = servers
@@ -100,10 +100,10 @@ def make_bucket(servers, inputs, monkeypatch):
         monkeypatch.setenv(name, value)
     client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
     client.create_bucket(Bucket=Bucket.name)
-    made = Bucket(client, proxy)
-    made.fail()
-    made.put("in/scene.tif", inputs[0])
-    made.put("in/rgb.tif", inputs[1])
-    yield made
-    for key in made.keys():  # noqa: SIM118  # a method of ours
+    bucket = Bucket(client, proxy)
+    bucket.fail()
+    bucket.put("in/scene.tif", inputs[0])
+    bucket.put("in/rgb.tif", inputs[1])
+    yield bucket
+    for key in bucket.keys():  # noqa: SIM118  # a method of ours
         client.delete_object(Bucket=Bucket.name, Key=key)

@@ -1,4 +1,4 @@
-"""Runs, from disk to disk: tiled equals whole, the same bytes however run, killed and resumed, disk full."""
+"""Runs from disk to disk: tiled equals whole, the same bytes on threads and workers, killed and resumed, full disk."""
 
 import hashlib
 import json
@@ -31,10 +31,10 @@ def inputs(tmp_path_factory):
     return synthetic.write(tmp_path_factory.mktemp("inputs"), shape=(61, 97), bands=12, guide="rgb", seed=5)
 
 
-def bytes_of(product):
+def bytes_of(output):
     """Return a hash of a file, or of every file of a folder."""
-    files = [product] if product.is_file() else sorted(f for f in product.rglob("*") if f.is_file())
-    return {str(f.relative_to(product)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    files = [output] if output.is_file() else sorted(f for f in output.rglob("*") if f.is_file())
+    return {str(f.relative_to(output)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
 def run_cli(*words, **kwargs):
@@ -48,8 +48,8 @@ def run_cli(*words, **kwargs):
     ("pan", False, "regression"), ("rgb", True, "regression"), ("pan", True, "auto"), ("rgb", False, "auto"),
 ])  # fmt: skip
 def test_tiled_equals_whole(guide, holes, model):
-    made = synthetic.make((61, 97), bands=9, guide=guide, seed=2)
-    scene, sharp = synthetic.as_dataarray(made), synthetic.as_dataarray(made, "guide")
+    scenes = synthetic.make((61, 97), bands=9, guide=guide, seed=2)
+    scene, sharp = synthetic.as_dataarray(scenes), synthetic.as_dataarray(scenes, "guide")
     if holes:
         scene = scene.copy()
         scene[:, 20:25, 30:38] = np.nan
@@ -81,31 +81,31 @@ def test_one_job_and_two_write_the_same_bytes(inputs, tmp_path, suffix, model):
 def test_a_cluster_of_two_processes_writes_the_same_bytes(inputs, tmp_path):
     from distributed import Client, LocalCluster
 
-    here, there = tmp_path / "here.tif", tmp_path / "there.tif"
-    dualsr_geo.upscale(inputs[0], here, rgb=inputs[1], tile=32)
+    threads, workers = tmp_path / "threads.tif", tmp_path / "workers.tif"
+    dualsr_geo.upscale(inputs[0], threads, rgb=inputs[1], tile=32)
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
-        dualsr_geo.upscale(inputs[0], there, rgb=inputs[1], tile=32, client=client)
-    assert here.read_bytes() == there.read_bytes()
+        dualsr_geo.upscale(inputs[0], workers, rgb=inputs[1], tile=32, client=client)
+    assert threads.read_bytes() == workers.read_bytes()
 
 
 def test_the_lazy_accessor_gives_the_same_bytes(inputs, tmp_path):
-    place = tmp_path / "product.tif"
+    place = tmp_path / "output.tif"
     dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], tile=32)
     scene, guide = (rioxarray.open_rasterio(f, chunks={"x": 50, "y": 40}) for f in inputs)
     lazy = scene.dualsr.upscale(rgb=guide, tile=32)
     assert lazy.chunks is not None
-    with rasterio.open(place) as product:
-        np.testing.assert_array_equal(lazy.values, product.read())
+    with rasterio.open(place) as dataset:
+        np.testing.assert_array_equal(lazy.values, dataset.read())
 
 
 # ---- interruption ------------------------------------------------------------------------
 
 
-def start_and_kill(scene, guide, product, tiles, model):
-    """Start a run, and kill it once so many tiles are done (or at once)."""
-    wanted = ["--model", model, "--tile", "16", "--resume", "-q", "-j", "1"]
-    run = subprocess.Popen([*CLI, "upscale", scene, "--rgb", guide, "-o", product, *wanted])
-    done = Path(f"{product}.part") / "done"
+def start_and_kill(scene, guide, output, tiles, model):
+    """Start a run, and kill it when a number of tiles is finished."""
+    options = ["--model", model, "--tile", "16", "--resume", "-q", "-j", "1"]
+    run = subprocess.Popen([*CLI, "upscale", scene, "--rgb", guide, "-o", output, *options])
+    done = Path(f"{output}.part") / "done"
     until = time.monotonic() + 120
     while run.poll() is None and time.monotonic() < until:
         if done.exists() and len(list(done.glob("[0-9]*.json"))) >= tiles:
@@ -117,7 +117,7 @@ def start_and_kill(scene, guide, product, tiles, model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "model"), [("tif", "regression"), ("zarr", "auto")])
-def test_killed_three_times_and_resumed_it_gives_the_same_bytes(inputs, tmp_path, suffix, model):
+def test_a_run_killed_three_times_resumes_to_the_same_bytes(inputs, tmp_path, suffix, model):
     quiet, killed = tmp_path / f"quiet/p.{suffix}", tmp_path / f"killed/p.{suffix}"
     quiet.parent.mkdir()
     killed.parent.mkdir()
@@ -126,8 +126,8 @@ def test_killed_three_times_and_resumed_it_gives_the_same_bytes(inputs, tmp_path
         start_and_kill(*map(str, inputs), str(killed), int(tiles), model)
         assert not killed.exists()
     words = ["upscale", inputs[0], "--rgb", inputs[1], "-o", killed, "--tile", 16, "--resume", "--model", model]
-    made = run_cli(*words, "-q")
-    assert made.returncode == 0, made.stderr
+    run = run_cli(*words, "-q")
+    assert run.returncode == 0, run.stderr
     assert bytes_of(killed) == bytes_of(quiet)
     assert not Path(f"{killed}.part").exists()
     again = run_cli(*words)
@@ -135,16 +135,16 @@ def test_killed_three_times_and_resumed_it_gives_the_same_bytes(inputs, tmp_path
     assert "finished already" in again.stdout
 
 
-def test_geotiff_resumes_too(inputs, tmp_path, monkeypatch):
+def test_a_geotiff_resumes_to_the_same_bytes(inputs, tmp_path, monkeypatch):
     quiet, broken = tmp_path / "quiet.tif", tmp_path / "broken.tif"
-    wanted = {"rgb": inputs[1], "tile": 32, "format": "GTiff", "jobs": 1, **START}
-    dualsr_geo.upscale(inputs[0], quiet, **wanted)
+    options = {"rgb": inputs[1], "tile": 32, "format": "GTiff", "jobs": 1, **START}
+    dualsr_geo.upscale(inputs[0], quiet, **options)
     _break_after(monkeypatch, 3)
     with pytest.raises(TileError, match=r"Tile 3 \(rows 0\.\.32, columns 96\.\.97"):
-        dualsr_geo.upscale(inputs[0], broken, **wanted)
+        dualsr_geo.upscale(inputs[0], broken, **options)
     assert not broken.exists()
     monkeypatch.undo()
-    dualsr_geo.upscale(inputs[0], broken, resume=True, **wanted)
+    dualsr_geo.upscale(inputs[0], broken, resume=True, **options)
     assert broken.read_bytes() == quiet.read_bytes()
 
 
@@ -155,16 +155,16 @@ def _break_after(monkeypatch, tiles):
 
     def failing(work, tile, *rest):
         if tile.index >= tiles:
-            raise RuntimeError("the sky fell")
+            raise RuntimeError("broken on purpose")
         return real(work, tile, *rest)
 
     monkeypatch.setattr(executor, "sharpen_tile", failing)
 
 
-def test_changed_options_are_refused_by_name(inputs, tmp_path, monkeypatch):
-    place = tmp_path / "product.tif"
+def test_changed_options_are_named_and_refused(inputs, tmp_path, monkeypatch):
+    place = tmp_path / "output.tif"
     _break_after(monkeypatch, 1)
-    with pytest.raises(TileError, match="the sky fell"):
+    with pytest.raises(TileError, match="broken on purpose"):
         dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], tile=32, jobs=1, **START)
     monkeypatch.undo()
     with pytest.raises(ResumeError, match=r"(?s)coregister.*auto.*off|coregister.*off.*auto"):
@@ -190,15 +190,15 @@ def small_disk(tmp_path):
     """A tmpfs of 4 MB; skips where mounting is not allowed."""
     place = tmp_path / "disk"
     place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, check=False)
-    if made.returncode:
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, check=False)
+    if mount.returncode:
         pytest.skip("mounting a tmpfs is not allowed here")
     yield place
     subprocess.run(["umount", "-l", place], check=False)
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_resumes_when_there_is_room(inputs, tmp_path, small_disk):
+def test_a_full_disk_is_one_line_and_the_run_resumes_with_more_space(inputs, tmp_path, small_disk):
     quiet, place = tmp_path / "p.tif", small_disk / "p.tif"
     dualsr_geo.upscale(inputs[0], quiet, rgb=inputs[1], tile=16, **START)
     words = [
@@ -217,14 +217,14 @@ def test_a_full_disk_is_one_line_and_resumes_when_there_is_room(inputs, tmp_path
     ]
     full = run_cli(*words)
     assert full.returncode == 1
-    said = [line for line in full.stderr.splitlines() if line]
-    assert len(said) == 1, full.stderr
-    assert "full" in said[0]
-    assert "--resume" in said[0]
+    lines = [line for line in full.stderr.splitlines() if line]
+    assert len(lines) == 1, full.stderr
+    assert "full" in lines[0]
+    assert "--resume" in lines[0]
     assert not place.exists()
     subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
-    room = run_cli(*words)
-    assert room.returncode == 0, room.stderr
+    resumed = run_cli(*words)
+    assert resumed.returncode == 0, resumed.stderr
     assert place.read_bytes() == quiet.read_bytes()
 
 
@@ -246,7 +246,7 @@ def test_memory_does_not_grow_with_the_scene(tmp_path):
     assert peaks[1] < 1.15 * peaks[0]
 
 
-def test_zarr_and_cog_hold_the_same(inputs, tmp_path):
+def test_zarr_and_cog_have_the_same_values(inputs, tmp_path):
     one, two = tmp_path / "p.tif", tmp_path / "p.zarr"
     for place in (one, two):
         dualsr_geo.upscale(inputs[0], place, rgb=inputs[1], tile=32, **START)
