@@ -1,15 +1,14 @@
-"""The fine stage: make an estimate agree with what the sensor measured.
+"""Data consistency: the correction of an estimate that makes its degraded version equal the observation.
 
-Area-to-point kriging in closed form. With the prior ``S = exp(-distance / 2 ratio)`` along
-each axis, the correction of an estimate X for an observation L is
+Area-to-point kriging in closed form. With the prior ``S = exp(-distance / 2 ratio)`` along each axis, the
+correction of an estimate X for an observation L is
 
     X + My (L - degrade(X)) Mx^T,        M = S D^T (D S D^T + mu I)^-1,
 
-cut to entries within `REACH_LR` lr pixels, so that a tile is exact
-(research/algorithm-lab-2.md, A1b). Noisy data need a ridge `lam` that does not separate; the
-same form summed over the leading singular pairs of ``1 / (ey ex + lam)`` replaces it
-(A1 line 2). Plain iterated back-projection is not
-offered: it multiplies the noise (46.8 -> 28.7 dB, algorithm-lab.md section 4).
+with the entries of M cut beyond `REACH_LR` lr pixels, so that a tile equals the whole scene. On noisy data the
+ridge `lam` does not separate into axes; the form is then summed over the leading singular pairs of
+``1 / (ey ex + lam)``. Plain iterated back-projection is not offered, because it amplifies noise (46.8 -> 28.7 dB).
+docs/algorithm.md has the measurements.
 """
 
 from __future__ import annotations
@@ -26,27 +25,38 @@ from dualsr_geo.degradation.operators import BLOCK_LR, Banded, Operator, blur_ma
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
 
+# Entries of M farther than this from the diagonal are 0, lr pixels.
 REACH_LR = 8
-# Small ridges separate well and the general form would need a longer reach; above, it is the
-# other way round (measured on jasper and sponges with noise 3/255).
+# Largest ridge for which the separable form is used: it is accurate for small ridges, for which the general form needs
+# a longer reach; for large ones it is the reverse (measured on Jasper Ridge and sponges with noise of 3/255).
 SEPARABLE_BELOW = 0.01
+# mu on data without noise.
 RIDGE = 1e-3
-# Singular pairs kept: six are within 0.1 dB of all even where a ridge is small; two lose 4 dB.
+# Number of singular pairs: six are within 0.1 dB of all even for a small ridge; two lose 4 dB.
 NOISY_TERMS = 6
-# Interior rows of M do not depend on the axis' length; long axes reuse those of a short one
-# and keep its border rows (A1a: rows >= 12 lr px from the border differ by 3e-6).
+# Interior rows of M do not depend on the length of the axis: an axis longer than the second length takes them from one
+# of the first length, and so many rows at either end. Rows 12 lr pixels from an end differ by 3e-6.
 SHORT_AXIS = 64
 LONG_AXIS = 96
 BORDER_ROWS = 16
 
-# Shape (hr, lr): how a residual along one axis is spread on the target grid.
+# M of one axis, shape (hr, lr): it carries a residual to the target grid.
 Gain = NDArray[np.float64]
 Pair = tuple[Banded, Banded]
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues of D S D^T of one axis and the two maps that build M from them."""
+    """Eigenvalues of D S D^T of one axis, and the two matrices from which M follows.
+
+    Attributes
+    ----------
+    values : array, shape (lr,)
+    left : array, shape (hr, lr)
+        S D^T U, with the eigenvectors U.
+    right : array, shape (lr, lr)
+        U.
+    """
 
     values: NDArray[np.float64]
     left: NDArray[np.float64]
@@ -60,23 +70,23 @@ class Spectrum:
 @lru_cache(maxsize=64)
 def _spectrum(taps: tuple[float, ...], start: int, ratio: int, length: int) -> Spectrum:
     blur = blur_matrix(taps, start, ratio, length, 0, length)
-    at = np.arange(length * ratio)
-    prior = np.exp(-np.abs(at[:, None] - at) / (2.0 * ratio))
-    spread = prior @ blur.T
-    values, vectors = np.linalg.eigh(blur @ spread)
-    return Spectrum(np.clip(values, 0, None), spread @ vectors, vectors)
+    pixels = np.arange(length * ratio)
+    prior = np.exp(-np.abs(pixels[:, None] - pixels) / (2.0 * ratio))
+    covariance = prior @ blur.T
+    values, vectors = np.linalg.eigh(blur @ covariance)
+    return Spectrum(np.clip(values, 0, None), covariance @ vectors, vectors)
 
 
 @lru_cache(maxsize=256)
 def _axis_pairs(psf: Psf, lengths: tuple[int, int], lam: float) -> tuple[tuple[Gain, Gain], ...]:
-    """Return the (My, Mx) terms for short axes; `lam` is 0 for clean data."""
+    """Return the terms (My, Mx) for short axes; `lam` is 0 on data without noise."""
     sy = _spectrum(psf.taps_y, psf.start_y, psf.ratio, lengths[0])
     sx = _spectrum(psf.taps_x, psf.start_x, psf.ratio, lengths[1])
     if lam <= SEPARABLE_BELOW:
         mu = max(RIDGE, _axis_ridge(lam, sy.values.max(), sx.values.max()))
         terms = [(1 / (sy.values + mu), 1 / (sx.values + mu))]
     else:
-        # Weighted by what the gain multiplies in the end, S D^T, whose norm is the root of e.
+        # Weighted by the norm of S D^T, the root of the eigenvalues, which the gain multiplies in the end.
         wy, wx = np.sqrt(sy.values).clip(1e-6), np.sqrt(sx.values).clip(1e-6)
         u, s, vt = np.linalg.svd(np.outer(wy, wx) / (np.outer(sy.values, sx.values) + RIDGE + lam))
         terms = [(u[:, j] * np.sqrt(s[j]) / wy, vt[j] * np.sqrt(s[j]) / wx) for j in range(min(NOISY_TERMS, len(s)))]
@@ -84,18 +94,19 @@ def _axis_pairs(psf: Psf, lengths: tuple[int, int], lam: float) -> tuple[tuple[G
 
 
 def _axis_ridge(lam: float, top_y: float, top_x: float) -> float:
-    """Return the ridge per axis that keeps as much of a constant residual as `lam` does in 2-D."""
+    """Return the ridge of each axis that has the effect of `lam` on a constant residual in two dimensions."""
     return float((np.sqrt(1 + lam / (top_y * top_x)) - 1) * np.sqrt(top_y * top_x))
 
 
 def _cut(gain: NDArray[np.float64], ratio: int) -> NDArray[np.float64]:
+    """Return M with its entries beyond the reach at 0, and the same sum in every row."""
     rows, columns = gain.shape
     distance = (np.arange(rows)[:, None] + 0.5) / ratio - 0.5 - np.arange(columns)
-    kept = np.where(np.abs(distance) <= REACH_LR, gain, 0.0)
-    # What a constant residual loses by the cut is given back, else an offset between guide and
-    # scene would leak (2.4 dB where a noisy scene has no guide).
-    lost = (gain.sum(1) - kept.sum(1))[:, None]
-    return np.asarray(kept + lost * np.abs(kept) / np.abs(kept).sum(1, keepdims=True))
+    near = np.where(np.abs(distance) <= REACH_LR, gain, 0.0)
+    # Without the lost sum a constant offset between estimate and scene would remain in part, which loses 2.4 dB where a
+    # noisy scene has no guide.
+    lost = (gain.sum(1) - near.sum(1))[:, None]
+    return np.asarray(near + lost * np.abs(near) / np.abs(near).sum(1, keepdims=True))
 
 
 def _slice(gain: NDArray[np.float64], ratio: int, length: int, low: int, high: int) -> NDArray[np.float64]:
@@ -123,9 +134,9 @@ class Consistency:
     operator : Operator
         The window's degradation.
     groups : tuple of tuple of (Tensor, Tensor)
-        The (My, Mx) terms of each distinct ridge.
+        The terms (My, Mx) of each distinct ridge.
     group_of : tuple of int
-        Which group a component (or band) belongs to.
+        Index of the group of each component (or band).
     """
 
     operator: Operator
@@ -133,21 +144,25 @@ class Consistency:
     group_of: tuple[int, ...]
 
     def residual(self, estimate: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-        """Return observed - degrade(estimate), shape (component, y, x)."""
+        """Return ``observed - degrade(estimate)``, shape (component, y, x)."""
         return observed - self.operator.degrade(estimate)
 
     def spread(self, residual: torch.Tensor, first: int = 0) -> torch.Tensor:
-        """Return the correction on the target grid for components `first`, `first` + 1, ...
+        """Return the correction on the target grid, (component, ratio * y, ratio * x).
 
-        (component, y, x) -> (component, ratio * y, ratio * x)
+        Parameters
+        ----------
+        residual : Tensor, shape (component, y, x)
+        first : int
+            Index of its first component among those of `group_of`.
         """
-        wanted = self.group_of[first : first + len(residual)]
-        if len(set(wanted)) == 1:
-            return _sum_terms(self.groups[wanted[0]], residual)
-        return torch.cat([_sum_terms(self.groups[g], r[None]) for g, r in zip(wanted, residual, strict=True)])
+        groups = self.group_of[first : first + len(residual)]
+        if len(set(groups)) == 1:
+            return _sum_terms(self.groups[groups[0]], residual)
+        return torch.cat([_sum_terms(self.groups[g], r[None]) for g, r in zip(groups, residual, strict=True)])
 
     def __call__(self, estimate: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-        """Return the estimate made consistent with the observation."""
+        """Return the estimate, corrected to be consistent with the observation."""
         return estimate + self.spread(self.residual(estimate, observed))
 
 
@@ -168,15 +183,14 @@ def consistency(
     Parameters
     ----------
     psf : Psf
-        The surveyed blur.
     shape : (int, int)
         Rows and columns of the whole scene, lr pixels.
     lams : sequence of float
-        Noise variance over prior variance of each component; 0 on clean data.
+        Ridge of each component: noise variance over prior variance; 0 on data without noise.
     operator : Operator
         The degradation of the same window.
     window : Window, optional
-        The part needed, lr pixels; the whole scene if left out.
+        lr pixels; by default the whole scene.
     """
     win = window or Window(0, shape[0], 0, shape[1])
     lengths = tuple(n if n <= LONG_AXIS else SHORT_AXIS for n in shape)

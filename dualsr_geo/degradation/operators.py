@@ -1,7 +1,7 @@
-"""How an instrument blurs: the PSF, and the linear operators that follow from it.
+"""The linear operators of the observation model: degradation by a PSF, and interpolation.
 
-An observed pixel is a weighted mean of target pixels. The weights are separable, so the
-whole degradation is two banded matrices, and a tile uses slices of them:
+An observed pixel is a weighted mean of target pixels. The weights are separable, so the degradation is two
+banded matrices, and a tile uses slices of them:
 
     degrade(X)  = Dy X Dx^T          (blur + decimate)
     upsample(L) = By L Bx^T          (bicubic, at the PSF's own phase)
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
 
-# Sharpness of the cubic kernel; -0.75 is OpenCV's and torch's, half a decibel sharper than -0.5.
+# Parameter a of the cubic kernel; -0.75 is the value of OpenCV and torch, and gains half a decibel over -0.5.
 CUBIC_A = -0.75
+# Rows of a banded matrix that are multiplied together, lr pixels; the fastest of 8 to 78.
+BLOCK_LR = 16
 
 
 def cubic_kernel(distance: NDArray[np.float64], a: float = CUBIC_A) -> NDArray[np.float64]:
-    """Return Keys' cubic convolution kernel at these distances (lr pixels)."""
+    """Return Keys' (1981) cubic convolution kernel at some distances, lr pixels."""
     d = np.abs(distance)
     inner = (a + 2) * d**3 - (a + 3) * d**2 + 1
     outer = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
@@ -33,45 +35,57 @@ def cubic_kernel(distance: NDArray[np.float64], a: float = CUBIC_A) -> NDArray[n
 def blur_matrix(
     taps: tuple[float, ...], start: int, ratio: int, length: int, low: int, high: int
 ) -> NDArray[np.float64]:
-    """Return D for lr pixels low..high of an axis of `length` lr pixels.
+    """Return D for the lr pixels low..high of an axis, shape (high - low, ratio * (high - low)).
 
-    Shape (high - low, ratio * (high - low)). The scene's last pixel is repeated beyond its
-    edge; at the edge of a mere window the same is done, which the halo makes harmless.
+    The scene's last pixel is repeated beyond its edge. At the edge of a window within the scene the same is
+    done; the values that it changes are in the window's halo.
+
+    Parameters
+    ----------
+    taps : tuple of float
+    start : int
+        Position of the first tap, as in `Psf`.
+    ratio : int
+    length : int
+        Of the scene's axis, lr pixels.
+    low, high : int
+        The window, lr pixels.
     """
     rows = np.arange(low, high)
-    at = np.clip(rows[:, None] * ratio + start + np.arange(len(taps)), 0, length * ratio - 1)
-    at = np.clip(at, low * ratio, high * ratio - 1) - low * ratio
+    columns = np.clip(rows[:, None] * ratio + start + np.arange(len(taps)), 0, length * ratio - 1)
+    columns = np.clip(columns, low * ratio, high * ratio - 1) - low * ratio
     matrix = np.zeros((high - low, (high - low) * ratio))
-    np.add.at(matrix, (np.repeat(rows - low, len(taps)), at.ravel()), np.tile(taps, len(rows)))
+    np.add.at(matrix, (np.repeat(rows - low, len(taps)), columns.ravel()), np.tile(taps, len(rows)))
     return matrix
 
 
 def cubic_matrix(shift: float, ratio: int, length: int, low: int, high: int, a: float = CUBIC_A) -> NDArray[np.float64]:
-    """Return B for the same window, shape (ratio * (high - low), high - low).
+    """Return B for the lr pixels low..high of an axis, shape (ratio * (high - low), high - low).
 
-    lr pixel `i` sits at hr position ``ratio * i + (ratio - 1) / 2 + shift``.
+    The centre of lr pixel `i` is at hr position ``ratio * i + (ratio - 1) / 2 + shift``. The other parameters
+    are those of `blur_matrix`.
     """
     rows = np.arange(low * ratio, high * ratio)
     position = (rows - shift + 0.5) / ratio - 0.5
     near = np.floor(position).astype(int)[:, None] + np.arange(-1, 3)
     weights = cubic_kernel(position[:, None] - near, a)
-    at = np.clip(np.clip(near, 0, length - 1), low, high - 1) - low
+    columns = np.clip(np.clip(near, 0, length - 1), low, high - 1) - low
     matrix = np.zeros((len(rows), high - low))
-    np.add.at(matrix, (np.repeat(rows - low * ratio, 4), at.ravel()), weights.ravel())
+    np.add.at(matrix, (np.repeat(rows - low * ratio, 4), columns.ravel()), weights.ravel())
     return matrix
 
 
 class Banded:
-    """A banded matrix, multiplied block by block: 4 to 7 times faster than dense on a tile.
+    """A banded matrix that is multiplied block by block, on a tile 4 to 7 times faster than a dense one.
 
     Parameters
     ----------
     matrix : array, shape (out, in)
     block : int
-        Rows taken at once; 16 lr pixels' worth was best of 8 to 78.
+        Rows that are multiplied together, see `BLOCK_LR`.
     device : str or torch.device
     dtype : torch.dtype
-        Of the planes that it is applied to.
+        Of the planes that it multiplies.
     """
 
     def __init__(
@@ -106,7 +120,7 @@ class Banded:
         return out
 
     def cut(self, low: int, high: int) -> Banded:
-        """Return some of the rows."""
+        """Return the matrix of the rows low..high."""
         dense = np.zeros(self.shape)
         for first_row, first, last, rows in self.blocks:
             dense[first_row : first_row + len(rows), first:last] = rows[:, first:last]
@@ -116,13 +130,14 @@ class Banded:
 
 
 def _support(rows: NDArray[np.float64]) -> tuple[int, int]:
+    """Return the first column that is not 0, and the one after the last."""
     used = np.flatnonzero(np.abs(rows).sum(0))
     return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
 
 
 @dataclass(frozen=True)
 class Operator:
-    """The degradation of one window: matrices (y, x) for blur + decimate and for bicubic."""
+    """The degradation of one window, and its bicubic interpolation: a matrix for each axis."""
 
     blur_y: Banded
     blur_x: Banded
@@ -138,10 +153,6 @@ class Operator:
         return self.cubic_y.rows(self.cubic_x.columns(lr))
 
 
-# Rows of a band matrix taken at once, lr pixels.
-BLOCK_LR = 16
-
-
 def operator(
     psf: Psf, shape: tuple[int, int], window: Window | None = None, device: str | torch.device = "cpu"
 ) -> Operator:
@@ -150,13 +161,13 @@ def operator(
     Parameters
     ----------
     psf : Psf
-        The blur, which also carries the ratio.
+        It also gives the ratio.
     shape : (int, int)
         Rows and columns of the whole scene, lr pixels.
     window : Window, optional
-        The part needed, lr pixels; the whole scene if left out.
+        lr pixels; by default the whole scene.
     device : str or torch.device
-        Where the matrices live.
+        Of the matrices.
     """
     win = window or Window(0, shape[0], 0, shape[1])
     dy, dx = psf.shift_px

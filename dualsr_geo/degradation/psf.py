@@ -1,4 +1,4 @@
-"""The point spread function of a sensor on the grid of the sharp image."""
+"""The point spread function of a sensor."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from dualsr_geo.errors import OptionError
 
-# Gain at the lr Nyquist frequency that is usual for optical sensors, and what the Wald
-# protocol assumes when nothing else is known (Aiazzi et al., 2006).
+# MTF gain at the lr Nyquist frequency where nothing else is known: typical of optical sensors, and the usual assumption
+# of the Wald protocol (Aiazzi et al., 2006).
 DEFAULT_MTF_GAIN = 0.3
 
 
@@ -29,7 +29,7 @@ class Psf:
     taps_y, taps_x : tuple of float
         Each sums to 1.
     start_y, start_x : int
-        Position of the first tap, hr pixels from the lr pixel's first hr pixel.
+        Position of the first tap, hr pixels, relative to the first hr pixel within the lr pixel.
     """
 
     ratio: int
@@ -40,7 +40,7 @@ class Psf:
 
     @classmethod
     def gaussian(cls, ratio: int, sigma_px: tuple[float, float], shift_px: tuple[float, float] = (0.0, 0.0)) -> Psf:
-        """Make a Gaussian PSF.
+        """Return a Gaussian PSF.
 
         Parameters
         ----------
@@ -49,14 +49,20 @@ class Psf:
         sigma_px : (float, float)
             Standard deviation along y and x, hr pixels.
         shift_px : (float, float)
-            Where the lr pixel's centre lies in the guide, hr pixels from where it should.
+            Shift of the lr pixel's centre, downwards and to the right, hr pixels.
         """
         taps, starts = zip(*map(_gaussian_taps, (ratio, ratio), sigma_px, shift_px), strict=True)
         return cls(ratio, taps[0], taps[1], starts[0], starts[1])
 
     @classmethod
     def from_mtf(cls, ratio: int, gain: float = DEFAULT_MTF_GAIN) -> Psf:
-        """Make the Gaussian PSF with this MTF gain at the lr Nyquist frequency, 0 < gain < 1."""
+        """Return the Gaussian PSF with this MTF gain at the lr Nyquist frequency.
+
+        Raises
+        ------
+        OptionError
+            Unless 0 < gain < 1.
+        """
         if not 0 < gain < 1:
             raise OptionError(f"An MTF gain at Nyquist of {gain:g} is not between 0 and 1. Give e.g. 0.3.")
         sigma = ratio / math.pi * math.sqrt(-2 * math.log(gain))
@@ -64,7 +70,7 @@ class Psf:
 
     @property
     def shift_px(self) -> tuple[float, float]:
-        """Centroid against the lr pixel's centre (y, x), hr pixels."""
+        """Centroid relative to the lr pixel's centre (y, x), hr pixels."""
         return (
             _centroid(self.taps_y, self.start_y) - (self.ratio - 1) / 2,
             _centroid(self.taps_x, self.start_x) - (self.ratio - 1) / 2,
@@ -77,7 +83,7 @@ class Psf:
 
     @property
     def reach_lr(self) -> int:
-        """How many lr pixels beyond its own an observation sees."""
+        """How many lr pixels beyond its own an observation depends on."""
         ends = (
             -self.start_y,
             -self.start_x,
@@ -88,11 +94,11 @@ class Psf:
 
     @property
     def gain(self) -> float:
-        """Noise gain: the root of the sum of squared weights (a white hr noise shrinks by it)."""
+        """Factor from the standard deviation of white noise on the hr grid to that of the degraded noise."""
         return float(np.linalg.norm(self.taps_y) * np.linalg.norm(self.taps_x))
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its inverse."""
+        """Return the PSF as it is stored in a file for `--psf`; `from_json` is the inverse."""
         return {
             "ratio": self.ratio,
             "taps_y": list(self.taps_y),
@@ -103,7 +109,7 @@ class Psf:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Psf:
-        """Read what `to_json` wrote."""
+        """Return the PSF of a mapping as `to_json` returns it."""
         return cls(
             int(value["ratio"]),
             tuple(map(float, value["taps_y"])),
@@ -116,15 +122,15 @@ class Psf:
 def _gaussian_taps(ratio: int, sigma: float, shift: float) -> tuple[tuple[float, ...], int]:
     centre = (ratio - 1) / 2 + shift
     half = math.ceil(4 * sigma) + 1
-    at = np.arange(math.floor(centre) - half, math.floor(centre) + half + 2)
-    off = ((at - centre) / max(sigma, 1e-3)) ** 2
-    # Counted from the nearest tap, of which there may be two: far off all of them would be 0.
-    weights = np.exp(-0.5 * (off - off.min()))
+    position = np.arange(math.floor(centre) - half, math.floor(centre) + half + 2)
+    square = ((position - centre) / max(sigma, 1e-3)) ** 2
+    # Relative to the nearest tap: of a very narrow Gaussian all weights are 0 otherwise.
+    weights = np.exp(-0.5 * (square - square.min()))
     weights /= weights.sum()
     used = np.flatnonzero(weights > 1e-9)
     first, last = used[0], used[-1] + 1
-    kept = weights[first:last] / weights[first:last].sum()
-    return tuple(kept.tolist()), int(at[first])
+    taps = weights[first:last] / weights[first:last].sum()
+    return tuple(taps.tolist()), int(position[first])
 
 
 def _centroid(taps: tuple[float, ...], start: int) -> float:
@@ -132,5 +138,5 @@ def _centroid(taps: tuple[float, ...], start: int) -> float:
 
 
 def _spread(taps: tuple[float, ...], start: int) -> float:
-    off = np.arange(start, start + len(taps)) - _centroid(taps, start)
-    return math.sqrt(max(float(np.dot(taps, off**2)), 0.0))
+    distance = np.arange(start, start + len(taps)) - _centroid(taps, start)
+    return math.sqrt(max(float(np.dot(taps, distance**2)), 0.0))

@@ -1,1 +1,1 @@
-"""Where the guide lies on the scene, and how the scene is blurred."""
+"""Registration of the guide to the scene, and the blur of the scene against it."""

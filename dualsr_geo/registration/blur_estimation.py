@@ -1,9 +1,8 @@
-"""Blur and shift of the scene against its guide, estimated from the two.
+"""Estimation of the scene's blur and of its shift against the guide.
 
-The degraded guide is regressed on the scene's leading spectral components; the blur and
-shift that leave the least unexplained are the estimate. It finds shifts to 0.02 px and widths
-to 0.5 % on clean data (algorithm-lab.md section 5). Where the PSF is no Gaussian its taps are
-estimated one by one (algorithm-lab-2.md A3).
+The degraded guide is regressed on the scene's leading spectral components; the blur and the shift with the least
+unexplained variance are the estimate. On clean data shifts are within 0.02 px and widths within 0.5 %
+(docs/algorithm.md). A PSF that is no Gaussian is estimated without a parametric form.
 """
 
 from __future__ import annotations
@@ -21,28 +20,33 @@ from dualsr_geo.registration import standard_errors
 from dualsr_geo.registration.guide_regression import Array, GuideRegression, RegressionBlock, inside
 from dualsr_geo.registration.psf_taps import fit_nonparametric_psf
 
+# Leading components of the scene in the regression.
 COMPONENT_COUNT = 12
-# Below 12 lr pixels nothing can be estimated; taps need 24 (A3).
-SMALLEST_SIDE = 12
-SMALLEST_SIDE_TAPS = 24
-# Taps are kept where they explain at least 5 % more than the Gaussian (A3).
-TAPS_GAIN = 0.05
-# The search starts at this width (lr px; an MTF gain of 0.42) and steps by hr px and by log width.
-START_SIGMA = 0.42
+# Least side of a block for an estimate, and for a non-parametric one, lr pixels.
+MIN_SIDE_LR = 12
+MIN_SIDE_NONPARAMETRIC_LR = 24
+# A non-parametric PSF is used where it lowers the unexplained variance of the Gaussian by at least this share.
+NONPARAMETRIC_GAIN = 0.05
+# The search starts at this width, lr pixels (an MTF gain of 0.42), with these steps of shift, hr pixels, and of the
+# logarithm of width; y and x each.
+START_SIGMA_LR = 0.42
 FIRST_STEPS = (0.6, 0.6, 0.35, 0.35)
 # Search range of the shift, lr pixels.
 MAX_SHIFT_LR = 2.0
-# An optimum counts if half a pixel of shift, or a quarter of the width, costs 1 % of the rest.
-FLAT = 0.01
-# An optimum that lies a lr pixel or more from the check counts if it leaves less than this share of what is left there.
-FAR_BETTER = 0.5
-# MTF gains at Nyquist outside this range are no optics.
-GAINS = (0.02, 0.97)
+# Search range of the width: logarithm of lr pixels.
+MAX_LOG_SIGMA = 3
+# An optimum is reliable if half a hr pixel of shift, or a quarter of the width, raises the unexplained variance by at
+# least this share.
+MIN_RISE = 0.01
+# An optimum a lr pixel or more from the check is reliable if its unexplained variance is below this share of the check's.
+DISTANT_SHARE = 0.5
+# Range of MTF gains at the Nyquist frequency that optics have.
+MTF_GAIN_RANGE = (0.02, 0.97)
 
 
 @dataclass(frozen=True)
 class BlurEstimate:
-    """An estimated PSF.
+    """An estimated blur and shift.
 
     Attributes
     ----------
@@ -50,15 +54,15 @@ class BlurEstimate:
     unexplained : float
         1 - R2 of the degraded guide on the scene, 0..1.
     shift_px : (float, float)
-        How far the guide's content lies below and right of the scene's, hr pixels.
+        Shift of the guide's content against the scene's, downwards and to the right, hr pixels.
     shift_reliable, width_reliable : bool
     kind : str
-        ``"gaussian"`` or ``"taps"``.
+        ``"gaussian"``, or ``"taps"`` of a non-parametric PSF.
     check_px : (float, float)
         The shift by phase correlation (scikit-image), hr pixels, to about a quarter lr pixel.
     shift_error_px, sigma_error_px : (float, float)
-        Standard errors of shift and width along y and x, hr pixels; of taps, those of the Gaussian
-        that they began from.
+        Standard errors of shift and width along y and x, hr pixels; of a non-parametric PSF those of
+        the Gaussian that its estimation starts from.
     """
 
     psf: Psf
@@ -72,60 +76,63 @@ class BlurEstimate:
     sigma_error_px: tuple[float, float]
 
 
-def estimate_blur(pieces: Sequence[RegressionBlock], ratio: int) -> BlurEstimate | None:
-    """Estimate blur and shift.
+def estimate_blur(blocks: Sequence[RegressionBlock], ratio: int) -> BlurEstimate | None:
+    """Estimate the blur of a scene and its guide's shift.
 
     Parameters
     ----------
-    pieces : sequence of RegressionBlock
-        Blocks of the sample.
+    blocks : sequence of RegressionBlock
+        The sample.
     ratio : int
         GSD lr / GSD hr.
 
     Returns
     -------
     BlurEstimate or None
-        None where the sample is too small to say anything.
+        None where the sample is too small.
     """
-    large = [p for p in pieces if min(p.weight.shape) >= SMALLEST_SIDE]
-    if not large or sum(int(inside(p.weight).sum()) for p in large) < 4 * COMPONENT_COUNT:
+    large = [b for b in blocks if min(b.weight.shape) >= MIN_SIDE_LR]
+    if not large or sum(int(inside(b.weight).sum()) for b in large) < 4 * COMPONENT_COUNT:
         return None
     fit = GuideRegression(large, ratio)
     check = _phase_shift(large[0], ratio)
     dy, dx, sy, sx = _search(fit, check)
-    psf = Psf.gaussian(ratio, (sy, sx), (dy, dx))
-    rest = fit.unexplained(psf)
-    shift_ok, width_ok = _curved(fit, (dy, dx, sy, sx), rest)
-    agrees = max(abs(dy - check[0]), abs(dx - check[1])) < ratio or _far_better(fit, check, (sy, sx), rest)
-    taps = fit_nonparametric_psf(fit, psf) if _side(large) >= SMALLEST_SIDE_TAPS and width_ok else psf
-    better = fit.unexplained(taps)
-    kind = "taps" if better < (1 - TAPS_GAIN) * rest else "gaussian"
-    chosen = taps if kind == "taps" else psf
-    errors = standard_errors.blur_standard_errors(fit, (dy, dx), (sy, sx))
-    return BlurEstimate(chosen, min(rest, better), chosen.shift_px, shift_ok and agrees, width_ok, kind, check, *errors)
+    gaussian = Psf.gaussian(ratio, (sy, sx), (dy, dx))
+    unexplained = fit.unexplained(gaussian)
+    shift_ok, width_ok = _is_minimum(fit, (dy, dx, sy, sx), unexplained)
+    agrees = max(abs(dy - check[0]), abs(dx - check[1])) < ratio or _is_far_better(fit, check, (sy, sx), unexplained)
+    free = fit_nonparametric_psf(fit, gaussian) if _side(large) >= MIN_SIDE_NONPARAMETRIC_LR and width_ok else gaussian
+    unexplained_free = fit.unexplained(free)
+    kind = "taps" if unexplained_free < (1 - NONPARAMETRIC_GAIN) * unexplained else "gaussian"
+    psf = free if kind == "taps" else gaussian
+    least, errors = min(unexplained, unexplained_free), standard_errors.blur_standard_errors(fit, (dy, dx), (sy, sx))
+    return BlurEstimate(psf, least, psf.shift_px, shift_ok and agrees, width_ok, kind, check, *errors)
 
 
-def _side(pieces: Sequence[RegressionBlock]) -> int:
-    return max(int(min(p.weight.shape)) for p in pieces)
+def _side(blocks: Sequence[RegressionBlock]) -> int:
+    return max(int(min(b.weight.shape)) for b in blocks)
 
 
 def _search(fit: GuideRegression, check: tuple[float, float]) -> tuple[float, float, float, float]:
-    """Minimise over shift and width, from no shift, half a pixel pitch, and the phase's shift."""
+    """Return shift and width of the least unexplained variance, hr pixels: dy, dx, sy, sx.
+
+    The search starts from no shift, from half a lr pixel, and from the shift by phase correlation.
+    """
     ratio = fit.ratio
 
     def cost(p: Array) -> float:
-        if max(abs(p[0]), abs(p[1])) > MAX_SHIFT_LR * ratio or np.abs(p[2:]).max() > 3:
+        if max(abs(p[0]), abs(p[1])) > MAX_SHIFT_LR * ratio or np.abs(p[2:]).max() > MAX_LOG_SIGMA:
             return 1.0
         return fit.unexplained(_gaussian(p, ratio))
 
     half = (ratio - 1) / 2
-    found = []
+    optima = []
     for start in ((0.0, 0.0), (half, half), check):
-        first = np.array([*start, math.log(START_SIGMA), math.log(START_SIGMA)])
+        first = np.array([*start, math.log(START_SIGMA_LR), math.log(START_SIGMA_LR)])
         simplex = np.vstack([first, first + np.diag(FIRST_STEPS)])
         options = {"maxfev": 160, "initial_simplex": simplex, "xatol": 0.01, "fatol": 1e-7}
-        found.append(minimize(cost, first, method="Nelder-Mead", options=options))
-    dy, dx, sy, sx = min(found, key=lambda f: float(f.fun)).x
+        optima.append(minimize(cost, first, method="Nelder-Mead", options=options))
+    dy, dx, sy, sx = min(optima, key=lambda o: float(o.fun)).x
     return float(dy), float(dx), math.exp(sy) * ratio, math.exp(sx) * ratio
 
 
@@ -133,37 +140,39 @@ def _gaussian(p: Array, ratio: int) -> Psf:
     return Psf.gaussian(ratio, (math.exp(p[2]) * ratio, math.exp(p[3]) * ratio), (p[0], p[1]))
 
 
-def _far_better(fit: GuideRegression, check: tuple[float, float], sigma_px: tuple[float, float], rest: float) -> bool:
-    """Say whether an optimum far from the check explains so much more that the check must be wrong.
+def _is_far_better(
+    fit: GuideRegression, check: tuple[float, float], sigma_px: tuple[float, float], unexplained: float
+) -> bool:
+    """Return whether an optimum far from the check explains so much more that the check must be wrong.
 
-    It compares the guide with what the scene explains of it where it lies; of a guide that lies more than a lr pixel
-    off that is much, too, so that the check falls short.
+    The check compares the guide with its regression on the scene at no shift. Of a guide that is displaced by more
+    than a lr pixel the scene explains much in that position, too, so that the check underestimates the shift.
     """
-    return rest < FAR_BETTER * fit.unexplained(Psf.gaussian(fit.ratio, sigma_px, check))
+    return unexplained < DISTANT_SHARE * fit.unexplained(Psf.gaussian(fit.ratio, sigma_px, check))
 
 
-def _curved(fit: GuideRegression, at: tuple[float, ...], rest: float) -> tuple[bool, bool]:
-    """Say whether the optimum is no plateau, in shift and in width."""
-    dy, dx, sy, sx = at
+def _is_minimum(fit: GuideRegression, optimum: tuple[float, ...], unexplained: float) -> tuple[bool, bool]:
+    """Return whether the optimum is a distinct minimum within the search range, in shift and in width."""
+    dy, dx, sy, sx = optimum
     ratio = fit.ratio
 
-    def costs(*points: tuple[float, float, float, float]) -> float:
+    def rise(*points: tuple[float, float, float, float]) -> float:
         values = [fit.unexplained(Psf.gaussian(ratio, (d, e), (b, c))) for b, c, d, e in points]
-        return min(values) / max(rest, 1e-9) - 1
+        return min(values) / max(unexplained, 1e-9) - 1
 
     h = 0.5
-    shift = costs((dy + h, dx, sy, sx), (dy - h, dx, sy, sx), (dy, dx + h, sy, sx), (dy, dx - h, sy, sx))
-    width = costs((dy, dx, sy * 1.25, sx * 1.25), (dy, dx, sy / 1.25, sx / 1.25))
+    shift = rise((dy + h, dx, sy, sx), (dy - h, dx, sy, sx), (dy, dx + h, sy, sx), (dy, dx - h, sy, sx))
+    width = rise((dy, dx, sy * 1.25, sx * 1.25), (dy, dx, sy / 1.25, sx / 1.25))
     gains = [math.exp(-0.5 * (math.pi * s / ratio) ** 2) for s in (sy, sx)]
-    plausible = all(GAINS[0] < g < GAINS[1] for g in gains)
+    plausible = all(MTF_GAIN_RANGE[0] < g < MTF_GAIN_RANGE[1] for g in gains)
     within = max(abs(dy), abs(dx)) < 0.98 * MAX_SHIFT_LR * ratio
-    return shift > FLAT and within, width > FLAT and plausible
+    return shift > MIN_RISE and within, width > MIN_RISE and plausible
 
 
-def _phase_shift(piece: RegressionBlock, ratio: int) -> tuple[float, float]:
-    """Return how far the guide lies from the scene by phase correlation, hr pixels."""
+def _phase_shift(block: RegressionBlock, ratio: int) -> tuple[float, float]:
+    """Return the shift of the guide against the scene by phase correlation, hr pixels."""
     blur = Psf.from_mtf(ratio, DEFAULT_MTF_GAIN)
-    fit = GuideRegression([piece], ratio)
+    fit = GuideRegression([block], ratio)
     used = fit.used[0]
     target = fit.degraded(blur)
     plane = np.zeros(used.shape)
@@ -173,7 +182,7 @@ def _phase_shift(piece: RegressionBlock, ratio: int) -> tuple[float, float]:
     plane[used], explained[used] = row, fit.basis @ (fit.basis.T @ row)
     if not explained.any():
         return 0.0, 0.0
-    # `shift` moves the second image onto the first; ours is where the guide's content went.
+    # It registers the second image to the first, so it is the displacement of the guide's content.
     shift, _, _ = phase_cross_correlation(plane, explained, upsample_factor=10, normalization=None)
     dy, dx = (float(np.clip(s, -MAX_SHIFT_LR, MAX_SHIFT_LR)) * ratio for s in shift)
     return dy, dx

@@ -1,4 +1,4 @@
-"""Where the guide lies on the scene, and how the scene is blurred against it."""
+"""Placement of the guide on the scene: its shift, and the blur of the scene against it."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
 from dualsr_geo.fusion.blocks import Filled
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.registration import blur_estimation
-from dualsr_geo.registration.blur_estimation import MAX_SHIFT_LR
+from dualsr_geo.registration.blur_estimation import COMPONENT_COUNT, MAX_SHIFT_LR, BlurEstimate, estimate_blur
 from dualsr_geo.registration.guide_regression import RegressionBlock
 from dualsr_geo.registration.options import RegistrationOptions
 from dualsr_geo.registration.shift import SHIFT_SUPPORT_PX, move_guide
 
-# The PSF is estimated on at most this many lr pixels: more do not sharpen it, but cost seconds.
-PSF_PX = 16384
-# Shifts below this are left to the PSF: moving the guide would only blur it.
-STILL_PX = 0.1
-# A guide that lies far off is moved again by what is left, once: where it lay the scene knew less of it.
-MOVES = 2
-# A shift that stays is worth a warning above half a pixel.
-WARN_SHIFT_PX = 0.5
-# A known width is contradicted by one that lies farther off than this share and so many standard errors. 1 %
-# costs 0.1 dB where nothing else is wrong (clean CAVE, x4), 2 % 0.3 dB and 5 % 1.5 dB; elsewhere a tenth of that.
-TOLERANCE, ERRORS = 0.01, 2.0
-# A PSF that the user gives is kept, and a word said of it from here on: estimates of shapes that are no
-# Gaussian are themselves off by up to 6 % and 0.3 hr px (SFPN's one-sided blur under noise).
-GIVEN_TOLERANCE, GIVEN_PX = 0.1, 0.3
-# A lr pixel counts where all of its guide is there, but for rounding.
-ALL_GUIDED = 0.999
+# The PSF is estimated on about so many lr pixels; more of them do not change it, but take seconds.
+SAMPLE_PX = 16384
+# Shifts of the guide below this are left to the PSF: an interpolation of the guide would only blur it.
+MIN_SHIFT_PX = 0.1
+# How often the guide's shift is undone and estimated again: at a large shift the scene explains less of the guide.
+MAX_MOVES = 2
+# A shift that is not undone is noted from here on.
+NOTED_SHIFT_PX = 0.5
+# A known width contradicts the estimate where they differ by more than this share and so many standard errors. An error
+# of 1 % loses 0.1 dB where nothing else is wrong (clean CAVE, x4), 2 % 0.3 dB and 5 % 1.5 dB; elsewhere a tenth of that.
+WIDTH_TOLERANCE, STANDARD_ERRORS = 0.01, 2.0
+# A given PSF is used in any case; a difference is noted above these. Estimates of a PSF that is no Gaussian are
+# themselves off by up to 6 % and 0.3 hr pixels (SFPN's one-sided blur with noise).
+GIVEN_WIDTH_TOLERANCE, GIVEN_SHIFT_TOLERANCE_PX = 0.1, 0.3
+# A lr pixel counts where at least this share of its guide is valid: all but for rounding.
+MIN_GUIDED_SHARE = 0.999
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What is known of blur and shift.
+    """The scene's blur and its guide's shift; part of the survey.
 
     Attributes
     ----------
     psf : Psf
-        Blur of the scene against the guide as it is used.
+        Blur of the scene against the guide after the move.
     source : str
         ``"given"``, ``"estimated gaussian"``, ``"estimated taps"``, ``"sensor"``, ``"default"``.
-    shift_px, moved_px : (float, float)
-        How far the guide lies below and right of the scene, and how far it is moved back, hr pixels.
+    shift_px : (float, float)
+        Shift of the guide against the scene, downwards and to the right, hr pixels.
+    moved_px : (float, float)
+        The part of the shift that is undone, hr pixels.
     shift_error_px, sigma_error_px : (float, float) or None
         Standard errors of shift and width, hr pixels; None where they were not estimated.
     notes : tuple of str
-        What the user should know.
+        For the user.
     """
 
     psf: Psf
@@ -69,7 +70,7 @@ class Placement:
 
 
 def assumed_placement(options: RegistrationOptions) -> Placement:
-    """Return what is taken for granted before the guide is looked at."""
+    """Return the placement without any estimate: a given blur, the sensor's, or the default one, and no shift."""
     if options.psf is not None:
         return Placement(options.psf, "given")
     if options.mtf_gain is not None:
@@ -80,7 +81,7 @@ def assumed_placement(options: RegistrationOptions) -> Placement:
 def estimate_placement(
     space: Subspace, cubes: Sequence[Filled], guides: Sequence[NDArray[np.float32]], options: RegistrationOptions
 ) -> Placement:
-    """Estimate blur and shift, and decide whether to move the guide.
+    """Estimate blur and shift, and decide whether the shift is undone.
 
     Parameters
     ----------
@@ -89,135 +90,135 @@ def estimate_placement(
     cubes : sequence of (Tensor, Tensor)
         Filled cubes (band, y, x) and weights (y, x) of the sample.
     guides : sequence of array, shape (guide band, ratio * y + 2 * margin, ratio * x + 2 * margin)
-        As in `Sample`.
+        With the margin of `sample_margin`, NaN where the guide does not reach.
     options : RegistrationOptions
-        A given blur is taken as it is.
+        A given blur is not replaced by the estimate.
     """
-    known = assumed_placement(options)
-    found = blur_estimation.estimate_blur(_pieces(space, cubes, guides, known.psf), options.ratio)
+    assumed = assumed_placement(options)
+
+    def estimated(moved_px: tuple[float, float] = (0.0, 0.0)) -> BlurEstimate | None:
+        return estimate_blur(_blocks(space, cubes, guides, assumed.psf, moved_px), options.ratio)
+
+    estimate = estimated()
     if options.psf is not None:
-        return _given(known, found)
-    if found is None or not found.shift_reliable:
-        return _distrusted(known, found, options)
-    at, moves = found.shift_px, options.coregister != "off"
-    placed = replace(known, shift_px=at, shift_error_px=found.shift_error_px)
-    if max(map(abs, at)) > STILL_PX and moves:
-        for _ in range(MOVES):
-            placed = replace(placed, shift_px=at, moved_px=at)
-            found = blur_estimation.estimate_blur(_pieces(space, cubes, guides, known.psf, at), options.ratio) or found
-            rest = found.psf.shift_px
-            if not found.shift_reliable or max(map(abs, rest)) <= STILL_PX:
+        return _given(assumed, estimate)
+    if estimate is None or not estimate.shift_reliable:
+        return _unreliable(assumed, estimate, options)
+    shift = estimate.shift_px
+    placement = replace(assumed, shift_px=shift, shift_error_px=estimate.shift_error_px)
+    if max(map(abs, shift)) > MIN_SHIFT_PX and options.coregister != "off":
+        for _ in range(MAX_MOVES):
+            placement = replace(placement, shift_px=shift, moved_px=shift)
+            estimate = estimated(shift) or estimate
+            residual = estimate.psf.shift_px
+            if not estimate.shift_reliable or max(map(abs, residual)) <= MIN_SHIFT_PX:
                 break
-            at = (at[0] + rest[0], at[1] + rest[1])
-    elif max(map(abs, at)) > WARN_SHIFT_PX:
-        placed = placed.noting(
-            f"The guide lies {at[0]:+.2f} px down and {at[1]:+.2f} px right of the scene (hr pixels), and "
-            "stays there: the product lies on the guide. Give --coregister auto to move it."
+            shift = (shift[0] + residual[0], shift[1] + residual[1])
+    elif max(map(abs, shift)) > NOTED_SHIFT_PX:
+        placement = placement.noting(
+            f"The guide is displaced by {shift[0]:+.2f} px down and {shift[1]:+.2f} px right against the scene (hr pixels) "
+            "and is not moved: the product has the guide's position. Give --coregister auto to move the guide."
         )
-    return _with_width(placed, found, options)
+    return _with_width(placement, estimate, options)
 
 
-def _pieces(
+def _blocks(
     space: Subspace,
     cubes: Sequence[Filled],
     guides: Sequence[NDArray[np.float32]],
     blur: Psf,
-    moved_px: tuple[float, float] = (0.0, 0.0),
+    moved_px: tuple[float, float],
 ) -> list[RegressionBlock]:
-    """Return the sample for the PSF, up to `PSF_PX`."""
-    out: list[RegressionBlock] = []
+    """Return blocks of the sample with the guide's shift undone, up to about `SAMPLE_PX` in all."""
+    blocks: list[RegressionBlock] = []
     pixels = 0
     for (cube, weight), guide in zip(cubes, guides, strict=True):
-        if pixels > PSF_PX:
+        if pixels > SAMPLE_PX:
             break
-        near = move_guide(guide, moved_px, sample_margin(blur.ratio))
-        piece = _piece(space, cube, weight, near.astype(np.float64), blur)
-        if piece is not None:
-            out.append(piece)
-            pixels += piece.weight.size
-    return out
+        moved = move_guide(guide, moved_px, sample_margin(blur.ratio))
+        block = _block(space, cube, weight, moved.astype(np.float64), blur)
+        if block is not None:
+            blocks.append(block)
+            pixels += block.weight.size
+    return blocks
 
 
-def _piece(
+def _block(
     space: Subspace, cube: torch.Tensor, weight: torch.Tensor, guide: NDArray[np.float64], blur: Psf
 ) -> RegressionBlock | None:
-    """Return the middle of a block: the leading components beside the guide; None without a guide."""
-    good = np.asarray(np.isfinite(guide).all(0))
-    if not good.any():
+    """Return the middle of a block of the sample: leading components and guide; None without a guide."""
+    valid = np.asarray(np.isfinite(guide).all(0))
+    if not valid.any():
         return None
     ratio = blur.ratio
-    height, width = (min(n, int(np.sqrt(PSF_PX))) for n in cube.shape[1:])
+    height, width = (min(n, int(np.sqrt(SAMPLE_PX))) for n in cube.shape[1:])
     y, x = (cube.shape[1] - height) // 2, (cube.shape[2] - width) // 2
     cut = np.s_[..., y : y + height, x : x + width]
     cut_hr = np.s_[..., y * ratio : (y + height) * ratio, x * ratio : (x + width) * ratio]
-    z = space.components(cube.flatten(1).numpy())[: blur_estimation.COMPONENT_COUNT].reshape(-1, *cube.shape[1:])
-    centre = np.asarray(guide[:, good].mean(1))[:, None, None]
-    near = np.where(good, guide - centre, 0.0)[cut_hr]
-    reached = torch.from_numpy(np.asarray(good[cut_hr], np.float32))
-    guided = operator(blur, (height, width)).degrade(reached).numpy() > ALL_GUIDED
-    return RegressionBlock(z[cut].astype(np.float64), near, (weight.numpy()[cut] * guided).astype(np.float64))
+    z = space.components(cube.flatten(1).numpy())[:COMPONENT_COUNT].reshape(-1, *cube.shape[1:])
+    mean = np.asarray(guide[:, valid].mean(1))[:, None, None]
+    centred = np.where(valid, guide - mean, 0.0)[cut_hr]
+    share = operator(blur, (height, width)).degrade(torch.from_numpy(np.asarray(valid[cut_hr], np.float32)))
+    guided = share.numpy() > MIN_GUIDED_SHARE
+    return RegressionBlock(z[cut].astype(np.float64), centred, (weight.numpy()[cut] * guided).astype(np.float64))
 
 
-def _distrusted(
-    known: Placement, found: blur_estimation.BlurEstimate | None, options: RegistrationOptions
-) -> Placement:
-    """Fall back to the known or default blur; the narrower one, which costs less if wrong."""
-    why = "the sample is too small" if found is None else "its optimum is flat or contradicted"
-    noted = known.noting(
+def _unreliable(assumed: Placement, estimate: BlurEstimate | None, options: RegistrationOptions) -> Placement:
+    """Return the assumed placement with a note; of two unreliable widths the narrower, which costs less if wrong."""
+    why = "the sample is too small" if estimate is None else "its optimum is flat or contradicted"
+    noted = assumed.noting(
         f"Blur and shift of the guide could not be estimated ({why}); "
-        f"the {known.source} blur of {known.psf.sigma_px[0]:.2f} px and no shift are assumed."
+        f"the {assumed.source} blur of {assumed.psf.sigma_px[0]:.2f} px and no shift are assumed."
     )
-    if found is None or not found.width_reliable or options.mtf_gain is not None:
+    if estimate is None or not estimate.width_reliable or options.mtf_gain is not None:
         return noted
-    return replace(noted, psf=Psf.gaussian(options.ratio, _narrower(known.psf, found.psf)))
+    return replace(noted, psf=Psf.gaussian(options.ratio, _narrower(assumed.psf, estimate.psf)))
 
 
-def _with_width(placed: Placement, found: blur_estimation.BlurEstimate, options: RegistrationOptions) -> Placement:
-    """Take over the estimated blur where it is reliable; say where it contradicts the sensor's."""
-    known = placed.psf
-    if not found.width_reliable:
-        narrow = Psf.gaussian(known.ratio, _narrower(known, found.psf), found.psf.shift_px)
-        return replace(placed, psf=narrow)
-    placed = replace(placed, sigma_error_px=found.sigma_error_px)
+def _with_width(placement: Placement, estimate: BlurEstimate, options: RegistrationOptions) -> Placement:
+    """Return a placement with the estimated blur where it is reliable, and a note where it contradicts the sensor's."""
+    assumed = placement.psf
+    if not estimate.width_reliable:
+        narrow = Psf.gaussian(assumed.ratio, _narrower(assumed, estimate.psf), estimate.psf.shift_px)
+        return replace(placement, psf=narrow)
+    placement = replace(placement, sigma_error_px=estimate.sigma_error_px)
     if options.mtf_gain is not None:
-        if found.kind == "gaussian" and not _contradicted(known, found, TOLERANCE):
-            return replace(placed, psf=Psf.gaussian(known.ratio, known.sigma_px, found.psf.shift_px))
-        # A gain that a tag led to is the scene's own; against a guide, which is blurred itself, it is less.
-        placed = (
-            placed
-            if not options.mtf_named
-            else placed.noting(
-                f"The sensor's blur is {known.sigma_px[0]:.3f} px, the scene shows {_said(found)}: the scene's is used."
+        if estimate.kind == "gaussian" and not _contradicts(assumed, estimate, WIDTH_TOLERANCE):
+            return replace(placement, psf=Psf.gaussian(assumed.ratio, assumed.sigma_px, estimate.psf.shift_px))
+        # A gain that only a tag of the file led to needs no note: against a guide, which is blurred itself, it is less.
+        if options.mtf_named:
+            placement = placement.noting(
+                f"The sensor's blur is {assumed.sigma_px[0]:.3f} px, the scene shows {_describe(estimate)}: "
+                "the scene's is used."
             )
-        )
-    return replace(placed, psf=found.psf, source=f"estimated {found.kind}")
+    return replace(placement, psf=estimate.psf, source=f"estimated {estimate.kind}")
 
 
-def _given(known: Placement, found: blur_estimation.BlurEstimate | None) -> Placement:
-    """Keep the blur that the user gave; say where the scene shows another."""
-    if found is None or not (found.shift_reliable and found.width_reliable):
-        return known
-    (dy, dx), (fy, fx) = known.psf.shift_px, found.psf.shift_px
-    off = max(abs(dy - fy) - ERRORS * found.shift_error_px[0], abs(dx - fx) - ERRORS * found.shift_error_px[1])
-    if off <= GIVEN_PX and not _contradicted(known.psf, found, GIVEN_TOLERANCE):
-        return known
-    sy, sx = known.psf.sigma_px
-    return known.noting(
-        f"The PSF that was given is {sy:.2f} x {sx:.2f} px wide, {dy:+.2f} px down and {dx:+.2f} px right; the scene "
-        f"shows {_said(found)}, {fy:+.2f} px down and {fx:+.2f} px right (hr pixels). The given one is used: leave "
+def _given(placement: Placement, estimate: BlurEstimate | None) -> Placement:
+    """Return the given placement, with a note where the scene contradicts it."""
+    if estimate is None or not (estimate.shift_reliable and estimate.width_reliable):
+        return placement
+    pairs = zip(placement.psf.shift_px, estimate.psf.shift_px, estimate.shift_error_px, strict=True)
+    excess = max(abs(given - shift) - STANDARD_ERRORS * error for given, shift, error in pairs)
+    if excess <= GIVEN_SHIFT_TOLERANCE_PX and not _contradicts(placement.psf, estimate, GIVEN_WIDTH_TOLERANCE):
+        return placement
+    (sy, sx), (dy, dx), (ey, ex) = placement.psf.sigma_px, placement.psf.shift_px, estimate.psf.shift_px
+    return placement.noting(
+        f"The given PSF is {sy:.2f} x {sx:.2f} px wide, {dy:+.2f} px down and {dx:+.2f} px right; the scene "
+        f"shows {_describe(estimate)}, {ey:+.2f} px down and {ex:+.2f} px right (hr pixels). The given one is used: leave "
         "out --psf to use the scene's."
     )
 
 
-def _contradicted(known: Psf, found: blur_estimation.BlurEstimate, tolerance: float) -> bool:
-    """Say whether the scene shows another width."""
-    pairs = zip(known.sigma_px, found.psf.sigma_px, found.sigma_error_px, strict=True)
-    return any(abs(a - b) > tolerance * a + ERRORS * error for a, b, error in pairs)
+def _contradicts(psf: Psf, estimate: BlurEstimate, tolerance: float) -> bool:
+    """Return whether the estimated width differs by more than a share and its standard errors."""
+    pairs = zip(psf.sigma_px, estimate.psf.sigma_px, estimate.sigma_error_px, strict=True)
+    return any(abs(a - b) > tolerance * a + STANDARD_ERRORS * error for a, b, error in pairs)
 
 
-def _said(found: blur_estimation.BlurEstimate) -> str:
-    (sy, sx), (ey, ex) = found.psf.sigma_px, found.sigma_error_px
-    shape = "" if found.kind == "gaussian" else " (of no Gaussian)"
+def _describe(estimate: BlurEstimate) -> str:
+    (sy, sx), (ey, ex) = estimate.psf.sigma_px, estimate.sigma_error_px
+    shape = "" if estimate.kind == "gaussian" else " (no Gaussian)"
     return f"{sy:.3f} +- {ey:.3f} x {sx:.3f} +- {ex:.3f} px{shape}"
 
 
@@ -227,5 +228,5 @@ def _narrower(a: Psf, b: Psf) -> tuple[float, float]:
 
 
 def sample_margin(ratio: int) -> int:
-    """Return the margin of hr pixels around a sampled guide window: the farthest shift."""
+    """Return the margin around a sampled guide window that the largest shift needs, hr pixels."""
     return int(np.ceil(MAX_SHIFT_LR * ratio)) + SHIFT_SUPPORT_PX

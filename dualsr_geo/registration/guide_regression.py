@@ -1,4 +1,4 @@
-"""The regression of a degraded guide on the scene, for any blur."""
+"""The regression of a guide, degraded by any blur, on the scene."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from dualsr_geo.degradation.psf import Psf
 
 Array = NDArray[np.float64]
 
-# lr pixels at a block's rim that the blur sees only in part.
-RIM = 2
+# lr pixels at a block's edge whose blur reaches beyond it.
+RIM_LR = 2
+# A pixel counts from this weight on: 1 but for rounding.
+VALID = 0.999
 
 
 @dataclass(frozen=True)
 class RegressionBlock:
-    """A block of the sample for the estimate.
+    """A block of the sample.
 
     Attributes
     ----------
     components : array, shape (component, y, x)
+        Leading spectral components of the scene.
     guide : array, shape (guide band, ratio * y, ratio * x)
-        Centred.
+        Without its mean.
     weight : array, shape (y, x)
-        0 where a pixel must not count.
+        1 where scene and guide are valid, less elsewhere.
     """
 
     components: Array
@@ -36,27 +39,41 @@ class RegressionBlock:
 
 
 class GuideRegression:
-    """The regression of the degraded guide on the scene, for any blur."""
+    """The regression of the degraded guide on the scene's components, for any blur.
 
-    def __init__(self, pieces: Sequence[RegressionBlock], ratio: int) -> None:
-        self.pieces = pieces
+    Parameters
+    ----------
+    blocks : sequence of RegressionBlock
+    ratio : int
+        GSD lr / GSD hr.
+
+    Attributes
+    ----------
+    used : list of array of bool, shape (y, x)
+        The pixels of each block that count.
+    basis : array, shape (pixel, component + 1)
+        Orthonormal; spans the components and a constant at these pixels.
+    """
+
+    def __init__(self, blocks: Sequence[RegressionBlock], ratio: int) -> None:
+        self.blocks = blocks
         self.ratio = ratio
-        self.used = [inside(p.weight) for p in pieces]
-        rows = [np.vstack([p.components[:, u], np.ones(u.sum())]).T for p, u in zip(pieces, self.used, strict=True)]
+        self.used = [inside(b.weight) for b in blocks]
+        rows = [np.vstack([b.components[:, u], np.ones(u.sum())]).T for b, u in zip(blocks, self.used, strict=True)]
         self.basis = np.linalg.qr(np.concatenate(rows))[0]
 
     def degraded(self, psf: Psf) -> Array:
         """Return the degraded guide at the pixels that count, (guide band, pixel)."""
         out = []
-        for piece, used in zip(self.pieces, self.used, strict=True):
+        for block, used in zip(self.blocks, self.used, strict=True):
             height, width = used.shape
             dy = blur_matrix(psf.taps_y, psf.start_y, self.ratio, height, 0, height)
             dx = blur_matrix(psf.taps_x, psf.start_x, self.ratio, width, 0, width)
-            out.append((dy @ (piece.guide @ dx.T))[:, used])
+            out.append((dy @ (block.guide @ dx.T))[:, used])
         return np.concatenate(out, 1)
 
     def unexplained(self, psf: Psf) -> float:
-        """Return 1 - R2, 0..1."""
+        """Return 1 - R2 of the degraded guide on the scene, 0..1."""
         d = self.degraded(psf)
         d = d - d.mean(1, keepdims=True)
         d = d / np.maximum(np.sqrt((d**2).sum(1, keepdims=True)), 1e-30)
@@ -64,8 +81,8 @@ class GuideRegression:
 
 
 def inside(weight: Array) -> NDArray[np.bool_]:
-    """Return which pixels (y, x) of a block count: whole ones, off its rim."""
-    used = weight > 0.999
-    used[:RIM], used[-RIM:] = False, False
-    used[:, :RIM], used[:, -RIM:] = False, False
+    """Return the pixels (y, x) of a block that count: valid ones, away from its edge."""
+    used = weight > VALID
+    used[:RIM_LR], used[-RIM_LR:] = False, False
+    used[:, :RIM_LR], used[:, -RIM_LR:] = False, False
     return np.asarray(used)

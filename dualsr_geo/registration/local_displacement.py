@@ -1,4 +1,4 @@
-"""The guide laid on the scene place by place: `--coregister local`."""
+"""Local registration of the guide (`--coregister local`): displacement field and blur in turns."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, Filled, band_means, bands_wit
 from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.raster.windows import Window
-from dualsr_geo.registration import blur_estimation, field_estimation
+from dualsr_geo.registration.blur_estimation import COMPONENT_COUNT, MAX_SHIFT_LR
 from dualsr_geo.registration.displacement_field import SUPPORT_PX, DisplacementField
-from dualsr_geo.registration.field_estimation import Patch
+from dualsr_geo.registration.field_estimation import Patch, constant_field, fit_field
 from dualsr_geo.registration.guide_placement import estimate_placement, sample_margin
 from dualsr_geo.registration.options import RegistrationOptions
 
-# Larger scenes are looked at in so many windows along an axis, of this side, lr pixels.
-WINDOWS, SIDE = 8, 32
-# Blur and field are estimated in turns: a guide that is bent looks as if the scene were blurred more.
+# Larger scenes are sampled in so many windows along an axis, with this side, lr pixels.
+WINDOWS_PER_AXIS, WINDOW_SIDE_LR = 8, 32
+# Blur and field are estimated in turns: against a displaced guide the scene appears to be blurred more.
 ROUNDS = 3
 
 
 def windows(shape: tuple[int, int]) -> list[Window]:
-    """Return the windows that a field is estimated from: the whole scene, or 8 x 8 spread over it.
+    """Return the windows of the sample, lr pixels: the whole scene, or 8 x 8 windows spread over a large one.
 
     Parameters
     ----------
@@ -37,38 +37,39 @@ def windows(shape: tuple[int, int]) -> list[Window]:
     """
     if shape[0] * shape[1] <= MAX_WHOLE_PX:
         return [Window(0, shape[0], 0, shape[1])]
-    rows, columns = (_spread(n) for n in shape)
-    return [Window(y, min(y + SIDE, shape[0]), x, min(x + SIDE, shape[1])) for y in rows for x in columns]
+    side = WINDOW_SIDE_LR
+    rows, columns = (_starts(n) for n in shape)
+    return [Window(y, min(y + side, shape[0]), x, min(x + side, shape[1])) for y in rows for x in columns]
 
 
-def _spread(length: int) -> list[int]:
-    """Return where windows begin along an axis, side by side at most."""
-    count = max(1, min(WINDOWS, length // SIDE))
-    return np.linspace(0, max(0, length - SIDE), count).round().astype(int).tolist() if count > 1 else [0]
+def _starts(length: int) -> list[int]:
+    """Return the first pixels of windows along an axis, which do not overlap."""
+    count = max(1, min(WINDOWS_PER_AXIS, length // WINDOW_SIDE_LR))
+    return np.linspace(0, max(0, length - WINDOW_SIDE_LR), count).round().astype(int).tolist() if count > 1 else [0]
 
 
 def margin(ratio: int) -> int:
-    """Return how many hr pixels around a window of the guide any field may need."""
-    return math.ceil(blur_estimation.MAX_SHIFT_LR * ratio) + SUPPORT_PX
+    """Return the margin around a guide window that the largest displacement needs, hr pixels."""
+    return math.ceil(MAX_SHIFT_LR * ratio) + SUPPORT_PX
 
 
 def estimate_local_displacement(
-    places: Sequence[Window],
+    sample: Sequence[Window],
     cubes: Sequence[NDArray[np.float32]],
     guides: Sequence[NDArray[np.float32]],
     shape: tuple[int, int],
     options: RegistrationOptions,
 ) -> DisplacementField | None:
-    """Estimate how the guide is displaced against the scene, place by place.
+    """Estimate the displacement field of a guide against its scene.
 
     Parameters
     ----------
-    places : sequence of Window
-        `windows` of the scene.
+    sample : sequence of Window
+        As `windows` returns them.
     cubes : sequence of array, shape (band, y, x)
-        The scene there, NaN where nothing is.
+        The scene in each window, NaN where invalid.
     guides : sequence of array, shape (guide band, ratio * y + 2 * margin, ratio * x + 2 * margin)
-        With `margin` hr pixels more on every side, NaN where the guide does not reach.
+        The guide in each window with the margin of `margin`, NaN where it does not reach.
     shape : (int, int)
         Rows and columns of the scene, lr pixels.
     options : RegistrationOptions
@@ -76,7 +77,7 @@ def estimate_local_displacement(
     Returns
     -------
     DisplacementField or None
-        None where it is not told from one shift.
+        None where one shift explains the guide as well.
     """
     reached = [i for i, g in enumerate(guides) if np.isfinite(g).any()]
     if not reached:
@@ -86,15 +87,15 @@ def estimate_local_displacement(
     filled = _filled([t[used] for t in tensors])
     space = subspace.estimate_subspace(stack([c for c, _ in filled]), stack([w for _, w in filled]))
     ratio = options.ratio
-    patches = [_patch(places[i], guides[i], one, space, margin(ratio)) for i, one in zip(reached, filled, strict=True)]
-    field = field_estimation.zero_field(shape, ratio, (0.0, 0.0))
+    patches = [_patch(sample[i], guides[i], one, space, margin(ratio)) for i, one in zip(reached, filled, strict=True)]
+    field = constant_field(shape, ratio, (0.0, 0.0))
     for _ in range(ROUNDS):
-        known = estimate_placement(space, filled, [_near(p, field, ratio) for p in patches], options)
-        start = replace(field, nodes=field.nodes + np.asarray(known.moved_px, np.float32)[:, None, None])
-        found = field_estimation.fit_field(patches, known.psf, start, blur_estimation.MAX_SHIFT_LR * ratio)
-        if not found.reliable:
+        placement = estimate_placement(space, filled, [_sample_guide(p, field, ratio) for p in patches], options)
+        start = replace(field, nodes=field.nodes + np.asarray(placement.moved_px, np.float32)[:, None, None])
+        estimate = fit_field(patches, placement.psf, start, MAX_SHIFT_LR * ratio)
+        if not estimate.reliable:
             return None
-        field = found.field
+        field = estimate.field
     return field
 
 
@@ -104,14 +105,14 @@ def _filled(cubes: Sequence[torch.Tensor]) -> list[Filled]:
     return [(values, torch.ones(values.shape[1:]) if weight is None else weight) for values, weight in pairs]
 
 
-def _patch(window: Window, guide: NDArray[np.float32], filled: Filled, space: Subspace, around: int) -> Patch:
+def _patch(window: Window, guide: NDArray[np.float32], filled: Filled, space: Subspace, margin_px: int) -> Patch:
     cube, weight = filled
-    z = space.components(cube.flatten(1).numpy())[: blur_estimation.COMPONENT_COUNT].reshape(-1, *cube.shape[1:])
-    return Patch(window, z.astype(np.float64), weight.numpy().astype(np.float64), guide, around)
+    z = space.components(cube.flatten(1).numpy())[:COMPONENT_COUNT].reshape(-1, *cube.shape[1:])
+    return Patch(window, z.astype(np.float64), weight.numpy().astype(np.float64), guide, margin_px)
 
 
-def _near(patch: Patch, field: DisplacementField, ratio: int) -> NDArray[np.float32]:
-    """Return the guide of a patch as a sample has it, but moved; NaN in the margin once it is bent."""
+def _sample_guide(patch: Patch, field: DisplacementField, ratio: int) -> NDArray[np.float32]:
+    """Return a patch's guide with the margin of a sample, its displacement undone; the margin is then NaN."""
     wide = sample_margin(ratio)
     if not field.nodes.any():
         cut = slice(patch.margin - wide, wide - patch.margin or None)

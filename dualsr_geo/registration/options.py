@@ -1,4 +1,4 @@
-"""What the user decides about registration and blur."""
+"""The options of registration and blur."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dualsr_geo.degradation.psf import Psf
 
 @dataclass(frozen=True)
 class RegistrationOptions:
-    """What the user decides about the registration of the guide and the blur of the scene.
+    """The options of the guide's registration and of the scene's blur.
 
     Attributes
     ----------
     ratio : int
         Pixel size of the scene over pixel size of the target grid.
     psf : Psf or None
-        A known blur; it is used as it is.
+        The blur, where it is known; it is not estimated then.
     mtf_gain : float or None
-        The sensor's MTF gain at Nyquist; used unless the scene contradicts it.
+        The sensor's MTF gain at the Nyquist frequency, 0..1; used unless the scene contradicts it.
     coregister : str
-        ``"auto"`` moves a displaced guide onto the scene as a whole, ``"local"`` also place by place,
-        ``"off"`` leaves it.
+        ``"auto"`` undoes the guide's shift against the scene, ``"local"`` its displacement field first,
+        ``"off"`` neither.
     mtf_named : bool
-        Whether the user named that sensor or gain, and wants a note where the scene contradicts it.
+        Whether the user named the sensor or the gain, so that a note is due where the scene contradicts it.
     """
 
     ratio: int

@@ -1,4 +1,4 @@
-"""The taps of a PSF that is no Gaussian, estimated one by one (research/algorithm-lab-2.md, A3)."""
+"""The non-parametric PSF: taps that are estimated one by one."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from dualsr_geo.degradation.operators import blur_matrix
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.registration.guide_regression import Array, GuideRegression, RegressionBlock
 
-# Smoothness of the taps, weakest first: the first that gives plausible taps is taken. Real pairs differ
-# by more than blur (date, adjacency), which weakly smoothed taps soak up in wild ends: -0.18 on WorldView-2.
-TAPS_SMOOTH = (1e-3, 1e-2, 1e-1)
-# A plausible tap is not below this share of the largest; bicubic sampling gives -0.07.
-TAPS_LOWEST = -0.1
-TAPS_REACH = 1.6
-TAPS_STEPS = 6
+# Penalties on the second differences of the taps, in this order: the first that gives plausible taps is used. Pairs
+# of real images differ by more than blur (date, adjacency), to which taps of little smoothness fit: -0.18 on WorldView-2.
+SMOOTHNESS = (1e-3, 1e-2, 1e-1)
+# Plausible taps are not below this share of the largest one; bicubic sampling has -0.07.
+MIN_TAP_SHARE = -0.1
+# Support on either side of the pixel's centre, lr pixels.
+REACH_LR = 1.6
+# Alternations between the two axes.
+STEPS = 6
 
 
 def fit_nonparametric_psf(fit: GuideRegression, start: Psf) -> Psf:
-    """Return the least smoothed taps that look like optics, or the Gaussian.
+    """Return the least smoothed PSF that is plausible, or the start where none is.
 
     Parameters
     ----------
@@ -30,27 +32,26 @@ def fit_nonparametric_psf(fit: GuideRegression, start: Psf) -> Psf:
     start : Psf
         The Gaussian that explains most.
     """
-    for smooth in TAPS_SMOOTH:
-        taps = _taps(fit, start, smooth)
-        if all(min(t) > TAPS_LOWEST * max(t) for t in (taps.taps_y, taps.taps_x)):
-            return taps
+    for smoothness in SMOOTHNESS:
+        psf = _fitted(fit, start, smoothness)
+        if all(min(t) > MIN_TAP_SHARE * max(t) for t in (psf.taps_y, psf.taps_x)):
+            return psf
     return start
 
 
-def _taps(fit: GuideRegression, start: Psf, smooth: float) -> Psf:
-    """Estimate the taps themselves, one axis after the other, from the Gaussian."""
+def _fitted(fit: GuideRegression, start: Psf, smoothness: float) -> Psf:
+    """Fit the taps of one axis after the other, from the start's."""
     ratio, centre = fit.ratio, (fit.ratio - 1) / 2
-    widest = max(*start.shift_px, 0.0)
-    first = math.floor(centre - TAPS_REACH * ratio + min(*start.shift_px, 0.0))
-    last = math.ceil(centre + TAPS_REACH * ratio + widest)
-    at = np.arange(first, last + 1)
+    first = math.floor(centre - REACH_LR * ratio + min(*start.shift_px, 0.0))
+    last = math.ceil(centre + REACH_LR * ratio + max(*start.shift_px, 0.0))
+    position = np.arange(first, last + 1)
     ky, kx = (
-        _normalised(np.interp(at, np.arange(s, s + len(t)), t, left=0, right=0))
+        _normalised(np.interp(position, np.arange(s, s + len(t)), t, left=0, right=0))
         for t, s in ((start.taps_y, start.start_y), (start.taps_x, start.start_x))
     )
-    for _ in range(TAPS_STEPS):
-        ky = _axis_taps(fit, kx, first, smooth, axis=0)
-        kx = _axis_taps(fit, ky, first, smooth, axis=1)
+    for _ in range(STEPS):
+        ky = _axis_taps(fit, kx, first, smoothness, axis=0)
+        kx = _axis_taps(fit, ky, first, smoothness, axis=1)
     return Psf(ratio, tuple(ky.tolist()), tuple(kx.tolist()), first, first)
 
 
@@ -58,34 +59,34 @@ def _normalised(taps: Array) -> Array:
     return np.asarray(taps / taps.sum())
 
 
-def _axis_taps(fit: GuideRegression, other: Array, first: int, stiffness: float, axis: int) -> Array:
-    """Solve for the taps of one axis: the smallest generalised eigenvector of (rest, all)."""
+def _axis_taps(fit: GuideRegression, other: Array, first: int, smoothness: float, axis: int) -> Array:
+    """Return the taps of one axis: the smallest generalised eigenvector of (unexplained, total) energy."""
     count = len(other)
-    total, rest = np.zeros((count, count)), np.zeros((count, count))
-    samples = [_samples(p, u, other, first, fit.ratio, axis) for p, u in zip(fit.pieces, fit.used, strict=True)]
-    for band in range(len(fit.pieces[0].guide)):
+    total, unexplained = np.zeros((count, count)), np.zeros((count, count))
+    samples = [_samples(b, u, other, first, fit.ratio, axis) for b, u in zip(fit.blocks, fit.used, strict=True)]
+    for band in range(len(fit.blocks[0].guide)):
         f = np.concatenate([s[band] for s in samples])
         f = f - f.mean(0)
         f = f / math.sqrt(max(f.var(0).mean(), 1e-30))
         q = fit.basis.T @ f
         total += f.T @ f
-        rest += f.T @ f - q.T @ q
-    bend = -2 * np.eye(count) + np.eye(count, k=1) + np.eye(count, k=-1)
+        unexplained += f.T @ f - q.T @ q
+    second = -2 * np.eye(count) + np.eye(count, k=1) + np.eye(count, k=-1)
     level = np.diag(total).mean()
-    smooth = stiffness * level * (bend.T @ bend)
-    _, vectors = eigh(rest + smooth, total + 1e-9 * level * np.eye(count), subset_by_index=[0, 0])
+    penalty = smoothness * level * (second.T @ second)
+    _, vectors = eigh(unexplained + penalty, total + 1e-9 * level * np.eye(count), subset_by_index=[0, 0])
     return _normalised(vectors[:, 0])
 
 
-def _samples(piece: RegressionBlock, used: NDArray[np.bool_], other: Array, first: int, ratio: int, axis: int) -> Array:
+def _samples(block: RegressionBlock, used: NDArray[np.bool_], other: Array, first: int, ratio: int, axis: int) -> Array:
     """Return the guide at every tap of one axis, blurred along the other, (guide band, pixel, tap)."""
     height, width = used.shape
     length = (height, width)[axis]
     taps = tuple(other.tolist())
-    at = ratio * np.arange(length)[:, None] + first + np.arange(len(other))
-    at = np.clip(at, 0, length * ratio - 1)
+    position = ratio * np.arange(length)[:, None] + first + np.arange(len(other))
+    position = np.clip(position, 0, length * ratio - 1)
     if axis == 0:
-        blurred = piece.guide @ blur_matrix(taps, first, ratio, width, 0, width).T
-        return np.asarray(blurred[:, at].transpose(0, 1, 3, 2)[:, used])
-    blurred = blur_matrix(taps, first, ratio, height, 0, height) @ piece.guide
-    return np.asarray(blurred[:, :, at][:, used])
+        blurred = block.guide @ blur_matrix(taps, first, ratio, width, 0, width).T
+        return np.asarray(blurred[:, position].transpose(0, 1, 3, 2)[:, used])
+    blurred = blur_matrix(taps, first, ratio, height, 0, height) @ block.guide
+    return np.asarray(blurred[:, :, position][:, used])

@@ -1,4 +1,4 @@
-"""Shifts by fractions of a pixel."""
+"""Shifts of images by fractions of a pixel."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from scipy.ndimage import correlate1d
 
 from dualsr_geo.raster.windows import Window
 
-# Samples on either side of a displaced one that `shift` looks at.
+# Samples on either side of a position that `shift_image` reads.
 SHIFT_SUPPORT_PX = 6
 
 
 def shift_image(values: NDArray[np.float32], dy: float, dx: float) -> NDArray[np.float32]:
-    """Move an image's content by a fraction of a pixel: ``out[y, x] = in[y + dy, x + dx]``.
+    """Shift an image by a fraction of a pixel: ``out[y, x] = in[y + dy, x + dx]``.
 
-    A Lanczos-windowed sinc over `SHIFT_SUPPORT_PX` samples on either side, so a pixel depends
-    on nothing farther than that from where it is taken, and not on where the window begins.
-    A missing sample counts as the nearest one to the place, so holes neither grow nor ring.
+    By a Lanczos-windowed sinc over `SHIFT_SUPPORT_PX` samples on either side, so that a value depends on
+    nothing farther from its position, and not on where the window begins. A missing sample counts as the
+    nearest one to the position, so that holes neither grow nor ring.
 
     Parameters
     ----------
     values : array, shape (band, y, x)
         NaN where invalid.
     dy, dx : float
-        Rows and columns, in pixels; whole pixels are moved exactly.
+        Rows and columns, pixels; shifts by whole pixels are exact.
 
     Returns
     -------
@@ -34,15 +34,15 @@ def shift_image(values: NDArray[np.float32], dy: float, dx: float) -> NDArray[np
         NaN where the nearest sample is invalid or outside.
     """
     (row, tail_y), (column, tail_x) = _whole_and_rest(dy), _whole_and_rest(dx)
-    centre = _moved(values, row, column)
+    nearest = _rolled(values, row, column)
     if tail_y == tail_x == 0:
-        return centre
-    # Interpolated first and moved after, so samples that the move drops are still seen.
-    known = np.isfinite(values)
-    filled = np.where(known, values, np.float32(0))
-    total = _moved(_convolved(filled, tail_y, tail_x), row, column)
-    weight = _moved(_convolved(known.astype(np.float32), tail_y, tail_x), row, column)
-    return total + (1 - weight) * centre
+        return nearest
+    # Interpolated before the shift by whole pixels, which drops samples that the interpolation needs.
+    valid = np.isfinite(values)
+    filled = np.where(valid, values, np.float32(0))
+    total = _rolled(_convolved(filled, tail_y, tail_x), row, column)
+    weight = _rolled(_convolved(valid.astype(np.float32), tail_y, tail_x), row, column)
+    return total + (1 - weight) * nearest
 
 
 def _whole_and_rest(distance: float) -> tuple[int, float]:
@@ -50,12 +50,12 @@ def _whole_and_rest(distance: float) -> tuple[int, float]:
     return whole, distance - whole
 
 
-def _moved(values: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
-    """Move by whole pixels; NaN comes in from outside."""
+def _rolled(values: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """Return values shifted by whole pixels, NaN outside."""
     out = np.full_like(values, np.nan)
-    wanted = Window(0, values.shape[1], 0, values.shape[2]).moved(rows, columns)
-    part = wanted.clipped((values.shape[1], values.shape[2]))
-    out[:, *part.within(wanted).slices] = values[:, *part.slices]
+    source = Window(0, values.shape[1], 0, values.shape[2]).moved(rows, columns)
+    part = source.clipped((values.shape[1], values.shape[2]))
+    out[:, *part.within(source).slices] = values[:, *part.slices]
     return out
 
 
@@ -68,29 +68,33 @@ def _convolved(values: NDArray[np.float32], tail_y: float, tail_x: float) -> NDA
 
 def _lanczos(tail: float) -> NDArray[np.float64]:
     """Return the weights of samples ``-SHIFT_SUPPORT_PX..SHIFT_SUPPORT_PX`` for the value at `tail`."""
-    away = np.arange(-SHIFT_SUPPORT_PX, SHIFT_SUPPORT_PX + 1) - tail
-    weights = np.sinc(away) * np.sinc(away / SHIFT_SUPPORT_PX) * (abs(away) < SHIFT_SUPPORT_PX)
+    distance = np.arange(-SHIFT_SUPPORT_PX, SHIFT_SUPPORT_PX + 1) - tail
+    weights = np.sinc(distance) * np.sinc(distance / SHIFT_SUPPORT_PX) * (abs(distance) < SHIFT_SUPPORT_PX)
     scaled: NDArray[np.float64] = weights / weights.sum()
     return scaled
 
 
 def guide_margin(moved_px: tuple[float, float]) -> int:
-    """Return how many hr pixels beyond a window a move of the guide needs."""
+    """Return how many hr pixels beyond a window `move_guide` reads."""
     if moved_px == (0.0, 0.0):
         return 0
     return int(np.ceil(max(map(abs, moved_px)))) + SHIFT_SUPPORT_PX
 
 
 def move_guide(guide: NDArray[np.float32], moved_px: tuple[float, float], margin: int) -> NDArray[np.float32]:
-    """Move a guide window onto the scene and cut its margin.
+    """Undo the shift of a guide window against the scene, and cut its margin.
 
     Parameters
     ----------
     guide : array, shape (guide band, Y + 2 * margin, X + 2 * margin)
     moved_px : (float, float)
-        How far its content lies below and right of where it belongs, hr pixels.
+        Shift of the guide's content, downwards and to the right, hr pixels.
     margin : int
-        hr pixels to cut on every side.
+        hr pixels that are cut on every side.
+
+    Returns
+    -------
+    array, shape (guide band, Y, X)
     """
     if moved_px != (0.0, 0.0):
         guide = shift_image(guide, *moved_px)

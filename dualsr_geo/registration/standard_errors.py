@@ -1,7 +1,7 @@
-"""How certain the survey's estimates are: of blur and shift, and of the noise of bands.
+"""Standard errors of the estimated blur and shift.
 
-Both ask parts of the scene how far they agree, since the errors of one part are alike: a model that
-fits one roof badly fits all of it badly.
+They follow from the agreement of parts of the scene, because errors within a part are correlated: a model that
+fits one pixel of a roof badly fits the whole roof badly.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.registration.guide_regression import Array, GuideRegression
 
-# Sides of the parts that are to agree, lr pixels.
-PART = 8
-# Steps of the derivatives: hr pixels of shift, logarithms of width.
-STEPS = (0.05, 0.05, 0.01, 0.01)
-# The search itself ends within this, hr pixels and logarithms.
-SEARCHED_PX, SEARCHED_LOG = 0.005, 0.002
+# Side of the parts, lr pixels.
+PART_LR = 8
+# Steps of the numerical derivatives: by shift, hr pixels, and by the logarithm of width; y and x each.
+DERIVATIVE_STEPS = (0.05, 0.05, 0.01, 0.01)
+# The search for the optimum ends within these distances: hr pixels, and logarithms of width.
+SEARCH_TOLERANCE_PX, SEARCH_TOLERANCE_LOG = 0.005, 0.002
 
 Pair = tuple[float, float]
 
@@ -35,47 +35,49 @@ def blur_standard_errors(fit: GuideRegression, shift_px: Pair, sigma_px: Pair) -
     ----------
     fit : GuideRegression
     shift_px, sigma_px : (float, float)
-        Where the least is unexplained, y and x, hr pixels.
+        The estimate, y and x, hr pixels.
 
     Returns
     -------
     (float, float), (float, float)
-        Of the shift and of the width, hr pixels; infinite where the scene says nothing.
+        Of the shift and of the width, hr pixels; infinite where the scene does not determine them.
     """
-    at = np.array([*shift_px, *np.log(sigma_px)])
-    left = _left(fit, at)
+    optimum = np.array([*shift_px, *np.log(sigma_px)])
+    residual = _residual(fit, optimum)
     slopes = []
-    for index, step in enumerate(STEPS):
+    for index, step in enumerate(DERIVATIVE_STEPS):
         move = np.zeros(4)
         move[index] = step
-        slopes.append((_left(fit, at + move) - _left(fit, at - move)) / (2 * step))
+        slopes.append((_residual(fit, optimum + move) - _residual(fit, optimum - move)) / (2 * step))
     flat = np.stack(slopes).reshape(4, -1)
     curvature = flat @ flat.T
-    # A flat guide has no slope at all; another one that is not told from none has no inverse.
+    # The curvature of a flat guide is 0, or 0 but for rounding, and has no inverse.
     if np.linalg.cond(curvature) > 1 / np.finfo(float).eps:
         return (math.inf, math.inf), (math.inf, math.inf)
-    said = np.stack([np.bincount(_parts(fit), weights=row) for row in (np.stack(slopes) * left).sum(1)])
+    parts = _parts(fit)
+    scores = np.stack([np.bincount(parts, weights=row) for row in (np.stack(slopes) * residual).sum(1)])
     inverse = np.linalg.inv(curvature)
-    variance = np.diag(inverse @ (said @ said.T) @ inverse)
-    searched = np.array([SEARCHED_PX, SEARCHED_PX, SEARCHED_LOG, SEARCHED_LOG])
-    dy, dx, sy, sx = np.hypot(np.sqrt(variance), searched).tolist()
+    variance = np.diag(inverse @ (scores @ scores.T) @ inverse)
+    tolerance = np.array([SEARCH_TOLERANCE_PX, SEARCH_TOLERANCE_PX, SEARCH_TOLERANCE_LOG, SEARCH_TOLERANCE_LOG])
+    dy, dx, sy, sx = np.hypot(np.sqrt(variance), tolerance).tolist()
     return (dy, dx), (sy * sigma_px[0], sx * sigma_px[1])
 
 
-def _left(fit: GuideRegression, at: Array) -> Array:
-    """Return what the scene does not explain of the degraded guide, each band of unit length, (guide band, pixel)."""
-    d = fit.degraded(Psf.gaussian(fit.ratio, (math.exp(at[2]), math.exp(at[3])), (at[0], at[1])))
+def _residual(fit: GuideRegression, parameters: Array) -> Array:
+    """Return the residual of the degraded guide, each band scaled to unit length, (guide band, pixel)."""
+    dy, dx, sy, sx = parameters
+    d = fit.degraded(Psf.gaussian(fit.ratio, (math.exp(sy), math.exp(sx)), (dy, dx)))
     d = d - d.mean(1, keepdims=True)
     d = d / np.maximum(np.sqrt((d**2).sum(1, keepdims=True)), 1e-30)
     return np.asarray(d - (d @ fit.basis) @ fit.basis.T)
 
 
 def _parts(fit: GuideRegression) -> NDArray[np.intp]:
-    """Return which part every pixel that counts belongs to, (pixel,)."""
+    """Return the number of the part of every pixel that counts, (pixel,)."""
     numbers, first = [], 0
     for used in fit.used:
-        rows, columns = (-(-n // PART) for n in used.shape)
+        rows, columns = (-(-n // PART_LR) for n in used.shape)
         y, x = np.nonzero(used)
-        numbers.append(first + y // PART * columns + x // PART)
+        numbers.append(first + y // PART_LR * columns + x // PART_LR)
         first += rows * columns
     return np.concatenate(numbers)

@@ -8,8 +8,8 @@ from mixed_spectra import ONES, mixed_spectra
 
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.noise import (
-    BLOCK,
-    NOISE_BANDS,
+    BLOCK_PX,
+    MIN_SPECTRAL_BANDS,
     estimate_noise,
     estimate_spatial_noise,
     estimate_spectral_noise,
@@ -106,7 +106,7 @@ def test_holes_do_not_count():
 
 def test_one_band_and_tiny_scenes_tell_nothing():
     random = np.random.default_rng(0)
-    for shape in ((1, 80, 80), (4, 2, 300), (4, 3 * BLOCK, 2 * BLOCK)):
+    for shape in ((1, 80, 80), (4, 2, 300), (4, 3 * BLOCK_PX, 2 * BLOCK_PX)):
         assert estimate_spatial_noise(*whole(random.random(shape).astype(np.float32))).tolist() == [0.0] * shape[0]
 
 
@@ -120,4 +120,4 @@ def test_pieces_are_one_scene():
 def test_many_bands_are_judged_by_their_spectra():
     x = mixed_spectra(noise=0.01).reshape(31, 60, 50)
     np.testing.assert_array_equal(estimate_noise(*whole(x)), estimate_spectral_noise(x.reshape(31, -1), ONES))
-    assert NOISE_BANDS <= 31
+    assert MIN_SPECTRAL_BANDS <= 31

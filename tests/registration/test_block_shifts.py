@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.registration.block_shifts import SIDES, BlockPair, block_windows, estimate_block_shifts
+from dualsr_geo.registration.block_shifts import SIDE_RANGE_LR, BlockPair, block_windows, estimate_block_shifts
 
 RATIO = 4
 PSF = Psf.from_mtf(RATIO)
@@ -27,10 +27,10 @@ def test_windows_lie_inside_are_few_and_disjoint_where_there_is_room(height, wid
     for w in found:
         assert 0 <= w.y0 < w.y1 <= height
         assert 0 <= w.x0 < w.x1 <= width
-        assert max(w.shape) <= SIDES[1]
+        assert max(w.shape) <= SIDE_RANGE_LR[1]
     assert len(set(found)) == len(found)
     seen = np.zeros((height // 7 + 1, width // 7 + 1))
-    if min(height, width) >= 4 * SIDES[1]:
+    if min(height, width) >= 4 * SIDE_RANGE_LR[1]:
         for w in found:
             seen[w.y0 // 7 : w.y1 // 7, w.x0 // 7 : w.x1 // 7] += 1
         assert seen.max() == 1

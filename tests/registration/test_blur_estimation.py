@@ -11,7 +11,7 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import subspace
 from dualsr_geo.registration import blur_estimation
 from dualsr_geo.registration.guide_regression import RegressionBlock
-from dualsr_geo.registration.psf_taps import TAPS_LOWEST
+from dualsr_geo.registration.psf_taps import MIN_TAP_SHARE
 
 RATIO = 4
 
@@ -117,7 +117,7 @@ def test_taps_look_like_optics():
     found = blur_estimation.estimate_blur([pair(Psf.gaussian(RATIO, (1.2, 2.8), (0.4, 0.1)))], RATIO)
     for taps in (found.psf.taps_y, found.psf.taps_x):
         assert sum(taps) == pytest.approx(1)
-        assert min(taps) > TAPS_LOWEST * max(taps)
+        assert min(taps) > MIN_TAP_SHARE * max(taps)
 
 
 def test_pixels_without_weight_do_not_count():

@@ -67,7 +67,7 @@ def test_splines_share_out_every_place_beyond_the_ends_too(count, length, places
 
 
 def test_a_field_of_one_shift_moves_a_plane_by_it():
-    field = field_estimation.zero_field((19, 26), RATIO, (1.25, -2.5))
+    field = field_estimation.constant_field((19, 26), RATIO, (1.25, -2.5))
     window, margin = Window(7, 38, 11, 52), field.margin_px
     y, x = np.mgrid[window.y0 - margin : window.y1 + margin, window.x0 - margin : window.x1 + margin].astype(np.float32)
     # Far from its ends a spline continues a plane exactly.
@@ -224,11 +224,11 @@ def test_a_displaced_guide_is_a_guide():
         def fingerprint(self):
             return {"name": "ramp"}
 
-    field = field_estimation.zero_field((30, 40), RATIO, (2.0, 0.0))
+    field = field_estimation.constant_field((30, 40), RATIO, (2.0, 0.0))
     guide = DisplacedGuide(Ramp(), field)
     window = Window(20, 27, 30, 41)
     y, x = np.mgrid[window.slices]
     np.testing.assert_allclose(guide.read(window)[0], y + 2 + 1000 * x, rtol=1e-4)
     assert guide.near(window).guide.asked == window.grown(field.margin_px)
-    other = replace(guide, field=field_estimation.zero_field((30, 40), RATIO, (2.5, 0.0)))
+    other = replace(guide, field=field_estimation.constant_field((30, 40), RATIO, (2.5, 0.0)))
     assert guide.fingerprint() != other.fingerprint()
