@@ -164,8 +164,8 @@ def values_of(path):
 def folder(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("displaced")
     field = random_field(made.guide.shape[1:], 2, 9)
-    (folder / "bent").mkdir()
-    written(made, displaced(made.guide, field), folder / "bent")
+    (folder / "displaced").mkdir()
+    written(made, displaced(made.guide, field), folder / "displaced")
     written(made, made.guide, folder)
     return folder
 
@@ -180,7 +180,7 @@ def test_four_fifths_of_the_loss_are_won_back_and_nothing_is_lost(made, folder):
     upscale(folder / "scene.tif", folder / "still.tif", rgb=folder / "guide.tif", **run)
     upscale(folder / "scene.tif", folder / "asked.tif", rgb=folder / "guide.tif", coregister="local", **run)
     np.testing.assert_array_equal(values_of(folder / "still.tif"), values_of(folder / "asked.tif"))
-    guide = folder / "bent" / "guide.tif"
+    guide = folder / "displaced" / "guide.tif"
     left = upscale(folder / "scene.tif", folder / "left.tif", rgb=guide, **run)
     said = upscale(folder / "scene.tif", folder / "won.tif", rgb=guide, coregister="local", **run)
     assert left["guide"]["field"] is None
@@ -191,7 +191,7 @@ def test_four_fifths_of_the_loss_are_won_back_and_nothing_is_lost(made, folder):
 
 
 def test_tiles_and_the_lazy_array_are_the_whole(folder):
-    guide = folder / "bent" / "guide.tif"
+    guide = folder / "displaced" / "guide.tif"
     run = {"model": "regression", "coregister": "local", "overwrite": True}
     upscale(folder / "scene.tif", folder / "whole.tif", rgb=guide, tile=512, **run)
     upscale(folder / "scene.tif", folder / "tiled.tif", rgb=guide, tile=16, **run)
