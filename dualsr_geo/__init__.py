@@ -28,11 +28,12 @@ __all__ = [
     "upscale",
 ]
 
-_HOME = {
+# The modules that define the public names; they are imported on first use, so that this module loads quickly.
+_MODULES = {
     "DualSRError": "errors",
     "DualSRWarning": "errors",
     "Options": "engine.options",
-    "Psf": "degradation.operators",
+    "Psf": "degradation.psf",
     "Scene": "io.scenes",
     "load_model": "models.loading",
     "open_scene": "io.scenes",
@@ -42,14 +43,17 @@ _HOME = {
 
 @wrapt.when_imported("xarray")
 def _register(_: object) -> None:
-    """Register .dualsr as soon as somebody has xarray, whose import takes longer than `dualsr-geo --help` may."""
+    """Register `.dualsr` when xarray is imported; `dualsr-geo --help` does not wait for that import."""
     from dualsr_geo import accessor  # noqa: F401, PLC0415
 
 
-def __getattr__(name: str) -> Any:  # whatever the module holds
-    """Load a public name when it is first asked for, so that the import stays light."""
-    if name not in _HOME:
+def __getattr__(name: str) -> Any:  # whatever the module defines
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

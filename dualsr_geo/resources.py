@@ -1,4 +1,4 @@
-"""What the machine has: cores, memory and devices."""
+"""The resources of the machine: cores, memory and devices."""
 
 from __future__ import annotations
 
@@ -12,42 +12,47 @@ from dualsr_geo.errors import OptionError
 
 
 def cores() -> int:
-    """Return the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak() -> int:
     """Return the peak resident memory of this process, bytes."""
-    # Linux carries ru_maxrss over from the process that started this one; VmHWM is our own.
+    # On Linux ru_maxrss includes the peak of the parent process; VmHWM does not.
     status = Path("/proc/self/status")
     if status.exists():
         line = next((v for v in status.read_text().splitlines() if v.startswith("VmHWM")), None)
         if line is not None:
             return int(line.split()[1]) * 1024
-    # macOS counts in bytes, others in KiB.
+    # ru_maxrss is in bytes on macOS, and in KiB elsewhere.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def reset_peak() -> None:
-    """Let `peak` begin anew, where the system allows it (Linux)."""
+    """Reset the value of `peak`; only Linux supports this."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def device(asked: str) -> str:
-    """Return the torch device to use.
+def device(name: str) -> str:
+    """Return the torch device of an option: ``"cpu"`` or ``"cuda"``.
+
+    Parameters
+    ----------
+    name : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises
     ------
     OptionError
-        If CUDA is asked for and there is none.
+        If the name is unknown, or CUDA is not available.
     """
-    import torch  # noqa: PLC0415  # slow; the plan does not need it
+    import torch  # noqa: PLC0415  # takes seconds; not every caller of this module needs it
 
-    if asked not in ("auto", "cpu", "cuda"):
-        raise OptionError(f"--device {asked} is not known. Give auto, cpu or cuda.")
-    found = torch.cuda.is_available()
-    if asked == "cuda" and not found:
-        raise OptionError("--device cuda was asked for, but torch sees no GPU here. Give --device cpu.")
-    return "cuda" if found and asked != "cpu" else "cpu"
+    if name not in ("auto", "cpu", "cuda"):
+        raise OptionError(f"--device {name} is unknown. Give auto, cpu or cuda.")
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise OptionError("--device cuda needs a GPU, and torch finds none. Give --device cpu.")
+    return "cuda" if has_cuda and name != "cpu" else "cpu"

@@ -297,6 +297,26 @@ def test_a_dataset_of_stacked_bands_works(pair: tuple[Path, Path], stored: NDArr
     np.testing.assert_array_equal(sharp["B2"].values[1], stored[2])
 
 
+@pytest.mark.parametrize("form", ["bands", "cube"])
+def test_a_dataset_with_uncertainty_is_planned_once(
+    form: str, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dualsr_geo.engine import plan
+
+    scene, whole, planned = opened(pair[0]), plan.plan_run, []
+    monkeypatch.setattr(plan, "plan_run", lambda *args: planned.append(args) or whole(*args))
+    names = [f"B{i}" for i in range(4)] if form == "bands" else ["refl"]
+    variables = (
+        {name: scene.isel(band=i, drop=True) for i, name in enumerate(names)} if form == "bands" else {"refl": scene}
+    )
+    sharp = xr.Dataset(variables).dualsr.upscale(rgb=pair[1], psf=PSF, uncertainty=True)
+    assert len(planned) == 1
+    assert list(sharp.data_vars) == [*names, *(f"{name}_uncertainty" for name in names)]
+    for name in names:
+        assert sharp[name].attrs["ancillary_variables"] == f"{name}_uncertainty"
+        assert sharp[f"{name}_uncertainty"].attrs["long_name"] == f"standard deviation of the error of {name}"
+
+
 # ---- degrade and mistakes ----------------------------------------------------------------
 
 
@@ -321,7 +341,7 @@ def test_mistakes_are_found_at_once(pair: tuple[Path, Path]) -> None:
         scene.dualsr.upscale(scale=5, rgb=guide)
     with pytest.raises(ScaleError, match="Give --scale"):
         scene.dualsr.upscale()
-    with pytest.raises(BandError, match="Band 9 .* 1 to 4"):
+    with pytest.raises(BandError, match="band 9, .* 1 to 4"):
         scene.dualsr.upscale(scale=2, bidx="9")
     with pytest.raises(GridError, match="do not overlap"):
         scene.dualsr.upscale(rgb=guide.assign_coords(x=guide.x + 9000).rio.write_transform())

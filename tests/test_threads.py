@@ -1,4 +1,4 @@
-"""What arithmetic runs on: one thread while a tile is at work, and memory that dask does not take away."""
+"""Arithmetic runs on one thread while a tile runs, and freed memory is reused on the workers of dask."""
 
 import os
 import subprocess
@@ -8,57 +8,58 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from dualsr_geo.threads import DASK_TRIMS, one_thread
+from dualsr_geo.threads import DASK_TRIM_SETTING, one_thread
 
-# Fills 2 MiB (numpy asks for huge pages from 4 on), frees them, 80 times; says how many MiB of pages were asked for anew.
+# Fills and frees 2 MiB (numpy uses huge pages from 4 MiB on) 80 times; prints the MiB of pages that were allocated.
 FAULTS = """
 import resource
 import numpy as np
 from dualsr_geo.threads import keep_freed
-told = keep_freed()
+changed = keep_freed()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 np.ones(2**18)
 before = faults()
 for _ in range(80):
     np.ones(2**18)
-print(told, (faults() - before) * resource.getpagesize() / 2**20)
+print(changed, (faults() - before) * resource.getpagesize() / 2**20)
 """
 
 
-def asked_for(**env):
-    said = subprocess.run(
+def allocated(**env):
+    """Return whether `keep_freed` changed a setting, and the MiB of pages that `FAULTS` allocates."""
+    run = subprocess.run(
         [sys.executable, "-c", FAULTS], env={**os.environ, **env}, capture_output=True, text=True, check=True
     )
-    told, mib = said.stdout.split()
-    return told == "True", float(mib)
+    changed, mib = run.stdout.split()
+    return changed == "True", float(mib)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's own")
-def test_a_worker_of_dask_uses_freed_memory_again():
-    name, value = DASK_TRIMS
-    told, mib = asked_for(**{name: value})
-    assert told
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has mallopt")
+def test_a_worker_of_dask_reuses_freed_memory():
+    name, value = DASK_TRIM_SETTING
+    changed, mib = allocated(**{name: value})
+    assert changed
     assert mib < 20  # of 160
-    # Without it every array asks anew, which is why it is there.
-    kept, anew = asked_for(**{name: value, "MALLOC_MMAP_THRESHOLD_": "131072"})
-    assert not kept
-    assert anew > 150
+    # Without the change each array allocates new pages.
+    changed, mib = allocated(**{name: value, "MALLOC_MMAP_THRESHOLD_": "131072"})
+    assert not changed
+    assert mib > 150
 
 
-def test_elsewhere_the_library_is_left_alone():
-    assert asked_for(MALLOC_TRIM_THRESHOLD_="131072")[0] is False
+def test_another_setting_is_not_changed():
+    assert allocated(MALLOC_TRIM_THRESHOLD_="131072")[0] is False
 
 
-def test_dask_still_tells_its_workers_what_is_undone_here():
+def test_dask_still_has_the_setting_that_is_changed():
     import dask
     import distributed  # noqa: F401  # brings its settings
 
-    name, value = DASK_TRIMS
+    name, value = DASK_TRIM_SETTING
     assert str(dask.config.get("distributed.nanny.pre-spawn-environ")[name]) == value
 
 
-def test_threads_are_one_inside_and_as_before_after():
+def test_the_number_of_threads_is_one_in_the_block_and_restored_after_it():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

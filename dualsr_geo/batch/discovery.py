@@ -1,4 +1,4 @@
-"""What in a folder or under a glob is a scene, on disk and in an object store."""
+"""Find scenes in folders and by globs, on disk and in object stores."""
 
 from __future__ import annotations
 
@@ -12,156 +12,163 @@ from pathlib import Path
 
 from fsspec.utils import glob_translate
 
-from dualsr_geo.batch.scene_entry import SceneEntry, named
+from dualsr_geo.batch.scene_entry import SceneEntry, entry_of
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.registry import is_delivery
 from dualsr_geo.io.storage.object_store import names_below
 from dualsr_geo.io.storage.urls import is_writable
 from dualsr_geo.io.storage.zarr_groups import ZARR_DOCUMENTS
 
-# In a folder what has one of these is a scene; the second ones only with an ENVI header beside them.
-RASTERS = (
+# Suffixes of rasters.
+RASTER_SUFFIXES = (
     ".tif", ".tiff", ".img", ".bsq", ".bil", ".bip", ".jp2", ".j2k", ".vrt", ".nc", ".h5", ".hdf5", ".he5", ".hdf",
     ".mat", ".ntf", ".nitf", ".pix", ".zarr",
 )  # fmt: skip
-HEADED = ("", ".dat", ".raw", ".bin", ".cub")
-WORK = ".part"
-# Folders that are a scene each; the second is one that only lies on disk, which opening it says.
-GROUPS = (".zarr", ".SAFE")
+# Suffixes of rasters that need an ENVI header next to them.
+ENVI_SUFFIXES = ("", ".dat", ".raw", ".bin", ".cub")
+# The suffix of work directories.
+WORK_SUFFIX = ".part"
+# Suffixes of folders that are one scene. SAFE in a store is listed, and opening it reports that it must be on disk.
+SCENE_FOLDER_SUFFIXES = (".zarr", ".SAFE")
 
 
 def is_scene_folder(path: str) -> bool:
-    """Say whether a folder is a scene itself: Zarr, or a product as delivered."""
+    """Return whether a folder is one scene: a Zarr group or a product as delivered."""
     if not os.path.isdir(path):
         return False
     try:
         return any(os.path.exists(os.path.join(path, name)) for name in ZARR_DOCUMENTS) or is_delivery(path)
     except OSError:
-        # A folder that may not be read: listing it says so.
+        # The folder cannot be read, which is reported when it is listed.
         return False
 
 
 def _is_raster(path: str, exists: Callable[[str], bool] = os.path.exists) -> bool:
     suffix = Path(path).suffix.lower()
-    headed = suffix in HEADED and any(exists(h) for h in (path + ".hdr", os.path.splitext(path)[0] + ".hdr"))
-    return suffix in RASTERS or headed
+    if suffix in RASTER_SUFFIXES:
+        return True
+    headers = (path + ".hdr", os.path.splitext(path)[0] + ".hdr")
+    return suffix in ENVI_SUFFIXES and any(exists(header) for header in headers)
 
 
-def below(folder: str, avoid: str) -> Iterator[SceneEntry]:
-    """Yield the scenes of a folder and its subfolders, but of `avoid`, in a fixed order."""
-    return _below(folder, folder, avoid, set())
+def entries_below(folder: str, exclude: str) -> Iterator[SceneEntry]:
+    """Yield the scenes of a folder and its subfolders except `exclude`, sorted by name."""
+    return _walk(folder, folder, exclude, set())
 
 
-def _below(root: str, folder: str, avoid: str, seen: set[str]) -> Iterator[SceneEntry]:
-    """Yield the scenes of a folder and its subfolders; a folder that links lead to again is read once."""
+def _walk(root: str, folder: str, exclude: str, visited: set[str]) -> Iterator[SceneEntry]:
+    """Yield the scenes of a folder and its subfolders; follow links, but read each folder once."""
     real = os.path.realpath(folder)
-    if real in seen:
+    if real in visited:
         return
-    seen.add(real)
-    if avoid and real == os.path.realpath(avoid):
+    visited.add(real)
+    if exclude and real == os.path.realpath(exclude):
         if folder != root:
             return
-        raise _itself(avoid)
+        raise _source_is_output(exclude)
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        yield replace(_found(root, folder), wrong=f"The folder {folder} cannot be read: {error.strerror}.")
+        yield replace(_listed(root, folder), error=f"The folder {folder} cannot be read: {error.strerror}.")
         return
     for name in names:
         path = os.path.join(folder, name)
-        if name.startswith(".") or name.endswith(WORK):
+        if name.startswith(".") or name.endswith(WORK_SUFFIX):
             continue
-        # A folder called x.tif is listed, so that its status says what is wrong with it.
+        # A folder named x.tif is listed, so that its status reports the error.
         if _is_raster(path) or is_scene_folder(path):
-            yield _found(root, path)
+            yield _listed(root, path)
         elif os.path.isdir(path):
-            yield from _below(root, path, avoid, seen)
+            yield from _walk(root, path, exclude, visited)
 
 
-def _found(root: str, path: str) -> SceneEntry:
+def _listed(root: str, path: str) -> SceneEntry:
     folder = os.path.relpath(os.path.dirname(path), root)
-    kept = "" if folder == "." or folder.startswith("..") else folder
-    return replace(named(path), folder=kept, found=True)
+    below = "" if folder == "." or folder.startswith("..") else folder
+    return replace(entry_of(path), folder=below, listed=True)
 
 
-def matching(pattern: str, avoid: str) -> Iterator[SceneEntry]:
-    """Yield the scenes that a glob names, and those in the folders that it names."""
+def entries_matching(pattern: str, exclude: str) -> Iterator[SceneEntry]:
+    """Yield the scenes that match a glob, and the scenes of the folders that match it."""
     parts = Path(pattern).parts
-    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-    root, seen = os.path.join(*parts[:fixed]), set[str]()
+    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    root, visited = os.path.join(*parts[:first]), set[str]()
+    suffix = os.path.splitext(pattern)[1]
     for path in sorted(glob.glob(pattern, recursive=True)):
-        if path.endswith(WORK) or os.path.realpath(path) == os.path.realpath(avoid):
+        if path.endswith(WORK_SUFFIX) or os.path.realpath(path) == os.path.realpath(exclude):
             continue
-        literal = os.path.splitext(pattern)[1]
-        if _is_raster(path) or (literal and path.endswith(literal)) or is_scene_folder(path):
-            yield _found(root, path)
+        if _is_raster(path) or (suffix and path.endswith(suffix)) or is_scene_folder(path):
+            yield _listed(root, path)
         elif os.path.isdir(path):
-            yield from _below(root, path, avoid, seen)
+            yield from _walk(root, path, exclude, visited)
 
 
-def _itself(avoid: str) -> OptionError:
-    return OptionError(f"--output {avoid} is the archive itself, where products would be read as scenes. Give another.")
+def _source_is_output(output: str) -> OptionError:
+    return OptionError(
+        f"--output {output} is also the folder of the scenes, so products would be read as scenes. "
+        "Give another --output."
+    )
 
 
 # ---- object stores -----------------------------------------------------------------------
 
 
-def in_store(url: str, avoid: str) -> list[SceneEntry] | None:
-    """Return the scenes below a URL, or those that a glob of one names; None where it is to be opened itself.
+def entries_in_store(url: str, exclude: str) -> list[SceneEntry] | None:
+    """Return the scenes below a URL, or those that match it as a glob; None if the URL is one scene.
 
     Raises
     ------
     InputError
         If the store cannot be listed.
     OptionError
-        If the URL is the one to avoid.
+        If the URL is `exclude`.
     """
-    url, output = url.rstrip("/"), avoid.rstrip("/")
-    several = glob.has_magic(url)
-    if not is_writable(url) or (url.endswith((*RASTERS, *GROUPS)) and not several):
+    url, output = url.rstrip("/"), exclude.rstrip("/")
+    is_glob = glob.has_magic(url)
+    if not is_writable(url) or (url.endswith((*RASTER_SUFFIXES, *SCENE_FOLDER_SUFFIXES)) and not is_glob):
         return None
     root, keys = _objects(url)
     if root == output:
-        raise _itself(avoid)
-    if not keys and not several:
+        raise _source_is_output(exclude)
+    if not keys and not is_glob:
         return None
-    scenes = _named_by(url, root, keys) if several else sorted(_scenes_among(root, keys))
-    return [_found(root, s) for s in scenes if not s.startswith(f"{output}/")]
+    scenes = _scenes_matching(url, root, keys) if is_glob else sorted(_scenes_among(root, keys))
+    return [_listed(root, s) for s in scenes if not s.startswith(f"{output}/")]
 
 
-def matches(pattern: str) -> list[str]:
-    """Return the rasters and Zarr groups of an object store that a glob names, in a fixed order.
+def rasters_matching(pattern: str) -> list[str]:
+    """Return the rasters and Zarr groups of an object store that match a glob, sorted by name.
 
     Raises
     ------
     InputError
         If the store cannot be listed.
     """
-    return _named_by(pattern, *_objects(pattern))
+    return _scenes_matching(pattern, *_objects(pattern))
 
 
-def _named_by(pattern: str, root: str, keys: Sequence[str]) -> list[str]:
+def _scenes_matching(pattern: str, root: str, keys: Sequence[str]) -> list[str]:
     scenes = _scenes_among(root, keys, os.path.splitext(pattern)[1])
     return sorted(s for s in scenes if re.match(glob_translate(pattern), s))
 
 
 def _objects(url: str) -> tuple[str, list[str]]:
-    """Return what of a URL is above its wildcards, and the objects below that."""
+    """Return the part of a URL above its wildcards, and the objects below that part."""
     parts = url.split("/")
     root = "/".join(itertools.takewhile(lambda part: not glob.has_magic(part), parts))
     return root, [f"{root}/{name}" for name in names_below(root, InputError)]
 
 
-def _scenes_among(root: str, keys: Sequence[str], literal: str = "") -> set[str]:
-    """Return the scenes that objects are or belong to; also what ends as a glob does is one."""
-    there = set(keys)
-    rasters = {k for k in keys if _is_raster(k, there.__contains__) or (literal and k.endswith(literal))}
-    found = set()
+def _scenes_among(root: str, keys: Sequence[str], suffix: str = "") -> set[str]:
+    """Return the scenes that objects are or belong to; an object that ends in `suffix` is a scene, too."""
+    names = set(keys)
+    rasters = {k for k in keys if _is_raster(k, names.__contains__) or (suffix and k.endswith(suffix))}
+    scenes = set()
     for key in keys:
         parts = key.removeprefix(f"{root}/").split("/")
-        if any(p.startswith(".") or p.endswith(WORK) for p in parts):
+        if any(p.startswith(".") or p.endswith(WORK_SUFFIX) for p in parts):
             continue
-        group = next((i for i, p in enumerate(parts, 1) if p.endswith(GROUPS)), None)
-        if group is not None or key in rasters:
-            found.add("/".join([root, *parts[:group]]))
-    return found
+        depth = next((i for i, p in enumerate(parts, 1) if p.endswith(SCENE_FOLDER_SUFFIXES)), None)
+        if depth is not None or key in rasters:
+            scenes.add("/".join([root, *parts[:depth]]))
+    return scenes

@@ -1,4 +1,4 @@
-"""What there is to sharpen: files, folders, globs, lists and STAC as entries, one a scene."""
+"""List the scenes of files, folders, globs, text files and STAC documents."""
 
 from __future__ import annotations
 
@@ -8,74 +8,75 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dualsr_geo.batch.discovery import below, in_store, is_scene_folder, matching
-from dualsr_geo.batch.scene_entry import SceneEntry, is_remote, named
-from dualsr_geo.batch.stac_input import read_items, scene_of
+from dualsr_geo.batch.discovery import entries_below, entries_in_store, entries_matching, is_scene_folder
+from dualsr_geo.batch.scene_entry import SceneEntry, entry_of, is_remote
+from dualsr_geo.batch.stac_input import entry_of_item, read_items
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.registry import is_delivery
 
 
-def entries(
-    sources: Sequence[str], *, asset: str | None = None, guides: Sequence[str] = (), avoid: str = ""
+def list_entries(
+    sources: Sequence[str], *, asset: str | None = None, guides: Sequence[str] = (), exclude: str = ""
 ) -> list[SceneEntry]:
-    """List the scenes of an archive, each once, in a fixed order; nothing is opened but lists and STAC.
+    """List the scenes of a batch, each once, in a fixed order; only lists and STAC documents are opened.
 
     Parameters
     ----------
     sources : sequence of str
-        Files, folders, globs, ``.txt`` lists of them (one a line), STAC items, item collections or
-        catalogs (``.json``); products as delivered are scenes. Folders and globs may lie in an object store.
+        Files, folders, globs, ``.txt`` lists of these (one a line), STAC items, item collections or catalogs
+        (``.json``), and products as delivered. Folders and globs may be in an object store.
     asset : str, optional
-        Which asset of a STAC item is the scene.
+        The key of the asset of a STAC item that is the scene.
     guides : sequence of str
-        Assets that are guides, so no scenes.
-    avoid : str
-        A folder in which nothing is a scene: the output.
+        Keys of assets that are guides.
+    exclude : str
+        A folder that is not searched: the output.
 
     Raises
     ------
     InputError
         If a glob or a folder has no scene, or a list or a STAC document cannot be read.
     OptionError
-        If a folder to search is the one to avoid.
+        If a source is the folder `exclude`.
     """
-    listed: dict[str, SceneEntry] = {}
+    entries: dict[str, SceneEntry] = {}
     for source in sources:
-        for entry in _of(source, asset, guides, avoid):
-            listed.setdefault(entry.key, entry)
-    return list(listed.values())
+        for entry in _entries_of(source, asset, guides, exclude):
+            entries.setdefault(entry.key, entry)
+    return list(entries.values())
 
 
-def _of(source: str, asset: str | None, guides: Sequence[str], avoid: str) -> Iterable[SceneEntry]:
+def _entries_of(source: str, asset: str | None, guides: Sequence[str], exclude: str) -> Iterable[SceneEntry]:
     """List the scenes of one source."""
     suffix = Path(source.partition("?")[0]).suffix.lower()
     path = source if is_remote(source) else os.path.abspath(os.path.expanduser(source))
     if suffix in (".json", ".geojson") and (is_remote(source) or _is_document(path)):
-        items = (i if isinstance(i, SceneEntry) else scene_of(i, asset, guides) for i in read_items(path))
-        return _require_some(source, items)
+        items = (i if isinstance(i, SceneEntry) else entry_of_item(i, asset, guides) for i in read_items(path))
+        return _require_any(source, items)
     if is_remote(source):
-        several = in_store(source, avoid)
-        return [named(source)] if several is None else _require_some(source, several)
+        entries = entries_in_store(source, exclude)
+        return [entry_of(source)] if entries is None else _require_any(source, entries)
     if suffix == ".txt" and _is_document(path):
-        return [_kept(e, line) for line in _lines(path) for e in _of(line, asset, guides, avoid)]
+        return [_with_folder(e, line) for line in _lines(path) for e in _entries_of(line, asset, guides, exclude)]
     if os.path.isdir(path) and not is_scene_folder(path):
-        return _require_some(source, below(path, avoid))
+        return _require_any(source, entries_below(path, exclude))
     if glob.has_magic(source) and not os.path.lexists(path):
-        return _require_some(source, matching(path, avoid))
-    return [named(path)]
+        return _require_any(source, entries_matching(path, exclude))
+    return [entry_of(path)]
 
 
-def _require_some(source: str, found: Iterable[SceneEntry]) -> list[SceneEntry]:
-    some = list(found)
-    if not some:
+def _require_any(source: str, entries: Iterable[SceneEntry]) -> list[SceneEntry]:
+    scenes = list(entries)
+    if not scenes:
         raise InputError(
-            f"{source} holds no scene: no raster by its suffix, no Zarr, no product as delivered, no item."
+            f"{source} holds no scene: no raster (by its suffix), Zarr group, product as delivered or STAC item. "
+            "Give another source."
         )
-    return some
+    return scenes
 
 
 def _is_document(path: str) -> bool:
-    """Say whether a file is to be read as text: Landsat's metadata are text, too, but stand for a scene."""
+    """Return whether a file is a list or a STAC document; metadata of Landsat is a text file, but is a scene."""
     return os.path.isfile(path) and not is_delivery(path)
 
 
@@ -85,13 +86,14 @@ def _lines(path: str) -> list[str]:
     except OSError as error:
         raise InputError(f"The list {path} cannot be read: {error.strerror}.") from error
     lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
-    if loops := [line for line in lines if line.lower().endswith(".txt") and not is_delivery(line)]:
-        raise InputError(f"The list {path} names another one, {loops[0]}. Give both as sources.")
+    if lists := [line for line in lines if line.lower().endswith(".txt") and not is_delivery(line)]:
+        raise InputError(f"The list {path} names another list, {lists[0]}. Give both as sources.")
     return lines
 
 
-def _kept(entry: SceneEntry, line: str) -> SceneEntry:
-    """Keep the folders of a relative path in a list: lists name scenes by the thousand, many of them alike."""
+def _with_folder(entry: SceneEntry, line: str) -> SceneEntry:
+    """Return the entry of a line with the folder of its relative path: scenes in a list may share their names."""
     folder = os.path.dirname(os.path.normpath(line))
-    bare = entry.found or entry.assets or is_remote(line) or os.path.isabs(line) or folder.startswith("..")
-    return entry if bare else replace(entry, folder=folder)
+    if entry.listed or entry.assets or is_remote(line) or os.path.isabs(line) or folder.startswith(".."):
+        return entry
+    return replace(entry, folder=folder)

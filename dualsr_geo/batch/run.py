@@ -1,4 +1,4 @@
-"""Many scenes, one after the other or several at once: what fails is named, and the rest goes on."""
+"""Sharpen the scenes of a batch, one after the other or several at once; a failure does not stop the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import os
 import time
 from asyncio import CancelledError
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -19,9 +18,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from dualsr_geo import resources
-from dualsr_geo.batch.journal import STATUSES, Journal, one_line
+from dualsr_geo.batch.journal import Journal, one_line
+from dualsr_geo.batch.scene_record import SceneRecord, count_statuses
 from dualsr_geo.batch.stac_output import write_collection, write_item
-from dualsr_geo.batch.tasks import Batch, SceneRecord, Task, failed, name_of, prepare, tasks
+from dualsr_geo.batch.tasks import Batch, Task, failure, list_tasks, prepare, product_name
 from dualsr_geo.engine.run_log import LogEvent, scene_log
 from dualsr_geo.engine.upscale import run_plan
 from dualsr_geo.errors import OutputError, ResumeError
@@ -30,128 +30,129 @@ from dualsr_geo.io.storage.urls import relative_to
 from dualsr_geo.serialization import plain_values, write_atomically
 from dualsr_geo.threads import one_thread
 
-# How scenes are taken: new ones first; those that a dead process was at come after all of them.
-ORDER = ("planned", "done", "failed", "skipped")
+# The order of scenes by the status that they have: those that were never tried come first.
+STATUS_ORDER = ("planned", "done", "failed", "skipped")
 COLUMNS = ("scene", "product", "status", "reason", "seconds", "rmse", "sam_deg", "peak_memory_bytes", "notes")
 
-Announce = Callable[[SceneRecord], None]
+OnRecord = Callable[[SceneRecord], None]
 
 
-def run(sources: Sequence[str], batch: Batch, *, client: Any = None, told: Announce | None = None) -> list[SceneRecord]:
-    """Sharpen the scenes of an archive.
+def run(
+    sources: Sequence[str],
+    batch: Batch,
+    *,
+    client: Any = None,  # distributed.Client is not typed
+    on_record: OnRecord | None = None,
+) -> list[SceneRecord]:
+    """Sharpen the scenes of a batch.
 
     Parameters
     ----------
     sources : sequence of str
-        As `entries` takes them.
+        As for `list_entries`.
     batch : Batch
     client : distributed.Client, optional
-        Runs the tiles of all scenes.
-    told : callable, optional
+        The cluster that runs the tiles of all scenes.
+    on_record : callable, optional
         Called with the record of each scene that is finished or failed.
 
     Returns
     -------
-    list of dict
-        What became of each scene, as the summary has it.
+    list of SceneRecord
+        One for each scene, as in the summary.
 
     Raises
     ------
     DualSRError
-        If nothing can be begun, or the ledger cannot be written. A scene that fails raises nothing.
+        If the batch cannot start, or the journal cannot be written. The failure of a scene raises nothing.
     """
-    listed = tasks(sources, batch)
+    tasks = list_tasks(sources, batch)
     batch.folder.mkdir(parents=True, exist_ok=True)
-    ledger = Journal(batch.folder)
-    with ledger.held():
-        before = _before(ledger, batch)
-        ledger.begin(batch.asked, _outset(listed, before))
+    journal = Journal(batch.folder)
+    with journal.locked():
+        previous = _previous_records(journal, batch)
+        journal.rewrite(batch.settings, _initial_records(tasks, previous))
         try:
-            # Around all of them: the first of two scenes to leave such a block would end it for the other.
+            # Around all scenes: with one such block a scene, the first of two to end would lift the limit of the other.
             with one_thread(), threadpool_limits(1, user_api="blas"):
-                for record in _records(_in_order(listed, before), before, batch, ledger, client):
-                    if told is not None:
-                        told(record)
+                for record in _run_tasks(_ordered(tasks, previous), previous, batch, journal, client):
+                    if on_record is not None:
+                        on_record(record)
         finally:
-            _sum_up(ledger, batch)
-        _, scenes = ledger.read()
-    return [scenes[t.entry.key] for t in listed]
+            _write_summary(journal, batch)
+        _, records = journal.read()
+    return [records[t.entry.key] for t in tasks]
 
 
-def _before(ledger: Journal, batch: Batch) -> dict[str, SceneRecord]:
-    """Return what an earlier run left of each scene; refuse to mix runs that were asked for other things.
+def _previous_records(journal: Journal, batch: Batch) -> dict[str, SceneRecord]:
+    """Return the records of an earlier run to continue.
 
     Raises
     ------
     OutputError
-        If there was one, and it is neither to go on nor to be replaced.
+        If there is an earlier run, which is neither to be resumed nor to be replaced.
     ResumeError
-        If it is to go on, but was asked for other products.
+        If it is to be resumed, and has other options.
     """
-    asked, scenes = ledger.read()
-    o = batch.options
-    if not asked or (o.overwrite and not o.resume):
+    previous, records = journal.read()
+    options = batch.options
+    if not previous or (options.overwrite and not options.resume):
         return {}
-    if not o.resume:
-        done = Counter(s["status"] for s in scenes.values())["done"]
+    if not options.resume:
         raise OutputError(
-            f"{batch.folder} holds a batch of {len(scenes)} scenes, {done} of them done. Give --resume to go on "
-            "with it, --overwrite to begin anew, or another --output."
+            f"{batch.folder} holds a batch of {len(records)} scenes, {count_statuses(records.values())['done']} of them "
+            "done. Give --resume to continue it, --overwrite to replace it, or another --output."
         )
-    now = plain_values(batch.asked)
-    old, new = ({"software": v["software"], **v["options"]} for v in (asked, now))
-    changed = [f"{k} was {old.get(k)}, is {v}" for k, v in new.items() if old.get(k) != v]
-    if changed and not o.overwrite:
+    old, new = ({"software": v["software"], **v["options"]} for v in (previous, plain_values(batch.settings)))
+    changes = [f"{k} was {old.get(k)}, is {v}" for k, v in new.items() if old.get(k) != v]
+    if changes and not options.overwrite:
         raise ResumeError(
-            f"The batch in {batch.folder} was another one: {'; '.join(changed)}. Give what it had, or --overwrite "
-            "beside --resume to replace what was made otherwise."
+            f"The batch in {batch.folder} has other options: {'; '.join(changes)}. Give the options that it had, or "
+            "--overwrite with --resume to replace the products that differ."
         )
-    return scenes
+    return records
 
 
-def _outset(listed: Sequence[Task], before: Mapping[str, SceneRecord]) -> dict[str, SceneRecord]:
-    """Return the first state of the ledger: of scenes that are not listed now, what they had."""
-    now = {t.entry.key: t.record for t in listed}
-    left = {k: {**v, "status": "planned", "interrupted": True} if _interrupted(v) else v for k, v in before.items()}
-    # A product that is there stays done until it has been looked at.
-    stays = {("done", "planned"), ("planned", "planned")}
-    return {**now, **{k: v for k, v in left.items() if k not in now or (v["status"], now[k]["status"]) in stays}}
+def _initial_records(tasks: Sequence[Task], previous: Mapping[str, SceneRecord]) -> dict[str, SceneRecord]:
+    """Return the first state of the journal; scenes that are no task of this run keep their records."""
+    new = {t.entry.key: t.record for t in tasks}
+    old = {k: replace(v, status="planned", interrupted=True) if v.may_kill else v for k, v in previous.items()}
+    # A product that was done stays done until the run has checked it.
+    unchanged = {("done", "planned"), ("planned", "planned")}
+    return {**new, **{k: v for k, v in old.items() if k not in new or (v.status, new[k].status) in unchanged}}
 
 
-def _interrupted(record: SceneRecord) -> bool:
-    """Say whether a process died at a scene, and nothing has become of it since."""
-    return record["status"] == "running" or "interrupted" in record
-
-
-def _in_order(listed: Sequence[Task], before: Mapping[str, SceneRecord]) -> list[Task]:
-    """Take those last that a process died at: they may be what killed it."""
+def _ordered(tasks: Sequence[Task], previous: Mapping[str, SceneRecord]) -> list[Task]:
+    """Return the tasks to run; scenes at which a process died come last, since they may have killed it."""
 
     def rank(task: Task) -> int:
-        known = before.get(task.entry.key, task.record)
-        return len(ORDER) if _interrupted(known) else ORDER.index(known["status"])
+        record = previous.get(task.entry.key, task.record)
+        return len(STATUS_ORDER) if record.may_kill else STATUS_ORDER.index(record.status)
 
-    return sorted((t for t in listed if t.status == "planned"), key=rank)
+    return sorted((t for t in tasks if t.status == "planned"), key=rank)
 
 
-def _records(
-    todo: Sequence[Task], before: Mapping[str, SceneRecord], batch: Batch, ledger: Journal, client: Any
+def _run_tasks(
+    tasks: Sequence[Task], previous: Mapping[str, SceneRecord], batch: Batch, journal: Journal, client: Any
 ) -> Iterator[SceneRecord]:
-    """Sharpen scenes, some at once; yield what became of each as it ends."""
+    """Run tasks, `batch.scenes_at_once` at a time; yield the record of each when it ends."""
 
-    def one(task: Task) -> SceneRecord:
-        ledger.put({**task.record, "status": "running"})
-        record = _sharpened(task, before.get(task.entry.key, {}), batch, client)
-        ledger.put(record)
+    def run_one(task: Task) -> SceneRecord:
+        journal.append(replace(task.record, status="running"))
+        record = _run_task(task, previous.get(task.entry.key), batch, client)
+        journal.append(record)
         return record
 
-    if batch.at_once == 1:
-        yield from map(one, todo)
+    if batch.scenes_at_once == 1:
+        yield from map(run_one, tasks)
         return
-    waiting = iter(todo)
-    with ThreadPoolExecutor(batch.at_once, thread_name_prefix="scene") as pool:
+    waiting = iter(tasks)
+    with ThreadPoolExecutor(batch.scenes_at_once, thread_name_prefix="scene") as pool:
         running: set[Future[SceneRecord]] = set()
         try:
-            while running := running | {pool.submit(one, t) for t in islice(waiting, batch.at_once - len(running))}:
+            while running := running | {
+                pool.submit(run_one, t) for t in islice(waiting, batch.scenes_at_once - len(running))
+            }:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in ended)
         finally:
@@ -161,84 +162,94 @@ def _records(
 # ---- one scene ---------------------------------------------------------------------------
 
 
-def _sharpened(task: Task, before: SceneRecord, batch: Batch, client: Any) -> SceneRecord:
-    """Sharpen a scene; whatever goes wrong becomes the reason of its failure."""
-    began = time.monotonic()
-    if batch.at_once == 1:
+def _run_task(task: Task, previous: SceneRecord | None, batch: Batch, client: Any) -> SceneRecord:
+    """Sharpen a scene; an error becomes the reason of its failure."""
+    start = time.monotonic()
+    if batch.scenes_at_once == 1:
         resources.reset_peak()
     try:
         with scene_log(task.entry.path, None) as log:
-            found, place = _upscaled(task, batch, client, log, began)
-        record = {**task.record, "status": "done", **_facts(found, place, before, batch)}
+            result, path = _sharpen(task, batch, client, log, start)
+        record = _done_record(task, result, path, previous, batch)
         if batch.stac:
-            item = write_item(found["output"], record, task.entry.taken, place=place.with_suffix(".json"))
-            record["item"] = _below(batch, item)
-    except (Exception, CancelledError) as error:  # noqa: BLE001  # one scene's failure never stops the rest
-        record = failed(task, error)
-    return {"seconds": round(time.monotonic() - began, 2), **record}
+            item = write_item(result["output"], record, task.entry.acquired, path=path.with_suffix(".json"))
+            record = replace(record, item=_below(batch, item))
+    except (Exception, CancelledError) as error:  # noqa: BLE001  # the failure of a scene does not stop the others
+        record = failure(task, error)
+    return record if record.seconds is not None else replace(record, seconds=round(time.monotonic() - start, 2))
 
 
-def _upscaled(task: Task, batch: Batch, client: Any, log: LogEvent, began: float) -> tuple[SceneRecord, Path]:
-    """Sharpen a scene; return its result, and the path that the suffixes of its side files replace."""
+def _sharpen(
+    task: Task, batch: Batch, client: Any, log: LogEvent, start: float
+) -> tuple[dict[str, Any], Path]:  # the result of `upscale`
+    """Sharpen a scene; return the result, and the path in the output folder from which those of side files follow."""
     plan, spec = prepare(task, batch, client=client)
-    options, place = plan.options, batch.folder / name_of(task, batch, plan.ratio)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    page = place.with_suffix(".html")
-    # A finished product's page is written after it.
-    seen = options.resume and not options.overwrite and page.exists() and exists(spec.path, OutputError)
-    report = page if batch.report and not seen else None
+    options, path = plan.options, batch.folder / product_name(task, batch, plan.ratio)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = path.with_suffix(".html")
+    # The page is written after the product is finished, so one that exists next to a finished product is complete.
+    is_reported = options.resume and not options.overwrite and page.exists() and exists(spec.path, OutputError)
+    report = page if batch.report and not is_reported else None
     try:
-        return run_plan(plan, spec, log, began, client=client, report=report), place
+        return run_plan(plan, spec, log, start, client=client, report=report), path
     except ResumeError:
         if not options.overwrite:
             raise
-        # What is unfinished was begun otherwise, and is to be replaced.
-        anew = replace(batch, options=replace(batch.options, resume=False))
-        return run_plan(*prepare(task, anew, client=client), log, began, client=client, report=report), place
+        # The unfinished work has other options, and is replaced.
+        from_start = replace(batch, options=replace(batch.options, resume=False))
+        return run_plan(*prepare(task, from_start, client=client), log, start, client=client, report=report), path
 
 
-def _facts(found: SceneRecord, place: Path, before: SceneRecord, batch: Batch) -> SceneRecord:
-    """Return what the summary tells of a product; what it cost from the run that made it."""
-    made = before if found.get("already_finished") else found
-    fit = found["consistency"]
-    facts: SceneRecord = {"product": _below(batch, found["output"]), "rmse": fit["rmse"], "sam_deg": fit["sam_deg"]}
-    facts |= {k: found[k] for k in ("scale", "shape", "bands", "model", "notes") if k in found}
-    page = place.with_suffix(".html")
-    facts |= {"report": _below(batch, page)} if page.exists() else {}
-    return facts | {k: made[k] for k in ("seconds", "peak_memory_bytes") if k in made}
+def _done_record(
+    task: Task, result: Mapping[str, Any], path: Path, previous: SceneRecord | None, batch: Batch
+) -> SceneRecord:
+    """Return the record of a product; its cost is that of the run that wrote it."""
+    cost = result
+    if result.get("already_finished"):
+        cost = {} if previous is None else previous.to_json()
+    page = path.with_suffix(".html")
+    return replace(
+        task.record,
+        status="done",
+        product=_below(batch, result["output"]),
+        rmse=result["consistency"]["rmse"],
+        sam_deg=result["consistency"]["sam_deg"],
+        scale=result.get("scale"),
+        shape=tuple(result["shape"]),
+        bands=result["bands"],
+        model=result.get("model"),
+        notes=tuple(result.get("notes", ())),
+        report=_below(batch, page) if page.exists() else None,
+        seconds=cost.get("seconds"),
+        peak_memory_bytes=cost.get("peak_memory_bytes"),
+    )
 
 
 def _below(batch: Batch, path: str | os.PathLike[str]) -> str:
-    """Return a path from the output folder, which may be moved; a URL as it is."""
+    """Return a path from the output folder, which may be moved; a URL is kept."""
     return relative_to(path, batch.folder)
 
 
 # ---- the summary -------------------------------------------------------------------------
 
 
-def counts(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many scenes have each status."""
-    found = Counter(r["status"] for r in records)
-    return {s: found[s] for s in STATUSES}
-
-
-def _sum_up(ledger: Journal, batch: Batch) -> None:
-    """Write summary.csv and summary.json, and with STAC the item collection, of all in the ledger."""
-    asked, scenes = ledger.read()
+def _write_summary(journal: Journal, batch: Batch) -> None:
+    """Write summary.csv and summary.json, and with STAC the item collection, of all scenes of the journal."""
+    settings, scenes = journal.read()
     records = list(scenes.values())
-    said = {**asked, "counts": counts(records), "scenes": records}
-    write_atomically(batch.folder / "summary.json", json.dumps(said, indent=1))
+    summary = {**settings, "counts": count_statuses(records), "scenes": [r.to_json() for r in records]}
+    write_atomically(batch.folder / "summary.json", json.dumps(summary, indent=1))
     write_atomically(batch.folder / "summary.csv", _table(records))
     if batch.stac:
-        write_collection(batch.folder / "items.json", [batch.folder / r["item"] for r in records if "item" in r])
+        write_collection(batch.folder / "items.json", [batch.folder / r.item for r in records if r.item is not None])
 
 
 def _table(records: Iterable[SceneRecord]) -> str:
-    """Return the summary as CSV, a line a scene."""
+    """Return the records as CSV, one line a scene."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     for record in records:
-        cells = {**record, "notes": " ".join(record.get("notes", ()))}
+        cells = {**record.to_json(), "notes": " ".join(record.notes or ())}
         table.writerow([one_line(cells.get(name, "")) for name in COLUMNS])
     return text.getvalue()

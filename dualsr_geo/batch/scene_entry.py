@@ -1,4 +1,4 @@
-"""A scene of an archive that is not opened yet."""
+"""A scene of a batch before it is opened."""
 
 from __future__ import annotations
 
@@ -11,66 +11,68 @@ from pathlib import Path
 
 from dualsr_geo.io.storage.urls import for_display
 
-# What GDAL reads by a driver or from the web; a drive has one letter.
-NO_PATH = re.compile(r"[A-Za-z]\w+:")
+# The prefix of a GDAL driver or of a URL. A drive has one letter.
+PREFIX = re.compile(r"[A-Za-z]\w+:")
 
 
 @dataclass(frozen=True)
 class SceneEntry:
-    """A scene of an archive, not opened yet.
+    """A scene of a batch before it is opened.
 
     Attributes
     ----------
     path : str
-        What `open_scene` opens: an absolute path or a URL.
+        An absolute path or a URL that `open_scene` opens.
     stem : str
-        What its product is called by.
+        The name of the product without the ratio and the suffix.
     folder : str
-        Where its product goes below the output folder: its own place below the source.
-    found : bool
-        Whether it was found in a folder or by a glob; else it was named.
+        The folder of the product below the output folder; the same as that of the scene below its source.
+    listed : bool
+        Whether the scene was listed in a folder or by a glob, rather than named by the user.
     assets : mapping of str to str
-        Of a STAC item: where its assets are, by key.
-    taken : str
-        When it was taken, where STAC says so.
-    wrong : str
-        Why it cannot be a scene; empty where nothing is known against it.
+        The paths of the assets of a STAC item, by key.
+    acquired : str
+        The acquisition time of a STAC item, RFC 3339; empty if unknown.
+    error : str
+        The reason why this cannot be a scene; empty if there is none.
     """
 
     path: str
     stem: str
     folder: str = ""
-    found: bool = False
+    listed: bool = False
     assets: Mapping[str, str] = field(default_factory=dict)
-    taken: str = ""
-    wrong: str = ""
+    acquired: str = ""
+    error: str = ""
 
     @property
     def key(self) -> str:
-        """What it is called in the ledger: its path, of a URL without what may be secret."""
+        """The name of the scene in the journal: its path, or its URL without credentials and query."""
         return for_display(self.path) if is_remote(self.path) else self.path
 
 
 def is_remote(path: str) -> bool:
-    """Say whether a path is a URL, or one of GDAL's virtual files or subdatasets."""
-    return path.startswith("/vsi") or (NO_PATH.match(path) is not None and not os.path.lexists(path))
+    """Return whether a path is a URL, a virtual file of GDAL or a subdataset."""
+    return path.startswith("/vsi") or (PREFIX.match(path) is not None and not os.path.lexists(path))
 
 
-def named(path: str) -> SceneEntry:
-    """Return the entry of a scene that was named."""
+def entry_of(path: str) -> SceneEntry:
+    """Return the entry of a path or URL."""
     bare = path.partition("?")[0].rstrip("/") if is_remote(path) else path
     name = bare.rpartition("/")[2]
-    return SceneEntry(path, _stem(name), wrong="" if is_remote(path) else _refusal(path))
+    return SceneEntry(path, _stem(name), error="" if is_remote(path) else _special_file_error(path))
 
 
 def _stem(name: str) -> str:
     return name.removesuffix(".SAFE") if name.endswith(".SAFE") else Path(name).stem
 
 
-def _refusal(path: str) -> str:
-    """Say why a path is never opened: a pipe would wait for its other end for ever."""
+def _special_file_error(path: str) -> str:
+    """Return an error message for special files: opening a pipe would block for ever."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
         return ""
-    return "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else f"{path} is no file but a pipe, a socket or a device."
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return ""
+    return f"{path} is a pipe, a socket or a device. Give a file or a folder."

@@ -1,4 +1,4 @@
-"""STAC items as scenes: those of an item, an item collection, or a catalog with all below it."""
+"""Read scenes from STAC items, item collections and catalogs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dualsr_geo.batch.scene_entry import SceneEntry, is_remote, named
+from dualsr_geo.batch.scene_entry import SceneEntry, entry_of, is_remote
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.storage.object_store import read_object
 from dualsr_geo.io.storage.urls import is_writable
@@ -16,9 +16,9 @@ from dualsr_geo.io.storage.urls import is_writable
 if TYPE_CHECKING:
     import pystac
 
-# Assets of a STAC item that are no scene.
-NO_SCENE = {"thumbnail", "overview", "metadata", "visual", "graphic"}
-PICTURES = (
+# Roles and media types of assets that are no scene.
+OTHER_ROLES = {"thumbnail", "overview", "metadata", "visual", "graphic"}
+OTHER_MEDIA_TYPES = (
     "image/png",
     "image/jpeg",
     "image/webp",
@@ -29,27 +29,34 @@ PICTURES = (
 )
 
 
-def read_items(where: str) -> Iterator[pystac.Item | SceneEntry]:
-    """Yield the items of a STAC document; what cannot be read in a catalog as an entry that says so."""
+def read_items(href: str) -> Iterator[pystac.Item | SceneEntry]:
+    """Yield the items of a STAC document; for a document of a catalog that cannot be read an entry with the error.
+
+    Raises
+    ------
+    InputError
+        If the document cannot be read.
+    """
     import pystac  # noqa: PLC0415  # a tenth of a second that only STAC needs
 
     try:
-        text: Any = json.loads(_reader().read_text(where))
-        if text["type"] == "FeatureCollection":
-            yield from _of_collection(where, text)
+        content: Any = json.loads(_reader().read_text(href))
+        if content["type"] == "FeatureCollection":
+            yield from _items_of_collection(href, content)
             return
-        document = pystac.read_file(where, stac_io=_reader())
-    except _unreadable() as error:
-        said = f"{type(error).__name__}: {error}"
-        raise InputError(f"{where} is no STAC item, item collection or catalog: {said}") from error
+        document = pystac.read_file(href, stac_io=_reader())
+    except _read_errors() as error:
+        raise InputError(
+            f"{href} is no STAC item, item collection or catalog: {type(error).__name__}: {error}"
+        ) from error
     if isinstance(document, pystac.Catalog):
-        yield from _of_catalog(document)
+        yield from _items_of_catalog(document)
     elif isinstance(document, pystac.Item):
         yield document
 
 
 def _reader() -> pystac.StacIO:
-    """Return what reads STAC documents, those in object stores too."""
+    """Return a reader of STAC documents that reads from object stores, too."""
     import pystac  # noqa: PLC0415  # as above
 
     class Reader(pystac.stac_io.DefaultStacIO):
@@ -59,25 +66,25 @@ def _reader() -> pystac.StacIO:
     return Reader()
 
 
-def _unreadable() -> tuple[type[Exception], ...]:
-    """Return what reading a STAC document that is none may raise."""
+def _read_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that an invalid or missing STAC document raises."""
     import pystac  # noqa: PLC0415  # as above
 
     return (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError)
 
 
-def _of_collection(where: str, text: dict[str, Any]) -> list[pystac.Item]:
-    """Return the items of an item collection; relative hrefs start at its place."""
+def _items_of_collection(href: str, content: dict[str, Any]) -> list[pystac.Item]:
+    """Return the items of an item collection; their relative hrefs start at the collection."""
     import pystac  # noqa: PLC0415  # as above
 
-    found = pystac.ItemCollection.from_dict(text, preserve_dict=False).items
-    for item in found:
-        item.set_self_href(item.get_self_href() or where)
-    return found
+    items = pystac.ItemCollection.from_dict(content, preserve_dict=False).items
+    for item in items:
+        item.set_self_href(item.get_self_href() or href)
+    return items
 
 
-def _of_catalog(catalog: pystac.Catalog) -> Iterator[pystac.Item | SceneEntry]:
-    """Yield the items of a catalog and of those in it, each read on its own: one may be missing."""
+def _items_of_catalog(catalog: pystac.Catalog) -> Iterator[pystac.Item | SceneEntry]:
+    """Yield the items of a catalog and of the catalogs in it; each is read separately, since one may be missing."""
     import pystac  # noqa: PLC0415  # as above
 
     for link in catalog.get_links():
@@ -86,35 +93,36 @@ def _of_catalog(catalog: pystac.Catalog) -> Iterator[pystac.Item | SceneEntry]:
         href = link.get_absolute_href() or str(link.href)
         try:
             target = link.resolve_stac_object(root=catalog.get_root()).target
-        except _unreadable() as error:
-            yield replace(named(href), wrong=f"The STAC document {href} cannot be read: {error}")
+        except _read_errors() as error:
+            yield replace(entry_of(href), error=f"The STAC document {href} cannot be read: {error}")
             continue
         if isinstance(target, pystac.Catalog):
-            yield from _of_catalog(target)
+            yield from _items_of_catalog(target)
         elif isinstance(target, pystac.Item):
             yield target
 
 
-def scene_of(item: pystac.Item, asset: str | None, guides: Sequence[str]) -> SceneEntry:
-    """Return the entry of a STAC item: the asset asked for, else the only one that can be the scene."""
+def entry_of_item(item: pystac.Item, asset: str | None, guides: Sequence[str]) -> SceneEntry:
+    """Return the entry of a STAC item: its asset `asset`, or the only asset that can be the scene."""
     hrefs = {key: a.get_absolute_href() or a.href for key, a in item.assets.items()}
-    taken = item.datetime.isoformat().replace("+00:00", "Z") if item.datetime else ""
-    entry = SceneEntry("", _safe(item.id), assets=hrefs, taken=taken)
-    able = [k for k, a in item.assets.items() if k not in guides and _may_be_scene(a)]
-    chosen = [asset] if asset is not None else able
-    if len(chosen) == 1 and chosen[0] in hrefs:
-        path = hrefs[chosen[0]]
+    acquired = item.datetime.isoformat().replace("+00:00", "Z") if item.datetime else ""
+    entry = SceneEntry("", _file_name(item.id), assets=hrefs, acquired=acquired)
+    candidates = [k for k, a in item.assets.items() if k not in guides and _can_be_scene(a)]
+    keys = candidates if asset is None else [asset]
+    if len(keys) == 1 and keys[0] in hrefs:
+        path = hrefs[keys[0]]
         path = path if is_remote(path) else os.path.abspath(path.removeprefix("file://"))
-        return replace(entry, path=path, wrong=named(path).wrong)
-    kinds = ", ".join(sorted(hrefs)) or "none"
-    said = f"has no asset `{asset}`" if asset is not None else f"has {len(able)} assets that may be the scene"
-    return replace(entry, path=item.id, wrong=f"The STAC item {item.id} {said}; it has {kinds}. Give --asset KEY.")
+        return replace(entry, path=path, error=entry_of(path).error)
+    problem = f"no asset `{asset}`" if asset is not None else f"{len(candidates)} assets that may be the scene"
+    names = ", ".join(sorted(hrefs)) or "none"
+    error = f"The STAC item {item.id} has {problem}; its assets are {names}. Give --asset KEY."
+    return replace(entry, path=item.id, error=error)
 
 
-def _may_be_scene(asset: pystac.Asset) -> bool:
-    return not NO_SCENE & set(asset.roles or ()) and not (asset.media_type or "").startswith(PICTURES)
+def _can_be_scene(asset: pystac.Asset) -> bool:
+    return not OTHER_ROLES & set(asset.roles or ()) and not (asset.media_type or "").startswith(OTHER_MEDIA_TYPES)
 
 
-def _safe(name: str) -> str:
-    """Return a name that stays in its folder."""
+def _file_name(name: str) -> str:
+    """Return a name without folders and leading dots."""
     return name.replace("/", "_").replace("\\", "_").lstrip(".") or "item"

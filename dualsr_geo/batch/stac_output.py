@@ -1,10 +1,10 @@
-"""Products as STAC items with the extensions projection, raster, eo and processing, and a collection of them."""
+"""Write STAC items of products, with the extensions projection, raster, eo and processing, and their collection."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import DataType, NoDataStrings, RasterBand, RasterExtension
 from pystac.utils import str_to_datetime
 
+from dualsr_geo.batch.scene_record import SceneRecord
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.locations import modified
 from dualsr_geo.io.storage.urls import absolute, relative_to
@@ -28,26 +29,28 @@ from dualsr_geo.raster.scene import Scene
 from dualsr_geo.serialization import write_atomically
 from dualsr_geo.version import __version__
 
-# pystac has no class for it.
-PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
+# pystac has no class for this extension.
+PROCESSING_EXTENSION = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 ZARR_TYPE = "application/vnd.zarr; version=3"
 NM_PER_UM = 1000.0
-# Along each edge of a footprint, which is bent in degrees.
+# Points along each edge of a footprint, whose edges are curves in degrees.
 EDGE_POINTS = 10
 
 
-def write_item(product: str, found: Mapping[str, Any], taken: str = "", *, place: Path | None = None) -> Path:
+def write_item(product: str, record: SceneRecord, acquired: str = "", *, path: Path | None = None) -> Path:
     """Write the item of a product; return its path.
 
     Parameters
     ----------
     product : str
         A finished product, a path or a URL.
-    found : mapping
-        Of its run: scene, model, scale, rmse.
-    taken : str
-        When the scene was taken, RFC 3339; left empty, what the product's own metadata say.
+    record : SceneRecord
+        Of its run, with scene, model and scale.
+    acquired : str
+        When the scene was acquired, RFC 3339; if empty, the time in the metadata of the product.
+    path : Path, optional
+        The item; by default the product's path with the suffix ``.json``.
 
     Raises
     ------
@@ -56,57 +59,58 @@ def write_item(product: str, found: Mapping[str, Any], taken: str = "", *, place
     """
     # Relative hrefs start at the item, not at the current folder.
     product = absolute(product)
-    place = (place or Path(product).with_suffix(".json")).absolute()
-    item = item_of(product, found, taken, page=place.with_suffix(".html"))
-    item.set_self_href(str(place))
+    path = (path or Path(product).with_suffix(".json")).absolute()
+    item = item_of(product, record, acquired, page=path.with_suffix(".html"))
+    item.set_self_href(str(path))
     item.make_asset_hrefs_relative()
-    write_atomically(place, json.dumps(item.to_dict(include_self_link=False), indent=1))
-    return place
+    write_atomically(path, json.dumps(item.to_dict(include_self_link=False), indent=1))
+    return path
 
 
-def write_collection(place: Path, items: Iterable[Path]) -> None:
-    """Write an item collection whose assets' hrefs start at its own folder."""
-    collected = []
-    for path in items:
-        item = pystac.Item.from_file(str(path.absolute()))
+def write_collection(path: Path, items: Iterable[Path]) -> None:
+    """Write an item collection; the hrefs of its assets start at its own folder."""
+    features = []
+    for item_path in items:
+        item = pystac.Item.from_file(str(item_path.absolute()))
         for asset in item.assets.values():
-            asset.href = relative_to(asset.get_absolute_href() or asset.href, place.parent.absolute())
-        collected.append(item.to_dict(include_self_link=False, transform_hrefs=False))
-    write_atomically(place, json.dumps({"type": "FeatureCollection", "features": collected}, indent=1))
+            asset.href = relative_to(asset.get_absolute_href() or asset.href, path.parent.absolute())
+        features.append(item.to_dict(include_self_link=False, transform_hrefs=False))
+    write_atomically(path, json.dumps({"type": "FeatureCollection", "features": features}, indent=1))
 
 
-def item_of(product: str, found: Mapping[str, Any], taken: str = "", *, page: Path | None = None) -> pystac.Item:
+def item_of(product: str, record: SceneRecord, acquired: str = "", *, page: Path | None = None) -> pystac.Item:
     """Return the STAC item of a product, as `write_item` writes it."""
     scene, name = open_scene(product), PurePosixPath(product)
-    when, properties = _when(product, scene, taken)
+    when, properties = _datetime(product, scene, acquired)
     properties |= {
         "processing:software": {"dualsr-geo": __version__},
-        "processing:lineage": f"Sharpened {found['scale']} times with the model {found['model']}.",
+        "processing:lineage": f"Sharpened by a ratio of {record.scale} with the model {record.model}.",
     }
     geometry, bbox = _footprint(scene.geobox)
-    item = pystac.Item(name.stem, geometry, bbox, when, properties, stac_extensions=[PROCESSING])
-    media = ZARR_TYPE if name.suffix == ".zarr" else COG_TYPE
-    item.add_asset("data", pystac.Asset(product, media_type=media, roles=["data"]))
+    item = pystac.Item(name.stem, geometry, bbox, when, properties, stac_extensions=[PROCESSING_EXTENSION])
+    media_type = ZARR_TYPE if name.suffix == ".zarr" else COG_TYPE
+    item.add_asset("data", pystac.Asset(product, media_type=media_type, roles=["data"]))
     if page is not None and page.exists():
         item.add_asset("report", pystac.Asset(str(page), media_type="text/html", roles=["metadata"]))
-    _project(item, scene.geobox)
-    _describe_bands(item.assets["data"], scene)
-    item.add_link(pystac.Link("derived_from", found["scene"]))
+    _add_projection(item, scene.geobox)
+    _add_bands(item.assets["data"], scene)
+    item.add_link(pystac.Link("derived_from", record.scene))
     return item
 
 
-def _when(product: str, scene: Scene, taken: str) -> tuple[datetime, dict[str, Any]]:
-    """Return when the scene was taken, which STAC wants to know; else when the product was made, saying so."""
+def _datetime(product: str, scene: Scene, acquired: str) -> tuple[datetime, dict[str, Any]]:
+    """Return the acquisition time, or, since STAC requires one, the time of the product with a description."""
     tags = scene.tags
-    said = (taken, tags.get("", {}).get("ACQUISITION"), tags.get("IMAGERY", {}).get("ACQUISITIONDATETIME"))
-    for text in said:
+    texts = (acquired, tags.get("", {}).get("ACQUISITION"), tags.get("IMAGERY", {}).get("ACQUISITIONDATETIME"))
+    for text in texts:
         try:
             if text:
                 return _utc(str_to_datetime(text)), {}
         except (ValueError, OverflowError):
             continue
-    made = modified(product)
-    return made, {"description": "The scene does not say when it was taken; datetime is when the product was made."}
+    return modified(product), {
+        "description": "The acquisition time is unknown; datetime is when the product was written."
+    }
 
 
 def _utc(when: datetime) -> datetime:
@@ -114,7 +118,7 @@ def _utc(when: datetime) -> datetime:
 
 
 def _footprint(box: GeoBox) -> tuple[dict[str, Any] | None, list[float] | None]:
-    """Return the outline as longitude and latitude, and its bounds; None of a grid that is nowhere on Earth."""
+    """Return the outline in longitude and latitude, and its bounds; None if the grid has no place on Earth."""
     if box.crs is None:
         return None, None
     try:
@@ -125,26 +129,28 @@ def _footprint(box: GeoBox) -> tuple[dict[str, Any] | None, list[float] | None]:
     return (dict(outline.json), bounds) if all(map(math.isfinite, bounds)) else (None, None)
 
 
-def _project(item: pystac.Item, box: GeoBox) -> None:
+def _add_projection(item: pystac.Item, box: GeoBox) -> None:
     height, width = box.shape
-    name = grid.crs_name(box)
-    coded = name is not None and name.startswith("EPSG:")
+    crs = grid.crs_name(box)
+    has_code = crs is not None and crs.startswith("EPSG:")
     ProjectionExtension.ext(item, add_if_missing=True).apply(
-        code=name if coded else None,
-        wkt2=None if coded else name,
+        code=crs if has_code else None,
+        wkt2=None if has_code else crs,
         bbox=None if box.crs is None else list(box.extent.boundingbox.bbox),
         shape=[int(height), int(width)],
         transform=list(box.affine)[:6],
     )
 
 
-def _describe_bands(asset: pystac.Asset, scene: Scene) -> None:
-    """Say of every band what it measures (eo) and how its values are stored (raster)."""
+def _add_bands(asset: pystac.Asset, scene: Scene) -> None:
+    """Describe the wavelengths (eo) and the packing (raster) of the bands."""
     packing, box = scene.packing, scene.geobox
     gsd_m = grid.gsd(box) if grid.unit(box) == "m" else None
     titles = [band_title(b, i) or f"Band {i}" for i, b in enumerate(scene.bands, 1)]
     EOExtension.ext(asset, add_if_missing=True).bands = [
-        EoBand.create(title, center_wavelength=_um(b.wavelength_nm), full_width_half_max=_um(b.fwhm_nm))
+        EoBand.create(
+            title, center_wavelength=_micrometres(b.wavelength_nm), full_width_half_max=_micrometres(b.fwhm_nm)
+        )
         for title, b in zip(titles, scene.bands, strict=True)
     ]
     RasterExtension.ext(asset, add_if_missing=True).bands = [
@@ -160,8 +166,8 @@ def _describe_bands(asset: pystac.Asset, scene: Scene) -> None:
     ]
 
 
-def _um(nm: float | None) -> float | None:
-    return None if nm is None or not nm > 0 else round(nm / NM_PER_UM, 7)
+def _micrometres(wavelength_nm: float | None) -> float | None:
+    return None if wavelength_nm is None or not wavelength_nm > 0 else round(wavelength_nm / NM_PER_UM, 7)
 
 
 def _nodata(packing: Packing) -> float | NoDataStrings | None:

@@ -1,4 +1,4 @@
-"""What is to be done with each scene of an archive; none is opened but to plan it."""
+"""Decide the task of each scene of a batch, and plan it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 import psutil
 
 from dualsr_geo import resources
-from dualsr_geo.batch.guide_matching import Rule, belongs, guides_of
-from dualsr_geo.batch.inputs import entries
+from dualsr_geo.batch.guide_matching import GuideRule, guides_of, matches_rule
+from dualsr_geo.batch.inputs import list_entries
 from dualsr_geo.batch.journal import one_line
 from dualsr_geo.batch.scene_entry import SceneEntry
+from dualsr_geo.batch.scene_record import SceneRecord, Status
 from dualsr_geo.engine import tile_size, upscale
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan
@@ -25,170 +26,168 @@ from dualsr_geo.io.writers.output_records import is_same_output
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.version import __version__
 
-# Options that decide how a product is made, not what it is.
-HOW = ("overwrite", "resume", "jobs", "max_memory", "device", "work_dir")
-# Processor seconds a scene takes besides its pixels; docs/archives.md.
+# Options that decide how a run is carried out; the products do not depend on them.
+EXECUTION_OPTIONS = ("overwrite", "resume", "jobs", "max_memory", "device", "work_dir")
+# Processor seconds of a scene apart from its pixels; docs/archives.md.
 SETUP_SECONDS = 0.5
-
-SceneRecord = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What is asked of an archive.
+    """The options of a batch.
 
     Attributes
     ----------
     folder : Path
-        Where ledger, summary, pages and items go, and the products unless `store` is given.
-    store : str or None
-        The URL below which the products go.
-    rule : Rule
+        The folder of the journal, the summary, the pages and the items, and of the products unless `store` is set.
+    rule : GuideRule
         How guides are found.
     options : Options
-        Of every scene.
+        Of each scene.
     asset : str or None
-        Which asset of a STAC item is the scene.
+        The key of the asset of a STAC item that is the scene.
     report, stac : bool
-        Whether each product gets a page to look at, and a STAC item.
-    at_once : int
-        Scenes at once.
+        Whether each product gets an HTML page and a STAC item.
+    scenes_at_once : int
+        Scenes that run at the same time.
+    store : str or None
+        The URL below which the products are written.
     """
 
     folder: Path
-    rule: Rule = field(default_factory=Rule)
+    rule: GuideRule = field(default_factory=GuideRule)
     options: Options = field(default_factory=Options)
     asset: str | None = None
     report: bool = False
     stac: bool = False
-    at_once: int = 1
+    scenes_at_once: int = 1
     store: str | None = None
 
     def product(self, name: str) -> str:
-        """Return where a product goes, a path or a URL, given its path below the output."""
+        """Return the path or URL of a product from its path below the output."""
         return str(self.folder / name) if self.store is None else f"{self.store.rstrip('/')}/{name}"
 
     @property
-    def asked(self) -> SceneRecord:
-        """What decides the products, as the ledger keeps it."""
-        options = {k: v for k, v in asdict(self.options).items() if k not in HOW}
+    def settings(self) -> dict[str, Any]:
+        """What the products depend on, as the journal keeps it."""
+        options = {k: v for k, v in asdict(self.options).items() if k not in EXECUTION_OPTIONS}
         return {"software": f"dualsr-geo {__version__}", "options": options}
 
     @property
-    def each(self) -> Options:
-        """The options of a scene: what the machine has is shared by those at once."""
+    def scene_options(self) -> Options:
+        """The options of one scene: scenes that run at the same time share cores and memory."""
         jobs, limit = self.options.jobs, self.options.max_memory
         options = self.options if self.store is None else replace(self.options, work_dir=str(self.folder))
-        if self.at_once == 1:
+        if self.scenes_at_once == 1:
             return options
         return replace(
             options,
-            jobs=max(1, (jobs or resources.cores()) // self.at_once),
-            max_memory=(limit or int(psutil.virtual_memory().total * tile_size.DEFAULT_MEMORY_SHARE)) // self.at_once,
+            jobs=max(1, (jobs or resources.cores()) // self.scenes_at_once),
+            max_memory=(limit or int(psutil.virtual_memory().total * tile_size.DEFAULT_MEMORY_SHARE))
+            // self.scenes_at_once,
         )
 
 
 @dataclass(frozen=True)
 class Task:
-    """A scene with its guides and the place of its product; or why there is nothing to do."""
+    """A scene with its guides, or the reason why it is not sharpened.
+
+    Attributes
+    ----------
+    entry : SceneEntry
+    guides : tuple of str
+        Paths or URLs.
+    status : str
+        ``"planned"``, ``"failed"`` or ``"skipped"``.
+    reason : str
+        Of a task that is not planned.
+    """
 
     entry: SceneEntry
     guides: tuple[str, ...] = ()
-    status: str = "planned"
+    status: Status = "planned"
     reason: str = ""
 
     @property
     def record(self) -> SceneRecord:
-        """Its line in the ledger."""
-        said = {"reason": one_line(for_display(self.reason))} if self.reason else {}
-        return {"scene": self.entry.key, "status": self.status, **said}
+        """Its line in the journal."""
+        return SceneRecord(self.entry.key, self.status, one_line(for_display(self.reason)))
 
 
-# ---- what there is to do -----------------------------------------------------------------
+# ---- tasks -------------------------------------------------------------------------------
 
 
-def tasks(sources: Sequence[str], batch: Batch) -> list[Task]:
-    """List the scenes of an archive with their guides; open none.
+def list_tasks(sources: Sequence[str], batch: Batch) -> list[Task]:
+    """List the scenes of a batch with their guides; none is opened.
 
     Raises
     ------
     DualSRError
-        If the sources hold nothing, or cannot be read.
+        If the sources have no scene, or cannot be read.
     """
-    listed = entries(sources, asset=batch.asset, guides=batch.rule.patterns, avoid=batch.store or str(batch.folder))
-    matched = [_matched(e, batch.rule) for e in listed if belongs(e, batch.rule)]
-    if not matched:
-        raise InputError(
-            f"None of {len(listed)} scenes matches --match {batch.rule.match and batch.rule.match.pattern}."
-        )
-    lending = {os.path.realpath(g): t.entry.key for t in matched for g in t.guides}
-    owners: dict[tuple[str, str], str] = {}
-    return [_distinct(_no_guide(t, lending), owners) for t in matched]
+    entries = list_entries(
+        sources, asset=batch.asset, guides=batch.rule.patterns, exclude=batch.store or str(batch.folder)
+    )
+    tasks = [_with_guides(e, batch.rule) for e in entries if matches_rule(e, batch.rule)]
+    if not tasks:
+        pattern = batch.rule.match and batch.rule.match.pattern
+        raise InputError(f"None of {len(entries)} scenes matches --match {pattern}. Give another expression.")
+    scene_of_guide = {os.path.realpath(guide): t.entry.key for t in tasks for guide in t.guides}
+    scene_of_product: dict[tuple[str, str], str] = {}
+    return [_require_own_product(_skip_guide(t, scene_of_guide), scene_of_product) for t in tasks]
 
 
-def _matched(entry: SceneEntry, rule: Rule) -> Task:
+def _with_guides(entry: SceneEntry, rule: GuideRule) -> Task:
     try:
         guides = guides_of(entry, rule)
     except (InputError, OSError) as error:
-        return Task(entry, status="failed", reason=entry.wrong or str(error))
-    # Also what cannot be a scene has a guide, which is none either.
-    return Task(entry, guides, "failed" if entry.wrong else "planned", entry.wrong)
+        return Task(entry, status="failed", reason=entry.error or str(error))
+    # An entry with an error keeps its guide, so that the guide is skipped as a scene.
+    return Task(entry, guides, "failed" if entry.error else "planned", entry.error)
 
 
-def _no_guide(task: Task, lending: Mapping[str, str]) -> Task:
-    """Skip what was found beside the scenes, but is the guide of one."""
-    lent = lending.get(os.path.realpath(task.entry.path)) if task.entry.found else None
-    return task if lent is None else Task(task.entry, status="skipped", reason=f"The guide of {lent}.")
+def _skip_guide(task: Task, scene_of_guide: Mapping[str, str]) -> Task:
+    """Skip an entry of a folder or a glob that is the guide of a scene."""
+    scene = scene_of_guide.get(os.path.realpath(task.entry.path)) if task.entry.listed else None
+    return task if scene is None else Task(task.entry, status="skipped", reason=f"The guide of {scene}.")
 
 
-def _distinct(task: Task, owners: dict[tuple[str, str], str]) -> Task:
-    """Refuse a second scene whose product would be that of a first."""
+def _require_own_product(task: Task, scene_of_product: dict[tuple[str, str], str]) -> Task:
+    """Fail a scene whose product has the path of the product of an earlier scene."""
     if task.status != "planned":
         return task
     entry = task.entry
-    first = owners.setdefault((entry.folder, entry.stem), entry.key)
+    first = scene_of_product.setdefault((entry.folder, entry.stem), entry.key)
     if first == entry.key:
         return task
-    reason = f"Its product would be that of {first}. Give the folder around both, or two --output folders."
+    reason = f"Its product would replace that of {first}. Give the folder around both, or two --output folders."
     return Task(entry, status="failed", reason=reason)
 
 
-def plans(sources: Sequence[str], batch: Batch) -> list[SceneRecord]:
-    """Return what a run would do with each scene, and what it would cost; write nothing.
+def failure(task: Task, error: BaseException) -> SceneRecord:
+    """Return the record of a failure; that of an unforeseen error has a traceback."""
+    record = replace(task.record, status="failed")
+    if isinstance(error, DualSRError):
+        return replace(record, reason=one_line(for_display(str(error))))
+    return replace(
+        record,
+        reason=one_line(for_display(f"{type(error).__name__}: {error}")),
+        traceback=tuple(for_display(line) for line in traceback.format_exception(error)),
+    )
 
-    Returns
-    -------
-    list of dict
-        Those of `pipeline.dry_run`, with scene, status and reason.
-    """
-    return [_planned(task, batch) for task in tasks(sources, batch)]
 
-
-def _planned(task: Task, batch: Batch) -> SceneRecord:
-    if task.status != "planned":
-        return task.record
-    try:
-        job, layout = prepare(task, batch)
-        if job.options.resume and is_same_output(layout, job.identity):
-            return {**task.record, "status": "done", "output": layout.path}
-        # Its folder is made when the scene is sharpened; until then nothing can be in the way.
-        if (Path(layout.path).parent if batch.store is None else batch.folder).is_dir():
-            upscale.require_output(job, layout)
-        found = upscale.plan_json(job, layout)
-    except Exception as error:  # noqa: BLE001  # whatever a scene raises, the others are planned
-        return failed(task, error)
-    return {**task.record, **found, "estimated_seconds": seconds(job)}
+# ---- plans -------------------------------------------------------------------------------
 
 
 def prepare(task: Task, batch: Batch, *, client: Any = None) -> tuple[RunPlan, OutputSpec]:
-    """Open the scene and its guides and plan the run; the ratio of the plan is part of the product's name.
+    """Open a scene and its guides, once, and plan the run.
 
     Parameters
     ----------
     task : Task
     batch : Batch
     client : distributed.Client, optional
-        The cluster that will run the tiles.
+        The cluster that runs the tiles.
 
     Raises
     ------
@@ -197,36 +196,50 @@ def prepare(task: Task, batch: Batch, *, client: Any = None) -> tuple[RunPlan, O
     """
     return upscale.prepare(
         task.entry.path,
-        lambda ratio: batch.product(name_of(task, batch, ratio)),
+        lambda ratio: batch.product(product_name(task, batch, ratio)),
         rgb=task.guides,
-        options=batch.each,
+        options=batch.scene_options,
         client=client,
     )
 
 
-def seconds(job: RunPlan) -> float:
-    """Estimate the time of a scene from that of its model, measured on one machine."""
-    each = job.model.seconds_per_million
-    height, width = job.target.shape
-    values = int(height) * int(width) * job.scene.count / 1e6
-    at_work = min(job.sizes.jobs, len(job.tiling))
-    return round(SETUP_SECONDS + each[0 if job.guide is not None else 1] * values / at_work, 1)
-
-
-def name_of(task: Task, batch: Batch, ratio: int) -> str:
-    """Return the path of a product below the output folder."""
+def product_name(task: Task, batch: Batch, ratio: int) -> str:
+    """Return the path of a product below the output."""
     suffix = ".zarr" if (batch.options.format or "").lower() == "zarr" else ".tif"
     return str(Path(task.entry.folder, f"{task.entry.stem}_x{ratio}{suffix}"))
 
 
-def failed(task: Task, error: BaseException) -> SceneRecord:
-    """Return the record of a failure; of one that nobody foresaw also how it came to be."""
-    if isinstance(error, DualSRError):
-        return {**task.record, "status": "failed", "reason": one_line(for_display(str(error)))}
-    reason = one_line(for_display(f"{type(error).__name__}: {error}"))
-    return {
-        **task.record,
-        "status": "failed",
-        "reason": reason,
-        "traceback": [for_display(line) for line in traceback.format_exception(error)],
-    }
+def plan_scenes(sources: Sequence[str], batch: Batch) -> list[dict[str, Any]]:
+    """Return what a run would do with each scene, and its cost; write nothing.
+
+    Returns
+    -------
+    list of dict
+        The record of each scene, with the plan of `engine.upscale.dry_run` and ``estimated_seconds``.
+    """
+    return [_plan_scene(task, batch) for task in list_tasks(sources, batch)]
+
+
+def _plan_scene(task: Task, batch: Batch) -> dict[str, Any]:
+    if task.status != "planned":
+        return task.record.to_json()
+    try:
+        plan, spec = prepare(task, batch)
+        if plan.options.resume and is_same_output(spec, plan.identity):
+            return {**replace(task.record, status="done").to_json(), "output": spec.path}
+        # The run creates the folder; a folder that does not exist has nothing that could be replaced.
+        if (Path(spec.path).parent if batch.store is None else batch.folder).is_dir():
+            upscale.require_output(plan, spec)
+        values = upscale.plan_json(plan, spec)
+    except Exception as error:  # noqa: BLE001  # the failure of a scene does not stop the others
+        return failure(task, error).to_json()
+    return {**task.record.to_json(), **values, "estimated_seconds": estimate_seconds(plan)}
+
+
+def estimate_seconds(plan: RunPlan) -> float:
+    """Return the estimated time of a run, seconds, from that of its model on one machine."""
+    guided, unguided = plan.model.seconds_per_million
+    height, width = plan.target.shape
+    millions = int(height) * int(width) * plan.scene.count / 1e6
+    tiles_at_once = min(plan.sizes.jobs, len(plan.tiling))
+    return round(SETUP_SECONDS + (guided if plan.guide is not None else unguided) * millions / tiles_at_once, 1)

@@ -1,4 +1,4 @@
-"""The command line: `dualsr-geo`, and `rio dualsr`.
+"""The command line: `dualsr-geo`, and the plugin `rio dualsr`.
 
 A command declares its options, imports the library when it runs, and calls one function.
 """
@@ -28,7 +28,7 @@ from dualsr_geo.version import __version__
 __all__ = ["main"]
 
 
-def _say(
+def _print_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -36,7 +36,7 @@ def _say(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning of ours as one line; others as Python does."""
+    """Print a `DualSRWarning` as one line, and any other warning as Python does."""
     if issubclass(category, DualSRWarning):
         click.echo(f"Warning: {message}", err=True)
     else:
@@ -45,15 +45,15 @@ def _say(
 
 
 class _Commands(click.Group):
-    """Turns the user's mistakes into one line and exit code 1."""
+    """Prints a `DualSRError` as one line and exits with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:  # click's own signature
         """Run a command."""
-        # Without a handler Python prints rasterio's log of what we are about to say in one line.
+        # Without a handler Python prints the log of rasterio, which repeats the error message.
         logging.getLogger("rasterio").addHandler(logging.NullHandler())
         with warnings.catch_warnings():
             warnings.simplefilter("always", DualSRWarning)
-            warnings.showwarning = _say
+            warnings.showwarning = _print_warning
             try:
                 return super().invoke(ctx)
             except DualSRError as error:

@@ -8,54 +8,66 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dualsr_geo.cli import options
-from dualsr_geo.cli.upscale import client_of, psf_of, upscale
+from dualsr_geo.cli.upscale import connected_client, read_psf, upscale
 from dualsr_geo.errors import DualSRWarning
 
-# Options that mean for each scene what they mean for one.
-SAME = (
+if TYPE_CHECKING:
+    from dualsr_geo.batch.scene_record import SceneRecord
+    from dualsr_geo.batch.tasks import Batch
+
+# Options of `upscale` that hold for each scene.
+SCENE_OPTIONS = (
     "format", "bidx", "dtype", "nodata", "creation", "gsd", "sensor", "scale", "model", "fine", "half_model", "published",
     "precision", "spectral", "uncertainty", "coregister", "changes", "psf", "mtf_gain", "tile", "jobs", "max_memory", "device",
 )  # fmt: skip
-# More of them are in the summary.
-MOST_NAMED = 20
+# Failed scenes that are printed; all of them are in the summary.
+MAX_PRINTED = 20
 
 
-@click.command(short_help="Sharpen an archive.", params=[p for p in upscale.params if p.name in SAME])
+@click.command(short_help="Sharpen many scenes.", params=[p for p in upscale.params if p.name in SCENE_OPTIONS])
 @click.argument("src", nargs=-1)
 @click.option(
     "-o",
     "--output",
     metavar="DIR",
     required=True,
-    help="Folder of products and ledger, or s3://, gs://, az:// for the products.",
+    help="Folder of the products and the journal; or s3://, gs://, az:// for the products, with --work-dir.",
 )
 @click.option(
     "--rgb", "--pan", "--guide", "rgb", multiple=True, metavar="PATTERN",
-    help="The guide of a scene: a path with {stem}, {name}, {parent} or a group of --match, from the scene's folder; "
-    "the key of a STAC asset; or a .csv with the columns scene and guide. Repeatable.",
+    help="The guide of a scene: a path with {stem}, {name}, {parent} or a group of --match, relative to the scene's "
+    "folder; the key of a STAC asset; or a .csv with the columns scene and guide. Repeatable.",
 )  # fmt: skip
-@click.option("--match", metavar="REGEX", help="What the paths of scenes match; named groups may stand in --rgb.")
-@click.option("--alone", is_flag=True, help="Sharpen scenes whose guide is not found without it.")
-@click.option("--asset", metavar="KEY", help="Which asset of a STAC item is the scene.")
-@click.option("--resume", is_flag=True, help="Go on with the batch that is in --output.")
-@click.option("--overwrite", is_flag=True, help="Begin anew; with --resume replace only what was made otherwise.")
-@click.option("--report", is_flag=True, help="Also write a page to look at for each product.")
+@click.option(
+    "--match",
+    metavar="REGEX",
+    help="Select the scenes of folders and globs whose path matches; its named groups can be used in --rgb.",
+)
+@click.option("--alone", is_flag=True, help="Sharpen a scene without a guide if its guide is missing.")
+@click.option("--asset", metavar="KEY", help="Key of the asset of a STAC item that is the scene.")
+@click.option("--resume", is_flag=True, help="Continue the batch in --output.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the batch in --output; with --resume only products of other options."
+)
+@click.option("--report", is_flag=True, help="Also write an HTML page for each product.")
 @click.option("--stac", is_flag=True, help="Also write a STAC item for each product, and items.json of all.")
-@click.option("--scenes-at-once", type=click.IntRange(1), help="1 by default, on a cluster 2.")
+@click.option(
+    "--scenes-at-once", type=click.IntRange(1), help="Scenes that run at the same time.  [default: 1; on a cluster 2]"
+)
 @options.scheduler
 @options.gpus
 @click.option(
     "--work-dir",
     type=click.Path(file_okay=False),
-    help="With products in a store: folder of ledger, summary, pages, items, and of a TIFF while it is made.",
+    help="If --output is in a store: folder of the journal, the summary, pages, items and temporary TIFFs.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and estimates; write nothing.")
-@click.option("--status", is_flag=True, help="Print what has become of the scenes in --output; do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the plan of each scene, with estimates; write nothing.")
+@click.option("--status", is_flag=True, help="Print the status of the scenes in --output; do nothing else.")
 @options.log_json
 @options.as_json
 @options.quiet
@@ -76,10 +88,10 @@ def batch(
     log_json: str | None,
     **chosen: Any,  # as click parsed them
 ) -> None:
-    """Sharpen the scenes of SRC into a folder; what fails is named, and the rest goes on.
+    """Sharpen the scenes of SRC into a folder; the failure of a scene does not stop the others.
 
-    SRC are rasters, products as delivered, folders and globs of them, .txt lists, and STAC items,
-    item collections or catalogs (.json). Exits with 1 if a scene failed.
+    SRC are rasters, products as delivered, folders and globs of these, .txt lists, and STAC items,
+    item collections or catalogs (.json). The exit status is 1 if a scene failed.
 
     \b
         dualsr-geo batch archive/ --rgb '{stem}_pan.tif' -o out/
@@ -91,155 +103,167 @@ def batch(
         _print_status(folder, as_json=as_json)
         return
     if not src:
-        raise click.UsageError("There is nothing to sharpen. Give SRC, or --status to see what a batch has done.")
-    from dualsr_geo.engine import run_log  # noqa: PLC0415  # loads torch
-
-    asked = _batch(folder, store, chosen, cluster=bool(scheduler or gpus))
+        raise click.UsageError("There is no SRC. Give scenes to sharpen, or --status for the state of a batch.")
+    settings = _batch(folder, store, chosen, on_cluster=bool(scheduler or gpus))
     if dry_run:
-        records = _planned(src, asked, as_json=as_json)
+        statuses = _print_plans(src, settings, as_json=as_json)
     else:
+        from dualsr_geo.engine import run_log  # noqa: PLC0415  # as all imports of the library: `--help` is fast
+
         with run_log.json_log(log_json):
-            records = _run(src, asked, scheduler, gpus, as_json=as_json, quiet=quiet)
-    if not dry_run and not as_json:
-        _say_end(records, asked.folder, quiet=quiet)
-    if any(r["status"] == "failed" for r in records):
+            statuses = _run(src, settings, scheduler, gpus, as_json=as_json, quiet=quiet)
+    if "failed" in statuses:
         ctx.exit(1)
 
 
 def _places(output: str, work_dir: str | None) -> tuple[Path, str | None]:
-    """Return the folder of the ledger, and the URL of the products if they go to a store."""
-    from dualsr_geo.io.storage.urls import is_url  # noqa: PLC0415  # what `--help` does not need
+    """Return the folder of the journal, and the URL of the products if they are written to a store."""
+    from dualsr_geo.io.storage.urls import is_url  # noqa: PLC0415
 
     if not is_url(output):
         if work_dir is not None:
-            raise click.UsageError("--work-dir is for an --output in an object store; a folder holds its own work.")
+            raise click.UsageError("--work-dir is for an --output in an object store. Leave it out.")
         if Path(output).exists() and not Path(output).is_dir():
             raise click.UsageError(f"--output {output} is a file. Give a folder.")
         return Path(output), None
     if work_dir is None:
         raise click.UsageError(
-            f"--output {output} is in an object store. Give --work-dir too: a folder on disk for ledger, summary "
-            "and unfinished TIFFs."
+            f"--output {output} is in an object store. Give --work-dir too: a folder on disk for the journal, the "
+            "summary and temporary TIFFs."
         )
     return Path(work_dir), output
 
 
-def _batch(
-    folder: Path, store: str | None, chosen: dict[str, Any], *, cluster: bool
-) -> Any:  # a Batch; importing it loads torch
-    from dualsr_geo.batch.guide_matching import rule  # noqa: PLC0415
+def _batch(folder: Path, store: str | None, chosen: dict[str, Any], *, on_cluster: bool) -> Batch:
+    from dualsr_geo.batch.guide_matching import guide_rule  # noqa: PLC0415
     from dualsr_geo.batch.tasks import Batch  # noqa: PLC0415
     from dualsr_geo.engine.options import Options  # noqa: PLC0415
 
-    found = rule(chosen.pop("rgb"), match=chosen.pop("match"), alone=chosen.pop("alone"))
-    at_once = chosen.pop("scenes_at_once") or (2 if cluster else 1)
+    rule = guide_rule(chosen.pop("rgb"), match=chosen.pop("match"), allow_unguided=chosen.pop("alone"))
+    scenes_at_once = chosen.pop("scenes_at_once") or (2 if on_cluster else 1)
     asset, report, stac = (chosen.pop(name) for name in ("asset", "report", "stac"))
-    run = Options(psf=psf_of(chosen.pop("psf")), **chosen)
-    return Batch(folder, found, run, asset, report, stac, at_once, store)
+    scene_options = Options(psf=read_psf(chosen.pop("psf")), **chosen)
+    return Batch(folder, rule, scene_options, asset, report, stac, scenes_at_once, store)
 
 
-def _planned(src: Sequence[str], asked: Any, *, as_json: bool) -> list[dict[str, Any]]:
-    from dualsr_geo.batch.tasks import plans  # noqa: PLC0415
+def _print_plans(src: Sequence[str], batch: Batch, *, as_json: bool) -> set[str]:
+    """Print the plan of each scene; return the statuses that occur."""
+    from dualsr_geo.batch.tasks import plan_scenes  # noqa: PLC0415
 
-    found = plans(src, asked)
+    plans = plan_scenes(src, batch)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(plans, indent=2))
     else:
-        for record in found:
-            click.echo(_line(record))
-        click.echo(_cost(found))
-    return found
+        for plan in plans:
+            click.echo(_line(plan))
+        click.echo(_cost(plans))
+    return {plan["status"] for plan in plans}
 
 
 def _run(
-    src: Sequence[str], asked: Any, scheduler: str | None, gpus: int | None, *, as_json: bool, quiet: bool
-) -> list[dict[str, Any]]:
-    from dualsr_geo.batch import run as archive  # noqa: PLC0415
+    src: Sequence[str], batch: Batch, scheduler: str | None, gpus: int | None, *, as_json: bool, quiet: bool
+) -> set[str]:
+    """Run a batch and print its records; return the statuses that occur."""
+    from dualsr_geo.batch.run import run  # noqa: PLC0415
+    from dualsr_geo.batch.scene_record import count_statuses  # noqa: PLC0415
 
-    # They would not say of which scene they speak; they are notes in the summary.
+    # Warnings do not name the scene; they are notes in the summary.
     warnings.simplefilter("ignore", DualSRWarning)
-    with client_of(scheduler, gpus, silent=quiet) as client, _told(silent=as_json or quiet) as told:
-        found = archive.run(src, asked, client=client, told=told)
+    with (
+        connected_client(scheduler, gpus, silent=quiet) as client,
+        _record_printer(silent=as_json or quiet) as on_record,
+    ):
+        records = run(src, batch, client=client, on_record=on_record)
     if as_json:
-        click.echo(json.dumps({"counts": archive.counts(found), "scenes": found}))
-    return found
+        click.echo(json.dumps({"counts": count_statuses(records), "scenes": [r.to_json() for r in records]}))
+    else:
+        _print_end(records, batch.folder, quiet=quiet)
+    return {record.status for record in records}
 
 
 @contextmanager
-def _told(*, silent: bool) -> Iterator[Callable[[dict[str, Any]], None] | None]:
-    """Print a line for each scene that ends, on a terminal above a bar."""
+def _record_printer(*, silent: bool) -> Iterator[Callable[[SceneRecord], None] | None]:
+    """Yield a function that prints a record, on a terminal above a progress bar."""
     if silent or not sys.stderr.isatty():
-        yield None if silent else lambda record: click.echo(_line(record))
+        yield None if silent else lambda record: click.echo(_line(record.to_json()))
         return
     from tqdm import tqdm  # noqa: PLC0415
 
     with tqdm(unit="scene", leave=False) as bar:
 
-        def told(record: dict[str, Any]) -> None:
+        def print_record(record: SceneRecord) -> None:
             with tqdm.external_write_mode():
-                click.echo(_line(record))
+                click.echo(_line(record.to_json()))
             bar.update()
 
-        yield told
+        yield print_record
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    """Return what became of a scene, a line."""
+    """Return the line of a scene, from its record or plan as JSON."""
     from dualsr_geo.batch.journal import one_line  # noqa: PLC0415
 
     product = record.get("product") or record.get("output")
-    where = f" -> {one_line(product)}" if product and record["status"] != "failed" else ""
-    took = f" ({record['seconds']:.1f} s)" if "seconds" in record else ""
-    why = f": {record['reason']}" if record.get("reason") else ""
-    return f"{record['status']:8}{one_line(record['scene'])}{where}{took}{why}"
+    target = f" -> {one_line(product)}" if product and record["status"] != "failed" else ""
+    time = f" ({record['seconds']:.1f} s)" if "seconds" in record else ""
+    reason = f": {record['reason']}" if record.get("reason") else ""
+    return f"{record['status']:8}{one_line(record['scene'])}{target}{time}{reason}"
 
 
-def _cost(records: Sequence[Mapping[str, Any]]) -> str:
-    able = [r for r in records if r["status"] == "planned"]
-    seconds = sum(r["estimated_seconds"] for r in able)
-    span = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    raw = sum(r["raw_bytes"] for r in able)
-    memory, disk = (
-        max((r[name] for r in able), default=0) for name in ("estimated_memory_bytes", "largest_disk_bytes")
-    )
+def _cost(plans: Sequence[Mapping[str, Any]]) -> str:
+    planned = [p for p in plans if p["status"] == "planned"]
+    seconds = sum(p["estimated_seconds"] for p in planned)
+    time = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    memory = max((p["estimated_memory_bytes"] for p in planned), default=0)
+    disk = max((p["largest_disk_bytes"] for p in planned), default=0)
+    size = sum(p["raw_bytes"] for p in planned)
     return (
-        f"{len(able)} of {len(records)} scenes: about {span}, {memory / 2**20:.0f} MiB of memory, "
-        f"{raw / 2**20:.1f} MiB of products before compression, up to {disk / 2**20:.1f} MiB of disk for one while it "
-        "is made. Estimates; nothing was written."
+        f"{len(planned)} of {len(plans)} scenes: about {time}, {memory / 2**20:.0f} MiB of memory, "
+        f"{size / 2**20:.1f} MiB of products before compression, and at most {disk / 2**20:.1f} MiB of disk space while "
+        "a scene is sharpened. These are estimates; nothing was written."
     )
 
 
-def _say_end(records: Sequence[Mapping[str, Any]], folder: Path, *, quiet: bool) -> None:
-    """Say how many scenes have each status, and last name those that failed."""
-    from dualsr_geo.batch.run import counts  # noqa: PLC0415
+def _counts(records: Sequence[SceneRecord]) -> str:
+    from dualsr_geo.batch.scene_record import count_statuses  # noqa: PLC0415
 
-    failed = [r for r in records if r["status"] == "failed"]
+    return ", ".join(f"{n} {status}" for status, n in count_statuses(records).items() if n)
+
+
+def _print_end(records: Sequence[SceneRecord], folder: Path, *, quiet: bool) -> None:
+    """Print the number of scenes of each status, and last the scenes that failed."""
+    summary = folder / "summary.csv"
+    failed = [r for r in records if r.status == "failed"]
     if not quiet:
-        said = ", ".join(f"{n} {status}" for status, n in counts(records).items() if n)
-        click.echo(f"{said}; all in {folder / 'summary.csv'}")
-    for record in failed[:MOST_NAMED]:
-        click.echo(_line(record), err=True)
-    if len(failed) > MOST_NAMED:
-        click.echo(f"... and {len(failed) - MOST_NAMED} more that failed, in {folder / 'summary.csv'}", err=True)
+        click.echo(f"{_counts(records)}. The summary is {summary}.")
+    for record in failed[:MAX_PRINTED]:
+        click.echo(_line(record.to_json()), err=True)
+    if len(failed) > MAX_PRINTED:
+        click.echo(f"{len(failed) - MAX_PRINTED} more scenes failed; see {summary}.", err=True)
 
 
 def _print_status(folder: Path, *, as_json: bool) -> None:
     from dualsr_geo.batch.journal import Journal  # noqa: PLC0415
-    from dualsr_geo.batch.run import counts  # noqa: PLC0415
+    from dualsr_geo.batch.scene_record import count_statuses  # noqa: PLC0415
     from dualsr_geo.errors import InputError  # noqa: PLC0415
 
-    ledger = Journal(folder)
-    asked, scenes = ledger.read()
-    if not asked:
-        raise InputError(f"{folder} holds no batch: there is no batch.jsonl in it. Give the --output of one.")
-    owner = ledger.owner()
+    journal = Journal(folder)
+    settings, scenes = journal.read()
+    if not settings:
+        raise InputError(f"{folder} holds no batch: it has no {journal.path.name}. Give the --output of a batch.")
+    owner, records = journal.owner(), list(scenes.values())
     if as_json:
-        said = {**asked, "owner": owner, "counts": counts(scenes.values()), "scenes": list(scenes.values())}
-        click.echo(json.dumps(said))
+        values = {
+            **settings,
+            "owner": owner,
+            "counts": count_statuses(records),
+            "scenes": [r.to_json() for r in records],
+        }
+        click.echo(json.dumps(values))
         return
-    for record in scenes.values():
-        click.echo(_line(record))
-    at_work = "no process is at work; go on with --resume"
+    for record in records:
+        click.echo(_line(record.to_json()))
+    state = "No process is running; continue with --resume."
     if owner is not None:
-        at_work = f"process {owner['pid']} on {owner['host']} is at work since {owner['since']}"
-    click.echo(", ".join(f"{n} {status}" for status, n in counts(scenes.values()).items() if n) + f"; {at_work}")
+        state = f"Process {owner['pid']} on {owner['host']} is running since {owner['since']}."
+    click.echo(f"{_counts(records)}. {state}")

@@ -10,20 +10,25 @@ import click
 from dualsr_geo.cli import options
 
 
-@click.command(short_help="Blur and decimate a raster, as its sensor would.")
+@click.command(short_help="Blur and decimate a raster like a coarser sensor.")
 @click.argument("scene", type=click.Path())
 @options.product
 @click.option("--scale", type=int, required=True, help="Ratio of pixel sizes.")
 @click.option(
-    "--mtf-gain", type=float, default=0.3, show_default=True, help="MTF gain at the coarse Nyquist frequency."
+    "--mtf-gain",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="MTF gain at the Nyquist frequency of the degraded raster.",
 )
 @options.as_json
 def degrade(
     *, scene: str, output: str | None, scale: int, mtf_gain: float, as_json: bool, **chosen: Any
 ) -> None:  # as click parsed them
-    """Blur SCENE by a Gaussian MTF and keep every SCALE-th pixel: one half of the Wald protocol.
+    """Blur SCENE by a Gaussian MTF and keep every SCALE-th pixel, as the Wald protocol does.
 
-    Writes SCENE_d<scale>.tif beside it. Rows and columns beyond a multiple of SCALE are left out.
+    Writes SCENE_d<scale>.tif to the folder of the scene. Rows and columns beyond a multiple of --scale
+    are cropped.
     """
     from dualsr_geo.engine.degrade_raster import degrade as run  # noqa: PLC0415  # loads torch
 

@@ -12,7 +12,7 @@ import click
 
 from dualsr_geo.cli import options
 
-# Columns of the table: name, heading, digits.
+# Columns of the table: name, heading, number of decimals.
 COLUMNS = (
     ("psnr_db", "PSNR", 2),
     ("psnr_band_mean_db", "band mean", 2),
@@ -25,7 +25,8 @@ COLUMNS = (
     ("seconds", "s", 1),
     ("peak_memory_bytes", "MiB", 0),
 )
-UNIT = {"peak_memory_bytes": 2**20}
+# Units of the columns in terms of those of the scores.
+UNITS = {"peak_memory_bytes": 2**20}
 
 
 def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -34,15 +35,29 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 
 @click.command(short_help="Score a product, or compare models on a scene.")
 @click.argument("scene", type=click.Path())
-@click.option("--reference", type=click.Path(), help="Score SCENE, a product, against this.")
-@click.option("--rgb", "--pan", "--guide", "rgb", type=click.Path(), multiple=True, help="The guide; repeatable.")
-@click.option("--scale", type=int, help="Ratio of pixel sizes. By default the largest that the guide allows.")
-@click.option("--models", callback=_names, metavar="NAME,...", help="Models to compare. All that can run by default.")
 @click.option(
-    "--mtf-gain", type=float, help="MTF gain by which the scene is degraded.  [default: the sensor's, or 0.3]"
+    "--reference",
+    type=click.Path(),
+    help="Reference image on the grid of SCENE, a product, which is scored against it.",
 )
-@click.option("--guide-mtf-gain", type=float, help="MTF gain by which the guide is degraded.  [default: 0.15]")
-@click.option("--report", type=click.Path(), metavar="FILE.html", help="Also write a page to look at.")
+@click.option(
+    "--rgb",
+    "--pan",
+    "--guide",
+    "rgb",
+    type=click.Path(),
+    multiple=True,
+    help="The guide: a sharper image of the same area. Repeatable.",
+)
+@click.option("--scale", type=int, help="Ratio of pixel sizes.  [default: the largest that the guide allows]")
+@click.option("--models", callback=_names, metavar="NAME,...", help="Models to compare.  [default: all that can run]")
+@click.option(
+    "--mtf-gain", type=float, help="MTF gain at which the scene is degraded.  [default: that of the sensor, or 0.3]"
+)
+@click.option("--guide-mtf-gain", type=float, help="MTF gain at which the guide is degraded.  [default: 0.15]")
+@click.option(
+    "--report", type=click.Path(), metavar="FILE.html", help="Also write an HTML page with pictures and scores."
+)
 @options.bidx
 @options.nodata
 @options.gsd
@@ -70,70 +85,69 @@ def evaluate(  # one keyword an option, passed on untouched
         dualsr-geo evaluate product.tif --reference truth.tif --scale 4
         dualsr-geo evaluate scene.tif --rgb pan.tif --report report.html
 
-    The Wald protocol degrades scene and guide by --scale, sharpens them back with every model,
-    and compares with the scene as it was. PSNR (dB), SSIM, Q2n and CC: more is better; SAM
-    (degrees), ERGAS and RMSE: less is better.
+    The Wald protocol degrades scene and guide by --scale, sharpens the degraded scene with each model,
+    and compares the result with the original scene. Higher values of PSNR (dB), SSIM, Q2n and CC are
+    better, and lower values of SAM (degrees), ERGAS and RMSE.
     """  # noqa: D301  # click looks for the character, which a raw string has not
     if reference is not None:
-        _require_alone(chosen)
+        _require_unused(chosen)
         from dualsr_geo.evaluation.evaluate import score_product  # noqa: PLC0415  # loads torch
 
-        found = score_product(scene, reference, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs)
-        click.echo(json.dumps(found) if as_json else table({"product": found}))
+        scores = score_product(scene, reference, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs)
+        click.echo(json.dumps(scores) if as_json else table({"product": scores}))
         return
     from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
 
     if not chosen["rgb"] and scale is None and not is_delivery(scene):
-        raise click.UsageError(
-            "Without --rgb nothing says how far to go. Give --scale, or --reference to score a product."
-        )
+        raise click.UsageError("Without --rgb the ratio is unknown. Give --scale, or --reference to score a product.")
     from dualsr_geo.evaluation.evaluate import evaluate as run  # noqa: PLC0415
 
     given = {k: v for k, v in chosen.items() if v is not None}
-    with _bar(hidden=quiet or as_json) as progress:
-        found = run(scene, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, progress=progress, **given)
-    click.echo(json.dumps(found) if as_json else _said(found))
+    with _model_bar(hidden=quiet or as_json) as progress:
+        comparison = run(scene, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, progress=progress, **given)
+    click.echo(json.dumps(comparison) if as_json else _text(comparison))
 
 
-def _require_alone(chosen: Mapping[str, Any]) -> None:
-    """Refuse options that a comparison with a reference has no use for."""
+def _require_unused(chosen: Mapping[str, Any]) -> None:
+    """Raise UsageError for options that have no effect with --reference."""
     unused = [f"--{k.replace('_', '-')}" for k, v in chosen.items() if v and k not in ("max_memory", "overwrite")]
     if unused:
         raise click.UsageError(
-            f"{', '.join(unused)} is for the Wald protocol; with --reference a finished product is scored. Leave one out."
+            f"{', '.join(unused)} has no effect with --reference, which scores a finished product. Leave one out."
         )
 
 
-def _said(found: Mapping[str, Any]) -> str:
+def _text(comparison: Mapping[str, Any]) -> str:
     """Return the table, each note once, and the protocol."""
-    notes = dict.fromkeys(n for m in found["models"].values() for n in m.get("notes", ()))
-    return "\n".join([table(found["models"]), "", *found["opened"], *(f"Note: {n}" for n in notes), found["protocol"]])
+    models = comparison["models"]
+    notes = dict.fromkeys(f"Note: {n}" for scores in models.values() for n in scores.get("notes", ()))
+    return "\n".join([table(models), "", *comparison["opened"], *notes, comparison["protocol"]])
 
 
 def table(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return scores as aligned text, a line a model."""
+    """Return scores as aligned text, one line a model."""
     width = max(map(len, models))
-    columns = [c for c in COLUMNS if any(c[0] in found for found in models.values())]
+    columns = [c for c in COLUMNS if any(c[0] in scores for scores in models.values())]
     lines = [" " * width + "".join(f"{heading:>11}" for _, heading, _ in columns)]
-    for name, found in models.items():
-        if "error" in found:
-            lines.append(f"{name:{width}}  {found['error']}")
+    for name, scores in models.items():
+        if "error" in scores:
+            lines.append(f"{name:{width}}  {scores['error']}")
             continue
-        lines.append(f"{name:{width}}" + "".join(f"{_cell(found, k, digits):>11}" for k, _, digits in columns))
+        lines.append(f"{name:{width}}" + "".join(f"{_cell(scores, k, digits):>11}" for k, _, digits in columns))
     return "\n".join(lines)
 
 
-def _cell(found: Mapping[str, Any], name: str, digits: int | None) -> str:
-    value = found[name]
+def _cell(scores: Mapping[str, Any], name: str, digits: int | None) -> str:
+    value = scores[name]
     if value is None:
-        # JSON has no infinity: what equals its reference has no PSNR there.
-        return "inf" if name.startswith("psnr") and found["rmse"] == 0 else "-"
-    return f"{value:.4g}" if digits is None else f"{value / UNIT.get(name, 1):.{digits}f}"
+        # JSON has no infinity, which is the PSNR of a product that equals its reference.
+        return "inf" if name.startswith("psnr") and scores["rmse"] == 0 else "-"
+    return f"{value:.4g}" if digits is None else f"{value / UNITS.get(name, 1):.{digits}f}"
 
 
 @contextmanager
-def _bar(*, hidden: bool) -> Iterator[Callable[[str], None] | None]:
-    """Name the model at work on a terminal, nothing in a pipe."""
+def _model_bar(*, hidden: bool) -> Iterator[Callable[[str], None] | None]:
+    """Yield a function that shows the name of the running model; None without a terminal."""
     if hidden or not sys.stderr.isatty():
         yield None
         return

@@ -10,52 +10,60 @@ import click
 from dualsr_geo.cli import options
 
 
-@click.command("guide-check", short_help="Say how a guide lies on a scene, and what it is worth.")
+@click.command("guide-check", short_help="Check how well a guide fits a scene.")
 @click.argument("scene", type=click.Path())
 @click.option(
-    "--rgb", "--pan", "--guide", "rgb", type=click.Path(), multiple=True, help="The sharper image; repeatable."
+    "--rgb",
+    "--pan",
+    "--guide",
+    "rgb",
+    type=click.Path(),
+    multiple=True,
+    help="The guide: a sharper image of the same area. Repeatable.",
 )
 @options.bidx
 @options.gsd
 @options.sensor
-@click.option("--scale", type=int, help="Ratio of pixel sizes. By default the largest that the guide allows.")
-@click.option("--plot", type=click.Path(), metavar="FILE.png", help="Also draw it: displacement and changed places.")
+@click.option("--scale", type=int, help="Ratio of pixel sizes.  [default: the largest that the guide allows]")
+@click.option(
+    "--plot", type=click.Path(), metavar="FILE.png", help="Also draw the displacement and the areas that differ."
+)
 @options.as_json
 def guide_check(*, scene: str, rgb: tuple[str, ...], plot: str | None, as_json: bool, **chosen: Any) -> None:
-    """Print what `upscale` would find out about a guide of SCENE, and what to do about it; makes no product.
+    """Print how well a guide fits SCENE, as `upscale` estimates it, and advice; writes no product.
 
-    Overlap, ratio of pixel sizes, shift with its standard error, local displacement, blur, how much of
-    each band the guide explains, and how much of it shows something else.
+    Prints the overlap, the ratio of pixel sizes, the shift with its standard error, the local
+    displacement, the blur, the share of each band's variance that the guide explains, and the share of
+    the scene from which the guide differs.
     """
     from dualsr_geo.evaluation.guide_check import check_guide  # noqa: PLC0415  # loads torch
 
-    found = check_guide(scene, rgb=rgb, plot=plot, **chosen)
-    click.echo(json.dumps(found) if as_json else _text(found))
+    check = check_guide(scene, rgb=rgb, plot=plot, **chosen)
+    click.echo(json.dumps(check) if as_json else _text(check))
 
 
-def _text(found: dict[str, Any]) -> str:
+def _text(check: dict[str, Any]) -> str:
     lines = [
         f"guide:     {g['name']}, {g['bands']} bands of {g['gsd']:g} {g['unit']}, {g['gsd_ratio']:g} times finer"
-        for g in found["guides"]
+        for g in check["guides"]
     ]
-    lines.append(f"scale:     {found['scale']}, pixels (px) are those of the product")
-    changed = "not known" if found["changed"] is None else f"{found['changed']:.1%} shows something else"
-    lines.append(f"covers:    {found['coverage']:.1%} of the scene; {changed}")
-    lines.append(f"shift:     {_pair(found['shift_px'], found['shift_error_px'], '+.2f')} px down and right")
-    field = found["field"]
-    even = "even, as far as can be told"
+    lines.append(f"scale:     {check['scale']}; px are pixels of the product")
+    changed = "" if check["changed"] is None else f", and differs from it in {check['changed']:.1%}"
+    lines.append(f"covers:    {check['coverage']:.1%} of the scene{changed}")
+    lines.append(f"shift:     {_pair(check['shift_px'], check['shift_error_px'], '+.2f')} px down and right")
+    field = check["field"]
     local = field and f"up to {field['largest_px']:.2f} px, root mean square {field['rms_px']:.2f} px"
-    lines.append(f"local:     {local or even}")
-    lines.append(f"blur:      {_pair(found['sigma_px'], found['sigma_error_px'], '.3f')} px (sigma, y and x)")
-    if found["relevance"]:
-        mean, least = sum(found["relevance"]) / len(found["relevance"]), min(found["relevance"])
-        lines.append(f"explains:  {mean:.0%} of the bands' variance, {least:.0%} of the least explained band's")
-    lines.extend(f"note:      {note}" for note in found["notes"])
-    lines.extend(f"do:        {advice}" for advice in found["advice"])
+    lines.append(f"local:     {local or 'no local displacement detected'}")
+    lines.append(f"blur:      {_pair(check['sigma_px'], check['sigma_error_px'], '.3f')} px (sigma, y and x)")
+    if relevance := check["relevance"]:
+        mean, least = sum(relevance) / len(relevance), min(relevance)
+        lines.append(f"explains:  {mean:.0%} of the variance of the bands, {least:.0%} of that of the least explained")
+    lines.extend(f"note:      {note}" for note in check["notes"])
+    lines.extend(f"do:        {advice}" for advice in check["advice"])
     return "\n".join(lines)
 
 
-def _pair(values: list[float], errors: list[float] | None, how: str) -> str:
+def _pair(values: list[float], errors: list[float] | None, spec: str) -> str:
     if errors is None:
-        return " and ".join(f"{v:{how}}" for v in values)
-    return " and ".join(f"{v:{how}} (+- {e:.2g})" for v, e in zip(values, errors, strict=True))
+        return " and ".join(f"{v:{spec}}" for v in values)
+    return " and ".join(f"{v:{spec}} (+- {e:.2g})" for v, e in zip(values, errors, strict=True))

@@ -11,28 +11,28 @@ import click
 from dualsr_geo.cli import options
 
 
-@click.group(short_help="List models, show one.")
+@click.group(short_help="List the models, show or import one.")
 def models() -> None:
-    """List what can sharpen a scene, or show one."""
+    """List the models that sharpen a scene, show one, or import the weights of a network."""
 
 
 @models.command("list")
 @options.as_json
 def list_(*, as_json: bool) -> None:
-    """List the models, a line each."""
-    from dualsr_geo.models.registry import models as registered  # noqa: PLC0415  # loads torch
+    """List the models, one a line."""
+    from dualsr_geo.models.registry import models  # noqa: PLC0415  # loads torch
 
     if as_json:
-        click.echo(json.dumps([m.record for m in registered().values()]))
+        click.echo(json.dumps([m.record for m in models().values()]))
         return
-    for model in registered().values():
+    for model in models().values():
         click.echo(f"{model.name:14} {model.summary}")
 
 
 @models.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print all that a model promises, as JSON: one of `models list`, or a weights FILE."""
+    """Print the properties of a model as JSON. NAME is a model of `models list`, or a weights file."""
     from dualsr_geo.models.registry import load_model, model_names  # noqa: PLC0415  # loads torch
 
     if name in model_names() or not Path(name).exists():
@@ -47,18 +47,18 @@ def show(name: str) -> None:
 @models.command("import")
 @click.argument("checkpoint", type=click.Path())
 @options.output
-@click.option("--scale", type=int, help="Ratio of the weights; SFPN's do not tell it.")
+@click.option("--scale", type=int, help="Ratio of the weights; required for SFPN, whose checkpoints do not hold it.")
 @options.overwrite
 def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite: bool) -> None:
-    """Turn a CHECKPOINT of DualSR's or SFPN's authors into safetensors with a model card.
+    """Convert a CHECKPOINT of the authors of DualSR or SFPN to safetensors with a model card.
 
-    Nothing in the file is run. The weights serve `dualsr-geo upscale --model FILE`, and
-    dualsr_geo.load_model in Python.
+    No code in the file is executed. The weights can be used by `dualsr-geo upscale --model FILE`, and
+    by dualsr_geo.load_model in Python.
     """
     from dualsr_geo.models.checkpoint_import import convert  # noqa: PLC0415  # loads torch
     from dualsr_geo.models.weights import save  # noqa: PLC0415
 
-    place = Path(output) if output is not None else Path(checkpoint).with_suffix(".safetensors")
+    path = Path(output) if output is not None else Path(checkpoint).with_suffix(".safetensors")
     tensors, card = convert(checkpoint, scale)
-    save(place, tensors, card, overwrite=overwrite)
-    click.echo(f"{place}: {card.network}, {card.ratio}x, {card.width} channels")
+    save(path, tensors, card, overwrite=overwrite)
+    click.echo(f"{path}: {card.network}, {card.ratio}x, {card.width} channels")

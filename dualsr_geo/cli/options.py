@@ -1,9 +1,10 @@
-"""Options that several commands share, with the names and habits of rio and GDAL."""
+"""Options that several commands share, named as in rio and GDAL."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -11,12 +12,12 @@ import click
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 DTYPES = ["uint8", "uint16", "int16", "int8", "uint32", "int32", "float32", "float64"]
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-_UNITS |= {"K": 2**10, "M": 2**20, "G": 2**30}
+# Units that dask lacks or reads otherwise: K, M and G are binary, as in GDAL, and a number is in MiB.
+BARE_UNITS = {"": "MiB", "K": "KiB", "M": "MiB", "G": "GiB"}
 
 
 def _creation(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Split NAME=VALUE; the case is kept."""
+    """Split NAME=VALUE."""
     pairs = []
     for value in values:
         name, equals, rest = value.partition("=")
@@ -27,53 +28,66 @@ def _creation(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
 
 
 def _bytes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """Read ``4GB``, ``800MiB``, or plain megabytes."""
+    """Read a size such as ``4GB`` or ``800MiB``; K, M and G are binary, and a number without a unit is in MiB."""
     if value is None:
         return None
+    from dask.utils import parse_bytes  # noqa: PLC0415  # `--help` does not wait for it
+
     match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", value)
-    unit = match and match[2].upper()
-    if not match or unit not in _UNITS:
-        raise click.BadParameter(f"`{value}` is no size. Give e.g. 4GB or 800MiB.")
-    number = float(match[1])
-    return int(number * (2**20 if not unit else _UNITS[unit]))
+    if match is not None:
+        with suppress(ValueError):
+            return int(parse_bytes(match[1] + BARE_UNITS.get(match[2].upper(), match[2])))
+    raise click.BadParameter(f"`{value}` is no size. Give e.g. 4GB or 800MiB.")
 
 
-output = click.option("-o", "--output", type=click.Path(), help="The product to write.")
+output = click.option("-o", "--output", type=click.Path(), help="File or store of the product.")
 format_ = click.option(
     "-f", "--format", "--driver", "format", type=click.Choice(["COG", "GTiff", "Zarr"], case_sensitive=False),
-    help="Of the product; by default its suffix says: .tif COG, .zarr Zarr.",
+    help="Format of the product.  [default: by the suffix of --output, .tif COG, .zarr Zarr]",
 )  # fmt: skip
-bidx = click.option("-b", "--bidx", help="Bands of the scene, e.g. 1, 1,3 or 2..5. All by default.")
-gsd = click.option("--gsd", type=float, help="Which bands of a product with several pixel sizes, metres, e.g. 20.")
+bidx = click.option("-b", "--bidx", help="Bands of the scene, e.g. 1, 1,3 or 2..5.  [default: all]")
+gsd = click.option(
+    "--gsd", type=float, help="Pixel size of the bands to read, metres, for a product with several, e.g. 20."
+)
 sensor = click.option(
     "--sensor",
     metavar="NAME",
-    help="The instrument that took it; see `dualsr-geo sensors list`. By default its metadata says.",
+    help="Sensor of the scene; see `dualsr-geo sensors list`.  [default: by the metadata]",
 )
 creation = click.option(
     "--co", "--profile", "creation", multiple=True, metavar="NAME=VALUE", callback=_creation,
-    help="Creation option of the GDAL driver; repeatable.",
+    help="Creation option of the GDAL driver. Repeatable.",
 )  # fmt: skip
-overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing product.")
-nodata = click.option("--nodata", type=float, help="Nodata value, of the scene or, with --dtype, of the product.")
-dtype = click.option("-t", "--dtype", type=click.Choice(DTYPES), help="Of the product. The scene's own by default.")
-scheduler = click.option("--scheduler", metavar="tcp://...", help="Run the tiles on this dask cluster.")
-gpus = click.option(
-    "--gpus", type=click.IntRange(1), help="Run the tiles on so many cards of this machine, a process each."
+overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+nodata = click.option("--nodata", type=float, help="Nodata value of the scene or, with --dtype, of the product.")
+dtype = click.option(
+    "-t", "--dtype", type=click.Choice(DTYPES), help="Data type of the product.  [default: that of the scene]"
 )
-jobs = click.option("-j", "--jobs", "--num-threads", type=int, help="Tiles at once. One a core by default.")
+scheduler = click.option("--scheduler", metavar="tcp://...", help="Address of a dask cluster that runs the tiles.")
+gpus = click.option(
+    "--gpus", type=click.IntRange(1), help="Number of GPUs of this machine that run the tiles, one process each."
+)
+jobs = click.option(
+    "-j",
+    "--jobs",
+    "--num-threads",
+    type=int,
+    help="Number of tiles that run at the same time.  [default: the number of cores]",
+)
 max_memory = click.option(
-    "--max-memory", "--ram", callback=_bytes, metavar="SIZE", help="Bound, e.g. 4GB; plain numbers are MiB."
+    "--max-memory", "--ram", callback=_bytes, metavar="SIZE", help="Limit of the memory, e.g. 4GB; a number is in MiB."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 log_json = click.option(
-    "--log-json", metavar="FILE|-", help="Add a line of JSON for whatever happens to a file; - is standard error."
+    "--log-json",
+    metavar="FILE|-",
+    help="Append each event of the run to a file as a line of JSON; - is standard error.",
 )
-quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary.")
 
 
 def together(*decorators: Decorator) -> Decorator:
-    """Apply several option decorators, first on top."""
+    """Return a decorator that adds several options, in this order."""
 
     def apply(function: Callable[..., Any]) -> Callable[..., Any]:
         for decorator in reversed(decorators):

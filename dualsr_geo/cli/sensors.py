@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from dualsr_geo.sensors import Sensor
 
 
-@click.group(short_help="List instruments, show one.")
+@click.group(short_help="List the sensors, show one.")
 def sensors() -> None:
-    """List the instruments whose bands, blur and packing are known, or show one."""
+    """List the sensors of the database, with their bands, blur and packing, or show one."""
 
 
 @sensors.command("list")
 @options.as_json
 def list_(*, as_json: bool) -> None:
-    """List the instruments, a line each; those of plugins too."""
-    from dualsr_geo.sensors.registry import sensors as known  # noqa: PLC0415
+    """List the sensors, one a line, with those of plugins."""
+    from dualsr_geo.sensors.registry import sensors  # noqa: PLC0415
 
     if as_json:
-        click.echo(json.dumps([{"name": s.name, "title": s.title, "bands": len(s.bands)} for s in known().values()]))
+        click.echo(json.dumps([{"name": s.name, "title": s.title, "bands": len(s.bands)} for s in sensors().values()]))
         return
-    for sensor in known().values():
+    for sensor in sensors().values():
         click.echo(f"{sensor.name:17} {sensor.title}")
 
 
@@ -36,21 +36,20 @@ def list_(*, as_json: bool) -> None:
 @click.argument("name")
 @options.as_json
 def show(name: str, *, as_json: bool) -> None:
-    """Show what is known of the instrument NAME, and who says so."""
+    """Show the properties of the sensor NAME, with their sources."""
     from dualsr_geo.sensors.registry import find  # noqa: PLC0415
 
     sensor = find(name)
-    click.echo(json.dumps({**dataclasses.asdict(sensor), "srf": sensor.response_kind}) if as_json else _shown(sensor))
+    click.echo(json.dumps({**dataclasses.asdict(sensor), "srf": sensor.response_kind}) if as_json else _text(sensor))
 
 
-def _shown(sensor: Sensor) -> str:
-    """Return a sensor for a person."""
+def _text(sensor: Sensor) -> str:
     lines = [
         f"{sensor.name}: {sensor.title}",
         f"aliases:    {', '.join(sensor.aliases) or 'none'}",
         f"bands:      {sensor.sources.bands}",
         f"responses:  {_responses(sensor)}",
-        f"MTF gain:   {sensor.sources.mtf}" + ("" if sensor.mtf_measured else "; shown, never used"),
+        f"MTF gain:   {sensor.sources.mtf}" + ("" if sensor.mtf_measured else "; not measured, therefore not used"),
     ]
     if sensor.guide:
         lines.append(f"guide:      {sensor.guide}")
@@ -58,8 +57,8 @@ def _shown(sensor: Sensor) -> str:
         lines.append("bad bands:  " + ", ".join(f"{low:g} to {high:g} nm" for low, high in sensor.bad_windows_nm))
     if sensor.packing is not None:
         p = sensor.packing
-        nothing = "" if p.nodata is None else f", nodata {p.nodata:g}"
-        lines.append(f"packing:    {p.product}: stored * {p.scale:g} + {p.offset:g}{nothing}")
+        nodata = "" if p.nodata is None else f", nodata {p.nodata:g}"
+        lines.append(f"packing:    {p.product}: stored * {p.scale:g} + {p.offset:g}{nodata}")
     if sensor.sources.packing:
         lines.append(f"            {sensor.sources.packing}")
     return "\n".join([*lines, "", *_table(sensor)])
@@ -68,7 +67,7 @@ def _shown(sensor: Sensor) -> str:
 def _responses(sensor: Sensor) -> str:
     if sensor.responses is not None:
         return "tabulated"
-    return "Gaussian of centre and FWHM" + ("; the product's own wavelengths win" if sensor.nominal else "")
+    return "Gaussian of centre and FWHM" + ("; replaced by the wavelengths of the product" if sensor.nominal else "")
 
 
 def _table(sensor: Sensor) -> list[str]:

@@ -7,16 +7,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dualsr_geo.cli import options
 from dualsr_geo.report.summary import describe_run
 
+if TYPE_CHECKING:
+    from dualsr_geo.degradation.psf import Psf
 
-def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
-    """Read --spectral: None for auto, more than any scene has for all."""
+
+def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | None:
+    """Read --spectral: None for auto, for all a number that no scene exceeds."""
     if value in ("auto", "all"):
         return None if value == "auto" else sys.maxsize
     if not value.isdecimal() or int(value) < 1:
@@ -28,61 +31,80 @@ def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
 @click.argument("scene", type=click.Path())
 @options.product
 @click.option(
-    "--rgb", "--pan", "--guide", "rgb", type=click.Path(), multiple=True, help="The sharper image; repeatable."
+    "--rgb",
+    "--pan",
+    "--guide",
+    "rgb",
+    type=click.Path(),
+    multiple=True,
+    help="The guide: a sharper image of the same area. Repeatable.",
 )
 @options.gsd
 @options.sensor
-@click.option("--scale", type=int, help="Ratio of pixel sizes. By default the largest that the guide allows.")
+@click.option("--scale", type=int, help="Ratio of pixel sizes.  [default: the largest that the guide allows]")
 @click.option(
     "--model",
     default="auto",
     show_default=True,
-    help="See `dualsr-geo models list`; or a network's weights file.",
+    help="A model of `dualsr-geo models list`, or the weights file of a network.",
 )
 @click.option(
     "--fine",
-    help="Fine stage: none, consistency, backprojection, backprojection-pixel, finenet or finenet-per-tile. "
-    "By default the model's own.",
+    help="Fine stage: none, consistency, backprojection, backprojection-pixel, finenet or finenet-per-tile.  "
+    "[default: that of the model]",
 )
 @click.option(
-    "--half-model", type=click.Path(), help="Weights of half the ratio, for --fine backprojection of a network."
+    "--half-model",
+    type=click.Path(),
+    help="Weights file of the network for half the ratio; --fine backprojection of a network needs it.",
 )
-@click.option("--published", is_flag=True, help="Let a network compute what its authors' code does, defects included.")
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Compute a published network exactly as the code of its authors does, defects included.",
+)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="What a network computes in; bfloat16 is faster and within 1e-3 of the range.",
+    help="Number type of a network; bfloat16 is faster, and its results differ by up to 1e-3 of the range.",
 )
 @click.option(
     "--spectral",
     default="auto",
     show_default=True,
-    callback=_anchors,
+    callback=_anchor_bands,
     metavar="K|all|auto",
-    help="On how many bands our networks run; the others follow. auto: 8, of noisy scenes 8 components.",
+    help="Number of bands that the built-in networks process; the other bands are derived from these. "
+    "auto: 8 bands, for a noisy scene 8 components.",
 )
-@click.option("--uncertainty", is_flag=True, help="Also write how far each value may be off (standard deviation).")
+@click.option("--uncertainty", is_flag=True, help="Also write the standard deviation of the error of each value.")
 @click.option(
     "--coregister",
     type=click.Choice(["auto", "local", "off"]),
     default="auto",
     show_default=True,
-    help="Move a displaced guide onto the scene, as a whole or also place by place (local), or leave it and warn.",
+    help="Correct a displacement of the guide as a whole (auto) or also locally (local), or only warn of it (off).",
 )
 @click.option(
     "--changes",
     type=click.Choice(["auto", "off"]),
     default="auto",
     show_default=True,
-    help="Leave the guide out where it shows something else than the scene, or use it everywhere.",
+    help="Do not use the guide where it differs from the scene (auto), or use it everywhere (off).",
 )
 @click.option(
-    "--psf", type=click.Path(exists=True, dir_okay=False), help="A known blur as JSON; nothing is estimated then."
+    "--psf",
+    type=click.Path(exists=True, dir_okay=False),
+    help="JSON file of the point spread function of the scene, which is then not estimated.",
 )
-@click.option("--mtf-gain", type=float, help="The sensor's MTF gain at Nyquist, e.g. 0.3; wins over that of --sensor.")
-@click.option("--tile", type=int, help="Side of a tile's core, lr pixels. By default --max-memory decides.")
+@click.option(
+    "--mtf-gain",
+    type=float,
+    help="MTF gain of the scene at its Nyquist frequency, e.g. 0.3; replaces that of --sensor.",
+)
+@click.option("--tile", type=int, help="Side of a tile's core, pixels of the scene.  [default: by --max-memory]")
 @options.jobs
 @options.max_memory
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -91,10 +113,15 @@ def _anchors(_: click.Context, __: click.Parameter, value: str) -> int | None:
 @click.option(
     "--work-dir",
     type=click.Path(file_okay=False),
-    help="Where a TIFF for an object store is made on disk. By default the current folder.",
+    help="Folder of the temporary file of a TIFF that is written to an object store.  [default: the current folder]",
 )
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
-@click.option("--report", type=click.Path(), metavar="FILE.html", help="Also write a page to look at.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
+@click.option(
+    "--report",
+    type=click.Path(),
+    metavar="FILE.html",
+    help="Also write an HTML page with pictures of the product and its quality.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan as JSON and write nothing.")
 @options.log_json
 @options.as_json
@@ -114,11 +141,11 @@ def upscale(  # one keyword an option, passed on untouched
     quiet: bool,
     **chosen: Any,  # as click parsed them
 ) -> None:
-    """Sharpen SCENE, guided by a sharper image (--rgb) or alone (--scale).
+    """Sharpen SCENE, guided by a sharper image (--rgb) or without a guide (--scale).
 
-    Writes SCENE_x<scale>.tif beside the scene, a Cloud Optimized GeoTIFF on exactly the scene's
-    extent, in the scene's own data type. SCENE may be a product as delivered, e.g. a Sentinel-2 SAFE
-    folder, which may bring sharper bands to be guided by.
+    Writes SCENE_x<scale>.tif to the folder of the scene: a Cloud Optimized GeoTIFF of exactly the
+    extent and the data type of the scene. SCENE may be a product as delivered, e.g. a Sentinel-2 SAFE
+    folder, whose own sharper bands are then the guide.
 
     \b
         dualsr-geo upscale scene.tif --rgb pan.tif
@@ -128,32 +155,34 @@ def upscale(  # one keyword an option, passed on untouched
     from dualsr_geo.models.methods import model_names  # noqa: PLC0415
 
     if not rgb and chosen["scale"] is None and chosen["model"] in model_names() and not is_delivery(scene):
-        raise click.UsageError("Without --rgb nothing says how far to go. Give --scale, e.g. --scale 4.")
-    from dualsr_geo.engine import run_log  # noqa: PLC0415  # loads torch
-    from dualsr_geo.engine import upscale as pipeline  # noqa: PLC0415
+        raise click.UsageError("Without --rgb the ratio is unknown. Give --scale, e.g. --scale 4.")
+    from dualsr_geo.engine import run_log  # noqa: PLC0415
+    from dualsr_geo.engine import upscale as engine  # noqa: PLC0415  # loads torch
     from dualsr_geo.engine.options import Options  # noqa: PLC0415
 
-    run = Options(psf=psf_of(psf), **chosen)
+    run_options = Options(psf=read_psf(psf), **chosen)
     if dry_run:
-        click.echo(json.dumps(pipeline.dry_run(scene, output, rgb=rgb, options=run), indent=2))
+        click.echo(json.dumps(engine.dry_run(scene, output, rgb=rgb, options=run_options), indent=2))
         return
     with (
         run_log.json_log(log_json),
-        client_of(scheduler, gpus, silent=quiet) as client,
-        _bar(hidden=quiet or as_json) as progress,
+        connected_client(scheduler, gpus, silent=quiet) as client,
+        _progress_bar(hidden=quiet or as_json) as progress,
     ):
-        result = pipeline.upscale(scene, output, rgb=rgb, options=run, client=client, report=report, progress=progress)
+        result = engine.upscale(
+            scene, output, rgb=rgb, options=run_options, client=client, report=report, progress=progress
+        )
     if as_json:
         click.echo(json.dumps(result))
     elif not quiet:
         click.echo(describe_run(result))
 
 
-def psf_of(path: str | None) -> Any:  # a Psf; importing it here would load torch
-    """Read a blur; None where none is given."""
+def read_psf(path: str | None) -> Psf | None:
+    """Read the file of --psf."""
     if path is None:
         return None
-    from dualsr_geo.degradation.psf import Psf  # noqa: PLC0415
+    from dualsr_geo.degradation.psf import Psf  # noqa: PLC0415  # loads numpy
     from dualsr_geo.errors import OptionError  # noqa: PLC0415
 
     try:
@@ -165,10 +194,10 @@ def psf_of(path: str | None) -> Any:  # a Psf; importing it here would load torc
 
 
 @contextmanager
-def client_of(address: str | None, gpus: int | None = None, *, silent: bool = False) -> Iterator[Any]:
-    """Connect to a dask cluster, or start one on cards, and say where to watch it; None where none is asked for."""
+def connected_client(address: str | None, gpus: int | None = None, *, silent: bool = False) -> Iterator[Any]:
+    """Connect to a dask cluster, or start one on GPUs, and print the address of its dashboard; None for neither."""
     if address is not None and gpus is not None:
-        raise click.UsageError("--scheduler and --gpus each say where tiles run. Give one of them.")
+        raise click.UsageError("--scheduler and --gpus both choose where tiles run. Give one of them.")
     if gpus is not None:
         from dualsr_geo.engine import dask_cluster  # noqa: PLC0415
 
@@ -186,17 +215,17 @@ def client_of(address: str | None, gpus: int | None = None, *, silent: bool = Fa
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise OptionError(
-            f"--scheduler {address} does not answer ({error}). Start one with `dask scheduler`."
+            f"--scheduler {address} does not answer ({error}). Start a cluster with `dask scheduler`, or give its address."
         ) from error
     with client:
         if not silent and client.dashboard_link:
-            click.echo(f"Watch it at {client.dashboard_link}", err=True)
+            click.echo(f"The dashboard of the cluster is {client.dashboard_link}", err=True)
         yield client
 
 
 @contextmanager
-def _bar(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Show progress on a terminal, nothing in a pipe."""
+def _progress_bar(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Yield a function that updates a progress bar; None without a terminal."""
     if hidden or not sys.stderr.isatty():
         yield None
         return

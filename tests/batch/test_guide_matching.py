@@ -1,4 +1,4 @@
-"""How guides are found: by pattern, asset and table, one for each, or an error that says where it looked."""
+"""Guides are found by patterns, assets and tables; a missing guide is an error that names its path."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.batch.guide_matching import belongs, guides_of, rule
-from dualsr_geo.batch.scene_entry import SceneEntry, named
+from dualsr_geo.batch.guide_matching import guide_rule, guides_of, matches_rule
+from dualsr_geo.batch.scene_entry import SceneEntry, entry_of
 from dualsr_geo.errors import InputError, OptionError
 
 
@@ -25,7 +25,7 @@ def scene(tmp_path: Path) -> SceneEntry:
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    return named(str(tmp_path / "ms/s1_20240501.tif"))
+    return entry_of(str(tmp_path / "ms/s1_20240501.tif"))
 
 
 @pytest.mark.parametrize(
@@ -39,93 +39,93 @@ def scene(tmp_path: Path) -> SceneEntry:
     ],
 )
 def test_a_pattern_is_filled_in(scene, tmp_path, pattern, match, guide):
-    assert guides_of(scene, rule([pattern], match=match)) == (str(tmp_path / guide),)
+    assert guides_of(scene, guide_rule([pattern], match=match)) == (str(tmp_path / guide),)
 
 
 def test_several_patterns_are_several_guides(scene, tmp_path):
-    found = guides_of(scene, rule(["{stem}_pan.tif", str(tmp_path / "pan/s1.tif")]))
-    assert found == (str(tmp_path / "ms/s1_20240501_pan.tif"), str(tmp_path / "pan/s1.tif"))
+    guides = guides_of(scene, guide_rule(["{stem}_pan.tif", str(tmp_path / "pan/s1.tif")]))
+    assert guides == (str(tmp_path / "ms/s1_20240501_pan.tif"), str(tmp_path / "pan/s1.tif"))
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"),
+    ("pattern", "message"),
     [
-        ("{stem}_rgb.tif", r"Its guide .*/ms/s1_20240501_rgb\.tif is not there.*--alone"),
-        ("../pan/2024*.tif", r"leaves 2 guides .*20240501_a\.tif, .*20240501_b\.tif"),
-        ("../pan/2023*.tif", r"is not there"),
+        ("{stem}_rgb.tif", r"The guide .*/ms/s1_20240501_rgb\.tif does not exist.*--alone"),
+        ("../pan/2024*.tif", r"matches 2 guides .*20240501_a\.tif, .*20240501_b\.tif"),
+        ("../pan/2023*.tif", r"does not exist"),
         ("{name}", r"names the scene .* itself"),
     ],
 )
-def test_no_guide_or_two_are_an_error(scene, pattern, said):
-    with pytest.raises(InputError, match=said):
-        guides_of(scene, rule([pattern]))
+def test_no_guide_and_several_guides_are_an_error(scene, pattern, message):
+    with pytest.raises(InputError, match=message):
+        guides_of(scene, guide_rule([pattern]))
 
 
-def test_alone_goes_on_without(scene):
-    assert guides_of(scene, rule(["{stem}_rgb.tif"], alone=True)) == ()
-    assert guides_of(scene, rule([])) == ()
+def test_alone_allows_a_missing_guide(scene):
+    assert guides_of(scene, guide_rule(["{stem}_rgb.tif"], allow_unguided=True)) == ()
+    assert guides_of(scene, guide_rule([])) == ()
 
 
-def test_unknown_placeholders_and_bad_expressions_are_refused_at_once():
-    with pytest.raises(OptionError, match=r"asks for \{date\}.*\{name\}, \{parent\}, \{stem\}"):
-        rule(["{date}.tif"])
+def test_unknown_placeholders_and_bad_expressions_are_refused():
+    with pytest.raises(OptionError, match=r"unknown placeholder \{date\}.*\{name\}, \{parent\}, \{stem\}"):
+        guide_rule(["{date}.tif"])
     with pytest.raises(OptionError, match=r"--match \( is no regular expression"):
-        rule(["{stem}.tif"], match="(")
+        guide_rule(["{stem}.tif"], match="(")
 
 
-def test_match_picks_what_was_found_and_fails_what_was_named(scene):
-    by = rule(["{id}.tif"], match=r"(?P<id>other)")
-    assert belongs(scene, by)
+def test_match_selects_listed_scenes_and_fails_named_ones(scene):
+    rule = guide_rule(["{id}.tif"], match=r"(?P<id>other)")
+    assert matches_rule(scene, rule)
     with pytest.raises(InputError, match="does not match --match"):
-        guides_of(scene, by)
-    assert not belongs(SceneEntry(scene.path, scene.stem, found=True), by)
+        guides_of(scene, rule)
+    assert not matches_rule(SceneEntry(scene.path, scene.stem, listed=True), rule)
 
 
 def test_an_asset_is_a_guide():
     entry = SceneEntry(
         "https://e.com/a.tif", "a", assets={"pan": "https://e.com/p.tif?sig=2", "ms": "https://e.com/a.tif"}
     )
-    assert guides_of(entry, rule(["pan"])) == ("https://e.com/p.tif?sig=2",)
-    assert guides_of(entry, rule(["{parent}/{stem}_pan.tif"])) == ("https://e.com/a_pan.tif",)
+    assert guides_of(entry, guide_rule(["pan"])) == ("https://e.com/p.tif?sig=2",)
+    assert guides_of(entry, guide_rule(["{parent}/{stem}_pan.tif"])) == ("https://e.com/a_pan.tif",)
 
 
 def test_a_missing_asset_is_named(tmp_path):
     entry = SceneEntry(str(tmp_path / "a.tif"), "a", assets={"ms": "x"})
     with pytest.raises(InputError, match=r"no such asset \(it has ms\)"):
-        guides_of(entry, rule(["pan"]))
+        guides_of(entry, guide_rule(["pan"]))
 
 
-def test_a_table_tells_by_path_name_and_stem(tmp_path, monkeypatch):
+def test_a_table_is_read_by_path_name_and_stem(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("t.csv").write_text("guide,scene,more\np1.tif,ms/a.tif,\nhttps://e.com/p.tif,b.tif,\np2.tif,ms/a.tif,\n,d,\n")
-    by = rule(["t.csv"])
-    assert guides_of(named(str(tmp_path / "ms/a.tif")), by) == (str(tmp_path / "p1.tif"), str(tmp_path / "p2.tif"))
-    assert guides_of(named("/any/b.tif"), by) == ("https://e.com/p.tif",)
-    assert guides_of(named("/any/d.tif"), by) == ()
+    rule = guide_rule(["t.csv"])
+    assert guides_of(entry_of(str(tmp_path / "ms/a.tif")), rule) == (str(tmp_path / "p1.tif"), str(tmp_path / "p2.tif"))
+    assert guides_of(entry_of("/any/b.tif"), rule) == ("https://e.com/p.tif",)
+    assert guides_of(entry_of("/any/d.tif"), rule) == ()
     with pytest.raises(InputError, match=r"no row for /any/c\.tif"):
-        guides_of(named("/any/c.tif"), by)
+        guides_of(entry_of("/any/c.tif"), rule)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("a,b\n1,2\n", "has the columns a, b"), (None, "cannot be read as a table")]
+    ("text", "message"), [("a,b\n1,2\n", "has the columns a, b"), (None, "cannot be read as a table")]
 )
-def test_a_table_that_is_none_is_refused(tmp_path, text, said):
+def test_an_invalid_table_is_refused(tmp_path, text, message):
     if text is not None:
         (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(InputError, match=said):
-        rule([str(tmp_path / "t.csv")])
+    with pytest.raises(InputError, match=message):
+        guide_rule([str(tmp_path / "t.csv")])
 
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
 @given(NAMES)
-def test_any_name_is_taken_as_it_is(tmp_path_factory, name):
+def test_characters_of_names_are_no_wildcards(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("names")
     entry = SceneEntry(str(folder / f"{name}.tif"), name)
     guide = folder / f"{name}_pan.tif"
     guide.touch()
-    assert guides_of(entry, rule(["{stem}_pan.tif"])) == (str(guide),)
-    assert guides_of(entry, rule(["{stem}_p?n.tif"])) == (str(guide),)
+    assert guides_of(entry, guide_rule(["{stem}_pan.tif"])) == (str(guide),)
+    assert guides_of(entry, guide_rule(["{stem}_p?n.tif"])) == (str(guide),)
     with pytest.raises(InputError, match=re.escape(f"{name}_rgb.tif")):
-        guides_of(entry, rule(["{stem}_rgb.tif"]))
+        guides_of(entry, guide_rule(["{stem}_rgb.tif"]))

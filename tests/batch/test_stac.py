@@ -1,4 +1,4 @@
-"""STAC items of products: valid, and what they say is what rasterio says."""
+"""STAC items of products are valid, and agree with rasterio."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from pystac.extensions.raster import RasterExtension
 import dualsr_geo
 from dualsr_geo import synthetic
 from dualsr_geo.batch import run
+from dualsr_geo.batch.scene_record import SceneRecord
 from dualsr_geo.batch.stac_output import item_of, write_collection, write_item
 from dualsr_geo.batch.tasks import Batch
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import InputError
 
-FOUND = {"scene": "/data/scene.tif", "scale": 2, "model": "bicubic"}
+RECORD = SceneRecord("/data/scene.tif", "done", scale=2, model="bicubic")
 FAST = Options(scale=2, model="bicubic", jobs=1)
 
-# What the tables of the extensions say of the fields that are written here.
+# The fields that are written here, as the tables of the extensions define them.
 NUMBER, TEXT = {"type": "number"}, {"type": "string"}
 FIELDS = {
     "proj:code": {"type": ["string", "null"], "pattern": r"^[A-Z]+:\d+$"},
@@ -57,15 +58,15 @@ EO_BAND = {"name": TEXT, "center_wavelength": WAVE, "full_width_half_max": WAVE}
 
 def require_valid(path: Path) -> None:
     """Check an item by pystac's copies of STAC's own schemas, and its extensions' fields by their tables."""
-    said = json.loads(path.read_text())
-    pystac.validation.validate_dict(said, extensions=[])
-    prefixed = {k: v for k, v in said["properties"].items() if ":" in k}
+    content = json.loads(path.read_text())
+    pystac.validation.validate_dict(content, extensions=[])
+    prefixed = {k: v for k, v in content["properties"].items() if ":" in k}
     jsonschema.validate(prefixed, {"type": "object", "properties": FIELDS, "additionalProperties": False})
-    data = said["assets"]["data"]
+    data = content["assets"]["data"]
     for key, fields in (("raster:bands", RASTER_BAND), ("eo:bands", EO_BAND)):
         band = {"type": "object", "properties": fields, "additionalProperties": False, "minProperties": 1}
         jsonschema.validate(data[key], {"type": "array", "items": band, "minItems": 1})
-    for asset in said["assets"].values():
+    for asset in content["assets"].values():
         assert (path.parent / asset["href"]).exists()
 
 
@@ -77,9 +78,9 @@ def product(tmp_path_factory) -> Path:
     return folder / "p.tif"
 
 
-def test_an_item_says_what_rasterio_says(product, tmp_path, monkeypatch):
+def test_an_item_agrees_with_rasterio(product, tmp_path, monkeypatch):
     monkeypatch.chdir(product.parent)
-    place = write_item("p.tif", FOUND, "2024-05-01T10:00:00+02:00")
+    place = write_item("p.tif", RECORD, "2024-05-01T10:00:00+02:00")
     require_valid(place)
     item = pystac.Item.from_file(str(place))
     data = item.assets["data"]
@@ -128,32 +129,32 @@ TURNED = Affine(8, 1, 0, 1, -8, 0)
     ids=["no CRS", "over the date line", "degrees", "nowhere on Earth", "no code"],
 )
 def test_any_grid_has_a_valid_item(tmp_path, profile):
-    place = write_item(str(variant(tmp_path, **profile)), FOUND)
-    said = json.loads(place.read_text())
-    pystac.validation.validate_dict(said, extensions=[])
-    prefixed = {k: v for k, v in said["properties"].items() if ":" in k}
+    place = write_item(str(variant(tmp_path, **profile)), RECORD)
+    content = json.loads(place.read_text())
+    pystac.validation.validate_dict(content, extensions=[])
+    prefixed = {k: v for k, v in content["properties"].items() if ":" in k}
     jsonschema.validate(prefixed, {"type": "object", "properties": FIELDS, "additionalProperties": False})
-    assert (said["geometry"] is None) == ("bbox" not in said)
-    assert (said["geometry"] is None) == ("crs" not in profile or profile["crs"] == LOCAL)
+    assert (content["geometry"] is None) == ("bbox" not in content)
+    assert (content["geometry"] is None) == ("crs" not in profile or profile["crs"] == LOCAL)
     assert "NaN" not in place.read_text()
 
 
 @pytest.mark.parametrize(("tag", "when"), [
     ("2023-07-08T09:10:11Z", "2023-07-08T09:10:11+00:00"), ("2023-07-08", "2023-07-08T00:00:00+00:00"), ("soon", None),
 ])  # fmt: skip
-def test_time_is_the_acquisitions_or_said_to_be_none(tmp_path, tag, when):
+def test_the_datetime_is_that_of_the_acquisition_or_described(tmp_path, tag, when):
     path = variant(tmp_path, crs="EPSG:32633", transform=TURNED, tags={"ACQUISITION": tag})
-    item = item_of(str(path), FOUND)
+    item = item_of(str(path), RECORD)
     assert when is None or item.datetime.isoformat() == when
-    assert ("does not say when it was taken" in item.properties.get("description", "")) == (when is None)
+    assert ("The acquisition time is unknown" in item.properties.get("description", "")) == (when is None)
 
 
-def test_what_is_no_product_has_no_item(tmp_path):
+def test_a_missing_product_is_an_error(tmp_path):
     with pytest.raises(InputError):
-        item_of(str(tmp_path / "none.tif"), FOUND)
+        item_of(str(tmp_path / "none.tif"), RECORD)
 
 
-def test_an_archive_has_an_item_collection(tmp_path):
+def test_a_batch_has_an_item_collection(tmp_path):
     scene, guide = synthetic.write(tmp_path / "in", shape=(17, 26), bands=3)
     guide.unlink()
     (tmp_path / "in/deep").mkdir()
@@ -167,20 +168,20 @@ def test_an_archive_has_an_item_collection(tmp_path):
             assert {(out / a.href).suffix for a in item.assets.values()} == {".tif", ".html"}
             assert all((out / a.href).exists() for a in item.assets.values())
         require_valid(out / "deep/other_x2.json")
-        # Resumed, all is made again that is missing.
+        # A resumed run writes what is missing.
         (out / "deep/other_x2.json").unlink()
         (out / "deep/other_x2.html").unlink()
 
 
-def test_an_empty_collection_is_one(tmp_path):
+def test_an_empty_collection_is_valid(tmp_path):
     write_collection(tmp_path / "items.json", [])
     assert len(pystac.ItemCollection.from_file(str(tmp_path / "items.json"))) == 0
 
 
 def test_an_item_is_valid_by_the_schemas_of_its_extensions(product):
-    item = item_of(str(product), FOUND)
+    item = item_of(str(product), RECORD)
     try:
         urllib.request.urlopen(item.stac_extensions[0], timeout=5).close()
     except (urllib.error.URLError, OSError) as error:
-        pytest.skip(f"the extensions' schemas are not within reach: {error}")
+        pytest.skip(f"the schemas of the extensions cannot be downloaded: {error}")
     item.validate()

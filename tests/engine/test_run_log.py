@@ -116,7 +116,7 @@ def test_the_command_line_writes_it(scene, tmp_path):
 def test_the_dashboard_is_said_once(monkeypatch, capsys):
     import distributed
 
-    from dualsr_geo.cli.upscale import client_of
+    from dualsr_geo.cli.upscale import connected_client
 
     class Client:
         dashboard_link = "http://127.0.0.1:8787/status"
@@ -126,7 +126,7 @@ def test_the_dashboard_is_said_once(monkeypatch, capsys):
         def __exit__(self, *_) -> None: ...
 
     monkeypatch.setattr(distributed, "Client", Client)
-    for silent, said in ((False, "Watch it at http://127.0.0.1:8787/status\n"), (True, "")):
-        with client_of("tcp://127.0.0.1:8786", silent=silent):
+    for silent, said in ((False, "The dashboard of the cluster is http://127.0.0.1:8787/status\n"), (True, "")):
+        with connected_client("tcp://127.0.0.1:8786", silent=silent):
             print("working", file=sys.stdout)
         assert capsys.readouterr().err == said

@@ -1,4 +1,4 @@
-"""Archives: one scene's failure stops no other, and what was interrupted goes on to the same bytes."""
+"""Batches: the failure of a scene stops no other, and an interrupted run resumes to the same bytes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from click.testing import CliRunner, Result
 
 import dualsr_geo
 from dualsr_geo import synthetic
-from dualsr_geo.batch import run as archive
-from dualsr_geo.batch.guide_matching import rule
-from dualsr_geo.batch.journal import LEDGER, Journal
-from dualsr_geo.batch.tasks import SETUP_SECONDS, Batch, plans
+from dualsr_geo.batch import run as batch_run
+from dualsr_geo.batch.guide_matching import guide_rule
+from dualsr_geo.batch.journal import JOURNAL_FILE, Journal
+from dualsr_geo.batch.scene_record import SceneRecord
+from dualsr_geo.batch.tasks import SETUP_SECONDS, Batch, plan_scenes
 from dualsr_geo.cli import main
 from dualsr_geo.engine import tile_size, upscale
 from dualsr_geo.engine.options import Options
@@ -54,8 +55,8 @@ def scenes(tmp_path_factory) -> Path:
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
-    found = (p for p in folder.rglob("*") if p.suffix in (".tif", ".zarr"))
-    return {str(p.relative_to(folder)): digest(p) for p in found}
+    products = (p for p in folder.rglob("*") if p.suffix in (".tif", ".zarr"))
+    return {str(p.relative_to(folder)): digest(p) for p in products}
 
 
 def digest(path: Path) -> str:
@@ -65,11 +66,11 @@ def digest(path: Path) -> str:
 
 def batch_of(folder: Path, **more: Any) -> Batch:
     options = more.pop("options", START)
-    return Batch(folder, rule([PAN]), options, **more)
+    return Batch(folder, guide_rule([PAN]), options, **more)
 
 
-def statuses(records: list[dict[str, Any]]) -> dict[str, str]:
-    return {Path(r["scene"]).name: r["status"] for r in records}
+def statuses(records: list[SceneRecord]) -> dict[str, str]:
+    return {Path(r.scene).name: r.status for r in records}
 
 
 def cli(*words: object) -> Result:
@@ -83,7 +84,7 @@ def cli(*words: object) -> Result:
 def finished(scenes, tmp_path_factory) -> Path:
     """Return the folder of a run, which tests only read."""
     folder = tmp_path_factory.mktemp("finished")
-    archive.run([str(scenes)], batch_of(folder))
+    batch_run.run([str(scenes)], batch_of(folder))
     return folder
 
 
@@ -93,16 +94,18 @@ def test_products_are_those_of_upscale(scenes, finished, tmp_path):
     assert digest(tmp_path / "p.tif") == digest(finished / "a_x4.tif")
 
 
-def test_ledger_and_summaries_agree(finished, scenes):
-    asked, ledger = Journal(finished).read()
-    said = json.loads((finished / "summary.json").read_text())
+def test_journal_and_summaries_agree(finished, scenes):
+    settings, records = Journal(finished).read()
+    summary = json.loads((finished / "summary.json").read_text())
     with (finished / "summary.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    assert said["scenes"] == list(ledger.values())
-    assert said["counts"] == {"planned": 0, "running": 0, "done": 3, "failed": 0, "skipped": 3}
-    assert [r["scene"] for r in table] == list(ledger)
+    journal = {line["scene"]: line for line in map(json.loads, (finished / JOURNAL_FILE).open()) if "scene" in line}
+    assert summary["scenes"] == list(journal.values())
+    assert [SceneRecord.from_journal(line) for line in journal.values()] == list(records.values())
+    assert summary["counts"] == {"planned": 0, "running": 0, "done": 3, "failed": 0, "skipped": 3}
+    assert [r["scene"] for r in table] == list(journal)
     for row in table:
-        record = ledger[row["scene"]]
+        record = journal[row["scene"]]
         assert row["status"] == record["status"]
         if record["status"] == "done":
             lineage = read_record(str(finished / row["product"]), "COG", "lineage")
@@ -111,12 +114,12 @@ def test_ledger_and_summaries_agree(finished, scenes):
             assert int(row["peak_memory_bytes"]) > 2**20
         else:
             assert row["reason"] == f"The guide of {row['scene'].replace('_pan', '')}."
-    assert asked["options"]["model"] == "regression"
+    assert settings["options"]["model"] == "regression"
 
 
 @pytest.mark.parametrize("at_once", [2, 3])
 def test_several_scenes_at_once_write_the_same_bytes(scenes, finished, tmp_path, at_once):
-    archive.run([str(scenes)], batch_of(tmp_path, at_once=at_once))
+    batch_run.run([str(scenes)], batch_of(tmp_path, scenes_at_once=at_once))
     assert bytes_of(tmp_path) == bytes_of(finished)
 
 
@@ -128,14 +131,32 @@ def test_a_cluster_writes_the_same_bytes(scenes, finished, tmp_path):
         distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
-        archive.run([str(scenes)], batch_of(tmp_path, at_once=2), client=client)
+        batch_run.run([str(scenes)], batch_of(tmp_path, scenes_at_once=2), client=client)
     assert bytes_of(tmp_path) == bytes_of(finished)
 
 
-def test_zarr_is_written_where_it_is_asked_for(scenes, tmp_path):
+DONE_KEYS = {
+    "scene", "status", "product", "rmse", "sam_deg", "scale", "shape", "bands", "model", "notes", "seconds",
+    "peak_memory_bytes",
+}  # fmt: skip
+
+
+def test_the_lines_of_the_journal_have_the_keys_that_others_read(finished):
+    lines = [json.loads(line) for line in (finished / JOURNAL_FILE).read_text().splitlines()]
+    assert set(lines[0]) == {"software", "options"}
+    keys = {
+        status: {frozenset(line) for line in lines[1:] if line["status"] == status} for status in ("done", "running")
+    }
+    assert keys == {"done": {frozenset(DONE_KEYS)}, "running": {frozenset({"scene", "status"})}}
+    assert {frozenset(line) for line in lines[1:] if line["status"] == "skipped"} == {
+        frozenset({"scene", "status", "reason"})
+    }
+
+
+def test_zarr_is_written_where_the_format_is_zarr(scenes, tmp_path):
     options = Options(model="bicubic", scale=2, format="Zarr", jobs=1)
-    (record,) = archive.run([str(scenes / "a.tif")], Batch(tmp_path, options=options))
-    assert (record["status"], record["product"]) == ("done", "a_x2.zarr")
+    (record,) = batch_run.run([str(scenes / "a.tif")], Batch(tmp_path, options=options))
+    assert (record.status, record.product) == ("done", "a_x2.zarr")
 
 
 @pytest.fixture
@@ -161,153 +182,153 @@ ONCE = ["open_delivered a", "open_guides a_pan", "plan_run a"]
 @pytest.mark.parametrize("scale", [None, 2])
 def test_a_run_opens_and_plans_a_scene_once(scenes, tmp_path, planned, scale):
     options = Options(model="regression", jobs=1, scale=scale)
-    (record,) = archive.run([str(scenes / "a.tif")], batch_of(tmp_path, options=options))
-    assert record["product"] == f"a_x{scale or 4}.tif"
+    (record,) = batch_run.run([str(scenes / "a.tif")], batch_of(tmp_path, options=options))
+    assert record.product == f"a_x{scale or 4}.tif"
     assert planned == ONCE
     planned.clear()
     again = Options(model="regression", jobs=1, scale=scale, resume=True)
-    archive.run([str(scenes / "a.tif")], batch_of(tmp_path, options=again))
+    batch_run.run([str(scenes / "a.tif")], batch_of(tmp_path, options=again))
     assert planned == ONCE
 
 
 @pytest.mark.parametrize("scale", [None, 2])
 def test_a_dry_run_opens_and_plans_a_scene_once(scenes, tmp_path, planned, scale):
     options = Options(model="regression", jobs=1, scale=scale)
-    (record,) = plans([str(scenes / "a.tif")], batch_of(tmp_path, options=options))
+    (record,) = plan_scenes([str(scenes / "a.tif")], batch_of(tmp_path, options=options))
     assert record["scale"] == (scale or 4)
     assert planned == ONCE
 
 
 def test_an_unforeseen_failure_is_recorded_with_its_traceback(scenes, tmp_path, monkeypatch):
-    whole = archive.run_plan
+    whole = batch_run.run_plan
 
     def breaks(plan: Any, *args: Any, **kwargs: Any) -> Any:
         if plan.scene.name == "b c":
             raise ZeroDivisionError("in\nthe middle")
         return whole(plan, *args, **kwargs)
 
-    monkeypatch.setattr(archive, "run_plan", breaks)
-    told: list[dict[str, Any]] = []
-    records = archive.run([str(scenes)], batch_of(tmp_path), told=told.append)
-    assert [r["status"] for r in told] == ["done", "failed", "done"]
-    broken = next(r for r in records if r["status"] == "failed")
-    assert broken["reason"] == "ZeroDivisionError: in\\nthe middle"
-    assert "breaks" in "".join(broken["traceback"])
+    monkeypatch.setattr(batch_run, "run_plan", breaks)
+    ended: list[SceneRecord] = []
+    records = batch_run.run([str(scenes)], batch_of(tmp_path), on_record=ended.append)
+    assert [r.status for r in ended] == ["done", "failed", "done"]
+    broken = next(r for r in records if r.status == "failed")
+    assert broken.reason == "ZeroDivisionError: in\\nthe middle"
+    assert "breaks" in "".join(broken.traceback)
 
 
 # ---- resume ------------------------------------------------------------------------------
 
 
-def test_resume_makes_what_is_missing_and_leaves_the_rest(scenes, finished, tmp_path, monkeypatch):
+def test_resume_makes_the_missing_products_and_keeps_the_others(scenes, finished, tmp_path, monkeypatch):
     out = tmp_path / "out"
     shutil.copytree(finished, out)
     (out / "b c_x4.tif").unlink()
     stamp, before = (out / "a_x4.tif").stat().st_mtime_ns, Journal(out).read()[1]
     options = Options(model="regression", jobs=1, resume=True)
-    records = archive.run([str(scenes)], batch_of(out, options=options))
+    records = batch_run.run([str(scenes)], batch_of(out, options=options))
     assert bytes_of(out) == bytes_of(finished)
     assert (out / "a_x4.tif").stat().st_mtime_ns == stamp
-    # What a finished product cost is what it cost the run that made it.
-    assert records[0] == before[records[0]["scene"]]
+    # The cost of a finished product is that of the run that wrote it.
+    assert records[0] == before[records[0].scene]
 
 
-def test_a_ledger_that_says_done_is_not_believed(scenes, tmp_path):
+def test_the_product_decides_whether_a_scene_is_done(scenes, tmp_path):
     out = tmp_path / "out"
-    archive.run([str(scenes / "a.tif")], batch_of(out))
+    batch_run.run([str(scenes / "a.tif")], batch_of(out))
     other = Options(model="bicubic", scale=4, jobs=1, overwrite=True)
     dualsr_geo.upscale(scenes / "a.tif", out / "a_x4.tif", options=other)
     again = Options(model="regression", jobs=1, resume=True)
-    (record,) = archive.run([str(scenes / "a.tif")], batch_of(out, options=again))
-    assert record["status"] == "failed"
-    assert "a_x4.tif exists. Give --overwrite" in record["reason"]
+    (record,) = batch_run.run([str(scenes / "a.tif")], batch_of(out, options=again))
+    assert record.status == "failed"
+    assert "a_x4.tif exists. Give --overwrite" in record.reason
     both = Options(model="regression", jobs=1, resume=True, overwrite=True)
-    (record,) = archive.run([str(scenes / "a.tif")], batch_of(out, options=both))
-    assert record["status"] == "done"
+    (record,) = batch_run.run([str(scenes / "a.tif")], batch_of(out, options=both))
+    assert record.status == "done"
     assert read_record(str(out / "a_x4.tif"), "COG", "lineage")["model"] == "regression"
 
 
-def test_another_machines_tile_does_not_undo_what_is_done(scenes, finished, tmp_path, monkeypatch):
+def test_products_with_the_tile_of_another_machine_stay_done(scenes, finished, tmp_path, monkeypatch):
     out = tmp_path / "out"
     shutil.copytree(finished, out)
     monkeypatch.setattr(tile_size, "TILE_SIDES", (16,))
     options = Options(model="regression", jobs=1, resume=True)
-    records = archive.run([str(scenes)], batch_of(out, options=options))
+    records = batch_run.run([str(scenes)], batch_of(out, options=options))
     assert statuses(records)["a.tif"] == "done"
     assert bytes_of(out) == bytes_of(finished)
 
 
-def test_a_second_run_has_to_say_what_it_wants(scenes, finished, tmp_path):
+def test_a_second_run_needs_resume_or_overwrite(scenes, finished, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(finished, out)
     with pytest.raises(OutputError, match=r"a batch of 6 scenes, 3 of them done\. Give --resume"):
-        archive.run([str(scenes)], batch_of(out))
+        batch_run.run([str(scenes)], batch_of(out))
     other = Options(model="bicubic", scale=2, jobs=1, resume=True)
     with pytest.raises(ResumeError, match=r"scale was None, is 2; model was regression, is bicubic"):
-        archive.run([str(scenes)], batch_of(out, options=other))
+        batch_run.run([str(scenes)], batch_of(out, options=other))
     assert bytes_of(out) == bytes_of(finished)
-    anew = Options(model="bicubic", scale=2, jobs=1, overwrite=True)
-    records = archive.run([str(scenes / "a.tif")], Batch(out, options=anew))
+    replacing = Options(model="bicubic", scale=2, jobs=1, overwrite=True)
+    records = batch_run.run([str(scenes / "a.tif")], Batch(out, options=replacing))
     assert statuses(records) == {"a.tif": "done"}
     assert len(Journal(out).read()[1]) == 1
 
 
-def test_scenes_that_were_not_named_again_stay_in_the_ledger(scenes, tmp_path):
-    archive.run([str(scenes / "a.tif")], batch_of(tmp_path))
+def test_scenes_that_a_second_run_does_not_list_stay_in_the_journal(scenes, tmp_path):
+    batch_run.run([str(scenes / "a.tif")], batch_of(tmp_path))
     options = Options(model="regression", jobs=1, resume=True)
-    records = archive.run([str(scenes / "b c.tif")], batch_of(tmp_path, options=options))
+    records = batch_run.run([str(scenes / "b c.tif")], batch_of(tmp_path, options=options))
     assert statuses(records) == {"b c.tif": "done"}
     assert statuses(list(Journal(tmp_path).read()[1].values())) == {"a.tif": "done", "b c.tif": "done"}
 
 
-def test_what_a_dead_process_was_at_comes_last(scenes, tmp_path):
-    asked = batch_of(tmp_path, options=Options(model="regression", jobs=1, resume=True))
-    poison = {"scene": str(scenes / "a.tif"), "status": "running"}
-    Journal(tmp_path).begin(asked.asked, {poison["scene"]: poison})
+def test_scenes_at_which_a_process_died_come_last(scenes, tmp_path):
+    batch = batch_of(tmp_path, options=Options(model="regression", jobs=1, resume=True))
+    poison = SceneRecord(str(scenes / "a.tif"), "running")
+    Journal(tmp_path).rewrite(batch.settings, {poison.scene: poison})
 
-    def stopped(_: dict[str, Any]) -> None:
+    def stop(_: SceneRecord) -> None:
         raise KeyboardInterrupt
 
-    # Also if another end comes before it is its turn.
+    # Also if the next run is interrupted before it reaches the scene.
     with pytest.raises(KeyboardInterrupt):
-        archive.run([str(scenes)], asked, told=stopped)
+        batch_run.run([str(scenes)], batch, on_record=stop)
     order: list[str] = []
-    archive.run([str(scenes)], asked, told=lambda r: order.append(Path(r["scene"]).name))
+    batch_run.run([str(scenes)], batch, on_record=lambda r: order.append(Path(r.scene).name))
     assert order == ["ü.tif", "b c.tif", "a.tif"]
 
 
-# ---- what there is to do -----------------------------------------------------------------
+# ---- tasks and plans ---------------------------------------------------------------------
 
 
-def test_products_that_would_be_one_are_refused_by_name(scenes, tmp_path):
+def test_a_second_scene_with_the_same_product_fails(scenes, tmp_path):
     other = fill(tmp_path / "other", ["a"])
-    asked = batch_of(tmp_path / "out")
-    first, second = archive.run([str(scenes / "a.tif"), str(other / "a.tif")], asked)
-    assert first["status"] == "done"
-    assert (second["status"], f"would be that of {scenes / 'a.tif'}" in second["reason"]) == ("failed", True)
+    batch = batch_of(tmp_path / "out")
+    first, second = batch_run.run([str(scenes / "a.tif"), str(other / "a.tif")], batch)
+    assert first.status == "done"
+    assert (second.status, f"would replace that of {scenes / 'a.tif'}" in second.reason) == ("failed", True)
 
 
-def test_match_says_what_a_scene_is(scenes, tmp_path):
-    by = rule(["{id}_pan.tif"], match=r"(?P<id>[a-z ]+)(?<!_pan)\.tif$")
-    records = archive.run([str(scenes)], Batch(tmp_path, by, START))
+def test_match_selects_scenes(scenes, tmp_path):
+    by = guide_rule(["{id}_pan.tif"], match=r"(?P<id>[a-z ]+)(?<!_pan)\.tif$")
+    records = batch_run.run([str(scenes)], Batch(tmp_path, by, START))
     assert statuses(records) == {"a.tif": "done", "b c.tif": "done"}
     with pytest.raises(InputError, match="None of 6 scenes matches"):
-        archive.run([str(scenes)], Batch(tmp_path / "none", rule([], match="nothing"), START))
+        batch_run.run([str(scenes)], Batch(tmp_path / "none", guide_rule([], match="nothing"), START))
 
 
-def test_a_plan_costs_nothing_and_says_what_it_would(scenes, finished, tmp_path):
+def test_a_plan_writes_nothing_and_estimates_the_cost(scenes, finished, tmp_path):
     out = tmp_path / "out"
-    found = plans([str(scenes)], batch_of(out))
+    plans = plan_scenes([str(scenes)], batch_of(out))
     assert not out.exists()
-    able = [r for r in found if r["status"] == "planned"]
+    able = [r for r in plans if r["status"] == "planned"]
     assert [Path(r["output"]).relative_to(out).as_posix() for r in able] == ["a_x4.tif", "b c_x4.tif", "deep/ü_x4.tif"]
     for record in able:
         assert record["raw_bytes"] == 3 * 84 * 120 * 2
         assert record["estimated_seconds"] > 0
         assert record["estimated_memory_bytes"] > 2**20
     resumed = Options(model="regression", jobs=1, resume=True)
-    again = plans([str(scenes)], batch_of(finished, options=resumed))
+    again = plan_scenes([str(scenes)], batch_of(finished, options=resumed))
     assert sorted(r["status"] for r in again) == ["done"] * 3 + ["skipped"] * 3
-    exists = plans([str(scenes / "a.tif")], batch_of(finished))
+    exists = plan_scenes([str(scenes / "a.tif")], batch_of(finished))
     assert "exists. Give --overwrite" in exists[0]["reason"]
 
 
@@ -315,59 +336,61 @@ def test_time_is_estimated_by_size_and_model(scenes, tmp_path):
     small, wide = scenes / "a.tif", fill(tmp_path, ["w"], (63, 90)) / "w.tif"
 
     def cost(scene: Path, model: str) -> float:
-        asked = Batch(tmp_path / "out", rule([PAN]), Options(model=model, tile=16, jobs=1))
-        return plans([str(scene)], asked)[0]["estimated_seconds"]
+        batch = Batch(tmp_path / "out", guide_rule([PAN]), Options(model=model, tile=16, jobs=1))
+        return plan_scenes([str(scene)], batch)[0]["estimated_seconds"]
 
     assert cost(wide, "auto") - SETUP_SECONDS == pytest.approx(9 * (cost(small, "auto") - SETUP_SECONDS), abs=0.5)
     assert cost(wide, "auto") > cost(wide, "regression") > cost(wide, "bicubic")
 
 
 def test_scenes_at_once_share_the_machine(tmp_path):
-    asked = Batch(tmp_path, options=Options(jobs=8, max_memory=6 * 2**30), at_once=3)
-    assert (asked.each.jobs, asked.each.max_memory) == (2, 2 * 2**30)
+    batch = Batch(tmp_path, options=Options(jobs=8, max_memory=6 * 2**30), scenes_at_once=3)
+    assert (batch.scene_options.jobs, batch.scene_options.max_memory) == (2, 2 * 2**30)
 
 
 # ---- the command -------------------------------------------------------------------------
 
 
-def test_the_command_names_what_failed_last_and_exits_with_1(scenes, tmp_path):
+def test_the_command_ends_with_the_failures_and_exits_with_1(scenes, tmp_path):
     bad = tmp_path / "bad.tif"
     bad.write_bytes(b"II*\0 nothing")
     shutil.copy(scenes / "a_pan.tif", tmp_path / "bad_pan.tif")
     result = cli(scenes, bad, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "-j1")
     assert result.exit_code == 1, result.output
     lines = result.output.splitlines()
-    assert lines[-2].startswith("3 done, 1 failed, 3 skipped; all in ")
+    assert lines[-2].startswith("3 done, 1 failed, 3 skipped. The summary is ")
     assert lines[-1].startswith(f"failed  {bad}")
     status = cli("-o", tmp_path / "out", "--status")
     assert status.exit_code == 0
-    assert status.output.splitlines()[-1] == "3 done, 1 failed, 3 skipped; no process is at work; go on with --resume"
+    assert (
+        status.output.splitlines()[-1] == "3 done, 1 failed, 3 skipped. No process is running; continue with --resume."
+    )
     os.replace(shutil.copy(scenes / "a.tif", tmp_path / "copy"), bad)
-    mended = cli(
+    resumed = cli(
         scenes, bad, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "-j1", "--resume", "--json"
     )
-    assert mended.exit_code == 0, mended.output
-    assert json.loads(mended.stdout)["counts"]["done"] == 4
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads(resumed.stdout)["counts"]["done"] == 4
 
 
 def test_the_command_plans(scenes, tmp_path):
     words = (scenes, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "--dry-run")
-    found = json.loads(cli(*words, "--json").stdout)
-    assert {"scene", "status", "output", "estimated_seconds", "estimated_memory_bytes", "raw_bytes"} <= set(found[0])
+    plans = json.loads(cli(*words, "--json").stdout)
+    assert {"scene", "status", "output", "estimated_seconds", "estimated_memory_bytes", "raw_bytes"} <= set(plans[0])
     assert "3 of 6 scenes: about" in cli(*words).stdout
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_says_what_is_missing(tmp_path):
+def test_the_command_reports_a_missing_source_and_a_missing_batch(tmp_path):
     assert cli("-o", tmp_path).exit_code == 2
     nothing = cli("-o", tmp_path, "--status")
     assert (nothing.exit_code, "holds no batch" in nothing.output) == (1, True)
 
 
-# ---- hostile archives --------------------------------------------------------------------
+# ---- broken scenes -----------------------------------------------------------------------
 
 
-def test_a_hostile_archive_fails_scene_by_scene(tmp_path):
+def test_broken_scenes_fail_and_the_others_are_done(tmp_path):
     folder = fill(tmp_path / "in", ["good", "with  space", "new\nline", "ünï-日本", "-dash", "[x]*?", "cut"])
     whole = (folder / "cut.tif").read_bytes()
     (folder / "cut.tif").write_bytes(whole[: len(whole) // 2])
@@ -384,21 +407,21 @@ def test_a_hostile_archive_fails_scene_by_scene(tmp_path):
     words = [folder, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "-j1", "--json"]
     ended = subprocess.run([*CLI, "batch", *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 1, ended.stderr
-    found = {Path(r["scene"]).name: r for r in json.loads(ended.stdout)["scenes"]}
+    records = {Path(r["scene"]).name: r for r in json.loads(ended.stdout)["scenes"]}
     good = ["good", "with  space", "new\nline", "ünï-日本", "-dash", "[x]*?"]
-    assert {n for n, r in found.items() if r["status"] == "done"} == {f"{n}.tif" for n in good}
-    assert {n for n, r in found.items() if r["status"] == "failed"} == {f"{n}.tif" for n in (*bad, "cut")}
-    for record in found.values():
+    assert {n for n, r in records.items() if r["status"] == "done"} == {f"{n}.tif" for n in good}
+    assert {n for n, r in records.items() if r["status"] == "failed"} == {f"{n}.tif" for n in (*bad, "cut")}
+    for record in records.values():
         if record["status"] == "failed":
             assert record["reason"].isprintable()
             assert "traceback" not in record, record
     assert sorted(bytes_of(tmp_path / "out")) == sorted(f"{n}_x4.tif" for n in good)
-    left = {p.name for p in (tmp_path / "out").iterdir()}
-    assert left == {f"{n}_x4.tif" for n in good} | {"batch.jsonl", "batch.lock", "summary.csv", "summary.json"}
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {f"{n}_x4.tif" for n in good} | {"batch.jsonl", "batch.lock", "summary.csv", "summary.json"}
 
 
-def mortal() -> list[str]:
-    """Return what makes a command of root's respect permissions."""
+def unprivileged() -> list[str]:
+    """Return the prefix that makes a command of root respect permissions."""
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:
@@ -406,7 +429,7 @@ def mortal() -> list[str]:
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
 
 
-def test_what_may_not_be_read_or_is_locked_fails_alone(tmp_path):
+def test_unreadable_and_locked_scenes_fail_and_the_others_are_done(tmp_path):
     h5py = pytest.importorskip("h5py")
     folder = fill(tmp_path / "in", ["good", "secret", "shy", "deep/inner", "shut"])
     hidden = [folder / "secret.tif", folder / "shy_pan.tif", folder / "deep", tmp_path / "out/shut"]
@@ -415,12 +438,12 @@ def test_what_may_not_be_read_or_is_locked_fails_alone(tmp_path):
     os.replace(folder / "shut_pan.tif", folder / "shut/s_pan.tif")
     (tmp_path / "out/shut").mkdir(parents=True)
     words = [folder, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "-j1", "--json"]
-    run = [*mortal(), *CLI, "batch", *map(str, words)]
+    run = [*unprivileged(), *CLI, "batch", *map(str, words)]
     shutil.copy(folder / "good_pan.tif", folder / "locked_pan.tif")
-    with h5py.File(folder / "locked.h5", "w") as held:
-        # Its writer holds the system's lock on it.
-        held["x"] = [1.0]
-        held.flush()
+    with h5py.File(folder / "locked.h5", "w") as file:
+        # A file that is being written has a lock of the system.
+        file["x"] = [1.0]
+        file.flush()
         for path in hidden:
             path.chmod(0)
         try:
@@ -429,19 +452,19 @@ def test_what_may_not_be_read_or_is_locked_fails_alone(tmp_path):
             for path in hidden:
                 path.chmod(0o700)
     assert ended.returncode == 1, ended.stderr
-    found = {str(Path(r["scene"]).relative_to(folder)): r for r in json.loads(ended.stdout)["scenes"]}
-    assert {n: r["status"] for n, r in found.items() if r["status"] != "skipped"} == {
+    records = {str(Path(r["scene"]).relative_to(folder)): r for r in json.loads(ended.stdout)["scenes"]}
+    assert {n: r["status"] for n, r in records.items() if r["status"] != "skipped"} == {
         "good.tif": "done", "secret.tif": "failed", "shy.tif": "failed", "deep": "failed", "shut/s.tif": "failed",
         "locked.h5": "failed",
     }  # fmt: skip
     why = {"secret.tif": "Permission denied", "shy.tif": "shy_pan.tif", "shut/s.tif": "cannot be read"}
-    for name, said in {**why, "deep": "cannot be read"}.items():
-        assert said in found[name]["reason"], found[name]
-    for record in found.values():
+    for name, reason in {**why, "deep": "cannot be read"}.items():
+        assert reason in records[name]["reason"], records[name]
+    for record in records.values():
         assert "traceback" not in record, record
 
 
-# ---- killed ------------------------------------------------------------------------------
+# ---- kills -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -462,7 +485,7 @@ def start(source: Path, out: Path, *more: str) -> subprocess.Popen[str]:
 
 
 class Watcher(threading.Thread):
-    """Looks at an output folder until told to stop, and keeps what it should not have seen."""
+    """Reads an output folder until `ended` is set, and lists files that are incomplete."""
 
     def __init__(self, folder: Path, expected: dict[str, str]):
         super().__init__(daemon=True)
@@ -472,13 +495,13 @@ class Watcher(threading.Thread):
         self.looks = 0
 
     def run(self) -> None:
-        seen: dict[str, tuple[int, int]] = {}
+        versions: dict[str, tuple[int, int]] = {}
         while not self.ended.is_set():
             self.looks += 1
             for path in self.folder.glob("*.tif"):
                 stat = path.stat()
-                if seen.get(path.name) != (stat.st_ino, stat.st_mtime_ns):
-                    seen[path.name] = (stat.st_ino, stat.st_mtime_ns)
+                if versions.get(path.name) != (stat.st_ino, stat.st_mtime_ns):
+                    versions[path.name] = (stat.st_ino, stat.st_mtime_ns)
                     if digest(path) != self.expected[path.name]:
                         self.wrong.append(f"{path.name} is half-written")
             for path in self.folder.glob("*.json"):
@@ -503,13 +526,13 @@ def watched(tmp_path, undisturbed) -> Iterator[Watcher]:
 
 
 def tiles(folder: Path, left: set[Path]) -> int:
-    """Return how many tiles are done of the scene that is at work, not of those that were `left` unfinished."""
+    """Return how many tiles are done of the running scene, not of the work directories in `left`."""
     return len([p for p in folder.glob("*.part/done/*.json") if p.parents[1] not in left])
 
 
 def running(folder: Path) -> int:
     try:
-        return (folder / LEDGER).read_text().count('"status": "running"')
+        return (folder / JOURNAL_FILE).read_text().count('"status": "running"')
     except FileNotFoundError:
         return 0
 
@@ -526,7 +549,7 @@ def test_killed_five_times_and_resumed_the_products_are_the_same(many, undisturb
         process.send_signal(signal.SIGKILL)
         process.wait()
         killed_at.append(tiles(tmp_path, left))
-    # They died in the middle of scenes of 12 tiles each, and not all was done.
+    # The kills came in the middle of scenes of 12 tiles each, before the end of the batch.
     assert sum(0 < n < 12 for n in killed_at) >= 3, killed_at
     assert bytes_of(tmp_path) != undisturbed
     last = start(many, tmp_path, "--resume")
@@ -537,12 +560,12 @@ def test_killed_five_times_and_resumed_the_products_are_the_same(many, undisturb
 
 
 @pytest.mark.slow
-def test_two_batches_on_one_folder_do_not_meet(many, undisturbed, tmp_path, watched):
+def test_a_second_batch_on_a_folder_is_refused(many, undisturbed, tmp_path, watched):
     first = start(many, tmp_path)
     while not running(tmp_path):
         assert first.poll() is None, first.stderr.read()
         time.sleep(0.01)
-    # The first waits, however slow the others are in starting.
+    # The first process is stopped, so that it does not end before the others start.
     first.send_signal(signal.SIGSTOP)
     seconds = [start(many, tmp_path, *more) for more in ([], ["--resume"], ["--overwrite"])]
     for second in seconds:
@@ -553,7 +576,7 @@ def test_two_batches_on_one_folder_do_not_meet(many, undisturbed, tmp_path, watc
     assert bytes_of(tmp_path) == undisturbed
 
 
-def test_errors_are_ours(scenes, tmp_path):
+def test_sources_without_scenes_are_an_error(scenes, tmp_path):
     with pytest.raises(DualSRError, match="holds no scene"):
-        archive.run([str(tmp_path)], batch_of(tmp_path / "out"))
+        batch_run.run([str(tmp_path)], batch_of(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Archives in an object store: what is a scene there, and products, killed and disturbed, as on disk."""
+"""Batches in object stores: scenes are found, and products are written and resumed, as on disk."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from store_server import KEY, SECRET
 
 from dualsr_geo import synthetic
-from dualsr_geo.batch import run as archive
-from dualsr_geo.batch.guide_matching import rule
-from dualsr_geo.batch.inputs import entries
-from dualsr_geo.batch.tasks import Batch, plans
+from dualsr_geo.batch.guide_matching import guide_rule
+from dualsr_geo.batch.inputs import list_entries
+from dualsr_geo.batch.run import run
+from dualsr_geo.batch.tasks import Batch, plan_scenes
 from dualsr_geo.cli import main
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import InputError, OptionError
@@ -33,7 +33,7 @@ CLI = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='d
 
 @pytest.fixture(scope="module")
 def on_disk(tmp_path_factory):
-    """Return an archive on disk with its guides."""
+    """Return a folder of scenes and guides on disk."""
     folder = tmp_path_factory.mktemp("archive")
     for seed, name in enumerate(SCENES):
         scene, guide = synthetic.write(folder / ".new", shape=(33, 25), bands=3, guide="pan", seed=seed)
@@ -46,24 +46,24 @@ def on_disk(tmp_path_factory):
 
 @pytest.fixture
 def stored(bucket, on_disk):
-    """Return the bucket with the archive in it."""
+    """Return the bucket with the scenes and guides in it."""
     bucket.put_folder("archive", on_disk)
     return bucket
 
 
 @pytest.fixture(scope="module")
-def kept():
+def cache():
     return {}
 
 
 @pytest.fixture
-def expected(stored, kept, tmp_path_factory):
-    """Return the products of the same scenes, which name the store as where they lay, made on disk."""
-    if not kept:
+def expected(stored, cache, tmp_path_factory):
+    """Return the products of the same scenes on disk; their provenance names the store."""
+    if not cache:
         out = tmp_path_factory.mktemp("expected")
-        archive.run(["s3://scenes/archive"], Batch(out, rule([PAN]), START))
-        kept.update({str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*.tif")})
-    return kept
+        run(["s3://scenes/archive"], Batch(out, guide_rule([PAN]), START))
+        cache.update({str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*.tif")})
+    return cache
 
 
 def put_empty(bucket, *keys):
@@ -72,14 +72,14 @@ def put_empty(bucket, *keys):
 
 
 def batch_of(folder, **more):
-    return Batch(folder, rule([PAN]), more.pop("options", START), store=more.pop("store", OUT), **more)
+    return Batch(folder, guide_rule([PAN]), more.pop("options", START), store=more.pop("store", OUT), **more)
 
 
 def products(bucket):
     return {k.removeprefix("out/"): bucket.get(k) for k in bucket.keys("out/")}
 
 
-# ---- what is a scene ---------------------------------------------------------------------
+# ---- scenes ------------------------------------------------------------------------------
 
 
 KEYS = (
@@ -100,94 +100,94 @@ KEYS = (
         ("lot/*.md", ["readme.md"]),
     ],
 )
-def test_a_folder_of_a_bucket_has_the_scenes_that_one_on_disk_would_have(bucket, source, names):
+def test_a_folder_of_a_bucket_has_the_same_scenes_as_on_disk(bucket, source, names):
     put_empty(bucket, *KEYS)
-    found = entries([f"s3://scenes/{source}"])
-    assert [e.path.removeprefix("s3://scenes/lot/") for e in found] == names
-    assert all(e.found and e.folder == os.path.dirname(n) for e, n in zip(found, names, strict=True))
+    entries = list_entries([f"s3://scenes/{source}"])
+    assert [e.path.removeprefix("s3://scenes/lot/") for e in entries] == names
+    assert all(e.listed and e.folder == os.path.dirname(n) for e, n in zip(entries, names, strict=True))
 
 
-def test_one_object_is_one_scene_and_what_is_not_there_is_said_when_it_is_opened(bucket):
+def test_a_single_object_is_a_scene_even_if_it_is_missing(bucket):
     put_empty(bucket, *KEYS)
     for source in ("lot/a.tif", "lot/2024/z.zarr", "nothing/here", "lot/S2A.SAFE"):
-        (entry,) = entries([f"s3://scenes/{source}"])
-        assert (entry.path, entry.found) == (f"s3://scenes/{source}", False)
+        (entry,) = list_entries([f"s3://scenes/{source}"])
+        assert (entry.path, entry.listed) == (f"s3://scenes/{source}", False)
 
 
-def test_the_output_is_no_scene(bucket):
+def test_the_output_is_excluded(bucket):
     put_empty(bucket, "lot/a.tif", "lot/out/a_x4.tif", "lot/out2/b.tif")
-    found = entries(["s3://scenes/lot"], avoid="s3://scenes/lot/out")
-    assert [e.path.removeprefix("s3://scenes/lot/") for e in found] == ["a.tif", "out2/b.tif"]
-    with pytest.raises(OptionError, match="s3://scenes/lot/out/ is the archive itself"):
-        entries(["s3://scenes/lot/out"], avoid="s3://scenes/lot/out/")
+    entries = list_entries(["s3://scenes/lot"], exclude="s3://scenes/lot/out")
+    assert [e.path.removeprefix("s3://scenes/lot/") for e in entries] == ["a.tif", "out2/b.tif"]
+    with pytest.raises(OptionError, match="s3://scenes/lot/out/ is also the folder of the scenes"):
+        list_entries(["s3://scenes/lot/out"], exclude="s3://scenes/lot/out/")
 
 
 @pytest.mark.parametrize("source", ["s3://scenes/none/*.tif", "s3://nobucket/lot/*.tif"])
-def test_a_glob_of_nothing_is_said(bucket, source):
+def test_a_glob_without_a_match_is_an_error(bucket, source):
     with pytest.raises(InputError, match=r"none/\*\.tif holds no scene|there is no bucket `nobucket`"):
-        entries([source])
+        list_entries([source])
 
 
 # ---- a run -------------------------------------------------------------------------------
 
 
 def test_products_in_a_bucket_are_those_on_disk(stored, expected, tmp_path):
-    records = archive.run(["s3://scenes/archive"], batch_of(tmp_path, stac=True, report=True))
-    assert {r["status"] for r in records} == {"done", "skipped"}
+    records = run(["s3://scenes/archive"], batch_of(tmp_path, stac=True, report=True))
+    assert {r.status for r in records} == {"done", "skipped"}
     assert products(stored) == expected
-    done = [r for r in records if r["status"] == "done"]
-    assert [r["product"] for r in done] == [f"{OUT}/{n.removesuffix('.tif')}_x4.tif" for n in SCENES]
-    # Pages and items are beside the ledger, and nothing of the work is left.
+    done = [r for r in records if r.status == "done"]
+    assert [r.product for r in done] == [f"{OUT}/{n.removesuffix('.tif')}_x4.tif" for n in SCENES]
+    # Pages and items are in the folder of the journal, and the work directories are removed.
     for record, name in zip(done, SCENES, strict=True):
-        assert (tmp_path / record["report"]).read_text().startswith("<!DOCTYPE html>")
-        item = pystac.Item.from_file(str(tmp_path / record["item"]))
+        assert (tmp_path / record.report).read_text().startswith("<!DOCTYPE html>")
+        item = pystac.Item.from_file(str(tmp_path / record.item))
         assert item.assets["data"].href == f"{OUT}/{name.removesuffix('.tif')}_x4.tif"
-        assert "does not say when" in item.properties["description"]
+        assert "The acquisition time is unknown" in item.properties["description"]
     assert len(pystac.ItemCollection.from_file(str(tmp_path / "items.json"))) == 3
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_what_is_done_stays_and_what_was_removed_is_made_again(stored, expected, tmp_path):
-    archive.run(["s3://scenes/archive"], batch_of(tmp_path, report=True))
+def test_resume_writes_a_removed_product_and_keeps_the_others(stored, expected, tmp_path):
+    run(["s3://scenes/archive"], batch_of(tmp_path, report=True))
     when = {o: stored.client.head_object(Bucket=stored.name, Key=o)["LastModified"] for o in stored.keys("out/")}
     stored.client.delete_object(Bucket=stored.name, Key="out/a_x4.tif")
-    time.sleep(1.1)  # S3 tells time in seconds
-    records = archive.run(["s3://scenes/archive"], batch_of(tmp_path, report=True, options=replace(START, resume=True)))
-    assert {r["status"] for r in records} == {"done", "skipped"}
+    time.sleep(1.1)  # S3 has times in seconds
+    records = run(["s3://scenes/archive"], batch_of(tmp_path, report=True, options=replace(START, resume=True)))
+    assert {r.status for r in records} == {"done", "skipped"}
     assert products(stored) == expected
     now = {o: stored.client.head_object(Bucket=stored.name, Key=o)["LastModified"] for o in stored.keys("out/")}
     assert [o for o in when if now[o] != when[o]] == ["out/a_x4.tif"]
 
 
-def test_the_plan_says_where_and_writes_nothing(stored, tmp_path):
+def test_the_plan_names_the_products_and_writes_nothing(stored, tmp_path):
     before = stored.keys()
-    found = plans(["s3://scenes/archive"], batch_of(tmp_path / "work"))
-    outputs = [r["output"] for r in found if r["status"] == "planned"]
+    plans = plan_scenes(["s3://scenes/archive"], batch_of(tmp_path / "work"))
+    outputs = [r["output"] for r in plans if r["status"] == "planned"]
     assert outputs == [f"{OUT}/{n.removesuffix('.tif')}_x4.tif" for n in SCENES]
     assert stored.keys() == before
     assert not (tmp_path / "work").exists()
 
 
-def test_a_guide_that_is_not_there_fails_its_scene_alone(stored, tmp_path):
+def test_a_missing_guide_fails_its_scene(stored, tmp_path):
     stored.client.delete_object(Bucket=stored.name, Key="archive/deep/ü_pan.tif")
-    asked = batch_of(tmp_path, options=replace(START, scale=4))
-    records = {r["scene"]: r for r in archive.run(["s3://scenes/archive"], asked)}
-    lost = records["s3://scenes/archive/deep/ü.tif"]
-    assert lost["status"] == "failed"
-    assert lost["reason"].startswith("Its guide s3://scenes/archive/deep/ü_pan.tif is not there")
+    batch = batch_of(tmp_path, options=replace(START, scale=4))
+    records = {r.scene: r for r in run(["s3://scenes/archive"], batch)}
+    record = records["s3://scenes/archive/deep/ü.tif"]
+    assert record.status == "failed"
+    assert record.reason.startswith("The guide s3://scenes/archive/deep/ü_pan.tif does not exist")
     assert sorted(products(stored)) == ["a_x4.tif", "deep/b c_x4.tif"]
-    with_alone = replace(asked, folder=tmp_path / "2", rule=rule([PAN], alone=True), store=f"{OUT}/2")
-    assert "failed" not in {r["status"] for r in archive.run(["s3://scenes/archive"], with_alone)}
+    unguided = replace(batch, folder=tmp_path / "2", rule=guide_rule([PAN], allow_unguided=True), store=f"{OUT}/2")
+    assert "failed" not in {r.status for r in run(["s3://scenes/archive"], unguided)}
 
 
-def test_a_zarr_guide_is_there_if_it_is_a_group(stored, tmp_path):
-    asked = replace(batch_of(tmp_path), rule=rule(["{stem}_pan.zarr"]))
+def test_a_zarr_guide_exists_if_it_is_a_group(stored, tmp_path):
+    batch = replace(batch_of(tmp_path), rule=guide_rule(["{stem}_pan.zarr"]))
     put_empty(stored, "archive/a_pan.zarr/c/0/0/0")  # what a killed copy leaves
-    (record,) = plans(["s3://scenes/archive/a.tif"], asked)
-    assert record["reason"].startswith("Its guide s3://scenes/archive/a_pan.zarr is not there")
+    (record,) = plan_scenes(["s3://scenes/archive/a.tif"], batch)
+    assert record["reason"].startswith("The guide s3://scenes/archive/a_pan.zarr does not exist")
     put_empty(stored, "archive/a_pan.zarr/zarr.json")
-    (record,) = plans(["s3://scenes/archive/a.tif"], asked)
-    assert "is not there" not in record["reason"]
+    (record,) = plan_scenes(["s3://scenes/archive/a.tif"], batch)
+    assert "does not exist" not in record["reason"]
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_a_zarr_guide_is_there_if_it_is_a_group(stored, tmp_path):
     [("../archive/{stem}_p?n.tif", None), ("s3://scenes/archive/{x}_pan.tif", "archive/(?P<x>.+)[.]tif")],
 )
 def test_guides_are_found_by_wildcards_and_urls(stored, expected, tmp_path, pattern, match):
-    records = archive.run(["s3://scenes/archive/a.tif"], replace(batch_of(tmp_path), rule=rule([pattern], match=match)))
-    assert [r["status"] for r in records] == ["done"]
+    records = run(["s3://scenes/archive/a.tif"], replace(batch_of(tmp_path), rule=guide_rule([pattern], match=match)))
+    assert [r.status for r in records] == ["done"]
     assert products(stored) == {"a_x4.tif": expected["a_x4.tif"]}
 
 
@@ -211,49 +211,49 @@ def test_a_stac_catalog_in_a_bucket_is_read(stored, expected, tmp_path):
         catalog.add_item(item)
     catalog.normalize_and_save(str(tmp_path / "stac"), pystac.CatalogType.SELF_CONTAINED)
     stored.put_folder("stac", tmp_path / "stac")
-    asked = replace(batch_of(tmp_path / "work"), rule=rule(["pan"]), asset="ms")
-    records = archive.run(["s3://scenes/stac/catalog.json"], asked)
-    assert [r["status"] for r in records] == ["done", "done"], records
+    batch = replace(batch_of(tmp_path / "work"), rule=guide_rule(["pan"]), asset="ms")
+    records = run(["s3://scenes/stac/catalog.json"], batch)
+    assert [r.status for r in records] == ["done", "done"], records
     assert products(stored) == {f"i{n}_x4.tif": expected[f"{s[:-4]}_x4.tif"] for n, s in enumerate(SCENES[:2])}
 
 
 def test_a_failing_store_changes_no_product(stored, expected, tmp_path):
     stored.fail(every=9, kinds=["500", "503", "reset"])
-    records = archive.run(["s3://scenes/archive"], batch_of(tmp_path))
+    records = run(["s3://scenes/archive"], batch_of(tmp_path))
     stored.fail()
-    assert {r["status"] for r in records} == {"done", "skipped"}, records
+    assert {r.status for r in records} == {"done", "skipped"}, records
     assert products(stored) == expected
 
 
 def test_killed_and_resumed_the_products_are_the_same(stored, expected, tmp_path):
     command = [*CLI, "batch", "s3://scenes/archive", "--rgb", PAN, "-o", OUT, "--work-dir", str(tmp_path), "--resume"]
     command += ["--model", "regression", "--tile", "16", "--jobs", "1", "--quiet"]
-    kills, seen = 0, []
+    kills, intact = 0, []
     while kills < 3:
         log = tmp_path / f"{kills}.jsonl"
-        run = subprocess.Popen([*command, "--log-json", str(log)], stderr=subprocess.PIPE)
-        while run.poll() is None and not (log.exists() and "tile done" in log.read_text()):
+        process = subprocess.Popen([*command, "--log-json", str(log)], stderr=subprocess.PIPE)
+        while process.poll() is None and not (log.exists() and "tile done" in log.read_text()):
             time.sleep(0.02)
-        if run.poll() is None:
-            os.kill(run.pid, signal.SIGKILL)
-        run.wait()
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
         kills += 1
-        seen.append({name: made == expected[name] for name, made in products(stored).items()})
+        intact.append({name: content == expected[name] for name, content in products(stored).items()})
     last = subprocess.run(command, capture_output=True, text=True, check=False)
     assert last.returncode == 0, last.stderr
-    assert all(all(looked.values()) for looked in seen)
+    assert all(all(products.values()) for products in intact)
     assert products(stored) == expected
     assert SECRET not in "".join(p.read_text() for p in tmp_path.glob("*.json*"))
 
 
-# ---- what is refused ---------------------------------------------------------------------
+# ---- errors ------------------------------------------------------------------------------
 
 
 def cli(*words):
     return CliRunner().invoke(main, ["batch", *map(str, words)])
 
 
-def test_a_store_needs_a_folder_for_the_ledger(bucket, tmp_path):
+def test_a_store_needs_a_folder_for_the_journal(bucket, tmp_path):
     refused = cli("s3://scenes/in", "-o", OUT)
     assert refused.exit_code == 2
     assert f"--output {OUT} is in an object store. Give --work-dir too" in refused.output
@@ -266,18 +266,18 @@ def test_a_store_needs_a_folder_for_the_ledger(bucket, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("output", "said"),
+    ("output", "message"),
     [("https://example.com/out", "https:// can be read, not written"), ("s3://nobucket/out", "no bucket `nobucket`")],
 )
-def test_a_place_that_cannot_be_is_each_scenes_reason(stored, tmp_path, output, said):
+def test_an_output_that_cannot_be_written_is_the_reason_of_each_scene(stored, tmp_path, output, message):
     ended = cli("s3://scenes/archive/a.tif", "--scale", 2, "-o", output, "--work-dir", tmp_path, "--model", "bicubic")
     assert ended.exit_code == 1
-    assert said in ended.output
+    assert message in ended.output
     assert KEY not in ended.output
     assert SECRET not in ended.output
 
 
-def test_status_is_that_of_the_ledger(stored, tmp_path):
-    archive.run(["s3://scenes/archive/a.tif"], batch_of(tmp_path))
-    said = cli("-o", OUT, "--work-dir", tmp_path, "--status", "--json")
-    assert json.loads(said.output)["counts"]["done"] == 1
+def test_status_is_that_of_the_journal(stored, tmp_path):
+    run(["s3://scenes/archive/a.tif"], batch_of(tmp_path))
+    status = cli("-o", OUT, "--work-dir", tmp_path, "--status", "--json")
+    assert json.loads(status.output)["counts"]["done"] == 1

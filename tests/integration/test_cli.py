@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import distributed
 import numpy as np
 import pytest
@@ -311,6 +312,29 @@ def test_neither_guide_nor_scale_is_a_usage_error(scene: Path) -> None:
     result = run("upscale", scene)
     assert result.exit_code == 2
     assert "Give --scale" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4GB", 4 * 10**9),
+        ("800MiB", 800 * 2**20),
+        ("512", 512 * 2**20),
+        (" 1.5 gb ", 15 * 10**8),
+        ("2G", 2**31),
+        ("64k", 2**16),
+    ],
+)
+def test_sizes_have_units_and_default_to_mib(text: str, size: int) -> None:
+    (option,) = (p for p in main.commands["upscale"].params if p.name == "max_memory")
+    assert option.callback(None, option, text) == size
+
+
+@pytest.mark.parametrize("text", ["much", "4XB", "-4GB", "1e999GB", "", "..GB"])
+def test_what_is_no_size_is_a_usage_error(text: str) -> None:
+    (option,) = (p for p in main.commands["upscale"].params if p.name == "max_memory")
+    with pytest.raises(click.BadParameter, match="Give e.g. 4GB or 800MiB"):
+        option.callback(None, option, text)
 
 
 @pytest.mark.parametrize("args", [["--max-memory", "much"], ["--co", "COMPRESS"], ["--scale", "2.5"], ["--what"]])

@@ -1,4 +1,4 @@
-"""What importing costs, and what the surfaces promise to be."""
+"""What importing the package loads, and the names that it offers."""
 
 import subprocess
 import sys
@@ -22,6 +22,20 @@ def test_importing_the_package_loads_nothing_heavy():
     assert not modules_after("import dualsr_geo").intersection(HEAVY)
 
 
+def test_options_and_blurs_do_not_load_torch():
+    code = "from dualsr_geo import Options, Psf; Options(scale=4, psf=Psf.from_mtf(4))"
+    assert not modules_after(code).intersection(HEAVY)
+
+
+def test_dir_lists_the_public_names():
+    assert set(dualsr_geo.__all__) <= set(dir(dualsr_geo))
+
+
+def test_the_package_runs_as_a_module():
+    run = subprocess.run([sys.executable, "-m", "dualsr_geo", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout == f"dualsr-geo, version {dualsr_geo.__version__}\n"
+
+
 def test_help_loads_nothing_heavy():
     code = (
         "from click.testing import CliRunner\n"
@@ -33,14 +47,14 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize("imports", ["dualsr_geo, xarray", "xarray, dualsr_geo", "dualsr_geo, rioxarray, xarray"])
-def test_the_accessor_is_there_whoever_is_imported_first(imports):
+def test_the_accessor_is_registered_in_any_order_of_imports(imports):
     run = f"import {imports}; print(hasattr(xarray.DataArray, 'dualsr'), hasattr(xarray.Dataset, 'dualsr'))"
-    made = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
-    assert made.stdout.split() == ["True", "True"]
+    result = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["True", "True"]
 
 
 @pytest.mark.parametrize("name", dualsr_geo.__all__)
-def test_every_public_name_is_there(name):
+def test_every_public_name_is_defined(name):
     assert getattr(dualsr_geo, name) is not None
 
 
@@ -50,8 +64,8 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_rio_finds_the_command_under_its_own_name():
-    found = [e for e in entry_points(group="rasterio.rio_plugins") if e.value == "dualsr_geo.cli:main"]
-    if not found:
+    plugins = [e for e in entry_points(group="rasterio.rio_plugins") if e.value == "dualsr_geo.cli:main"]
+    if not plugins:
         pytest.skip("dualsr-geo is not installed here, so it has no entry points")
     # rio lists a plugin by the name of its command, not by that of the entry point.
-    assert found[0].load().name == "dualsr"
+    assert plugins[0].load().name == "dualsr"

@@ -119,7 +119,10 @@ def test_the_folder_of_the_weights_must_exist(cave, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [((), "Give --network to train from references, or --rgb to fit"), (("--nodata", 0), "--nodata is for a self-fit")],
+    [
+        ((), "Give --network to train on references, or --rgb to finetune"),
+        (("--nodata", 0), "--nodata is an option of --rgb"),
+    ],
 )
 def test_without_a_guide_a_network_is_named_and_no_scene_is_read(cave, tmp_path, words, message):
     result = run(cave, "-o", tmp_path / "w.safetensors", *words)

@@ -377,9 +377,9 @@ def test_bad_input_is_one_line(place, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--network", "coarsr"), "--rgb fits our network `guided` to scenes, and --network is coarsr"),
-        (("--resume",), "--resume is for training from references, not for a self-fit"),
-        (("--width", "8"), "--width is for training from references"),
+        (("--network", "coarsr"), "--rgb finetunes the network `guided`, and --network is coarsr"),
+        (("--resume",), "--resume is for training on references, not for finetuning"),
+        (("--width", "8"), "--width is for training on references"),
         (("--device", "cuda"), "a self-fit (--rgb) runs on the CPU"),
         (("--minutes", "1", "--steps", "2"), "Give one of them"),
     ],
