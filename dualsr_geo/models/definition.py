@@ -28,6 +28,8 @@ FITTED = ("finenet", "finenet-per-tile")
 # bicubic to half the ratio and back (docs/algorithm.md).
 FINE_REACH = {"none": 0, "consistency": 12, "backprojection": 6, "backprojection-pixel": 6, "finenet": 2}
 FINE_REACH["finenet-per-tile"] = FINE_REACH["finenet"]
+# Keys of `Model.record` that only some models fill; readers of `models list --json` find them in every model.
+RECORD_KEYS = ("injection", "cubic_a", "ours", "weights", "half")
 # Planes of float32 on the hr grid that a fine stage keeps of the anchors, with its features.
 FINE_STAGE_PLANES = 150
 
@@ -147,8 +149,8 @@ class Model:
 
     @property
     def record(self) -> dict[str, Any]:
-        """All that the model promises, fit for JSON."""
-        return asdict(self)
+        """All that the model promises, fit for JSON; a key that only some models have is None for the others."""
+        return {**dict.fromkeys(RECORD_KEYS), **asdict(self)}
 
     @property
     def networks(self) -> dict[str, Weights]:

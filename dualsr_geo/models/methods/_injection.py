@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,11 @@ class InjectionModel(Model):
     # Sharpness of the bicubic kernel, for a method that interpolates at the grid's own phase; None for one that
     # interpolates at the phase of the blur.
     cubic_a: ClassVar[float | None] = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All that the model promises, its rule among it."""
+        return {**super().record, "injection": self.name, "cubic_a": self.cubic_a}
 
     def estimate(self, sample: FilledSample, common: CommonEstimates) -> Injection | None:  # noqa: ARG002
         """Fit the rule's statistics; None where the guide covers too little of the scene."""

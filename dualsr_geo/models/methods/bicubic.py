@@ -16,6 +16,11 @@ CUBIC_A = -0.75
 class Bicubic(Model):
     """Interpolate every band at the grid's own phase; blur and guide are not used."""
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """All that the model promises, its kernel among it."""
+        return {**super().record, "cubic_a": CUBIC_A}
+
     def reconstruct(self, inputs: WindowInputs, state: Any) -> Reconstruction:  # noqa: ARG002
         """Interpolate a window; see `Model.reconstruct`."""
         window = inputs.with_cubic(CUBIC_A)

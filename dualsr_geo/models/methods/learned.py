@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -91,6 +91,13 @@ class Learned(Model):
     def identity(self) -> dict[str, object]:
         """The networks, and whether they are shrunk; the key is that of run records."""
         return {"ours": self.correction.identity}
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All that the model promises; the networks stand under the key of run records."""
+        networks = {name: asdict(weights) for name, weights in self.networks.items()}
+        own = {"gated": self.correction.shrinks, "guided": None, "alone": None, **networks}
+        return {**{k: v for k, v in super().record.items() if k != "correction"}, "ours": own}
 
     @property
     def networks(self) -> dict[str, Weights]:
