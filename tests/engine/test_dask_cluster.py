@@ -226,7 +226,7 @@ def test_a_worker_finds_its_own_copy_of_the_shipped_weights():
     there = replace(here, path="/opt/elsewhere/dualsr_geo/models/data/unguided.safetensors")
     ours, theirs = (unguided_network(w, "cpu").state_dict() for w in (here, there))
     assert all(bool((ours[k] == theirs[k]).all()) for k in ours)
-    with pytest.raises(InputError, match="alone.safetensors has changed.*planned with 000000000000"):
+    with pytest.raises(InputError, match="unguided.safetensors has changed.*planned with 000000000000"):
         unguided_network(replace(there, sha256="0" * 64), "cpu")
 
 
