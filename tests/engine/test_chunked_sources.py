@@ -1,4 +1,4 @@
-"""Windows of dask arrays without slicing them: the chunks that lie under one, and the same values."""
+"""Windows of dask arrays without slicing them: the chunks that a window touches, and the same values."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def whole_of(array: da.Array) -> ChunkedSource:
 
 
 @given(arrays_and_windows())
-def test_a_part_is_the_slice_and_no_chunk_comes_in_vain(case):
+def test_a_filled_window_equals_the_slice_and_needs_no_other_chunk(case):
     array, window = case
-    part = whole_of(array).crop(window)
-    keys = part.keys()
+    view = whole_of(array).crop(window)
+    keys = view.keys()
     blocks = dask.get(dict(array.__dask_graph__()), keys)
     wanted = array.compute()[:, *window.slices]
-    assert part.shape == wanted.shape
-    filled = part.filled(blocks).array
+    assert view.shape == wanted.shape
+    filled = view.filled(blocks).array
     np.testing.assert_array_equal(filled.values, wanted)
     assert filled.dtype == array.dtype
     # Oracle: the chunks that dask itself culls the slice down to.

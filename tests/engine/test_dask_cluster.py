@@ -1,4 +1,4 @@
-"""A cluster of other processes: the same bytes, lost workers, limits, and what is said of it in one line."""
+"""A cluster of other processes: the same bytes, lost workers, limits, errors of one line."""
 
 from __future__ import annotations
 
@@ -73,22 +73,22 @@ def fail(_: int, index: int) -> int:
 
 
 def test_all_indices_come_back_once(client):
-    made = list(dask_cluster.run_spread(client, square, 7, range(23), str, "cpu"))
-    assert sorted(made) == [7 + i**2 for i in range(23)]
+    results = list(dask_cluster.run_spread(client, square, 7, range(23), str, "cpu"))
+    assert sorted(results) == [7 + i**2 for i in range(23)]
     assert list(dask_cluster.run_spread(client, square, 7, [], str, "cpu")) == []
 
 
 def test_few_tasks_are_there_at_a_time(client):
-    asked = []
+    drawn = []
 
     def indices():
         for i in range(40):
-            asked.append(i)
+            drawn.append(i)
             yield i
 
     done = 0
     for done, _ in enumerate(dask_cluster.run_spread(client, square, 0, indices(), str, "cpu"), 1):
-        assert len(asked) - done <= dask_cluster.TASKS_PER_THREAD * 2 + 1
+        assert len(drawn) - done <= dask_cluster.TASKS_PER_THREAD * 2 + 1
     assert done == 40
 
 
@@ -141,7 +141,7 @@ def test_the_smallest_worker_that_is_used_decides(workers, device, room):
     assert dask_cluster.worker_capacity(Scheduler(*workers), device) == room
 
 
-def test_cuda_wants_workers_that_say_so():
+def test_cuda_needs_workers_with_the_resource():
     with pytest.raises(OptionError, match=r"resource GPU, and none of 2 workers has it.*--resources GPU=1"):
         dask_cluster.worker_capacity(Scheduler({}, {}), "cuda")
 
@@ -151,15 +151,15 @@ def test_a_tile_fits_into_the_smallest_worker(tmp_path):
     from dualsr_geo.engine.upscale import prepare
 
     scene, guide = synthetic.write(tmp_path, shape=(60, 61), bands=200, seed=3)
-    asked = Options(max_memory=64 * 2**30, model="regression", jobs=7)
-    here, _ = prepare(scene, rgb=guide, options=asked)
-    there, _ = prepare(scene, rgb=guide, options=asked, client=Scheduler({"memory_limit": 760 * MIB}, {}))
-    assert (here.sizes.jobs, there.sizes.jobs) == (7, 1)
-    assert there.sizes.bytes <= 760 * MIB * dask_cluster.WORKER_MEMORY_SHARE
-    assert there.sizes.tile < here.sizes.tile
+    options = Options(max_memory=64 * 2**30, model="regression", jobs=7)
+    local, _ = prepare(scene, rgb=guide, options=options)
+    remote, _ = prepare(scene, rgb=guide, options=options, client=Scheduler({"memory_limit": 760 * MIB}, {}))
+    assert (local.sizes.jobs, remote.sizes.jobs) == (7, 1)
+    assert remote.sizes.bytes <= 760 * MIB * dask_cluster.WORKER_MEMORY_SHARE
+    assert remote.sizes.tile < local.sizes.tile
     small = Scheduler({"memory_limit": 760 * MIB, "nthreads": 16})
     with pytest.raises(OptionError, match=r"may use 532 MiB, too little for 16 tiles of 16 lr.*fewer --nthreads"):
-        prepare(scene, rgb=guide, options=asked, client=small)
+        prepare(scene, rgb=guide, options=options, client=small)
 
 
 def test_paths_hold_for_workers_elsewhere(client, tmp_path, monkeypatch):
@@ -170,16 +170,16 @@ def test_paths_hold_for_workers_elsewhere(client, tmp_path, monkeypatch):
     client.run(os.chdir, "/")
     try:
         monkeypatch.chdir(tmp_path)
-        said = upscale("scene.tif", "p.zarr", rgb="rgb.tif", **OPTIONS, client=client)
+        summary = upscale("scene.tif", "p.zarr", rgb="rgb.tif", **OPTIONS, client=client)
     finally:
         client.run(os.chdir, next(iter(homes.values())))
-    assert said["output"] == str(tmp_path / "p.zarr")
+    assert summary["output"] == str(tmp_path / "p.zarr")
     upscale("scene.tif", "here.zarr", rgb="rgb.tif", **OPTIONS)
     assert digest(tmp_path / "p.zarr/scene") == digest(tmp_path / "here.zarr/scene")
 
 
 def test_scenes_outlive_their_workers(client, tmp_path):
-    """The small form of examples/scale/killed.py: 12 scenes, 3 kills, each product whole whenever it is there."""
+    """The small form of examples/scale/killed.py: 12 scenes, 3 kills, each product complete whenever it exists."""
     from dualsr_geo import synthetic, upscale
 
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"
@@ -206,8 +206,8 @@ def test_scenes_outlive_their_workers(client, tmp_path):
         watching = pool.submit(watch)
         try:
             run = partial(upscale, client=client, progress=progress, **options)
-            made = [pool.submit(run, s, killed / f"{i}.tif") for i, s in enumerate(scenes)]
-            assert [m.result()["output"] for m in made] == [str(killed / f"{i}.tif") for i in range(12)]
+            runs = [pool.submit(run, s, killed / f"{i}.tif") for i, s in enumerate(scenes)]
+            assert [m.result()["output"] for m in runs] == [str(killed / f"{i}.tif") for i in range(12)]
         finally:
             over.set()
         watching.result()
@@ -222,42 +222,44 @@ def test_a_worker_finds_its_own_copy_of_the_shipped_weights():
     from dualsr_geo.models.loading import unguided_network
     from dualsr_geo.models.registry import load_model
 
-    here = load_model("auto").ours.alone
-    there = replace(here, path="/opt/elsewhere/dualsr_geo/models/data/unguided.safetensors")
-    ours, theirs = (unguided_network(w, "cpu").state_dict() for w in (here, there))
-    assert all(bool((ours[k] == theirs[k]).all()) for k in ours)
+    shipped = load_model("auto").ours.alone
+    moved = replace(shipped, path="/opt/elsewhere/dualsr_geo/models/data/unguided.safetensors")
+    expected, loaded = (unguided_network(w, "cpu").state_dict() for w in (shipped, moved))
+    assert all(bool((expected[k] == loaded[k]).all()) for k in expected)
     with pytest.raises(InputError, match="unguided.safetensors has changed.*planned with 000000000000"):
-        unguided_network(replace(there, sha256="0" * 64), "cpu")
+        unguided_network(replace(moved, sha256="0" * 64), "cpu")
 
 
 # ---- cards -------------------------------------------------------------------------------
 
 
 def test_each_process_sees_its_own_card():
-    def seen(dask_worker=None) -> tuple:
+    def visible_card(dask_worker=None) -> tuple:
         return os.environ["CUDA_VISIBLE_DEVICES"], dask_worker.state.nthreads, dask_worker.state.total_resources
 
     with dask_cluster.on_cards(["3", "GPU-7f"]) as client:
-        found = sorted(client.run(seen).values())
-        assert found == [("3", 1, {"GPU": 1}), ("GPU-7f", 1, {"GPU": 1})]
+        cards = sorted(client.run(visible_card).values())
+        assert cards == [("3", 1, {"GPU": 1}), ("GPU-7f", 1, {"GPU": 1})]
         assert dask_cluster.worker_capacity(client, "auto").device == "cuda"
         assert list(dask_cluster.run_spread(client, square, 1, range(4), str, "cuda"))
 
 
 @pytest.mark.parametrize(
-    ("there", "visible", "count", "names"),
+    ("available", "visible", "count", "names"),
     [(4, None, 2, ["0", "1"]), (2, "5,GPU-1", 2, ["5", "GPU-1"]), (2, "5,6,7", 1, ["5"]), (4, "", 1, ["0"])],
 )
-def test_the_cards_are_those_that_cuda_may_see(monkeypatch, there, visible, count, names):
+def test_the_cards_are_those_that_cuda_may_see(monkeypatch, available, visible, count, names):
     import torch
 
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: available)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert dask_cluster.cards(count) == names
-    with pytest.raises(OptionError, match=rf"--gpus {there + 1} needs {there + 1} cards, but torch finds {there} here"):
-        dask_cluster.cards(there + 1)
+    with pytest.raises(
+        OptionError, match=rf"--gpus {available + 1} needs {available + 1} cards, but torch finds {available} here"
+    ):
+        dask_cluster.cards(available + 1)
 
 
 @pytest.mark.gpu

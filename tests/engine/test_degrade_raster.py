@@ -60,18 +60,18 @@ def by_scipy(values: NDArray[Any], ratio: int, gain: float) -> NDArray[np.float6
 @pytest.mark.parametrize("gain", [0.1, 0.3])
 def test_it_is_a_gaussian_blur_and_decimation(ratio: int, gain: float, tmp_path: Path) -> None:
     values = noise((3, 53, 71))
-    said = degrade(raster(tmp_path / "a.tif", values), tmp_path / "b.tif", scale=ratio, mtf_gain=gain)
-    with rasterio.open(said["output"]) as product:
+    summary = degrade(raster(tmp_path / "a.tif", values), tmp_path / "b.tif", scale=ratio, mtf_gain=gain)
+    with rasterio.open(summary["output"]) as product:
         np.testing.assert_allclose(product.read(), by_scipy(values, ratio, gain), atol=2e-6)
         assert product.transform == GRID @ Affine.scale(ratio)
-        assert product.shape == (53 // ratio, 71 // ratio) == tuple(said["shape"])
+        assert product.shape == (53 // ratio, 71 // ratio) == tuple(summary["shape"])
 
 
 def test_a_frequency_at_the_coarse_nyquist_is_damped_to_the_gain(tmp_path: Path) -> None:
     x = np.arange(120)
     wave = 0.5 + 0.4 * np.cos(np.pi * (x - 1.5) / 4) * np.ones((1, 40, 1))
-    said = degrade(raster(tmp_path / "a.tif", wave.astype("float32")), scale=4, mtf_gain=0.27)
-    with rasterio.open(said["output"]) as product:
+    summary = degrade(raster(tmp_path / "a.tif", wave.astype("float32")), scale=4, mtf_gain=0.27)
+    with rasterio.open(summary["output"]) as product:
         middle = product.read(1)[5, 5:-5]
     assert np.ptp(middle) / 0.8 == pytest.approx(0.27, rel=0.01)
 
@@ -99,8 +99,8 @@ def test_holes_are_computed_from_valid_pixels_only(seed: int, ratio: int) -> Non
     clear = np.abs(share - 0.5) > 1e-4
     np.testing.assert_array_equal(np.isnan(got[:, clear]), np.broadcast_to(share < 0.5, (2, 9, 11))[:, clear])
     want = by_scipy(np.where(holes, 0, values), ratio, 0.3) / share
-    there = np.isfinite(got)
-    np.testing.assert_allclose(got[there], want[there], atol=1e-5)
+    valid = np.isfinite(got)
+    np.testing.assert_allclose(got[valid], want[valid], atol=1e-5)
     if holes.any() and not holes.all():
         valid = values[:, ~holes]
         assert np.nanmin(got, initial=1) >= valid.min() - 1e-5
@@ -117,11 +117,11 @@ def test_packing_and_metadata_come_through(form: str, tmp_path: Path) -> None:
         target.descriptions = ("one", "two")
 
     source = raster(tmp_path / "a.tif", values, nodata=-32768, edit=pack)
-    said = degrade(source, tmp_path / form, scale=4)
+    summary = degrade(source, tmp_path / form, scale=4)
     from dualsr_geo.io.scenes import open_scene
     from dualsr_geo.raster.windows import Window
 
-    before, after = open_scene(source), open_scene(said["output"])
+    before, after = open_scene(source), open_scene(summary["output"])
     assert after.packing == before.packing
     assert [b.name for b in after.bands] == ["one", "two"]
     assert after.geobox.crs == before.geobox.crs
@@ -136,8 +136,8 @@ def test_a_masked_scene_without_nodata_gets_one(tmp_path: Path) -> None:
     mask[4:12, 4:12] = 0
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         source = raster(tmp_path / "a.tif", np.full((1, 20, 24), 7, np.uint8), edit=lambda t: t.write_mask(mask))
-    said = degrade(source, scale=4)
-    with rasterio.open(said["output"]) as product:
+    summary = degrade(source, scale=4)
+    with rasterio.open(summary["output"]) as product:
         assert product.nodata == 0
         stored = product.read(1)
     assert (stored[1:3, 1:3] == 0).all()
@@ -165,7 +165,7 @@ def test_a_store_degrades_as_a_file(tmp_path: Path) -> None:
     y, x = 5820000 - 2 * (np.arange(20) + 0.5), 389000 + 2 * (np.arange(24) + 0.5)
     cube = xr.Dataset({"v": (("band", "y", "x"), values)}, {"y": y, "x": x})
     cube.to_zarr(tmp_path / "a.zarr", zarr_format=3, consolidated=False)
-    said = degrade(tmp_path / "a.zarr", scale=2)
-    assert said["output"] == str(tmp_path / "a_d2.tif")
-    with rasterio.open(said["output"]) as product:
+    summary = degrade(tmp_path / "a.zarr", scale=2)
+    assert summary["output"] == str(tmp_path / "a_d2.tif")
+    with rasterio.open(summary["output"]) as product:
         np.testing.assert_allclose(product.read(), by_scipy(values, 2, 0.3), atol=2e-6)

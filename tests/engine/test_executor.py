@@ -45,14 +45,16 @@ def test_a_killed_worker_changes_nothing(scene, tmp_path):
                 killed.append(min(pids.values()))
                 os.kill(killed[0], signal.SIGKILL)
 
-        said = upscale(scene[0], tmp_path / "there.zarr", rgb=scene[1], options=OPTIONS, client=client, progress=kill)
+        summary = upscale(
+            scene[0], tmp_path / "there.zarr", rgb=scene[1], options=OPTIONS, client=client, progress=kill
+        )
     assert killed
     np.testing.assert_array_equal(cube(tmp_path / "there.zarr"), cube(tmp_path / "here.zarr"))
-    assert said["consistency"] == here["consistency"]
+    assert summary["consistency"] == here["consistency"]
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_tile_that_fails_names_itself(scene, tmp_path, monkeypatch):
+def test_the_error_names_the_failed_tile(scene, tmp_path, monkeypatch):
     from dualsr_geo.engine import executor
 
     def broken(*_):
@@ -66,7 +68,7 @@ def test_a_tile_that_fails_names_itself(scene, tmp_path, monkeypatch):
     assert not Path(tmp_path / "out.zarr").exists()
 
 
-def test_tiles_run_no_more_at_once_than_asked(scene, tmp_path, monkeypatch):
+def test_no_more_tiles_run_at_once_than_jobs(scene, tmp_path, monkeypatch):
     from dualsr_geo.engine import executor
 
     running, most, lock = [0], [0], threading.Lock()

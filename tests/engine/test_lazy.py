@@ -24,42 +24,42 @@ SAMPLE = synthetic.make((40, 47), bands=4)
 PSF = Psf.from_mtf(4)
 
 
-def job(**options: Any) -> RunPlan:
+def plan_of(**options: Any) -> RunPlan:
     scene, guide = (open_scene(synthetic.as_dataarray(SAMPLE, w)) for w in ("scene", "guide"))
     return plan_run(scene, [guide], Options(**{"psf": PSF, **options}))
 
 
 def test_blocks_are_tiles() -> None:
-    made = lazy.upscale(job(tile=16))
-    assert made.shape == (4, 160, 188)
-    assert made.chunks == ((4,), (64, 64, 32), (64, 64, 60))
-    assert made.dtype == np.float32
+    product = lazy.upscale(plan_of(tile=16))
+    assert product.shape == (4, 160, 188)
+    assert product.chunks == ((4,), (64, 64, 32), (64, 64, 60))
+    assert product.dtype == np.float32
 
 
 def test_any_tile_gives_the_same() -> None:
-    whole = lazy.upscale(job()).compute()
+    whole = lazy.upscale(plan_of()).compute()
     for tile in (9, 16, 23):
-        off = np.abs(lazy.upscale(job(tile=tile)).compute() - whole)
+        off = np.abs(lazy.upscale(plan_of(tile=tile)).compute() - whole)
         assert off.max() < 1e-5 * np.ptp(whole)
 
 
 def test_any_scheduler_gives_the_same_bits() -> None:
-    made = lazy.upscale(job(tile=16))
+    product = lazy.upscale(plan_of(tile=16))
     with dask.config.set(scheduler="synchronous"):
-        one = made.compute()
+        one = product.compute()
     with dask.config.set(scheduler="threads", num_workers=3):
-        np.testing.assert_array_equal(made.compute(), one)
+        np.testing.assert_array_equal(product.compute(), one)
 
 
 def test_keys_follow_from_inputs_and_options() -> None:
     def keys(**options: Any) -> set[str]:
         # dask itself names at random the tasks that put an input's chunks together.
-        graph = lazy.upscale(job(tile=16, **options)).__dask_graph__()
+        graph = lazy.upscale(plan_of(tile=16, **options)).__dask_graph__()
         return {str(k) for k in graph if not str(k).startswith("finalize")}
 
     assert keys() == keys()
-    changed = lazy.upscale(job(tile=16, fine="none")).name
-    assert changed != lazy.upscale(job(tile=16)).name
+    changed = lazy.upscale(plan_of(tile=16, fine="none")).name
+    assert changed != lazy.upscale(plan_of(tile=16)).name
 
 
 def test_a_graph_of_too_many_tasks_is_refused_before_it_is_made() -> None:
@@ -69,7 +69,7 @@ def test_a_graph_of_too_many_tasks_is_refused_before_it_is_made() -> None:
 
 
 def test_the_survey_is_one_task() -> None:
-    names = [str(k) for k in lazy.upscale(job(tile=16)).__dask_graph__()]
+    names = [str(k) for k in lazy.upscale(plan_of(tile=16)).__dask_graph__()]
     assert sum("_survey" in n for n in names) == 1
     assert sum("_tile" in n for n in names) == 9
 
@@ -78,23 +78,23 @@ def test_a_huge_scene_takes_one_task_a_tile_and_few_pieces() -> None:
     lazy_scene = xr.DataArray(
         da.zeros((200, 16000, 16000), chunks=(200, 500, 500), dtype="f4"), dims=("band", "y", "x")
     )
-    asked = plan_run(open_scene(lazy_scene), [], Options(scale=4, model="regression", tile=128))
+    plan = plan_run(open_scene(lazy_scene), [], Options(scale=4, model="regression", tile=128))
     began = time.process_time()
-    made = lazy.upscale(asked)
+    product = lazy.upscale(plan)
     taken = time.process_time() - began
-    graph = made.__dask_graph__()
+    graph = product.__dask_graph__()
     ours = [k for k in graph if "dualsr_" in str(k)]
     assert sum("_tile" in str(k) for k in ours) == 125**2
     assert sum("_ground" in str(k) for k in ours) <= lazy.MOST_GROUNDS
     # Measured 0.1 ms a tile; slicing the array would take 4.
     assert taken < 1e-3 * 125**2
-    tile = made.blocks[0, 60, 60]
+    tile = product.blocks[0, 60, 60]
     assert len(tile.__dask_graph__().cull(set(flatten(tile.__dask_keys__())))) < 50
 
 
 def test_a_scene_beside_a_dask_guide_in_pieces_of_many_tiles_gives_the_same() -> None:
     scene, guide = (synthetic.as_dataarray(SAMPLE, w) for w in ("scene", "guide"))
-    whole = lazy.upscale(job()).compute()
+    whole = lazy.upscale(plan_of()).compute()
     chunked = plan_run(
         open_scene(scene.chunk(y=33, x=29)), [open_scene(guide.chunk(y=50, x=61))], Options(psf=PSF, tile=9)
     )

@@ -55,7 +55,7 @@ def test_a_known_blur_decides_the_ratio_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("psf", "said"),
+    ("psf", "message"),
     [
         (Psf(4, (), (1.0,), 0, 0), r"along y sum to 0\."),
         (Psf(4, (1.0,), (0.5, 0.6), 0, 0), r"along x sum to 1\.1\."),
@@ -64,8 +64,8 @@ def test_a_known_blur_decides_the_ratio_too() -> None:
         (Psf(4, (1.0,), (1.0,), -41, 0), "reaches 11 lr pixels beyond its own, more than 9"),
     ],
 )
-def test_what_is_no_blur_is_refused(psf: Psf, said: str) -> None:
-    with pytest.raises(OptionError, match=said):
+def test_what_is_no_blur_is_refused(psf: Psf, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         job(psf=psf)
 
 
@@ -81,7 +81,7 @@ def test_a_gain_outside_0_and_1_is_refused(gain: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"coregister": "near"}, "--coregister near"),
         ({"tile": 7}, "--tile 7 is below 8"),
@@ -91,8 +91,8 @@ def test_a_gain_outside_0_and_1_is_refused(gain: float) -> None:
         ({"dtype": "complex64"}, "complex64"),
     ],
 )
-def test_options_that_cannot_be_carried_out(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(OptionError, match=said):
+def test_options_that_cannot_be_carried_out(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         job(**options)
 
 
@@ -114,8 +114,8 @@ def test_the_identity_names_all_that_decides_values_and_nothing_else(tmp_path: P
     path, guide = synthetic.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
 
     def identity(**options: Any) -> str:
-        made = plan_run(open_scene(path, bidx=options.get("bidx")), [open_scene(guide)], Options(**options))
-        return json.dumps(made.identity, sort_keys=True)
+        plan = plan_run(open_scene(path, bidx=options.get("bidx")), [open_scene(guide)], Options(**options))
+        return json.dumps(plan.identity, sort_keys=True)
 
     same = [identity(), identity(jobs=3, tile=memory_tile(path, guide)), identity(overwrite=True, resume=True)]
     assert len(set(same)) == 1
@@ -132,9 +132,9 @@ def memory_tile(path: Path, guide: Path) -> int:
 
 def test_work_is_small_and_picklable(tmp_path: Path) -> None:
     path, guide = synthetic.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
-    made = plan_run(open_scene(path), [open_scene(guide)], Options())
-    assert len(pickle.dumps(made.work)) < 20_000
-    assert dataclasses.asdict(made.wishes)["ratio"] == 4
+    plan = plan_run(open_scene(path), [open_scene(guide)], Options())
+    assert len(pickle.dumps(plan.work)) < 20_000
+    assert dataclasses.asdict(plan.wishes)["ratio"] == 4
 
 
 @pytest.mark.parametrize(

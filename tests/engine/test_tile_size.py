@@ -1,4 +1,4 @@
-"""How large a tile may be: bounds kept, monotone, and an error that says what would do."""
+"""Tile sizes: within the memory limit, monotone, and an error that names the sufficient memory."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ MIB = 2**20
 SCENE = (629, 583)
 
 
-def sizes(shape: tuple[int, int] = SCENE, bands: int = 128, ratio: int = 4, **asked: int) -> tile_size.TileSizes:
-    return tile_size.choose_sizes(shape, tile_size.MemoryRequirement(bands, 1, ratio, 14), Options(**asked))
+def sizes(shape: tuple[int, int] = SCENE, bands: int = 128, ratio: int = 4, **options: int) -> tile_size.TileSizes:
+    return tile_size.choose_sizes(shape, tile_size.MemoryRequirement(bands, 1, ratio, 14), Options(**options))
 
 
 @given(st.integers(600, 60000), st.integers(1, 400), st.integers(2, 8), st.integers(1, 16))
-def test_the_estimate_stays_below_the_limit_or_the_error_says_what_would_do(
+def test_the_estimate_stays_below_the_limit_or_the_error_names_the_sufficient_memory(
     mib: int, bands: int, ratio: int, jobs: int
 ) -> None:
     try:
-        found = sizes(bands=bands, ratio=ratio, max_memory=mib * MIB, jobs=jobs)
+        chosen = sizes(bands=bands, ratio=ratio, max_memory=mib * MIB, jobs=jobs)
     except OptionError as error:
-        asked, least = (int(n) for n in re.findall(r"(\d+) ?MiB", str(error))[:2])
-        assert asked == mib < least + 1
+        options, least = (int(n) for n in re.findall(r"(\d+) ?MiB", str(error))[:2])
+        assert options == mib < least + 1
         assert sizes(bands=bands, ratio=ratio, max_memory=(least + 1) * MIB).tile == 16
         return
-    assert found.bytes <= mib * MIB
-    assert 1 <= found.jobs <= jobs
-    assert found.tile in tile_size.TILE_SIDES
+    assert chosen.bytes <= mib * MIB
+    assert 1 <= chosen.jobs <= jobs
+    assert chosen.tile in tile_size.TILE_SIDES
 
 
 @given(st.integers(1000, 8000), st.integers(100, 8000), st.integers(1, 8))
@@ -49,10 +49,10 @@ def test_more_memory_never_gives_less(mib: int, more: int, jobs: int) -> None:
 
 
 @given(st.integers(8, 200))
-def test_a_tile_that_is_asked_for_is_taken_or_refused(tile: int) -> None:
-    found = sizes(tile=tile, jobs=1, max_memory=64 * 2**30)
-    assert found.tile == tile
-    assume(found.bytes > 520 * MIB)
+def test_a_requested_tile_is_used_or_refused(tile: int) -> None:
+    chosen = sizes(tile=tile, jobs=1, max_memory=64 * 2**30)
+    assert chosen.tile == tile
+    assume(chosen.bytes > 520 * MIB)
     with pytest.raises(OptionError, match=rf"520 MiB .* {tile} lr pixels .* smaller --tile"):
         sizes(tile=tile, jobs=1, max_memory=520 * MIB)
 
@@ -61,10 +61,10 @@ def test_the_estimate_does_not_grow_with_the_scene() -> None:
     assert sizes((2000, 3000), tile=64, jobs=2) == sizes((20000, 30000), tile=64, jobs=2)
 
 
-def test_left_out_the_machine_decides() -> None:
-    found = sizes()
-    assert found.bytes <= psutil.virtual_memory().total * tile_size.DEFAULT_MEMORY_SHARE
-    assert found.jobs <= resources.cores() <= (os.cpu_count() or 1)
+def test_by_default_the_machine_decides() -> None:
+    chosen = sizes()
+    assert chosen.bytes <= psutil.virtual_memory().total * tile_size.DEFAULT_MEMORY_SHARE
+    assert chosen.jobs <= resources.cores() <= (os.cpu_count() or 1)
 
 
 def test_more_tiles_at_once_need_more() -> None:
@@ -72,10 +72,10 @@ def test_more_tiles_at_once_need_more() -> None:
     assert two - tile_size.BASE_BYTES == 2 * (one - tile_size.BASE_BYTES)
 
 
-def test_the_peak_sees_what_was_held() -> None:
+def test_the_peak_includes_a_large_array() -> None:
     before = resources.peak()
-    held = np.ones(before // 8 + 30 * MIB // 8)
-    assert resources.peak() >= held.nbytes
+    block = np.ones(before // 8 + 30 * MIB // 8)
+    assert resources.peak() >= block.nbytes
     assert resources.peak() >= psutil.Process().memory_info().rss * 0.9
 
 
@@ -112,8 +112,8 @@ def test_a_network_gets_all_cores_and_little_halo():
     assert small.bytes <= 2**31
 
 
-@pytest.mark.parametrize(("tile", "said"), [(50, "Give 48 or 51"), (16, "Give 15 or 18")])
-def test_a_tile_that_cuts_blocks_is_refused(tile, said):
+@pytest.mark.parametrize(("tile", "advice"), [(50, "Give 48 or 51"), (16, "Give 15 or 18")])
+def test_a_tile_that_cuts_blocks_is_refused(tile, advice):
     need = tile_size.MemoryRequirement(31, 3, 4, 24, 3, 1280, streams_bands=True)
-    with pytest.raises(OptionError, match=f"--tile {tile} is no whole number of the network's blocks of 3.*{said}"):
+    with pytest.raises(OptionError, match=f"--tile {tile} is no whole number of the network's blocks of 3.*{advice}"):
         tile_size.choose_sizes((150, 150), need, Options(tile=tile))
