@@ -23,6 +23,7 @@ from dualsr_geo.batch.scene_record import SceneRecord, count_statuses
 from dualsr_geo.batch.stac_output import write_collection, write_item
 from dualsr_geo.batch.tasks import Batch, Task, failure, list_tasks, prepare, product_name
 from dualsr_geo.engine.run_log import LogEvent, scene_log
+from dualsr_geo.engine.run_summary import RunSummary
 from dualsr_geo.engine.upscale import run_plan
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.locations import exists
@@ -169,20 +170,18 @@ def _run_task(task: Task, previous: SceneRecord | None, batch: Batch, client: An
         resources.reset_peak()
     try:
         with scene_log(task.entry.path, None) as log:
-            result, path = _sharpen(task, batch, client, log, start)
-        record = _done_record(task, result, path, previous, batch)
+            summary, path = _sharpen(task, batch, client, log, start)
+        record = _done_record(task, summary, path, previous, batch)
         if batch.stac:
-            item = write_item(result["output"], record, task.entry.acquired, path=path.with_suffix(".json"))
+            item = write_item(summary.output, record, task.entry.acquired, path=path.with_suffix(".json"))
             record = replace(record, item=_below(batch, item))
     except (Exception, CancelledError) as error:  # noqa: BLE001  # the failure of a scene does not stop the others
         record = failure(task, error)
     return record if record.seconds is not None else replace(record, seconds=round(time.monotonic() - start, 2))
 
 
-def _sharpen(
-    task: Task, batch: Batch, client: Any, log: LogEvent, start: float
-) -> tuple[dict[str, Any], Path]:  # the result of `upscale`
-    """Sharpen a scene; return the result, and the path in the output folder from which those of side files follow."""
+def _sharpen(task: Task, batch: Batch, client: Any, log: LogEvent, start: float) -> tuple[RunSummary, Path]:
+    """Sharpen a scene; return the summary, and the path in the output folder from which those of side files follow."""
     plan, spec = prepare(task, batch, client=client)
     options, path = plan.options, batch.folder / product_name(task, batch, plan.ratio)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,27 +200,25 @@ def _sharpen(
 
 
 def _done_record(
-    task: Task, result: Mapping[str, Any], path: Path, previous: SceneRecord | None, batch: Batch
+    task: Task, summary: RunSummary, path: Path, previous: SceneRecord | None, batch: Batch
 ) -> SceneRecord:
     """Return the record of a product; its cost is that of the run that wrote it."""
-    cost = result
-    if result.get("already_finished"):
-        cost = {} if previous is None else previous.to_json()
+    cost = previous if summary.already_finished else summary
     page = path.with_suffix(".html")
     return replace(
         task.record,
         status="done",
-        product=_below(batch, result["output"]),
-        rmse=result["consistency"]["rmse"],
-        sam_deg=result["consistency"]["sam_deg"],
-        scale=result.get("scale"),
-        shape=tuple(result["shape"]),
-        bands=result["bands"],
-        model=result.get("model"),
-        notes=tuple(result.get("notes", ())),
+        product=_below(batch, summary.output),
+        rmse=summary.consistency.rmse,
+        sam_deg=summary.consistency.sam_deg,
+        scale=summary.scale,
+        shape=summary.shape,
+        bands=summary.bands,
+        model=summary.model,
+        notes=summary.notes,
         report=_below(batch, page) if page.exists() else None,
-        seconds=cost.get("seconds"),
-        peak_memory_bytes=cost.get("peak_memory_bytes"),
+        seconds=None if cost is None else cost.seconds,
+        peak_memory_bytes=None if cost is None else cost.peak_memory_bytes,
     )
 
 

@@ -1,7 +1,7 @@
-"""One tile from disk to disk, and the ways to run all of them.
+"""Processing of one tile from disk to disk, and of all tiles, here or on a cluster.
 
-Arithmetic within a tile runs on one thread, because the number of threads changes the last
-bits of a matrix product; parallel work is many tiles.
+The arithmetic of a tile runs on one thread, because the number of threads changes the last bits of a
+matrix product; parallel work is many tiles.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dualsr_geo.engine import dask_cluster
 from dualsr_geo.engine.inputs import InputReader, read_tile
+from dualsr_geo.engine.run_summary import TileRecord
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics
@@ -33,12 +34,12 @@ class TilePlan:
     Attributes
     ----------
     inputs : InputReader
-    work : TileContext
+    context : TileContext
     store : TileStore
     """
 
     inputs: InputReader
-    work: TileContext
+    context: TileContext
     store: TileStore
 
 
@@ -49,56 +50,55 @@ class FinishedTile:
     Attributes
     ----------
     index : int
-    figures : dict
-        Of `process_tile`.
+    record : TileRecord
     seconds : float
-        What it took.
+        Processing time.
     worker : str
-        Host and process that made it.
+        Host and process.
     """
 
     index: int
-    figures: dict[str, Any]
+    record: TileRecord
     seconds: float
     worker: str
 
 
-def process_tile(plan: TilePlan, index: int) -> dict[str, Any]:
-    """Read, sharpen, write and mark one tile; return its figures.
+def process_tile(plan: TilePlan, index: int) -> TileRecord:
+    """Read, sharpen, write and mark one tile; return its record.
 
     Raises
     ------
     TileError
         If anything fails that the user cannot have caused; it names the tile.
     """
-    tile = plan.work.tiling[index]
+    context, tile = plan.context, plan.context.tiling[index]
+    statistics = TileStatistics(context.count)
     try:
-        cube, guide = read_tile(plan.inputs, plan.work, tile)
-        figures = TileStatistics(plan.work.count)
-        target = tile.core.scaled(plan.work.ratio)
-        for rows, stored in sharpen_tile(plan.work, tile, cube, guide, figures, plan.store.band_ranges()):
-            plan.store.write(target, rows, stored)
-        result = figures.to_json()
-        plan.store.mark(index, result)
+        cube, guide = read_tile(plan.inputs, context, tile)
+        target = tile.core.scaled(context.ratio)
+        for bands, stored in sharpen_tile(context, tile, cube, guide, statistics, plan.store.band_ranges()):
+            plan.store.write(target, bands, stored)
+        mark = statistics.to_json()
+        plan.store.mark(index, mark)
     except DualSRError:
         raise
-    except Exception as error:  # whatever it is, the run must say which tile
+    except Exception as error:  # of any type, since the run must say which tile failed
         raise TileError(
-            f"{_named(plan, index)} failed: {type(error).__name__}: {error}. Run again with --resume to redo only what is missing."
+            f"{_name(plan, index)} failed: {type(error).__name__}: {error}. Run again with --resume to redo only what is missing."
         ) from error
-    return result
+    return TileRecord.from_json(mark)
 
 
-def _named(plan: TilePlan, index: int) -> str:
-    core = plan.work.tiling[index].core
+def _name(plan: TilePlan, index: int) -> str:
+    core = plan.context.tiling[index].core
     return f"Tile {index} (rows {core.y0}..{core.y1}, columns {core.x0}..{core.x1} of the scene)"
 
 
-def timed(plan: TilePlan, index: int) -> FinishedTile:
-    """Process one tile, and say how long it took and where."""
-    began = time.monotonic()
-    figures = process_tile(plan, index)
-    return FinishedTile(index, figures, time.monotonic() - began, f"{socket.gethostname()}:{os.getpid()}")
+def finish_tile(plan: TilePlan, index: int) -> FinishedTile:
+    """Process one tile; return its record, the processing time and the worker."""
+    start = time.monotonic()
+    record = process_tile(plan, index)
+    return FinishedTile(index, record, time.monotonic() - start, f"{socket.gethostname()}:{os.getpid()}")
 
 
 def run_here(plan: TilePlan, indices: list[int], jobs: int) -> Iterator[FinishedTile]:
@@ -109,7 +109,7 @@ def run_here(plan: TilePlan, indices: list[int], jobs: int) -> Iterator[Finished
         try:
             while True:
                 while len(running) < jobs and (index := next(waiting, None)) is not None:
-                    running.add(pool.submit(timed, plan, index))
+                    running.add(pool.submit(finish_tile, plan, index))
                 if not running:
                     return
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
@@ -125,6 +125,8 @@ def run_on(client: Client, plan: TilePlan, indices: list[int]) -> Iterator[Finis
     Raises
     ------
     ClusterError
-        If a tile ends too many workers, which it names, or the cluster goes away.
+        If a tile, which it names, kills too many workers, or the cluster goes away.
     """
-    return dask_cluster.run_spread(client, timed, plan, indices, lambda index: _named(plan, index), plan.work.device)
+    return dask_cluster.run_spread(
+        client, finish_tile, plan, indices, lambda index: _name(plan, index), plan.context.device
+    )

@@ -1,4 +1,4 @@
-"""The flow as a lazy dask array: the survey is one task, a tile is one task, nothing is written."""
+"""The product as a lazy dask array: the survey is one task, a tile is one task, nothing is written."""
 
 from __future__ import annotations
 
@@ -47,121 +47,120 @@ from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 from dualsr_geo.version import __version__
 
-MOST_TASKS = 10**5
-# Pieces of scene and guide that tiles share, see `_tiles_a_ground`.
-MOST_GROUNDS = 6400
+# Tiles of one graph: dask orders this many tasks within seconds.
+MAX_TILES = 10**5
+# Pieces of scene and guide that groups of tiles share; see `_tiles_per_piece`.
+MAX_PIECES = 6400
 
 
-def upscale(job: RunPlan) -> da.Array:
+def upscale(plan: RunPlan) -> da.Array:
     """Return the product as a lazy array, (band, Y, X), stored values.
 
-    With uncertainty its standard deviations follow, as many bands more. Blocks are tiles. Keys follow from the
-    inputs, so the same call has the same graph.
+    With uncertainty the standard deviations follow, as many bands again. Blocks are tiles. Keys follow
+    from the inputs, so the same call has the same graph.
 
     Parameters
     ----------
-    job : RunPlan
+    plan : RunPlan
 
     Raises
     ------
     OptionError
-        If the graph would have more than 10^5 tiles.
+        If the graph would have more than `MAX_TILES` tiles.
     """
-    rows, columns = job.tiling.grid
-    if rows * columns > MOST_TASKS:
+    rows, columns = plan.tiling.grid
+    if rows * columns > MAX_TILES:
         raise OptionError(
-            f"A tile of {job.sizes.tile} lr pixels makes {rows * columns} tasks, more than {MOST_TASKS}. "
+            f"A tile of {plan.sizes.tile} lr pixels makes {rows * columns} tasks, more than {MAX_TILES}. "
             "Give a larger tile, or write to disk with dualsr_geo.upscale."
         )
-    ground, arrays = _whole(job)
-    token = tokenize(__version__, job.work, job.wishes, *(s.fingerprint() for s in (job.scene.source, job.guide) if s))
+    whole, arrays = _without_values(plan)
+    sources = [source.fingerprint() for source in (plan.scene.source, plan.guide) if source]
+    token = tokenize(__version__, plan.context_for, plan.survey_options, *sources)
     name = f"dualsr_tile-{token}"
-    graph = HighLevelGraph.from_collections(name, _tasks(job, ground, name, token), dependencies=arrays)  # type: ignore[arg-type]  # dask types no arrays
-    count = job.scene.count * (1 + job.options.uncertainty)
-    sides = (
-        tuple(min(job.sizes.tile, n - i) * job.ratio for i in range(0, n, job.sizes.tile)) for n in job.scene.shape
-    )
-    return da.Array(graph, name, ((count,), *sides), meta=np.empty((0, 0, 0), job.packing.dtype))
+    graph = HighLevelGraph.from_collections(name, _tasks(plan, whole, name, token), dependencies=arrays)  # type: ignore[arg-type]  # dask types no arrays
+    count = plan.scene.count * (1 + plan.options.uncertainty)
+    tile, ratio = plan.sizes.tile, plan.ratio
+    sides = (tuple(min(tile, n - i) * ratio for i in range(0, n, tile)) for n in plan.scene.shape)
+    return da.Array(graph, name, ((count,), *sides), meta=np.empty((0, 0, 0), plan.packing.dtype))
 
 
-def _whole(job: RunPlan) -> tuple[InputPiece, list[da.Array]]:
-    """Return scene and guide without what their arrays hold, and the dask arrays that hold it."""
+def _without_values(plan: RunPlan) -> tuple[InputPiece, list[da.Array]]:
+    """Return scene and guide without the values of their arrays, and the dask arrays that hold the values."""
     arrays: list[da.Array] = []
 
-    def change(source: Source) -> Source:
+    def replace_array(source: Source) -> Source:
         if not isinstance(source, ArraySource):
             return source
         chunked, array = ChunkedSource.of(source)
         arrays.append(array)
         return chunked
 
-    scene = change(job.scene.source)
-    guide = None if job.guide is None else with_sources(job.guide, change)
-    return InputPiece(scene, Window(0, job.scene.shape[0], 0, job.scene.shape[1]), guide), arrays
+    scene = replace_array(plan.scene.source)
+    guide = None if plan.guide is None else with_sources(plan.guide, replace_array)
+    return InputPiece(scene, Window(0, plan.scene.shape[0], 0, plan.scene.shape[1]), guide), arrays
 
 
-def _tasks(job: RunPlan, whole: InputPiece, name: str, token: str) -> dict[Any, tuple[Any, ...]]:
-    """Return the survey, the fitted fine stage, the grounds and the tiles as dask's tasks."""
-    local = job.options.coregister == "local" and job.guide is not None
-    # Whatever a field says, the guide that it needs comes along.
-    margin = sample_margin(job.ratio) + (local_displacement.margin(job.ratio) if local else 0)
+def _tasks(plan: RunPlan, whole: InputPiece, name: str, token: str) -> dict[Any, tuple[Any, ...]]:
+    """Return the tasks: the survey, the fitted fine stage, the pieces of the inputs, and the tiles."""
+    shape, tiling, context_for = plan.scene.shape, plan.tiling, plan.context_for
+    local = plan.options.coregister == "local" and plan.guide is not None
+    # Enough for any displacement field.
+    margin = sample_margin(plan.ratio) + (local_displacement.margin(plan.ratio) if local else 0)
 
     def near(windows: Sequence[Window]) -> tuple[list[InputPiece], list[list[Key]]]:
-        pieces = [whole.near(w, job.ratio, margin) for w in windows]
-        return pieces, [p.keys() for p in pieces]
+        pieces = [whole.near(window, plan.ratio, margin) for window in windows]
+        return pieces, [piece.keys() for piece in pieces]
 
-    shape = job.scene.shape
-    known, fitted = (f"dualsr_{what}-{token}" for what in ("survey", "fine"))
+    survey, fine_stage = (f"dualsr_{what}-{token}" for what in ("survey", "fine"))
     sampled = sample_windows(shape)
     surveyed = [*sampled, *(local_displacement.windows(shape) if local else [])]
-    tasks: dict[Any, tuple[Any, ...]] = {known: (_survey, *near(surveyed), shape, job.wishes)}
-    refined = is_refined(job.model, job.fine)
+    tasks: dict[Any, tuple[Any, ...]] = {survey: (_survey, *near(surveyed), shape, plan.survey_options)}
+    refined = is_refined(plan.model, plan.fine)
     if refined:
-        tasks[fitted] = (_fitted, job.work, known, *near(sampled), job.wishes)
-    step, tiling, make = _tiles_a_ground(job, whole), job.tiling, job.work
-    rows, columns = tiling.grid
+        tasks[fine_stage] = (_fit_fine_stage, context_for, survey, *near(sampled), plan.survey_options)
+    step, (rows, columns) = _tiles_per_piece(plan, whole), tiling.grid
     for i, j in product(range(0, rows, step), range(0, columns, step)):
         members = list(product(range(i, min(i + step, rows)), range(j, min(j + step, columns))))
         first, last = (tiling[r * columns + c].padded for r, c in (members[0], members[-1]))
-        piece = whole.near(Window(first.y0, last.y1, first.x0, last.x1), job.ratio, margin)
-        key = (f"dualsr_ground-{token}", i, j)
-        tasks[key] = (_ground, make, known, fitted if refined else None, piece, piece.keys())
-        tasks |= {(name, 0, r, c): (_tile, key, r * columns + c) for r, c in members}
+        piece = whole.near(Window(first.y0, last.y1, first.x0, last.x1), plan.ratio, margin)
+        key = (f"dualsr_piece-{token}", i, j)
+        tasks[key] = (_prepare_piece, context_for, survey, fine_stage if refined else None, piece, piece.keys())
+        tasks |= {(name, 0, r, c): (_sharpen, key, r * columns + c) for r, c in members}
     return tasks
 
 
-def _tiles_a_ground(job: RunPlan, whole: InputPiece) -> int:
-    """Return how many tiles along each axis share what is read: about a chunk of the scene.
+def _tiles_per_piece(plan: RunPlan, whole: InputPiece) -> int:
+    """Return how many tiles along each axis share a piece of the inputs: about a chunk of the scene.
 
-    Tiles that each took from chunks themselves would all hang together, and dask's ordering of 10^5
-    such tasks takes minutes. Few grounds take it seconds.
+    If each tile took from the chunks itself, all tiles would hang together, and dask would order 10^5
+    such tasks in minutes; with few pieces it takes seconds.
     """
     chunk = whole.scene.chunks.side if isinstance(whole.scene, ChunkedSource) else 0
-    return max(
-        1, min(round(chunk / job.sizes.tile), *job.tiling.grid), math.ceil(math.sqrt(len(job.tiling) / MOST_GROUNDS))
-    )
+    per_chunk = min(round(chunk / plan.sizes.tile), *plan.tiling.grid)
+    return max(1, per_chunk, math.ceil(math.sqrt(len(plan.tiling) / MAX_PIECES)))
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A piece of the inputs, and what its tiles need to know."""
+class TileInputs:
+    """A filled piece of the inputs, and the context of its tiles."""
 
-    work: TileContext
-    inputs: PieceReader
+    context: TileContext
+    reader: PieceReader
 
 
-def _ground(
-    make: Callable[[Survey], TileContext],
-    known: Survey,
-    fitted: FineStage | None,
+def _prepare_piece(
+    context_for: Callable[[Survey], TileContext],
+    survey: Survey,
+    fine_stage: FineStage | None,
     piece: InputPiece,
     blocks: Sequence[NDArray[Any]],
-) -> Ready:
-    """Put a piece of the inputs together."""
-    return Ready(replace(make(known), fine_stage=fitted), _filled([piece], [blocks]))
+) -> TileInputs:
+    """Fill a piece of the inputs."""
+    return TileInputs(replace(context_for(survey), fine_stage=fine_stage), _reader([piece], [blocks]))
 
 
-def _filled(pieces: Sequence[InputPiece], blocks: Sequence[Sequence[NDArray[Any]]]) -> PieceReader:
+def _reader(pieces: Sequence[InputPiece], blocks: Sequence[Sequence[NDArray[Any]]]) -> PieceReader:
     return PieceReader(tuple(piece.filled(values) for piece, values in zip(pieces, blocks, strict=True)))
 
 
@@ -169,68 +168,67 @@ def _survey(
     pieces: Sequence[InputPiece],
     blocks: Sequence[Sequence[NDArray[Any]]],
     shape: tuple[int, int],
-    wishes: SurveyOptions,
+    options: SurveyOptions,
 ) -> Survey:
     """Survey the scene from the pieces that the survey reads."""
-    return survey_scene(_filled(pieces, blocks), shape, wishes)
+    return survey_scene(_reader(pieces, blocks), shape, options)
 
 
-def _fitted(
-    make: Callable[[Survey], TileContext],
-    known: Survey,
+def _fit_fine_stage(
+    context_for: Callable[[Survey], TileContext],
+    survey: Survey,
     pieces: Sequence[InputPiece],
     blocks: Sequence[Sequence[NDArray[Any]]],
-    wishes: SurveyOptions,
+    options: SurveyOptions,
 ) -> FineStage | None:
     """Fit the fine stage to the sampled pieces."""
-    work = make(known)
+    context = context_for(survey)
     with one_thread():
-        return fine_stage_fit.fit_fine_stage(work, wishes, partial(read_tile, _filled(pieces, blocks), work))
+        return fine_stage_fit.fit_fine_stage(context, options, partial(read_tile, _reader(pieces, blocks), context))
 
 
-def _tile(ready: Ready, index: int) -> NDArray[np.generic]:
+def _sharpen(inputs: TileInputs, index: int) -> NDArray[np.generic]:
     """Sharpen one tile in memory."""
-    work = ready.work
-    tile = work.tiling[index]
-    cube, guide = read_tile(ready.inputs, work, tile)
-    shape = (work.count * (1 + (work.survey.uncertainty is not None)), *tile.core.scaled(work.ratio).shape)
-    out = np.empty(shape, work.packing.dtype)
-    for rows, stored in sharpen_tile(work, tile, cube, guide, TileStatistics(work.count)):
-        out[rows] = stored
+    context, tile = inputs.context, inputs.context.tiling[index]
+    cube, guide = read_tile(inputs.reader, context, tile)
+    shape = (context.count * (1 + (context.survey.doubt is not None)), *tile.core.scaled(context.ratio).shape)
+    out = np.empty(shape, context.packing.dtype)
+    for bands, stored in sharpen_tile(context, tile, cube, guide, TileStatistics(context.count)):
+        out[bands] = stored
     return out
 
 
-def as_dataarray(job: RunPlan, like: xr.DataArray) -> xr.DataArray:
+def as_dataarray(plan: RunPlan, like: xr.DataArray) -> xr.DataArray:
     """Return the lazy product with the scene's coordinates, attributes and encoding.
 
-    Where the scene comes masked (floats of an integer file, NaN where nothing is), so does the
-    product; otherwise as stored.
+    If the scene is masked (floats of an integer file, NaN where there is no value), so is the product;
+    otherwise its values are those stored.
 
     Parameters
     ----------
-    job : RunPlan
+    plan : RunPlan
     like : DataArray, dims (band, y, x)
         The scene.
     """
-    return labelled(upscale(job), job.packing, job.scene, like, job.target)
+    return labelled(upscale(plan), plan.packing, plan.scene, like, plan.target)
 
 
-def as_dataset(job: RunPlan, like: xr.DataArray) -> xr.Dataset:
-    """Return the lazy product beside the standard deviations of its errors, ``uncertainty``, in the same form.
+def as_dataset(plan: RunPlan, like: xr.DataArray) -> xr.Dataset:
+    """Return the lazy product with the standard deviations of its errors, ``uncertainty``, in the same form.
 
     Parameters
     ----------
-    job : RunPlan
+    plan : RunPlan
         With uncertainty.
     like : DataArray, dims (band, y, x)
         The scene.
     """
-    stored, count = upscale(job), job.scene.count
+    stored, count = upscale(plan), plan.scene.count
     product, sigma = (
-        labelled(part, packing, job.scene, like, job.target)
-        for part, packing in ((stored[:count], job.packing), (stored[count:], job.packing.deviations))
+        labelled(part, packing, plan.scene, like, plan.target)
+        for part, packing in ((stored[:count], plan.packing), (stored[count:], plan.packing.deviations))
     )
-    name = str(like.name or job.scene.name)
+    name = str(like.name or plan.scene.name)
     product.attrs["ancillary_variables"] = "uncertainty"
     sigma.attrs |= deviation_attrs(sigma.attrs, name)
     return xr.Dataset({name: product, "uncertainty": sigma})
@@ -256,12 +254,12 @@ def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
     like = source.array
     lazy = replace(source, array=like if like.chunks is not None else like.chunk())
     packing = product_packing(scene)
-    made = delayed(_degraded, pure=True)(lazy, psf, packing)
-    stored = da.from_delayed(made, (scene.count, *target.shape), packing.dtype)
+    block = delayed(_degrade, pure=True)(lazy, psf, packing)
+    stored = da.from_delayed(block, (scene.count, *target.shape), packing.dtype)
     return labelled(stored, packing, scene, like, target)
 
 
-def _degraded(source: ArraySource, psf: Psf, packing: Packing) -> NDArray[np.generic]:
+def _degrade(source: ArraySource, psf: Psf, packing: Packing) -> NDArray[np.generic]:
     count, height, width = source.shape
     shape = height // psf.ratio, width // psf.ratio
     cube = source.read(Window(0, shape[0] * psf.ratio, 0, shape[1] * psf.ratio))

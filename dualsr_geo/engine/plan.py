@@ -1,4 +1,4 @@
-"""What is to be done: options, checked against what there is; nothing computed or written yet."""
+"""The plan of a run: options checked against scene, guides and machine, before anything is computed or written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from dualsr_geo.version import __version__
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run that has been checked.
+    """A run whose options are checked.
 
     Attributes
     ----------
@@ -52,13 +52,12 @@ class RunPlan:
     fine : str
     packing : Packing
         Of the product.
-    sizes : Sizes
-        Tile, tiles at once, memory.
+    sizes : TileSizes
     options : Options
-    opening : tuple of str
-        What was decided in opening a product as delivered, a sentence each.
-    room : Room or None
-        What the workers offer that run the tiles; None for this process.
+    delivery_notes : tuple of str
+        Decisions in opening a delivered product, a sentence each.
+    capacity : WorkerCapacity or None
+        Of the workers that run the tiles; None for this process.
     """
 
     scene: Scene
@@ -70,8 +69,8 @@ class RunPlan:
     packing: Packing
     sizes: tile_size.TileSizes
     options: Options
-    opening: tuple[str, ...] = ()
-    room: tile_size.WorkerCapacity | None = None
+    delivery_notes: tuple[str, ...] = ()
+    capacity: tile_size.WorkerCapacity | None = None
 
     @property
     def inputs(self) -> SourceReader:
@@ -80,13 +79,13 @@ class RunPlan:
 
     @property
     def mtf_gain(self) -> float | None:
-        """The gain at Nyquist that the user gave, or that the scene's instrument is known to have."""
-        known = self.scene.sensor
-        return known.mtf_gain if self.options.mtf_gain is None and known is not None else self.options.mtf_gain
+        """The MTF gain at Nyquist: the option, else that of the scene's sensor."""
+        sensor = self.scene.sensor
+        return sensor.mtf_gain if self.options.mtf_gain is None and sensor is not None else self.options.mtf_gain
 
     @property
-    def wishes(self) -> SurveyOptions:
-        """What the options say about the survey."""
+    def survey_options(self) -> SurveyOptions:
+        """The options of the survey."""
         o = self.options
         return SurveyOptions(
             self.ratio,
@@ -103,8 +102,8 @@ class RunPlan:
         )
 
     @property
-    def work(self) -> Callable[[Survey], TileContext]:
-        """What every tile needs to know, once the survey is there; small and picklable."""
+    def context_for(self) -> Callable[[Survey], TileContext]:
+        """Return the context of the tiles for a survey; small and picklable."""
         return partial(
             TileContext,
             self.scene.shape,
@@ -114,17 +113,17 @@ class RunPlan:
             self.model,
             self.fine,
             self.packing,
-            resources.device(self.options.device) if self.room is None else self.room.device,
+            resources.device(self.options.device) if self.capacity is None else self.capacity.device,
         )
 
     @property
     def tiling(self) -> Tiling:
-        """The scene cut in tiles."""
+        """The tiles of the scene."""
         return Tiling(self.scene.shape, self.sizes.tile, self.model.halo)
 
     @property
     def identity(self) -> Mapping[str, object]:
-        """Everything that decides the product's values."""
+        """Everything that the values of the product depend on."""
         o, model = self.options, self.model
         return {
             "version": __version__,
@@ -148,9 +147,17 @@ class RunPlan:
 
 
 def plan_run(
-    scene: Scene, guides: Sequence[Scene], options: Options, room: tile_size.WorkerCapacity | None = None
+    scene: Scene, guides: Sequence[Scene], options: Options, capacity: tile_size.WorkerCapacity | None = None
 ) -> RunPlan:
-    """Check that what is asked for can be done with what there is, here or on workers that offer `room`.
+    """Check the options against scene, guides and machine, and return the plan of the run.
+
+    Parameters
+    ----------
+    scene : Scene
+    guides : sequence of Scene
+    options : Options
+    capacity : WorkerCapacity, optional
+        Of the workers that run the tiles; this process if left out.
 
     Raises
     ------
@@ -173,30 +180,35 @@ def plan_run(
     # A model without a guide takes no more than the ratio from one.
     guide = align_guides(placed, target) if placed and model.guided else None
     guide_bands = guide.count if guide else 0
-    kept = planes(model, fine, scene.count)
-    need = tile_size.MemoryRequirement(
-        scene.count, guide_bands, ratio, model.halo, model.block, kept, model.streams_bands, options.uncertainty
+    requirement = tile_size.MemoryRequirement(
+        scene.count,
+        guide_bands,
+        ratio,
+        model.halo,
+        model.block,
+        network_planes=planes(model, fine, scene.count),
+        streams_bands=model.streams_bands,
+        uncertainty=options.uncertainty,
     )
-    sizes = tile_size.choose_sizes(scene.shape, need, options, room)
+    sizes = tile_size.choose_sizes(scene.shape, requirement, options, capacity)
     packing = product_packing(scene, options.dtype, options.nodata)
-    return RunPlan(scene, guide, ratio, target, model, fine, packing, sizes, options, room=room)
+    return RunPlan(scene, guide, ratio, target, model, fine, packing, sizes, options, capacity=capacity)
 
 
 def require_uncertainty(model: Model, fine: str, shape: tuple[int, int]) -> None:
-    """Check that the errors of a model can be told from the scene itself.
+    """Check that the errors of a model can be estimated on the scene.
 
     Raises
     ------
     OptionError
-        If nothing is known of the errors of this model, or of its start without consistency.
+        If there is no error model for this model, or for its coarse estimate without consistency.
     InputError
         If the scene is too small to be degraded once more.
     """
     if not model.spectral or not is_consistent(model, fine):
-        said = f"`{model.name}` with --fine {fine}"
         raise OptionError(
             f"--uncertainty knows the errors of auto, learned, regression and interpolation made consistent with "
-            f"the scene, not those of {said}. Leave it out, or give --model auto."
+            f"the scene, not those of `{model.name}` with --fine {fine}. Leave it out, or give --model auto."
         )
     least = 2 * MIN_SIDE_PX
     if min(shape) < least:
@@ -207,10 +219,16 @@ def require_uncertainty(model: Model, fine: str, shape: tuple[int, int]) -> None
 
 
 def product_packing(scene: Scene, dtype: str | None = None, nodata: float | None = None) -> Packing:
-    """Return the scene's packing, or the one asked for, that can also say "nothing here" where the scene can.
+    """Return the packing of the product: the scene's, or the requested one, with nodata if the scene has holes.
 
     Integers without a nodata value get one: 0 if the type is unsigned, else its smallest. A valid
-    pixel that would be stored as that is stored one step beside it.
+    pixel that would be stored as nodata is stored one step next to it.
+
+    Parameters
+    ----------
+    scene : Scene
+    dtype : str, optional
+    nodata : float, optional
     """
     packing = scene.packing.cast(dtype, nodata)
     has_holes = scene.packing.is_float or scene.packing.nodata is not None or scene.source.masked
@@ -220,12 +238,12 @@ def product_packing(scene: Scene, dtype: str | None = None, nodata: float | None
 
 
 def place_guide(scene: Scene, guide: Scene) -> Scene:
-    """Give a guide without any georeference the extent of a scene without any.
+    """Give a guide without georeference the extent of a scene without georeference.
 
     Raises
     ------
     GridError
-        If the two lie in different worlds, or their shapes do not fit.
+        If only one of the two is georeferenced, or their shapes do not fit.
     """
     if grid.is_bare(scene.geobox) and grid.is_bare(guide.geobox):
         return replace(guide, geobox=grid.same_extent(scene.geobox, guide.shape))
@@ -234,13 +252,21 @@ def place_guide(scene: Scene, guide: Scene) -> Scene:
 
 
 def choose_scale(scene: Scene, guides: Sequence[Scene], options: Options, model: Model | None = None) -> int:
-    """Return the ratio that every guide allows, and that a given PSF or a network is made for."""
+    """Return the ratio that every guide allows, and that fits the PSF and the network, if there are any.
+
+    Raises
+    ------
+    OptionError
+        If the scale contradicts the PSF.
+    ScaleError
+        If the scale contradicts a guide.
+    """
     scale, psf = options.scale, options.psf
     if psf is not None and scale is not None and psf.ratio != scale:
         raise OptionError(f"`psf` is for ratio {psf.ratio}, but --scale is {scale}. Give one of both.")
-    wanted = psf.ratio if psf is not None else scale
-    if wanted is None and model is not None:
-        wanted = model.only_ratio
+    ratio = psf.ratio if psf is not None else scale
+    if ratio is None and model is not None:
+        ratio = model.only_ratio
     if not guides:
-        return grid.choose_ratio(wanted, scene.geobox, None)
-    return min(grid.choose_ratio(wanted, scene.geobox, g.geobox) for g in guides)
+        return grid.choose_ratio(ratio, scene.geobox, None)
+    return min(grid.choose_ratio(ratio, scene.geobox, guide.geobox) for guide in guides)

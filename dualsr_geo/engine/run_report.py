@@ -2,93 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo.engine.plan import RunPlan
+from dualsr_geo.engine.run_summary import RunSummary, TileRecord
 from dualsr_geo.io.guides import displaced_guide
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.writers.output_records import read_provenance
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
-from dualsr_geo.report import summary
+from dualsr_geo.report import summary as sentences
 from dualsr_geo.report.data import ReportData
 from dualsr_geo.report.gather import gather_report_data, read_survey
 from dualsr_geo.report.views import ReportInputs
 
 
 def report_data_of_run(
-    job: RunPlan, layout: OutputSpec, result: Mapping[str, Any], statistics: Sequence[Mapping[str, Any]] | None = None
+    plan: RunPlan, spec: OutputSpec, summary: RunSummary, records: Sequence[TileRecord] | None = None
 ) -> ReportData:
     """Read a finished product and return what its report shows.
 
     Parameters
     ----------
-    job : RunPlan
-    layout : OutputSpec
+    plan : RunPlan
+    spec : OutputSpec
         Of the finished product.
-    result : mapping
-        What the run returns.
-    statistics : sequence of mapping, optional
+    summary : RunSummary
+    records : sequence of TileRecord, optional
         Of each tile; unknown if the product was finished by an earlier run.
     """
-    scene, product = job.scene, open_scene(layout.path)
-    survey = read_survey(layout.path, layout.format)
+    scene, product = plan.scene, open_scene(spec.path)
+    survey = read_survey(spec.path, spec.format)
     field = None if survey is None else survey.displacement
     inputs = ReportInputs(
         scene,
         product,
-        job.ratio,
-        guide=None if job.guide is None else displaced_guide(job.guide, field),
+        plan.ratio,
+        guide=None if plan.guide is None else displaced_guide(plan.guide, field),
         survey=survey,
-        tile_rmse=None if statistics is None else tile_rmse(statistics, job.tiling.grid),
-        provenance=read_provenance(layout) or {},
-        tile_extent=(job.sizes.tile / scene.shape[0], job.sizes.tile / scene.shape[1]),
-        uncertainty=_open_uncertainty(layout),
+        tile_rmse=None if records is None else tile_rmse(records, plan.tiling.grid),
+        provenance=read_provenance(spec) or {},
+        tile_extent=(plan.sizes.tile / scene.shape[0], plan.sizes.tile / scene.shape[1]),
+        uncertainty=_open_uncertainty(spec),
     )
-    title = f"{scene.name}, {job.ratio} times sharper"
-    return gather_report_data(inputs, title, _facts(job, product, result), notes=result["notes"])
+    title = f"{scene.name}, {plan.ratio} times sharper"
+    return gather_report_data(inputs, title, _facts(plan, product, summary), notes=summary.notes)
 
 
-def tile_rmse(statistics: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> NDArray[np.float64]:
+def tile_rmse(records: Sequence[TileRecord], shape: tuple[int, int]) -> NDArray[np.float64]:
     """Return the RMSE of the degraded product against the scene per tile; NaN where no pixel is valid."""
-    square, pixels = (np.array([np.sum(tile[k]) for tile in statistics], np.float64) for k in ("square", "pixels"))
-    return np.where(pixels > 0, np.sqrt(square / np.maximum(pixels, 1)), np.nan).reshape(shape)
+    squared_error = np.array([np.sum(record.squared_error) for record in records])
+    pixels = np.array([np.sum(record.pixels) for record in records])
+    return np.where(pixels > 0, np.sqrt(squared_error / np.maximum(pixels, 1)), np.nan).reshape(shape)
 
 
-def _open_uncertainty(layout: OutputSpec) -> Scene | None:
+def _open_uncertainty(spec: OutputSpec) -> Scene | None:
     """Open the standard deviations that a product carries; None if it has none."""
-    if not layout.uncertainty:
+    if not spec.uncertainty:
         return None
-    if layout.format == "Zarr":
-        return open_scene(f"{layout.path}/{layout.variables[1].name}")
-    count = layout.shape[0]
-    return open_scene(layout.path, bidx=f"{count + 1}..{2 * count}")
+    if spec.format == "Zarr":
+        return open_scene(f"{spec.path}/{spec.variables[1].name}")
+    count = spec.shape[0]
+    return open_scene(spec.path, bidx=f"{count + 1}..{2 * count}")
 
 
-def _facts(job: RunPlan, product: Scene, result: Mapping[str, Any]) -> dict[str, str]:
+def _facts(plan: RunPlan, product: Scene, summary: RunSummary) -> dict[str, str]:
     """Return the headline facts."""
-    before, after = grid.gsd(job.scene.geobox), grid.gsd(product.geobox)
+    before, after = grid.gsd(plan.scene.geobox), grid.gsd(product.geobox)
     height, width = product.shape
-    psf, sensor = result["psf"], result.get("sensor")
+    result, (sigma_y, sigma_x) = summary.to_json(), summary.psf.sigma_px
     model = [
-        f"{result['model']}, fine stage {result['fine']}",
-        *summary.describe_correction(result.get("correction")),
-        *summary.describe_fine_stage(result.get("refinement"), result["fine"]),
+        f"{summary.model}, fine stage {summary.fine}",
+        *sentences.describe_correction(summary.correction),
+        *sentences.describe_fine_stage(summary.refinement, summary.fine),
     ]
     facts = {
         "Pixels": [f"{before:.4g} to {after:.4g} {grid.unit(product.geobox)}"],
         "Size": [f"{product.count} bands, {height} x {width} pixels"],
         "Model": model,
-        "Blur": [f"sigma {psf['sigma_px'][0]:.2f} x {psf['sigma_px'][1]:.2f} px ({psf['source']})"],
-        "Sensor": [sensor["said"].removeprefix("Sensor").lstrip(": ")] if sensor else [],
-        "Guide": summary.describe_guide(result["guide"]),
-        "Consistency": summary.describe_consistency(result["consistency"]),
-        "Detail": summary.describe_detail(result.get("detail")),
-        "Cost": [summary.describe_cost(result)] if "seconds" in result else [],
+        "Blur": [f"sigma {sigma_y:.2f} x {sigma_x:.2f} px ({summary.psf.source})"],
+        "Sensor": [] if summary.sensor is None else [summary.sensor["said"].removeprefix("Sensor").lstrip(": ")],
+        "Guide": sentences.describe_guide(result["guide"]),
+        "Consistency": sentences.describe_consistency(result["consistency"]),
+        "Detail": sentences.describe_detail(summary.detail),
+        "Cost": [] if summary.seconds is None else [sentences.describe_cost(result)],
     }
-    return {name: "; ".join(sentences) for name, sentences in facts.items() if sentences}
+    return {name: "; ".join(lines) for name, lines in facts.items() if lines}

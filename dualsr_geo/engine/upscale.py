@@ -16,9 +16,10 @@ from dualsr_geo.engine.executor import TilePlan
 from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
-from dualsr_geo.engine.provenance import REPORTED, provenance_of, summarise
+from dualsr_geo.engine.provenance import provenance_of, summarise
 from dualsr_geo.engine.run_log import LogEvent, scene_log
 from dualsr_geo.engine.run_report import report_data_of_run
+from dualsr_geo.engine.run_summary import RunSummary, TileRecord
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import DualSRError, DualSRWarning
@@ -38,8 +39,8 @@ from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 
-# The fitted fine stage, in the work folder.
-FINE_FILE = "fine.safetensors"
+# The fitted fine stage, in the work directory.
+FINE_STAGE_FILE = "fine.safetensors"
 
 Where = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
@@ -61,26 +62,27 @@ def upscale(
     Parameters
     ----------
     scene : path
-        Whatever rasterio or Zarr opens, or a product as delivered.
+        Anything that rasterio or Zarr opens, or a product as delivered.
     output : path, optional
-        ``scene_x<scale>.tif`` beside the scene if left out.
+        ``scene_x<scale>.tif`` in the directory of the scene if left out.
     rgb : path or sequence of paths, optional
         The guide; if left out, the product's own sharper bands where it has some.
     options : Options, optional
     client : distributed.Client, optional
         Run the tiles there.
     report : path, optional
-        An HTML page to write beside the product: what it looks like, and how far to believe it.
+        An HTML page to write that shows the product and its quality.
     progress : callable, optional
-        Called with (tiles done, tiles in all).
+        Called with the numbers of finished tiles and of all tiles.
     **changes
         Fields of `Options`.
 
     Returns
     -------
     dict
-        output, scale, shape, bands, model, fine, guide, consistency, clipped, seconds,
-        peak_memory_bytes, notes, and whether the product was already finished.
+        output, scale, shape, bands, model, fine, guide, consistency, clipped, seconds, peak_memory_bytes, notes
+        and others, as JSON; see `RunSummary`. ``already_finished`` is there and true if an earlier run made the
+        product.
 
     Raises
     ------
@@ -88,71 +90,80 @@ def upscale(
         For any input or option that cannot be carried out; the message names the way out.
     """
     began = time.monotonic()
-    wanted = replace(options or Options(), **changes)
-    with scene_log(os.fspath(scene), None if output is None else os.fspath(output)) as tell:
-        job, layout = prepare(scene, output, rgb=rgb, options=wanted, client=client)
-        return run_plan(job, layout, tell, began, client=client, report=report, progress=progress)
+    options = replace(options or Options(), **changes)
+    with scene_log(os.fspath(scene), None if output is None else os.fspath(output)) as log:
+        plan, spec = prepare(scene, output, rgb=rgb, options=options, client=client)
+        return run_plan(plan, spec, log, began, client=client, report=report, progress=progress).to_json()
 
 
 def run_plan(
-    job: RunPlan,
-    layout: OutputSpec,
-    tell: LogEvent,
+    plan: RunPlan,
+    spec: OutputSpec,
+    log: LogEvent,
     began: float,
     *,
     client: Any = None,  # as in `upscale`
     report: Where | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunSummary:
     """Sharpen a scene by a plan of `prepare`, as `upscale` does.
 
     Parameters
     ----------
-    job, layout
+    plan, spec
         As returned by `prepare`.
-    tell : callable
+    log : callable
         Logs an event of the scene; see `scene_log`.
     began : float
         `time.monotonic` at the start of the run, which includes the planning, seconds.
     client, report, progress
         As for `upscale`.
     """
-    options = job.options
+    options = plan.options
     if report is not None:
         require_report(report, overwrite=options.overwrite or options.resume)
-    if options.resume and is_same_output(layout, job.identity):
-        tell("scene was finished", output=layout.path)
-        said = {**_finished(job, layout), **_cost(began), "already_finished": True}
-        return said if report is None else _reported(job, layout, said, None, report)
-    store = TileStore.begin(layout, job.identity, resume=options.resume, overwrite=options.overwrite)
-    known = _survey_of(job, store, client)
-    tell("scene surveyed", tiles=len(job.tiling), tile=job.sizes.tile, model=job.model.name, notes=list(known.notes))
-    work = _with_fine(job, store, job.work(known))
-    figures = _run(TilePlan(job.inputs, work, store), job.sizes.jobs, client, progress, tell)
-    found = {"output": layout.path, **summarise(job, known, figures, work.fine_stage)}
-    store.finish(provenance_of(job, found), to_json(known))
-    said = {**found, **_cost(began)}
-    tell("scene finished", output=layout.path, **_cost(began))
-    return said if report is None else _reported(job, layout, said, figures, report)
+    records: list[TileRecord] | None
+    if options.resume and is_same_output(spec, plan.identity):
+        records = None
+        summary = replace(_read_summary(plan, spec), **_cost(began))
+        log("scene was finished", output=spec.path)
+    else:
+        summary, records = _sharpen(plan, spec, log, client, progress)
+        summary = replace(summary, **_cost(began))
+        log("scene finished", output=spec.path, seconds=summary.seconds, peak_memory_bytes=summary.peak_memory_bytes)
+    if report is None:
+        return summary
+    write_report(report_data_of_run(plan, spec, summary, records), report, overwrite=True)
+    return replace(summary, report=os.fspath(report))
 
 
-def _reported(
-    job: RunPlan, layout: OutputSpec, said: dict[str, Any], figures: list[dict[str, Any]] | None, report: Where
-) -> dict[str, Any]:
-    """Write the report of a finished product."""
-    write_report(report_data_of_run(job, layout, said, figures), report, overwrite=True)
-    return {**said, "report": os.fspath(report)}
+def _sharpen(
+    plan: RunPlan,
+    spec: OutputSpec,
+    log: LogEvent,
+    client: Any,  # as in `upscale`
+    progress: Progress | None,
+) -> tuple[RunSummary, list[TileRecord]]:
+    """Survey the scene, sharpen its tiles, and write the product; resume where an interrupted run ended."""
+    store = TileStore.begin(spec, plan.identity, resume=plan.options.resume, overwrite=plan.options.overwrite)
+    survey = _survey(plan, store, client)
+    log("scene surveyed", tiles=len(plan.tiling), tile=plan.sizes.tile, model=plan.model.name, notes=list(survey.notes))
+    context = _with_fine_stage(plan, store, plan.context_for(survey))
+    records = _run_tiles(TilePlan(plan.inputs, context, store), plan.sizes.jobs, client, progress, log)
+    summary = summarise(plan, survey, records, context.fine_stage, output=spec.path)
+    store.finish(provenance_of(plan, summary), to_json(survey))
+    return summary, records
 
 
 def _cost(began: float) -> dict[str, Any]:
     return {"seconds": round(time.monotonic() - began, 2), "peak_memory_bytes": resources.peak()}
 
 
-def _finished(job: RunPlan, layout: OutputSpec) -> dict[str, Any]:
-    """Return what was reported of a product when it was made."""
-    carried = read_provenance(layout) or {}
-    size = {"shape": list(layout.shape[1:]), "bands": job.scene.count}
-    return {"output": layout.path, **size, **{k: carried[k] for k in REPORTED if k in carried}}
+def _read_summary(plan: RunPlan, spec: OutputSpec) -> RunSummary:
+    """Return the summary of a finished product from the provenance that it carries."""
+    height, width = spec.shape[1:]
+    provenance = read_provenance(spec) or {}
+    return RunSummary.from_provenance(provenance, output=spec.path, shape=(height, width), bands=plan.scene.count)
 
 
 def prepare(
@@ -178,7 +189,9 @@ def prepare(
     guides = [g for p in paths for g in open_guides(p)] or list(delivered.guides)
     opened = delivered.scene
     room = None if client is None else dask_cluster.worker_capacity(client, options.device)
-    job = replace(plan_run(opened, guides, options, room), opening=describe_delivery(delivered, has_guide=bool(paths)))
+    job = replace(
+        plan_run(opened, guides, options, room), delivery_notes=describe_delivery(delivered, has_guide=bool(paths))
+    )
     if output is None:
         output = default_output(scene, opened, f"_x{job.ratio}")
     place = os.fspath(output(job.ratio) if callable(output) else output)
@@ -260,7 +273,7 @@ def plan_json(job: RunPlan, layout: OutputSpec) -> dict[str, Any]:
         "model": job.model.name,
         "fine": job.fine,
         "guide_bands": 0 if job.guide is None else job.guide.count,
-        "opened": list(job.opening),
+        "opened": list(job.delivery_notes),
         "sensor": None if job.scene.sensor is None else job.scene.sensor.to_json(),
         "tile": job.sizes.tile,
         "halo": job.model.halo,
@@ -273,59 +286,52 @@ def plan_json(job: RunPlan, layout: OutputSpec) -> dict[str, Any]:
     }
 
 
-def _survey_of(job: RunPlan, store: TileStore, client: Any) -> Survey:
+def _survey(plan: RunPlan, store: TileStore, client: Any) -> Survey:
     """Survey the scene, here or on the cluster, or take the survey of the interrupted run."""
-    before = store.record().get("survey")
-    if before is not None:
-        return Survey.from_json(before, job.model)
+    stored = store.record().get("survey")
+    if stored is not None:
+        return Survey.from_json(stored, plan.model)
+    arguments = plan.inputs, plan.scene.shape, plan.survey_options
     try:
-        inputs = job.inputs, job.scene.shape, job.wishes
-        known = (
-            survey_scene(*inputs)
-            if client is None
-            else dask_cluster.run_once(client, f"survey of {job.scene.name}", survey_scene, *inputs)
-        )
+        if client is None:
+            survey = survey_scene(*arguments)
+        else:
+            survey = dask_cluster.run_once(client, f"survey of {plan.scene.name}", survey_scene, *arguments)
     except DualSRError:
         # Without a survey there is no tile yet, so there is nothing to resume.
         store.abandon()
         raise
-    for note in known.notes:
+    for note in survey.notes:
         warnings.warn(note, DualSRWarning, stacklevel=3)
-    store.remember("survey", to_json(known))
-    return known
+    store.remember("survey", to_json(survey))
+    return survey
 
 
-def _with_fine(job: RunPlan, store: TileStore, work: TileContext) -> TileContext:
-    """Fit the fine stage to the scene where it wants that, or take the fit of the interrupted run."""
-    read = partial(read_tile, job.inputs, work)
-    with disk_full_errors(store.spec.destination), one_thread(), store.file(FINE_FILE) as path:
-        return replace(work, fine_stage=fine_stage_fit.fit_once(path, work, job.wishes, read))
+def _with_fine_stage(plan: RunPlan, store: TileStore, context: TileContext) -> TileContext:
+    """Fit the fine stage to the scene if the plan has one, or take the fit of the interrupted run."""
+    read = partial(read_tile, plan.inputs, context)
+    with disk_full_errors(store.spec.destination), one_thread(), store.file(FINE_STAGE_FILE) as path:
+        return replace(context, fine_stage=fine_stage_fit.fit_once(path, context, plan.survey_options, read))
 
 
-def _run(
+def _run_tiles(
     plan: TilePlan,
     jobs: int,
     client: Any,  # as in `upscale`
     progress: Progress | None,
-    tell: LogEvent,
-) -> list[dict[str, Any]]:
-    """Run the tiles that are not done yet; return the figures of all in tile order."""
-    done = plan.store.done()
-    total = len(plan.work.tiling)
-    left = [i for i in range(total) if i not in done]
-    finished = executor.run_here(plan, left, jobs) if client is None else executor.run_on(client, plan, left)
+    log: LogEvent,
+) -> list[TileRecord]:
+    """Run the tiles that are not done yet; return the records of all in the order of the tiles."""
+    records = {index: TileRecord.from_json(mark) for index, mark in plan.store.done().items()}
+    total = len(plan.context.tiling)
+    remaining = [index for index in range(total) if index not in records]
+    tiles = executor.run_here(plan, remaining, jobs) if client is None else executor.run_on(client, plan, remaining)
     if progress is not None:
-        progress(len(done), total)
-    for tile in finished:
-        done[tile.index] = tile.figures
-        tell(
-            "tile done",
-            tile=tile.index,
-            done=len(done),
-            tiles=total,
-            seconds=round(tile.seconds, 3),
-            worker=tile.worker,
-        )
+        progress(len(records), total)
+    for tile in tiles:
+        records[tile.index] = tile.record
+        seconds = round(tile.seconds, 3)
+        log("tile done", tile=tile.index, done=len(records), tiles=total, seconds=seconds, worker=tile.worker)
         if progress is not None:
-            progress(len(done), total)
-    return [done[i] for i in range(total)]
+            progress(len(records), total)
+    return [records[index] for index in range(total)]

@@ -113,8 +113,8 @@ def check_guide(
 def _inspect(plan: RunPlan) -> GuideInspection:
     """Survey the scene, and find out where the guide is used."""
     with one_thread(), threadpool_limits(1, user_api="blas"):
-        sample = sample_scene(plan.inputs, plan.scene.shape, plan.wishes)
-        survey = survey_sample(sample, replace(plan.wishes, detail=False))
+        sample = sample_scene(plan.inputs, plan.scene.shape, plan.survey_options)
+        survey = survey_sample(sample, replace(plan.survey_options, detail=False))
         margin = sample_margin(plan.ratio)
         cubes, delivered = zip(*((s.cube, s.guide) for s in sample.windows), strict=True)
         guides = tuple(move_guide(guide, survey.placement.moved_px, margin) for guide in delivered)

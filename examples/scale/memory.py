@@ -38,10 +38,10 @@ def plans(folder: Path, count: int, options: Options) -> Iterator[TilePlan]:
     """Yield plans of synthetic scenes, surveyed, each with its own store."""
     for i in range(count):
         scene, guide = synthetic.write(folder / f"{i}", shape=(SIDE, SIDE), bands=16, seed=i)
-        job, layout = upscale.prepare(scene, folder / f"{i}.zarr", rgb=guide, options=options)
-        store = TileStore.begin(layout, job.identity, resume=False, overwrite=True)
-        survey = survey_scene(job.inputs, job.scene.shape, job.wishes)
-        yield TilePlan(job.inputs, job.work(survey), store)
+        plan, layout = upscale.prepare(scene, folder / f"{i}.zarr", rgb=guide, options=options)
+        store = TileStore.begin(layout, plan.identity, resume=False, overwrite=True)
+        survey = survey_scene(plan.inputs, plan.scene.shape, plan.survey_options)
+        yield TilePlan(plan.inputs, plan.context_for(survey), store)
 
 
 def here(prepared: list[TilePlan], tiles: int) -> Iterator[int]:
@@ -49,7 +49,7 @@ def here(prepared: list[TilePlan], tiles: int) -> Iterator[int]:
     process = psutil.Process()
     for i in range(tiles):
         plan = prepared[i * len(prepared) // tiles]
-        executor.process_tile(plan, i % len(plan.work.tiling))
+        executor.process_tile(plan, i % len(plan.context.tiling))
         yield process.memory_info().rss
 
 
@@ -62,9 +62,9 @@ def on_worker(prepared: list[TilePlan], tiles: int) -> Iterator[int]:
         (pid,) = client.run(os.getpid).values()
         process, each = psutil.Process(pid), -(-tiles // len(prepared))
         for plan in prepared:
-            order = [i % len(plan.work.tiling) for i in range(each)]
-            for start in range(0, each, len(plan.work.tiling)):
-                for _ in executor.run_on(client, plan, order[start : start + len(plan.work.tiling)]):
+            order = [i % len(plan.context.tiling) for i in range(each)]
+            for start in range(0, each, len(plan.context.tiling)):
+                for _ in executor.run_on(client, plan, order[start : start + len(plan.context.tiling)]):
                     yield process.memory_info().rss
 
 

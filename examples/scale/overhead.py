@@ -33,26 +33,26 @@ def planned(folder: Path, arguments: argparse.Namespace) -> TilePlan:
     """Return a surveyed scene, ready to run."""
     scene, guide = synthetic.write(folder, shape=(arguments.side, arguments.side), bands=arguments.bands)
     options = Options(model=arguments.model, tile=arguments.tile, jobs=1)
-    job, layout = upscale.prepare(scene, folder / "p.zarr", rgb=guide, options=options)
-    store = TileStore.begin(layout, job.identity, resume=False, overwrite=True)
-    survey = survey_scene(job.inputs, job.scene.shape, job.wishes)
-    return TilePlan(job.inputs, job.work(survey), store)
+    plan, layout = upscale.prepare(scene, folder / "p.zarr", rgb=guide, options=options)
+    store = TileStore.begin(layout, plan.identity, resume=False, overwrite=True)
+    survey = survey_scene(plan.inputs, plan.scene.shape, plan.survey_options)
+    return TilePlan(plan.inputs, plan.context_for(survey), store)
 
 
 def looped(plan: TilePlan, *, read: bool) -> Callable[[], None]:
     """Return a loop over all tiles that computes, and reads in the loop or before it."""
 
     def windows(index: int) -> tuple:
-        tile = plan.work.tiling[index]
-        return tile, *read_tile(plan.inputs, plan.work, tile)
+        tile = plan.context.tiling[index]
+        return tile, *read_tile(plan.inputs, plan.context, tile)
 
-    indices = range(len(plan.work.tiling))
+    indices = range(len(plan.context.tiling))
     before = None if read else [windows(i) for i in indices]
 
     def loop() -> None:
         for i in indices:
             for _ in sharpen_tile(
-                plan.work, *(windows(i) if before is None else before[i]), TileStatistics(plan.work.count)
+                plan.context, *(windows(i) if before is None else before[i]), TileStatistics(plan.context.count)
             ):
                 pass
 
@@ -92,7 +92,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         plan = planned(Path(place), arguments)
-        indices = list(range(len(plan.work.tiling)))
+        indices = list(range(len(plan.context.tiling)))
         ways = {
             "compute": looped(plan, read=False),
             "compute_read": looped(plan, read=True),

@@ -85,7 +85,7 @@ def test_a_huge_scene_takes_one_task_a_tile_and_few_pieces() -> None:
     graph = product.__dask_graph__()
     ours = [k for k in graph if "dualsr_" in str(k)]
     assert sum("_tile" in str(k) for k in ours) == 125**2
-    assert sum("_ground" in str(k) for k in ours) <= lazy.MOST_GROUNDS
+    assert sum("_piece" in str(k) for k in ours) <= lazy.MAX_PIECES
     # Measured 0.1 ms a tile; slicing the array would take 4.
     assert taken < 1e-3 * 125**2
     tile = product.blocks[0, 60, 60]
@@ -98,6 +98,6 @@ def test_a_scene_beside_a_dask_guide_in_pieces_of_many_tiles_gives_the_same() ->
     chunked = plan_run(
         open_scene(scene.chunk(y=33, x=29)), [open_scene(guide.chunk(y=50, x=61))], Options(psf=PSF, tile=9)
     )
-    assert lazy._tiles_a_ground(chunked, lazy._whole(chunked)[0]) == 3
+    assert lazy._tiles_per_piece(chunked, lazy._without_values(chunked)[0]) == 3
     off = np.abs(lazy.upscale(chunked).compute() - whole)
     assert off.max() < 1e-5 * np.ptp(whole)

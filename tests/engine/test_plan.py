@@ -133,8 +133,8 @@ def memory_tile(path: Path, guide: Path) -> int:
 def test_work_is_small_and_picklable(tmp_path: Path) -> None:
     path, guide = synthetic.write(tmp_path, shape=(24, 31), bands=3, guide="pan")
     plan = plan_run(open_scene(path), [open_scene(guide)], Options())
-    assert len(pickle.dumps(plan.work)) < 20_000
-    assert dataclasses.asdict(plan.wishes)["ratio"] == 4
+    assert len(pickle.dumps(plan.context_for)) < 20_000
+    assert dataclasses.asdict(plan.survey_options)["ratio"] == 4
 
 
 @pytest.mark.parametrize(

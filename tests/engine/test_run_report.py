@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from dualsr_geo import Options, open_scene, synthetic
 from dualsr_geo.degradation.operators import operator
+from dualsr_geo.engine.run_log import scene_log
 from dualsr_geo.engine.run_report import report_data_of_run, tile_rmse
-from dualsr_geo.engine.upscale import prepare, upscale
+from dualsr_geo.engine.run_summary import TileRecord
+from dualsr_geo.engine.tiles.statistics import TileStatistics
+from dualsr_geo.engine.upscale import prepare, run_plan
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.report.gather import read_survey
 from dualsr_geo.report.views import CROP_PX, DETAIL_QUANTILES
@@ -25,10 +30,16 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ran(folder):
     options = Options(tile=64, scale=4)
-    result = upscale(folder / "scene.tif", folder / "out.zarr", rgb=folder / "rgb.tif", options=options)
-    job, layout = prepare(folder / "scene.tif", folder / "out.zarr", rgb=folder / "rgb.tif", options=options)
-    statistics = [{"square": [i + 1.0] * 7, "pixels": [0 if i == 1 else 4] * 7} for i in range(len(job.tiling))]
-    return job, layout, result, statistics
+    plan, spec, summary = run(folder / "scene.tif", folder / "out.zarr", rgb=folder / "rgb.tif", options=options)
+    marks = [{"square": [i + 1.0] * 7, "pixels": [0 if i == 1 else 4] * 7} for i in range(len(plan.tiling))]
+    records = [TileRecord.from_json({**TileStatistics(7).to_json(), **mark}) for mark in marks]
+    return plan, spec, summary, records
+
+
+def run(*paths, **options):
+    plan, spec = prepare(*paths, **options)
+    with scene_log(str(paths[0]), None) as log:
+        return plan, spec, run_plan(plan, spec, log, time.monotonic())
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +48,8 @@ def page(ran):
 
 
 def test_crops_are_cut_from_scene_product_and_guide(page, ran):
-    job, layout, *_ = ran
-    product = open_scene(layout.path)
+    plan, spec, *_ = ran
+    product = open_scene(spec.path)
     assert len(page.crops) >= len(DETAIL_QUANTILES)
     for crop in page.crops:
         rows, columns = (
@@ -48,7 +59,7 @@ def test_crops_are_cut_from_scene_product_and_guide(page, ran):
         np.testing.assert_array_equal(crop.product, product.source.read(hr))
         lr = Window(*(v // 4 for v in (hr.y0, hr.y1, hr.x0, hr.x1)))
         assert lr.scaled(4) == hr
-        np.testing.assert_array_equal(crop.scene, job.scene.source.read(lr))
+        np.testing.assert_array_equal(crop.scene, plan.scene.source.read(lr))
         assert crop.guide.shape == (3, *hr.shape)
         assert max(hr.shape) <= CROP_PX
 
@@ -73,12 +84,12 @@ def test_shifts_are_those_of_the_guide_as_delivered(page):
 
 
 def test_consistency_is_that_of_the_degraded_product(page, ran):
-    job, layout, *_ = ran
-    survey = read_survey(layout.path, layout.format)
-    whole = operator(survey.psf, job.scene.shape).degrade(
-        torch.from_numpy(open_scene(layout.path).source.read(Window(0, 600, 0, 388)))
+    plan, spec, *_ = ran
+    survey = read_survey(spec.path, spec.format)
+    whole = operator(survey.psf, plan.scene.shape).degrade(
+        torch.from_numpy(open_scene(spec.path).source.read(Window(0, 600, 0, 388)))
     )
-    wanted = np.sqrt(((whole.numpy() - job.scene.source.read(Window(0, 150, 0, 97))) ** 2).mean(0))
+    wanted = np.sqrt(((whole.numpy() - plan.scene.source.read(Window(0, 150, 0, 97))) ** 2).mean(0))
     for crop in page.crops:
         y, x = (int(p.split()[1]) // 4 for p in crop.where.split(","))
         h, w = crop.consistency.shape
@@ -86,20 +97,20 @@ def test_consistency_is_that_of_the_degraded_product(page, ran):
 
 
 def test_tile_statistics_make_a_map_of_tiles(ran):
-    job, _, _, statistics = ran
-    tiles = tile_rmse(statistics, job.tiling.grid)
-    assert tiles.shape == job.tiling.grid == (3, 2)
+    plan, _, _, records = ran
+    tiles = tile_rmse(records, plan.tiling.grid)
+    assert tiles.shape == plan.tiling.grid == (3, 2)
     assert tiles[0, 0] == pytest.approx(0.5)
     assert np.isnan(tiles[0, 1])
     assert tiles[2, 1] == pytest.approx(np.sqrt(6 / 4))
 
 
 def test_the_facts_are_those_of_the_run(page, ran):
-    _, _, result, _ = ran
+    _, _, summary, _ = ran
     assert page.facts["Pixels"] == "8 to 2 metre" or page.facts["Pixels"].startswith("8 to 2 ")
     assert page.facts["Model"].startswith("auto, fine stage consistency; ")
     assert "`regression`" in page.facts["Model"]
-    assert f"{result['consistency']['rmse']:.3g}" in page.facts["Consistency"]
+    assert f"{summary.consistency.rmse:.3g}" in page.facts["Consistency"]
     assert page.provenance["scale"] == 4
     assert page.relevance.shape == (7,)
     assert page.tile_rmse.shape == (3, 2)
@@ -108,9 +119,7 @@ def test_the_facts_are_those_of_the_run(page, ran):
 
 def test_without_guide_and_tile_statistics(folder):
     options = Options(scale=2)
-    result = upscale(folder / "scene.tif", folder / "unguided.tif", options=options)
-    job, layout = prepare(folder / "scene.tif", folder / "unguided.tif", options=options)
-    page = report_data_of_run(job, layout, result)
+    page = report_data_of_run(*run(folder / "scene.tif", folder / "unguided.tif", options=options))
     assert page.relevance is None
     assert page.shifts == ()
     assert page.tile_rmse is None
@@ -118,7 +127,7 @@ def test_without_guide_and_tile_statistics(folder):
 
 
 def test_the_detail_assessment_is_that_of_the_run(page, ran):
-    detail = ran[2]["detail"]
+    detail = ran[2].detail
     assert {"improvement", "omission", "hallucination_guide", "hallucination_neither", "contradicted"} == set(
         page.detail
     )

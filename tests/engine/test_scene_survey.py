@@ -89,5 +89,5 @@ def test_files_and_arrays_give_the_same_survey(reader: ArrayReader) -> None:
     scene, guide = (open_scene(synthetic.as_dataarray(sample, w)) for w in ("scene", "guide"))
     plan = plan_run(scene, [guide], Options(model="regression"))
     assert isinstance(plan.inputs, SourceReader)
-    surveys = [to_json(survey_scene(inputs, SHAPE, plan.wishes)) for inputs in (plan.inputs, reader)]
+    surveys = [to_json(survey_scene(inputs, SHAPE, plan.survey_options)) for inputs in (plan.inputs, reader)]
     assert json.dumps(surveys[0]) == json.dumps(surveys[1])

@@ -480,14 +480,14 @@ def test_without_a_sensor_the_scene_is_unchanged():
 
 def test_a_sensor_gives_the_gain_and_an_own_one_wins():
     opened = open_scene(scene(8), sensor="worldview-2")
-    assert plan_run(opened, [], Options(scale=2)).wishes.mtf_gain == 0.35
-    assert plan_run(opened, [], Options(scale=2, mtf_gain=0.2)).wishes.mtf_gain == 0.2
-    assert plan_run(open_scene(scene(8)), [], Options(scale=2)).wishes.mtf_gain is None
+    assert plan_run(opened, [], Options(scale=2)).survey_options.mtf_gain == 0.35
+    assert plan_run(opened, [], Options(scale=2, mtf_gain=0.2)).survey_options.mtf_gain == 0.2
+    assert plan_run(open_scene(scene(8)), [], Options(scale=2)).survey_options.mtf_gain is None
 
 
 def test_an_assumed_gain_is_never_used():
     opened = open_scene(scene(285, gsd=60), sensor="emit")
-    assert plan_run(opened, [], Options(scale=2)).wishes.mtf_gain is None
+    assert plan_run(opened, [], Options(scale=2)).survey_options.mtf_gain is None
     assert "its MTF was not measured" in opened.sensor.sentence
 
 

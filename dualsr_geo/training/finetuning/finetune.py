@@ -220,10 +220,10 @@ def _sampled(scene: str | os.PathLike[str], guide: Path, asked: FinetuningReques
     """Read and survey a scene as `upscale` does."""
     opened = open_scene(scene, bidx=asked.bidx, nodata=asked.nodata)
     job = plan_run(opened, [open_scene(guide)], Options(scale=asked.scale, model="regression"))
-    sample = sample_scene(job.inputs, opened.shape, job.wishes)
+    sample = sample_scene(job.inputs, opened.shape, job.survey_options)
     samples = sample.windows
     try:
-        known = survey_sample(sample, job.wishes)
+        known = survey_sample(sample, job.survey_options)
     except InputError as error:
         raise InputError(f"{scene}: {error}") from error
     if known.model_state is None:
