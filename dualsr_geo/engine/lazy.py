@@ -142,7 +142,7 @@ def _tiles_per_piece(plan: RunPlan, whole: InputPiece) -> int:
 
 
 @dataclass(frozen=True)
-class TileInputs:
+class PreparedPiece:
     """A filled piece of the inputs, and the context of its tiles."""
 
     context: TileContext
@@ -155,9 +155,9 @@ def _prepare_piece(
     fine_stage: FineStage | None,
     piece: InputPiece,
     blocks: Sequence[NDArray[Any]],
-) -> TileInputs:
+) -> PreparedPiece:
     """Fill a piece of the inputs."""
-    return TileInputs(replace(context_for(survey), fine_stage=fine_stage), _reader([piece], [blocks]))
+    return PreparedPiece(replace(context_for(survey), fine_stage=fine_stage), _reader([piece], [blocks]))
 
 
 def _reader(pieces: Sequence[InputPiece], blocks: Sequence[Sequence[NDArray[Any]]]) -> PieceReader:
@@ -187,11 +187,11 @@ def _fit_fine_stage(
         return fine_stage_fit.fit_fine_stage(context, options, partial(read_tile, _reader(pieces, blocks), context))
 
 
-def _sharpen(inputs: TileInputs, index: int) -> NDArray[np.generic]:
+def _sharpen(piece: PreparedPiece, index: int) -> NDArray[np.generic]:
     """Sharpen one tile in memory."""
-    context, tile = inputs.context, inputs.context.tiling[index]
-    cube, guide = read_tile(inputs.reader, context, tile)
-    shape = (context.count * (1 + (context.survey.doubt is not None)), *tile.core.scaled(context.ratio).shape)
+    context, tile = piece.context, piece.context.tiling[index]
+    cube, guide = read_tile(piece.reader, context, tile)
+    shape = (context.count * (1 + (context.survey.uncertainty is not None)), *tile.core.scaled(context.ratio).shape)
     out = np.empty(shape, context.packing.dtype)
     for bands, stored in sharpen_tile(context, tile, cube, guide, TileStatistics(context.count)):
         out[bands] = stored

@@ -57,7 +57,7 @@ def test_a_survey_reads_only_the_sample(reader: ArrayReader) -> None:
     survey = survey_scene(reader, SHAPE, SurveyOptions(RATIO))
     assert reader.scene_windows == sample_windows(SHAPE)
     assert reader.guide_windows == [w.scaled(RATIO).grown(sample_margin(RATIO)) for w in sample_windows(SHAPE)]
-    assert survey.fit is not None
+    assert survey.guide is not None
     assert survey.displacement is None
 
 
