@@ -334,7 +334,7 @@ def test_the_product_says_how_it_came_to_be(made: synthetic.Sample, tmp_path: Pa
     assert lineage["inputs"]["scene"]["uri"] == str(scene)
     assert lineage["inputs"]["guide"]["uri"] == str(guide)
     assert lineage["software"].startswith("dualsr-geo ")
-    assert len(survey["relevance"]) == 5
+    assert len(survey["guide"]["relevance"]) == 5
     again = upscale(scene, tmp_path / "out.zarr", scale=4)
     attrs = json.loads((tmp_path / "out.zarr" / "zarr.json").read_text())["attributes"]
     assert attrs["dualsr"]["lineage"]["consistency"] == again["consistency"]
