@@ -115,7 +115,7 @@ def test_a_resumed_run_takes_the_fit_that_there_is(pair, tmp_path, fine, monkeyp
         patch.setattr(upscale.executor, "process_tile", until_killed)
         with pytest.raises(KeyboardInterrupt):
             upscaled(pair, out, fine=fine, tile=23, jobs=1)
-    kept = tmp_path / "resumed.tif.part" / upscale.FINE_FILE
+    kept = tmp_path / "resumed.tif.part" / upscale.FINE_STAGE_FILE
     assert kept.exists()
     # Were it fitted again, it would be another.
     monkeypatch.setattr(fine_stage_fit, "fit", None)
