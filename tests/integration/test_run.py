@@ -132,7 +132,7 @@ def test_a_run_killed_three_times_resumes_to_the_same_bytes(inputs, tmp_path, su
     assert not Path(f"{killed}.part").exists()
     again = run_cli(*words)
     assert again.returncode == 0
-    assert "finished already" in again.stdout
+    assert "already finished" in again.stdout
 
 
 def test_a_geotiff_resumes_to_the_same_bytes(inputs, tmp_path, monkeypatch):
