@@ -236,7 +236,9 @@ def without_observed_part(window: GuidedWindow, terms: GuidedInputs, made: Tenso
     return made - _spread(window, terms, window.closed.operator.degrade(made), list(anchors))
 
 
-def correct(network: network_of.GuidedNetwork, window: GuidedWindow, terms: GuidedInputs, *, lays: int = 1) -> Tensor:
+def correct(
+    network: network_of.GuidedNetwork, window: GuidedWindow, terms: GuidedInputs, *, orientations: int = 1
+) -> Tensor:
     """Return what the start of the anchors lacks.
 
     Parameters
@@ -244,7 +246,7 @@ def correct(network: network_of.GuidedNetwork, window: GuidedWindow, terms: Guid
     network : GuidedStart
     window : GuidedWindow
     terms : GuidedInputs
-    lays : int
+    orientations : int
         Over how many of the eight flips and quarter turns the network is averaged. Two give half of
         what eight do, which is 0.05 to 0.2 dB on scenes unlike those it learned from.
 
@@ -259,7 +261,7 @@ def correct(network: network_of.GuidedNetwork, window: GuidedWindow, terms: Guid
     out = []
     for some in _chunks(terms.anchors.bands):
         seen = network_input(window, terms, some)
-        made = detail(seen, *network(seen.planes, seen.constants, ratio, origin, lays=lays))
+        made = detail(seen, *network(seen.planes, seen.constants, ratio, origin, orientations=orientations))
         out.append(without_observed_part(window, terms, made, some))
     return torch.cat(out) * terms.share
 

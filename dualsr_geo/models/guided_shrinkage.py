@@ -48,7 +48,7 @@ def guided_shrinkage_factor(evidence: Sequence[Evidence], strength: float = math
     return float(np.clip(PRIOR.combined(best, [e.error for e in evidence]), 0, 1))
 
 
-def evidence_on(network: GuidedNetwork, pair: WaldPair, fit: GuideFit, *, lays: int = 1) -> Evidence:
+def evidence_on(network: GuidedNetwork, pair: WaldPair, fit: GuideFit, *, orientations: int = 1) -> Evidence:
     """Correct a Wald pair, and compare with what its start lacks.
 
     Parameters
@@ -57,7 +57,7 @@ def evidence_on(network: GuidedNetwork, pair: WaldPair, fit: GuideFit, *, lays: 
     pair : WaldPair
     fit : GuideFit
         Of the scene: its weights of the candidates are used on the pair, too.
-    lays : int
+    orientations : int
         As the scene will be corrected, see `dualsr_geo.models.guided_correction.correct`.
     """
     pair_fit = pair.guide_fit(fit.weights)
@@ -65,7 +65,7 @@ def evidence_on(network: GuidedNetwork, pair: WaldPair, fit: GuideFit, *, lays: 
     sums, corrections = [], []
     for block, truth, start in zip(pair.blocks, pair.truths, pair.starts(fit.weights), strict=True):
         window = guided_window(block, start, pair.blur, pair.space)
-        corrections.append(correct(network, window, inputs, lays=lays))
+        corrections.append(correct(network, window, inputs, orientations=orientations))
         sums.append(sums_by_part(corrections[-1], _lacking(truth, window, inputs), block.weight, pair.ratio))
     gain, size = np.concatenate(sums, 1)
     return Evidence(gain, size, _strength(corrections, inputs))

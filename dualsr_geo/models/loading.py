@@ -64,14 +64,14 @@ class TrainedNetwork:
 
 @lru_cache(maxsize=4)
 def guided_network(weights: Weights, device: str) -> GuidedNetwork:
-    """Return the guided network, one for all tiles of a process; raises as `ready`."""
+    """Return the guided network, one for all tiles of a process; raises as `band_network`."""
     network = cast("GuidedNetwork", _correction(weights, device))
     return network if weights.precision == "float32" else network.lowered(getattr(torch, weights.precision))
 
 
 @lru_cache(maxsize=4)
 def unguided_network(weights: Weights, device: str) -> UnguidedNetwork:
-    """Return the unguided network, one for all tiles of a process; raises as `ready`."""
+    """Return the unguided network, one for all tiles of a process; raises as `band_network`."""
     return cast("UnguidedNetwork", _correction(weights, device))
 
 
@@ -94,7 +94,7 @@ def _build(path: str | os.PathLike[str], card: Card, *, published: bool) -> nn.M
 
 
 @lru_cache(maxsize=4)
-def ready(weights: Weights, device: str) -> BandNetwork:
+def band_network(weights: Weights, device: str) -> BandNetwork:
     """Return a network in the precision of a run, one for all tiles of a process.
 
     Raises

@@ -39,7 +39,7 @@ NOISE_UNIT, MOST_NOISE = 10.0, 5.0
 # Bands that go through the network at once: bounds the memory of a tile.
 AT_ONCE = 4
 # The eight ways to lay a square: quarter turns, and whether columns are reversed.
-LAYS = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
+ORIENTATIONS = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
 # Below this share of a band's mean its deviation is rounding.
 ROUNDING = 1e-6
 # A shift that matters, hr pixels.
@@ -192,7 +192,7 @@ def correct(
     psf: Psf,
     closed: Consistency,
     *,
-    lays: int = 1,
+    orientations: int = 1,
 ) -> Tensor:
     """Return what the start of the anchors lacks.
 
@@ -210,7 +210,7 @@ def correct(
         The surveyed blur.
     closed : Consistency
         Of the same window, without ridges.
-    lays : int
+    orientations : int
         Over how many of the eight flips and quarter turns the network is averaged, 1 to 8. Each
         costs one more pass.
 
@@ -219,7 +219,7 @@ def correct(
     Tensor, shape (anchor, ratio * y, ratio * x)
         Physical units; the closed form has taken out what the sensor would have seen.
     """
-    made = torch.cat([_detail(network, cube, levels, some, psf, lays) for some in _chunks(anchors)])
+    made = torch.cat([_detail(network, cube, levels, some, psf, orientations) for some in _chunks(anchors)])
     return null_space_part(moved(made, psf.shift_px), closed)
 
 
@@ -234,20 +234,22 @@ def spread(anchors: AnchorBands, correction: Tensor, rows: slice) -> Tensor:
     return (share @ correction.flatten(1)).view(-1, *correction.shape[1:])
 
 
-def _detail(network: Network, cube: Tensor, levels: Levels, bands: Sequence[int], psf: Psf, lays: int) -> Tensor:
+def _detail(
+    network: Network, cube: Tensor, levels: Levels, bands: Sequence[int], psf: Psf, orientations: int
+) -> Tensor:
     seen = neighbours(bands, len(cube))
     mean, std = (torch.from_numpy(v).to(cube) for v in (levels.mean, levels.std))
     safe = std.clamp_min(torch.finfo(cube.dtype).tiny)
     normal = (cube[seen] - mean[seen][:, :, None, None]) / safe[seen][:, :, None, None]
     noise = torch.from_numpy(levels.noise).to(cube)[list(bands)] / safe[list(bands)]
-    made = _laid(network, planes(normal, noise, nyquist_gains(psf)), psf.ratio, lays)
+    made = _laid(network, planes(normal, noise, nyquist_gains(psf)), psf.ratio, orientations)
     return made * std[list(bands), None, None]
 
 
-def _laid(network: Network, seen: Tensor, ratio: int, lays: int) -> Tensor:
+def _laid(network: Network, seen: Tensor, ratio: int, orientations: int) -> Tensor:
     """Return the network's mean over several ways to lay the window."""
-    out = [_back(network(_lay(seen, *way), ratio), *way) for way in LAYS[:lays]]
-    return out[0] if lays == 1 else torch.stack(out).mean(0)
+    out = [_back(network(_lay(seen, *way), ratio), *way) for way in ORIENTATIONS[:orientations]]
+    return out[0] if orientations == 1 else torch.stack(out).mean(0)
 
 
 def _lay(seen: Tensor, turns: int, mirrored: bool) -> Tensor:  # noqa: FBT001

@@ -181,11 +181,11 @@ def _unreadable(path: str | os.PathLike[str], error: Exception) -> InputError:
     )
 
 
-def _card(said: Any) -> Card:  # whatever JSON held
-    if not isinstance(said, Mapping):
-        raise TypeError(f"it is a {type(said).__name__}")
-    known = {f.name for f in fields(Card)}
-    return Card(**{k: v for k, v in said.items() if k in known})
+def _card(value: Any) -> Card:  # any JSON value
+    if not isinstance(value, Mapping):
+        raise TypeError(f"it is a {type(value).__name__}")
+    names = {f.name for f in fields(Card)}
+    return Card(**{k: v for k, v in value.items() if k in names})
 
 
 def weights_of(path: Path, *, published: bool = False, precision: str = PRECISIONS[0]) -> Weights:

@@ -78,27 +78,27 @@ VALIDATION_RATIO = 4
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A sample as the network and the loss need it.
+class GuidedSample:
+    """A sample of the guided network.
 
     Attributes
     ----------
     window : GuidedWindow
-    terms : GuidedInputs
+    inputs : GuidedInputs
     anchors : tuple of int
-        Bands or components that are learned on.
-    seen : NetworkInput
-        Of these.
+        Bands or components that the network is trained on.
+    network_input : NetworkInput
+        Of the anchors.
     start, reference : Tensor, shape (anchor, Y, X)
         Less the scene's mean.
     error : Tensor, shape (anchor,)
-        Root mean square of what the start lacks.
+        Root mean square error of the start.
     """
 
     window: GuidedWindow
-    terms: GuidedInputs
+    inputs: GuidedInputs
     anchors: tuple[int, ...]
-    seen: NetworkInput
+    network_input: NetworkInput
     start: Tensor
     reference: Tensor
     error: Tensor
@@ -130,7 +130,7 @@ class GuidedTask:
     unusual_samples: int = 300
     width: int = 32
     depth: int = 5
-    _pool: dict[int, Prepared] = field(default_factory=dict, repr=False, compare=False)
+    _pool: dict[int, GuidedSample] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, cube in self.references.items():
@@ -148,7 +148,7 @@ class GuidedTask:
             torch.manual_seed(self.seed)
             return GuidedNetwork(self.width, self.depth)
 
-    def batch(self, step: int) -> list[Prepared]:
+    def batch(self, step: int) -> list[GuidedSample]:
         """Return some anchors of some samples of the pool."""
         rng = np.random.default_rng((self.seed, 1, step))
         newest = POOL_SIZE - 1 + step // STEPS_PER_SAMPLE
@@ -157,16 +157,16 @@ class GuidedTask:
             del self._pool[old]
         return [draw_anchors(rng, self._pooled(int(i))) for i in chosen]
 
-    def loss(self, network: nn.Module, batch: Sequence[Prepared]) -> Tensor:
+    def loss(self, network: nn.Module, batch: Sequence[GuidedSample]) -> Tensor:
         """Return the error of the corrected start in units of the start's own error."""
         return torch.stack([sample_loss(network, sample) for sample in batch]).mean()
 
     def validate(self, network: nn.Module) -> dict[str, dict[str, float]]:
         """Return PSNR and spectral angle of each scene, of the start and corrected."""
         with torch.inference_mode():
-            return {name: _validated(network, *pair) for name, pair in self.validation.items()}
+            return {name: _validate(network, *pair) for name, pair in self.validation.items()}
 
-    def sample(self, index: int) -> Prepared:
+    def sample(self, index: int) -> GuidedSample:
         """Draw and prepare a sample; the same one for the same index and seed."""
         unusual_share = 1 - (1 - FINAL_UNUSUAL_SHARE) * min(1.0, index / max(self.unusual_samples, 1))
         for attempt in range(MAX_DRAWS):
@@ -179,12 +179,12 @@ class GuidedTask:
             "Give other references."
         )
 
-    def _pooled(self, index: int) -> Prepared:
+    def _pooled(self, index: int) -> GuidedSample:
         if index not in self._pool:
             self._pool[index] = self.sample(index)
         return self._pool[index]
 
-    def _draw(self, rng: Rng, *, unusual: bool) -> Prepared | None:
+    def _draw(self, rng: Rng, *, unusual: bool) -> GuidedSample | None:
         """Draw a sample; None if it has too little contrast, or no detail that the guide explains."""
         ratio = int(rng.choice(list(RATIO_SHARES), p=list(RATIO_SHARES.values())))
         name = self._draw_reference(rng, ratio)
@@ -207,39 +207,41 @@ class GuidedTask:
         return str(rng.choice(names)) if names else None
 
 
-def sample_loss(network: Callable[..., tuple[Tensor, Tensor]], sample: Prepared, mask: Tensor | None = None) -> Tensor:
+def sample_loss(
+    network: Callable[..., tuple[Tensor, Tensor]], sample: GuidedSample, mask: Tensor | None = None
+) -> Tensor:
     """Return the error of a sample's corrected start in units of the start's own error, a scalar.
 
     Parameters
     ----------
     network : callable
         A `GuidedNetwork`, or a function with its parameters.
-    sample : Prepared
+    sample : GuidedSample
     mask : Tensor of bool, shape (Y, X), optional
         Pixels that count; all by default.
     """
-    given = sample.seen
+    given = sample.network_input
     mixture = network(given.planes, given.constants, sample.window.psf.ratio)
     # In float32: in bfloat16 a result is not consistent with the scene.
     with torch.autocast(given.planes.device.type, enabled=False):
         added = detail(given, *(v.float() for v in mixture))
-        corrected = sample.start + without_observed_part(sample.window, sample.terms, added, sample.anchors)
+        corrected = sample.start + without_observed_part(sample.window, sample.inputs, added, sample.anchors)
         error = (corrected - sample.reference) / sample.error[:, None, None]
-        relative = sample.error / torch.from_numpy(sample.terms.std)[list(sample.anchors)]
+        relative = sample.error / torch.from_numpy(sample.inputs.std)[list(sample.anchors)]
         weight = (relative / relative.mean()).sqrt().clamp(*WEIGHT_BOUNDS)
         losses = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=HUBER_BETA)
         mean = losses.mean((1, 2)) if mask is None else (losses * mask).sum((1, 2)) / mask.sum()
         return (weight * mean).mean()
 
 
-def draw_anchors(rng: Rng, sample: Prepared) -> Prepared:
+def draw_anchors(rng: Rng, sample: GuidedSample) -> GuidedSample:
     """Draw a few anchors of a sample, so that steps are of similar size."""
     count = int(np.clip(MAX_SAMPLE_PX // sample.start[0].numel(), 1, len(sample.anchors)))
     rows = torch.from_numpy(np.sort(rng.choice(len(sample.anchors), count, replace=False)))
     return replace(
         sample,
         anchors=tuple(sample.anchors[int(i)] for i in rows),
-        seen=input_rows(sample.seen, rows),
+        network_input=input_rows(sample.network_input, rows),
         start=sample.start[rows],
         reference=sample.reference[rows],
         error=sample.error[rows],
@@ -264,87 +266,90 @@ def _draw_usual_psf(rng: Rng, ratio: int) -> tuple[Psf, Psf]:
     return psf, psf
 
 
-def _prepare(rng: Rng, cube: Floats, guide: Floats, blur: Psf, said: Psf, *, noisy: bool) -> Prepared | None:
-    """Degrade a reference, survey it and make its start; None where the survey finds no use for the guide."""
+def _prepare(rng: Rng, cube: Floats, guide: Floats, psf: Psf, assumed_psf: Psf, *, noisy: bool) -> GuidedSample | None:
+    """Degrade a reference, survey it and compute its start; None if the survey makes no use of the guide."""
     reference = torch.from_numpy(cube)
-    shape = cube.shape[1] // blur.ratio, cube.shape[2] // blur.ratio
-    lr = operator(blur, shape).degrade(reference).numpy()
+    shape = cube.shape[1] // psf.ratio, cube.shape[2] // psf.ratio
+    lr = operator(psf, shape).degrade(reference).numpy()
     if noisy:
         level = float(np.exp(rng.uniform(*np.log(NOISE_STDS)))) * lr.std((1, 2)).mean()
         lr = lr + level * rng.standard_normal(lr.shape, np.float32)
     if rng.random() < NOISY_GUIDE_SHARE:
         level = rng.uniform(0, MAX_GUIDE_NOISE_STD) * guide.std((1, 2)).mean()
         guide = guide + level * rng.standard_normal(guide.shape, np.float32)
-    known = known_of(lr, guide, said)
-    if known.model_state is None:
+    survey = survey_arrays(lr, guide, assumed_psf)
+    if survey.model_state is None:
         return None
-    window, said_of = opened(known, lr, guide)
-    count = len(said_of.std)
+    window, inputs = scene_window(survey, lr, guide)
+    count = len(inputs.std)
     # Of a noisy scene only the leading components are ever corrected.
-    some = rng.permutation(min(count, len(said_of.anchors.bands)) if said_of.spectral else count)[:MAX_ANCHORS]
-    return shown(window, said_of, reference, tuple(int(i) for i in np.sort(some)))
+    candidates = rng.permutation(min(count, len(inputs.anchors.bands)) if inputs.spectral else count)
+    return guided_sample(window, inputs, reference, tuple(int(i) for i in np.sort(candidates[:MAX_ANCHORS])))
 
 
-def known_of(lr: Floats, guide: Floats, said: Psf) -> Survey:
-    """Survey a scene (band, y, x) and its guide (guide band, Y, X) that lie in memory."""
-    margin = sample_margin(said.ratio)
-    around = np.pad(guide, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
-    return estimate_survey([Sample(lr, around)], SurveyOptions(said.ratio, psf=said))
+def survey_arrays(lr: Floats, guide: Floats, psf: Psf) -> Survey:
+    """Survey a scene (band, y, x) and its guide (guide band, Y, X), two arrays, for a known PSF."""
+    margin = sample_margin(psf.ratio)
+    padded = np.pad(guide, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
+    return estimate_survey([Sample(lr, padded)], SurveyOptions(psf.ratio, psf=psf))
 
 
-def opened(known: Survey, lr: Floats, guide: Floats) -> tuple[GuidedWindow, GuidedInputs]:
-    """Return a whole scene as one window with its start, and the terms in which the network is told of it."""
-    state = known.model_state
+def scene_window(survey: Survey, lr: Floats, guide: Floats) -> tuple[GuidedWindow, GuidedInputs]:
+    """Return a whole scene as one window with its start, and the inputs of the network."""
+    state = survey.model_state
     assert isinstance(state, RegressionState)
-    cube, space = torch.from_numpy(np.ascontiguousarray(lr[list(known.used)])), known.space
+    cube, space = torch.from_numpy(np.ascontiguousarray(lr[list(survey.used)])), survey.space
     shape = cube.shape[1], cube.shape[2]
-    op = operator(known.psf, (shape[0], shape[1]))
+    op = operator(survey.psf, (shape[0], shape[1]))
     guided = coarse_stage.GuidedStart(
         PreparedGuide(torch.from_numpy(guide), None, None),
         state.fit.fit,
         torch.from_numpy(state.fit.mixture),
     )
-    closed, alone = (consistency(known.psf, shape, v.tolist(), op) for v in (state.ridges, known.statistics.ridges))
+    ridges = state.ridges, survey.statistics.ridges
+    closed, unguided = (consistency(survey.psf, shape, v.tolist(), op) for v in ridges)
     z = components(space, cube)
-    hr = coarse_stage.sharpen(z, None, guided, closed, alone)
-    flat, seen = cube.flatten(1).numpy(), op.degrade(guided.guide.values).flatten(1).numpy()
-    said = GuidedInputs.of(space, state.fit, flat, seen, np.ones(flat.shape[1], np.float32))
-    return GuidedWindow(space, cube, z, hr, guided, known.psf, closed), said
+    hr = coarse_stage.sharpen(z, None, guided, closed, unguided)
+    spectra, guide_lr = cube.flatten(1).numpy(), op.degrade(guided.guide.values).flatten(1).numpy()
+    inputs = GuidedInputs.of(space, state.fit, spectra, guide_lr, np.ones(spectra.shape[1], np.float32))
+    return GuidedWindow(space, cube, z, hr, guided, survey.psf, closed), inputs
 
 
-def shown(window: GuidedWindow, said: GuidedInputs, reference: Tensor, anchors: tuple[int, ...]) -> Prepared:
-    """Return a window as the network and the loss need it, beside its reference (band, Y, X)."""
-    some = list(anchors)
-    wanted = window.centred(reference, some, spectral=said.spectral)
-    start = window.start(some, spectral=said.spectral)
-    error = (start - wanted).square().mean((1, 2)).sqrt()
-    least = MIN_ERROR_STD * torch.from_numpy(said.std)[some]
-    return Prepared(
-        window, said, anchors, network_input(window, said, some), start, wanted, torch.maximum(error, least)
-    )
+def guided_sample(
+    window: GuidedWindow, inputs: GuidedInputs, reference: Tensor, anchors: tuple[int, ...]
+) -> GuidedSample:
+    """Return the sample of a window and its reference (band, Y, X)."""
+    rows = list(anchors)
+    centred = window.centred(reference, rows, spectral=inputs.spectral)
+    start = window.start(rows, spectral=inputs.spectral)
+    error = (start - centred).square().mean((1, 2)).sqrt()
+    min_error = MIN_ERROR_STD * torch.from_numpy(inputs.std)[rows]
+    given = network_input(window, inputs, rows)
+    return GuidedSample(window, inputs, anchors, given, start, centred, torch.maximum(error, min_error))
 
 
-def _validated(network: nn.Module, cube: Floats, guide: Floats) -> dict[str, float]:
+def _validate(network: nn.Module, cube: Floats, guide: Floats) -> dict[str, float]:
     """Degrade a scene by the usual gain, and score start and corrected start on its anchors."""
-    height, width = (n // VALIDATION_RATIO * VALIDATION_RATIO for n in cube.shape[1:])
-    cut = np.ascontiguousarray(cube[:, :height, :width] / cube.max())
-    psf = Psf.from_mtf(VALIDATION_RATIO)
-    lr = operator(psf, (height // VALIDATION_RATIO, width // VALIDATION_RATIO)).degrade(torch.from_numpy(cut)).numpy()
-    near = np.ascontiguousarray(guide[:, :height, :width] / cube.max(), np.float32)
-    window, said = opened(known_of(lr, near, psf), lr, near)
-    one = shown(window, said, torch.from_numpy(cut), said.anchors.bands)
-    parts = []
-    for i in range(len(one.anchors)):
+    ratio = VALIDATION_RATIO
+    height, width = (n // ratio * ratio for n in cube.shape[1:])
+    reference = np.ascontiguousarray(cube[:, :height, :width] / cube.max())
+    psf = Psf.from_mtf(ratio)
+    lr = operator(psf, (height // ratio, width // ratio)).degrade(torch.from_numpy(reference)).numpy()
+    scaled_guide = np.ascontiguousarray(guide[:, :height, :width] / cube.max(), np.float32)
+    window, inputs = scene_window(survey_arrays(lr, scaled_guide, psf), lr, scaled_guide)
+    sample = guided_sample(window, inputs, torch.from_numpy(reference), inputs.anchors.bands)
+    corrections = []
+    for i in range(len(sample.anchors)):
         row = slice(i, i + 1)
-        s = one.seen
-        seen = NetworkInput(s.planes[row], s.constants[row], s.others[row], s.weights[row], s.error[row])
-        answer = network(seen.planes, seen.constants, VALIDATION_RATIO)
-        parts.append(without_observed_part(window, said, detail(seen, *answer), one.anchors[row]))
-    made = one.start + torch.cat(parts)
-    level = torch.zeros(1) if said.spectral else torch.from_numpy(window.space.mean)[list(one.anchors), None, None]
+        given = input_rows(sample.network_input, row)
+        mixture = network(given.planes, given.constants, ratio)
+        corrections.append(without_observed_part(window, inputs, detail(given, *mixture), sample.anchors[row]))
+    corrected = sample.start + torch.cat(corrections)
+    bands = list(sample.anchors)
+    level = torch.zeros(1) if inputs.spectral else torch.from_numpy(window.space.mean)[bands, None, None]
     return {
-        **_scores(one.start + level, one.reference + level, "start_"),
-        **_scores(made + level, one.reference + level, ""),
+        **_scores(sample.start + level, sample.reference + level, "start_"),
+        **_scores(corrected + level, sample.reference + level, ""),
     }
 
 

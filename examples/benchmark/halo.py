@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scenes import cut, guide, load
 from torch import Tensor
 
-from dualsr_geo.models.band_stream import Place, bands
+from dualsr_geo.models.band_stream import SceneWindow, bands
 from dualsr_geo.models.definition import Weights
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.windows import Window
@@ -50,7 +50,7 @@ def tile(weights: Weights, lr: Tensor, shown: Tensor | None, halo: int) -> Tenso
     padded = core.grown(halo).clipped(shape)
     part = None if shown is None else shown[:, *padded.scaled(weights.ratio).slices]
     inner = core.within(padded).scaled(weights.ratio).slices
-    made = bands(weights, lr[:, *padded.slices], part, Place(padded, shape))
+    made = bands(weights, lr[:, *padded.slices], part, SceneWindow(padded, shape))
     return torch.stack([b[inner].clone() for b in made])
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from dualsr_geo.errors import InputError
 from dualsr_geo.models import architectures
 from dualsr_geo.models.architectures import architecture_of, recognise, register
-from dualsr_geo.models.band_stream import Place, bands
+from dualsr_geo.models.band_stream import SceneWindow, bands
 from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.loading import load_model as load_network
 from dualsr_geo.models.networks.architecture import Architecture, BandNetwork
@@ -104,7 +104,9 @@ def test_an_architecture_is_added_by_one_value(toy, tmp_path):
         model.require_inputs(1, None)
     # 12 x 13 lr pixels lack 3 and 2 to whole blocks, of which 4 and 3 of 9 and 6 hr pixels come first.
     window = Window(3, 12, 1, 13)
-    made = torch.stack(list(bands(model.weights, torch.from_numpy(cube)[:, 3:, 1:], None, Place(window, (12, 13)))))
+    made = torch.stack(
+        list(bands(model.weights, torch.from_numpy(cube)[:, 3:, 1:], None, SceneWindow(window, (12, 13))))
+    )
     np.testing.assert_allclose(made.detach().numpy(), wanted[:, 9:, 3:])
     assert architectures.architectures()["toy"] is TOY
 

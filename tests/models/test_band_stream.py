@@ -7,7 +7,7 @@ import published_networks as slow
 import pytest
 import torch
 
-from dualsr_geo.models.band_stream import HEADROOM, Place, Stream, Units, angle, bands, scene_units
+from dualsr_geo.models.band_stream import HEADROOM, SceneWindow, Stream, Units, bands, scene_angle_weight, scene_units
 from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.loading import load_model as load_network
 from dualsr_geo.models.networks.backprojection import angle_weight, back_project
@@ -36,7 +36,7 @@ def cube():
 
 
 def whole(shape=SHAPE):
-    return Place(Window(0, shape[0], 0, shape[1]), shape)
+    return SceneWindow(Window(0, shape[0], 0, shape[1]), shape)
 
 
 def test_units_reach_from_zero_to_the_largest_value():
@@ -53,14 +53,14 @@ def test_a_stream_is_the_network_in_physical_units(files, cube):
     units = Units.of([cube], [], whole=True)
     stream = Stream(load_model(files["r2"]).weights, None, units, None, cube, None, whole())
     with torch.inference_mode():
-        made = torch.cat([stream.take(slice(0, 3)), stream.take(slice(3, 4)), stream.take(slice(4, 7))])
+        product = torch.cat([stream.take(slice(0, 3)), stream.take(slice(3, 4)), stream.take(slice(4, 7))])
     wanted = load_network(files["r2"])((cube / cube.max()).numpy()) * float(cube.max())
-    np.testing.assert_allclose(made.numpy(), wanted, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(product.numpy(), wanted, rtol=1e-5, atol=1e-4)
 
 
 def test_bands_are_made_in_order_only(files, cube):
     stream = Stream(load_model(files["r2"]).weights, None, Units(0, 200), None, cube, None, whole())
-    with pytest.raises(ValueError, match="Band 0 follows, not 2"):
+    with pytest.raises(ValueError, match="Band 0 is next, not 2"):
         stream.take(slice(2, 3))
 
 
@@ -74,15 +74,17 @@ def test_dualsr_is_equation_for_equation(files, cube, ratio, fine):
     half = torch.from_numpy(load_network(files["r2"])(unit) if ratio == 4 else unit)
     with torch.inference_mode():
         weight = (
-            angle(model.weights, model.half, [scene_units(cube, units)], [None], [whole()]) if fine != "none" else None
+            scene_angle_weight(model.weights, model.half, [scene_units(cube, units)], [None], [whole()])
+            if fine != "none"
+            else None
         )
-        made = Stream(model.weights, model.half, units, weight, cube, None, whole()).take(slice(0, 7))
+        product = Stream(model.weights, model.half, units, weight, cube, None, whole()).take(slice(0, 7))
     wanted = hr
     if weight is not None:
         assert 0 < weight < 1
         assert weight == pytest.approx(angle_weight(hr, half), rel=1e-5)
         wanted = back_project(hr, half)
-    np.testing.assert_allclose(made.numpy(), (wanted * cube.max()).numpy(), rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(product.numpy(), (wanted * cube.max()).numpy(), rtol=1e-5, atol=1e-3)
 
 
 def test_the_angle_of_a_large_scene_is_that_of_its_middle(files):
@@ -91,10 +93,10 @@ def test_the_angle_of_a_large_scene_is_that_of_its_middle(files):
     model = load_model(files["r2"])
     place = whole((300, 200))
     with torch.inference_mode():
-        flat = angle(model.weights, model.half, [cube], [None], [place])
+        flat = scene_angle_weight(model.weights, model.half, [cube], [None], [place])
         cube[:, :80] += 0.05 * torch.rand(5, 80, 200, generator=torch.Generator().manual_seed(1))
-        assert angle(model.weights, model.half, [cube], [None], [place]) == flat
-        assert angle(model.weights, model.half, [cube[:, :80]], [None], [whole((80, 200))]) != flat
+        assert scene_angle_weight(model.weights, model.half, [cube], [None], [place]) == flat
+        assert scene_angle_weight(model.weights, model.half, [cube[:, :80]], [None], [whole((80, 200))]) != flat
 
 
 @pytest.mark.parametrize("start", [(0, 0), (24, 15), (29, 37)])
@@ -104,13 +106,13 @@ def test_a_tile_of_coarsr_is_that_of_the_whole_scene(files, start, published):
     model = load_model(files["r4"], published=published)
     cube = torch.rand(6, 101, 87, generator=torch.Generator().manual_seed(2))
     core = Window(start[0], start[0] + 24, start[1], start[1] + 21)
-    seen = core.grown(model.halo).clipped((101, 87))
+    padded = core.grown(model.halo).clipped((101, 87))
     with torch.inference_mode():
-        all_of_it = torch.stack(list(bands(model.weights, cube, None, whole((101, 87)))))
-        tile = torch.stack(list(bands(model.weights, cube[:, *seen.slices], None, Place(seen, (101, 87)))))
-    inner = tile[:, *core.within(seen).scaled(4).slices]
-    span = float(all_of_it.max() - all_of_it.min())
-    assert (inner - all_of_it[:, *core.scaled(4).slices]).abs().max() <= 1e-6 * span
+        expected = torch.stack(list(bands(model.weights, cube, None, whole((101, 87)))))
+        tile = torch.stack(list(bands(model.weights, cube[:, *padded.slices], None, SceneWindow(padded, (101, 87)))))
+    inner = tile[:, *core.within(padded).scaled(4).slices]
+    span = float(expected.max() - expected.min())
+    assert (inner - expected[:, *core.scaled(4).slices]).abs().max() <= 1e-6 * span
 
 
 @pytest.mark.parametrize("start", [(0, 0), (24, 15), (29, 37)])
@@ -121,12 +123,12 @@ def test_a_tile_of_coarsenet_lies_on_the_scenes_blocks(files, start):
     cube, guide = torch.rand(4, 101, 88, generator=random), torch.rand(2, 404, 352, generator=random)
     core = Window(start[0], start[0] + 24, start[1], start[1] + 21)
     with torch.inference_mode():
-        all_of_it = torch.stack(list(bands(model.weights, cube, guide, whole((101, 88)))))[:, *core.scaled(4).slices]
+        expected = torch.stack(list(bands(model.weights, cube, guide, whole((101, 88)))))[:, *core.scaled(4).slices]
         wrong = {}
         for halo in (0, 24):
-            seen = core.grown(halo).clipped((101, 88))
-            part = cube[:, *seen.slices], guide[:, *seen.scaled(4).slices]
-            tile = torch.stack(list(bands(model.weights, *part, Place(seen, (101, 88)))))
-            wrong[halo] = float((tile[:, *core.within(seen).scaled(4).slices] - all_of_it).abs().max())
+            padded = core.grown(halo).clipped((101, 88))
+            part = cube[:, *padded.slices], guide[:, *padded.scaled(4).slices]
+            tile = torch.stack(list(bands(model.weights, *part, SceneWindow(padded, (101, 88)))))
+            wrong[halo] = float((tile[:, *core.within(padded).scaled(4).slices] - expected).abs().max())
     assert wrong[24] <= 1e-5
     assert wrong[0] > 1e-3

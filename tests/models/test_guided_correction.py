@@ -25,7 +25,7 @@ from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.survey import Survey
-from dualsr_geo.training.guided_task import known_of, opened
+from dualsr_geo.training.guided_task import scene_window, survey_arrays
 
 
 def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: np.ndarray | None = None):
@@ -51,7 +51,7 @@ def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: n
 @torch.inference_mode()
 def test_an_untrained_network_leaves_the_start_as_it_is(bands, guides, height, width, ratio):
     lr, guide, psf = scene_and_guide(bands, guides, height, width, ratio)
-    window, terms = opened(known_of(lr, guide, psf), lr, guide)
+    window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
     made = guided_correction.correct(GuidedNetwork(8, 1), window, terms)
     start = window.start(terms.anchors.bands, spectral=terms.spectral)
     assert made.shape == start.shape
@@ -65,7 +65,7 @@ def test_an_untrained_network_leaves_the_start_as_it_is(bands, guides, height, w
 @torch.inference_mode()
 def test_what_the_sensor_sees_of_a_correction_is_gone(bands, guides, height, width, ratio):
     lr, guide, psf = scene_and_guide(bands, guides, height, width, ratio)
-    window, terms = opened(known_of(lr, guide, psf), lr, guide)
+    window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
     made = guided_correction.correct(random_guided_network(), window, terms)
     seen = window.closed.operator.degrade(spread(terms.anchors, made, slice(0, bands)))
     assert float(seen.square().mean().sqrt()) <= 0.02 * float(made.square().mean().sqrt())
@@ -78,8 +78,8 @@ def test_what_the_sensor_sees_of_a_correction_is_gone(bands, guides, height, wid
 def test_a_tile_with_its_halo_equals_the_whole(ratio, guides, noise):
     height, width, halo = 61, 47, ARCHITECTURE.halo
     lr, guide, psf = scene_and_guide(14, guides, height, width, ratio, noise=noise)
-    known = known_of(lr, guide, psf)
-    window, terms = opened(known, lr, guide)
+    known = survey_arrays(lr, guide, psf)
+    window, terms = scene_window(known, lr, guide)
     assert terms.spectral == (noise > 0)
     network = random_guided_network()
     whole = guided_correction.correct(network, window, terms)
@@ -95,8 +95,8 @@ def test_a_tile_with_its_halo_equals_the_whole(ratio, guides, noise):
 @torch.inference_mode()
 def test_where_the_guide_is_not_nothing_is_corrected():
     lr, guide, psf = scene_and_guide(6, 3, 24, 21, 4)
-    known = known_of(lr, guide, psf)
-    _, terms = opened(known, lr, guide)
+    known = survey_arrays(lr, guide, psf)
+    _, terms = scene_window(known, lr, guide)
     hidden = np.zeros(guide.shape[1:], bool)
     hidden[:, : 10 * 4] = True
     made = guided_correction.correct(
@@ -113,7 +113,9 @@ def test_where_the_guide_is_not_nothing_is_corrected():
 def test_units_of_the_scene_do_not_matter(scale, offset):
     lr, guide, psf = scene_and_guide(5, 3, 14, 13, 4)
     made = [
-        guided_correction.correct(random_guided_network(), *opened(known_of(values, guide, psf), values, guide))
+        guided_correction.correct(
+            random_guided_network(), *scene_window(survey_arrays(values, guide, psf), values, guide)
+        )
         for values in (lr, (scale * lr + offset).astype(np.float32))
     ]
     torch.testing.assert_close(made[1] / scale, made[0], rtol=0, atol=2e-3 * float(made[0].abs().max()))
@@ -122,7 +124,7 @@ def test_units_of_the_scene_do_not_matter(scale, offset):
 @torch.inference_mode()
 def test_the_share_scales_the_correction():
     lr, guide, psf = scene_and_guide(5, 1, 14, 13, 4)
-    window, terms = opened(known_of(lr, guide, psf), lr, guide)
+    window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
     whole, half = (
         guided_correction.correct(random_guided_network(), window, replace(terms, share=s)) for s in (1.0, 0.5)
     )
@@ -133,7 +135,7 @@ def test_the_share_scales_the_correction():
 def test_the_same_twice():
     lr, guide, psf = scene_and_guide(9, 3, 15, 14, 4)
     first, second = (
-        guided_correction.correct(random_guided_network(), *opened(known_of(lr, guide, psf), lr, guide))
+        guided_correction.correct(random_guided_network(), *scene_window(survey_arrays(lr, guide, psf), lr, guide))
         for _ in range(2)
     )
     assert torch.equal(first, second)
@@ -142,7 +144,7 @@ def test_the_same_twice():
 @pytest.mark.parametrize("noise", [0.0, 0.5])
 def test_terms_survive_json(noise):
     lr, guide, psf = scene_and_guide(20, 2, 20, 21, 4, noise=noise)
-    _, terms = opened(known_of(lr, guide, psf), lr, guide)
+    _, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
     back = from_json(GuidedInputs, json.loads(json.dumps(to_json(terms))))
     assert back.anchors.bands == terms.anchors.bands
     assert (back.spectral, back.share) == (terms.spectral, terms.share)
@@ -153,7 +155,7 @@ def test_terms_survive_json(noise):
 
 def test_weights_and_anchors_are_what_they_say():
     lr, guide, psf = scene_and_guide(20, 4, 20, 21, 4)
-    window, terms = opened(known_of(lr, guide, psf), lr, guide)
+    window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
     assert isinstance(terms.anchors, AnchorBands)
     assert len(terms.anchors.bands) == 8
     np.testing.assert_allclose(terms.weights.sum(1), 1, rtol=1e-5)

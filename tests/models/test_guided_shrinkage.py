@@ -24,7 +24,7 @@ from dualsr_geo.models.networks.guided import FOLD
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.models.shrinkage import Evidence
 from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.training.guided_task import known_of
+from dualsr_geo.training.guided_task import survey_arrays
 
 FINITE = st.floats(-1e3, 1e3)
 
@@ -81,7 +81,7 @@ def test_parts_add_up_to_the_valid_scene(height, width, ratio, anchors):
 @pytest.mark.parametrize(("bands", "guides", "noise"), [(5, 3, 0.0), (20, 1, 0.0), (12, 2, 0.5)])
 def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise):
     lr, guide, psf = scene_and_guide(bands, guides, 33, 29, 4, noise=noise)
-    known = known_of(lr, guide, psf)
+    known = survey_arrays(lr, guide, psf)
     block = Block(torch.from_numpy(lr), torch.ones(lr.shape[1:]), torch.from_numpy(guide))
     pair = WaldPair.of([block], psf, 2, known.space)
     weights = candidate_weights([candidate_errors(pair)], by_energy=not known.space.keeps_rest)

@@ -13,7 +13,7 @@ from dualsr_geo.degradation.consistency import REACH_LR
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.definition import FINE, with_fine
-from dualsr_geo.models.loading import guided_network, ready, unguided_network
+from dualsr_geo.models.loading import band_network, guided_network, unguided_network
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.networks.unguided import UnguidedNetwork
 from dualsr_geo.models.registry import load_model, models
@@ -201,8 +201,9 @@ def test_weights_that_changed_since_are_refused(files, tmp_path):
     planned = load_model(path).weights
     path.write_bytes(files["coarsr4"].read_bytes())
     with pytest.raises(InputError, match=rf"has changed.*{sha256(path)[:12]}.*{planned.sha256[:12]}"):
-        ready(planned, "cpu")
+        band_network(planned, "cpu")
 
 
 def test_a_network_is_loaded_once(files):
-    assert ready(load_model(files["coarsr2"]).weights, "cpu") is ready(load_model(files["coarsr2"]).weights, "cpu")
+    first, second = (band_network(load_model(files["coarsr2"]).weights, "cpu") for _ in range(2))
+    assert first is second

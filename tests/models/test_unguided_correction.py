@@ -34,17 +34,19 @@ def levels(cube: torch.Tensor) -> Levels:
 
 
 @torch.inference_mode()
-def corrected(network, cube, psf, lays=1):
+def corrected(network, cube, psf, orientations=1):
     shape = (cube.shape[1], cube.shape[2])
     form = closed(psf, shape, len(cube))
-    return unguided_correction.correct(network, cube, levels(cube), range(len(cube)), psf, form, lays=lays)
+    return unguided_correction.correct(
+        network, cube, levels(cube), range(len(cube)), psf, form, orientations=orientations
+    )
 
 
 @given(st.integers(1, 9), st.integers(3, 17), st.integers(3, 17), st.integers(2, 5), st.sampled_from([1, 3]))
 @settings(max_examples=20)
-def test_an_untrained_network_leaves_any_start_as_it_is(bands, height, width, ratio, lays):
+def test_an_untrained_network_leaves_any_start_as_it_is(bands, height, width, ratio, orientations):
     cube = textured_scene(bands, height, width)
-    made = corrected(UnguidedNetwork(8, 1), cube, Psf.from_mtf(ratio), lays)
+    made = corrected(UnguidedNetwork(8, 1), cube, Psf.from_mtf(ratio), orientations)
     start = torch.randn(bands, ratio * height, ratio * width)
     assert torch.equal(start + made, start)
 

@@ -12,7 +12,7 @@ from guided_cases import random_guided_network
 from dualsr_geo.errors import InputError
 from dualsr_geo.models import guided_correction
 from dualsr_geo.training import guided_task as task_module
-from dualsr_geo.training.guided_task import GuidedTask, Prepared
+from dualsr_geo.training.guided_task import GuidedSample, GuidedTask
 
 
 @lru_cache(maxsize=1)
@@ -34,9 +34,11 @@ def small_pool(monkeypatch):
     monkeypatch.setattr(task_module, "POOL_SIZE", 3)
 
 
-def same(a: Prepared, b: Prepared) -> bool:
+def same(a: GuidedSample, b: GuidedSample) -> bool:
     return (
-        torch.equal(a.seen.planes, b.seen.planes) and torch.equal(a.reference, b.reference) and a.anchors == b.anchors
+        torch.equal(a.network_input.planes, b.network_input.planes)
+        and torch.equal(a.reference, b.reference)
+        and a.anchors == b.anchors
     )
 
 
@@ -60,17 +62,24 @@ def test_the_pool_keeps_no_more_than_it_may():
 @pytest.mark.parametrize("index", range(6))
 def test_samples_are_what_inference_sees(index):
     one = GuidedTask(references(), unusual_samples=4).sample(index)
-    assert one.start.shape == one.reference.shape == one.seen.planes[:, 0].shape
-    for value in (one.seen.planes, one.seen.constants, one.seen.others, one.start, one.reference, one.error):
+    assert one.start.shape == one.reference.shape == one.network_input.planes[:, 0].shape
+    for value in (
+        one.network_input.planes,
+        one.network_input.constants,
+        one.network_input.others,
+        one.start,
+        one.reference,
+        one.error,
+    ):
         assert bool(torch.isfinite(value).all())
     network = random_guided_network()
     with torch.inference_mode():
-        answer = network(one.seen.planes, one.seen.constants, one.window.psf.ratio)
+        answer = network(one.network_input.planes, one.network_input.constants, one.window.psf.ratio)
         made = guided_correction.without_observed_part(
-            one.window, one.terms, guided_correction.detail(one.seen, *answer), one.anchors
+            one.window, one.inputs, guided_correction.detail(one.network_input, *answer), one.anchors
         )
-        chosen = guided_correction.network_input(one.window, one.terms, one.anchors[:1])
-    torch.testing.assert_close(chosen.planes[0], one.seen.planes[0], atol=1e-3, rtol=1e-3)
+        chosen = guided_correction.network_input(one.window, one.inputs, one.anchors[:1])
+    torch.testing.assert_close(chosen.planes[0], one.network_input.planes[0], atol=1e-3, rtol=1e-3)
     assert bool(torch.isfinite(made).all())
 
 

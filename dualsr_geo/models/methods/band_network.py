@@ -14,7 +14,7 @@ from torch import Tensor
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample
 from dualsr_geo.models.architectures import architecture_of
-from dualsr_geo.models.band_stream import Place, Stream, Units, angle, guide_units, scene_units
+from dualsr_geo.models.band_stream import SceneWindow, Stream, Units, guide_units, scene_angle_weight, scene_units
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs, band_by_band, interpolated
 from dualsr_geo.models.weights import Card, Weights, read_card, weights_of
@@ -162,9 +162,9 @@ class BandNetworkModel(Model):
         if self.guided:
             cubes = [b.cube for b in common.blocks]
             guides = [guide_units(b.guide, units) for b in common.blocks]
-        places = [Place(Window(0, c.shape[1], 0, c.shape[2]), (c.shape[1], c.shape[2])) for c in cubes]
+        places = [SceneWindow(Window(0, c.shape[1], 0, c.shape[2]), (c.shape[1], c.shape[2])) for c in cubes]
         with torch.inference_mode():
-            return angle(self.weights, self.half, [scene_units(c, units) for c in cubes], guides, places)
+            return scene_angle_weight(self.weights, self.half, [scene_units(c, units) for c in cubes], guides, places)
 
     # ---- the window ------------------------------------------------------------------------
 
@@ -184,6 +184,6 @@ class BandNetworkModel(Model):
 
     def _stream(self, inputs: WindowInputs, state: NetworkState) -> Stream:
         guide = None if inputs.guide is None else inputs.guide.values
-        place = Place(inputs.window, inputs.shape)
+        place = SceneWindow(inputs.window, inputs.shape)
         weight = state.angle if inputs.fine == "backprojection" else None
         return Stream(self.weights, self.half, state.units, weight, inputs.cube, guide, place)

@@ -88,7 +88,7 @@ class GuidedNetwork(nn.Module):
         return self
 
     def forward(
-        self, planes: Tensor, constants: Tensor, ratio: int, origin: tuple[int, int] = (0, 0), *, lays: int = 1
+        self, planes: Tensor, constants: Tensor, ratio: int, origin: tuple[int, int] = (0, 0), *, orientations: int = 1
     ) -> tuple[Tensor, Tensor]:
         """Return the logits of the candidates at each pixel, and the residual.
 
@@ -101,7 +101,7 @@ class GuidedNetwork(nn.Module):
         origin : (int, int)
             Row and column of the first pixel on the scene's target grid, so that the folded pixels
             do not depend on the tile.
-        lays : int
+        orientations : int
             Number of the eight flips and quarter turns over which the result is averaged (test-time
             augmentation), 1 to 8. Each takes one more pass.
 
@@ -116,8 +116,8 @@ class GuidedNetwork(nn.Module):
         after = tuple(-(n + b) % cell for n, b in zip(size, before, strict=True))
         if any(before + after):
             planes = functional.pad(planes, (before[1], after[1], before[0], after[0]), mode="replicate")
-        outputs = [self._oriented(planes, constants, averaged_px(ratio), *o) for o in ORIENTATIONS[:lays]]
-        output = outputs[0] if lays == 1 else torch.stack(outputs).mean(0)
+        outputs = [self._oriented(planes, constants, averaged_px(ratio), *o) for o in ORIENTATIONS[:orientations]]
+        output = outputs[0] if orientations == 1 else torch.stack(outputs).mean(0)
         output = output[..., before[0] : before[0] + size[0], before[1] : before[1] + size[1]]
         return output[:, :-1], output[:, -1]
 

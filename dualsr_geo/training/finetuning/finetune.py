@@ -35,7 +35,15 @@ from dualsr_geo.training import log
 from dualsr_geo.training.config import MIN_STEPS, RESERVED_TIME_SHARE, TrainingConfig
 from dualsr_geo.training.finetuning.holdout import HoldoutResult, score_blocks, score_holdout
 from dualsr_geo.training.finetuning.task import FinetuningTask
-from dualsr_geo.training.finetuning.training_pairs import FEWEST, LEAST_SIDE, Pair, Sampled, held_side, pairs, sampled
+from dualsr_geo.training.finetuning.training_pairs import (
+    MIN_BLOCKS,
+    MIN_SIDE_LR_PX,
+    SampledScene,
+    TrainingPair,
+    held_side,
+    sample_scene_blocks,
+    training_pairs,
+)
 from dualsr_geo.training.log import Row
 from dualsr_geo.training.optimisation import Learner
 from dualsr_geo.training.trainer import step_seconds
@@ -65,7 +73,7 @@ class FinetuningRequest:
     begin : path, optional
         Weights to begin with; by default the shipped ones.
     minutes : float
-        Budget of time, reading included; `MAX_STEPS` steps may take less.
+        Budget of time, with the time to read; `MAX_STEPS` steps may take less.
     steps : int, optional
         Instead of `minutes`; the same steps give the same weights on one machine.
     rate : float
@@ -139,8 +147,8 @@ def finetune(
     begin = Path(request.begin) if request.begin is not None else SHIPPED / "guided.safetensors"
     card, tensors = _read_begin(begin)
     with torch.no_grad(), threadpool_limits(1, user_api="blas"):
-        training_pairs = _read_pairs(scenes, guides, request)
-    task = FinetuningTask(training_pairs, tensors, request.seed)
+        pairs = _read_pairs(scenes, guides, request)
+    task = FinetuningTask(pairs, tensors, request.seed)
     config = _config(task, request, started_at)
     best, result = _train(task, config, progress or (lambda _line: None), request, started_at)
     result.require(begin)
@@ -192,7 +200,7 @@ def _read_begin(path: Path) -> tuple[Card, dict[str, Tensor]]:
 
 def _read_pairs(
     scenes: Sequence[str | os.PathLike[str]], guides: Sequence[Path], request: FinetuningRequest
-) -> list[Pair]:
+) -> list[TrainingPair]:
     """Return the Wald pairs of the scenes, or of some spread over an archive if there are many."""
     chosen = np.unique(np.linspace(0, len(scenes) - 1, min(len(scenes), MAX_SCENES)).round().astype(int))
     sampled_scenes = [_sampled(scenes[i], guides[i], request, MAX_LR_PX // len(chosen)) for i in chosen]
@@ -200,13 +208,13 @@ def _read_pairs(
     side = held_side(shapes, max(max(s.ratios) for s in sampled_scenes))
     if side is None:
         raise _too_small(scenes, sampled_scenes)
-    out: list[Pair] = []
+    out: list[TrainingPair] = []
     for scene in sampled_scenes:
-        out += pairs(scene, side, 1 + max((int(p.held.max()) for p in out), default=0))
-    count = sum(len(np.unique(p.held.numpy())) - 1 for p in out if p.own)
-    if count < FEWEST:
+        out += training_pairs(scene, side, 1 + max((int(p.held_out.max()) for p in out), default=0))
+    count = sum(len(np.unique(p.held_out.numpy())) - 1 for p in out if p.own_ratio)
+    if count < MIN_BLOCKS:
         raise InputError(
-            f"Holes of {_names(scenes)}, or of the guide, leave {count} blocks to hold out, fewer than {FEWEST}. "
+            f"Holes of {_names(scenes)}, or of the guide, leave {count} blocks to hold out, fewer than {MIN_BLOCKS}. "
             "Give a larger scene or several, or use the shipped weights: leave --model out."
         )
     return out
@@ -216,34 +224,33 @@ def _names(scenes: Sequence[str | os.PathLike[str]]) -> str:
     return os.fspath(scenes[0]) if len(scenes) == 1 else f"the {len(scenes)} scenes"
 
 
-def _sampled(scene: str | os.PathLike[str], guide: Path, asked: FinetuningRequest, most_px: int) -> Sampled:
+def _sampled(scene: str | os.PathLike[str], guide: Path, request: FinetuningRequest, max_px: int) -> SampledScene:
     """Read and survey a scene as `upscale` does."""
-    opened = open_scene(scene, bidx=asked.bidx, nodata=asked.nodata)
-    job = plan_run(opened, [open_scene(guide)], Options(scale=asked.scale, model="regression"))
-    sample = sample_scene(job.inputs, opened.shape, job.survey_options)
-    samples = sample.windows
+    opened = open_scene(scene, bidx=request.bidx, nodata=request.nodata)
+    plan = plan_run(opened, [open_scene(guide)], Options(scale=request.scale, model="regression"))
+    sample = sample_scene(plan.inputs, opened.shape, plan.survey_options)
     try:
-        known = survey_sample(sample, job.survey_options)
+        survey = survey_sample(sample, plan.survey_options)
     except InputError as error:
         raise InputError(f"{scene}: {error}") from error
-    if known.model_state is None:
-        margin = sample_margin(job.ratio)
-        inner = [move_guide(s.guide, (0.0, 0.0), margin) for s in samples if s.guide is not None]
-        seen = sum(int(np.isfinite(g).all(0).sum()) for g in inner) / job.ratio**2
+    if survey.model_state is None:
+        margin = sample_margin(plan.ratio)
+        guides = [move_guide(s.guide, (0.0, 0.0), margin) for s in sample.windows if s.guide is not None]
+        covered = sum(int(np.isfinite(g).all(0).sum()) for g in guides) / plan.ratio**2
         raise InputError(
-            f"The guide {guide} covers {seen:.0f} of {sum(s.cube[0].size for s in samples)} sampled lr pixels of "
-            f"{scene}, too few to learn from. Give the guide of this scene."
+            f"The guide {guide} covers {covered:.0f} of {sum(s.cube[0].size for s in sample.windows)} sampled lr pixels "
+            f"of {scene}, too few to learn from. Give the guide of this scene."
         )
-    return sampled(samples, known, most_px)
+    return sample_scene_blocks(sample.windows, survey, max_px)
 
 
-def _too_small(scenes: Sequence[str | os.PathLike[str]], sampled_scenes: Sequence[Sampled]) -> InputError:
+def _too_small(scenes: Sequence[str | os.PathLike[str]], sampled_scenes: Sequence[SampledScene]) -> InputError:
     ratio = max(max(s.ratios) for s in sampled_scenes)
     height, width = max((b.shape for s in sampled_scenes for b in s.blocks), key=min)
-    side = 6 * LEAST_SIDE * ratio
+    side = 6 * MIN_SIDE_LR_PX * ratio
     return InputError(
-        f"The guide covers {height} x {width} lr pixels of {_names(scenes)}, too few to hold out {FEWEST} blocks of "
-        f"{LEAST_SIDE * ratio} pixels; {side} x {side} would do. Give a larger scene or several, or use the shipped "
+        f"The guide covers {height} x {width} lr pixels of {_names(scenes)}, too few to hold out {MIN_BLOCKS} blocks of "
+        f"{MIN_SIDE_LR_PX * ratio} pixels; {side} x {side} would do. Give a larger scene or several, or use the shipped "
         "weights: leave --model out."
     )
 

@@ -17,7 +17,7 @@ from torch import nn
 from dualsr_geo.errors import InputError
 from dualsr_geo.models.guided_correction import AT_ONCE, detail, without_observed_part
 from dualsr_geo.models.unguided_correction import spread
-from dualsr_geo.training.finetuning.training_pairs import Pair
+from dualsr_geo.training.finetuning.training_pairs import TrainingPair
 from dualsr_geo.training.guided_task import input_rows
 
 # Confidence of the one-sided t-test that fitted weights are better, and their least gain, dB.
@@ -123,30 +123,30 @@ def block_squared_errors(windows: Sequence[HeldOutPixels]) -> NDArray[np.float64
     return np.asarray([errors[blocks == n].sum() for n in np.unique(blocks)])
 
 
-def score_blocks(network: nn.Module, pairs: Sequence[Pair]) -> Trial:
+def score_blocks(network: nn.Module, pairs: Sequence[TrainingPair]) -> Trial:
     """Correct the held-out blocks of the pairs of the scenes' own ratios by a network."""
     with torch.no_grad():
-        return Trial(tuple(_correct(network, p) for p in pairs if p.own))
+        return Trial(tuple(_correct(network, p) for p in pairs if p.own_ratio))
 
 
-def _correct(network: nn.Module, pair: Pair) -> HeldOutPixels:
-    sample = pair.prepared
+def _correct(network: nn.Module, pair: TrainingPair) -> HeldOutPixels:
+    sample = pair.sample
     corrections = []
     for first in range(0, len(sample.anchors), AT_ONCE):
         rows = slice(first, first + AT_ONCE)
-        given = input_rows(sample.seen, rows)
+        given = input_rows(sample.network_input, rows)
         mixture = network(given.planes, given.constants, pair.ratio)
         corrections.append(
-            without_observed_part(sample.window, sample.terms, detail(given, *mixture), sample.anchors[rows])
+            without_observed_part(sample.window, sample.inputs, detail(given, *mixture), sample.anchors[rows])
         )
-    mask = pair.held > 0
+    mask = pair.held_out > 0
     of_anchors = torch.cat(corrections)[:, mask]
-    of_bands = spread(sample.terms.anchors, of_anchors[:, None], slice(None))[:, 0]
+    of_bands = spread(sample.inputs.anchors, of_anchors[:, None], slice(None))[:, 0]
     peak = pair.reference.abs().max()
     reference, start, correction = (
         (v / peak).numpy() for v in (pair.reference[:, mask], pair.start[:, mask], of_bands)
     )
-    return HeldOutPixels(reference, start, correction, pair.held[mask].numpy())
+    return HeldOutPixels(reference, start, correction, pair.held_out[mask].numpy())
 
 
 @dataclass(frozen=True)

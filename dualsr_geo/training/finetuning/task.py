@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dualsr_geo.models.guided_correction import NetworkInput
 from dualsr_geo.models.networks.guided import ORIENTATIONS, GuidedNetwork
-from dualsr_geo.training.finetuning.training_pairs import Pair
-from dualsr_geo.training.guided_task import Prepared, draw_anchors, sample_loss
+from dualsr_geo.training.finetuning.training_pairs import TrainingPair
+from dualsr_geo.training.guided_task import GuidedSample, draw_anchors, sample_loss
 
 # Samples of a step, and the share of those of the scene's own ratio; the others are of ratio 2.
 SAMPLES_PER_STEP, OWN_RATIO_SHARE = 2, 0.75
@@ -25,14 +26,14 @@ class FinetuningSample:
 
     Attributes
     ----------
-    prepared : Prepared
+    sample : GuidedSample
     mask : Tensor of bool, shape (Y, X)
         Pixels that the loss counts.
     orientation : (int, bool)
         Of the network's input: quarter turns, and whether columns are reversed.
     """
 
-    prepared: Prepared
+    sample: GuidedSample
     mask: Tensor
     orientation: tuple[int, bool]
 
@@ -43,13 +44,13 @@ class FinetuningTask:
 
     Attributes
     ----------
-    pairs : sequence of Pair
+    pairs : sequence of TrainingPair
     begin : mapping of str to Tensor
         Weights before the first step.
     seed : int
     """
 
-    pairs: Sequence[Pair]
+    pairs: Sequence[TrainingPair]
     begin: Mapping[str, Tensor]
     seed: int = 0
 
@@ -68,12 +69,12 @@ class FinetuningTask:
 
     def _draw(self, rng: np.random.Generator) -> FinetuningSample:
         own = rng.random() < OWN_RATIO_SHARE
-        candidates = [p for p in self.pairs if p.own == own] or self.pairs
+        candidates = [p for p in self.pairs if p.own_ratio == own] or self.pairs
         pair = candidates[int(rng.integers(len(candidates)))]
-        sample = draw_anchors(rng, pair.prepared)
+        sample = draw_anchors(rng, pair.sample)
         if rng.random() < 0.5:
-            sample = replace(sample, seen=replace(sample.seen, planes=reversed_bands(sample.seen.planes)))
-        return FinetuningSample(sample, pair.learned, ORIENTATIONS[int(rng.integers(len(ORIENTATIONS)))])
+            sample = replace(sample, network_input=_reversed(sample.network_input))
+        return FinetuningSample(sample, pair.mask, ORIENTATIONS[int(rng.integers(len(ORIENTATIONS)))])
 
     def validate(self, network: nn.Module) -> dict[str, dict[str, float]]:  # noqa: ARG002  # the protocol's
         """Return no scores: the held-out blocks are scored by `holdout`."""
@@ -84,7 +85,11 @@ def _loss(network: nn.Module, sample: FinetuningSample) -> Tensor:
     def oriented(planes: Tensor, constants: Tensor, ratio: int) -> tuple[Tensor, Tensor]:
         return run_oriented(network, planes, constants, ratio, sample.orientation)
 
-    return sample_loss(oriented, sample.prepared, sample.mask)
+    return sample_loss(oriented, sample.sample, sample.mask)
+
+
+def _reversed(given: NetworkInput) -> NetworkInput:
+    return replace(given, planes=reversed_bands(given.planes))
 
 
 def reversed_bands(planes: Tensor) -> Tensor:

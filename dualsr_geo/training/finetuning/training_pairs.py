@@ -1,8 +1,7 @@
-"""What one scene teaches: its own Wald pairs, and which of their pixels are held out.
+"""Wald pairs of a scene for fine-tuning, and the blocks that are held out of the training.
 
-The scene is the reference, its guide degraded to it the guide, and the scene degraded once more what
-is to be sharpened. Start and terms are made as `dualsr_geo.survey.guided_shrinkage` makes them, so that the network is
-taught on what it will see. Some blocks of the scene are never learned on: they choose and judge.
+The scene is the reference, the guide degraded to its pixels is the guide, and the scene degraded once
+more is sharpened. Starts and inputs of the network are those of `dualsr_geo.models.guided_shrinkage`.
 """
 
 from __future__ import annotations
@@ -29,111 +28,111 @@ from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.survey.sampling import Sample
 from dualsr_geo.survey.survey import Survey
-from dualsr_geo.training.guided_task import Prepared, shown
+from dualsr_geo.training.guided_task import GuidedSample, guided_sample
 
-# Held-out blocks that are aimed at, and the fewest that can both choose and judge.
-WANTED, FEWEST = 32, 8
+# Number of held-out blocks that their side is chosen for, and the fewest for choosing and scoring weights.
+TARGET_BLOCKS, MIN_BLOCKS = 32, 8
 # Least side of a held-out block, lr pixels of the pair.
-LEAST_SIDE = 3
-# No pixel nearer to a held-out block than a sixth of its side is learned: half a lr pixel of the pair
-# or more, beyond which the detail that is to be learned hardly resembles itself.
-MARGIN = 6
-# A pixel is a reference where scene and guide are all there.
-ALL_VALID = 0.999
+MIN_SIDE_LR_PX = 3
+# The margin around a held-out block that is not trained on is its side divided by this: at least half a lr pixel
+# of the pair, beyond which detail is hardly correlated.
+SIDES_PER_MARGIN = 6
+# Least weight of scene and guide of a pixel of the reference.
+MIN_VALID_WEIGHT = 0.999
 
 
 @dataclass(frozen=True)
-class Pair:
+class TrainingPair:
     """A sampled window of a scene as a Wald pair.
 
     Attributes
     ----------
-    prepared : Prepared
+    sample : GuidedSample
         With all its anchors.
-    own : bool
-        Whether it is of the scene's own ratio, and so judges.
+    own_ratio : bool
+        Whether it is of the scene's own ratio; only such pairs are scored.
     reference : Tensor, shape (band, Y, X)
         The scene, physical units.
-    held : Tensor of int, shape (Y, X)
-        Number of the held-out block, from 1 on; 0 where none is.
-    learned : Tensor of bool, shape (Y, X)
-        Where the loss counts.
+    held_out : Tensor of int, shape (Y, X)
+        Number of the held-out block, from 1 on; 0 elsewhere.
+    mask : Tensor of bool, shape (Y, X)
+        Pixels that the loss counts.
     """
 
-    prepared: Prepared
-    own: bool
+    sample: GuidedSample
+    own_ratio: bool
     reference: Tensor
-    held: Tensor
-    learned: Tensor
+    held_out: Tensor
+    mask: Tensor
 
     @property
     def ratio(self) -> int:
-        """By which the scene was degraded."""
-        return self.prepared.window.psf.ratio
+        """Ratio by which the scene was degraded."""
+        return self.sample.window.psf.ratio
 
     @cached_property
     def start(self) -> Tensor:
         """The start of all bands, (band, Y, X), physical units."""
-        window = self.prepared.window
-        if self.prepared.terms.spectral:
-            made = torch.einsum("bk,kyx->byx", window.expand, window.hr)
+        window = self.sample.window
+        if self.sample.inputs.spectral:
+            centred = torch.einsum("bk,kyx->byx", window.expand, window.hr)
         else:
-            made = window.start(range(len(self.reference)), spectral=False)
-        return made + torch.from_numpy(window.space.mean)[:, None, None]
+            centred = window.start(range(len(self.reference)), spectral=False)
+        return centred + torch.from_numpy(window.space.mean)[:, None, None]
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """A scene as it was surveyed.
+class SampledScene:
+    """A sample of a scene, and its survey.
 
     Attributes
     ----------
     blocks : tuple of Block
-        What of the sample a guide covers, the guide moved onto the scene.
-    known : Survey
+        The sampled windows that the guide covers, with the guide registered to the scene.
+    survey : Survey
         With a guide.
     """
 
     blocks: tuple[Block, ...]
-    known: Survey
+    survey: Survey
 
     @property
     def ratios(self) -> list[int]:
-        """The ratios of its Wald pairs, 2 first."""
+        """Ratios of the Wald pairs, 2 first."""
         return self.wald_pairs.ratios
 
     @cached_property
     def wald_pairs(self) -> WaldPairs:
-        """The scene's Wald pairs, each made once."""
-        return WaldPairs(self.blocks, self.known.psf, self.known.space)
+        """Wald pairs of the scene, each made once."""
+        return WaldPairs(self.blocks, self.survey.psf, self.survey.space)
 
 
-def sampled(samples: Sequence[Sample], known: Survey, most_px: int) -> Sampled:
-    """Fill a scene's sample and move its guide, as the survey does; keep about `most_px` lr pixels."""
-    margin = sample_margin(known.psf.ratio)
-    assert known.guide is not None
+def sample_scene_blocks(samples: Sequence[Sample], survey: Survey, max_px: int) -> SampledScene:
+    """Fill the holes of a sample and register its guide, as the survey does; use about `max_px` lr pixels."""
+    margin = sample_margin(survey.psf.ratio)
+    assert survey.guide is not None
     blocks = []
-    for sample in samples[:: max(1, sum(s.cube[0].size for s in samples) // most_px)]:
+    for sample in samples[:: max(1, sum(s.cube[0].size for s in samples) // max_px)]:
         assert sample.guide is not None
-        cube, weight = fill_holes(torch.from_numpy(sample.cube)[list(known.used)], torch.from_numpy(known.space.mean))
-        moved = torch.from_numpy(move_guide(sample.guide, known.placement.moved_px, margin))
-        op = operator(known.psf, (cube.shape[1], cube.shape[2]))
-        guide = prepare_guide(moved, torch.from_numpy(known.guide.mean), op)
-        if guide is not None and known.changes is not None:
-            guide, _ = change_detection.withhold_changes(known.changes, cube, guide, op)
+        cube, weight = fill_holes(torch.from_numpy(sample.cube)[list(survey.used)], torch.from_numpy(survey.space.mean))
+        moved = torch.from_numpy(move_guide(sample.guide, survey.placement.moved_px, margin))
+        op = operator(survey.psf, (cube.shape[1], cube.shape[2]))
+        guide = prepare_guide(moved, torch.from_numpy(survey.guide.mean), op)
+        if guide is not None and survey.changes is not None:
+            guide, _ = change_detection.withhold_changes(survey.changes, cube, guide, op)
         if guide is not None:
             ones = torch.ones(cube.shape[1:])
-            both = [ones if w is None else w for w in (weight, guide.weight)]
-            block, side = Block(cube, both[0] * both[1], guide.values), int(most_px**0.5)
-            blocks.append(central_block(block, known.psf.ratio, side) if cube[0].numel() > side**2 else block)
-    return Sampled(tuple(blocks), known)
+            weights = [ones if w is None else w for w in (weight, guide.weight)]
+            block, side = Block(cube, weights[0] * weights[1], guide.values), int(max_px**0.5)
+            blocks.append(central_block(block, survey.psf.ratio, side) if cube[0].numel() > side**2 else block)
+    return SampledScene(tuple(blocks), survey)
 
 
-# ---- what is held out --------------------------------------------------------------------
+# ---- held-out blocks ---------------------------------------------------------------------
 
 
 def held_side(shapes: Sequence[tuple[int, int]], ratio: int) -> int | None:
-    """Return the side of held-out blocks, pixels of the scene; None where windows are too small for enough.
+    """Return the side of held-out blocks, pixels of the scene; None if the windows are too small for `MIN_BLOCKS`.
 
     Parameters
     ----------
@@ -142,18 +141,18 @@ def held_side(shapes: Sequence[tuple[int, int]], ratio: int) -> int | None:
     ratio : int
         Of the Wald pair; the side is a multiple of it.
     """
-    least = LEAST_SIDE * ratio
-    for side in range(max(map(min, shapes)) // 3 // ratio * ratio, least, -ratio):
-        if _count(shapes, side) >= WANTED:
+    min_side = MIN_SIDE_LR_PX * ratio
+    for side in range(max(map(min, shapes)) // 3 // ratio * ratio, min_side, -ratio):
+        if _count(shapes, side) >= TARGET_BLOCKS:
             return side
-    return least if _count(shapes, least) >= FEWEST else None
+    return min_side if _count(shapes, min_side) >= MIN_BLOCKS else None
 
 
 def _count(shapes: Sequence[tuple[int, int]], side: int) -> int:
     return sum((height // side // 2) * (width // side // 2) for height, width in shapes)
 
 
-def held_out(shape: tuple[int, int], side: int, first: int) -> NDArray[np.int32]:
+def held_out_blocks(shape: tuple[int, int], side: int, first: int) -> NDArray[np.int32]:
     """Hold out every other block of every other row of blocks, a quarter of a window.
 
     Parameters
@@ -168,46 +167,46 @@ def held_out(shape: tuple[int, int], side: int, first: int) -> NDArray[np.int32]
     Returns
     -------
     array, shape (y, x)
-        The block's number; 0 where nothing is held out. Odd and even ones lie side by side.
+        Number of the held-out block; 0 elsewhere. Odd and even numbers alternate along y and x.
     """
     out = np.zeros(shape, np.int32)
     rows, columns = shape[0] // side // 2, shape[1] // side // 2
     for i in range(rows):
         for j in range(columns):
-            # Serpentine, so that above an odd number lies an even one, however many columns there are.
+            # Serpentine, so that odd and even numbers alternate along y, too, for any number of columns.
             number = first + i * columns + (j if i % 2 == 0 else columns - 1 - j)
             y, x = (2 * i + 1) * side, (2 * j + 1) * side
             out[y : y + side, x : x + side] = number
     return out
 
 
-def _learned(held: Tensor, margin: int) -> Tensor:
-    """Return what is no held-out block and not within a margin of one."""
-    near = torch.nn.functional.max_pool2d((held > 0).float()[None], 2 * margin + 1, 1, margin)
+def _outside(held_out: Tensor, margin: int) -> Tensor:
+    """Return the mask of the pixels farther than a margin from every held-out block."""
+    near = torch.nn.functional.max_pool2d((held_out > 0).float()[None], 2 * margin + 1, 1, margin)
     return near[0] == 0
 
 
-# ---- the pairs ---------------------------------------------------------------------------
+# ---- pairs -------------------------------------------------------------------------------
 
 
-def pairs(scene: Sampled, side: int, first: int) -> list[Pair]:
-    """Return the Wald pairs of a scene, of its own ratio, or what it is large enough for, and of 2.
+def training_pairs(scene: SampledScene, side: int, first: int) -> list[TrainingPair]:
+    """Return the Wald pairs of a scene: of its own ratio, or the largest that it has room for, and of 2.
 
     Parameters
     ----------
-    scene : Sampled
+    scene : SampledScene
     side : int
         Of held-out blocks; the same ones at every ratio.
     first : int
         Number of the first held-out block.
     """
-    held = []
+    held_out = []
     for block in scene.blocks:
-        held.append(torch.from_numpy(held_out(block.shape, side, first)))
-        first = max(first, int(held[-1].max()) + 1)
+        held_out.append(torch.from_numpy(held_out_blocks(block.shape, side, first)))
+        first = max(first, int(held_out[-1].max()) + 1)
     errors = [candidate_errors(scene.wald_pairs.of_ratio(r)) for r in scene.ratios]
-    weights = candidate_weights(errors, by_energy=not scene.known.space.keeps_rest)
-    made = []
+    weights = candidate_weights(errors, by_energy=not scene.survey.space.keeps_rest)
+    out = []
     for ratio in sorted(scene.ratios, reverse=True):
         pair = scene.wald_pairs.of_ratio(ratio)
         inputs = GuidedInputs.of(pair.space, pair.guide_fit(weights), pair.spectra, pair.guide, pair.weight)
@@ -215,14 +214,12 @@ def pairs(scene: Sampled, side: int, first: int) -> list[Pair]:
             guided_window(block, start, pair.blur, pair.space)
             for block, start in zip(pair.blocks, pair.starts(weights), strict=True)
         ]
-        for window, truth, whole, cells in zip(windows, pair.truths, scene.blocks, held, strict=True):
-            cut = np.s_[: truth.shape[1], : truth.shape[2]]
-            valid = whole.weight[cut] > ALL_VALID
-            learned = _learned(cells, max(1, side // MARGIN))[cut] & valid
-            own = ratio == max(scene.ratios)
-            if not bool(learned.any()):
+        for window, truth, block, numbers in zip(windows, pair.truths, scene.blocks, held_out, strict=True):
+            inside = np.s_[: truth.shape[1], : truth.shape[2]]
+            valid = block.weight[inside] > MIN_VALID_WEIGHT
+            mask = _outside(numbers, max(1, side // SIDES_PER_MARGIN))[inside] & valid
+            if not bool(mask.any()):
                 continue
-            made.append(
-                Pair(shown(window, inputs, truth, inputs.anchors.bands), own, truth, cells[cut] * valid, learned)
-            )
-    return made
+            sample = guided_sample(window, inputs, truth, inputs.anchors.bands)
+            out.append(TrainingPair(sample, ratio == max(scene.ratios), truth, numbers[inside] * valid, mask))
+    return out

@@ -31,15 +31,15 @@ def test_an_untrained_network_says_nothing_on_any_size(tiles, height, width, rat
 )
 @settings(max_examples=8, deadline=None)
 @torch.inference_mode()
-def test_a_tile_with_its_reach_equals_the_whole(ratio, depth, top, left, lays):
+def test_a_tile_with_its_reach_equals_the_whole(ratio, depth, top, left, orientations):
     network = random_guided_network(depth=depth).double()
     reach = network.reach(ratio)
     height, width = (2 * reach + 3 + top) * ratio, (2 * reach + 4 + left) * ratio
     planes, constants = (v.double() for v in random_inputs(1, height, width))
-    whole = network(planes, constants, ratio, lays=lays)
+    whole = network(planes, constants, ratio, orientations=orientations)
     # The core is three rows and four columns of lr pixels.
     cut = planes[..., top * ratio :, left * ratio :]
-    part = network(cut, constants, ratio, (top * ratio, left * ratio), lays=lays)
+    part = network(cut, constants, ratio, (top * ratio, left * ratio), orientations=orientations)
     core = (..., slice(reach * ratio, (reach + 3) * ratio), slice(reach * ratio, (reach + 4) * ratio))
     for expected, some in zip(whole, part, strict=True):
         wanted = expected[..., top * ratio :, left * ratio :][core]
@@ -96,8 +96,8 @@ def test_over_all_lays_a_turned_scene_gives_the_turned_answer(height, width, tur
     swapped = constants.clone()
     if turns % 2:
         swapped[:, list(GAINS)] = constants[:, list(GAINS[::-1])]
-    plain = network(planes, constants, 4, lays=8)
-    turned = network(laid(planes), swapped, 4, lays=8)
+    plain = network(planes, constants, 4, orientations=8)
+    turned = network(laid(planes), swapped, 4, orientations=8)
     for a, b in zip(plain, turned, strict=True):
         torch.testing.assert_close(laid(a), b)
     assert not torch.allclose(plain[1], network(planes, constants, 4)[1])

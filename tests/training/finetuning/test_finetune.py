@@ -51,7 +51,7 @@ def place(tmp_path_factory):
 
 
 @lru_cache(maxsize=2)
-def learned(folder: Path, scale: int = 2) -> list[pairs_of.Pair]:
+def learned(folder: Path, scale: int = 2) -> list[pairs_of.TrainingPair]:
     with torch.no_grad():
         return finetune._read_pairs([folder / "scene.tif"], [folder / "pan.tif"], FinetuningRequest(scale=scale))
 
@@ -66,7 +66,7 @@ def run(place, output, *words):
 
 @given(SHAPES, st.integers(2, 24), st.integers(1, 99))
 def test_held_out_blocks_are_squares_apart_and_at_most_a_quarter(shape, side, first):
-    made = pairs_of.held_out(shape, side, first)
+    made = pairs_of.held_out_blocks(shape, side, first)
     numbers, counts = np.unique(made[made > 0], return_counts=True)
     assert (counts == side**2).all()
     assert list(numbers) == list(range(first, first + len(numbers)))
@@ -92,8 +92,8 @@ def test_blocks_are_whole_lr_pixels_and_enough(shapes, ratio):
 
 @given(SHAPES, st.integers(6, 24), st.integers(1, 4))
 def test_what_is_learned_keeps_its_distance(shape, side, margin):
-    held = torch.from_numpy(pairs_of.held_out(shape, side, 1))
-    learned_ = pairs_of._learned(held, margin)
+    held = torch.from_numpy(pairs_of.held_out_blocks(shape, side, 1))
+    learned_ = pairs_of._outside(held, margin)
     for y, x in np.argwhere(learned_.numpy())[::37]:
         near = held[max(y - margin, 0) : y + margin + 1, max(x - margin, 0) : x + margin + 1]
         assert not bool(near.any())
@@ -102,10 +102,10 @@ def test_what_is_learned_keeps_its_distance(shape, side, margin):
 def test_nothing_of_a_held_out_block_is_learned(place):
     (pair,) = learned(place)
     network = random_guided_network()
-    before = sample_loss(network, pair.prepared, pair.learned)
-    one = pair.prepared
-    moved = one.reference + 5 * one.error[:, None, None] * (pair.held > 0)
-    after = sample_loss(network, replace(one, reference=moved), pair.learned)
+    before = sample_loss(network, pair.sample, pair.mask)
+    one = pair.sample
+    moved = one.reference + 5 * one.error[:, None, None] * (pair.held_out > 0)
+    after = sample_loss(network, replace(one, reference=moved), pair.mask)
     assert float(before.detach()) == float(after.detach())
     assert float(sample_loss(network, replace(one, reference=moved)).detach()) > 1.1 * float(before.detach())
 
@@ -120,19 +120,19 @@ def test_no_pixel_without_scene_or_guide_counts(place, tmp_path):
     with torch.no_grad():
         (half,) = finetune._read_pairs([place / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
         (cut,) = finetune._read_pairs([tmp_path / "scene.tif"], [place / "pan.tif"], FinetuningRequest())
-    assert not bool(half.learned[:9].any() | (half.held[:9] > 0).any())
-    assert not bool(cut.learned[:20].any() | (cut.held[:20] > 0).any())
-    assert bool(half.learned[14:].any())
-    assert bool(cut.learned[23:].any())
+    assert not bool(half.mask[:9].any() | (half.held_out[:9] > 0).any())
+    assert not bool(cut.mask[:20].any() | (cut.held_out[:20] > 0).any())
+    assert bool(half.mask[14:].any())
+    assert bool(cut.mask[23:].any())
 
 
 def test_a_window_at_ratio_4_also_teaches_at_2_but_does_not_judge(tmp_path):
     synthetic.write(tmp_path, shape=(80, 75), ratio=4, bands=4, guide="pan", seed=1)
     with torch.no_grad():
         first, second = finetune._read_pairs([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
-    assert (first.ratio, first.own, second.ratio, second.own) == (4, True, 2, False)
-    height, width = first.held.shape
-    assert torch.equal(first.held, second.held[:height, :width])
+    assert (first.ratio, first.own_ratio, second.ratio, second.own_ratio) == (4, True, 2, False)
+    height, width = first.held_out.shape
+    assert torch.equal(first.held_out, second.held_out[:height, :width])
     assert len(score_blocks(GuidedNetwork(8, 1), [first, second]).windows) == 1
 
 
@@ -141,7 +141,7 @@ def test_scenes_of_an_archive_are_numbered_through_and_bounded(place, tmp_path, 
     scenes, guides = ([folder / f"{n}.tif" for folder in (place, tmp_path)] for n in ("scene", "pan"))
     with torch.no_grad():
         one, other = finetune._read_pairs(scenes, guides, FinetuningRequest())
-        assert set(one.held.unique().tolist()) & set(other.held.unique().tolist()) == {0}
+        assert set(one.held_out.unique().tolist()) & set(other.held_out.unique().tolist()) == {0}
         assert [len(p.reference) for p in (one, other)] == [6, 3]
         assert len(block_squared_errors(score_blocks(GuidedNetwork(8, 1), [one, other]).cross_validated(odd=True))) >= 8
         # The middle of a scene, guide and all: its start is as good.
@@ -151,7 +151,7 @@ def test_scenes_of_an_archive_are_numbered_through_and_bounded(place, tmp_path, 
         assert len(finetune._read_pairs(scenes, guides, FinetuningRequest())) == 1
     assert cut.reference.shape == (6, 42, 42)
     assert torch.equal(cut.reference, one.reference[:, 6:48, 12:54])
-    assert bool((cut.prepared.error < 1.5 * one.prepared.error[: len(cut.prepared.error)]).all())
+    assert bool((cut.sample.error < 1.5 * one.sample.error[: len(cut.sample.error)]).all())
 
 
 def test_a_noisy_scene_is_learned_by_components_and_judged_by_bands(tmp_path):
@@ -159,8 +159,8 @@ def test_a_noisy_scene_is_learned_by_components_and_judged_by_bands(tmp_path):
     with torch.no_grad():
         (pair,) = finetune._read_pairs([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
         (pixels,) = score_blocks(random_guided_network(), [pair]).windows
-    assert pair.prepared.terms.spectral
-    assert pixels.correction.shape == pixels.reference.shape == (24, int((pair.held > 0).sum()))
+    assert pair.sample.inputs.spectral
+    assert pixels.correction.shape == pixels.reference.shape == (24, int((pair.held_out > 0).sum()))
     assert np.abs(pixels.start - pixels.reference).mean() < 0.3 * pixels.reference.std()
 
 
@@ -173,18 +173,19 @@ def test_all_ways_to_lay_a_pair_average_to_what_the_network_averages():
     constants[:, GAINS[1]] = constants[:, GAINS[0]]
     with torch.inference_mode():
         ways = [task_module.run_oriented(network, planes, constants, 4, way) for way in ORIENTATIONS]
-        logits, residual = network(planes, constants, 4, lays=8)
+        logits, residual = network(planes, constants, 4, orientations=8)
     torch.testing.assert_close(torch.stack([w[0] for w in ways]).mean(0), logits, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(torch.stack([w[1] for w in ways]).mean(0), residual, atol=1e-5, rtol=1e-5)
 
 
 def test_the_order_of_bands_is_reversed_by_changing_their_neighbours(place):
-    one = learned(place)[0].prepared
-    row = next(i for i, band in enumerate(one.anchors) if 0 < band < len(one.terms.std) - 1)
+    one = learned(place)[0].sample
+    row = next(i for i, band in enumerate(one.anchors) if 0 < band < len(one.inputs.std) - 1)
     band = one.anchors[row]
-    beside = [one.window.start([b], spectral=False)[0] / float(one.terms.std[b]) for b in (band + 1, band - 1)]
+    beside = [one.window.start([b], spectral=False)[0] / float(one.inputs.std[b]) for b in (band + 1, band - 1)]
     torch.testing.assert_close(
-        task_module.reversed_bands(one.seen.planes)[row, list(task_module.NEIGHBOUR_PLANES)], torch.stack(beside)
+        task_module.reversed_bands(one.network_input.planes)[row, list(task_module.NEIGHBOUR_PLANES)],
+        torch.stack(beside),
     )
 
 
@@ -192,7 +193,7 @@ def test_a_batch_depends_on_seed_and_step_alone(place):
     task, again, other = (FinetuningTask(learned(place), {}, seed) for seed in (4, 4, 5))
     task.batch(0)
     for a, b in zip(task.batch(7), again.batch(7), strict=True):
-        assert torch.equal(a.prepared.seen.planes, b.prepared.seen.planes)
+        assert torch.equal(a.sample.network_input.planes, b.sample.network_input.planes)
         assert a.orientation == b.orientation
     drawn = [[one.orientation for one in some.batch(step)] for some in (task, other) for step in range(6)]
     assert drawn[:6] != drawn[6:]
@@ -205,7 +206,7 @@ def test_an_untrained_network_is_its_start(place):
     trial = score_blocks(GuidedNetwork(8, 1), learned(place))
     (pixels,) = trial.windows
     pair = learned(place)[0]
-    some = (pair.held > 0).numpy()
+    some = (pair.held_out > 0).numpy()
     truth = pair.reference.numpy()
     np.testing.assert_allclose(pixels.reference, truth[:, some] / truth.max(), rtol=1e-6)
     np.testing.assert_allclose(pixels.correction, 0, atol=1e-6)
