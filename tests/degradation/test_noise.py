@@ -84,7 +84,7 @@ def test_a_clean_scene_of_few_bands_is_clean(bands):
     assert not is_noisy(estimate_spatial_noise(*whole(cube)), cube.std((1, 2)))
 
 
-def test_white_noise_alone_is_measured():
+def test_pure_white_noise_is_measured():
     cube = np.random.default_rng(0).normal(5, 0.3, (3, 120, 111)).astype(np.float32)
     np.testing.assert_allclose(estimate_spatial_noise(*whole(cube)), 0.3, rtol=0.05)
 

@@ -114,7 +114,7 @@ def test_psf_survives_json(psf):
 
 # Narrower ones are too coarsely sampled to keep their moments.
 @given(ratios, st.floats(0.8, 3.0), st.floats(0.8, 3.0), shifts)
-def test_moments_of_a_gaussian_are_what_was_asked_for(ratio, sy, sx, shift):
+def test_a_gaussian_has_the_requested_moments(ratio, sy, sx, shift):
     psf = Psf.gaussian(ratio, (sy, sx), shift)
     assert sum(psf.taps_y) == pytest.approx(1)
     assert psf.sigma_px == pytest.approx((sy, sx), rel=5e-3)

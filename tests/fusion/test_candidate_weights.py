@@ -32,7 +32,7 @@ def drawn(bands: int, seed: int, size: np.ndarray | None = None) -> np.ndarray:
 
 
 @given(st.integers(1, 9), st.integers(0, 999), st.booleans(), st.integers(1, 2))
-def test_rows_lie_on_the_simplex(bands, seed, by_energy, pairs):
+def test_rows_are_on_the_simplex(bands, seed, by_energy, pairs):
     size = np.exp(np.random.default_rng(seed).normal(0, 2, (bands, COUNT)))
     found = candidate_weights([drawn(bands, seed + i, size) for i in range(pairs)], by_energy=by_energy)
     assert found.shape == (bands, COUNT)

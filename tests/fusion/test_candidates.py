@@ -20,7 +20,8 @@ from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.local_regression import Moments
 from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs
 from dualsr_geo.fusion.scene_regression import ClusterRegression, SceneRegression, fit_scene_regression
-from dualsr_geo.serialization import from_json, to_json
+from dualsr_geo.models.registry import load_model
+from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
@@ -200,10 +201,11 @@ def test_a_new_candidate_is_a_class_and_an_entry(one_more):
 
 def test_survey_product_and_uncertainty_use_a_new_candidate(one_more):
     sample = synthetic.make((31, 37), bands=6, seed=3)
-    survey = surveyed(sample.scene, sample.guide, SurveyOptions(4, uncertainty=True))
-    assert survey.mixture.shape[1] == one_more + 2
-    assert survey.mixture[:, one_more].max() > 0
-    again = from_json(Survey, json.loads(json.dumps(to_json(survey))))
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(4, uncertainty=True, model=load_model("regression")))
+    mixture = survey.model_state.fit.mixture
+    assert mixture.shape[1] == one_more + 2
+    assert mixture[:, one_more].max() > 0
+    again = Survey.from_json(json.loads(json.dumps(to_json(survey))), load_model("regression"))
     whole, _ = product(sample.scene, sample.guide, again)
     tiled, _ = product(sample.scene, sample.guide, again, tile=16)
     np.testing.assert_allclose(tiled, whole, atol=1e-5 * np.ptp(sample.scene))

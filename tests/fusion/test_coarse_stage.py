@@ -158,11 +158,11 @@ def test_sharpen_blends_between_with_and_without_the_guide(seed):
         guided = coarse_stage.GuidedStart(PreparedGuide(guide, None, blend), fit, mixture)
         return coarse_stage.sharpen(z, None, guided, closed, closed, consistent=consistent)
 
-    alone = coarse_stage.sharpen(z, None, None, closed, closed)
-    torch.testing.assert_close(made(torch.zeros(39, 48)), alone)
+    unguided = coarse_stage.sharpen(z, None, None, closed, closed)
+    torch.testing.assert_close(made(torch.zeros(39, 48)), unguided)
     torch.testing.assert_close(made(torch.ones(39, 48)), made(None))
-    torch.testing.assert_close(made(blend), blend * made(None) + (1 - blend) * alone, atol=1e-5, rtol=0)
-    torch.testing.assert_close(alone, closed.spread(z), atol=1e-6, rtol=0)
+    torch.testing.assert_close(made(blend), blend * made(None) + (1 - blend) * unguided, atol=1e-5, rtol=0)
+    torch.testing.assert_close(unguided, closed.spread(z), atol=1e-6, rtol=0)
     left, before = (closed.residual(x, z).norm() for x in (made(None), made(None, consistent=False)))
     assert float(left) < 0.05 * float(before)
 

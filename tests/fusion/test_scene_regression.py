@@ -45,7 +45,7 @@ def test_weights_are_as_repeated_pixels():
 
 
 def test_nothing_is_drawn():
-    """The same result whatever the global generators hold, and they are left alone."""
+    """The same result whatever the global generators hold, and their state stays the same."""
     z, guide, weight = draw()
     results = []
     for seed in (0, 1, 12345):

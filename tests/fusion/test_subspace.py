@@ -42,7 +42,7 @@ def test_a_noisy_subspace_drops_the_noise():
     assert np.std(kept - clean) < 0.4 * 0.01
 
 
-def test_white_noise_alone_leaves_the_two_components_that_are_always_kept():
+def test_white_noise_has_the_two_components_that_every_subspace_has():
     x = np.random.default_rng(0).normal(0, 1, (50, 400)).astype(np.float32)
     assert subspace.estimate_subspace(x, ONES[:400], np.ones(50)).count == 2
 

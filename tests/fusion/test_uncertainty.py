@@ -32,7 +32,7 @@ from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
 RATIO, BANDS = 4, 7
-WISHES = SurveyOptions(RATIO, uncertainty=True)
+OPTIONS = SurveyOptions(RATIO, uncertainty=True)
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +42,21 @@ def sample() -> synthetic.Sample:
 
 @pytest.fixture(scope="module")
 def known(sample) -> Survey:
-    return surveyed(sample.scene, sample.guide, WISHES)
+    return surveyed(sample.scene, sample.guide, OPTIONS)
 
 
-def deviations(sample, known: Survey, guide=..., **wishes) -> np.ndarray:
-    shown = sample.guide if guide is ... else guide
-    return product(sample.scene, shown, known, **wishes)[0][BANDS:]
+def deviations(sample, survey: Survey, guide=..., **options) -> np.ndarray:
+    return product(sample.scene, sample.guide if guide is ... else guide, survey, **options)[0][BANDS:]
 
 
 def scaled(level: ErrorLevel | None, by: float) -> ErrorLevel | None:
     return None if level is None else replace(level, size=level.size * np.float32(by))
 
 
-def of_levels(known: Survey, guided: float = 1, alone: float = 1, floor: float = 1) -> Survey:
-    doubt = known.uncertainty
-    return replace(
-        known,
-        doubt=ErrorModel(doubt.floor * np.float32(floor), scaled(doubt.unguided, alone), scaled(doubt.guided, guided)),
-    )
+def of_levels(survey: Survey, guided: float = 1, unguided: float = 1, floor: float = 1) -> Survey:
+    model = survey.uncertainty
+    levels = scaled(model.unguided, unguided), scaled(model.guided, guided)
+    return replace(survey, uncertainty=ErrorModel(model.floor * np.float32(floor), *levels))
 
 
 def test_json_and_back_is_exact(known):
@@ -85,25 +82,25 @@ def test_tiled_is_whole_with_holes_noise_shift_and_half_a_guide(ratio, tile):
 
 def test_the_product_is_the_same_with_and_without(sample, known):
     with_it = product(sample.scene, sample.guide, known)[0][:BANDS]
-    without = product(sample.scene, sample.guide, replace(known, doubt=None))[0]
+    without = product(sample.scene, sample.guide, replace(known, uncertainty=None))[0]
     np.testing.assert_array_equal(with_it, without)
 
 
 def test_each_level_counts_where_its_start_does(sample, known):
     guide = sample.guide.copy()
     guide[:, :, 100:] = np.nan
-    half = of_levels(surveyed(sample.scene, guide, WISHES), floor=0)
+    half = of_levels(surveyed(sample.scene, guide, OPTIONS), floor=0)
     means, other = (deviations(sample, k, guide) for k in (half, of_levels(half, guided=3)))
     ratio = other / means
     np.testing.assert_allclose(ratio[:, :, 116:], 1)
     np.testing.assert_allclose(ratio[:, :, :80], 3, rtol=1e-5)
-    other = deviations(sample, of_levels(half, alone=3), guide)
+    other = deviations(sample, of_levels(half, unguided=3), guide)
     np.testing.assert_allclose((other / means)[:, :, :80], 1)
 
 
-def test_a_floor_alone_is_the_same_everywhere(sample, known):
-    flat = of_levels(known, guided=0, alone=0)
-    flat = replace(flat, doubt=replace(flat.doubt, floor=np.arange(1, BANDS + 1, dtype=np.float32)))
+def test_a_mere_floor_is_the_same_everywhere(sample, known):
+    flat = of_levels(known, guided=0, unguided=0)
+    flat = replace(flat, uncertainty=replace(flat.uncertainty, floor=np.arange(1, BANDS + 1, dtype=np.float32)))
     made = deviations(sample, flat)
     np.testing.assert_allclose(made, np.broadcast_to(np.arange(1, BANDS + 1)[:, None, None], made.shape), rtol=1e-6)
 
@@ -115,7 +112,7 @@ def test_no_pixel_is_below_the_floor(sample, known):
 
 def test_other_units_change_nothing_but_the_units(sample):
     scene, tenfold = sample.scene, 10 * sample.scene
-    plain, large = (product(s, sample.guide, surveyed(s, sample.guide, WISHES))[0][BANDS:] for s in (scene, tenfold))
+    plain, large = (product(s, sample.guide, surveyed(s, sample.guide, OPTIONS))[0][BANDS:] for s in (scene, tenfold))
     assert np.abs(large / plain - 10).max() < 0.1
 
 
@@ -148,8 +145,8 @@ def test_detail_agrees_with_scipy(known):
     closed = consistency(known.psf, (12, 15), [0.0, 0.0], op)
     expand = torch.tensor([[1.0, 0.5], [-0.3, 2.0], [0.0, 1.0]])
     start = ConsistentStart(expand, op.degrade(planes), planes, closed, None, None)
-    seen: ErrorPredictors = error_predictors(start, Window(2, 9, 3, 14), RATIO)
+    predictors: ErrorPredictors = error_predictors(start, Window(2, 9, 3, 14), RATIO)
     bands = torch.einsum("bk,kyx->byx", expand, planes - op.upsample(op.degrade(planes))).abs().numpy()
     want = np.stack([gaussian_filter(b, RATIO / 2.5, truncate=2.5) for b in bands])[:, 8:36, 12:56]
-    np.testing.assert_allclose(seen.bands(slice(0, 3))[0].numpy(), want, rtol=1e-4, atol=1e-5)
-    assert seen.bands(slice(1, 3))[1] is None
+    np.testing.assert_allclose(predictors.bands(slice(0, 3))[0].numpy(), want, rtol=1e-4, atol=1e-5)
+    assert predictors.bands(slice(1, 3))[1] is None

@@ -21,7 +21,7 @@ def blocks_of(scene, guide):
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
-def test_windows_lie_inside_are_few_and_disjoint_where_there_is_room(height, width):
+def test_windows_are_inside_few_and_disjoint_where_there_is_room(height, width):
     found = list(block_windows((height, width)))
     assert 1 <= len(found) <= 16
     for w in found:
@@ -29,11 +29,11 @@ def test_windows_lie_inside_are_few_and_disjoint_where_there_is_room(height, wid
         assert 0 <= w.x0 < w.x1 <= width
         assert max(w.shape) <= SIDE_RANGE_LR[1]
     assert len(set(found)) == len(found)
-    seen = np.zeros((height // 7 + 1, width // 7 + 1))
+    count = np.zeros((height // 7 + 1, width // 7 + 1))
     if min(height, width) >= 4 * SIDE_RANGE_LR[1]:
         for w in found:
-            seen[w.y0 // 7 : w.y1 // 7, w.x0 // 7 : w.x1 // 7] += 1
-        assert seen.max() == 1
+            count[w.y0 // 7 : w.y1 // 7, w.x0 // 7 : w.x1 // 7] += 1
+        assert count.max() == 1
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (1.0, -2.0), (-0.5, 0.75), (3.0, 1.5)])
@@ -47,7 +47,7 @@ def test_a_known_displacement_is_found_everywhere(shift):
     assert np.median(spread) < 0.25
 
 
-def test_a_tilt_is_seen():
+def test_a_tilt_is_measured():
     calm, moved = (synthetic.make((90, 120), bands=9, seed=4, shift_px=s) for s in ((0.0, 0.0), (2.0, 0.0)))
     guide = np.concatenate([calm.guide[:, :, :240], moved.guide[:, :, 240:]], 2)
     found = estimate_block_shifts(blocks_of(calm.scene, guide), PSF)
@@ -57,14 +57,14 @@ def test_a_tilt_is_seen():
     assert np.median(right) == pytest.approx(2, abs=0.2)
 
 
-def test_a_psf_that_carries_the_shift_says_the_same():
+def test_a_psf_with_the_shift_gives_the_same_shifts():
     sample = synthetic.make((60, 60), bands=9, seed=4, shift_px=(1.5, -1.0))
     held = Psf.gaussian(RATIO, PSF.sigma_px, (1.5, -1.0))
     found = estimate_block_shifts(blocks_of(sample.scene, sample.guide), held)
     np.testing.assert_allclose(np.median([(d.dy_px, d.dx_px) for d in found], axis=0), (1.5, -1.0), atol=0.15)
 
 
-def test_blocks_that_cannot_speak_are_silent():
+def test_blocks_without_content_are_omitted():
     sample = synthetic.make((60, 60), bands=9, seed=4)
     scene, guide = sample.scene.copy(), sample.guide.copy()
     every = len(estimate_block_shifts(blocks_of(scene, guide), PSF))

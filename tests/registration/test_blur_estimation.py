@@ -1,4 +1,4 @@
-"""Blur and shift of made-up pairs are found; where nothing can be known, that is said."""
+"""Blur and shift of synthetic pairs are estimated; where they cannot be, the estimate is not reliable."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def piece(scene: np.ndarray, guide: np.ndarray, weight: np.ndarray | None = None
     return RegressionBlock(z.astype(float), guide.astype(float), np.ones(scene.shape[1:]) if weight is None else weight)
 
 
-def pair(blur: Psf, shape: tuple[int, int] = (45, 58), **wishes) -> RegressionBlock:
+def pair(blur: Psf, shape: tuple[int, int] = (45, 58), **options) -> RegressionBlock:
     """Degrade a made-up ground by any PSF."""
-    sample = synthetic.make(shape, ratio=blur.ratio, seed=2, **wishes)
+    sample = synthetic.make(shape, ratio=blur.ratio, seed=2, **options)
     lr = synthetic.degrade(sample.abundances, blur, shape)
     return piece(np.einsum("mb,myx->byx", sample.spectra, lr), sample.guide)
 
@@ -69,7 +69,7 @@ def test_a_shift_beyond_a_lr_pixel_is_found(shift, guide):
 
 
 @pytest.mark.parametrize("turn", [(1, -1), (-1, 1), (-1, -1)])
-def test_a_guide_of_other_ground_is_believed_nowhere(turn):
+def test_a_guide_of_another_area_is_not_reliable(turn):
     there = pair(Psf.gaussian(RATIO, (1.9, 1.9)))
     turned = RegressionBlock(there.components, there.guide[:, :: turn[0], :: turn[1]], there.weight)
     assert not blur_estimation.estimate_blur([turned], RATIO).shift_reliable

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-import wald_cases  # noqa: F401  # says where the benchmark lies
+import wald_cases  # noqa: F401  # adds the path of the benchmark
 from affine import Affine
 from displaced import displaced, random_field
 from hypothesis import given, settings
@@ -106,15 +106,15 @@ def test_bending_undoes_a_displacement(made):
 def test_a_smooth_field_is_found(made, intervals):
     field = random_field(made.guide.shape[1:], intervals, intervals)
     guide = displaced(made.guide, field)
-    said = found(made.scene, guide)
-    assert said is not None
+    estimate = found(made.scene, guide)
+    assert estimate is not None
     everywhere = Window(0, guide.shape[1], 0, guide.shape[2])
-    wrong, away = ((f.at(everywhere)[:, 12:-12, 12:-12]) for f in (said, field))
+    wrong, away = ((f.at(everywhere)[:, 12:-12, 12:-12]) for f in (estimate, field))
     assert np.sqrt(((wrong - away) ** 2).mean()) < 0.2 * np.sqrt((away**2).mean())
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (1.5, -2.0)])
-def test_a_guide_that_is_not_bent_is_left_alone(shift):
+def test_a_guide_that_is_not_displaced_is_not_moved(shift):
     for noise in (0.0, 0.02):
         sample = synthetic.make((36, 45), bands=7, seed=8, shift_px=shift, noise=noise)
         assert found(sample.scene, sample.guide) is None
@@ -178,13 +178,13 @@ def ergas(made, path):
 def test_four_fifths_of_the_loss_are_won_back_and_nothing_is_lost(made, folder):
     run = {"model": "regression", "overwrite": True}
     upscale(folder / "scene.tif", folder / "still.tif", rgb=folder / "guide.tif", **run)
-    upscale(folder / "scene.tif", folder / "asked.tif", rgb=folder / "guide.tif", coregister="local", **run)
-    np.testing.assert_array_equal(values_of(folder / "still.tif"), values_of(folder / "asked.tif"))
+    upscale(folder / "scene.tif", folder / "local.tif", rgb=folder / "guide.tif", coregister="local", **run)
+    np.testing.assert_array_equal(values_of(folder / "still.tif"), values_of(folder / "local.tif"))
     guide = folder / "displaced" / "guide.tif"
     left = upscale(folder / "scene.tif", folder / "left.tif", rgb=guide, **run)
-    said = upscale(folder / "scene.tif", folder / "won.tif", rgb=guide, coregister="local", **run)
+    estimate = upscale(folder / "scene.tif", folder / "won.tif", rgb=guide, coregister="local", **run)
     assert left["guide"]["field"] is None
-    assert 0.5 < said["guide"]["field"]["rms_px"] <= said["guide"]["field"]["largest_px"] < 5
+    assert 0.5 < estimate["guide"]["field"]["rms_px"] <= estimate["guide"]["field"]["largest_px"] < 5
     still, lost, won = (ergas(made, folder / f"{n}.tif") for n in ("still", "left", "won"))
     assert lost > 1.5 * still
     assert lost - won > 0.8 * (lost - still)
@@ -199,8 +199,8 @@ def test_tiles_and_the_lazy_array_are_the_whole(folder):
     assert np.abs(whole - tiled).max() <= 1e-5 * np.ptp(whole)
     import rioxarray  # registers what opens the arrays below
 
-    scene, beside = (rioxarray.open_rasterio(p, chunks={"y": 30, "x": 50}) for p in (folder / "scene.tif", guide))
-    lazy = scene.dualsr.upscale(rgb=beside, model="regression", coregister="local", tile=512)
+    scene, pan = (rioxarray.open_rasterio(p, chunks={"y": 30, "x": 50}) for p in (folder / "scene.tif", guide))
+    lazy = scene.dualsr.upscale(rgb=pan, model="regression", coregister="local", tile=512)
     np.testing.assert_allclose(lazy.compute(scheduler="single-threaded").to_numpy(), whole, atol=1e-5 * np.ptp(whole))
 
 
@@ -218,7 +218,7 @@ def test_a_displaced_guide_is_a_guide():
             return (y + 1000 * x).astype(np.float32)[None]
 
         def near(self, window):
-            self.asked = window
+            self.requested = window
             return self
 
         def fingerprint(self):
@@ -229,6 +229,6 @@ def test_a_displaced_guide_is_a_guide():
     window = Window(20, 27, 30, 41)
     y, x = np.mgrid[window.slices]
     np.testing.assert_allclose(guide.read(window)[0], y + 2 + 1000 * x, rtol=1e-4)
-    assert guide.near(window).guide.asked == window.grown(field.margin_px)
+    assert guide.near(window).guide.requested == window.grown(field.margin_px)
     other = replace(guide, field=field_estimation.constant_field((30, 40), RATIO, (2.5, 0.0)))
     assert guide.fingerprint() != other.fingerprint()

@@ -34,8 +34,8 @@ def whole(scene: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return [scene], [np.ones(scene.shape[1:], np.float32)]
 
 
-def test_the_truth_lies_within_the_errors():
-    """Under noise most estimates lie within 2 standard errors, and none is idle; a few parts have long tails."""
+def test_the_truth_is_within_the_errors():
+    """Under noise most estimates are within 2 standard errors, and none is idle; a few parts have long tails."""
     off = []
     for seed in range(8):
         found = blur_estimation.estimate_blur([made(seed, 0.02)], RATIO)
@@ -82,7 +82,7 @@ def test_a_flat_guide_says_nothing():
 
 
 @pytest.mark.parametrize("bands", [5, 31])
-def test_the_noise_lies_within_its_error(bands):
+def test_the_noise_is_within_its_error(bands):
     off = []
     for seed in range(6):
         sample = synthetic.make((57, 43), bands=bands, seed=seed, noise=0.02)
