@@ -79,7 +79,7 @@ def load(name: str) -> Scene:
 def cut(scene: Scene, ratio: int) -> Scene:
     """Return the scene without the rows and columns that the ratio does not divide.
 
-    A small scene is cut to twice the ratio, as the scores in research/algorithm-lab.md were.
+    A small scene is cut to twice the ratio, as in the prototypes of docs/algorithm.md.
     """
     step = ratio * (2 if scene.cube.shape[1] < 200 else 1)
     height, width = (n // step * step if n >= 4 * step else n // ratio * ratio for n in scene.cube.shape[1:])

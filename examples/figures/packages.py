@@ -31,7 +31,8 @@ def layers() -> list[list[str]]:
     """Return the names of the packages of each layer, from top to bottom."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     contract = next(c for c in contracts if c["type"] == "layers" and c["containers"] == [PACKAGE])
-    return [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
+    rows = [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
+    return [row for row in rows if row != ["__main__"]]
 
 
 def imports() -> Counter[Arrow]:

@@ -1,8 +1,7 @@
-"""What the lab reached on real scenes must not be lost: PSNR of the Wald cases, and never below a baseline.
+"""The accuracy of the prototypes on real scenes is kept: PSNR of the Wald cases, and never below a baseline.
 
-The floors are those of the lab (algorithm-lab.md section 6, column x0-7; algorithm-lab-2.md A2
-where its completed recipe gives another), dB at peak 1. San Diego pan is A2's 36.06, not the
-36.18 of the first recipe: A2 gave it up to lose nowhere.
+The floors are those of the prototypes (docs/algorithm.md), dB at peak 1. San Diego pan has 36.06 dB instead
+of the 36.18 of the first prototype, which lost on other scenes.
 """
 
 from __future__ import annotations
