@@ -11,34 +11,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_windows import RATIO, SHAPE, noise, regression_inputs
 from wald_cases import product, surveyed
 
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
-from dualsr_geo.fusion.local_regression import Moments
 from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs
-from dualsr_geo.fusion.scene_regression import ClusterRegression, SceneRegression, fit_scene_regression
+from dualsr_geo.fusion.scene_regression import fit_scene_regression
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
-
-RATIO, SHAPE = 3, (11, 14)
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).random(shape, np.float32))
-
-
-def make(guides: int = 3, count: int = 4, weight: torch.Tensor | None = None, seed: int = 0) -> RegressionInputs:
-    op = operator(Psf.from_mtf(RATIO), SHAPE)
-    guide = noise(guides, SHAPE[0] * RATIO, SHAPE[1] * RATIO, seed=seed) * 3 + 2
-    z = noise(count, *SHAPE, seed=seed + 1)
-    w = np.ones(SHAPE[0] * SHAPE[1], np.float32)
-    fit = fit_scene_regression(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), w)
-    return prepare_inputs(z, guide, fit, op, weight)
 
 
 def only(index: int, count: int) -> torch.Tensor:
@@ -52,7 +37,7 @@ def only(index: int, count: int) -> torch.Tensor:
 @pytest.mark.parametrize("at", [(5, 6), (0, 0), (10, 3)])
 def test_local_is_weighted_least_squares_in_its_window(guides, weighted, at):
     weight = (noise(*SHAPE, seed=9) > 0.3).float() if weighted else None
-    inputs = make(guides, weight=weight)
+    inputs = regression_inputs(guides, weight=weight)
     width, ridge = 1.5, 3e-2
     fitted = candidates.Local(width, ridge).fit(inputs)
 
@@ -74,7 +59,7 @@ def test_local_is_weighted_least_squares_in_its_window(guides, weighted, at):
 def test_pixels_without_weight_do_not_count():
     weight = torch.ones(SHAPE)
     weight[4:7, 5:9] = 0
-    inputs = make(weight=weight)
+    inputs = regression_inputs(weight=weight)
     spoilt = torch.where(weight > 0, inputs.components, 1e3)
     other = RegressionInputs(
         spoilt, inputs.guide_lr, inputs.features, inputs.features_lr, inputs.guide, weight, inputs.fit, inputs.operator
@@ -84,7 +69,7 @@ def test_pixels_without_weight_do_not_count():
 
 
 def test_the_line_is_the_scene_wide_regression():
-    inputs = make()
+    inputs = regression_inputs()
     estimate = candidates.fit_mixture(inputs, only(3, 4)).evaluate(0, 4)
     y = inputs.features[-4:-1]  # the guide, standardised and not clipped
     wanted = torch.einsum("kg,gyx->kyx", torch.from_numpy(inputs.fit.slope), y)
@@ -93,7 +78,7 @@ def test_the_line_is_the_scene_wide_regression():
 
 
 def test_unguided_is_the_mean():
-    assert not bool(candidates.fit_mixture(make(), only(6, 4)).evaluate(0, 4).any())
+    assert not bool(candidates.fit_mixture(regression_inputs(), only(6, 4)).evaluate(0, 4).any())
 
 
 def test_local_follows_a_relation_that_changes_from_place_to_place():
@@ -110,7 +95,7 @@ def test_local_follows_a_relation_that_changes_from_place_to_place():
 @given(st.integers(0, 99), st.integers(1, 3))
 @settings(max_examples=10)
 def test_fused_is_the_weighted_mean_of_the_candidates(seed, guides):
-    inputs = make(guides, count=3, seed=seed)
+    inputs = regression_inputs(guides, count=3, seed=seed)
     weights = torch.from_numpy(np.random.default_rng(seed).dirichlet(np.ones(7), 3).astype(np.float32))
     fused = candidates.fit_mixture(inputs, weights).evaluate(0, 3)
     apart = sum(weights[:, i, None, None] * candidates.fit_mixture(inputs, only(i, 3)).evaluate(0, 3) for i in range(7))
@@ -118,7 +103,7 @@ def test_fused_is_the_weighted_mean_of_the_candidates(seed, guides):
 
 
 def test_mixing_is_linear_in_the_weights():
-    inputs = make()
+    inputs = regression_inputs()
     a, b = (torch.from_numpy(np.random.default_rng(s).dirichlet(np.ones(7), 4).astype(np.float32)) for s in (1, 2))
     half = candidates.fit_mixture(inputs, 0.25 * a + 0.75 * b).evaluate(0, 4)
     wanted = 0.25 * candidates.fit_mixture(inputs, a).evaluate(0, 4) + 0.75 * candidates.fit_mixture(
@@ -128,50 +113,8 @@ def test_mixing_is_linear_in_the_weights():
 
 
 def test_some_components_are_those_of_all():
-    start = candidates.fit_mixture(make(count=5), torch.full((5, 7), 1 / 7))
+    start = candidates.fit_mixture(regression_inputs(count=5), torch.full((5, 7), 1 / 7))
     torch.testing.assert_close(start.evaluate(1, 4), start.evaluate(0, 5)[1:4], atol=1e-6, rtol=0)
-
-
-def test_features_are_memberships_times_guide_and_the_guide():
-    inputs = make(2)
-    sizes = [m.coefficients.shape[1] for m in inputs.fit.clusters.values()]
-    assert len(inputs.features) == sum(sizes) + 3
-    first = 0
-    for size in sizes:
-        share = inputs.features[first + 2 : first + size : 3]  # every third is membership x 1
-        torch.testing.assert_close(share.sum(0), torch.ones(33, 42))
-        torch.testing.assert_close(inputs.features[first : first + size : 3], share * inputs.guide[0])
-        first += size
-
-
-def test_the_guide_is_clipped_for_local_slopes_only():
-    one = np.ones(1, np.float32)
-    fit = SceneRegression(
-        0 * one,
-        one,
-        -one,
-        2 * one,
-        one[None],
-        one,
-        {2: ClusterRegression(one[:, None], 1.0, np.ones((1, 2), np.float32))},
-    )
-    guide = torch.tensor([[[-5.0, 0.5], [1.5, 9.0]]])
-    inputs = prepare_inputs(torch.zeros(1, 1, 1), guide, fit, operator(Psf.from_mtf(2), (1, 1)))
-    assert inputs.guide.tolist() == [[[-1.0, 0.5], [1.5, 2.0]]]
-    assert inputs.features[-2].tolist() == guide[0].tolist()
-
-
-def test_window_means_are_scipys_truncated_gaussian():
-    from scipy.ndimage import gaussian_filter
-
-    plane = noise(1, *SHAPE)
-    moments = Moments.of(plane, 1.5, None)
-    # In scipy "constant" pads with zeros: dividing by the blurred ones truncates the window.
-    wanted, norm = (
-        gaussian_filter(v, 1.5, radius=4, mode="constant") for v in (plane[0].double().numpy(), np.ones(SHAPE))
-    )
-    np.testing.assert_allclose(moments.mean[0].numpy(), wanted / norm, atol=1e-6)
-    assert float(moments.covariance.amin()) > 0
 
 
 # ---- one more candidate ------------------------------------------------------------------
@@ -194,7 +137,7 @@ def one_more(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_a_new_candidate_is_a_class_and_an_entry(one_more):
-    inputs = make()
+    inputs = regression_inputs()
     estimate = candidates.fit_mixture(inputs, only(one_more, 4)).evaluate(0, 4)
     torch.testing.assert_close(estimate, inputs.operator.upsample(inputs.components))
 
