@@ -222,7 +222,7 @@ def test_a_worker_finds_its_own_copy_of_the_shipped_weights():
     from dualsr_geo.models.loading import unguided_network
     from dualsr_geo.models.registry import load_model
 
-    shipped = load_model("auto").ours.alone
+    shipped = load_model("auto").correction.unguided
     moved = replace(shipped, path="/opt/elsewhere/dualsr_geo/models/data/unguided.safetensors")
     expected, loaded = (unguided_network(w, "cpu").state_dict() for w in (shipped, moved))
     assert all(bool((expected[k] == loaded[k]).all()) for k in expected)
