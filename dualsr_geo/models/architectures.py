@@ -71,5 +71,5 @@ def recognise(state: Mapping[str, Tensor]) -> Architecture:
 @cache
 def _registry() -> dict[str, Architecture]:
     modules = [import_module(f"{networks.__name__}.{m.name}") for m in pkgutil.iter_modules(networks.__path__)]
-    found: list[Architecture] = [m.ARCHITECTURE for m in modules if hasattr(m, "ARCHITECTURE")]
-    return {architecture.id: architecture for architecture in found}
+    built_in: list[Architecture] = [m.ARCHITECTURE for m in modules if hasattr(m, "ARCHITECTURE")]
+    return {architecture.id: architecture for architecture in built_in}

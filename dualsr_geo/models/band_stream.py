@@ -45,7 +45,7 @@ class Units:
 
     @classmethod
     def of(cls, cubes: Sequence[Tensor], guides: Sequence[NDArray[np.float32]], *, whole: bool) -> Units:
-        """Return the units of a scene from a sample of it.
+        """Return the units of a scene from its sample.
 
         Parameters
         ----------

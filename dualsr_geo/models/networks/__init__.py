@@ -1,1 +1,1 @@
-"""The published networks, one file each: DualSR's coarse stage, SFPN's coarse and fine ones."""
+"""Networks, one module each, and their layers; a module of a network defines its ``ARCHITECTURE``."""

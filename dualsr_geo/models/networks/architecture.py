@@ -17,7 +17,7 @@ from dualsr_geo.models.weights import Card
 
 @dataclass(frozen=True)
 class Architecture:
-    """A kind of network; a module of `dualsr_geo.models.networks` defines one as ``ARCHITECTURE``.
+    """A kind of network. A module of `dualsr_geo.models.networks` defines one as ``ARCHITECTURE``.
 
     Attributes
     ----------

@@ -55,7 +55,7 @@ MAX_LR_PX, MAX_SCENES = 131072, 16
 MAX_STEPS = 100
 # Fields of `TrainingConfig`.
 LEARNING_RATE, WARMUP_STEPS, AVERAGE_DECAY, LARGEST_GRADIENT = 5e-4, 20, 0.98, 0.5
-# Share of the change of the weights that is used. With all of it pairs are better and products worse
+# Share of the change of the weights that is used. With the whole change pairs are better and products worse
 # (jasper 36.82 instead of 36.92 dB, sponges 42.52 instead of 42.94).
 WEIGHT_CHANGE_SHARE = 0.75
 # Shares of the steps after which weights are candidates.
