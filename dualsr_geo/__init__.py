@@ -1,4 +1,4 @@
-"""Sharpen hyperspectral and multispectral scenes on their map grid, guided by a sharper image or alone."""
+"""Sharpen hyperspectral and multispectral scenes on their map grid, guided by a sharper image or unguided."""
 
 from __future__ import annotations
 

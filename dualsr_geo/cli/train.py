@@ -30,7 +30,7 @@ COMMON_OPTIONS = ("references", "output", "network", "rgb", "device", "jobs", "o
 @click.option("-o", "--output", type=click.Path(), required=True, help="Weights file to write, .safetensors.")
 @click.option(
     "--network",
-    help="coarsr (DualSR), coarsenet (SFPN), or a built-in network: guided (the one that --rgb finetunes) or alone (without a guide).",
+    help="coarsr (DualSR), coarsenet (SFPN), or a built-in network: guided (the one that --rgb finetunes) or `alone` (without a guide).",
 )
 @click.option(
     "--rgb",

@@ -85,7 +85,7 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
     type=click.Choice(["auto", "local", "off"]),
     default="auto",
     show_default=True,
-    help="Correct a displacement of the guide as a whole (auto) or also locally (local), or only warn of it (off).",
+    help="Correct a displacement of the guide as a whole (auto) or also locally (local), or only warn (off).",
 )
 @click.option(
     "--changes",

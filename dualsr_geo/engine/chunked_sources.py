@@ -84,7 +84,7 @@ class ChunkedSource(BaseSource):
     def of(cls, source: ArraySource) -> tuple[ChunkedSource, da.Array]:
         """Return the source of an array without its values, and the dask array that has them.
 
-        An array in memory becomes a dask array of one chunk, so that pieces of it are no copies in a graph.
+        An array in memory becomes a dask array of one chunk, so that a graph has no copies of its pieces.
         """
         array = source.array if source.array.chunks is not None else source.array.chunk()
         lazy: da.Array = array.data
@@ -174,7 +174,7 @@ class InputPiece:
     guide : Guide or None
         On the target grid of the whole scene.
     guide_window : Window or None
-        The window of `guide` that the piece holds, hr pixels; None for all of it.
+        The window of `guide` that the piece holds, hr pixels; None for the whole guide.
     """
 
     scene: Source

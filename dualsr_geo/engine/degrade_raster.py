@@ -75,9 +75,9 @@ def degrade(
     ----------
     scene : path
     output : path, optional
-        ``scene_d<scale>.tif`` beside the scene if left out.
+        ``scene_d<scale>.tif`` next to the scene if left out.
     scale : int
-        Ratio of pixel sizes; rows and columns beyond a multiple of it are left out.
+        Ratio of pixel sizes; rows and columns beyond a multiple of the ratio are left out.
     mtf_gain : float
         MTF gain at the coarse Nyquist frequency, between 0 and 1.
     bidx, format, dtype, nodata, creation, overwrite

@@ -104,7 +104,7 @@ def _piece(read: Read, window: Window) -> Piece:
 
 
 def _ratios(context: TileContext, pieces: Sequence[Piece]) -> list[int]:
-    """Return the ratios of the trials: one that the model can do, and an even one where half of it is needed."""
+    """Return the ratios of the trials: one that the model supports, and an even one where the half ratio is needed."""
     if context.model.only_ratio is not None:
         return [context.model.only_ratio]
     side = max((p.cube.shape[1:] for p in pieces), key=min)

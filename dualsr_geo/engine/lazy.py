@@ -241,7 +241,7 @@ def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
     ----------
     array : DataArray, dims y, x and at most one more
     scale : int
-        Ratio of pixel sizes; rows and columns beyond a multiple of it are left out.
+        Ratio of pixel sizes; rows and columns beyond a multiple of the ratio are left out.
     mtf_gain : float
         MTF gain at the coarse Nyquist frequency.
     """

@@ -79,7 +79,7 @@ def _blur(placement: Placement) -> BlurSummary:
 
 
 def _noise(survey: Survey, bands: int) -> dict[str, Any]:
-    """Return the noise of every band and its standard error; None where noise is not told apart from signal."""
+    """Return the noise of every band and its standard error; None where noise cannot be separated from signal."""
     noise = survey.statistics.noise
     each: dict[str, NDArray[Any]] = {"std_per_band": noise, "error_per_band": survey.statistics.noise_error}
     rounded = {

@@ -64,7 +64,7 @@ class MemoryRequirement:
     halo : int
         lr pixels.
     block : int
-        lr pixels; the side of a tile is a multiple of it.
+        lr pixels; the side of a tile is a multiple of this.
     network_planes : int
         Planes of float32 on the hr grid that a network keeps.
     streams_bands : bool

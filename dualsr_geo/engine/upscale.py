@@ -219,7 +219,7 @@ def output_spec_of(job: RunPlan, place: str) -> OutputSpec:
 
 
 def _as_before(job: RunPlan, layout: OutputSpec) -> RunPlan:
-    """Take the tile of the run to resume, where none is asked for: another machine chooses another."""
+    """Return a plan with the tile of the run to resume, unless one is given: another machine chooses another."""
     if not job.options.resume or job.options.tile is not None:
         return job
     work = layout.destination.work_directory
@@ -229,9 +229,9 @@ def _as_before(job: RunPlan, layout: OutputSpec) -> RunPlan:
     return finished if is_same_output(output_spec_of(finished, layout.path), finished.identity) else job
 
 
-def _with_tile(job: RunPlan, made: Mapping[str, Any]) -> RunPlan:
-    """Return a job with the tile of what was made before."""
-    return replace(job, sizes=replace(job.sizes, tile=int(made.get("tile", job.sizes.tile))))
+def _with_tile(job: RunPlan, record: Mapping[str, Any]) -> RunPlan:
+    """Return a plan with the tile of an earlier run's record."""
+    return replace(job, sizes=replace(job.sizes, tile=int(record.get("tile", job.sizes.tile))))
 
 
 def dry_run(

@@ -56,7 +56,7 @@ def require_report(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
 
 
 def write_report(data: ReportData, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write the page; a failure leaves no part of it, and the old file as it was.
+    """Write the page; a failure leaves no partial page, and the old file unchanged.
 
     Raises
     ------

@@ -62,7 +62,7 @@ def _with_error(shift: float, error: float | None) -> str:
 
 
 def describe_correction(correction: Mapping[str, Any] | None) -> list[str]:
-    """Return a sentence for each learned correction: what fraction of it is applied, and why.
+    """Return a sentence for each learned correction: the fraction that is applied, and the reason.
 
     Parameters
     ----------

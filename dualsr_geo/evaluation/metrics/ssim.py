@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 RADIUS = 5
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
-# Output pixels of one band matrix: 16 took 2 ns a pixel, 64 took 4 (most of it is zeros), scipy.ndimage 5 along x and
+# Output pixels of one band matrix: 16 took 2 ns a pixel, 64 took 4 (mostly zeros), scipy.ndimage 5 along x and
 # 20 along y.
 BLOCK_PX = 16
 # A variance below this share of the mean square is rounding: float32 resolves a standard deviation of 1e-7 of the values.

@@ -80,7 +80,7 @@ def _denoised(cube: Tensor, space: Subspace) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class WaldPair:
-    """The sample degraded once more, and what a survey estimates of it.
+    """The sample degraded once more, with the estimates of a survey of the degraded sample.
 
     Attributes
     ----------

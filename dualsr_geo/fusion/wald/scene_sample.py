@@ -24,7 +24,7 @@ class SceneStatistics:
     low : float
         The scene's own minimum, physical units; no value of the product is below it.
     noise : array, shape (band,)
-        Standard deviation of the noise of the used bands, physical units; 0 where it cannot be told from signal.
+        Standard deviation of the noise of the used bands, physical units; 0 where it cannot be separated from signal.
     noise_error : array, shape (band,)
         Standard error of `noise`.
     space : Subspace

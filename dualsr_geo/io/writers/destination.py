@@ -65,7 +65,7 @@ class Destination(Protocol):
         ------
         OutputError
             If its folder or bucket is missing or refuses, an output exists and may not be replaced, or
-            something else is in the way of it or of its work directory.
+            something else is in the way of the output or of its work directory.
         """
         ...
 

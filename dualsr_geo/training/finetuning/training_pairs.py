@@ -139,7 +139,7 @@ def held_side(shapes: Sequence[tuple[int, int]], ratio: int) -> int | None:
     shapes : sequence of (int, int)
         Rows and columns of the sampled windows.
     ratio : int
-        Of the Wald pair; the side is a multiple of it.
+        Of the Wald pair; the side is a multiple of the ratio.
     """
     min_side = MIN_SIDE_LR_PX * ratio
     for side in range(max(map(min, shapes)) // 3 // ratio * ratio, min_side, -ratio):
