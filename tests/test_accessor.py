@@ -1,4 +1,4 @@
-"""`.dualsr`: the program's product, lazily, in the form in which the scene came."""
+"""`.dualsr`: the product of the command line, lazily, in the form of the scene."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def stored(pair: tuple[Path, Path]) -> NDArray[np.uint16]:
-    """Return what the program writes."""
+    """Return the values of the product of `upscale`."""
     out = pair[0].with_name("product.tif")
     upscale(pair[0], out, rgb=pair[1], psf=PSF)
     with rasterio.open(out) as product:
@@ -66,7 +66,7 @@ FORMS = {
 
 
 def require_equal(got: NDArray[Any], want: NDArray[Any], form: str) -> None:
-    """Compare bit for bit; what xarray has decoded is rounded to float32 twice, which may turn a rounding."""
+    """Compare bit for bit; values that xarray decodes are rounded to float32 twice, and may differ by one step."""
     if not form.startswith("decoded"):
         np.testing.assert_array_equal(got, want)
         return
@@ -76,7 +76,7 @@ def require_equal(got: NDArray[Any], want: NDArray[Any], form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_product_is_the_programs_bit_for_bit(
+def test_the_product_equals_that_of_upscale(
     form: str, pair: tuple[Path, Path], stored: NDArray[np.uint16], tmp_path: Path
 ) -> None:
     scene = opened(pair[0], **FORMS[form])
@@ -99,7 +99,7 @@ def test_any_guide_gives_the_same(form: str, pair: tuple[Path, Path], stored: ND
         require_equal(sharp.values, stored, form)
 
 
-def test_tiles_and_chunks_are_of_no_matter(pair: tuple[Path, Path], stored: NDArray[np.uint16]) -> None:
+def test_tiles_and_chunks_do_not_change_the_product(pair: tuple[Path, Path], stored: NDArray[np.uint16]) -> None:
     sharp = opened(pair[0], chunks={"y": 7}).dualsr.upscale(rgb=pair[1], psf=PSF, tile=16, jobs=1)
     assert sharp.chunks[1:] == ((64, 32), (64, 60))
     off = np.abs(sharp.values.astype(int) - stored)
@@ -135,8 +135,8 @@ def test_grid_coordinates_encoding_and_attributes_are_right(form: str, pair: tup
     assert sharp.rio.bounds() == scene.rio.bounds()
     assert sharp.rio.transform() == scene.rio.transform() @ scene.rio.transform().scale(0.25)
     assert sharp.attrs == scene.attrs
-    kept = {"_FillValue", "scale_factor", "add_offset", "rasterio_dtype", "dtype"}
-    assert {k: sharp.encoding.get(k) for k in kept} == {k: scene.encoding.get(k) for k in kept}
+    packing = {"_FillValue", "scale_factor", "add_offset", "rasterio_dtype", "dtype"}
+    assert {k: sharp.encoding.get(k) for k in packing} == {k: scene.encoding.get(k) for k in packing}
     assert not {"chunks", "preferred_chunks", "source"} & set(sharp.encoding)
     assert sharp.name == scene.name
 
@@ -157,12 +157,12 @@ def test_names_of_dimensions_are_kept(pair: tuple[Path, Path], stored: NDArray[n
     np.testing.assert_array_equal(sharp.transpose("wl", "lat", "lon").values, stored)
 
 
-def test_another_dtype_says_how_it_is_stored(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_another_dtype_has_its_own_packing(pair: tuple[Path, Path], tmp_path: Path) -> None:
     scene = opened(pair[0])
     sharp = scene.dualsr.upscale(scale=2, dtype="float32", nodata=-1.0)
-    said = upscale(pair[0], tmp_path / "cli.tif", scale=2, dtype="float32", nodata=-1.0)
+    result = upscale(pair[0], tmp_path / "cli.tif", scale=2, dtype="float32", nodata=-1.0)
     sharp.rio.to_raster(tmp_path / "array.tif")
-    with rasterio.open(said["output"]) as want, rasterio.open(tmp_path / "array.tif") as got:
+    with rasterio.open(result["output"]) as want, rasterio.open(tmp_path / "array.tif") as got:
         np.testing.assert_array_equal(got.read(), want.read())
         assert (got.scales, got.offsets, got.nodata) == (want.scales, want.offsets, want.nodata)
 
@@ -201,7 +201,7 @@ def test_nothing_is_computed_before_compute(what: str) -> None:
         part.compute()
 
 
-def test_degrade_is_lazy_too() -> None:
+def test_degrade_is_lazy() -> None:
     small = bomb(synthetic.as_dataarray(synthetic.make((24, 31), bands=3))).dualsr.degrade(scale=3)
     assert small.shape == (3, 8, 10)
     with pytest.raises(RuntimeError, match="computed"):
@@ -215,7 +215,7 @@ def test_keys_follow_from_the_inputs(form: str, pair: tuple[Path, Path]) -> None
         return str(scene.dualsr.upscale(rgb=str(pair[1]), **changes).data.name)
 
     if form == "raw dask":
-        # rioxarray names the chunks of a file anew whenever it is opened.
+        # rioxarray gives the chunks of a file new names whenever it opens the file.
         scene = opened(pair[0], **FORMS[form])
         names = [scene.dualsr.upscale(rgb=str(pair[1])).data.name for _ in range(2)]
         assert names[0] == names[1]
@@ -250,7 +250,7 @@ def test_a_dataset_of_bands_is_one_scene(pair: tuple[Path, Path], stored: NDArra
     assert sharp.rio.crs == scene.rio.crs
 
 
-def test_a_dataset_of_bands_packed_each_its_own_way_keeps_each(pair: tuple[Path, Path]) -> None:
+def test_each_band_of_a_dataset_keeps_its_packing(pair: tuple[Path, Path]) -> None:
     scene = opened(pair[0], mask_and_scale=True)
     plain = scene.dualsr.upscale(rgb=pair[1], psf=PSF)
     values = {f"B{i}": scene[i].drop_vars("band") for i in range(4)}
@@ -279,8 +279,8 @@ def test_a_stack_of_dates_is_sharpened_date_by_date(pair: tuple[Path, Path], sto
     assert sharp.dims == ("time", "band", "y", "x")
     np.testing.assert_array_equal(sharp.time, times)
     np.testing.assert_array_equal(sharp[0].values, stored)
-    alone = stack.isel(time=1).dualsr.upscale(rgb=guides.isel(time=1), psf=PSF)
-    np.testing.assert_array_equal(sharp[1].values, alone.values)
+    second = stack.isel(time=1).dualsr.upscale(rgb=guides.isel(time=1), psf=PSF)
+    np.testing.assert_array_equal(sharp[1].values, second.values)
     assert sharp.rio.crs == scene.rio.crs
     assert sharp.rio.transform() == scene.rio.transform() @ scene.rio.transform().scale(0.25)
     assert sharp.encoding.get("_FillValue", sharp.attrs.get("_FillValue")) == 65535
@@ -321,7 +321,7 @@ def test_a_dataset_with_uncertainty_is_planned_once(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_degrade_is_the_programs(form: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_degrade_equals_the_command(form: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
     from dualsr_geo.engine.degrade_raster import degrade
 
     degrade(pair[0], tmp_path / "cli.tif", scale=5, mtf_gain=0.25)
@@ -333,7 +333,7 @@ def test_degrade_is_the_programs(form: str, pair: tuple[Path, Path], tmp_path: P
         assert got.nodata == want.nodata
 
 
-def test_mistakes_are_found_at_once(pair: tuple[Path, Path]) -> None:
+def test_mistakes_are_reported_before_compute(pair: tuple[Path, Path]) -> None:
     scene, guide = opened(pair[0]), opened(pair[1])
     with pytest.raises(ScaleError, match="--scale 1 "):
         scene.dualsr.upscale(scale=1)
@@ -371,7 +371,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-# ---- looking and judging -----------------------------------------------------------------
+# ---- quicklooks and scores ---------------------------------------------------------------
 
 
 def test_a_quicklook_shows_the_visible_bands_and_no_nodata():
@@ -379,16 +379,16 @@ def test_a_quicklook_shows_the_visible_bands_and_no_nodata():
     cube[:, 4:9, 20:] = np.nan
     picture = cube.dualsr.quicklook()
     assert picture.size == (41, 30)
-    seen = np.asarray(picture.convert("RGBA"))
-    assert (seen[4:9, 20:, 3] == 0).all()
-    assert (seen[10:, :, 3] == 255).all()
-    # Red follows the band nearest 640 nm.
+    pixels = np.asarray(picture.convert("RGBA"))
+    assert (pixels[4:9, 20:, 3] == 0).all()
+    assert (pixels[10:, :, 3] == 255).all()
+    # Red is the band nearest to 640 nm.
     red = cube.values[np.abs(cube.wavelength.values - 640).argmin()]
-    there = np.isfinite(red)
-    assert np.corrcoef(seen[..., 0][there], red[there])[0, 1] > 0.95
+    valid = np.isfinite(red)
+    assert np.corrcoef(pixels[..., 0][valid], red[valid])[0, 1] > 0.95
 
 
-def test_a_quicklook_of_asked_bands_is_no_longer_than_asked():
+def test_a_quicklook_has_the_bands_and_the_length_of_its_arguments():
     cube = synthetic.as_dataarray(synthetic.make((60, 30), bands=5, seed=1)).chunk(x=10)
     assert cube.dualsr.quicklook([3], longest=20).size == (10, 20)
     assert cube.dualsr.quicklook([5, 3, 1]).size == (30, 60)
@@ -396,7 +396,7 @@ def test_a_quicklook_of_asked_bands_is_no_longer_than_asked():
     assert variables.dualsr.quicklook(longest=30).size == (15, 30)
 
 
-def test_what_cannot_be_shown_or_judged():
+def test_invalid_bands_and_several_dates_are_errors():
     cube = synthetic.as_dataarray(synthetic.make((20, 20), bands=5, seed=1))
     for bands in ([0, 1, 2], [1, 2], [6]):
         with pytest.raises(BandError, match=r"within 1\.\.5"):

@@ -95,7 +95,13 @@ COMMON_OPTIONS = ("references", "output", "network", "rgb", "device", "jobs", "o
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random numbers.")
 @click.option("--validate-every", "validate_s", type=float, metavar="SECONDS", help="Time between validations.")
 @click.option("--checkpoint-every", "checkpoint_s", type=float, metavar="SECONDS", help="Time between checkpoints.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Device of the networks.",
+)
 @click.option("-j", "--jobs", type=int, help="Number of threads of torch.")
 @click.option("--licence", default="unknown", help="Licence of the weights, for their card.")
 @click.option("--note", default="", help="Note for the card of the weights.")

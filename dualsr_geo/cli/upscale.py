@@ -107,7 +107,13 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
 @click.option("--tile", type=int, help="Side of a tile's core, pixels of the scene.  [default: by --max-memory]")
 @options.jobs
 @options.max_memory
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Device of the networks.",
+)
 @options.scheduler
 @options.gpus
 @click.option(

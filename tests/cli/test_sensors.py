@@ -34,77 +34,77 @@ def write(path, count, *, gsd=2.0, tags=None, names=None):
 
 
 def test_every_sensor_is_listed():
-    said = run("sensors", "list")
-    assert [line.split()[0] for line in said.output.splitlines()] == list(sensors())
+    result = run("sensors", "list")
+    assert [line.split()[0] for line in result.output.splitlines()] == list(sensors())
     listed = json.loads(run("sensors", "list", "--json").output)
     assert {s["name"]: s["bands"] for s in listed}["chikusei"] == 128
 
 
 @pytest.mark.parametrize("name", ["worldview-2", "enmap", "pan"])
 def test_a_sensor_is_shown_with_its_sources(name):
-    said = run("sensors", "show", name)
+    result = run("sensors", "show", name)
     sensor = sensors()[name]
-    assert said.exit_code == 0
-    assert sensor.sources.bands in said.output
-    assert len(said.output.splitlines()) > len(sensor.bands)
-    found = json.loads(run("sensors", "show", name, "--json").output)
-    assert [b["wavelength_nm"] for b in found["bands"]] == list(sensor.wavelengths_nm)
-    assert found["srf"] == ("gaussian" if name == "enmap" else "tabulated")
+    assert result.exit_code == 0
+    assert sensor.sources.bands in result.output
+    assert len(result.output.splitlines()) > len(sensor.bands)
+    values = json.loads(run("sensors", "show", name, "--json").output)
+    assert [b["wavelength_nm"] for b in values["bands"]] == list(sensor.wavelengths_nm)
+    assert values["srf"] == ("gaussian" if name == "enmap" else "tabulated")
 
 
 def test_an_unknown_sensor_is_one_line():
-    said = run("sensors", "show", "worldview-7")
-    assert said.exit_code == 1
-    assert said.output.count("\n") == 1
-    assert "no sensor `worldview-7`; worldview-3 or worldview-2" in said.output
+    result = run("sensors", "show", "worldview-7")
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "no sensor `worldview-7`; worldview-3 or worldview-2" in result.output
 
 
-def test_info_says_what_a_tag_says(tmp_path):
+def test_info_prints_the_sensor_of_a_tag(tmp_path):
     scene = write(tmp_path / "a.tif", 8, tags={"SATELLITE_ID": "WV02"})
     assert (
         "sensor:  worldview-2, from the tag SATELLITE_ID=WV02; MTF gain 0.35, the median of 0.27 to 0.35"
         in run("info", scene).output
     )
-    found = json.loads(run("info", scene, "--json", "--bidx", "8").output)
-    assert found["band_table"][0]["wavelength_nm"] == 923.4
-    assert found["sensor"]["mtf_gain"] == 0.27
+    values = json.loads(run("info", scene, "--json", "--bidx", "8").output)
+    assert values["band_table"][0]["wavelength_nm"] == 923.4
+    assert values["sensor"]["mtf_gain"] == 0.27
 
 
 def test_a_wrong_sensor_is_one_line(tmp_path):
-    said = run("upscale", write(tmp_path / "a.tif", 4), "--scale", "2", "--sensor", "worldview-2")
-    assert said.exit_code == 1
-    assert said.output.count("\n") == 1
-    assert "worldview-2 has 8 bands, the scene 4" in said.output
+    result = run("upscale", write(tmp_path / "a.tif", 4), "--scale", "2", "--sensor", "worldview-2")
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "worldview-2 has 8 bands, the scene 4" in result.output
     assert list(tmp_path.iterdir()) == [tmp_path / "a.tif"]
 
 
 @pytest.mark.parametrize(
     ("given", "gain", "source"), [((), 0.3, "default"), (("--sensor", "worldview-3"), 0.36, "sensor")]
 )
-def test_a_run_uses_the_gain_and_says_so(given, gain, source, tmp_path):
+def test_a_run_uses_the_gain_and_reports_it(given, gain, source, tmp_path):
     scene = write(tmp_path / "a.tif", 3, gsd=1.24, names=["green", "red edge", "blue"])
     out = tmp_path / "out.tif"
-    said = run("upscale", scene, "--scale", "2", "--model", "interpolation", "-o", out, *given)
-    assert said.exit_code == 0, said.output
-    assert ("Sensor worldview-3, as given; MTF gain 0.36\n" in said.output) == bool(given)
+    result = run("upscale", scene, "--scale", "2", "--model", "interpolation", "-o", out, *given)
+    assert result.exit_code == 0, result.output
+    assert ("Sensor worldview-3, as given; MTF gain 0.36\n" in result.output) == bool(given)
     with rasterio.open(out) as product:
         lineage = json.loads(product.tags()["lineage"]) if "lineage" in product.tags() else None
         tags = [product.tags(i) for i in product.indexes]
     assert ("wavelength" in {k.lower() for k in tags[0]}) == bool(given)
-    found = upscale(scene, tmp_path / "b.tif", scale=2, model="interpolation", sensor=given[1] if given else None)
-    assert found["psf"] == {**found["psf"], "source": source}
-    assert found["psf"]["sigma_px"][0] == pytest.approx(Psf.from_mtf(2, gain).sigma_px[0], abs=1e-3)
+    values = upscale(scene, tmp_path / "b.tif", scale=2, model="interpolation", sensor=given[1] if given else None)
+    assert values["psf"] == {**values["psf"], "source": source}
+    assert values["psf"]["sigma_px"][0] == pytest.approx(Psf.from_mtf(2, gain).sigma_px[0], abs=1e-3)
     assert lineage is None or (lineage["sensor"] is None) != bool(given)
 
 
-def test_an_own_gain_wins_over_the_sensors(tmp_path):
+def test_mtf_gain_replaces_that_of_the_sensor(tmp_path):
     scene = write(tmp_path / "a.tif", 8, tags={"SENSOR": "worldview-2"})
-    found = upscale(scene, tmp_path / "b.tif", scale=2, model="interpolation", mtf_gain=0.2)
-    assert found["sensor"]["name"] == "worldview-2"
-    assert found["psf"]["sigma_px"][0] == pytest.approx(Psf.from_mtf(2, 0.2).sigma_px[0], abs=1e-3)
+    values = upscale(scene, tmp_path / "b.tif", scale=2, model="interpolation", mtf_gain=0.2)
+    assert values["sensor"]["name"] == "worldview-2"
+    assert values["psf"]["sigma_px"][0] == pytest.approx(Psf.from_mtf(2, 0.2).sigma_px[0], abs=1e-3)
 
 
-def test_a_dry_run_and_a_finished_one_say_the_sensor_too(tmp_path):
+def test_a_dry_run_and_a_finished_run_report_the_sensor(tmp_path):
     scene = write(tmp_path / "a.tif", 8, tags={"SENSOR": "worldview-2"})
     planned = json.loads(run("upscale", scene, "--scale", "2", "--dry-run").output)
     assert planned["sensor"]["mtf_gain"] == 0.35
@@ -114,19 +114,19 @@ def test_a_dry_run_and_a_finished_one_say_the_sensor_too(tmp_path):
     assert again["sensor"] == first["sensor"]
 
 
-def test_the_wald_protocol_degrades_by_the_sensors_gain_and_does_not_tell(tmp_path):
+def test_the_wald_protocol_degrades_at_the_gain_of_the_sensor(tmp_path):
     scene = write(tmp_path / "a.tif", 8, tags={"SENSOR": "worldview-2"})
-    found = evaluate(scene, scale=2, models=["bicubic"])
-    assert "gain 0.35 at the coarse Nyquist" in found["protocol"]
-    assert found["opened"] == [
+    values = evaluate(scene, scale=2, models=["bicubic"])
+    assert "gain 0.35 at the coarse Nyquist" in values["protocol"]
+    assert values["opened"] == [
         "Sensor worldview-2, from the tag SENSOR=worldview-2; MTF gain 0.35, the median of 0.27 to 0.35"
     ]
     assert "gain 0.4 at" in evaluate(scene, scale=2, models=["bicubic"], mtf_gain=0.4, sensor="worldview-3")["protocol"]
-    said = run("evaluate", scene, "--scale", "2", "--models", "bicubic", "--sensor", "worldview-2")
-    assert "Sensor worldview-2, as given; MTF gain 0.35" in said.output
+    result = run("evaluate", scene, "--scale", "2", "--models", "bicubic", "--sensor", "worldview-2")
+    assert "Sensor worldview-2, as given; MTF gain 0.35" in result.output
 
 
-def test_the_accessor_knows_sensors(tmp_path):
+def test_the_accessor_uses_the_sensor(tmp_path):
     import rioxarray
 
     array = rioxarray.open_rasterio(write(tmp_path / "a.tif", 8), masked=True)

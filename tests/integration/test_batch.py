@@ -525,9 +525,9 @@ def watched(tmp_path, undisturbed) -> Iterator[Watcher]:
     assert watcher.wrong == []
 
 
-def tiles(folder: Path, left: set[Path]) -> int:
-    """Return how many tiles are done of the running scene, not of the work directories in `left`."""
-    return len([p for p in folder.glob("*.part/done/*.json") if p.parents[1] not in left])
+def tiles(folder: Path, old: set[Path]) -> int:
+    """Return how many tiles are done of the running scene, not of the work directories in `old`."""
+    return len([p for p in folder.glob("*.part/done/*.json") if p.parents[1] not in old])
 
 
 def running(folder: Path) -> int:
@@ -541,14 +541,14 @@ def running(folder: Path) -> int:
 def test_killed_five_times_and_resumed_the_products_are_the_same(many, undisturbed, tmp_path, watched):
     rng, killed_at = random.Random(3), []
     for kill in range(5):
-        left = set(tmp_path.glob("*.part"))
+        old = set(tmp_path.glob("*.part"))
         process = start(many, tmp_path, *(["--resume"] if kill else []))
         marks = rng.randint(1, 10)
-        while tiles(tmp_path, left) < marks:
+        while tiles(tmp_path, old) < marks:
             assert process.poll() is None, process.stderr.read()
         process.send_signal(signal.SIGKILL)
         process.wait()
-        killed_at.append(tiles(tmp_path, left))
+        killed_at.append(tiles(tmp_path, old))
     # The kills came in the middle of scenes of 12 tiles each, before the end of the batch.
     assert sum(0 < n < 12 for n in killed_at) >= 3, killed_at
     assert bytes_of(tmp_path) != undisturbed

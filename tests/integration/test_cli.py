@@ -1,4 +1,4 @@
-"""The command line: every mistake one line, every promise of its help kept."""
+"""The command line: each mistake is one line, and the options do what the help states."""
 
 from __future__ import annotations
 
@@ -308,7 +308,7 @@ def test_a_real_process_prints_one_line_and_no_traceback(scene: Path) -> None:
     assert done.stderr == "Error: --scale 1 does not sharpen. Give an integer of 2 or more.\n"
 
 
-def test_neither_guide_nor_scale_is_a_usage_error(scene: Path) -> None:
+def test_a_missing_guide_and_scale_are_a_usage_error(scene: Path) -> None:
     result = run("upscale", scene)
     assert result.exit_code == 2
     assert "Give --scale" in result.stderr
@@ -353,7 +353,7 @@ def links(target: Path, folder: Path) -> list[Path | str]:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_no_output_replaces_an_input_by_whatever_name(scene: Path, tmp_path: Path, overwrite: bool) -> None:
+def test_no_output_replaces_an_input_under_any_name(scene: Path, tmp_path: Path, overwrite: bool) -> None:
     sharp = guide(tmp_path)
     before = scene.read_bytes(), sharp.read_bytes()
     for_scene, for_guide = tmp_path / "a", tmp_path / "b"
@@ -373,11 +373,11 @@ def test_no_output_replaces_an_input_of_zarr(scene: Path, tmp_path: Path) -> Non
     line_of(run("upscale", store / "scene", "--scale", 2, "-o", store, "--overwrite"), "is the input")
 
 
-def test_degrade_replaces_no_input_either(scene: Path) -> None:
+def test_degrade_replaces_no_input(scene: Path) -> None:
     line_of(run("degrade", scene, "--scale", 2, "-o", scene, "--overwrite"), "is the input")
 
 
-def test_an_output_that_exists_stays_without_overwrite(scene: Path, tmp_path: Path) -> None:
+def test_an_existing_output_is_kept_without_overwrite(scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.tif"
     out.write_text("mine")
     line_of(run("upscale", scene, "--scale", 2, "-o", out), f"{out} exists", "--overwrite")
@@ -387,13 +387,13 @@ def test_an_output_that_exists_stays_without_overwrite(scene: Path, tmp_path: Pa
         assert product.shape == (48, 62)
 
 
-def test_an_output_that_exists_fails_before_the_guide_is_read_whole(scene: Path, tmp_path: Path) -> None:
+def test_an_existing_output_is_an_error_before_any_work(scene: Path, tmp_path: Path) -> None:
     (tmp_path / "scene_x2.tif").write_text("mine")
     line_of(run("upscale", scene, "--scale", 2), "scene_x2.tif exists")
     assert not (tmp_path / "scene_x2.tif.part").exists()
 
 
-def test_without_output_the_product_lies_beside_the_scene(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_without_output_the_product_is_in_the_folder_of_the_scene(pair: tuple[Path, Path], tmp_path: Path) -> None:
     scene, pan = (tmp_path / p.name for p in pair)
     for copy, original in zip((scene, pan), pair, strict=True):
         copy.write_bytes(original.read_bytes())
@@ -409,45 +409,47 @@ def test_dry_run_prints_the_plan_and_writes_nothing(scene: Path, tmp_path: Path)
     before = files(tmp_path)
     result = run("upscale", scene, "--rgb", sharp, "--dry-run")
     assert result.exit_code == 0, result.output
-    said = json.loads(result.stdout)
+    values = json.loads(result.stdout)
     assert files(tmp_path) == before
-    assert said["output"] == str(tmp_path / "scene_x4.tif")
-    assert (said["scale"], said["shape"], said["bands"], said["dtype"]) == (4, [96, 124], 3, "uint16")
-    assert (said["format"], said["crs"], said["guide_bands"]) == ("COG", UTM, 1)
-    assert said["transform"] == [2, 0, 389000, 0, -2, 5820000]
+    assert values["output"] == str(tmp_path / "scene_x4.tif")
+    assert (values["scale"], values["shape"], values["bands"], values["dtype"]) == (4, [96, 124], 3, "uint16")
+    assert (values["format"], values["crs"], values["guide_bands"]) == ("COG", UTM, 1)
+    assert values["transform"] == [2, 0, 389000, 0, -2, 5820000]
 
 
 @pytest.mark.parametrize(
     ("place", "parts"), [("scene.tif", "is the input"), ("nowhere/out.tif", "does not exist"), ("taken.tif", "exists")]
 )
-def test_dry_run_finds_what_the_run_would_find(place: str, parts: str, scene: Path, tmp_path: Path) -> None:
+def test_dry_run_reports_the_errors_of_the_output(place: str, parts: str, scene: Path, tmp_path: Path) -> None:
     (tmp_path / "taken.tif").touch()
     before = files(tmp_path)
     line_of(run("upscale", scene, "--scale", 2, "-o", tmp_path / place, "--dry-run"), parts)
     assert files(tmp_path) == before
 
 
-# ---- what is said ------------------------------------------------------------------------
+# ---- what is printed ---------------------------------------------------------------------
 
 
-def test_json_has_the_fields_that_were_promised(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_json_has_the_documented_fields(pair: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "out.tif"
     result = run("upscale", pair[0], "--rgb", pair[1], "-o", out, "--json")
     assert result.exit_code == 0, result.output
-    said = json.loads(result.stdout)
-    promised = "output scale shape bands model fine guide consistency clipped seconds peak_memory_bytes"
-    assert set(promised.split()) <= set(said)
-    assert {"shift_px", "coverage", "relevance"} <= set(said["guide"])
-    assert {"rmse", "sam_deg"} <= set(said["consistency"])
-    assert (said["output"], said["scale"], said["shape"], said["bands"]) == (str(out), 4, [96, 124], 5)
-    assert (said["model"], said["fine"]) == ("auto", "consistency")
-    assert 0 <= said["correction"]["guided"]["share"] <= 1
-    assert all({"ratio", "best", "error", "excess"} == set(pair) for pair in said["correction"]["guided"]["wald_pairs"])
-    assert said["guide"]["coverage"] == 1
-    assert len(said["guide"]["relevance"]) == 5
-    assert all(0 <= r <= 1 for r in said["guide"]["relevance"])
-    assert 0 < said["seconds"] < 300
-    assert 2**26 < said["peak_memory_bytes"] < 2**36
+    values = json.loads(result.stdout)
+    documented = "output scale shape bands model fine guide consistency clipped seconds peak_memory_bytes"
+    assert set(documented.split()) <= set(values)
+    assert {"shift_px", "coverage", "relevance"} <= set(values["guide"])
+    assert {"rmse", "sam_deg"} <= set(values["consistency"])
+    assert (values["output"], values["scale"], values["shape"], values["bands"]) == (str(out), 4, [96, 124], 5)
+    assert (values["model"], values["fine"]) == ("auto", "consistency")
+    assert 0 <= values["correction"]["guided"]["share"] <= 1
+    assert all(
+        {"ratio", "best", "error", "excess"} == set(pair) for pair in values["correction"]["guided"]["wald_pairs"]
+    )
+    assert values["guide"]["coverage"] == 1
+    assert len(values["guide"]["relevance"]) == 5
+    assert all(0 <= r <= 1 for r in values["guide"]["relevance"])
+    assert 0 < values["seconds"] < 300
+    assert 2**26 < values["peak_memory_bytes"] < 2**36
 
 
 def test_json_of_a_finished_run_has_the_same_fields(scene: Path, tmp_path: Path) -> None:
@@ -455,23 +457,23 @@ def test_json_of_a_finished_run_has_the_same_fields(scene: Path, tmp_path: Path)
     first = json.loads(run(*args).stdout)
     again = run(*args, "--resume")
     assert again.exit_code == 0
-    said = json.loads(again.stdout)
-    assert said["already_finished"] is True
+    values = json.loads(again.stdout)
+    assert values["already_finished"] is True
     varying = {"seconds", "peak_memory_bytes"}
-    assert {k: v for k, v in said.items() if k not in {*varying, "already_finished"}} == {
+    assert {k: v for k, v in values.items() if k not in {*varying, "already_finished"}} == {
         k: v for k, v in first.items() if k not in varying
     }
-    assert varying <= set(said)
+    assert varying <= set(values)
 
 
-def test_json_without_a_guide_says_so(scene: Path, tmp_path: Path) -> None:
+def test_json_without_a_guide_has_no_guide(scene: Path, tmp_path: Path) -> None:
     result = run("upscale", scene, "--scale", 2, "-o", tmp_path / "out.zarr", "--json")
-    said = json.loads(result.stdout)
-    assert said["guide"] is None
-    assert said["shape"] == [48, 62]
+    values = json.loads(result.stdout)
+    assert values["guide"] is None
+    assert values["shape"] == [48, 62]
 
 
-def test_quiet_says_nothing_and_the_default_a_summary(scene: Path, tmp_path: Path) -> None:
+def test_quiet_prints_nothing_and_the_default_a_summary(scene: Path, tmp_path: Path) -> None:
     quiet = run("upscale", scene, "--scale", 2, "-o", tmp_path / "a.tif", "-q")
     assert (quiet.exit_code, quiet.output) == (0, "")
     loud = run("upscale", scene, "--scale", 2, "-o", tmp_path / "b.tif")
@@ -483,21 +485,21 @@ def test_quiet_says_nothing_and_the_default_a_summary(scene: Path, tmp_path: Pat
     assert loud.stderr == ""
 
 
-@pytest.mark.parametrize(("asked", "said"), [("all", 3), ("auto", None), ("2", 2)])
-def test_networks_run_on_so_many_bands(scene: Path, tmp_path: Path, asked: str, said: int | None) -> None:
+@pytest.mark.parametrize(("spectral", "bands"), [("all", 3), ("auto", None), ("2", 2)])
+def test_spectral_sets_the_number_of_bands(scene: Path, tmp_path: Path, spectral: str, bands: int | None) -> None:
     out = tmp_path / "out.tif"
-    result = run("upscale", scene, "--scale", 2, "-o", out, "--model", "learned", "--spectral", asked)
+    result = run("upscale", scene, "--scale", 2, "-o", out, "--model", "learned", "--spectral", spectral)
     assert result.exit_code == 0, result.output
     lineage = read_record(str(out), "COG", "lineage")
     assert lineage is not None
-    assert lineage["parameters"].get("spectral") == said
+    assert lineage["parameters"].get("spectral") == bands
 
 
-@pytest.mark.parametrize("asked", ["0", "some", "-3"])
-def test_networks_on_no_number_of_bands_are_a_mistake_in_usage(scene: Path, asked: str) -> None:
-    result = run("upscale", scene, "--scale", 2, "--spectral", asked)
+@pytest.mark.parametrize("spectral", ["0", "some", "-3"])
+def test_an_invalid_number_of_bands_is_a_usage_error(scene: Path, spectral: str) -> None:
+    result = run("upscale", scene, "--scale", 2, "--spectral", spectral)
     assert result.exit_code == 2
-    assert f"{asked} is no number of bands. Give 1 or more, all or auto." in result.output
+    assert f"{spectral} is no number of bands. Give 1 or more, all or auto." in result.output
 
 
 def paletted(target: Any) -> None:
@@ -505,7 +507,7 @@ def paletted(target: Any) -> None:
 
 
 @pytest.mark.parametrize("json_", [True, False])
-def test_a_label_map_is_warned_of_on_stderr(tmp_path: Path, json_: bool) -> None:
+def test_a_label_map_gives_a_warning_on_stderr(tmp_path: Path, json_: bool) -> None:
     values = (ground(1) // 2000).astype(np.uint8)
     labels = raster(tmp_path / "classes.tif", values, photometric="palette", edit=paletted)
     result = run("upscale", labels, "--scale", 2, *(["--json"] if json_ else []))
@@ -518,14 +520,14 @@ def test_a_label_map_is_warned_of_on_stderr(tmp_path: Path, json_: bool) -> None
         assert json.loads(result.stdout)["bands"] == 1
 
 
-def test_neither_needs_a_crs(tmp_path: Path) -> None:
+def test_scene_and_guide_need_no_crs(tmp_path: Path) -> None:
     scene = raster(tmp_path / "scene.tif", ground(), None, None)
     sharp = raster(tmp_path / "guide.tif", ground(1, (96, 124)), None, None)
     result = run("upscale", scene, "--rgb", sharp, "--json")
     assert result.exit_code == 0, result.output
-    said = json.loads(result.stdout)
-    assert (said["scale"], said["guide"]["coverage"]) == (4, 1)
-    with rasterio.open(said["output"]) as product:
+    values = json.loads(result.stdout)
+    assert (values["scale"], values["guide"]["coverage"]) == (4, 1)
+    with rasterio.open(values["output"]) as product:
         assert product.crs is None
         assert product.transform == Affine.scale(0.25)
 
@@ -536,7 +538,7 @@ def test_a_bare_guide_of_another_shape_is_refused(tmp_path: Path) -> None:
     line_of(run("upscale", scene, "--rgb", sharp), "96 x 125", "24 x 31")
 
 
-def test_a_placed_pair_without_crs_works(tmp_path: Path) -> None:
+def test_a_pair_with_transforms_and_without_crs_works(tmp_path: Path) -> None:
     scene = raster(tmp_path / "scene.tif", ground(), GRID, None)
     result = run("upscale", scene, "--rgb", guide(tmp_path, crs=None), "--json")
     assert result.exit_code == 0, result.output
@@ -547,12 +549,12 @@ def test_a_placed_pair_without_crs_works(tmp_path: Path) -> None:
 # ---- the other commands ------------------------------------------------------------------
 
 
-def test_info_says_what_a_scene_is(pair: tuple[Path, Path]) -> None:
-    said = json.loads(run("info", pair[0], "--rgb", pair[1], "--json").stdout)
-    assert (said["shape"], said["bands"], said["dtype"], said["crs"]) == ([24, 31], 5, "uint16", UTM)
-    assert (said["gsd"], said["unit"], said["largest_scale"]) == (8, "m", 4)
-    assert [b["wavelength_nm"] for b in said["band_table"]] == [400, 550, 700, 850, 1000]
-    assert said["nodata"] == 65535
+def test_info_describes_a_scene(pair: tuple[Path, Path]) -> None:
+    values = json.loads(run("info", pair[0], "--rgb", pair[1], "--json").stdout)
+    assert (values["shape"], values["bands"], values["dtype"], values["crs"]) == ([24, 31], 5, "uint16", UTM)
+    assert (values["gsd"], values["unit"], values["largest_scale"]) == (8, "m", 4)
+    assert [b["wavelength_nm"] for b in values["band_table"]] == [400, 550, 700, 850, 1000]
+    assert values["nodata"] == 65535
     text = run("info", pair[0], "--rgb", pair[1]).stdout
     for part in (
         "24 x 31 pixels of 8 m",
@@ -583,9 +585,9 @@ def test_degrade_of_a_mistake_is_one_line(scene: Path, args: list[str], parts: t
     line_of(run("degrade", scene, *args), *parts)
 
 
-def test_degrade_writes_beside_the_scene(scene: Path, tmp_path: Path) -> None:
-    said = json.loads(run("degrade", scene, "--scale", 4, "--json").stdout)
-    assert said == {"output": str(tmp_path / "scene_d4.tif"), "scale": 4, "shape": [6, 7], "bands": 3}
+def test_degrade_writes_to_the_folder_of_the_scene(scene: Path, tmp_path: Path) -> None:
+    values = json.loads(run("degrade", scene, "--scale", 4, "--json").stdout)
+    assert values == {"output": str(tmp_path / "scene_d4.tif"), "scale": 4, "shape": [6, 7], "bands": 3}
     with rasterio.open(tmp_path / "scene_d4.tif") as product:
         assert product.transform == GRID @ Affine.scale(4)
 
@@ -608,14 +610,14 @@ def test_models_are_listed_and_shown() -> None:
 
 
 def test_sample_writes_a_pair_that_upscales(tmp_path: Path) -> None:
-    made = run("sample", tmp_path / "demo", "--size", 16, 20, "--bands", 4, "--scale", 2)
-    scene, sharp = made.stdout.split()
+    sample = run("sample", tmp_path / "demo", "--size", 16, 20, "--bands", 4, "--scale", 2)
+    scene, sharp = sample.stdout.split()
     result = run("upscale", scene, "--rgb", sharp, "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["shape"] == [32, 40]
 
 
-def test_help_names_every_option_of_the_issue_and_loads_no_torch() -> None:
+def test_help_names_the_options_and_loads_no_torch() -> None:
     code = "import sys\nfrom dualsr_geo.cli import main\ntry:\n    main(['upscale', '--help'])\nfinally:\n"
     code += "    print('torch' in sys.modules, 'rasterio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -650,17 +652,17 @@ def test_help_names_every_option_of_the_issue_and_loads_no_torch() -> None:
 
 
 def test_upscale_writes_a_report_of_the_product(tmp_path: Path) -> None:
-    made = run("sample", tmp_path / "demo", "--size", 40, 30, "--bands", 4, "--scale", 2)
-    scene, sharp = made.stdout.split()
+    sample = run("sample", tmp_path / "demo", "--size", 40, 30, "--bands", 4, "--scale", 2)
+    scene, sharp = sample.stdout.split()
     page = tmp_path / "page.html"
     done = run("upscale", scene, "--rgb", sharp, "--report", page, "--json")
     assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
-    assert said["report"] == str(page)
+    values = json.loads(done.stdout)
+    assert values["report"] == str(page)
     text = page.read_text(encoding="utf-8")
-    assert f"{said['consistency']['rmse']:.3g}" in text
+    assert f"{values['consistency']['rmse']:.3g}" in text
     assert "correction to `regression`" in text
-    # Before any work: a report that may not be replaced, or has no folder.
+    # A report that exists, or whose folder is missing, is an error before any work.
     line_of(
         run("upscale", scene, "--rgb", sharp, "-o", tmp_path / "b.tif", "--report", page),
         "page.html exists",

@@ -1,4 +1,4 @@
-"""`rio dualsr`: the commands as a plugin of rio, with rio's habits."""
+"""`rio dualsr`: the commands as a plugin of rio, with the options of rio."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def test_rio_lists_the_plugin_and_it_loads():
     assert "dualsr*" not in listed, "rio marks a plugin that does not load with a star"
 
 
-def test_every_command_is_there_under_rio():
+def test_rio_has_every_command():
     for name in main.commands:
         assert rio("dualsr", name, "--help").exit_code == 0
 
 
-def test_rio_dualsr_makes_what_dualsr_geo_makes(pair, tmp_path):
+def test_rio_dualsr_writes_the_product_of_dualsr_geo(pair, tmp_path):
     scene, guide = pair
-    made, direct = tmp_path / "rio.tif", tmp_path / "direct.tif"
+    product_path, direct = tmp_path / "rio.tif", tmp_path / "direct.tif"
     options = ["--rgb", guide, "--model", "regression"]
-    assert rio("-q", "dualsr", "upscale", scene, *options, "-o", made).exit_code == 0
+    assert rio("-q", "dualsr", "upscale", scene, *options, "-o", product_path).exit_code == 0
     assert CliRunner().invoke(main, ["upscale", *map(str, [scene, *options, "-o", direct])]).exit_code == 0
-    with rasterio.open(made) as ours, rasterio.open(direct) as theirs:
+    with rasterio.open(product_path) as ours, rasterio.open(direct) as theirs:
         assert ours.profile == theirs.profile
         np.testing.assert_array_equal(ours.read(), theirs.read())
 
@@ -51,7 +51,7 @@ def test_rio_dualsr_makes_what_dualsr_geo_makes(pair, tmp_path):
     "habit", [rio_options.output_opt, rio_options.bidx_opt, rio_options.overwrite_opt, rio_options.dtype_opt,
               rio_options.nodata_opt, rio_options.format_opt, rio_options.creation_options]
 )  # fmt: skip
-def test_options_that_rio_has_too_have_its_names(command, habit):
+def test_options_of_rio_have_its_names(command, habit):
     def declared():
         """A command with rio's option."""
 
@@ -61,22 +61,22 @@ def test_options_that_rio_has_too_have_its_names(command, habit):
     assert ours[0].multiple == theirs.multiple or theirs.name == "bidx"
 
 
-def test_options_do_what_they_do_in_rio(pair, tmp_path):
+def test_options_of_rio_have_its_effects(pair, tmp_path):
     scene, _ = pair
-    made = tmp_path / "p.tif"
-    words = ["dualsr", "upscale", scene, "--scale", 2, "--model", "bicubic", "-o", made]
-    asked = ["-b", "3,1", "-t", "float32", "-f", "GTiff", "--co", "COMPRESS=LZW", "--co", "TILED=YES"]
-    result = rio(*words, *asked)
+    product_path = tmp_path / "p.tif"
+    words = ["dualsr", "upscale", scene, "--scale", 2, "--model", "bicubic", "-o", product_path]
+    habits = ["-b", "3,1", "-t", "float32", "-f", "GTiff", "--co", "COMPRESS=LZW", "--co", "TILED=YES"]
+    result = rio(*words, *habits)
     assert result.exit_code == 0, result.stderr
-    with rasterio.open(made) as product, rasterio.open(scene) as source:
+    with rasterio.open(product_path) as product, rasterio.open(scene) as source:
         assert product.count == 2
         assert product.descriptions == (source.descriptions[2], source.descriptions[0])
         assert set(product.dtypes) == {"float32"}
         assert product.compression.name == "lzw"
-    again = rio(*words, *asked)
+    again = rio(*words, *habits)
     assert again.exit_code == 1
     assert "--overwrite" in again.stderr
-    assert rio(*words, *asked, "--overwrite").exit_code == 0
+    assert rio(*words, *habits, "--overwrite").exit_code == 0
 
 
 def test_a_mistake_is_one_line_under_rio(pair):
