@@ -230,7 +230,7 @@ def fitted(place):
 def test_a_scene_teaches_a_network(place, fitted):
     assert "step 40/40 " in fitted.stderr
     first, second, third = fitted.stdout.splitlines()
-    assert first == f"{place / 'mine.safetensors'}: fitted to 1 scene"
+    assert first == f"{place / 'mine.safetensors'}: finetuned to 1 scene"
     assert " held-out blocks: start " in second
     assert third.startswith("mean gain of a block ")
     card = weights.read_card(place / "mine.safetensors")
@@ -381,7 +381,7 @@ def test_bad_input_is_one_line(place, tmp_path):
         (("--network", "coarsr"), "--rgb finetunes the network `guided`, and --network is coarsr"),
         (("--resume",), "--resume is for training on references, not for finetuning"),
         (("--width", "8"), "--width is for training on references"),
-        (("--device", "cuda"), "a self-fit (--rgb) runs on the CPU"),
+        (("--device", "cuda"), "finetuning (--rgb) runs on the CPU"),
         (("--minutes", "1", "--steps", "2"), "Give one of them"),
     ],
 )
