@@ -1,6 +1,6 @@
-"""Fit a fine stage to a scene, and estimate how far its correction is shrunk.
+"""Fit a fine stage to a scene, and estimate the shrinkage of its correction.
 
-Both use a bounded sample, so the cost does not grow with the scene.
+Both use a bounded sample, so that the cost does not grow with the scene.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 
-# lr pixels around a crop that its estimate is made with; the rest of the halo changes a tile, not a fit.
-MARGIN_PX = 8
-# All crops that an estimate is made for have at most so many hr pixels, margins included, or are four.
-FIT_PX = 2**18
+# Margin with which a crop is sharpened, lr px; the rest of the halo changes a tile, but not a fit.
+MARGIN_LR = 8
+# Number of crops: as many as have FIT_PX hr pixels together, margins included, but at least MIN_CROPS.
+FIT_PX, MIN_CROPS = 2**18, 4
 
-# Reads a window of the scene, and of the guide where `guide_window` wants it; NaN where nothing is.
+# Reads a window of the scene, and `guide_window` of the guide; NaN where they have no value.
 Read = Callable[[Tile], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
 
 
@@ -59,17 +59,17 @@ def fit_fine_stage(context: TileContext, options: SurveyOptions, read: Read) -> 
     Parameters
     ----------
     context : TileContext
-        With its survey.
+        With the survey.
     options : SurveyOptions
-        Of that survey.
+        Of the survey.
     read : callable
-        Reads a tile within one of `sample_windows`.
+        Reads a tile inside one of `sample_windows`.
 
     Returns
     -------
     FineStage or None
-        None where the fine stage needs nothing. Its factor is 0 where it would not help, or where
-        the scene is too small to show that it does.
+        None for a fine stage without a fit. The shrinkage factor is 0 if the correction is not supported by the
+        Wald pairs, or if the scene is too small for one.
     """
     if not is_refined(context.model, context.fine):
         return None
@@ -79,7 +79,7 @@ def fit_fine_stage(context: TileContext, options: SurveyOptions, read: Read) -> 
         if context.fine in FITTED and not context.guided:
             return FineStage(context.fine, anchors, 0.0)
         each = {r: try_fine_stage(context, options, pieces, r) for r in _ratios(context, pieces)}
-        # A guide that covers little of the scene may cover too little of its pair.
+        # A guide that covers little of the scene may cover too little of its Wald pair.
         trials = {r: t for r, t in each.items() if t is not None and t.context.guided == context.guided}
         if not trials:
             return FineStage(context.fine, anchors, 0.0)
@@ -89,7 +89,7 @@ def fit_fine_stage(context: TileContext, options: SurveyOptions, read: Read) -> 
 
 
 def fit_once(path: Path, context: TileContext, options: SurveyOptions, read: Read) -> FineStage | None:
-    """Fit the fine stage and keep it in a file, or read it from there if an interrupted run left it."""
+    """Fit the fine stage and write it to a file, or read the file if an interrupted run wrote it."""
     if path.exists():
         return FineStage.read(path, context.model)
     stage = fit_fine_stage(context, options, read)
@@ -104,12 +104,12 @@ def _piece(read: Read, window: Window) -> Piece:
 
 
 def _ratios(context: TileContext, pieces: Sequence[Piece]) -> list[int]:
-    """Return the ratios of the trials: one that the model supports, and an even one where the half ratio is needed."""
+    """Return the ratios of the trials: those that the model supports, and even ones for back-projection."""
     if context.model.only_ratio is not None:
         return [context.model.only_ratio]
     side = max((p.cube.shape[1:] for p in pieces), key=min)
     ratios = pair_ratios((side[0], side[1]), context.ratio)
-    # Ratio 2 shows nothing of projections at larger ratios: there V is the scene itself.
+    # Back-projection uses the largest even ratio only: at ratio 2, V is the scene itself.
     return ratios if context.fine in FITTED else [r for r in ratios if r % 2 == 0][-1:]
 
 
@@ -135,7 +135,7 @@ def _shrunk(stage: FineStage, evidence: dict[int, Evidence]) -> FineStage:
 def _fitted(
     context: TileContext, pieces: Sequence[Piece], trials: dict[int, FineStageTrial], anchors: AnchorBands
 ) -> FineStage:
-    """Fit FineNet to the Wald pairs, and to the scene if it helps there."""
+    """Fit FineNet to the Wald pairs, and to the scene if they support the correction."""
     evidence, error = {}, {}
     for ratio, trial in trials.items():
         views = trial.views(trial.context, anchors)
@@ -147,7 +147,7 @@ def _fitted(
     if not stage.share:
         return stage
     views = _crops(context, pieces, anchors)
-    # The pair of the largest ratio is the most like the scene.
+    # The pair of the largest ratio is most similar to the scene.
     scales = Scales.of(views, _response(context.survey, anchors), error[max(error)])
     stage = replace(stage, scales=scales)
     if context.fine == FITTED[1]:
@@ -163,10 +163,10 @@ def _response(survey: Survey, anchors: AnchorBands) -> NDArray[np.float32]:
 
 
 def _crops(context: TileContext, pieces: Sequence[Piece], anchors: AnchorBands) -> list[FineStageInput]:
-    """Return the coarse estimates of some varied crops of the sample."""
+    """Return the coarse estimates of varied crops of the sample."""
     side = fine_stage.crop_side(context.ratio)
-    wide = side + 2 * MARGIN_PX
-    count = min(max(4, FIT_PX // (wide * context.ratio) ** 2), fine_stage.crop_count(context.ratio))
+    padded = side + 2 * MARGIN_LR
+    count = min(max(MIN_CROPS, FIT_PX // (padded * context.ratio) ** 2), fine_stage.crop_count(context.ratio))
     cubes = [torch.from_numpy(p.cube[list(context.survey.used)]) for p in pieces]
     windows = crops.choose(cubes, side, count)
     if not windows:
@@ -176,9 +176,9 @@ def _crops(context: TileContext, pieces: Sequence[Piece], anchors: AnchorBands) 
 
 
 def _crop(context: TileContext, piece: Piece, core: Window, anchors: AnchorBands) -> FineStageInput:
-    """Return the estimate of a crop (lr window in the piece's coordinates), made with a margin that is cut off again."""
+    """Return the coarse estimate of a crop, an lr window in coordinates of the piece, made with a margin."""
     whole, ratio = piece.tile.padded, context.ratio
-    near = core.grown(MARGIN_PX).clipped(whole.shape)
+    near = core.grown(MARGIN_LR).clipped(whole.shape)
     in_scene = near.moved(whole.y0, whole.x0)
     guide, margin = piece.guide, guide_margin(context.survey.placement.moved_px)
     if guide is not None:
@@ -198,7 +198,7 @@ def _projected(
     trials: dict[int, FineStageTrial],
     anchors: AnchorBands,
 ) -> FineStage:
-    """Survey the scene at half its ratio, and estimate on the Wald pair what back-projection is worth."""
+    """Survey the scene at half the ratio, and estimate the shrinkage of back-projection on the Wald pair."""
     plain = FineStage(context.fine, anchors, 1.0)
     evidence = {}
     for ratio, trial in trials.items():
@@ -213,7 +213,7 @@ def _projected(
 
 
 def _with_angle(stage: FineStage, views: Sequence[FineStageInput]) -> FineStage:
-    """Return a projection with the scene's mean spectral angle, degrees, at most 1, unless each pixel has its own."""
+    """Return the stage with the mean spectral angle of the scene, degrees, at most 1, if it uses one."""
     if stage.fine != "backprojection":
         return stage
     flat = torch.cat([fine_stage.angles(v).flatten() for v in views])
@@ -221,7 +221,7 @@ def _with_angle(stage: FineStage, views: Sequence[FineStageInput]) -> FineStage:
 
 
 def _half(context: TileContext, options: SurveyOptions, pieces: Sequence[Piece]) -> Survey | None:
-    """Survey a scene at half its ratio; None at ratio 2, where that is the scene itself."""
+    """Survey the scene at half the ratio; None at ratio 2, where the result is the scene itself."""
     ratio, survey = context.ratio // 2, context.survey
     if ratio < 2:
         return None

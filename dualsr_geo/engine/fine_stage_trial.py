@@ -1,8 +1,7 @@
-"""Trial of a fine stage on the scene's Wald pair, from survey to product, as the scene itself will be sharpened.
+"""Trial of a fine stage on the scene's Wald pair, which is surveyed and sharpened as the scene is.
 
-The sample is degraded once more and sharpened by the same model; what the fine stage adds there is
-compared with what the coarse estimate lacks. That gives the size of the estimate's error, and how
-much of the correction is worth having.
+The correction by the fine stage is compared with the error of the coarse estimate. The result is the size of
+that error, and the shrinkage factor of the correction.
 """
 
 from __future__ import annotations
@@ -36,28 +35,28 @@ from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
-# Nothing is used of a correction that nothing is known of: of 22 corrections that pairs recommended, ten would
-# have cost something (docs/fine.md).
+# The prior mean is 0, because ten of 22 corrections that Wald pairs recommended would have increased the error
+# (docs/fine.md).
 PRIOR = Prior(mean=0.0, std=0.4, transfer_std=0.6)
-# A correction of a smaller factor is not worth its time.
+# Smallest shrinkage factor; the gain of a smaller one is not worth the time of the correction.
 MIN_FACTOR = 0.05
-# A Wald pair has at least so many pixels on a side.
+# Smallest side of a Wald pair, px.
 MIN_SIDE_PX = 4
-# A degraded pixel counts from this weight on.
-HALF = 0.5
+# Smallest validity of a degraded pixel that counts, 0..1.
+MIN_VALIDITY = 0.5
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A window of the scene as read, for `fine_stage_input`.
+    """A window of the scene as read, the input of `fine_stage_input`.
 
     Attributes
     ----------
     tile : Tile
     cube : array, shape (band, y, x)
-        Of the padded window, NaN where nothing is.
+        The scene in the padded window, NaN where it has no value.
     guide : array, shape (guide band, Y, X), or None
-        Of `guide_window`.
+        The guide in `guide_window`.
     """
 
     tile: Tile
@@ -67,14 +66,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class FineStageTrial:
-    """The scene's Wald pair, sharpened but for the fine stage.
+    """The scene's Wald pair, ready to be sharpened.
 
     Attributes
     ----------
     context : TileContext
-        Of the pair; the shape is that of its first piece.
+        Context of the pair, without a fine stage; its shape is that of the first piece.
     pieces : tuple of Piece
-        Each a scene of its own.
+        The degraded blocks, each of which is a whole scene.
     truths : tuple of Tensor, shape (band, ratio * y, ratio * x)
     weights : tuple of Tensor, shape (y, x)
     """
@@ -90,18 +89,18 @@ class FineStageTrial:
         return [fine_stage_input(c, p.tile, p.cube, p.guide, anchors) for c, p in zip(each, self.pieces, strict=True)]
 
     def lacking(self, views: Sequence[FineStageInput], anchors: AnchorBands) -> list[torch.Tensor]:
-        """Return what the estimate of each piece lacks, (anchor, ratio * y, ratio * x)."""
+        """Return the truth of each piece less its estimate, (anchor, ratio * y, ratio * x)."""
         return [truth[list(anchors.bands)] - v.start for truth, v in zip(self.truths, views, strict=True)]
 
     def error(self, views: Sequence[FineStageInput], anchors: AnchorBands) -> NDArray[np.float32]:
-        """Return the root mean square error of the estimate on each anchor."""
+        """Return the root mean square error of the estimate on each anchor, (anchor,)."""
         errors, ratio = self.lacking(views, anchors), self.context.ratio
         valid = [w.repeat_interleave(ratio, 0).repeat_interleave(ratio, 1) for w in self.weights]
         square = sum((x.double().square() * w).sum((1, 2)) for x, w in zip(errors, valid, strict=True))
         return (torch.as_tensor(square) / sum(float(w.sum()) for w in valid)).sqrt().float().numpy()
 
     def judge(self, stage: FineStage, views: Sequence[FineStageInput]) -> Evidence:
-        """Compare what a fine stage adds with what the estimate lacks."""
+        """Compare the correction by a fine stage with the error of the estimate."""
         lacking = self.lacking(views, stage.anchors)
         corrections = (correct(replace(stage, share=1.0), v) for v in views)
         scale = torch.from_numpy(self.error(views, stage.anchors)).clamp_min(1e-12)[:, None, None]
@@ -113,8 +112,8 @@ class FineStageTrial:
 
 
 def fine_stage_shrinkage(evidence: Sequence[Evidence]) -> float:
-    """Return how much of a correction is used, 0..1: nothing, unless Wald pairs show clearly that it helps."""
-    # A best factor above 1 says no more than that all of the correction is right.
+    """Return the shrinkage factor of a correction, 0..1; 0 unless the Wald pairs clearly support it."""
+    # Best factors are limited to 1, the whole correction.
     factor = PRIOR.combined([min(e.best, 1.0) for e in evidence], [e.error for e in evidence])
     return factor if factor >= MIN_FACTOR else 0.0
 
@@ -122,30 +121,30 @@ def fine_stage_shrinkage(evidence: Sequence[Evidence]) -> float:
 def try_fine_stage(
     context: TileContext, options: SurveyOptions, pieces: Sequence[Piece], ratio: int
 ) -> FineStageTrial | None:
-    """Degrade a sample of the scene by a ratio, and survey it.
+    """Degrade a sample of the scene by a ratio, and estimate its survey.
 
     Parameters
     ----------
     context : TileContext
         Of the scene.
     options : SurveyOptions
-        Of its survey.
+        Of the survey of the scene.
     pieces : sequence of Piece
         The sample, tiles without halo.
     ratio : int
-        Of the Wald pair.
+        Ratio of the Wald pair.
 
     Returns
     -------
     FineStageTrial or None
-        None of a scene too small to be degraded.
+        None for a scene too small to be degraded.
     """
     survey = context.survey
     blocks = [_block(context, p) for p in pieces if min(p.cube.shape[1:]) >= MIN_SIDE_PX * ratio]
     pairs = degrade_sample(blocks, survey.psf, ratio, survey.space)
-    if sum(int((b.weight > HALF).sum()) for b, _ in pairs) < MIN_VALID_PX:
+    if sum(int((b.weight > MIN_VALIDITY).sum()) for b, _ in pairs) < MIN_VALID_PX:
         return None
-    cubes = [np.where(b.weight.numpy() > HALF, b.cube.numpy(), np.nan).astype(np.float32) for b, _ in pairs]
+    cubes = [np.where(b.weight.numpy() > MIN_VALIDITY, b.cube.numpy(), np.nan).astype(np.float32) for b, _ in pairs]
     guides = [b.guide.numpy() if survey.guide is not None else None for b, _ in pairs]
     margin = sample_margin(ratio)
     samples = [Sample(c, None if g is None else with_margin(g, margin)) for c, g in zip(cubes, guides, strict=True)]
@@ -161,12 +160,12 @@ def try_fine_stage(
     )
     windows = [Window(0, c.shape[1], 0, c.shape[2]) for c in cubes]
     degraded = tuple(Piece(Tile(0, w, w), c, g) for w, c, g in zip(windows, cubes, guides, strict=True))
-    truths, weights = tuple(t for _, t in pairs), tuple((b.weight > HALF).float() for b, _ in pairs)
+    truths, weights = tuple(t for _, t in pairs), tuple((b.weight > MIN_VALIDITY).float() for b, _ in pairs)
     return FineStageTrial(trial, degraded, truths, weights)
 
 
 def _block(context: TileContext, piece: Piece) -> Block:
-    """Return a piece filled, with its registered guide."""
+    """Return a filled piece with its registered guide."""
     survey, cube = context.survey, torch.from_numpy(piece.cube[list(context.survey.used)])
     filled, weight = fill_holes(cube, torch.from_numpy(survey.space.mean))
     both = torch.ones(filled.shape[1:]) if weight is None else weight
@@ -189,7 +188,7 @@ def with_margin(guide: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
 
 
 def trial_options(options: SurveyOptions, ratio: int, psf: Psf) -> SurveyOptions:
-    """Return the options of another survey of the scene, whose blur is known; see `with_shrinkage_of`."""
+    """Return the options of the survey of a degraded or halved scene, whose blur is known."""
     return replace(
         options,
         ratio=ratio,
@@ -203,7 +202,7 @@ def trial_options(options: SurveyOptions, ratio: int, psf: Psf) -> SurveyOptions
 
 
 def with_shrinkage_of(survey: Survey, scene: Survey, model: Model) -> Survey:
-    """Return a survey whose model corrects by as much as in the survey of the scene."""
+    """Return a survey with the shrinkage factors of the survey of the scene."""
     return replace(survey, model_state=model.with_shrinkage_of(survey.model_state, scene.model_state))
 
 

@@ -1,1 +1,1 @@
-"""Which models exist, their weights, and networks at work on one window."""
+"""The models, their weights, and the corrections by networks."""

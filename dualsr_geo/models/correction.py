@@ -1,8 +1,8 @@
-"""What the learned networks add to the training-free start of one window.
+"""The learned correction of the training-free start of one window.
 
-Where the guide is, the guided network corrects the mixture of candidates; elsewhere the unguided
-network adds the detail that interpolation lacks. Both correct a few anchor bands, and linear
-relations of the scene carry that to all bands.
+Where a guide is available, the guided network corrects the mixture of candidates; elsewhere the unguided
+network adds the detail that interpolation lacks. Both correct a few anchor bands, and linear relations of
+the scene carry the correction to all bands.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class LearnedCorrection:
     Attributes
     ----------
     shrinks : bool
-        Whether the scene's own Wald pairs decide by how much they correct.
+        Whether the correction is shrunk by factors estimated on the scene's Wald pairs.
     guided, unguided : Weights or None
-        Where a guide is, and where none is; None until they are looked up.
+        For places with and without a guide; None until `Model.configured` sets them.
     """
 
     shrinks: bool
@@ -52,21 +52,21 @@ class LearnedCorrection:
 
     @property
     def identity(self) -> dict[str, object]:
-        """All that decides what they compute; the keys are those of run records."""
+        """Everything that determines the correction; the keys are those of run records."""
         return {"gated": self.shrinks, **{k: w.identity for k, w in self.weights.items()}}
 
 
 @dataclass(frozen=True)
 class PairEvidence:
-    """What one Wald pair of the scene shows of a correction.
+    """The evidence of one Wald pair for the shrinkage of a correction.
 
     Attributes
     ----------
     ratio : int
     best : float
-        The factor of the correction that would have been best there.
+        Factor of the correction with the least squared error on the pair.
     error : float
-        Its standard error; infinite where the pair is too small to have one.
+        Standard error of `best`; infinite if the pair is too small for an estimate.
     excess : float
         Energy of the correction on the scene over that on its degraded versions, see `unguided_shrinkage`.
     """
@@ -83,16 +83,15 @@ class PairEvidence:
 
 @dataclass(frozen=True)
 class CorrectionState:
-    """How the learned networks correct a scene; part of the model's state.
+    """Inputs of both networks that are fixed for a scene, with their shrinkage; part of the model's state.
 
     Attributes
     ----------
     guided : GuidedInputs or None
-        Where the guide is; None without one.
+        None without a guide.
     unguided : UnguidedInputs
-        Elsewhere.
     guided_evidence, unguided_evidence : tuple of PairEvidence
-        What their shrinkage factors rest on; empty where shrinkage is switched off.
+        Evidence for the shrinkage factors; empty without shrinkage.
     """
 
     guided: GuidedInputs | None
@@ -111,23 +110,23 @@ def learned_detail(
     plain: Consistency,
     core: Window,
 ) -> tuple[DetailPlanes, ...]:
-    """Return what is added to the start of a window's core.
+    """Return the corrections that are added to the start of a window's core.
 
     Parameters
     ----------
     networks : LearnedCorrection
     state : CorrectionState
     window : GuidedWindow or None
-        The start where a guide is; None without one.
+        The guided start; None without a guide.
     observed : Tensor, shape (band, y, x)
-        The filled lr window, as `unguided_correction.observed` gives it.
+        The lr window of `unguided_correction.observed`.
     weight : Tensor, shape (y, x), or None
-        How valid a pixel is.
+        Validity of the pixels, 0..1; None if all are valid.
     psf : Psf
     plain : Consistency
         The closed form of bands, without ridges.
     core : Window
-        hr pixels, in the window's own coordinates.
+        hr pixels, in coordinates of the window.
     """
     blend = None if window is None else window.guided.guide.blend
     parts: list[tuple[Tensor, AnchorBands]] = []
@@ -153,7 +152,7 @@ def _unguided_detail(
     psf: Psf,
     plain: Consistency,
 ) -> Tensor:
-    """Return the unguided correction of the anchors where no guide is, shrunk, (anchor, Y, X)."""
+    """Return the unguided correction of the anchors outside the guide, shrunk, (anchor, Y, X)."""
     assert networks.unguided is not None
     network = unguided_network(networks.unguided, observed.device.type)
     detail = unguided_correction.correct(network, observed, inputs.levels, inputs.anchors.bands, psf, plain)
@@ -163,14 +162,14 @@ def _unguided_detail(
 
 
 def whole_core(shape: tuple[int, int], ratio: int) -> Window:
-    """Return all of a window of so many lr rows and columns, hr pixels."""
+    """Return the whole of a window with this lr shape, hr pixels."""
     return Window(0, shape[0], 0, shape[1]).scaled(ratio)
 
 
 def faded(like: Tensor, used: Tensor | None, weight: Tensor | None) -> Tensor | None:
-    """Return how far a correction is used, (Y, X), 0..1: where it applies and away from holes; None for everywhere.
+    """Return the weight of a correction, (Y, X), 0..1, which fades to 0 at holes; None for 1 everywhere.
 
-    What a hole is filled with has no detail, and a network would take its rim for an edge.
+    The filling of a hole has no detail, and a network would sharpen its rim as an edge.
     """
     if weight is None:
         return used

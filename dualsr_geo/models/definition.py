@@ -1,8 +1,7 @@
-"""What a model is: what it needs, what it estimates on a scene, and how it reconstructs a window.
+"""The interface of a model: its requirements, its estimates for a scene, and the reconstruction of a window.
 
-A model is a subclass of `Model` in one file. It is found by name in the registry, or by an entry
-point of the group ``dualsr_geo.models`` in a package of its own. Nothing outside its file asks
-which model a run uses.
+A model is a subclass of `Model` in one file. The registry finds it by name, in this package or by an
+entry point of the group ``dualsr_geo.models``. No code outside its file depends on which model a run uses.
 """
 
 from __future__ import annotations
@@ -21,55 +20,56 @@ from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample
 from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs
 from dualsr_geo.models.weights import PRECISIONS, Weights
 
-# The last four correct a finished start, by as much as the scene's own Wald pair supports.
+# Names of the fine stages. The last four correct a finished start, shrunk as the scene's Wald pairs indicate.
 FINE = ("none", "consistency", "backprojection", "backprojection-pixel", "finenet", "finenet-per-tile")
+# Fine stages that fit a network to the scene.
 FITTED = ("finenet", "finenet-per-tile")
-# lr pixels of context that a fine stage needs besides those of a network: blur, closed form and interpolation;
-# bicubic to half the ratio and back (docs/algorithm.md).
+# Context that a fine stage needs in addition to that of a network, lr px: for blur, closed form and interpolation, or
+# for bicubic interpolation to half the ratio and back (docs/algorithm.md).
 FINE_REACH = {"none": 0, "consistency": 12, "backprojection": 6, "backprojection-pixel": 6, "finenet": 2}
 FINE_REACH["finenet-per-tile"] = FINE_REACH["finenet"]
 # Keys of `Model.record` that only some models fill; readers of `models list --json` find them in every model.
 RECORD_KEYS = ("injection", "cubic_a", "ours", "weights", "half")
-# Planes of float32 on the hr grid that a fine stage keeps of the anchors, with its features.
+# Number of float32 planes on the hr grid that a fine stage keeps for the anchors and its features.
 FINE_STAGE_PLANES = 150
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model by name; a subclass says what it estimates and how it reconstructs.
+    """A named model; subclasses define its estimates and its reconstruction.
 
     Attributes
     ----------
     name : str
     summary : str
-        One line.
+        One line for lists of models.
     guided : bool
-        Whether it uses a guide where there is one.
+        Whether it uses a guide if one is given.
     needs_guide : bool
-        Whether it cannot work without one.
+        Whether it cannot work without a guide.
     spectral : bool
         Whether it works on the scene's spectral subspace rather than band by band.
     fine : str
-        The fine stage it is meant for.
+        Default fine stage.
     halo : int
-        lr pixels of context that leave less than 1e-5 of the data range.
+        Context with which tiling changes the result by less than 1e-5 of the data range, lr pixels.
     halo_covers_fine : bool
-        Whether `halo` is enough for every fine stage that only makes the result consistent.
+        Whether `halo` is sufficient for the fine stage ``"consistency"``, too.
     ratios : (int, int)
         Smallest and largest ratio.
     block : int
-        lr pixels that a tile is a multiple of.
+        The side of a tile is a multiple of so many lr pixels.
     planes : int
-        Planes of float32 on the hr grid that a tile keeps for networks.
+        Number of float32 planes on the hr grid that a tile keeps for networks.
     streams_bands : bool
-        Whether a network makes one band after another by itself, as the published ones do: without spectral
+        Whether a network sharpens one band after another, as the published ones do: without spectral
         components, and with a back-projection of its own.
     seconds_per_million : (float, float)
-        Rough time for a million values of the product on one core, with a guide and without; a batch
-        estimates its time by it.
+        Approximate time for a million values of the product on one core, with a guide and without, s; a batch
+        estimates its time from it.
     licence : str
     sha256 : str or None
-        Of its weights file; None where it has none.
+        Hash of the weights file; None without one.
     """
 
     name: str
@@ -88,24 +88,24 @@ class Model:
     licence: str = "Apache-2.0"
     sha256: str | None = None
 
-    # The frozen dataclass that `estimate` returns, which the codec of `dualsr_geo.serialization` can read.
+    # The frozen dataclass that `estimate` returns; `dualsr_geo.serialization` can read and write it.
     state_type: ClassVar[type | None] = None
 
     @property
     def only_ratio(self) -> int | None:
-        """The one ratio that it sharpens by; None where it has a choice."""
+        """The ratio of a model that has only one; None for other models."""
         low, high = self.ratios
         return low if low == high else None
 
     # ---- configuration ---------------------------------------------------------------------
 
     def configured(self, *, published: bool, precision: str) -> Self:
-        """Return the model with options for networks applied.
+        """Return the model with the options of networks applied.
 
         Raises
         ------
         OptionError
-            If it has no network that they apply to.
+            If the model has no network with these options.
         """
         option = "--published" if published else f"--precision {precision}" if precision != PRECISIONS[0] else None
         if option is not None:
@@ -121,50 +121,50 @@ class Model:
         Raises
         ------
         OptionError
-            If they are missing, or given in vain.
+            If the weights are missing, or are given and not needed.
         """
         if path is not None:
             raise OptionError(
-                f"--half-model {path} serves --fine backprojection of ratios above 2 alone. Leave it out."
+                f"--half-model {path} applies only to --fine backprojection of ratios above 2. Leave it out."
             )
         return self
 
     def require_inputs(self, bands: int, guide_bands: int | None) -> None:  # noqa: ARG002  # networks need it
-        """Check that it can read a scene and a guide of so many bands; None is no guide.
+        """Check the numbers of bands of the scene and of the guide; None without a guide.
 
         Raises
         ------
         OptionError
-            If it takes all detail from a guide, and there is none.
+            If the model needs a guide, and none is given.
         InputError
-            If the bands do not fit its weights.
+            If the numbers of bands do not fit the model's weights.
         """
         if self.needs_guide and guide_bands is None:
             raise OptionError(f"The model `{self.name}` takes all detail from a guide, and none is given. Give --rgb.")
 
     @property
     def identity(self) -> dict[str, object]:
-        """All that decides what it computes, besides its name and the version; fit for JSON."""
+        """Everything besides name and version that determines the result, as JSON values."""
         return {}
 
     @property
     def record(self) -> dict[str, Any]:
-        """All that the model promises, fit for JSON; a key that only some models have is None for the others."""
+        """All attributes, as JSON values; a key that only some models have is None for the others."""
         return {**dict.fromkeys(RECORD_KEYS), **asdict(self)}
 
     @property
     def networks(self) -> dict[str, Weights]:
-        """The weights of its networks, by the key that provenance records them under."""
+        """The weights of the networks, by their keys in provenance records."""
         return {}
 
     def for_trial(self) -> Self:
-        """Return the model as it restores a Wald pair of a scene that was surveyed before."""
+        """Return the model for a Wald pair of a scene whose survey exists."""
         return self
 
     # ---- the scene -------------------------------------------------------------------------
 
     def estimate(self, sample: FilledSample, common: CommonEstimates) -> Any:  # noqa: ARG002
-        """Return the model's state for a scene: what every tile needs, of type `state_type`; None for nothing.
+        """Return the model's state for a scene, of type `state_type`; None if tiles need none.
 
         Parameters
         ----------
@@ -178,15 +178,15 @@ class Model:
         return self.guided and state is not None
 
     def guide_fit(self, state: Any) -> GuideFit | None:  # noqa: ARG002
-        """Return the regressions on the guide that the training-free start is made by; None without."""
+        """Return the regressions on the guide of the training-free start; None without any."""
         return None
 
     def with_shrinkage_of(self, state: Any, other: Any) -> Any:  # noqa: ARG002
-        """Return a state whose corrections are shrunk as in another state of the same scene."""
+        """Return a state with the shrinkage factors of another state of the same scene."""
         return state
 
     def provenance(self, state: Any) -> Mapping[str, Any]:  # noqa: ARG002
-        """Return what of the state is recorded with the product, fit for JSON."""
+        """Return the part of the state that the product records, as JSON values."""
         return {}
 
     # ---- the window ------------------------------------------------------------------------
@@ -198,27 +198,27 @@ class Model:
         ----------
         inputs : WindowInputs
         state : state_type or None
-            What `estimate` returned.
+            The value that `estimate` returned.
 
         Returns
         -------
         Reconstruction
-            Bands are made when asked for.
+            Computes bands on demand.
         """
         raise NotImplementedError
 
     def restore(self, pair: WaldPair, state: Any) -> list[Tensor]:
-        """Sharpen the blocks of a Wald pair of the scene, (band, Y, X) each, for the detail assessment."""
+        """Return the sharpened blocks of a Wald pair, (band, Y, X) each, for the detail assessment."""
         raise NotImplementedError
 
 
 def require_ratio(model: Model, ratio: int) -> None:
-    """Check that a model can do a ratio.
+    """Check that a model supports a ratio.
 
     Raises
     ------
     ScaleError
-        If it cannot.
+        If it does not.
     """
     low, high = model.ratios
     if low <= ratio <= high:
@@ -234,12 +234,12 @@ def require_ratio(model: Model, ratio: int) -> None:
 
 
 def choose_fine(model: Model, fine: str | None) -> str:
-    """Return the fine stage that is wanted, or the model's own.
+    """Return the requested fine stage, or by default the model's.
 
     Raises
     ------
     OptionError
-        If there is none of that name, or not for this model.
+        If the fine stage does not exist, or not for this model.
     """
     if fine is None:
         return model.fine
@@ -247,7 +247,7 @@ def choose_fine(model: Model, fine: str | None) -> str:
         raise OptionError(f"There is no fine stage `{fine}`. Give --fine {' or '.join(FINE)}.")
     if fine == "backprojection-pixel" and model.streams_bands:
         raise OptionError(
-            f"--fine {fine} weighs all bands of a pixel, and the network `{model.name}` makes one after another. "
+            f"--fine {fine} needs all bands of a pixel, and the network `{model.name}` makes one after another. "
             "Give --fine backprojection."
         )
     if fine in FITTED and not model.guided:
@@ -276,30 +276,30 @@ def require_fine(fine: str, ratio: int, *, guided: bool) -> None:
 
 
 def is_refined(model: Model, fine: str) -> bool:
-    """Return whether the fine stage corrects a finished start; a network's own back-projection does not."""
+    """Return whether the fine stage corrects a finished start, unlike a network's own back-projection."""
     return fine in FINE[2:] and not (fine == "backprojection" and model.streams_bands)
 
 
 def is_consistent(model: Model, fine: str) -> bool:
-    """Return whether the closed form makes the start consistent with the scene; what corrects it then keeps that."""
+    """Return whether the closed form makes the start consistent with the scene; a correction preserves that."""
     return (model.fine if is_refined(model, fine) else fine) == "consistency"
 
 
 def planes(model: Model, fine: str, bands: int) -> int:
-    """Return how many planes of float32 on the hr grid a tile keeps for networks and for what corrects a start."""
+    """Return the number of float32 planes on the hr grid that a tile keeps for networks and the fine stage."""
     if not is_refined(model, fine):
         return model.planes
-    # A result that is not made of components is made once, and kept.
+    # The bands of a model without spectral components are computed once, and kept.
     return model.planes + FINE_STAGE_PLANES + (0 if model.spectral else bands)
 
 
 def with_fine(model: Model, fine: str) -> Model:
-    """Return a model with the halo that its coarse stage and the fine stage after it need."""
+    """Return the model with a halo that suffices for its coarse stage and the fine stage."""
     if model.halo_covers_fine and not is_refined(model, fine):
         return model
     reach = FINE_REACH[fine]
     if is_refined(model, fine) and is_consistent(model, fine):
-        # What corrects a consistent start is made consistent itself.
+        # The closed form is applied to the correction, too.
         reach += FINE_REACH["consistency"]
     return replace(model, halo=_whole(model.halo + reach, model.block))
 

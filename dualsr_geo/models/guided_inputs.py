@@ -11,25 +11,26 @@ from dualsr_geo.fusion.anchor_bands import AnchorBands, choose_anchor_bands
 from dualsr_geo.fusion.scene_regression import GuideFit
 from dualsr_geo.fusion.subspace import Subspace
 
-# Leading components that are corrected on noisy scenes.
+# Number of leading components that are corrected on noisy scenes.
 MAX_COMPONENTS = 8
 # The regression's error is no less than this share of a band's standard deviation.
 MIN_ERROR_SHARE = 0.01
-# Weak principal directions of the guide are amplified as if they had this share of the strongest's variance.
+# Principal directions of the guide are standardised as if they had at least this share of the largest variance.
 MIN_GUIDE_VARIANCE_SHARE = 0.03
+# Number of the guide's principal components that the network reads.
 GUIDE_PLANES = 3
-# A variance without its noise is no less than this share of it.
+# Smallest variance without the noise, relative to the variance with it.
 MIN_SIGNAL_SHARE = 0.02
 
 
 @dataclass(frozen=True)
 class GuidedInputs:
-    """What the guided network reads of a scene besides the window; part of the model's state.
+    """Inputs of the guided network that are fixed for a scene; part of the model's state.
 
     Attributes
     ----------
     anchors : AnchorBands
-        What is corrected, bands or components, and how that reaches all bands.
+        The bands or components that are corrected, and their linear relations to all bands.
     spectral : bool
         Whether the anchors are spectral components.
     std, error, noise : array of float32, shape (band or component,)
@@ -37,7 +38,7 @@ class GuidedInputs:
     weights : array of float32, shape (band or component, candidate)
         Weights of the candidates in the start; rows sum to 1.
     look : array of float32, shape (3, guide band)
-        From the standardised guide to its principal components.
+        Matrix from the standardised guide to its principal components.
     share : float
         Shrinkage factor of the correction, 0..1.
     """
@@ -61,7 +62,7 @@ class GuidedInputs:
         weight: NDArray[np.float32],
         count: int | None = None,
     ) -> GuidedInputs:
-        """Estimate the inputs of a scene from a sample of it.
+        """Estimate the inputs of a scene from a sample.
 
         Parameters
         ----------
@@ -72,9 +73,9 @@ class GuidedInputs:
         guide : array, shape (guide band, pixel)
             The degraded guide at the same pixels.
         weight : array, shape (pixel,)
-            0..1, how valid a pixel is.
+            Validity of the pixels, 0..1.
         count : int, optional
-            At most so many anchors; by default 8, bands or components.
+            Largest number of anchors; by default 8, bands or components.
         """
         used, regression = weight > 0, fit.fit
         spectra, guide, w = spectra[:, used], guide[:, used], weight[used].astype(np.float64)
@@ -87,7 +88,7 @@ class GuidedInputs:
         noise = np.full(len(rows), space.noise)
         std = _root((values.astype(np.float64) ** 2) @ w, noise)
         error = np.hypot(_root(((rows @ residual).astype(np.float64) ** 2) @ w, noise), MIN_ERROR_SHARE * std)
-        # The start of a band has no mixture of its own: weights of its components, by the energy they carry.
+        # The mixture of a band is the mean of those of its components, weighted by their energy in the band.
         carried = rows.astype(np.float64) ** 2 * energy + 1e-30
         weights = carried @ fit.mixture / carried.sum(1, keepdims=True)
         arrays = (np.asarray(v, np.float32) for v in (std, error, noise, weights, _principal_directions(y, w)))
@@ -101,7 +102,7 @@ def _anchors(
     z: NDArray[np.float32],
     count: int | None,
 ) -> tuple[AnchorBands, NDArray[np.float32], NDArray[np.float32]]:
-    """Return the anchors, how all that may be one is made of components, and its values less their mean."""
+    """Return the anchors, and of all bands or components their rows of `expand` and values less the mean."""
     if space.keeps_rest:
         chosen = choose_anchor_bands(spectra, weight, *(() if count is None else (count,)))
         return chosen, space.expand, spectra - space.mean[:, None]
@@ -111,7 +112,7 @@ def _anchors(
 
 
 def _root(square: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return standard deviations without their noise; a band without contrast gets one that no detail can grow from."""
+    """Return standard deviations without the noise, at least a small share of those with it."""
     return np.asarray(np.sqrt(np.maximum(square - noise**2, MIN_SIGNAL_SHARE * square)))
 
 

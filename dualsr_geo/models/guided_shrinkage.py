@@ -1,8 +1,8 @@
 """Shrinkage factor of the guided correction, estimated on the scene's Wald pairs.
 
-The degraded sample is restored by start and network, as the scene will be. The prior is half of the
-correction: a small scene, whose pairs say little, keeps that, and a scene whose pairs show that the
-network harms it gets none.
+The degraded sample is restored by the start and the network, as the scene is. The prior mean is half of
+the correction, which a small scene with imprecise pairs keeps; a scene on whose pairs the network increases
+the error gets no correction.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.shrinkage import Evidence, Prior, sums_by_part
 
-# Half of a correction that nothing is known about loses a quarter of what all of it would gain or lose.
+# Half of a correction keeps three quarters of its gain if the best factor is 1 (docs/algorithm.md).
 PRIOR = Prior(mean=0.5, std=0.4, transfer_std=0.3)
-# A best factor above this counts as this: a pair that wants twice the correction is unlike the scene.
+# Best factors are limited to this value: a pair that needs twice the correction is unlike the scene.
 MAX_BEST_FACTOR = 1.2
-# lr pixels, and blocks, on which the strength of the correction on the scene itself is measured.
+# Numbers of lr pixels and of blocks on which the strength of the correction on the scene is measured.
 STRENGTH_PX, STRENGTH_BLOCKS = 4096, 4
 
 
 def guided_shrinkage_factor(evidence: Sequence[Evidence], strength: float = math.inf) -> float:
-    """Return how much of the correction is used, 0..1.
+    """Return the shrinkage factor of the correction, 0..1.
 
     Parameters
     ----------
     evidence : sequence of Evidence
         Of one or more Wald pairs.
     strength : float
-        Of the correction on the scene itself. A pair on which the correction is stronger is another
-        task, with errors of another kind: its best factor is reduced in proportion.
+        Strength of the correction on the scene itself. The best factor of a pair with a stronger correction is
+        reduced in proportion, because the errors of such a pair are unlike those of the scene.
     """
     best = [min(e.best, MAX_BEST_FACTOR) * min(1.0, strength / max(e.strength, 1e-300)) for e in evidence]
     return float(np.clip(PRIOR.combined(best, [e.error for e in evidence]), 0, 1))
 
 
 def evidence_on(network: GuidedNetwork, pair: WaldPair, fit: GuideFit, *, orientations: int = 1) -> Evidence:
-    """Correct a Wald pair, and compare with what its start lacks.
+    """Correct a Wald pair, and compare the correction with the error of its start.
 
     Parameters
     ----------
     network : GuidedNetwork
     pair : WaldPair
     fit : GuideFit
-        Of the scene: its weights of the candidates are used on the pair, too.
+        Of the scene, whose weights of the candidates are used on the pair.
     orientations : int
-        As the scene will be corrected, see `dualsr_geo.models.guided_correction.correct`.
+        As for the scene, see `dualsr_geo.models.guided_correction.correct`.
     """
     pair_fit = pair.guide_fit(fit.weights)
     inputs = GuidedInputs.of(pair.space, pair_fit, pair.spectra, pair.guide, pair.weight)
@@ -99,19 +99,19 @@ def strength_on_scene(
 
 
 def guided_window(block: Block, start: ConsistentStart, psf: Psf, space: Subspace) -> GuidedWindow:
-    """Return a block with its start as the network reads it."""
+    """Return a block with its start as the window that the network corrects."""
     assert start.guided is not None
     return GuidedWindow(space, block.cube, start.components, start.hr, start.guided, psf, start.closed, start.weight)
 
 
 def _strength(corrections: Sequence[torch.Tensor], inputs: GuidedInputs) -> float:
-    """Return the root mean square of corrections (anchor, Y, X), each anchor in its standard deviation."""
+    """Return the root mean square of corrections (anchor, Y, X), in standard deviations of the anchors."""
     std = torch.from_numpy(inputs.std).to(corrections[0])[list(inputs.anchors.bands), None, None].clamp_min(1e-30)
     square = sum(float((c / std).double().square().sum()) for c in corrections)
     return math.sqrt(square / sum(c.numel() for c in corrections))
 
 
 def _lacking(truth: torch.Tensor, window: GuidedWindow, inputs: GuidedInputs) -> torch.Tensor:
-    """Return what the start of the anchors lacks, (anchor, Y, X)."""
+    """Return the truth of the anchors less their start, (anchor, Y, X)."""
     bands = inputs.anchors.bands
     return window.centred(truth, bands, spectral=inputs.spectral) - window.start(bands, spectral=inputs.spectral)

@@ -1,4 +1,4 @@
-"""Inputs and output of a model on one window: `WindowInputs` and `Reconstruction`."""
+"""The inputs of a model on one window, and its reconstruction."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class WindowInputs:
     cube : Tensor, shape (band, y, x)
         The scene's used bands, holes filled, physical units.
     weight : Tensor, shape (y, x), or None
-        How valid a pixel is, 0..1; None where nothing is missing.
+        Validity of the pixels, 0..1; None if all are valid.
     guide : PreparedGuide or None
-        The registered guide; None where it does not reach and for models without a guide.
+        The registered guide; None outside its extent, and for models without a guide.
     operator : Operator
-        The window's degradation.
+        The degradation of the window.
     psf : Psf
     statistics : SceneStatistics
     shape : (int, int)
         Rows and columns of the scene, lr pixels.
     window : Window
-        This window in the scene, lr pixels.
+        Position of the window in the scene, lr pixels.
     part : Window
-        The part that is wanted, lr pixels, in the window's own coordinates.
+        The part to sharpen, lr pixels, in coordinates of the window.
     consistent : bool
-        Whether the result is made consistent with the scene in closed form.
+        Whether the closed form makes the result consistent with the scene.
     fine : str
-        The fine stage of the run.
+        Fine stage of the run.
     """
 
     cube: Tensor
@@ -63,17 +63,17 @@ class WindowInputs:
 
     @property
     def ratio(self) -> int:
-        """Pixels of the target grid in a scene pixel, along an axis."""
+        """Pixels of the target grid in a pixel of the scene, along an axis."""
         return self.psf.ratio
 
     @property
     def whole(self) -> Window:
-        """All of the window in its own coordinates, lr pixels."""
+        """The whole window in its own coordinates, lr pixels."""
         return self.window.within(self.window)
 
     @property
     def blend(self) -> Tensor | None:
-        """How far the guide is used, (Y, X), 0..1; None where it is used everywhere, and without a guide."""
+        """Weight of the guide, (Y, X), 0..1; None if it is 1 everywhere, and without a guide."""
         return None if self.guide is None else self.guide.blend
 
     @cached_property
@@ -85,7 +85,7 @@ class WindowInputs:
 
     @cached_property
     def observed(self) -> Tensor:
-        """The scene without what the subspace drops, (band, y, x)."""
+        """The scene as the unguided network reads it, (band, y, x); on noisy scenes projected on the subspace."""
         return observed(self.statistics.space, self.cube, self.components)
 
     def closed_form(self, ridges: Sequence[float]) -> Consistency:
@@ -93,16 +93,16 @@ class WindowInputs:
         return consistency(self.psf, self.shape, list(ridges), self.operator, self.window)
 
     def plain_closed_form(self, count: int) -> Consistency:
-        """Return the closed form of so many bands, without ridges."""
+        """Return the closed form for this number of bands, without ridges."""
         return self.closed_form([0.0] * count)
 
     def with_cubic(self, a: float) -> WindowInputs:
-        """Return the window with bicubic interpolation at the grid's own phase, as methods have that know no blur.
+        """Return the window with bicubic interpolation at the phase of the grid, for methods without a blur.
 
         Parameters
         ----------
         a : float
-            Sharpness of the kernel; -0.5 is Keys's, -0.75 OpenCV's and torch's.
+            Parameter of the kernel; -0.5 of Keys, -0.75 of OpenCV and torch.
         """
         op, win, ratio = self.operator, self.window, self.ratio
         cubic_y, cubic_x = (
@@ -113,16 +113,16 @@ class WindowInputs:
 
 
 class Reconstruction(Protocol):
-    """The sharpened window; bands are made when asked for."""
+    """A sharpened window, whose bands are computed on demand."""
 
     @property
     def extent(self) -> Window:
-        """What `bands` covers, lr pixels, in the window's own coordinates."""
+        """The part that `bands` covers, lr pixels, in coordinates of the window."""
         ...
 
     @property
     def start(self) -> ConsistentStart | None:
-        """The training-free start that errors are predicted from; None where the model has none."""
+        """The training-free start, from which errors are predicted; None if the model has none."""
         ...
 
     def bands(self, rows: slice) -> Tensor:
@@ -130,7 +130,7 @@ class Reconstruction(Protocol):
         ...
 
     def through(self, response: Tensor) -> Tensor:
-        """Return all bands as an instrument of this response (guide band, band) records them, (guide band, Y, X)."""
+        """Return the product of a response (guide band, band) with all bands, (guide band, Y, X)."""
         ...
 
     def with_detail(self, detail: DetailPlanes) -> Reconstruction:
@@ -138,7 +138,7 @@ class Reconstruction(Protocol):
         ...
 
     def held(self) -> Reconstruction:
-        """Return a reconstruction whose bands can be made in any order and more than once."""
+        """Return a reconstruction whose bands can be computed in any order and repeatedly."""
         ...
 
     def without_start(self) -> Reconstruction:
@@ -148,7 +148,7 @@ class Reconstruction(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SpectralReconstruction:
-    """A window held as spectral components.
+    """A sharpened window in spectral components.
 
     Attributes
     ----------
@@ -184,12 +184,12 @@ class SpectralReconstruction:
 
 @dataclass(frozen=True, eq=False)
 class BandReconstruction:
-    """A window whose bands are made one by one, by a function.
+    """A sharpened window whose bands a function computes one after another.
 
     Attributes
     ----------
     make : callable
-        From a slice of bands to (band, Y, X).
+        From a slice of bands to their values, (band, Y, X).
     count : int
         Number of bands.
     extent : Window
@@ -201,7 +201,7 @@ class BandReconstruction:
 
     @property
     def start(self) -> ConsistentStart | None:
-        """None: errors of such models are not predicted."""
+        """None: the errors of models without spectral components are not predicted."""
         return None
 
     def bands(self, rows: slice) -> Tensor:
@@ -217,7 +217,7 @@ class BandReconstruction:
         return self.held().with_detail(detail)
 
     def held(self) -> HeldReconstruction:
-        """Make all bands once."""
+        """Compute all bands, and keep them."""
         return HeldReconstruction(self.make(slice(0, self.count)), self.extent)
 
     def without_start(self) -> BandReconstruction:
@@ -227,7 +227,7 @@ class BandReconstruction:
 
 @dataclass(frozen=True, eq=False)
 class HeldReconstruction:
-    """A window with all its bands in memory.
+    """A sharpened window with all bands in memory.
 
     Attributes
     ----------
@@ -240,7 +240,7 @@ class HeldReconstruction:
 
     @property
     def start(self) -> ConsistentStart | None:
-        """None: errors of such models are not predicted."""
+        """None: the errors of models without spectral components are not predicted."""
         return None
 
     def bands(self, rows: slice) -> Tensor:
@@ -266,25 +266,25 @@ class HeldReconstruction:
 
 
 def interpolated(inputs: WindowInputs) -> SpectralReconstruction:
-    """Return plain interpolation of every band of the wanted part, at the phase of the window's operator.
+    """Return every band of `inputs.part`, interpolated by the operator of the window.
 
-    For models that work band by band: their subspace has no components.
+    For models that work band by band, whose subspace has no components.
     """
-    none = inputs.components.new_empty(0, *(n * inputs.ratio for n in inputs.cube.shape[1:]))
+    no_components = inputs.components.new_empty(0, *(n * inputs.ratio for n in inputs.cube.shape[1:]))
     core = inputs.part.scaled(inputs.ratio)
     space = inputs.statistics.space
-    spectra = core_spectra(space, inputs.cube, inputs.components, none, inputs.operator, core)
+    spectra = core_spectra(space, inputs.cube, inputs.components, no_components, inputs.operator, core)
     return SpectralReconstruction(spectra, inputs.part)
 
 
 def band_by_band(inputs: WindowInputs, sharpened: Callable[[Tensor, slice], Tensor]) -> BandReconstruction:
-    """Return a reconstruction made band by band on the whole window, consistent with the scene where that is wanted.
+    """Return a reconstruction of the whole window band by band, made consistent if `inputs.consistent`.
 
     Parameters
     ----------
     inputs : WindowInputs
     sharpened : callable
-        From lr bands (band, y, x), and which bands they are, to sharpened ones (band, Y, X).
+        From lr bands (band, y, x) and their indices, a slice, to sharpened bands (band, Y, X).
     """
 
     def make(rows: slice) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which models there are: those of the package, those of plugins by entry point, and those of weights files."""
+"""The registry of models: those of the package, of plugins, and of weights files."""
 
 from __future__ import annotations
 
@@ -24,43 +24,43 @@ __all__ = ["load_model", "model_names", "models"]
 
 @cache
 def models() -> Mapping[str, Model]:
-    """Return all models by name: built in, then those of the entry points ``dualsr_geo.models``.
+    """Return all models by name: those of the package, then those of the entry points ``dualsr_geo.models``.
 
-    An entry point has the name of its model. One that cannot be loaded, or has a name that another model
-    has, is left out with a warning.
+    An entry point has the name of its model. One that cannot be loaded, or whose name is already used, is
+    left out with a warning.
     """
-    found = {name: _built_in(place) for name, place in BUILT_IN.items()}
+    registered = {name: _built_in(place) for name, place in BUILT_IN.items()}
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.value):
         try:
             model = point.load()
-        except Exception as error:  # noqa: BLE001  # whatever a plugin raises, the other models are there
+        except Exception as error:  # noqa: BLE001  # the other models do not depend on this plugin
             _warn(point, f"cannot be loaded ({type(error).__name__}: {error})")
             continue
         if not isinstance(model, Model) or model.name != point.name:
             _warn(point, f"is {model!r:.60}, no Model of that name")
-        elif model.name in found:
+        elif model.name in registered:
             _warn(point, f"brings `{model.name}`, a name that another model has")
         else:
-            found[model.name] = model
-    return MappingProxyType(found)
+            registered[model.name] = model
+    return MappingProxyType(registered)
 
 
 def load_model(name: str | os.PathLike[str], *, published: bool = False, precision: str = "float32") -> Model:
-    """Return a model by name, or one of a weights file.
+    """Return a model by name, or the model of a weights file.
 
     Parameters
     ----------
     name : str or path
-        One of `models`, or a file of `dualsr-geo train` or `models import`.
+        A name in `models`, or a file of `dualsr-geo train` or `models import`.
     published : bool
-        Let a network compute what its authors' published code computes, defects included.
+        Whether a network reproduces its authors' published code, defects included.
     precision : str
-        What a network computes in, ``"float32"`` or ``"bfloat16"``.
+        Floating-point type of a network's convolutions, ``"float32"`` or ``"bfloat16"``.
 
     Raises
     ------
     OptionError
-        If there is none of that name.
+        If there is no model of that name.
     InputError
         If the file is damaged or of another kind.
     """

@@ -1,7 +1,7 @@
-"""Shrinkage of a correction: how much of it is used, estimated on the scene's Wald pairs.
+"""Shrinkage of a correction by a factor that is estimated on the scene's Wald pairs.
 
-The factor that would have been best on a pair is averaged with a prior, each weighted by its
-precision. So a small scene, whose pairs say little, keeps the prior.
+The best factors of the pairs are averaged with a prior, each weighted by its precision. The estimate of a
+small scene, whose pairs are imprecise, is near the prior.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-# Side of the parts of a scene that the jackknife leaves out in turn, pixels of the scene.
+# Side of the parts of a scene that the jackknife leaves out in turn, px.
 PART_PX = 8
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """How a correction does on one Wald pair.
+    """Sums over one Wald pair that give the best factor of a correction.
 
     Attributes
     ----------
     gain : array, shape (part,)
-        Products of the correction and what the start lacks, summed over a part of the scene.
+        Product of the correction and the error of the start, summed over a part of the scene.
     size : array, shape (part,)
-        Squares of the correction, summed likewise.
+        Square of the correction, summed over the same part.
     strength : float
         Root mean square of the correction, in standard deviations of its bands.
     """
@@ -37,7 +37,7 @@ class Evidence:
 
     @property
     def best(self) -> float:
-        """The factor that leaves the least squared error."""
+        """The factor with the least squared error."""
         return float(self.gain.sum() / max(self.size.sum(), 1e-300))
 
     @property
@@ -52,15 +52,15 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Prior:
-    """What is known of the best factor before a scene is looked at.
+    """Prior distribution of the best factor of a scene.
 
     Attributes
     ----------
     mean : float
     std : float
-        How far the best factors of scenes differ, standard deviation.
+        Standard deviation of the best factors of scenes.
     transfer_std : float
-        How far the best factor of a scene and that of its Wald pair differ, standard deviation.
+        Standard deviation of the difference between the best factors of a scene and of its Wald pair.
     """
 
     mean: float
@@ -68,7 +68,7 @@ class Prior:
     transfer_std: float
 
     def combined(self, estimates: Sequence[float], errors: Sequence[float]) -> float:
-        """Return the mean of the prior and of estimates with standard errors, weighted by precision."""
+        """Return the mean of the prior and of estimates with these standard errors, weighted by precision."""
         precisions = [self.std**-2] + [1 / (self.transfer_std**2 + error**2) for error in errors]
         return float(np.average([self.mean, *estimates], weights=precisions))
 
@@ -76,13 +76,13 @@ class Prior:
 def sums_by_part(
     correction: torch.Tensor, lacking: torch.Tensor, weight: torch.Tensor, ratio: int
 ) -> NDArray[np.float64]:
-    """Return gain and size of a correction by parts of the scene, (2, part); see `Evidence`.
+    """Return gain and size of a correction in parts of the scene, (2, part); see `Evidence`.
 
     Parameters
     ----------
     correction, lacking : Tensor, shape (anchor, ratio * y, ratio * x)
     weight : Tensor, shape (y, x)
-        Pixels of no weight are left out.
+        Pixels of weight 0 are left out.
     ratio : int
     """
     valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)

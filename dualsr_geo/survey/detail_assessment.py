@@ -1,10 +1,10 @@
 """Detail assessment on the Wald pair: improved, omitted and hallucinated detail per band.
 
-The sample is degraded once more by the ratio, or by less where that would leave too little, and
-restored by the run's own model; `detail` compares the result with the truth.
+The sample is degraded once more by the ratio, or by a smaller one if too few pixels would remain, and
+restored by the run's model; `detail` compares the result with the truth.
 
-On the scene itself there is no truth, but what it contradicts is known: of the detail A of a coarse
-start S of the scene L, consistency takes out B, and the share of A that is lost is
+The scene itself has no truth, but it contradicts a part of the detail: from the detail A of a coarse
+start S of the scene L, consistency removes B, and the removed share of A is
 
     contradicted = sum sign(A B) min(|A|, |B|) / sum |A|,    A = S - up(L),  B = M (degrade(S) - L)
 """
@@ -31,54 +31,56 @@ from dualsr_geo.models.definition import Model
 from dualsr_geo.survey import detail
 from dualsr_geo.survey.detail import DetailAssessment, Piece
 
-# A Wald pair has at least so many pixels a side.
+# Smallest side of a Wald pair, px.
 MIN_SIDE_PX = 6
-# Pixels of the scene that are restored from the pair, in at most so many blocks; pixels on which contradictions
-# are measured.
-MAX_PX, MAX_BLOCKS, CONTRADICTED_PX = 16384, 4, 1024
+# Largest number of pixels of the scene that are restored from the pair, and of blocks that they are in.
+MAX_RESTORED_PX, MAX_BLOCKS = 16384, 4
+# Largest number of the scene's pixels on which contradicted detail is measured.
+MAX_CONTRADICTED_PX = 1024
 
 
 def assess_detail(pairs: WaldPairs, noise: NDArray[np.floating], model: Model, state: Any) -> DetailAssessment | None:
-    """Return what the detail of a scene's product is worth.
+    """Assess the detail of a scene's product.
 
     Parameters
     ----------
     pairs : WaldPairs
         Of the sample.
     noise : array, shape (band,)
-        Of the scene, physical units.
+        Standard deviation of the scene's noise, physical units.
     model : Model
     state : object
-        What the model estimated on the scene.
+        The model's state for the scene, of its `state_type`.
 
     Returns
     -------
     DetailAssessment or None
-        None of a scene too small to be degraded.
+        None for a scene too small to be degraded.
     """
     psf, space, fit = pairs.psf, pairs.space, model.guide_fit(state)
     side = min(min(b.shape) for b in pairs.blocks)
     ratio = next((r for r in range(psf.ratio, 1, -1) if side // r >= MIN_SIDE_PX), None)
     if ratio is None:
         return None
-    # The noise of the truth: on noisy scenes it is what the subspace keeps.
+    # On noisy scenes the truth is denoised, and contains the noise in the subspace only.
     truth_noise = noise if space.keeps_rest else space.noise * np.linalg.norm(space.expand, axis=1)
     with torch.inference_mode():
         pieces = _restored(_part(pairs.of_ratio(ratio)), model, state)
         if not any(bool(p.valid.any()) for p in pieces):
             return None
-        blocks = _central(pairs.blocks, psf.ratio, CONTRADICTED_PX)
+        blocks = _central(pairs.blocks, psf.ratio, MAX_CONTRADICTED_PX)
         contradicted = None if fit is None else _contradicted(blocks, psf, space, fit)
     return detail.measure(pieces, truth_noise, ratio, contradicted)
 
 
 def _part(pair: WaldPair) -> WaldPair:
-    """Return the central part of a pair that is restored."""
+    """Return the central part of a pair, which is restored."""
     count = min(len(pair.blocks), MAX_BLOCKS)
-    return pair.part(MAX_BLOCKS, max(int((MAX_PX / count) ** 0.5) // pair.ratio, 2 * MIN_SIDE_PX))
+    return pair.part(MAX_BLOCKS, max(int((MAX_RESTORED_PX / count) ** 0.5) // pair.ratio, 2 * MIN_SIDE_PX))
 
 
 def _central(blocks: Sequence[Block], ratio: int, max_px: int) -> list[Block]:
+    """Return the central parts of some blocks, at most so many lr pixels together."""
     some = blocks[:: -(-len(blocks) // MAX_BLOCKS)]
     return [central_block(b, ratio, max(int((max_px / len(some)) ** 0.5), 2 * MIN_SIDE_PX)) for b in some]
 
@@ -88,31 +90,31 @@ def _restored(pair: WaldPair, model: Model, state: Any) -> list[Piece]:
     pieces = []
     for block, truth, restored in zip(pair.blocks, pair.truths, model.restore(pair, state), strict=True):
         op = operator(pair.blur, block.shape)
-        plain, low = (op.upsample(op.degrade(x)) for x in (truth, block.guide))
+        interpolated, low = (op.upsample(op.degrade(x)) for x in (truth, block.guide))
         valid = (block.weight > 0).repeat_interleave(pair.ratio, 0).repeat_interleave(pair.ratio, 1)
-        pieces.append(Piece(restored, truth, plain, block.guide - low, valid))
+        pieces.append(Piece(restored, truth, interpolated, block.guide - low, valid))
     return pieces
 
 
 def _contradicted(blocks: Sequence[Block], psf: Psf, space: Subspace, fit: GuideFit) -> NDArray[np.float32]:
-    """Return the share of the coarse start's detail that consistency takes out, shape (band,)."""
+    """Return the share of the coarse start's detail that consistency removes, shape (band,)."""
     expand = torch.from_numpy(space.expand)
     sums = torch.zeros(2, len(expand), dtype=torch.float64)
     for block in blocks:
         observed = components(space, block.cube)
         sums += torch.stack(_contradiction(block, observed, psf, space, fit, expand))
-    taken, total = sums.numpy()
-    return np.asarray(np.clip(taken / np.maximum(total, 1e-300), 0, 1), np.float32)
+    removed, total = sums.numpy()
+    return np.asarray(np.clip(removed / np.maximum(total, 1e-300), 0, 1), np.float32)
 
 
 def _contradiction(
     block: Block, observed: Tensor, psf: Psf, space: Subspace, fit: GuideFit, expand: Tensor
 ) -> list[Tensor]:
-    """Return what consistency takes out of the detail of a block, and all of that detail, (band,) each."""
+    """Return sums over a block, (band,) each: detail that consistency removes, and all detail of the start."""
     op, guided = operator(psf, block.shape), guided_start(block, fit)
     start = coarse_start(block, observed, guided, op)
     ridges = block_ridges(block, observed, guided, op, space)
     correction = consistency(psf, block.shape, ridges, op).spread(observed - op.degrade(start))
     valid = (block.weight > 0).repeat_interleave(psf.ratio, 0).repeat_interleave(psf.ratio, 1)
-    taken_out, added = (expand @ x[:, valid] for x in (-correction, start - op.upsample(observed)))
-    return [detail.agreement(added, taken_out), added.abs().double().sum(1)]
+    removed, detail_of_start = (expand @ x[:, valid] for x in (-correction, start - op.upsample(observed)))
+    return [detail.agreement(detail_of_start, removed), detail_of_start.abs().double().sum(1)]

@@ -1,14 +1,14 @@
-"""Size of a product's errors, calibrated on the scene's Wald pairs and carried to the target grid.
+"""Calibrate the error model of a product on the scene's Wald pairs, and transfer it to the target grid.
 
-The degraded sample is restored by the training-free start, with a guide and without. Its errors,
-relative to the shape that the error predictors give, are the level of each band. Three factors
-carry the level to the target grid (docs/algorithm.md):
+The degraded sample is restored by the training-free start, with and without a guide. The errors
+relative to the error predictors give the level of each band. Three factors transfer the level to the
+target grid (docs/algorithm.md):
 
     size_b = K / 1.645 a_b q90(|e| / (a_b g)) trend growth^0.6 (ratio / wald ratio)^0.4,
     a_b = mean_p(|e| / g)
 
-`trend` is how errors at ratio 2 grow from the scene degraded by 2 to the scene itself, an octave
-further; `growth` is the detail of the start on the target grid over that on the Wald pair.
+`trend` is the growth of the errors at ratio 2 over an octave, from the scene degraded by 2 to the scene
+itself; `growth` is the detail of the start on the target grid over that on the Wald pair.
 """
 
 from __future__ import annotations
@@ -32,30 +32,33 @@ from dualsr_geo.fusion.wald.pairs import WaldPair, WaldPairs
 from dualsr_geo.fusion.wald.starts import consistent_start
 from dualsr_geo.raster.windows import Window
 
-# A Wald pair has at least so many lr pixels on a side.
+# Smallest side of a Wald pair, lr px.
 MIN_SIDE_PX = 4
-# The quantile of absolute errors that is calibrated, and what it is in standard deviations of a Gaussian.
+# The quantile of absolute errors that is calibrated, and its value in standard deviations of a Gaussian.
 QUANTILE, QUANTILE_STDS = 0.9, 1.645
-# What levels (and the floor, by the first) are multiplied by. With a guide the constant was fitted on seven
-# scenes; without one on the same: 0.70 to 0.80 with a scene left out in turn (docs/algorithm.md).
+# K with a guide, by which the floor is multiplied as well, and K without one. Both are fitted on seven scenes;
+# with a scene left out in turn the second is 0.70 to 0.80 (docs/algorithm.md).
 GUIDED_FACTOR, UNGUIDED_FACTOR = 1.13, 0.76
-# Exponents of growth, and of the scene's ratio over that of its Wald pair.
+# Exponents of the growth, and of the scene's ratio over that of its Wald pair.
 GROWTH_EXPONENT, RATIO_EXPONENT = 0.6, 0.4
-# Scenes have trends of 0.65 to 1.4 and growths of 0.56 to 1.4; values beyond this come from small samples.
+# Largest trend and growth, and the inverse of the smallest. Scenes have trends of 0.65 to 1.4 and growths of 0.56
+# to 1.4; small samples give values beyond.
 MAX_FACTOR = 2.0
-# Means of the predictors on the target grid are taken from about this many hr pixels.
+# Number of hr pixels from which the means of the predictors are taken.
 MEAN_PX = 2**18
 # Bands that are processed together; bounds the memory.
 BANDS_AT_ONCE = 16
-# Bands that explain a band, and below how many the guide helps; the calmest tenth of 5 x 5 windows of
-# the residual is noise alone.
-NEIGHBOUR_BANDS, MANY_BANDS = 10, 12
+# Number of neighbouring bands that explain a band.
+NEIGHBOUR_BANDS = 10
+# Number of bands up to which the guide explains a band as well.
+MAX_BANDS_WITH_GUIDE = 12
+# Percentile of the residual's variance in windows of CALM_SIDE_PX x CALM_SIDE_PX that is taken for noise.
 CALM_PERCENT, CALM_SIDE_PX = 10, 5
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A block on the finer grid: predictors, which pixels count, and absolute errors (band, those) if known."""
+    """A block on the finer grid: predictors, pixels that count, and absolute errors there (band, pixel)."""
 
     predictors: ErrorPredictors
     valid: torch.Tensor
@@ -63,17 +66,17 @@ class _Piece:
 
 
 def calibrate_errors(pairs: WaldPairs, fit: GuideFit | None = None) -> ErrorModel:
-    """Fit the error model that turns predictors into standard deviations.
+    """Fit the model from error predictors to standard deviations.
 
     Parameters
     ----------
     pairs : WaldPairs
         Of the sample, at least 8 pixels on a side.
     fit : GuideFit, optional
-        Of the scene; left out without a guide.
+        Of the scene; None without a guide.
     """
     with torch.inference_mode():
-        # On noisy scenes the Wald pair has the noise in it, and the product is without.
+        # On noisy scenes the product is denoised, so that its errors have no floor of noise.
         clean = pairs.space.keeps_rest
         floor = fine_noise(pairs.blocks, pairs.psf) if clean else np.zeros(len(pairs.blocks[0].cube))
         unguided = _level(pairs, None)
@@ -82,6 +85,7 @@ def calibrate_errors(pairs: WaldPairs, fit: GuideFit | None = None) -> ErrorMode
 
 
 def _level(pairs: WaldPairs, fit: GuideFit | None) -> ErrorLevel:
+    """Estimate the error level with or without a guide; see the module."""
     side = min(min(b.shape) for b in pairs.blocks)
     largest = pairs.psf.ratio
     ratio = next((r for r in range(largest, 2, -1) if side // r >= MIN_SIDE_PX), 2)
@@ -95,7 +99,7 @@ def _level(pairs: WaldPairs, fit: GuideFit | None) -> ErrorLevel:
 
 
 def _bounded_ratio(value: float, reference: float) -> float:
-    """Return value / reference between 1 / MAX_FACTOR and MAX_FACTOR; 1 where the reference is 0."""
+    """Return value / reference, clipped to 1 / MAX_FACTOR..MAX_FACTOR; 1 where the reference is 0."""
     return float(np.clip(value / reference, 1 / MAX_FACTOR, MAX_FACTOR)) if reference > 0 else 1.0
 
 
@@ -103,7 +107,7 @@ def _bounded_ratio(value: float, reference: float) -> float:
 
 
 def _restored(pair: WaldPair, fit: GuideFit | None) -> Iterator[_Piece]:
-    """Restore the blocks of a pair as the scene itself will be."""
+    """Restore the blocks of a pair by the training-free start."""
     starts = pair.starts(None if fit is None else fit.weights)
     for block, truth, start in zip(pair.blocks, pair.truths, starts, strict=True):
         core = Window(0, block.shape[0], 0, block.shape[1])
@@ -115,7 +119,7 @@ def _restored(pair: WaldPair, fit: GuideFit | None) -> Iterator[_Piece]:
 
 
 def _valid(block: Block, ratio: int, margin: int = 0) -> torch.Tensor:
-    """Return which pixels of the finer grid count, (pixel,); of a block full of holes, all that have something."""
+    """Return the pixels of the finer grid that count, (pixel,): whole ones, or any with data if none is whole."""
     whole = block.weight > WHOLE_WEIGHT
     if not bool(whole.any()):
         whole = block.weight > 0
@@ -126,7 +130,7 @@ def _valid(block: Block, ratio: int, margin: int = 0) -> torch.Tensor:
 
 
 def _predictors(pieces: Sequence[_Piece], rows: slice) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return detail and spread of some bands in all pixels that count, (band, pixel)."""
+    """Return the detail and the spread of some bands at all pixels that count, (band, pixel)."""
     each = [(p.predictors.bands(rows), p.valid) for p in pieces]
     detail = torch.cat([m[0].flatten(1)[:, v] for m, v in each], 1)
     spread = [m[1].flatten(1)[:, v] for m, v in each if m[1] is not None]
@@ -138,7 +142,7 @@ def _mean(predictor: torch.Tensor | None) -> NDArray[np.float32] | None:
 
 
 def _relative(pieces: Sequence[_Piece]) -> tuple[NDArray[np.float64], float]:
-    """Return the level of every band on a Wald pair, and the detail there (root of its mean square)."""
+    """Return the level of every band on a Wald pair, and the root mean square of the detail there."""
     count = len(pieces[0].predictors.expand)
     level, relative, energy = np.zeros(count), [], 0.0
     for rows in _rows(count):
@@ -150,8 +154,8 @@ def _relative(pieces: Sequence[_Piece]) -> tuple[NDArray[np.float64], float]:
         level[rows] = mean[:, 0].numpy()
         relative.append((error / mean.clamp_min(1e-30)).flatten().numpy())
         energy += float(detail.double().square().sum())
-    every = np.concatenate(relative)
-    return level * np.quantile(every, QUANTILE), math.sqrt(energy / every.size)
+    all_bands = np.concatenate(relative)
+    return level * np.quantile(all_bands, QUANTILE), math.sqrt(energy / all_bands.size)
 
 
 def _rows(count: int) -> list[slice]:
@@ -159,7 +163,7 @@ def _rows(count: int) -> list[slice]:
 
 
 def _trend(pairs: WaldPairs, fit: GuideFit | None) -> float:
-    """Return how errors grow over an octave: at ratio 2, from the scene degraded by 2 to the scene itself."""
+    """Return the growth of errors over an octave: at ratio 2, from the scene degraded by 2 to the scene itself."""
     scene, coarser = (
         np.quantile(np.concatenate([p.errors.flatten().numpy() for p in _restored(pair, fit)]), QUANTILE)
         for pair in (pairs.of_ratio(2), pairs.degraded_twice)
@@ -173,7 +177,7 @@ def _trend(pairs: WaldPairs, fit: GuideFit | None) -> float:
 def _predictor_means(
     pairs: WaldPairs, fit: GuideFit | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, float]:
-    """Return the means of both predictors on the target grid, shape (band,), and the detail (root of its mean square)."""
+    """Return the means of both predictors on the target grid, (band,), and the root mean square of the detail."""
     pieces = []
     ratio, blocks = pairs.psf.ratio, pairs.blocks
     side = max(2 * MIN_SIDE_PX, math.isqrt(MEAN_PX // len(blocks)) // ratio)
@@ -194,10 +198,10 @@ def _predictor_means(
 
 
 def fine_noise(blocks: Sequence[Block], psf: Psf) -> NDArray[np.float64]:
-    """Return the noise that the sensor would have on the target grid, physical units, shape (band,).
+    """Return the standard deviation of the sensor's noise on the target grid, physical units, shape (band,).
 
-    It is what the neighbours of a band do not explain, in the calmest places; few bands are explained
-    by the guide, too. The scene's pixels are weighted means of finer ones, which have more noise.
+    It is estimated from the residual of a regression on neighbouring bands, and on the guide if there are few
+    bands, where that residual is calmest. The scene's pixels average finer ones, whose noise is larger.
 
     Parameters
     ----------
@@ -206,7 +210,7 @@ def fine_noise(blocks: Sequence[Block], psf: Psf) -> NDArray[np.float64]:
     """
     spectra = stack([b.cube for b in blocks]).astype(np.float64)
     count, pixels = spectra.shape
-    if count <= MANY_BANDS:
+    if count <= MAX_BANDS_WITH_GUIDE:
         guide = [operator(psf, b.shape).degrade(b.guide) for b in blocks]
         spectra = np.concatenate([spectra, stack(guide)])
     spectra -= spectra.mean(1, keepdims=True)
@@ -224,12 +228,12 @@ def fine_noise(blocks: Sequence[Block], psf: Psf) -> NDArray[np.float64]:
 
 
 def _calm(residual: NDArray[np.float64], blocks: Sequence[Block]) -> float:
-    """Return the mean square of a residual (pixel,) where it is calmest."""
+    """Return the mean square of a residual (pixel,) in its calmest windows."""
     squares, first = [], 0
     for block in blocks:
         last = first + block.weight.numel()
         mean = uniform_filter(residual[first:last].reshape(block.shape) ** 2, CALM_SIDE_PX, mode="nearest")
         squares.append(mean[block.weight.numpy() > WHOLE_WEIGHT])
         first = last
-    every = np.concatenate(squares)
-    return float(np.percentile(every, CALM_PERCENT)) if every.size else 0.0
+    all_blocks = np.concatenate(squares)
+    return float(np.percentile(all_blocks, CALM_PERCENT)) if all_blocks.size else 0.0

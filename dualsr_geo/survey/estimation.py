@@ -1,8 +1,4 @@
-"""Estimate a survey: every decision about the whole scene, taken once, from a bounded sample.
-
-Its cost does not grow with the scene. The survey is saved as JSON with the product, and holds
-everything that a tile needs to know beyond its own window.
-"""
+"""Estimate the survey of a scene from a bounded sample, so that its cost does not grow with the scene."""
 
 from __future__ import annotations
 
@@ -32,12 +28,12 @@ UNUSABLE_GUIDE = "The guide covers too little of the scene to be used."
 
 
 def estimate_survey(samples: Sequence[Sample], options: SurveyOptions) -> Survey:
-    """Survey a scene from a sample of it.
+    """Estimate the survey of a scene from its sample.
 
     Parameters
     ----------
     samples : sequence of Sample
-        Of the windows that `sample_windows` names.
+        The windows that `sample_windows` returns.
     options : SurveyOptions
 
     Raises
@@ -56,7 +52,7 @@ def estimate_survey(samples: Sequence[Sample], options: SurveyOptions) -> Survey
         uncertainty = error_calibration.calibrate_errors(pairs, fit)
     if options.detail:
         detail = detail_assessment.assess_detail(pairs, statistics.noise, model, state)
-    notes = (*_signs(samples, statistics.used), *placement.notes)
+    notes = (*_input_notes(samples, statistics.used), *placement.notes)
     if common.guide is not None and common.pairs is None:
         notes = (*notes, UNUSABLE_GUIDE)
     return Survey(
@@ -93,6 +89,7 @@ def _scene(samples: Sequence[Sample], options: SurveyOptions) -> tuple[SceneStat
 
 
 def _filled(cube: torch.Tensor, mean: torch.Tensor) -> Filled:
+    """Return a cube with holes filled, and the validity of its pixels, 0..1."""
     values, weight = fill_holes(cube, mean)
     return values, torch.ones(cube.shape[1:]) if weight is None else weight
 
@@ -103,18 +100,19 @@ def _subspace(spectra: NDArray[np.float32], weight: NDArray[np.float32], noise: 
 
 
 def _no_components(mean: torch.Tensor) -> Subspace:
+    """Return the subspace of a model that works band by band."""
     bands = len(mean)
     return Subspace(mean.numpy(), np.zeros((bands, 0), np.float32), np.ones(bands, np.float32), 0.0)
 
 
 def _unguided_ridges(space: Subspace, spectra: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the ridges of components that no guide explains: their whole variance is prior."""
+    """Return the ridges of components without a guide: their whole variance is the prior variance."""
     z = space.components(spectra).astype(np.float64)
     return ridge((z**2).mean(1), space.noise).astype(np.float32)
 
 
-def _signs(samples: Sequence[Sample], used: Sequence[int]) -> tuple[str, ...]:
-    """Return notes where scene or guide are not what an instrument measured."""
+def _input_notes(samples: Sequence[Sample], used: Sequence[int]) -> tuple[str, ...]:
+    """Return notes if the scene or the guide is not as an instrument measured it."""
     cubes = [s.cube[list(used)] for s in samples]
     guides = [s.guide for s in samples if s.guide is not None]
     repeated = input_checks.note_repeated_pixels(cubes, "scene")
@@ -130,7 +128,7 @@ def _signs(samples: Sequence[Sample], used: Sequence[int]) -> tuple[str, ...]:
 def _guide(
     sample: FilledSample, statistics: SceneStatistics, options: SurveyOptions
 ) -> tuple[CommonEstimates, Placement, ChangeModel | None]:
-    """Register the guide, and estimate what it says of the bands."""
+    """Register the guide, and estimate its statistics and its Wald pairs."""
     common = CommonEstimates(statistics, assumed_placement(options).psf, fine=options.fine, anchors=options.anchors)
     if not any(np.isfinite(g).any() for g in sample.guides):
         return common, assumed_placement(options), None
@@ -150,7 +148,7 @@ def _guide(
 
 
 def _unchanged(leading: Subspace, sample: FilledSample, psf: Psf) -> list[Filled]:
-    """Return the sample without places where the guide shows something else, as far as that is seen before it is placed."""
+    """Return the sample without weight where the guide shows something else, as judged before registration."""
     reached = [i for i, g in enumerate(sample.guides) if np.isfinite(g).any()]
     filled = [sample.filled[i] for i in reached]
     blocks, _ = sampling.guided_blocks(filled, [sample.guides[i] for i in reached], psf, (0.0, 0.0))
@@ -162,6 +160,7 @@ def _unchanged(leading: Subspace, sample: FilledSample, psf: Psf) -> list[Filled
 
 
 def _leading(filled: Sequence[Filled]) -> Subspace:
+    """Return spectral components for the registration of a model that works band by band."""
     return estimate_subspace(stack([c for c, _ in filled]), stack([w for _, w in filled]))
 
 

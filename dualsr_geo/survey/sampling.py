@@ -21,20 +21,22 @@ from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.options import RegistrationOptions
 from dualsr_geo.registration.shift import move_guide
 
-# The response of the guide is fitted to about this many pixels; more do not change it.
-SRF_PX = 4000
-BLOCK_SIDE = 80
-BLOCKS = 9
+# Number of pixels to which the guide's response is fitted; more do not change it.
+RESPONSE_PX = 4000
+# Side of a block of the sample, lr px.
+BLOCK_SIDE_PX = 80
+# Number of blocks in the sample of a large scene.
+BLOCK_COUNT = 9
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One surveyed window as read.
+    """One window of the sample as read.
 
     Attributes
     ----------
     cube : array, shape (band, y, x)
-        Physical values, NaN where nothing is.
+        Physical values, NaN where the scene has none.
     guide : array, shape (guide band, ratio * y + 2 * margin, ratio * x + 2 * margin), or None
         With a margin of `sample_margin` hr pixels, NaN where the guide does not reach.
     """
@@ -45,22 +47,22 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyOptions(RegistrationOptions):
-    """What is decided about a survey before the scene is read.
+    """Options of a survey, which do not depend on the scene.
 
     Attributes
     ----------
     model : Model
-        The run's model; by default `regression`.
+        Model of the run; by default `regression`.
     fine : str
-        The fine stage of the run.
+        Fine stage of the run.
     anchors : int or None
-        At most so many anchor bands; None for the model's own choice.
+        Largest number of anchor bands; None for the model's own choice.
     uncertainty : bool
-        Whether to estimate how large the product's errors are.
+        Whether to estimate the standard deviation of the product's errors.
     detail : bool
-        Whether to assess what the product's detail is worth.
+        Whether to assess the product's detail.
     changes : bool
-        Whether the guide is left out where it shows something else than the scene.
+        Whether to leave the guide out where it shows something else than the scene.
     """
 
     model: Model = MODEL
@@ -72,39 +74,42 @@ class SurveyOptions(RegistrationOptions):
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Window]:
-    """Return the windows that are surveyed: the whole scene, or nine blocks spread over it."""
+    """Return the windows of the sample: the whole scene, or nine blocks spread evenly over a large one."""
     height, width = shape
     if height * width <= MAX_WHOLE_PX:
         return [Window(0, height, 0, width)]
-    # No more than fit side by side: a pixel counts once.
-    most_rows, most_columns = (max(1, n // BLOCK_SIDE) for n in shape)
-    columns = min(BLOCKS // min(3, most_rows), most_columns)
-    rows = min(BLOCKS // columns, most_rows)
+    # Blocks do not overlap, so that every pixel counts once.
+    max_rows, max_columns = (max(1, n // BLOCK_SIDE_PX) for n in shape)
+    columns = min(BLOCK_COUNT // min(3, max_rows), max_columns)
+    rows = min(BLOCK_COUNT // columns, max_rows)
     return [
-        Window(y, min(y + BLOCK_SIDE, height), x, min(x + BLOCK_SIDE, width))
+        Window(y, min(y + BLOCK_SIDE_PX, height), x, min(x + BLOCK_SIDE_PX, width))
         for y in _spread(height, rows)
         for x in _spread(width, columns)
     ]
 
 
 def _spread(length: int, count: int) -> list[int]:
-    return [max(0, min(length - BLOCK_SIDE, int((i + 0.5) * length / count) - BLOCK_SIDE // 2)) for i in range(count)]
+    """Return the first rows or columns of blocks that are spread evenly."""
+    return [
+        max(0, min(length - BLOCK_SIDE_PX, int((i + 0.5) * length / count) - BLOCK_SIDE_PX // 2)) for i in range(count)
+    ]
 
 
 def guided_blocks(
     filled: Sequence[Filled], guides: Sequence[NDArray[np.float32]], psf: Psf, moved_px: tuple[float, float]
 ) -> tuple[list[Block], NDArray[np.float32]]:
-    """Move, crop and fill the sampled guides; return them beside the scene, and their mean.
+    """Register and fill the sampled guides; return the blocks with guide, and the mean of each guide band.
 
     Parameters
     ----------
     filled : sequence of (Tensor, Tensor)
-        Cubes (band, y, x) and weights (y, x) of the sample.
+        Cubes (band, y, x) and validity (y, x) of the sample.
     guides : sequence of array, shape (guide band, ratio * y + 2 * margin, ratio * x + 2 * margin)
         As in `Sample`.
     psf : Psf
     moved_px : (float, float)
-        How far the guide is moved back, hr pixels.
+        Shift of the guide that is undone, (y, x), hr pixels.
     """
     margin = sample_margin(psf.ratio)
     moved = [move_guide(g, moved_px, margin) for g in guides]
@@ -120,7 +125,10 @@ def guided_blocks(
 
 
 def relevance(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return how well the guide explains each band (R2), and the guide's response to the bands."""
+    """Return the relevance of the guide to each band (R2, 0..1), and its response, (guide band, band).
+
+    The response is the non-negative combination of the bands that is nearest to each guide band.
+    """
     spectra, guide, weight = guided_pixels(blocks, blur)
     used = weight > 0
     x, y = spectra[:, used].astype(np.float64), guide[:, used].astype(np.float64)
@@ -128,8 +136,8 @@ def relevance(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], 
     gram = yc @ yc.T
     gram += 1e-9 * np.trace(gram) / len(gram) * np.eye(len(gram)) + 1e-30 * np.eye(len(gram))
     slope = np.linalg.solve(gram, yc @ xc.T)
-    left = ((xc - slope.T @ yc) ** 2).sum(1) / np.maximum((xc**2).sum(1), 1e-30)
-    step = max(1, x.shape[1] // SRF_PX)
+    residual = ((xc - slope.T @ yc) ** 2).sum(1) / np.maximum((xc**2).sum(1), 1e-30)
+    step = max(1, x.shape[1] // RESPONSE_PX)
     design = np.vstack([x[:, ::step], np.ones(x[:, ::step].shape[1])]).T
-    srf = np.stack([nnls(design, row[::step])[0][:-1] for row in y])
-    return np.clip(1 - left, 0, 1).astype(np.float32), srf.astype(np.float32)
+    response = np.stack([nnls(design, row[::step])[0][:-1] for row in y])
+    return np.clip(1 - residual, 0, 1).astype(np.float32), response.astype(np.float32)

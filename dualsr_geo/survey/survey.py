@@ -30,28 +30,28 @@ _PARTS: dict[str, type] = {
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What is known of the whole scene: parts, each made by one function and never changed.
+    """Estimates for the whole scene; each part is made by one function and never changed.
 
     Attributes
     ----------
     statistics : SceneStatistics
         Of the scene without its guide.
     placement : Placement
-        Where the guide is on the scene, and how the scene is blurred.
+        Shift of the guide, and blur of the scene.
     guide : GuideStatistics or None
         None without a guide.
     displacement : DisplacementField or None
-        How the guide is moved back place by place, before all else.
+        Local displacement of the guide, which is undone before the shift; None where it is not estimated.
     changes : ChangeModel or None
-        What the guide should look like, to recognise where it shows something else.
+        Model of the guide from the scene, to recognise where the guide shows something else.
     model_state : object or None
-        What the run's model estimated, of its `state_type`.
+        State of the run's model, of its `state_type`.
     uncertainty : ErrorModel or None
-        How large the product's errors are; None unless uncertainty is requested.
+        Standard deviations of the product's errors; None unless uncertainty is requested.
     detail : DetailAssessment or None
-        What the product's detail is worth; None unless it is requested, and for scenes too small to be degraded.
+        Assessment of the product's detail; None unless requested, and for scenes too small to be degraded.
     notes : tuple of str
-        What the user should know.
+        Notes for the user.
     """
 
     statistics: SceneStatistics
@@ -66,7 +66,7 @@ class Survey:
 
     @property
     def psf(self) -> Psf:
-        """Blur of the scene against the guide as it is used."""
+        """Blur of the scene relative to the registered guide."""
         return self.placement.psf
 
     @property
@@ -84,18 +84,18 @@ class Survey:
         return replace(self, displacement=field)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping; `from_json` is its inverse."""
+        """Return a mapping that JSON can hold; `from_json` is its inverse."""
         return {f.name: to_json(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], model: Model | None = None) -> Survey:
-        """Read what `to_json` wrote.
+        """Return the survey of a mapping from `to_json`.
 
         Parameters
         ----------
         value : mapping
         model : Model, optional
-            The run's model, which knows the type of its state; without it the state is left out.
+            The run's model, which defines the type of its state; without it the state is left out.
         """
         parts: dict[str, Any] = {
             name: None if value[name] is None else from_json(kind, value[name]) for name, kind in _PARTS.items()

@@ -205,7 +205,7 @@ def test_the_judge_takes_weights(pair, files):
     [
         (["--scale", "2"], "weights of `r4` sharpen 4 times, not 2. Give --scale 4"),
         (["--bidx", "1..4"], "`coarsr` reads 5 bands at a time, the scene has 4"),
-        (["--half-model", "bicubic"], "--half-model bicubic serves --fine backprojection"),
+        (["--half-model", "bicubic"], "--half-model bicubic applies only to --fine backprojection"),
         (
             ["--fine", "backprojection"],
             "wants the result of ratio 2 too. Give weights of coarsr for ratio 2 as --half-model",

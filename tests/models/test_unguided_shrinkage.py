@@ -172,5 +172,5 @@ def test_blocks_are_asked_together():
 
 def test_the_twin_blurs_as_the_scene_was_blurred():
     psf = Psf.gaussian(5, (2.0, 3.0), (0.4, -0.3))
-    found, said = (unguided_correction.nyquist_gains(p) for p in (unguided_shrinkage._twin(psf), psf))
+    found, said = (unguided_correction.nyquist_gains(p) for p in (unguided_shrinkage._psf_of_ratio_2(psf), psf))
     assert found == pytest.approx(said, abs=0.02)

@@ -23,7 +23,7 @@ from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import BLOCK_SIDE, BLOCKS, Sample, SurveyOptions, sample_windows
+from dualsr_geo.survey.sampling import BLOCK_SIDE_PX, BLOCK_COUNT, Sample, SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
 
 RATIO = 4
@@ -45,8 +45,8 @@ def again(known: Survey) -> Survey:
 @given(sides, sides)
 def test_sampled_windows_lie_inside_are_few_and_disjoint(height, width):
     windows = sample_windows((height, width))
-    assert sum(math.prod(w.shape) for w in windows) <= max(MAX_WHOLE_PX, BLOCKS * BLOCK_SIDE**2)
-    assert 1 <= len(windows) <= BLOCKS
+    assert sum(math.prod(w.shape) for w in windows) <= max(MAX_WHOLE_PX, BLOCK_COUNT * BLOCK_SIDE_PX**2)
+    assert 1 <= len(windows) <= BLOCK_COUNT
     for w in windows:
         assert 0 <= w.y0 < w.y1 <= height
         assert 0 <= w.x0 < w.x1 <= width
@@ -63,7 +63,7 @@ def test_small_scenes_are_sampled_whole(height, width):
 @given(st.integers(300, 3000), st.integers(300, 3000))
 def test_large_scenes_are_sampled_from_end_to_end(height, width):
     windows = sample_windows((height, width))
-    assert len(windows) == BLOCKS
+    assert len(windows) == BLOCK_COUNT
     for low, high, length in (("y0", "y1", height), ("x0", "x1", width)):
         assert min(getattr(w, low) for w in windows) <= length / 3
         assert max(getattr(w, high) for w in windows) >= 2 * length / 3

@@ -12,7 +12,13 @@ from wald_cases import surveyed
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.survey.input_checks import BORROWED, note_borrowed_detail, note_repeated_pixels, repetition, variety
+from dualsr_geo.survey.input_checks import (
+    MIN_RELATIVE_VARIETY,
+    note_borrowed_detail,
+    note_repeated_pixels,
+    repetition,
+    variety,
+)
 from dualsr_geo.survey.sampling import SurveyOptions
 
 
@@ -64,7 +70,7 @@ def test_other_scenes_are_as_they_were_measured(change):
 def test_detail_of_its_own_is_varied(bands, noise):
     for seed in range(4):
         scene = synthetic.make((60, 71), bands=bands, seed=seed, noise=noise).scene
-        assert variety([scene]) > 1.5 * BORROWED
+        assert variety([scene]) > 1.5 * MIN_RELATIVE_VARIETY
 
 
 def test_one_image_added_to_all_bands_is_found():
@@ -74,7 +80,7 @@ def test_one_image_added_to_all_bands_is_found():
     scene, guide = torch.from_numpy(made.scene), torch.from_numpy(made.guide)
     gains = torch.linspace(0.7, 1.3, 8)[:, None, None]
     sharpened = (op.upsample(scene) + gains * (guide - op.upsample(op.degrade(guide)))).numpy()
-    assert variety([sharpened]) < BORROWED
+    assert variety([sharpened]) < MIN_RELATIVE_VARIETY
     assert f"{variety([sharpened]):.0%} as varied" in note_borrowed_detail([sharpened])[0]
 
 

@@ -1,4 +1,4 @@
-"""What every tile of a run needs to know."""
+"""The context of a tile: everything that all tiles of a run share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dualsr_geo.survey.survey import Survey
 
 @dataclass(frozen=True)
 class TileContext:
-    """What every tile needs to know; small and picklable.
+    """Everything that all tiles of a run share; small and picklable.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class TileContext:
     device : str
     survey : Survey
     fine_stage : FineStage or None
-        A fine stage that corrects the coarse estimate, fitted to the scene.
+        The fitted fine stage; None if it does not correct a finished estimate.
     """
 
     shape: tuple[int, int]
@@ -69,5 +69,5 @@ class TileContext:
 
 
 def guide_window(context: TileContext, tile: Tile) -> Window:
-    """Return the guide window that a tile needs, hr pixels; it may leave the grid."""
+    """Return the window of the guide that a tile needs, hr pixels; it may extend beyond the grid."""
     return tile.padded.scaled(context.ratio).grown(guide_margin(context.survey.placement.moved_px))

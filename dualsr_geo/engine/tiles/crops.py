@@ -1,4 +1,4 @@
-"""Crops of a scene that are unlike each other: what is fitted on them has seen the scene's variety."""
+"""Choose crops of a scene that differ from each other, so that a fit covers the scene's variety."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from dualsr_geo.raster.windows import Window
 
 
 def choose(cubes: Sequence[Tensor], side: int, count: int) -> list[tuple[int, Window]]:
-    """Choose crops by farthest points: each is as unlike those before it as there is.
+    """Choose crops by farthest-point sampling: each differs most from those before.
 
     Parameters
     ----------
     cubes : sequence of Tensor, shape (band, y, x)
-        Windows of one scene; NaN where nothing is.
+        Windows of one scene; NaN where it has no value.
     side : int
-        Of a crop, lr pixels; less where a window is smaller.
+        Side of a crop, lr pixels; less where a window is smaller.
     count : int
-        Most crops.
+        Largest number of crops.
 
     Returns
     -------
     list of (int, Window)
-        Which cube, and where in it; the most varied crop first. Pixels of two crops never coincide.
-        None of a cube without valid pixels.
+        Index of the cube, and window in it, the crop with the largest contrast first. Crops do not overlap, and
+        contain valid pixels only.
     """
     places = [(i, w) for i, cube in enumerate(cubes) for w in _grid((cube.shape[1], cube.shape[2]), side)]
-    looks = [_look(cubes[i][(slice(None), *w.slices)]) for i, w in places]
-    seen = [k for k, look in enumerate(looks) if look is not None]
-    if not seen:
+    described = [(place, _features(cubes[place[0]][(slice(None), *place[1].slices)])) for place in places]
+    candidates = [(place, f) for place, f in described if f is not None]
+    if not candidates:
         return []
-    features = np.stack([look for look in looks if look is not None])
+    features = np.stack([f for _, f in candidates])
     features /= np.maximum(features.std(0), 1e-12)
-    return [places[seen[k]] for k in _farthest(features, count)]
+    return [candidates[k][0] for k in _farthest(features, count)]
 
 
 def _grid(shape: tuple[int, int], side: int) -> list[Window]:
-    """Return the whole crops that fit into a window, spread evenly over it."""
+    """Return as many crops as fit into a window, spread evenly over it."""
     (height, width), starts = (min(side, n) for n in shape), []
     for length, size in zip(shape, (height, width), strict=True):
         fit = length // size
@@ -49,8 +49,8 @@ def _grid(shape: tuple[int, int], side: int) -> list[Window]:
     return [Window(y, y + height, x, x + width) for y in starts[0] for x in starts[1]]
 
 
-def _look(cube: Tensor) -> NDArray[np.float64] | None:
-    """Return what a crop looks like: the mean and the spread of its bands; None where a pixel is missing."""
+def _features(cube: Tensor) -> NDArray[np.float64] | None:
+    """Return the means of a crop's bands and their standard deviations; None where a pixel is missing."""
     if not bool(torch.isfinite(cube).all()):
         return None
     flat = cube.flatten(1).double()
@@ -58,6 +58,7 @@ def _look(cube: Tensor) -> NDArray[np.float64] | None:
 
 
 def _farthest(features: NDArray[np.float64], count: int) -> list[int]:
+    """Return indices of crops, each the farthest from those before; the first has the largest contrast."""
     first = int(features[:, features.shape[1] // 2 :].sum(1).argmax())
     chosen, distance = [first], ((features - features[first]) ** 2).sum(1)
     while len(chosen) < min(count, len(features)):

@@ -1,4 +1,4 @@
-"""From physical values to stored ones: cut overshoot, round, clip, mask, and count all of it."""
+"""Encode physical values as stored ones: cut overshoot, round, clip and mask."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 
 from dualsr_geo.raster.packing import Packing, holds
 
-# An overshoot is what lies below the minimum of the 5 x 5 lr pixels around it, too.
-NEAR_LR = 5
+# Side of the window of lr pixels whose minimum is the lower limit in darker places than the sample has.
+FLOOR_WINDOW_LR = 5
 
 
 def floor(window: torch.Tensor, low: float, core: tuple[slice, slice], ratio: int) -> torch.Tensor | None:
-    """Return the lowest value allowed where the scene itself goes below `low`; None where it does not.
+    """Return the lower limit of a tile that is darker than the survey's minimum; None for other tiles.
 
-    The survey's minimum comes from a sample. Where a window holds darker pixels the limit
-    follows them, with finite support, so that tiles agree.
+    The survey's minimum comes from a sample. Where a window has darker pixels the limit is the minimum of the
+    5 x 5 lr pixels around, whose finite support makes tiles agree.
 
     Parameters
     ----------
     window : Tensor, shape (band, y, x)
-        The padded lr window, NaN-free.
+        The filled lr window with its halo.
     low : float
-        The survey's minimum.
+        The survey's minimum, physical units.
     core : (slice, slice)
         Rows and columns of the core in the window.
     ratio : int
@@ -36,7 +36,7 @@ def floor(window: torch.Tensor, low: float, core: tuple[slice, slice], ratio: in
     """
     if float(window.amin()) >= low:
         return None
-    near = -torch.nn.functional.max_pool2d(-window[None], NEAR_LR, 1, NEAR_LR // 2)[0]
+    near = -torch.nn.functional.max_pool2d(-window[None], FLOOR_WINDOW_LR, 1, FLOOR_WINDOW_LR // 2)[0]
     own = near[:, core[0], core[1]].clamp_max(low)
     return own.repeat_interleave(ratio, 1).repeat_interleave(ratio, 2)
 
@@ -49,9 +49,9 @@ class Encoded:
     ----------
     stored : array, shape (band, Y, X)
     physical : Tensor, shape (band, Y, X)
-        What a reader will decode, without the mask.
+        The values that a reader decodes, not masked.
     cut, saturated : int
-        Pixels raised to the scene's own minimum, and pixels at the end of the stored range.
+        Numbers of pixels raised to the lower limit, and clipped to the stored range.
     """
 
     stored: NDArray[np.generic]
@@ -67,20 +67,20 @@ def encode(
     low: float | torch.Tensor,
     hole: torch.Tensor | None,
 ) -> Encoded:
-    """Store physical values.
+    """Encode physical values.
 
     Parameters
     ----------
     values : Tensor, shape (band, Y, X)
         Physical units; changed in place.
     packing : Packing
-        Of the whole product.
+        Of all bands of the product.
     rows : slice
-        Which of its bands these are.
+        Indices of these bands in the product.
     low : float or Tensor
-        The lowest value allowed.
+        Lower limit, physical units.
     hole : Tensor of bool, shape (band, Y, X), or None
-        Where nothing is.
+        Pixels without a value.
     """
     cut = _cut(values, low, hole)
     if packing.is_float:
@@ -101,14 +101,14 @@ def encode(
 def encode_deviation(
     values: torch.Tensor, packing: Packing, rows: slice, hole: torch.Tensor | None
 ) -> NDArray[np.generic]:
-    """Store standard deviations, (band, Y, X): rounded up, so that what is doubted never reads 0.
+    """Encode standard deviations, rounded up, so that no uncertain value is stored with a standard deviation of 0.
 
     Parameters
     ----------
     values : Tensor, shape (band, Y, X)
         Physical units; changed in place.
     packing : Packing
-        Of the values that deviate.
+        Of the product's values.
     rows : slice
     hole : Tensor of bool, shape (band, Y, X), or None
     """
@@ -128,6 +128,7 @@ def _any(values: tuple[float, ...]) -> bool:
 
 
 def _cut(values: torch.Tensor, low: float | torch.Tensor, hole: torch.Tensor | None) -> int:
+    """Raise values to the lower limit in place, and return the number of those outside holes."""
     if isinstance(low, float):
         if float(values.amin()) >= low:
             return 0
@@ -140,8 +141,9 @@ def _cut(values: torch.Tensor, low: float | torch.Tensor, hole: torch.Tensor | N
 
 
 def _clip(steps: torch.Tensor, low: float, high: float, hole: torch.Tensor | None) -> int:
-    least, most = torch.aminmax(steps)
-    if float(least) >= low and float(most) <= high:
+    """Clip values in place, and return the number of clipped ones outside holes."""
+    smallest, largest = torch.aminmax(steps)
+    if float(smallest) >= low and float(largest) <= high:
         return 0
     out = (steps < low) | (steps > high)
     steps.clamp_(low, high)
@@ -149,11 +151,13 @@ def _clip(steps: torch.Tensor, low: float, high: float, hole: torch.Tensor | Non
 
 
 def _to_integer(steps: torch.Tensor, packing: Packing, hole: torch.Tensor | None) -> NDArray[np.generic]:
-    """Cast, keep valid pixels off the nodata value, and put nodata in the holes."""
+    """Cast to the stored type, change valid pixels that equal nodata by 1, and fill holes with nodata."""
     info = np.iinfo(packing.dtype)
     # float32 rounds the ends of 32-bit ranges outwards, so those are clipped in float64.
-    plain = steps.numpy(force=True)
-    stored = (plain if info.bits < 32 else np.clip(plain.astype(np.float64), info.min, info.max)).astype(packing.dtype)
+    values = steps.numpy(force=True)
+    stored = (values if info.bits < 32 else np.clip(values.astype(np.float64), info.min, info.max)).astype(
+        packing.dtype
+    )
     nodata = packing.nodata
     if nodata is not None and holds(packing.dtype, nodata):
         clash = stored == int(nodata)
@@ -172,7 +176,7 @@ def _put_holes(stored: NDArray[np.generic], packing: Packing, hole: torch.Tensor
 
 
 def empty_value(packing: Packing) -> float | int:
-    """Return the stored value that means "nothing here"."""
+    """Return the stored value of pixels without data."""
     if packing.is_float:
         return float("nan") if packing.nodata is None else packing.nodata
     return 0 if packing.nodata is None else int(packing.nodata)

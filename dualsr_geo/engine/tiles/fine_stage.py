@@ -1,8 +1,8 @@
-"""Fine stages that correct a coarse estimate: what each adds to a few bands of one window.
+"""Fine stages that correct the coarse estimate of a window: FineNet and back-projection.
 
-All of them work on anchor bands, and linear relations of the scene carry the correction to every
-band. What is fitted or decided for the whole scene is one frozen value, `FineStage`, so that a tile
-stays a pure function. `dualsr_geo.engine.fine_stage_fit` decides how far the correction is shrunk.
+They correct the anchor bands, and linear relations of the scene carry the correction to all bands.
+Everything that is estimated for the whole scene is in one frozen value, `FineStage`, so that a tile is a
+pure function. `dualsr_geo.engine.fine_stage_fit` estimates the shrinkage of the correction.
 """
 
 from __future__ import annotations
@@ -38,22 +38,28 @@ from dualsr_geo.survey.survey import Survey
 
 # The guide's misfit is clipped to so many of its mean absolute values before the network reads it.
 MAX_MISFIT = 8.0
+# Smallest side of a crop to which FineNet is fitted, lr px, and its usual side, hr px.
+MIN_CROP_LR, CROP_PX = 12, 64
+# Number of crops: as many as have FIT_PX hr pixels together, within these limits.
+MIN_CROPS, MAX_CROPS, FIT_PX = 4, 16, 2**17
+# Seed of FineNet's initial weights.
 SEED = 0
+# Key of the record in the metadata of a safetensors file.
 KEY = "refinement"
 
 
 @dataclass(frozen=True)
 class Scales:
-    """The network's units, and the guide's response to the anchors.
+    """Units of FineNet's inputs, and the response of the guide to the anchors.
 
     Attributes
     ----------
     mean, std, error : array, shape (anchor,)
-        Of the coarse estimate, and of its error on the scene's Wald pair.
+        Mean and standard deviation of the coarse estimate, and its error on the scene's Wald pair.
     guide_mean, guide_std, missed : array, shape (guide band,)
-        Of the guide, and the mean absolute value of what the response leaves of it.
+        Mean and standard deviation of the guide, and mean absolute value of its misfit.
     response : array, shape (guide band, anchor)
-        Change of the guide by a correction of the anchors, spread to all bands.
+        Change of the guide by a correction of the anchors that is spread to all bands.
     """
 
     mean: NDArray[np.float32]
@@ -66,19 +72,19 @@ class Scales:
 
     @classmethod
     def of(cls, views: Sequence[FineStageInput], response: NDArray[np.float32], error: NDArray[np.float32]) -> Scales:
-        """Return the units of a scene from some views of it; see the attributes."""
+        """Estimate the units of a scene from some windows."""
         pixels = [[planes.flatten(1) for planes in _planes(v)] for v in views]
         start, guide, missed = (torch.cat(each, 1) for each in zip(*pixels, strict=True))
         tiny = torch.finfo(torch.float32).tiny
 
-        def spread(x: Tensor) -> NDArray[np.float32]:
+        def std(x: Tensor) -> NDArray[np.float32]:
             return x.std(1, correction=0).clamp_min(tiny).numpy()
 
-        least = missed.abs().mean(1).clamp_min(tiny).numpy()
-        return cls(start.mean(1).numpy(), spread(start), error, guide.mean(1).numpy(), spread(guide), least, response)
+        misfit = missed.abs().mean(1).clamp_min(tiny).numpy()
+        return cls(start.mean(1).numpy(), std(start), error, guide.mean(1).numpy(), std(guide), misfit, response)
 
     def planes(self, view: FineStageInput) -> Tensor:
-        """Return what the network reads, (plane, Y, X)."""
+        """Return the inputs of the network, (plane, Y, X): estimate, guide and misfit in their units."""
         start, guide, missed = _planes(view)
         mean, std, guide_mean, guide_std, typical = (
             torch.from_numpy(v).to(start)[:, None, None]
@@ -88,7 +94,7 @@ class Scales:
         return torch.cat([(start - mean) / std, (guide - guide_mean) / guide_std, misfit])
 
     def network_units(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return response and error in units of standard deviations."""
+        """Return the response and the error in standard deviations of guide and anchors."""
         response, std, guide_std, error = (
             torch.from_numpy(v).to(like) for v in (self.response, self.std, self.guide_std, self.error)
         )
@@ -104,17 +110,18 @@ class FineStageInput:
     start : Tensor, shape (anchor, ratio * y, ratio * x)
         The estimate, physical units.
     observed : Tensor, shape (anchor, y, x)
-        The scene, filled; on noisy scenes what the subspace keeps.
+        The filled scene; on noisy scenes its projection on the subspace.
     operator : Operator
-        The window's degradation.
+        The degradation of the window.
     psf : Psf
     closed : Consistency or None
-        The closed form of the anchors, where the estimate is consistent and has to stay so.
+        The closed form of the anchors; None if the estimate need not be consistent.
     valid : Tensor, shape (ratio * y, ratio * x), or None
-        How far the correction is used, 0..1; None for everywhere.
+        Weight of the correction, 0..1; None for 1 everywhere.
     guide : Tensor, shape (guide band, ratio * y, ratio * x), or None
     missed : Tensor, the same shape, or None
-        What the response leaves of the guide, but for what it leaves on the lr grid.
+        Misfit of the guide: the guide less the response to the estimate, without the difference of both on the
+        lr grid.
     half : Tensor, shape (anchor, ratio * y / 2, ratio * x / 2), or None
         The estimate at half the ratio; at ratio 2 the scene.
     """
@@ -130,7 +137,7 @@ class FineStageInput:
     half: Tensor | None = None
 
     def cut(self, core: Window) -> FineStageInput:
-        """Return a part (lr pixels) as if it were a scene of its own, for a fine stage to learn from."""
+        """Return a part (lr pixels) as a scene, to fit a fine stage to."""
         ratio = self.psf.ratio
         op = operator(self.psf, core.shape, device=self.start.device)
         start, observed = self.start[:, *core.scaled(ratio).slices], self.observed[:, *core.slices]
@@ -146,13 +153,13 @@ class FineStageInput:
 
 def _planes(view: FineStageInput) -> tuple[Tensor, Tensor, Tensor]:
     if view.guide is None or view.missed is None:
-        raise TypeError("a view without a guide")
+        raise TypeError("FineNet needs a guide, and the window has none")
     return view.start, view.guide, view.missed
 
 
 @dataclass(frozen=True, eq=False)
 class FineStage:
-    """A fine stage as it is fitted to a scene.
+    """A fine stage that is fitted to a scene.
 
     Attributes
     ----------
@@ -161,17 +168,17 @@ class FineStage:
     share : float
         Shrinkage factor of the correction, 0..1.
     evidence : tuple of PairEvidence
-        What the factor rests on.
+        Evidence of the Wald pairs for the factor.
     angle : float or None
-        Of ``"backprojection"``: the scene's mean spectral angle, degrees, at most 1.
+        Mean spectral angle of the scene for ``"backprojection"``, degrees, at most 1.
     half : Survey or None
-        Of back-projection above ratio 2: the scene at half the ratio.
+        Survey of the scene at half the ratio, for back-projection above ratio 2.
     scales : Scales or None
-        Of FineNet.
+        Units of FineNet.
     state : mapping of str to Tensor
-        The weights of ``"finenet"``; empty where each tile fits its own.
+        Weights of ``"finenet"``; empty where each tile fits its own.
     steps : int
-        How many steps its fit took.
+        Number of steps of the fit.
     """
 
     fine: str
@@ -186,11 +193,11 @@ class FineStage:
 
     @property
     def is_projected(self) -> bool:
-        """Whether it compares with the result of half the ratio."""
+        """Whether the correction is projected from the result of half the ratio."""
         return self.fine.startswith("backprojection")
 
     def to_bytes(self) -> bytes:
-        """Return a safetensors file; `read` is its inverse."""
+        """Return the bytes of a safetensors file; `read` is the inverse."""
         record = {
             "fine": self.fine,
             "anchors": to_json(self.anchors),
@@ -206,12 +213,12 @@ class FineStage:
 
     @property
     def sha256(self) -> str:
-        """Of its file."""
+        """Hash of `to_bytes`."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], model: Model) -> FineStage:
-        """Read a file of what `to_bytes` returned, for a run of this model."""
+        """Read a file that `to_bytes` made, for a run of this model."""
         with safe_open(Path(path), "pt") as file:
             record: dict[str, Any] = json.loads(file.metadata()[KEY])
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # it is no mapping
@@ -224,10 +231,10 @@ class FineStage:
 
 
 def correct(stage: FineStage, view: FineStageInput) -> Tensor:
-    """Return what a fine stage adds to the anchors of a window, (anchor, ratio * y, ratio * x), physical units.
+    """Return the correction of the anchors of a window, (anchor, ratio * y, ratio * x), physical units.
 
-    Where the estimate is consistent with the scene, the part that the sensor would have recorded is taken
-    out. FineNet adds nothing where it has no guide.
+    If the estimate has to stay consistent, the part that the sensor would have recorded is removed. FineNet
+    adds nothing without a guide.
     """
     if not stage.is_projected and view.guide is None:
         return torch.zeros_like(view.start)
@@ -249,12 +256,13 @@ def _projected(stage: FineStage, view: FineStageInput) -> Tensor:
 
 
 def angles(view: FineStageInput) -> Tensor:
-    """Return the spectral angle between V and the halved estimate, degrees, float64, (y, x) at half the ratio."""
+    """Return the spectral angles of V and the halved estimate, degrees, float64, (y, x) at half the ratio."""
     assert view.half is not None
     return backprojection.angles(backprojection.halved(view.start), view.half)
 
 
 def _refined(stage: FineStage, view: FineStageInput) -> Tensor:
+    """Return the output of FineNet, physical units; it is fitted to the window if the stage has no weights."""
     assert stage.scales is not None
     scales, state = stage.scales, stage.state
     if not state:
@@ -265,7 +273,7 @@ def _refined(stage: FineStage, view: FineStageInput) -> Tensor:
 
 
 def fit(views: Sequence[FineStageInput], scales: Scales) -> refiner.FittedRefiner:
-    """Fit SFPN's fine stage to a bounded number of varied crops of some views."""
+    """Fit FineNet, the fine stage of SFPN, to a bounded number of varied crops of some windows."""
     ratio = views[0].psf.ratio
     chosen = crops.choose([v.observed for v in views], crop_side(ratio), crop_count(ratio))
     with torch.inference_mode(mode=False):
@@ -274,13 +282,13 @@ def fit(views: Sequence[FineStageInput], scales: Scales) -> refiner.FittedRefine
 
 
 def crop_side(ratio: int) -> int:
-    """Return the side of a crop, lr pixels: 64 hr pixels, and room for the blur."""
-    return max(12, 64 // ratio)
+    """Return the side of a crop, lr pixels."""
+    return max(MIN_CROP_LR, CROP_PX // ratio)
 
 
 def crop_count(ratio: int) -> int:
-    """Return how many crops are fitted on: about the same hr pixels at every ratio."""
-    return min(max(4, 2**17 // (crop_side(ratio) * ratio) ** 2), 16)
+    """Return the number of crops of a fit, which have about as many hr pixels at every ratio."""
+    return min(max(MIN_CROPS, FIT_PX // (crop_side(ratio) * ratio) ** 2), MAX_CROPS)
 
 
 def _crop(view: FineStageInput, scales: Scales) -> refiner.Crop:
@@ -291,7 +299,7 @@ def _crop(view: FineStageInput, scales: Scales) -> refiner.Crop:
 
 
 def _counted(view: FineStageInput) -> Tensor:
-    """Return 1 where the blur of a pixel is inside the view and the correction is used, (y, x)."""
+    """Return 1 where the blur of a pixel is inside the window and the correction is used, else 0, (y, x)."""
     height, width = view.observed.shape[1:]
     reach = view.psf.reach_lr
     edge = reach if min(height, width) > 2 * reach else 0

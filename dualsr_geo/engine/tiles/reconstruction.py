@@ -1,9 +1,9 @@
-"""From the windows that are read to the sharpened tile: prepare, reconstruct, refine.
+"""The stages of a tile, from the windows as read to its bands: prepare, reconstruct, refine.
 
 inputs   = prepare(context, tile, cube, guide)      fill holes, register and check the guide
 estimate = reconstruct(context, inputs)             the coarse stage: the model
 estimate = refine(context, inputs, estimate)        the fine stage, if one is fitted to the scene
-bands    = estimate.bands(rows)                     made when asked for
+bands    = estimate.bands(rows)                     computed on demand
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TileInputs:
     Attributes
     ----------
     window : WindowInputs
-        What the model reads.
+        Inputs of the model.
     tile : Tile
     core : Window
         The core in the padded window, lr pixels.
@@ -62,7 +62,7 @@ class TileInputs:
 
     @property
     def device(self) -> torch.device:
-        """Where the tile is computed."""
+        """The device that computes the tile."""
         return self.window.cube.device
 
 
@@ -81,11 +81,11 @@ def prepare(
     context : TileContext
     tile : Tile
     cube : array, shape (band, y, x)
-        The scene in the padded window, physical units, NaN where nothing is.
+        The scene in the padded window, physical units, NaN where it has no value.
     guide : array, shape (guide band, Y, X), or None
         The guide in `guide_window`, NaN where it does not reach.
     whole : bool
-        Make all of the padded window rather than the core, for a fine stage.
+        Whether to sharpen all of the padded window rather than the core, for a fine stage.
     """
     survey, device, padded = context.survey, torch.device(context.device), tile.padded
     core, everything = tile.core.within(padded), padded.within(padded)
@@ -93,7 +93,7 @@ def prepare(
     values, weight = fill_holes(scene, torch.from_numpy(survey.space.mean).to(device))
     op = operator(survey.psf, context.shape, padded, device)
     ready, coverage, withheld = _guide(context, values, guide, core, op)
-    # What corrects an estimate reads its surroundings; else the core is enough.
+    # A fine stage that corrects the estimate reads the halo, too.
     part = everything if whole or context.refines else core
     window = WindowInputs(
         values, weight, ready, op, survey.psf, survey.statistics, context.shape, padded, part, context.consistent,
@@ -116,17 +116,17 @@ def _guide(
     ready = prepare_guide(torch.from_numpy(moved).to(cube.device), mean, op)
     if ready is None or survey.changes is None:
         return ready, coverage, 0.0
-    ready, kept = change_detection.withhold_changes(survey.changes, cube, ready, op)
-    return ready, coverage, 1 - float(kept[core.slices].mean())
+    ready, unchanged = change_detection.withhold_changes(survey.changes, cube, ready, op)
+    return ready, coverage, 1 - float(unchanged[core.slices].mean())
 
 
 def reconstruct(context: TileContext, inputs: TileInputs) -> Reconstruction:
-    """Return the coarse estimate: the window as the run's model sharpens it."""
+    """Return the coarse estimate of the window by the run's model."""
     return context.model.reconstruct(inputs.window, context.survey.model_state)
 
 
 def refine(context: TileContext, inputs: TileInputs, estimate: Reconstruction) -> Reconstruction:
-    """Return the estimate corrected by the fine stage that is fitted to the scene; unchanged without one."""
+    """Return the estimate corrected by the fitted fine stage; without one, the estimate itself."""
     stage = context.fine_stage
     if stage is None or not context.refines:
         return estimate
@@ -139,7 +139,7 @@ def refine(context: TileContext, inputs: TileInputs, estimate: Reconstruction) -
 def stage_input(
     context: TileContext, inputs: TileInputs, estimate: Reconstruction, anchors: AnchorBands
 ) -> FineStageInput:
-    """Return the estimate of the padded window on the anchor bands, as a fine stage reads it."""
+    """Return the inputs of a fine stage: the estimate of the padded window on the anchor bands."""
     rows, window = list(anchors.bands), inputs.window
     start = torch.cat([estimate.bands(slice(i, i + 1)) for i in rows])
     valid = faded(start, window.blend, window.weight)
@@ -154,7 +154,7 @@ def stage_input(
 
 
 def _missed(context: TileContext, inputs: TileInputs, estimate: Reconstruction, guide: PreparedGuide) -> Tensor:
-    """Return what the response leaves of the guide, (guide band, Y, X), but for what it leaves on the lr grid."""
+    """Return the misfit of the guide, (guide band, Y, X), see `FineStageInput`."""
     window = inputs.window
     assert context.survey.guide is not None
     assert context.survey.guide.response is not None
@@ -164,7 +164,7 @@ def _missed(context: TileContext, inputs: TileInputs, estimate: Reconstruction, 
 
 
 def _half(context: TileContext, inputs: TileInputs, stage: FineStage, anchors: AnchorBands) -> Tensor:
-    """Return the anchor bands at half the ratio; at ratio 2 those of the scene."""
+    """Return the anchor bands sharpened by half the ratio; at ratio 2, those of the scene."""
     rows, guide = list(anchors.bands), inputs.guide
     if stage.half is None:
         return inputs.window.observed[rows]

@@ -1,6 +1,6 @@
-"""One tile as a pure function: (scene window, guide window, context) -> stored bands.
+"""Sharpen one tile, a pure function of scene window, guide window and context.
 
-Everything has finite support, so a tile with its halo gives what the whole scene would.
+Every step has finite support, so a tile with its halo equals the same part of the whole scene.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from dualsr_geo.models.reconstruction import Reconstruction
 from dualsr_geo.raster.windows import Tile
 from dualsr_geo.threads import one_thread
 
-# Bands made at once: bounds the memory of a tile.
-BAND_BLOCK = 16
+# Bands that are computed together; bounds the memory of a tile.
+BANDS_AT_ONCE = 16
 
 
 def sharpen_tile(
@@ -34,37 +34,37 @@ def sharpen_tile(
     statistics: TileStatistics,
     band_ranges: Iterable[slice] | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.generic]]]:
-    """Sharpen one tile, some bands at a time.
+    """Sharpen one tile, a few bands at a time.
 
     Parameters
     ----------
     context : TileContext
     tile : Tile
     cube : array, shape (band, y, x)
-        The scene in the padded window, physical units, NaN where nothing is.
+        The scene in the padded window, physical units, NaN where it has no value.
     guide : array, shape (guide band, Y, X), or None
         The guide in `guide_window`, NaN where it does not reach.
     statistics : TileStatistics
-        Filled on the way.
+        Statistics to add to.
     band_ranges : iterable of slice, optional
-        Which bands to make at once.
+        Bands that are computed together; by default 16.
 
     Yields
     ------
     slice and array, shape (band, ratio * y, ratio * x)
-        Bands of the product, and their core in its packing; where uncertainty was estimated, also
-        the standard deviations of their errors, as bands that follow all others.
+        Indices of bands in the product, and their core in its packing. With an uncertainty estimate also the
+        standard deviations of the errors, as bands that follow all others.
     """
     ranges = list(band_ranges or _ranges(context.count))
     valid = np.isfinite(cube[(slice(None), *tile.core.within(tile.padded).slices)])
     if not valid.any():
-        yield from _nothing(context, tile, ranges)
+        yield from _empty(context, tile, ranges)
         return
     with one_thread(), torch.inference_mode():
         inputs = prepare(context, tile, cube, guide)
         estimate = reconstruct(context, inputs)
         predictors = _predictors(context, inputs, estimate)
-        # The start has served; its planes would stay in memory.
+        # The predictors are the last to need the start, whose planes take memory.
         estimate = estimate.without_start()
         core = _Core(context, inputs, refine(context, inputs, estimate), predictors)
         statistics.coverage = inputs.coverage
@@ -85,20 +85,20 @@ def sharpen_tile(
 def fine_stage_input(
     context: TileContext, tile: Tile, cube: NDArray[np.float32], guide: NDArray[np.float32] | None, anchors: AnchorBands
 ) -> FineStageInput:
-    """Return a tile's coarse estimate on the anchor bands, for a fine stage to be fitted to.
+    """Return the coarse estimate of a tile on the anchor bands, to fit a fine stage to.
 
-    Parameters are those of `sharpen_tile`; all of the padded window is made. `context.fine_stage`
-    decides whether half the ratio is needed, and is not applied.
+    The parameters are those of `sharpen_tile`; all of the padded window is sharpened. `context.fine_stage`
+    is not applied; it decides whether the result of half the ratio is needed.
     """
     inputs = prepare(context, tile, cube, guide, whole=True)
     return stage_input(context, inputs, reconstruct(context, inputs).held(), anchors)
 
 
 def _ranges(count: int) -> list[slice]:
-    return [slice(i, min(i + BAND_BLOCK, count)) for i in range(0, count, BAND_BLOCK)]
+    return [slice(i, min(i + BANDS_AT_ONCE, count)) for i in range(0, count, BANDS_AT_ONCE)]
 
 
-def _nothing(context: TileContext, tile: Tile, ranges: list[slice]) -> Iterator[tuple[slice, NDArray[np.generic]]]:
+def _empty(context: TileContext, tile: Tile, ranges: list[slice]) -> Iterator[tuple[slice, NDArray[np.generic]]]:
     height, width = tile.core.scaled(context.ratio).shape
     for rows in ranges:
         shape = (rows.stop - rows.start, height, width)
@@ -111,12 +111,12 @@ def _nothing(context: TileContext, tile: Tile, ranges: list[slice]) -> Iterator[
 
 
 def _deviation_rows(context: TileContext, rows: slice) -> slice:
-    """Return which bands hold the standard deviations of some."""
+    """Return the indices in the product of the standard deviations of some bands."""
     return slice(context.count + rows.start, context.count + rows.stop)
 
 
 class _Core:
-    """The core of a sharpened tile: its bands, cut, encoded and checked."""
+    """Encodes the bands of a tile's core, and their standard deviations."""
 
     def __init__(
         self, context: TileContext, inputs: TileInputs, estimate: Reconstruction, predictors: ErrorPredictors | None
@@ -127,27 +127,27 @@ class _Core:
         self.hr_shape = inputs.core.scaled(context.ratio).shape
 
     def bands(self, rows: slice, valid: NDArray[np.bool_]) -> Encoded:
-        """Return some bands of the core as they are stored."""
+        """Return some bands of the core, encoded."""
         values, low = self._values(rows)
         return encode(values, self.context.packing, rows, low, self._hole(valid[rows]))
 
     def _hole(self, valid: NDArray[np.bool_]) -> torch.Tensor | None:
-        """Return where nothing is, (band, Y, X); None where nothing is missing."""
+        """Return the pixels without a value, (band, Y, X); None if there are none."""
         if valid.all():
             return None
         small, ratio = torch.from_numpy(~valid).to(self.device), self.context.ratio
         return small.repeat_interleave(ratio, 1).repeat_interleave(ratio, 2)
 
     def deviations(self, rows: slice, valid: NDArray[np.bool_], statistics: TileStatistics) -> NDArray[np.generic]:
-        """Return the standard deviations of some bands of the core as they are stored."""
+        """Return the standard deviations of some bands of the core, encoded."""
         positions = [self.row_of.get(band) for band in range(rows.start, rows.stop)]
         used = [i for i in positions if i is not None]
         values = torch.zeros((len(positions), *self.hr_shape), device=self.device)
         if used:
             values[torch.tensor([i is not None for i in positions])] = self._sigma(slice(used[0], used[-1] + 1))
-        # Nothing is known of bands with too few pixels to be used.
+        # Bands with too few valid pixels are not used, and have no estimate.
         valid = valid[rows] & np.array([i is not None for i in positions])[:, None, None]
-        statistics.doubt(rows, values, valid, self.context.ratio)
+        statistics.add_deviations(rows, values, valid, self.context.ratio)
         return encode_deviation(values, self.context.packing, rows, self._hole(valid))
 
     def _sigma(self, some: slice) -> torch.Tensor:
@@ -160,18 +160,18 @@ class _Core:
         return standard_deviation(model, self.predictors, some, blend)
 
     def _values(self, rows: slice) -> tuple[torch.Tensor, float | torch.Tensor]:
-        """Return some bands, physical, and the lowest value allowed; bands without data hold that."""
+        """Return some bands, physical units, and their lower limit, which bands without data are filled with."""
         low = self.context.survey.statistics.low
         positions = [(at, self.row_of.get(band)) for at, band in enumerate(range(rows.start, rows.stop))]
         used = [(at, i) for at, i in positions if i is not None]
         if len(used) == len(positions):
             some = slice(used[0][1], used[-1][1] + 1)
             limit = self._floor(some)
-            return self._made(some), low if limit is None else limit
+            return self._estimated(some), low if limit is None else limit
         values = torch.full((len(positions), *self.hr_shape), low, device=self.device)
         limits = values.clone()
         for at, i in used:
-            values[at] = self._made(slice(i, i + 1))[0]
+            values[at] = self._estimated(slice(i, i + 1))[0]
             limit = self._floor(slice(i, i + 1))
             if limit is not None:
                 limits[at] = limit[0]
@@ -181,14 +181,14 @@ class _Core:
         low = self.context.survey.statistics.low
         return floor(self.cube[some], low, self.core.slices, self.context.ratio)
 
-    def _made(self, some: slice) -> torch.Tensor:
-        """Return some bands of the core, physical, not clamped."""
+    def _estimated(self, some: slice) -> torch.Tensor:
+        """Return some bands of the core, physical units, not clamped."""
         bands = self.estimate.bands(some)
         rows, columns = self.core.within(self.estimate.extent).scaled(self.context.ratio).slices
         return bands[:, rows, columns].contiguous()
 
     def observed(self, rows: slice, valid: NDArray[np.bool_]) -> torch.Tensor:
-        """Return the scene's own values of some bands in the core, NaN where nothing is."""
+        """Return some bands of the scene in the core, NaN where it has no value."""
         out = torch.full((rows.stop - rows.start, *valid.shape[1:]), torch.nan, device=self.device)
         for at, band in enumerate(range(rows.start, rows.stop)):
             if band in self.row_of:

@@ -1,4 +1,4 @@
-"""What is counted while tiles are made: consistency, overshoot, saturation, guide coverage."""
+"""Statistics of a sharpened tile: consistency, overshoot, saturation, guide coverage and uncertainty."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from dualsr_geo.degradation.operators import BLOCK_LR, Banded, blur_matrix
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.windows import Window
 
-# Consistency is measured on every fourth row of lr pixels: a quarter of its cost, the same figure.
-CONSISTENCY_STEP = 4
+# Consistency is measured on every fourth lr row: a quarter of the cost, and the same result.
+CONSISTENCY_ROW_STEP = 4
 
 
 class TileStatistics:
-    """What a tile counts; the figures of all tiles add up.
+    """Sums over one tile; all but `coverage` are added up over tiles.
 
     Attributes
     ----------
     square, pixels : array, shape (band,)
-        Squared difference of the degraded product from the scene, and how many lr pixels it is summed over.
+        Sum of squared differences between the degraded product and the scene, and its number of lr pixels.
     angle, angles : float and int
         Sum of the spectral angles between the two, degrees, and their number.
     cut, saturated : int
-        hr pixels raised to the scene's minimum, and at the end of the stored range.
+        Numbers of hr pixels raised to the scene's minimum, and at the end of the stored range.
     guided : float
-        lr pixels that the guide covers.
+        Number of lr pixels that the guide covers.
     coverage : float
-        Their share of the core.
+        Their share of the core, 0..1.
     withheld : float
-        lr pixels where the guide shows something else and is not used.
-    deviations, doubted : array, shape (band,)
-        Standard deviations of the product's error, and of how many hr pixels they are the sum.
+        Number of lr pixels where the guide shows something else and is not used.
+    deviations, deviation_pixels : array, shape (band,)
+        Sum of the standard deviations of the product's errors, and its number of hr pixels.
     """
 
     def __init__(self, count: int) -> None:
@@ -48,18 +48,18 @@ class TileStatistics:
         self.coverage = 0.0
         self.withheld = 0.0
         self.deviations = np.zeros(count)
-        self.doubted = np.zeros(count)
+        self.deviation_pixels = np.zeros(count)
 
-    def doubt(self, rows: slice, sigma: torch.Tensor, valid: NDArray[np.bool_], ratio: int) -> None:
-        """Count the standard deviations of some bands, (band, Y, X), where their lr pixels are valid."""
+    def add_deviations(self, rows: slice, sigma: torch.Tensor, valid: NDArray[np.bool_], ratio: int) -> None:
+        """Add the standard deviations of some bands, (band, Y, X), where their lr pixels are valid."""
         count, height, width = valid.shape
-        # Axis by axis: a tenth of the time of both at once.
+        # One axis after the other takes a tenth of the time of both at once.
         sums = sigma.view(count, height, ratio, -1).sum(2).view(count, height, width, ratio).sum(3).double()
         self.deviations[rows] += (sums * torch.from_numpy(valid).to(sums)).sum((1, 2)).cpu().numpy()
-        self.doubted[rows] += ratio**2 * valid.sum((1, 2))
+        self.deviation_pixels[rows] += ratio**2 * valid.sum((1, 2))
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping."""
+        """Return a mapping that JSON can hold."""
         return {
             "square": self.square.tolist(),
             "pixels": self.pixels.tolist(),
@@ -71,12 +71,12 @@ class TileStatistics:
             "coverage": self.coverage,
             "withheld": self.withheld,
             "deviations": self.deviations.tolist(),
-            "doubted": self.doubted.tolist(),
+            "doubted": self.deviation_pixels.tolist(),
         }
 
 
 class ConsistencyCheck:
-    """How nearly the degraded product equals the scene, on rows whose blur lies in the core.
+    """Measures the consistency of a tile: the degraded product against the scene, where the blur is inside the core.
 
     Parameters
     ----------
@@ -91,51 +91,52 @@ class ConsistencyCheck:
         (height, width), reach = shape, psf.reach_lr
         rows = np.arange(core.y0 and core.y0 + reach, core.y1 if core.y1 == height else core.y1 - reach)
         columns = np.arange(core.x0 and core.x0 + reach, core.x1 if core.x1 == width else core.x1 - reach)
-        rows = rows[::CONSISTENCY_STEP]
+        rows = rows[::CONSISTENCY_ROW_STEP]
         self.rows, self.columns = rows - core.y0, columns - core.x0
         by = blur_matrix(psf.taps_y, psf.start_y, psf.ratio, height, core.y0, core.y1)[self.rows]
         bx = blur_matrix(psf.taps_x, psf.start_x, psf.ratio, width, core.x0, core.x1)[self.columns]
         self.by, self.bx = (Banded(m, BLOCK_LR, device) for m in (by, bx))
+        # Sums over the bands of products of the degraded product and the scene, (y, x).
         self.dot: torch.Tensor | None = None
-        self.ours: torch.Tensor | None = None
-        self.theirs: torch.Tensor | None = None
+        self.degraded_square: torch.Tensor | None = None
+        self.scene_square: torch.Tensor | None = None
 
-    def add(self, rows: slice, product: torch.Tensor, scene: torch.Tensor, figures: TileStatistics) -> None:
-        """Count some bands.
+    def add(self, rows: slice, product: torch.Tensor, scene: torch.Tensor, statistics: TileStatistics) -> None:
+        """Add some bands to the statistics.
 
         Parameters
         ----------
         rows : slice
-            Which of the product's bands.
+            Indices of the bands.
         product : Tensor, shape (band, ratio * y, ratio * x)
-            The core, as a reader will decode it.
+            The core, as a reader decodes it.
         scene : Tensor, shape (band, y, x)
-            The same ground as observed, NaN where nothing is.
-        figures : TileStatistics
+            The scene in the core, NaN where it has no value.
+        statistics : TileStatistics
         """
         if not (len(self.rows) and len(self.columns)):
             return
-        made = self.bx.columns(self.by.rows(product))
-        want = scene[:, self.rows][:, :, self.columns]
-        there = torch.isfinite(want)
-        wrong = torch.where(there, made - want, 0.0)
-        figures.square[rows] += (wrong.double() ** 2).sum((1, 2)).cpu().numpy()
-        figures.pixels[rows] += there.sum((1, 2)).cpu().numpy()
-        kept = there.any(2).any(1)
-        a, b = made[kept].double(), want[kept].double()
+        degraded = self.bx.columns(self.by.rows(product))
+        observed = scene[:, self.rows][:, :, self.columns]
+        valid = torch.isfinite(observed)
+        error = torch.where(valid, degraded - observed, 0.0)
+        statistics.square[rows] += (error.double() ** 2).sum((1, 2)).cpu().numpy()
+        statistics.pixels[rows] += valid.sum((1, 2)).cpu().numpy()
+        with_data = valid.any(2).any(1)
+        a, b = degraded[with_data].double(), observed[with_data].double()
         self.dot = _plus(self.dot, (a * b).sum(0))
-        self.ours = _plus(self.ours, (a * a).sum(0))
-        self.theirs = _plus(self.theirs, (b * b).sum(0))
+        self.degraded_square = _plus(self.degraded_square, (a * a).sum(0))
+        self.scene_square = _plus(self.scene_square, (b * b).sum(0))
 
-    def close(self, figures: TileStatistics) -> None:
-        """Count the spectral angles."""
-        if self.dot is None or self.ours is None or self.theirs is None:
+    def close(self, statistics: TileStatistics) -> None:
+        """Add the spectral angles to the statistics, once all bands are added."""
+        if self.dot is None or self.degraded_square is None or self.scene_square is None:
             return
-        norm = (self.ours * self.theirs).sqrt()
-        known = torch.isfinite(self.dot) & (norm > 0)
-        angle = torch.acos((self.dot[known] / norm[known]).clamp(-1, 1))
-        figures.angle += float(torch.rad2deg(angle).sum())
-        figures.angles += int(known.sum())
+        norm = (self.degraded_square * self.scene_square).sqrt()
+        valid = torch.isfinite(self.dot) & (norm > 0)
+        angle = torch.acos((self.dot[valid] / norm[valid]).clamp(-1, 1))
+        statistics.angle += float(torch.rad2deg(angle).sum())
+        statistics.angles += int(valid.sum())
 
 
 def _plus(total: torch.Tensor | None, part: torch.Tensor) -> torch.Tensor:

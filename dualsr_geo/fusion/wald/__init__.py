@@ -1,1 +1,1 @@
-"""Wald pairs: the sample degraded once more, the starts of its blocks, and what is estimated on it."""
+"""Wald pairs of a scene, the training-free starts of their blocks, and the weights of the candidates."""

@@ -1,6 +1,6 @@
-"""Weights of the candidates, from their errors on the scene's Wald pairs.
+"""Estimate the weights of the candidates from their errors on the scene's Wald pairs.
 
-Every candidate restores the degraded sample; its errors on each band give its weight.
+Every candidate restores the degraded sample; its error in each band determines its weight.
 """
 
 from __future__ import annotations
@@ -21,27 +21,30 @@ from dualsr_geo.fusion.wald.pairs import WaldPair
 from dualsr_geo.fusion.wald.starts import ridge
 
 # Soft weights are inverse errors to this power.
-POWER = 9.0
-# How far a band's errors are shrunk to the scene's mean profile, 0..1.
+ERROR_POWER = 9.0
+# Shrinkage of a band's errors to the scene's mean profile, 0..1.
 PROFILE_SHRINKAGE = 0.5
-# Soft weights against those on the simplex, 0..1.
+# Factor on the squared error of the unguided candidate, which small Wald pairs underestimate.
+UNGUIDED_ERROR_FACTOR = 2
+# Share of the soft weights in the sum with those on the simplex, 0..1.
 SOFT_SHARE = 0.5
+# Number of steps of the weights on the simplex.
 SIMPLEX_STEPS = 200
-# Bands whose errors are computed together; bounds the memory.
+# Bands that are processed together; bounds the memory.
 BANDS_AT_ONCE = 16
 
 
 def candidate_errors(pair: WaldPair) -> NDArray[np.float64]:
-    """Return the Gram matrix of the candidates' errors on a Wald pair.
+    """Return the Gram matrices of the candidates' errors on a Wald pair.
 
-    Shape (band, candidate, candidate) on clean scenes; on noisy ones (component, candidate,
-    candidate), because there each component is weighted by itself.
+    Their shape is (band, candidate, candidate) on clean scenes and (component, candidate, candidate) on noisy
+    ones, where each component has its own weights.
     """
     return np.asarray(sum(_gram(block, truth, pair) for block, truth in zip(pair.blocks, pair.truths, strict=True)))
 
 
 def _candidates(block: Block, pair: WaldPair) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return each candidate's components, consistent, (candidate, component, Y, X), and the lr ones."""
+    """Return the components of each consistent candidate, (candidate, component, Y, X), and those of the block."""
     op, space = operator(pair.blur, block.shape), pair.space
     observed = components(space, block.cube)
     fitted = prepare_inputs(observed, block.guide, pair.regression, op, block.weight)
@@ -58,6 +61,7 @@ def _candidates(block: Block, pair: WaldPair) -> tuple[torch.Tensor, torch.Tenso
 
 
 def _gram(block: Block, truth: torch.Tensor, pair: WaldPair) -> NDArray[np.float64]:
+    """Return the Gram matrices of one block, without the pixels at its edge."""
     restored, observed = _candidates(block, pair)
     blur, space, inner = pair.blur, pair.space, (..., slice(1, -1), slice(1, -1))
     weight = block.weight[None, None]
@@ -77,30 +81,30 @@ def _gram(block: Block, truth: torch.Tensor, pair: WaldPair) -> NDArray[np.float
 
 
 def _products(errors: torch.Tensor, valid: torch.Tensor) -> NDArray[np.float64]:
-    """Return mean products of errors (candidate, band, y, x) as (band, candidate, candidate)."""
+    """Return the sums of products of errors (candidate, band, y, x), (band, candidate, candidate)."""
     flat = (errors * valid.sqrt()).flatten(2).transpose(0, 1)
     return (flat @ flat.transpose(1, 2)).double().numpy()
 
 
 def candidate_weights(grams: Sequence[NDArray[np.float64]], *, by_energy: bool = False) -> NDArray[np.float64]:
-    """Turn error Gram matrices of several Wald ratios into candidate weights.
+    """Return the weights of the candidates for the Gram matrices of one or more Wald pairs.
 
-    Each band's errors are shrunk halfway to the scene's profile, because a sample is small.
+    The errors of each band are shrunk to the scene's mean profile, because a sample is small.
 
     Parameters
     ----------
     grams : sequence of array, shape (band, candidate, candidate)
     by_energy : bool
-        Whether a band counts in the profile by the size of its errors (for spectral components,
-        most of which are small) or all count the same (for bands).
+        Whether the profile weights bands by the size of their errors, as for spectral components, most of
+        which are small, or equally, as for bands.
 
     Returns
     -------
     array, shape (band, candidate)
-        Rows sum to 1: half from inverse errors to the ninth power, half least squares on the
-        simplex.
+        Rows sum to 1. Half of a weight is in proportion to the inverse error to the ninth power, half is the
+        least-squares solution on the simplex.
     """
-    grams = [_handicap(g) for g in grams]
+    grams = [_with_unguided_factor(g) for g in grams]
     squares = [np.maximum(np.diagonal(g, axis1=1, axis2=2), 1e-300) for g in grams]
     scaled = [g / e.mean(1)[:, None, None] for g, e in zip(grams, squares, strict=True)]
     own = np.exp(np.mean([np.log(e / e.mean(1, keepdims=True)) for e in squares], axis=0))
@@ -115,18 +119,16 @@ def candidate_weights(grams: Sequence[NDArray[np.float64]], *, by_energy: bool =
     return SOFT_SHARE * soft + (1 - SOFT_SHARE) * simplex
 
 
-def _handicap(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Double the squared error of the candidate without a guide.
-
-    It is there for bands that the guide does not explain; elsewhere a small Wald pair flatters it.
-    """
+def _with_unguided_factor(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Gram matrices with a larger squared error of the last candidate, which is unguided."""
     out = gram.copy()
-    out[:, -1, -1] *= 2
+    out[:, -1, -1] *= UNGUIDED_ERROR_FACTOR
     return out
 
 
 def _soft(square: NDArray[np.float64]) -> NDArray[np.float64]:
-    logit = -0.5 * POWER * np.log(square / square.min(1, keepdims=True))
+    """Return weights in proportion to the inverse error to the power of `ERROR_POWER`."""
+    logit = -0.5 * ERROR_POWER * np.log(square / square.min(1, keepdims=True))
     weight = np.exp(logit)
     return np.asarray(weight / weight.sum(1, keepdims=True))
 

@@ -1,8 +1,7 @@
-"""Wald pairs: the sample degraded once more, so that the truth is known.
+"""Wald pairs: the sample degraded once more, with the sample itself as the truth (Wald et al., 1997).
 
-Everything that is judged on the scene itself is judged on these pairs: weights of the candidates,
-shrinkage of a correction, size of the errors, detail and fine stage. A survey makes each of them
-once a ratio (Wald et al., 1997).
+They are the basis of the weights of the candidates, the shrinkage of corrections, the error calibration,
+the detail assessment and the fine stage. A survey makes one pair per ratio.
 """
 
 from __future__ import annotations
@@ -24,31 +23,32 @@ from dualsr_geo.fusion.subspace import Subspace, estimate_subspace
 from dualsr_geo.fusion.uncertainty import ConsistentStart
 from dualsr_geo.fusion.wald.starts import consistent_start
 
-# A pair has at least this many pixels on a side; ratio 2 is always tried.
+# Smallest side of a pair of a ratio above 2, px.
 MIN_SIDE_PX = 6
+# Seed of the noise that is added to the pairs of noisy scenes.
 NOISE_SEED = 1
 
 
 def pair_ratios(shape: tuple[int, int], ratio: int) -> list[int]:
-    """Return the ratios of a scene's Wald pairs: the largest that leaves six pixels on a side, and 2."""
+    """Return the ratios of a scene's Wald pairs: 2, and the largest that leaves six pixels on a side."""
     side = min(shape)
     largest = next((r for r in (ratio, 4, 3, 2) if r <= ratio and side // r >= MIN_SIDE_PX), 2)
     return sorted({largest, 2})
 
 
 def degrade_sample(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace) -> list[tuple[Block, Tensor]]:
-    """Degrade the sample once more; return each new block with its truth.
+    """Degrade the sample once more; return each degraded block with its truth.
 
     Parameters
     ----------
     blocks : sequence of Block
         The sample.
     psf : Psf
-        Blur of the scene; the guide is degraded by it.
+        Blur of the scene, which degrades the guide.
     ratio : int
-        Of the pair; its blur is Gaussian, with the default MTF gain.
+        Ratio of the pair. Its blur is Gaussian with the default MTF gain.
     space : Subspace
-        On noisy scenes the truth is what the subspace keeps, and noise is added again.
+        On noisy scenes the truth is the projection on the subspace, and noise is added again.
     """
     blur = Psf.from_mtf(ratio)
     generator = torch.Generator().manual_seed(NOISE_SEED)
@@ -61,7 +61,7 @@ def degrade_sample(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspac
         op = operator(blur, (height // ratio, width // ratio))
         lr = op.degrade(truth)
         if not space.keeps_rest:
-            # What one noisy component spreads over the bands: noise * expand's row norm.
+            # Noise of the components in the bands: space.noise times the norm of the row of expand.
             level = torch.from_numpy(np.linalg.norm(space.expand, axis=1)).clamp_min(0)
             level = space.noise * level / level.median()
             lr = lr + level[:, None, None] * torch.randn(lr.shape, generator=generator)
@@ -71,6 +71,7 @@ def degrade_sample(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspac
 
 
 def _denoised(cube: Tensor, space: Subspace) -> Tensor:
+    """Return the projection of a cube on the subspace of a noisy scene; the cube itself on clean scenes."""
     if space.keeps_rest:
         return cube
     flat = cube.flatten(1).cpu().numpy()
@@ -80,20 +81,20 @@ def _denoised(cube: Tensor, space: Subspace) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class WaldPair:
-    """The sample degraded once more, with the estimates of a survey of the degraded sample.
+    """The sample degraded once more, with its truth and its regressions.
 
     Attributes
     ----------
     blur : Psf
-        From the truth to the degraded sample; `blur.ratio` is the pair's ratio.
+        Blur between the truth and the degraded sample; `blur.ratio` is the ratio of the pair.
     blocks : tuple of Block
         The degraded sample; the guide is on the grid of the truth.
     truths : tuple of Tensor, shape (band, ratio * y, ratio * x)
-        The sample itself.
+        The sample.
     space : Subspace
-        Of the degraded sample; on noisy scenes that of the scene.
+        Components of the degraded sample; on noisy scenes those of the scene.
     whole : WaldPair or None
-        The pair that this one is a part of.
+        The pair of which this one is a part.
     """
 
     blur: Psf
@@ -113,7 +114,7 @@ class WaldPair:
 
     @property
     def ratio(self) -> int:
-        """By how much the sample was degraded."""
+        """Ratio by which the sample is degraded."""
         return self.blur.ratio
 
     @cached_property
@@ -123,27 +124,27 @@ class WaldPair:
 
     @cached_property
     def weight(self) -> NDArray[np.float32]:
-        """How valid they are, 0..1, shape (pixel,)."""
+        """Validity of the pixels, 0..1, shape (pixel,)."""
         return stack([b.weight for b in self.blocks])
 
     @cached_property
     def guide(self) -> NDArray[np.float32]:
-        """The guide degraded to them, shape (guide band, pixel)."""
+        """The guide degraded to the same pixels, shape (guide band, pixel)."""
         return stack([operator(self.blur, b.shape).degrade(b.guide) for b in self.blocks])
 
     @cached_property
     def regression(self) -> SceneRegression:
-        """The scene-wide regressions of the degraded sample on the guide; of a part those of the whole."""
+        """The scene-wide regressions of the degraded sample on the guide; those of the whole pair for a part."""
         if self.whole is not None:
             return self.whole.regression
         return fit_scene_regression(self.space.components(self.spectra), self.guide, self.weight)
 
     def guide_fit(self, weights: NDArray[np.float64]) -> GuideFit:
-        """Return the regressions with weights of the candidates, (band or component, candidate)."""
+        """Return the regressions with these weights of the candidates, (band or component, candidate)."""
         return GuideFit(self.regression, mixture_of(self.space, weights), weights)
 
     def starts(self, weights: NDArray[np.float64] | None) -> list[ConsistentStart]:
-        """Return the training-free start of each block; without weights that without a guide. Each is made once."""
+        """Return the training-free start of each block, the unguided one if there are no weights; computed once."""
         key = None if weights is None else weights.tobytes()
         if key not in self._starts:
             fit = None if weights is None else self.guide_fit(weights)
@@ -151,7 +152,7 @@ class WaldPair:
         return self._starts[key]
 
     def part(self, max_blocks: int, side: int) -> WaldPair:
-        """Return the central part of some blocks, at most `side` degraded pixels a side."""
+        """Return a pair of the central parts of some blocks, each at most `side` degraded pixels wide and high."""
         blocks, truths = [], []
         step = -(-len(self.blocks) // max_blocks)
         for block, truth in zip(self.blocks[::step], self.truths[::step], strict=True):
@@ -164,7 +165,14 @@ class WaldPair:
 
 
 def mixture_of(space: Subspace, weights: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return weights of the candidates by component, of weights by band (clean scenes) or component (noisy ones)."""
+    """Return the weights of the candidates for each component.
+
+    Parameters
+    ----------
+    space : Subspace
+    weights : array, shape (band or component, candidate)
+        By band on clean scenes, by component on noisy ones.
+    """
     return (space.share() @ weights if space.keeps_rest else weights).astype(np.float32)
 
 

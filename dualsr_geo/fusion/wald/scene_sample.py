@@ -1,4 +1,4 @@
-"""What a survey hands to a model: the sample of a scene, and the estimates that every model shares."""
+"""The inputs of `Model.estimate`: the sample of a scene, and the estimates that all models share."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from dualsr_geo.fusion.wald.pairs import WaldPairs
 
 @dataclass(frozen=True)
 class SceneStatistics:
-    """What is estimated of a scene without its guide.
+    """Estimates for a scene without its guide.
 
     Attributes
     ----------
     used : tuple of int
-        Bands that have data; the others stay nodata.
+        Indices of the bands with data; the others stay nodata.
     low : float
-        The scene's own minimum, physical units; no value of the product is below it.
+        Minimum of the sample, physical units, the lower limit of the product.
     noise : array, shape (band,)
-        Standard deviation of the noise of the used bands, physical units; 0 where it cannot be separated from signal.
+        Standard deviation of the noise of the used bands, physical units; 0 where it cannot be separated from the
+        signal.
     noise_error : array, shape (band,)
         Standard error of `noise`.
     space : Subspace
-        Spectral components; none for a model that works band by band.
+        Spectral components; without any for a model that works band by band.
     ridges : array, shape (component,)
-        Noise variance over prior variance, where no guide explains a component.
+        Noise variance over prior variance of the components without a guide.
     """
 
     used: tuple[int, ...]
@@ -43,13 +44,14 @@ class SceneStatistics:
 
 @dataclass(frozen=True)
 class GuideStatistics:
-    """What is estimated of a guide.
+    """Estimates for a guide.
 
     Attributes
     ----------
     mean : array, shape (guide band,)
     relevance : array, shape (band,), or None
-        How well the guide explains each band (R2), 0..1; None where it covers too little of the scene.
+        Coefficient of determination (R2) of each band by the guide, 0..1; None if the guide covers too little of
+        the scene.
     response : array, shape (guide band, band), or None
         Non-negative response of the guide to the used bands.
     """
@@ -66,11 +68,11 @@ class FilledSample:
     Attributes
     ----------
     filled : tuple of (Tensor, Tensor), shapes (band, y, x) and (y, x)
-        Cubes with holes filled, and how valid their pixels are, 0..1.
+        Cubes with holes filled, and the validity of their pixels, 0..1.
     guides : tuple of array, shape (guide band, Y, X)
-        As read, with a margin; NaN where the guide does not reach. Empty without a guide.
+        The guide as read, with a margin; NaN where it does not reach. Empty without a guide.
     margin_px : int
-        Of the guides, hr pixels on every side.
+        Margin of the guides on every side, hr pixels.
     """
 
     filled: tuple[Filled, ...]
@@ -86,22 +88,22 @@ class FilledSample:
 
 @dataclass(frozen=True, eq=False)
 class CommonEstimates:
-    """What the survey estimates for every model; the second argument of `Model.estimate`.
+    """Estimates that all models share.
 
     Attributes
     ----------
     statistics : SceneStatistics
     psf : Psf
-        Blur of the scene against the guide as it is used.
+        Blur of the scene relative to the registered guide.
     blocks : tuple of Block
-        The sample with its registered guide, where that reaches; empty without a guide.
+        The sample inside the extent of the registered guide; empty without a guide.
     guide : GuideStatistics or None
     pairs : WaldPairs or None
-        Of `blocks`; None where the guide covers too little of the scene to be used.
+        Wald pairs of `blocks`; None if the guide covers too little of the scene to be used.
     fine : str
-        The fine stage of the run.
+        Fine stage of the run.
     anchors : int or None
-        At most so many anchor bands; None for the model's own choice.
+        Largest number of anchor bands; None for the model's own choice.
     """
 
     statistics: SceneStatistics

@@ -1,4 +1,4 @@
-"""The training-free start of a block: regressions on the guide, made consistent with the scene."""
+"""The training-free start of a block: the mixture of regressions on the guide, made consistent with the scene."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from dualsr_geo.fusion.scene_regression import GuideFit
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.uncertainty import ConsistentStart
 
-# A prior variance is no smaller than this share of the noise's variance.
-MIN_PRIOR = 0.02
+# Smallest prior variance, relative to the variance of the noise.
+MIN_PRIOR_SHARE = 0.02
 
 
 def ridge(residual: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
-    """Return noise variance over prior variance for residual variances; 0 on clean data.
+    """Return noise variance over prior variance of each component; 0 on clean scenes.
 
-    Rounded to powers of two, so that few distinct matrices are needed.
+    The values are rounded to powers of two, so that few distinct matrices are needed.
 
     Parameters
     ----------
     residual : array, shape (component,)
-        Variance of what the start leaves of the scene, noise included.
+        Variance that the start does not explain, noise included.
     noise : float
         Standard deviation of the noise of each component.
     """
     if noise == 0:
         return np.zeros_like(residual)
-    prior = np.maximum(residual - noise**2, MIN_PRIOR * noise**2)
+    prior = np.maximum(residual - noise**2, MIN_PRIOR_SHARE * noise**2)
     return np.asarray(2.0 ** np.round(np.log2(noise**2 / prior)))
 
 
 def guided_start(block: Block, fit: GuideFit) -> GuidedStart:
-    """Return what the regressions need on a block whose guide reaches everywhere."""
+    """Return the guide of a block, which reaches everywhere, with the regressions."""
     return GuidedStart(PreparedGuide(block.guide, None, None), fit.fit, torch.from_numpy(fit.mixture))
 
 
@@ -56,7 +56,7 @@ def coarse_start(block: Block, observed: Tensor, guided: GuidedStart, op: Operat
 def block_ridges(
     block: Block, observed: Tensor, guided: GuidedStart | None, op: Operator, space: Subspace
 ) -> list[float]:
-    """Return the ridges of a block's components, from what the coarse start leaves of them."""
+    """Return the ridges of a block's components, from the residual of the coarse start."""
     if space.noise == 0:
         return [0.0] * space.count
     residual = observed if guided is None else observed - op.degrade(coarse_start(block, observed, guided, op))
@@ -73,12 +73,12 @@ def consistent_start(
     ----------
     block : Block
     psf : Psf
-        Blur of the block against the target grid.
+        Blur between the target grid and the block.
     space : Subspace
     fit : GuideFit or None
         None without a guide.
     as_tile : bool
-        Treat a block without holes as a tile is treated: with no weights at all.
+        Whether a block without holes has no weights, as a tile without holes.
     """
     op, observed = operator(psf, block.shape), components(space, block.cube)
     guided = None if fit is None else guided_start(block, fit)

@@ -1,12 +1,12 @@
-"""The models that come with the package, a file each, and the names of all models."""
+"""The models of the package, one file each, and the names of all models."""
 
 from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-# The entry points of plugins that bring a model.
+# The group of entry points by which plugins add models.
 GROUP = "dualsr_geo.models"
-# By name: the module of this package and the value in it, which is loaded when it is first used.
+# By name: a module of this package and the model in it, which is imported on first use.
 BUILT_IN = {
     "auto": "learned:AUTO",
     "regression": "regression:MODEL",
@@ -20,6 +20,6 @@ BUILT_IN = {
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names of all models, those of plugins last; loads none of them."""
+    """Return the names of all models, those of plugins last, without importing any of them."""
     plugins = sorted(point.name for point in entry_points(group=GROUP))
     return (*BUILT_IN, *(name for name in plugins if name not in BUILT_IN))

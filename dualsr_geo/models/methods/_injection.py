@@ -1,4 +1,4 @@
-"""What the classic baselines share: each band takes the guide's detail by one rule for the whole scene."""
+"""The common part of the classic baselines, which inject the guide's detail by one rule for the whole scene."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs, band_
 
 @dataclass(frozen=True)
 class InjectionModel(Model):
-    """A baseline: a subclass says by which rule the guide's detail is injected."""
+    """A baseline; subclasses define the rule by which the guide's detail is injected."""
 
     needs_guide: bool = True
 
     state_type = Injection
-    # Sharpness of the bicubic kernel, for a method that interpolates at the grid's own phase; None for one that
+    # Parameter of the bicubic kernel for a method that interpolates at the phase of the grid; None for one that
     # interpolates at the phase of the blur.
     cubic_a: ClassVar[float | None] = None
 
@@ -33,11 +33,11 @@ class InjectionModel(Model):
         return {**super().record, "injection": self.name, "cubic_a": self.cubic_a}
 
     def estimate(self, sample: FilledSample, common: CommonEstimates) -> Injection | None:  # noqa: ARG002
-        """Fit the rule's statistics; None where the guide covers too little of the scene."""
+        """Fit the statistics of the rule; None if the guide covers too little of the scene."""
         return None if common.pairs is None else fit_injection(*guided_pixels(common.blocks, common.psf))
 
     def inject(self, state: Injection, cube: Tensor, guide: Tensor, operator: Operator) -> Sharpened:
-        """Return the rule on one window: a function that adds the guide's detail to interpolated bands.
+        """Return a function that injects the guide's detail into interpolated bands of one window.
 
         Parameters
         ----------
@@ -50,7 +50,7 @@ class InjectionModel(Model):
         raise NotImplementedError
 
     def reconstruct(self, inputs: WindowInputs, state: Injection | None) -> Reconstruction:
-        """Sharpen a window; it is interpolated where the guide is not."""
+        """Sharpen a window; outside the guide it is interpolated."""
         window = inputs if self.cubic_a is None else inputs.with_cubic(self.cubic_a)
         inject = self._injector(window, state)
         if inject is None and not window.consistent:
@@ -63,7 +63,7 @@ class InjectionModel(Model):
         return band_by_band(window, sharpened)
 
     def _injector(self, inputs: WindowInputs, state: Injection | None) -> Sharpened | None:
-        """Return the rule on a window, faded out where the guide ends; None without a guide."""
+        """Return the function of `inject`, faded out towards the edge of the guide; None without a guide."""
         if state is None or inputs.guide is None:
             return None
         inject, blend = self.inject(state, inputs.cube, inputs.guide.values, inputs.operator), inputs.blend

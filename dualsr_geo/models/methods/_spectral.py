@@ -1,4 +1,4 @@
-"""What the models on spectral components share: the training-free start of a window and of a Wald pair."""
+"""The training-free start of a window and of a Wald pair, for the models on spectral components."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def spectral_window(
     ----------
     inputs : WindowInputs
     fit : GuideFit or None
-        Regressions on the guide; None without one.
+        Regressions on the guide; None without a guide.
     ridges : array, shape (component,), or None
-        Of the components where the guide explains them; None without a guide.
+        Ridges of the closed form where the guide is used; None without a guide.
     """
     statistics, guided = inputs.statistics, None
     unguided_form = inputs.closed_form(statistics.ridges.tolist())
@@ -48,7 +48,7 @@ def spectral_window(
 
 
 def restored(pair: WaldPair, fit: GuideFit | None) -> Iterator[tuple[Spectra, ConsistentStart]]:
-    """Yield the training-free start of each block of a Wald pair, as the tiles of a scene are started."""
+    """Yield the training-free start of each block of a Wald pair, computed as that of a tile."""
     pair_fit = None if fit is None else pair.guide_fit(fit.weights)
     for block in pair.blocks:
         start = consistent_start(block, pair.blur, pair.space, pair_fit, as_tile=True)

@@ -1,4 +1,4 @@
-"""A trained network that sharpens a scene by itself, band by band: CoarSR, CoarseNet and any other architecture."""
+"""The model of a trained network that sharpens a scene band by band: CoarSR, CoarseNet and others."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from dualsr_geo.raster.windows import Window
 
 @dataclass(frozen=True)
 class NetworkState:
-    """What a network takes from the whole scene.
+    """Estimates of a network for the whole scene.
 
     Attributes
     ----------
     units : Units
-        What 0 and 1 of the network stand for.
+        Physical values of 0 and 1 in the network.
     angle : float or None
-        Weight of DualSR's fine stage; None without it.
+        Weight of DualSR's fine stage; None without that stage.
     """
 
     units: Units
@@ -39,13 +39,13 @@ class NetworkState:
 
 @dataclass(frozen=True)
 class BandNetworkModel(Model):
-    """A network by its weights.
+    """A network with its weights.
 
     Attributes
     ----------
     weights : Weights
     half : Weights or None
-        Of the same network at half the ratio, for the fine stage ``"backprojection"`` above ratio 2.
+        Weights of the same network for half the ratio, for the fine stage ``"backprojection"`` above ratio 2.
     """
 
     weights: Weights = field(kw_only=True)
@@ -78,16 +78,16 @@ class BandNetworkModel(Model):
     # ---- configuration ---------------------------------------------------------------------
 
     def configured(self, *, published: bool, precision: str) -> Self:
-        """Return the network as published, or in another precision."""
+        """Return the model with these options applied to its network."""
         return replace(self, weights=replace(self.weights, published=published, precision=precision))
 
     def with_half(self, path: str | os.PathLike[str] | None, fine: str) -> Self:
-        """Return the model with the weights of half its ratio; see `Model.with_half`.
+        """Return the model with weights of half its ratio; see `Model.with_half`.
 
         Raises
         ------
         OptionError
-            If they are missing, or given in vain.
+            If the weights are missing, or are given and not needed.
         InputError
             If they are of another network or ratio.
         """
@@ -121,13 +121,13 @@ class BandNetworkModel(Model):
         return weights_of(Path(path), published=own.published, precision=own.precision)
 
     def require_inputs(self, bands: int, guide_bands: int | None) -> None:
-        """Check that the network can read a scene and a guide of so many bands; see `Model.require_inputs`."""
+        """Check the numbers of bands of the scene and of the guide; see `Model.require_inputs`."""
         super().require_inputs(bands, guide_bands)
-        least = architecture_of(self.weights.network).min_bands
-        if bands < least:
+        min_bands = architecture_of(self.weights.network).min_bands
+        if bands < min_bands:
             raise InputError(
-                f"The network `{self.weights.network}` reads {least} bands at a time, the scene has {bands} with data. "
-                f"Give {least} or more, or another --model."
+                f"The network `{self.weights.network}` reads {min_bands} bands at a time, the scene has {bands} with data. "
+                f"Give {min_bands} or more, or another --model."
             )
         trained = self.weights.guide_bands
         if trained and guide_bands is not None and guide_bands != trained:
@@ -138,14 +138,14 @@ class BandNetworkModel(Model):
 
     @property
     def identity(self) -> dict[str, object]:
-        """The weights; the keys are those of run records."""
+        """Identities of the weights; the keys are those of run records."""
         each = {"weights": self.weights, "half_weights": self.half}
         return {name: weights.identity for name, weights in each.items() if weights is not None}
 
     # ---- the scene -------------------------------------------------------------------------
 
     def estimate(self, sample: FilledSample, common: CommonEstimates) -> NetworkState:
-        """Return the network's units, and the angle that weighs DualSR's fine stage.
+        """Return the network's units, and the angle that is the weight of DualSR's fine stage.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class BandNetworkModel(Model):
     # ---- the window ------------------------------------------------------------------------
 
     def reconstruct(self, inputs: WindowInputs, state: NetworkState) -> Reconstruction:
-        """Sharpen a window, band after band; it is interpolated where the network's guide is not."""
+        """Sharpen a window band by band; outside the guide of a guided network it is interpolated."""
         if self.guided and inputs.guide is None:
             if not inputs.consistent:
                 return interpolated(inputs)

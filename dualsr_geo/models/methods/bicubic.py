@@ -8,13 +8,13 @@ from typing import Any
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs, band_by_band, interpolated
 
-# Sharpness of the kernel: OpenCV's and torch's.
+# Parameter of the kernel, as in OpenCV and torch.
 CUBIC_A = -0.75
 
 
 @dataclass(frozen=True)
 class Bicubic(Model):
-    """Interpolate every band at the grid's own phase; blur and guide are not used."""
+    """Interpolate every band at the phase of the grid; neither blur nor guide is used."""
 
     @property
     def record(self) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from dualsr_geo.models.methods._injection import InjectionModel
 
 @dataclass(frozen=True)
 class Brovey(InjectionModel):
-    """Multiply every band by the guide over the mean of all bands; several guide bands count as their mean."""
+    """Multiply every band by the guide over the mean of all bands; of several guide bands the mean is used."""
 
-    # Keys's kernel, as GDAL has it.
+    # The kernel of Keys, as in GDAL.
     cubic_a = -0.5
 
     def inject(self, state: Injection, cube: Tensor, guide: Tensor, operator: Operator) -> Sharpened:  # noqa: ARG002
-        """Return the rule on one window; see `InjectionModel.inject`."""
+        """Return the injection on one window; see `InjectionModel.inject`."""
         mean = operator.upsample(cube.mean(0, keepdim=True))
         factor = torch.where(mean != 0, guide.mean(0, keepdim=True) / mean, 0.0)
         return lambda up, _: up * factor

@@ -15,10 +15,10 @@ from dualsr_geo.models.methods._injection import InjectionModel
 
 @dataclass(frozen=True)
 class GramSchmidtAdaptive(InjectionModel):
-    """Add the guide's detail beyond the intensity that the bands explain, by a gain for each band."""
+    """Add to each band a gain times the guide less the intensity, a linear combination of the bands."""
 
     def inject(self, state: Injection, cube: Tensor, guide: Tensor, operator: Operator) -> Sharpened:
-        """Return the rule on one window; see `InjectionModel.inject`."""
+        """Return the injection on one window; see `InjectionModel.inject`."""
         detail = guide - operator.upsample(linear_combinations(state.intensity, cube))
         gain = torch.from_numpy(state.gain).to(cube)
         chosen = torch.from_numpy(state.guide_band.astype(np.int64)).to(cube.device)

@@ -1,4 +1,4 @@
-"""Area-to-point kriging of the spectral components, consistent with the scene: no guide is needed."""
+"""Area-to-point kriging of the spectral components, consistent with the scene, without a guide."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Interpolation(Model):
         return spectral_window(inputs, None, None)
 
     def restore(self, pair: WaldPair, state: Any) -> list[Tensor]:  # noqa: ARG002
-        """Interpolate the blocks of a Wald pair."""
+        """Return the interpolated blocks of a Wald pair; see `Model.restore`."""
         return [spectra.bands(slice(None)) for spectra, _ in restored(pair, None)]
 
 

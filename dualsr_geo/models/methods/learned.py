@@ -1,6 +1,6 @@
-"""The learned models: two small networks correct the training-free start.
+"""The learned models, in which two small networks correct the training-free start.
 
-`auto` uses as much of the correction as the scene's own Wald pairs support, `learned` all of it.
+`auto` shrinks the correction by factors that are estimated on the scene's Wald pairs, `learned` uses it fully.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from dualsr_geo.models.reconstruction import Reconstruction, SpectralReconstruct
 from dualsr_geo.models.unguided_correction import UnguidedInputs, observed
 from dualsr_geo.models.weights import PRECISIONS, SHIPPED, Weights, weights_of
 
-# A correction of a smaller factor is not worth its time.
+# Smallest shrinkage factor; the gain of a smaller one is not worth the time of the network.
 MIN_FACTOR = 0.05
-# Planes of float32 on the hr grid that a tile keeps: four anchors at once, each with what the network reads, its
-# features and its answer.
+# Number of float32 planes on the hr grid that a tile keeps: for four anchors the network's inputs, features and
+# outputs.
 LEARNED_PLANES = 250
 
 
 @dataclass(frozen=True)
 class LearnedState:
-    """What a learned model takes from the whole scene.
+    """Estimates of a learned model for the whole scene.
 
     Attributes
     ----------
     regression : RegressionState or None
         Of the start; None without a guide.
     correction : CorrectionState
-        What the networks read of the scene, and how far their correction is shrunk.
+        Inputs of the networks, and shrinkage factors of their corrections.
     """
 
     regression: RegressionState | None
@@ -60,7 +60,7 @@ class LearnedState:
 
 @dataclass(frozen=True)
 class Learned(Model):
-    """Correct `regression` where a guide is, and `interpolation` where none is.
+    """Correct the start of `regression` with a guide, and that of `interpolation` without.
 
     Attributes
     ----------
@@ -75,10 +75,10 @@ class Learned(Model):
     # ---- configuration ---------------------------------------------------------------------
 
     def configured(self, *, published: bool, precision: str) -> Self:
-        """Return the model with the networks that come with the package."""
+        """Return the model with the networks of the package."""
         if published:
             return super().configured(published=published, precision=precision)
-        # In bfloat16 the network without a guide differs by 8e-3 of the range; it is fast as it is.
+        # The unguided network stays in float32: in bfloat16 it differs by 8e-3 of the range, and it is fast anyway.
         guided = weights_of(SHIPPED / "guided.safetensors", precision=precision)
         return self.with_networks(guided, weights_of(SHIPPED / "unguided.safetensors"))
 
@@ -89,7 +89,7 @@ class Learned(Model):
 
     @property
     def identity(self) -> dict[str, object]:
-        """The networks, and whether they are shrunk; the key is that of run records."""
+        """Identity of the correction; the key is that of run records."""
         return {"ours": self.correction.identity}
 
     @property
@@ -101,11 +101,11 @@ class Learned(Model):
 
     @property
     def networks(self) -> dict[str, Weights]:
-        """The weights of both networks."""
+        """The weights of both networks, by their ids."""
         return self.correction.weights
 
     def for_trial(self) -> Self:
-        """Return the model without shrinkage: a trial takes the factors of the scene."""
+        """Return the model without shrinkage, because a Wald pair is corrected with the factors of the scene."""
         return replace(self, correction=replace(self.correction, shrinks=False))
 
     # ---- the scene -------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class Learned(Model):
         return LearnedState(regression, CorrectionState(guided, unguided, guided_evidence, unguided_evidence))
 
     def _guided(self, common: CommonEstimates, fit: GuideFit) -> tuple[GuidedInputs, tuple[PairEvidence, ...]]:
-        """Return the inputs of the guided network with their shrinkage factor, and what that rests on."""
+        """Return the inputs of the guided network with the shrinkage factor, and the evidence for it."""
         space = common.statistics.space
         inputs = GuidedInputs.of(space, fit, *guided_pixels(common.blocks, common.psf), common.anchors)
         if not self.correction.shrinks:
@@ -132,16 +132,16 @@ class Learned(Model):
         with torch.inference_mode():
             evidence = {r: guided_shrinkage.evidence_on(network, pairs.of_ratio(r), fit) for r in pairs.ratios}
             strength = guided_shrinkage.strength_on_scene(network, common.blocks, common.psf, space, fit, inputs)
-        # Where there is no correction it is neither stronger nor weaker.
+        # A correction of zero has no excess.
         excess = {r: strength / e.strength if strength and e.strength else 1.0 for r, e in evidence.items()}
-        basis = tuple(PairEvidence(r, e.best, e.error, excess[r]) for r, e in evidence.items())
+        records = tuple(PairEvidence(r, e.best, e.error, excess[r]) for r, e in evidence.items())
         factor = guided_shrinkage.guided_shrinkage_factor(list(evidence.values()), strength)
-        return replace(inputs, share=_worthwhile(factor)), basis
+        return replace(inputs, share=_worthwhile(factor)), records
 
     def _unguided(
         self, sample: FilledSample, common: CommonEstimates, *, guided: bool
     ) -> tuple[UnguidedInputs, tuple[PairEvidence, ...]]:
-        """Return the inputs of the unguided network with their shrinkage factor, and what that rests on."""
+        """Return the inputs of the unguided network with the shrinkage factor, and the evidence for it."""
         space, noise = common.statistics.space, common.statistics.noise
         spectra, weight = stack([c for c, _ in sample.filled]), stack([w for _, w in sample.filled])
         count = () if common.anchors is None else (common.anchors,)
@@ -149,15 +149,15 @@ class Learned(Model):
         if not self.correction.shrinks:
             return inputs, ()
         if guided and sample.is_covered:
-            # All of the sample has a guide, so that nothing shows what the network is worth elsewhere.
+            # The sample has no place without a guide on which the factor could be estimated.
             return replace(inputs, share=guided_shrinkage.PRIOR.mean), ()
         assert self.correction.unguided is not None
         network = unguided_network(self.correction.unguided, "cpu")
         with torch.inference_mode():
             evidence = unguided_shrinkage.evidence_of_scales(network, sample.filled, common.psf, space, noise)
-        basis = PairEvidence(unguided_shrinkage.RATIO, evidence.best, evidence.error, evidence.excess)
+        record = PairEvidence(unguided_shrinkage.RATIO, evidence.best, evidence.error, evidence.excess)
         factor = _worthwhile(unguided_shrinkage.unguided_shrinkage_factor(evidence))
-        return replace(inputs, share=factor), (basis,)
+        return replace(inputs, share=factor), (record,)
 
     def reads_guide(self, state: LearnedState | None) -> bool:
         """Return whether there are regressions on the guide."""
@@ -168,7 +168,7 @@ class Learned(Model):
         return None if state is None or state.regression is None else state.regression.fit
 
     def with_shrinkage_of(self, state: LearnedState, other: LearnedState) -> LearnedState:
-        """Return a state whose corrections are shrunk as in another."""
+        """Return a state with the shrinkage factors of another."""
         own, others = state.correction, other.correction
         guided = own.guided
         if guided is not None:
@@ -177,26 +177,26 @@ class Learned(Model):
         return replace(state, correction=replace(own, guided=guided, unguided=unguided))
 
     def provenance(self, state: LearnedState | None) -> Mapping[str, Any]:
-        """Return the shrinkage factors and what they rest on, by network id."""
+        """Return the shrinkage factors and the evidence for them, by network id."""
         if state is None:
             return {}
         corrections = state.correction
-        used: dict[str, tuple[float, Sequence[PairEvidence]]] = {}
+        factors: dict[str, tuple[float, Sequence[PairEvidence]]] = {}
         if corrections.guided is not None:
-            used["guided"] = corrections.guided.share, corrections.guided_evidence
-        # With a guide only where some of the scene is without it.
+            factors["guided"] = corrections.guided.share, corrections.guided_evidence
+        # With a guide, the unguided network is recorded only if some of the sample is outside the guide.
         if corrections.guided is None or corrections.unguided_evidence:
-            used["alone"] = corrections.unguided.share, corrections.unguided_evidence
+            factors["alone"] = corrections.unguided.share, corrections.unguided_evidence
         records = {
             name: {"share": round(share, 3), "wald_pairs": [e.record() for e in evidence]}
-            for name, (share, evidence) in used.items()
+            for name, (share, evidence) in factors.items()
         }
         return {"correction": records}
 
     # ---- the window ------------------------------------------------------------------------
 
     def reconstruct(self, inputs: WindowInputs, state: LearnedState) -> Reconstruction:
-        """Sharpen a window and correct it."""
+        """Sharpen a window, and correct the result."""
         regression = state.regression
         fitted = (None, None) if regression is None else (regression.fit, regression.ridges)
         start = spectral_window(inputs, *fitted)
@@ -204,9 +204,10 @@ class Learned(Model):
         return replace(start, spectra=replace(start.spectra, added=detail))
 
     def _detail(
-        self, inputs: WindowInputs, made: SpectralReconstruction, state: LearnedState
+        self, inputs: WindowInputs, reconstruction: SpectralReconstruction, state: LearnedState
     ) -> tuple[DetailPlanes, ...]:
-        start, window = made.start, None
+        """Return the corrections of a window's start."""
+        start, window = reconstruction.start, None
         assert start is not None
         if start.guided is not None:
             origin = (inputs.window.y0, inputs.window.x0)
@@ -220,7 +221,7 @@ class Learned(Model):
         )
 
     def restore(self, pair: WaldPair, state: LearnedState) -> list[Tensor]:
-        """Sharpen the blocks of a Wald pair and correct them by as much as the scene."""
+        """Return the sharpened blocks of a Wald pair, corrected with the factors of the scene."""
         fit = self.guide_fit(state)
         corrections = self._corrections_on(pair, fit, state.correction)
         out = []
@@ -228,16 +229,16 @@ class Learned(Model):
             window = None if fit is None else guided_window(block, start, pair.blur, pair.space)
             op, bands = start.closed.operator, len(block.cube)
             plain = consistency(pair.blur, block.shape, [0.0] * bands, op)
-            seen = observed(pair.space, block.cube, start.components)
+            lr = observed(pair.space, block.cube, start.components)
             core = correction.whole_core(block.shape, pair.ratio)
             detail = correction.learned_detail(
-                self.correction, corrections, window, seen, start.weight, pair.blur, plain, core
+                self.correction, corrections, window, lr, start.weight, pair.blur, plain, core
             )
             out.append(replace(spectra, added=detail).bands(slice(None)))
         return out
 
     def _corrections_on(self, pair: WaldPair, fit: GuideFit | None, scene: CorrectionState) -> CorrectionState:
-        """Return the inputs of the networks on a Wald pair, with as many anchors and the factors of the scene."""
+        """Return the inputs of the networks on a Wald pair, with the scene's number of anchors and factors."""
         unguided, guided = scene.unguided, None
         count = len(unguided.anchors.bands)
         inputs = UnguidedInputs.of(pair.space, pair.spectra, pair.weight, self._noise(pair, unguided), count)
@@ -250,11 +251,12 @@ class Learned(Model):
 
     @staticmethod
     def _noise(pair: WaldPair, scene: UnguidedInputs) -> NDArray[np.floating]:
-        """Return the noise of a Wald pair's bands: degrading averages that of the scene."""
+        """Return the noise of a Wald pair's bands, which is that of the scene averaged by the blur."""
         return scene.levels.noise * pair.blur.gain
 
 
 def _worthwhile(factor: float) -> float:
+    """Return the factor, or 0 below `MIN_FACTOR`."""
     return factor if factor >= MIN_FACTOR else 0.0
 
 
@@ -264,7 +266,7 @@ def with_own_network(path: Path, weights: Weights, licence: str) -> Learned:
     Raises
     ------
     OptionError
-        If a published network is wanted.
+        If a published network is requested.
     """
     if weights.published:
         raise OptionError(f"--published is for published networks, and {path} holds `{weights.network}`. Leave it out.")
@@ -280,7 +282,7 @@ def with_own_network(path: Path, weights: Weights, licence: str) -> Learned:
 
 AUTO = Learned(
     "auto",
-    "As `learned`, by as much as the scene's own Wald pair allows; the default.",
+    "As `learned`, with a correction that the scene's Wald pairs shrink; the default.",
     spectral=True,
     fine="consistency",
     halo=18,
@@ -291,6 +293,6 @@ AUTO = Learned(
 LEARNED = replace(
     AUTO,
     name="learned",
-    summary="Our networks correct `regression` where a guide is, and `interpolation` where none is.",
+    summary="Our networks correct `regression` with a guide, and `interpolation` without.",
     correction=LearnedCorrection(shrinks=False),
 )

@@ -11,21 +11,21 @@ from dualsr_geo.degradation.operators import Operator
 from dualsr_geo.fusion.injection import Injection, Sharpened, linear_combinations
 from dualsr_geo.models.methods._injection import InjectionModel
 
-# A larger modulation is a division by almost nothing.
+# Largest factor on a band; larger ones come from divisions by values near zero.
 MAX_MODULATION = 5.0
 
 
 @dataclass(frozen=True)
 class MtfGlpHpm(InjectionModel):
-    """Modulate every band by its synthetic guide over that guide's low frequencies."""
+    """Multiply every band by its synthetic guide over the low frequencies of that guide."""
 
     def inject(self, state: Injection, cube: Tensor, guide: Tensor, operator: Operator) -> Sharpened:  # noqa: ARG002
-        """Return the rule on one window; see `InjectionModel.inject`."""
+        """Return the injection on one window; see `InjectionModel.inject`."""
         smooth = operator.upsample(operator.degrade(guide))
 
         def sharpened(up: Tensor, rows: slice) -> Tensor:
             sharp, low = (linear_combinations(state.synthesis[rows], v) for v in (guide, smooth))
-            # A band around zero has no modulation; there the detail is left out.
+            # Where the low frequencies are zero the factor is not defined, and no detail is injected.
             factor = torch.where(low.abs() > 0, sharp / low, 1.0)
             return up * factor.clamp(0, MAX_MODULATION)
 

@@ -1,4 +1,4 @@
-"""Regressions of the spectral components on the guide, mixed by the scene's own Wald pairs."""
+"""Regressions of the spectral components on the guide, mixed with weights from the scene's Wald pairs."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs
 
 @dataclass(frozen=True)
 class RegressionState:
-    """What the regressions take from the whole scene.
+    """Estimates of the regressions for the whole scene.
 
     Attributes
     ----------
     fit : GuideFit
-        The regressions, and how they are mixed.
+        The regressions, and their weights.
     ridges : array, shape (component,)
-        Noise variance over the variance that the regressions leave.
+        Noise variance over the variance that the regressions do not explain.
     """
 
     fit: GuideFit
@@ -41,7 +41,7 @@ class RegressionState:
 
 
 def estimate_regression(common: CommonEstimates) -> RegressionState | None:
-    """Fit the regressions and weigh them on the Wald pairs; None where no guide can be used."""
+    """Fit the regressions, and estimate their weights on the Wald pairs; None without a usable guide."""
     space = common.statistics.space
     if common.pairs is None or not space.count:
         return None
@@ -54,7 +54,7 @@ def estimate_regression(common: CommonEstimates) -> RegressionState | None:
 
 
 def _ridges(blocks: Sequence[Block], psf: Psf, space: Subspace, fit: GuideFit) -> NDArray[np.float32]:
-    """Return the ridges of the closed form: noise against what the regressions leave."""
+    """Return the ridges of the closed form, see `RegressionState`."""
     if space.keeps_rest:
         return np.zeros(space.count, np.float32)
     square, count = np.zeros(space.count), 0.0
@@ -81,18 +81,18 @@ class Regression(Model):
         return None if state is None else state.fit
 
     def reconstruct(self, inputs: WindowInputs, state: RegressionState | None) -> Reconstruction:
-        """Sharpen a window; it is interpolated where the guide is not."""
+        """Sharpen a window; outside the guide it is interpolated."""
         return spectral_window(inputs, *((None, None) if state is None else (state.fit, state.ridges)))
 
     def restore(self, pair: WaldPair, state: RegressionState | None) -> list[Tensor]:
-        """Sharpen the blocks of a Wald pair."""
+        """Return the sharpened blocks of a Wald pair; see `Model.restore`."""
         with torch.inference_mode():
             return [spectra.bands(slice(None)) for spectra, _ in restored(pair, self.guide_fit(state))]
 
 
 MODEL = Regression(
     "regression",
-    "Regressions of the scene's spectral components on the guide, mixed by the scene's own Wald pair.",
+    "Regressions of the scene's spectral components on the guide, weighted on the scene's Wald pairs.",
     spectral=True,
     fine="consistency",
     seconds_per_million=(0.22, 0.08),

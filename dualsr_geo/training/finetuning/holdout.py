@@ -15,7 +15,7 @@ from scipy.stats import t as student
 from torch import nn
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.models.guided_correction import AT_ONCE, detail, without_observed_part
+from dualsr_geo.models.guided_correction import ANCHORS_AT_ONCE, detail, without_observed_part
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.training.finetuning.training_pairs import TrainingPair
 from dualsr_geo.training.guided_task import input_rows
@@ -132,8 +132,8 @@ def score_blocks(network: nn.Module, pairs: Sequence[TrainingPair]) -> Trial:
 def _correct(network: nn.Module, pair: TrainingPair) -> HeldOutPixels:
     sample = pair.sample
     corrections = []
-    for first in range(0, len(sample.anchors), AT_ONCE):
-        rows = slice(first, first + AT_ONCE)
+    for first in range(0, len(sample.anchors), ANCHORS_AT_ONCE):
+        rows = slice(first, first + ANCHORS_AT_ONCE)
         given = input_rows(sample.network_input, rows)
         mixture = network(given.planes, given.constants, pair.ratio)
         corrections.append(
