@@ -1,4 +1,4 @@
-"""What detail is worth where the truth is known."""
+"""Detail assessments of images whose truth is known."""
 
 from __future__ import annotations
 
@@ -23,20 +23,26 @@ def noise(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def piece(made: torch.Tensor, detail: torch.Tensor, guide: torch.Tensor | None = None) -> Piece:
-    """Return an image whose detail is `made`, of a truth whose detail is `detail`."""
-    plain = noise(*detail.shape, seed=99) + 10
+def piece(restored: torch.Tensor, detail: torch.Tensor, guide: torch.Tensor | None = None) -> Piece:
+    """Return an image with the detail `restored`, and a truth with the detail `detail`."""
+    interpolated = noise(*detail.shape, seed=99) + 10
     guide = detail.new_zeros(0, *detail.shape[1:]) if guide is None else guide
-    return Piece(plain + made, plain + detail, plain, guide, torch.ones(detail.shape[1:], dtype=torch.bool))
+    return Piece(
+        interpolated + restored,
+        interpolated + detail,
+        interpolated,
+        guide,
+        torch.ones(detail.shape[1:], dtype=torch.bool),
+    )
 
 
-def worth(*pieces: Piece, least: float = 0.0) -> DetailAssessment:
-    return measure(pieces, np.full(len(pieces[0].truth), least), 4)
+def assess(*pieces: Piece, noise_level: float = 0.0) -> DetailAssessment:
+    return measure(pieces, np.full(len(pieces[0].truth), noise_level), 4)
 
 
-def shares(found: DetailAssessment) -> np.ndarray:
+def shares(assessment: DetailAssessment) -> np.ndarray:
     """Improvement, omission, hallucination, (share, band)."""
-    return np.stack([found.improvement, found.omission, found.hallucination])
+    return np.stack([assessment.improvement, assessment.omission, assessment.hallucination])
 
 
 @pytest.fixture(scope="module")
@@ -45,55 +51,59 @@ def true() -> torch.Tensor:
 
 
 def test_the_truth_itself_is_all_improvement(true):
-    np.testing.assert_allclose(shares(worth(piece(true, true))), [[1] * 3, [0] * 3, [0] * 3], atol=1e-6)
+    np.testing.assert_allclose(shares(assess(piece(true, true))), [[1] * 3, [0] * 3, [0] * 3], atol=1e-6)
 
 
 def test_interpolation_is_all_omission(true):
-    np.testing.assert_allclose(shares(worth(piece(0 * true, true))), [[0] * 3, [1] * 3, [0] * 3], atol=1e-6)
+    np.testing.assert_allclose(shares(assess(piece(0 * true, true))), [[0] * 3, [1] * 3, [0] * 3], atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [0.1, 1.0, 3.0])
 def test_independent_noise_is_all_hallucination(true, size):
-    found = worth(piece(size * noise(3, *SHAPE, seed=2), true))
-    np.testing.assert_allclose(found.improvement, 0, atol=CHANCE)
-    np.testing.assert_allclose(found.hallucination, size, atol=CHANCE * max(size, 1))
+    assessment = assess(piece(size * noise(3, *SHAPE, seed=2), true))
+    np.testing.assert_allclose(assessment.improvement, 0, atol=CHANCE)
+    np.testing.assert_allclose(assessment.hallucination, size, atol=CHANCE * max(size, 1))
 
 
-def test_detail_turned_round_is_worse_than_none(true):
-    found = worth(piece(-true, true))
-    np.testing.assert_allclose(found.improvement, 0)
-    np.testing.assert_allclose(found.hallucination, 1, atol=1e-5)
+def test_detail_of_opposite_sign_is_all_hallucination(true):
+    assessment = assess(piece(-true, true))
+    np.testing.assert_allclose(assessment.improvement, 0)
+    np.testing.assert_allclose(assessment.hallucination, 1, atol=1e-5)
 
 
 @given(st.floats(0, 4))
 def test_too_little_is_omission_and_too_much_hallucination(factor):
     true = noise(2, 9, 13, seed=1)
-    found = worth(piece(factor * true, true))
-    np.testing.assert_allclose(found.improvement, min(factor, 1), atol=1e-4)
-    np.testing.assert_allclose(found.hallucination, max(factor - 1, 0), atol=1e-4)
+    assessment = assess(piece(factor * true, true))
+    np.testing.assert_allclose(assessment.improvement, min(factor, 1), atol=1e-4)
+    np.testing.assert_allclose(assessment.hallucination, max(factor - 1, 0), atol=1e-4)
 
 
 def test_half_of_the_scene_without_detail_is_half_omitted(true):
-    made = true.clone()
-    made[:, :, SHAPE[1] // 2 :] = 0
+    restored = true.clone()
+    restored[:, :, SHAPE[1] // 2 :] = 0
     lost = float(true[:, :, SHAPE[1] // 2 :].abs().sum() / true.abs().sum())
-    found = worth(piece(made, true))
-    assert np.mean(found.omission) == pytest.approx(lost, abs=0.02)
-    np.testing.assert_allclose(found.hallucination, 0, atol=1e-5)
+    assessment = assess(piece(restored, true))
+    assert np.mean(assessment.omission) == pytest.approx(lost, abs=0.02)
+    np.testing.assert_allclose(assessment.hallucination, 0, atol=1e-5)
 
 
 @given(st.floats(1e-3, 1e4), st.integers(1, 40), st.integers(1, 40), st.integers(1, 3))
-def test_shares_know_no_units_and_their_sums_are_what_was_made(scale, height, width, bands):
+def test_shares_do_not_depend_on_units_and_add_up_to_the_restored_detail(scale, height, width, bands):
     true, other = noise(bands, height, width, seed=3), noise(bands, height, width, seed=4)
     guide = noise(2, height, width, seed=5)
     one = piece(0.6 * true + 0.4 * other, true, guide)
-    found = worth(one)
-    many = worth(Piece(*(scale * p for p in (one.made, one.truth, one.plain)), 7 * scale * guide, one.valid))
-    np.testing.assert_allclose(shares(many), shares(found), rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(many.guide, found.guide, rtol=1e-2, atol=1e-3)
-    made = (one.made - one.plain).abs().sum((1, 2)) / (one.truth - one.plain).abs().sum((1, 2))
-    agreed = found.improvement > 0
-    np.testing.assert_allclose((found.improvement + found.hallucination)[agreed], made.numpy()[agreed], rtol=1e-3)
+    assessment = assess(one)
+    many = assess(
+        Piece(*(scale * p for p in (one.restored, one.truth, one.interpolated)), 7 * scale * guide, one.valid)
+    )
+    np.testing.assert_allclose(shares(many), shares(assessment), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(many.guide, assessment.guide, rtol=1e-2, atol=1e-3)
+    restored = (one.restored - one.interpolated).abs().sum((1, 2)) / (one.truth - one.interpolated).abs().sum((1, 2))
+    agreed = assessment.improvement > 0
+    np.testing.assert_allclose(
+        (assessment.improvement + assessment.hallucination)[agreed], restored.numpy()[agreed], rtol=1e-3
+    )
 
 
 @given(st.integers(1, 60))
@@ -103,52 +113,56 @@ def test_agreement_is_the_smaller_of_both_with_the_sign_of_their_product(count):
     torch.testing.assert_close(agreement(a, b).float(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_what_lies_in_the_noise_is_no_detail(true):
+def test_differences_within_the_noise_are_no_detail(true):
     level = 0.1
-    sensor, made = level * noise(3, *SHAPE, seed=6), level * noise(3, *SHAPE, seed=7)
+    sensor, restored = level * noise(3, *SHAPE, seed=6), level * noise(3, *SHAPE, seed=7)
     sparse = torch.where(true > 1.5, 100 * level, 0.0)
-    found, deaf = (worth(piece(sparse + made, sparse + sensor), least=n) for n in (level, 0.0))
-    assert (found.omission < 0.02).all()
-    assert (found.hallucination < 0.02).all()
-    assert (deaf.omission > 0.05).all()
-    within = worth(piece(made.clamp(-2 * level, 2 * level), sensor.clamp(-2 * level, 2 * level)), least=level)
+    assessment, without_noise_level = (
+        assess(piece(sparse + restored, sparse + sensor), noise_level=n) for n in (level, 0.0)
+    )
+    assert (assessment.omission < 0.02).all()
+    assert (assessment.hallucination < 0.02).all()
+    assert (without_noise_level.omission > 0.05).all()
+    within = assess(
+        piece(restored.clamp(-2 * level, 2 * level), sensor.clamp(-2 * level, 2 * level)), noise_level=level
+    )
     assert np.isnan(within.improvement).all()
 
 
-# ---- where it comes from -----------------------------------------------------------------
+# ---- origin of hallucinated detail -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("guides", [1, 3])
-def test_what_the_guide_has_and_the_truth_has_not_is_the_guides(true, guides):
+def test_false_detail_that_the_guide_shows_is_attributed_to_the_guide(true, guides):
     guide = noise(guides, *SHAPE, seed=8)
-    found = worth(piece(true + 0.5 * guide.mean(0), true, guide))
-    assert (found.hallucination > 0.05).all()
-    assert (found.neither < 0.05 * found.hallucination).all()
+    assessment = assess(piece(true + 0.5 * guide.mean(0), true, guide))
+    assert (assessment.hallucination > 0.05).all()
+    assert (assessment.neither < 0.05 * assessment.hallucination).all()
 
 
 @pytest.mark.parametrize("guides", [1, 3, 8])
-def test_noise_is_of_neither(true, guides):
-    found = worth(piece(true + 0.5 * noise(3, *SHAPE, seed=9), true, noise(guides, *SHAPE, seed=8)))
-    assert (found.guide < 0.05 * found.hallucination).all()
+def test_noise_is_not_attributed_to_the_guide(true, guides):
+    assessment = assess(piece(true + 0.5 * noise(3, *SHAPE, seed=9), true, noise(guides, *SHAPE, seed=8)))
+    assert (assessment.guide < 0.05 * assessment.hallucination).all()
 
 
-def test_a_guide_that_shows_the_truth_is_not_blamed(true):
-    """Neither for noise, nor for what is lacking."""
-    for made in (true + 0.5 * noise(3, *SHAPE, seed=9), 0.3 * true, 0 * true):
-        assert (worth(piece(made, true, true)).guide < 0.03).all()
+def test_nothing_is_attributed_to_a_guide_that_shows_the_truth(true):
+    """Neither noise nor missing detail."""
+    for restored in (true + 0.5 * noise(3, *SHAPE, seed=9), 0.3 * true, 0 * true):
+        assert (assess(piece(restored, true, true)).guide < 0.03).all()
 
 
-def test_both_origins_are_told_apart(true):
+def test_both_origins_are_separated(true):
     guide, own = noise(1, *SHAPE, seed=8), noise(3, *SHAPE, seed=9)
-    found = worth(piece(true + 0.6 * guide + 0.3 * own, true, guide))
+    assessment = assess(piece(true + 0.6 * guide + 0.3 * own, true, guide))
     # Energies of 0.36 and 0.09.
-    np.testing.assert_allclose(found.guide / found.hallucination, 0.8, atol=0.05)
+    np.testing.assert_allclose(assessment.guide / assessment.hallucination, 0.8, atol=0.05)
 
 
-def test_without_a_guide_all_is_of_neither(true):
-    found = worth(piece(true + noise(3, *SHAPE, seed=9), true))
-    np.testing.assert_array_equal(found.guide, 0)
-    np.testing.assert_array_equal(found.neither, found.hallucination)
+def test_without_a_guide_nothing_is_attributed_to_it(true):
+    assessment = assess(piece(true + noise(3, *SHAPE, seed=9), true))
+    np.testing.assert_array_equal(assessment.guide, 0)
+    np.testing.assert_array_equal(assessment.neither, assessment.hallucination)
 
 
 # ---- pieces, holes, JSON -----------------------------------------------------------------
@@ -159,36 +173,36 @@ def test_invalid_pixels_do_not_count(true):
     rows = slice(0, 32)
     valid = one.valid.clone()
     valid[32:] = False
-    spoilt = [p.clone() for p in (one.made, one.truth, one.plain, one.guide)]
-    for planes in spoilt:
+    invalid = [p.clone() for p in (one.restored, one.truth, one.interpolated, one.guide)]
+    for planes in invalid:
         planes[:, 32:] = 1e6
-    cut = Piece(*(p[:, rows] for p in (one.made, one.truth, one.plain, one.guide)), one.valid[rows])
-    seen, kept = worth(Piece(*spoilt, valid)), worth(cut)
+    cut = Piece(*(p[:, rows] for p in (one.restored, one.truth, one.interpolated, one.guide)), one.valid[rows])
+    with_invalid, cropped = assess(Piece(*invalid, valid)), assess(cut)
     for name in ("improvement", "guide", "neither"):
-        np.testing.assert_allclose(getattr(seen, name), getattr(kept, name), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(getattr(with_invalid, name), getattr(cropped, name), rtol=1e-5, atol=1e-6)
 
 
-def test_pieces_count_by_their_detail(true):
+def test_pieces_are_weighted_by_their_detail(true):
     good, none = piece(true, true), piece(0 * true, true)
-    np.testing.assert_allclose(worth(good, none).improvement, 0.5, atol=1e-6)
+    np.testing.assert_allclose(assess(good, none).improvement, 0.5, atol=1e-6)
 
 
-def test_a_band_without_detail_says_nothing(true):
+def test_a_band_without_detail_has_no_shares(true):
     flat = true.clone()
     flat[1] = 0
-    found = worth(piece(true, flat))
-    np.testing.assert_array_equal(np.isnan(found.improvement), [False, True, False])
-    np.testing.assert_array_equal(np.isnan(found.hallucination), [False, True, False])
+    assessment = assess(piece(true, flat))
+    np.testing.assert_array_equal(np.isnan(assessment.improvement), [False, True, False])
+    np.testing.assert_array_equal(np.isnan(assessment.hallucination), [False, True, False])
 
 
 @pytest.mark.parametrize("guided", [True, False])
-def test_json_brings_it_back(true, guided):
+def test_json_round_trip_is_exact(true, guided):
     flat = true.clone()
     flat[1] = 0
-    found = worth(piece(true + noise(3, *SHAPE, seed=9), flat, noise(2, *SHAPE, seed=8)))
-    found = replace(found, contradicted=np.float32([0.1, 0.2, 0.3]) if guided else None)
-    back = from_json(DetailAssessment, json.loads(json.dumps(to_json(found), allow_nan=False)))
-    assert back.ratio == found.ratio
+    assessment = assess(piece(true + noise(3, *SHAPE, seed=9), flat, noise(2, *SHAPE, seed=8)))
+    assessment = replace(assessment, contradicted=np.float32([0.1, 0.2, 0.3]) if guided else None)
+    back = from_json(DetailAssessment, json.loads(json.dumps(to_json(assessment), allow_nan=False)))
+    assert back.ratio == assessment.ratio
     assert (back.contradicted is None) == (not guided)
     for name in ("improvement", "guide", "neither", *(["contradicted"] if guided else [])):
-        np.testing.assert_array_equal(getattr(back, name), getattr(found, name))
+        np.testing.assert_array_equal(getattr(back, name), getattr(assessment, name))

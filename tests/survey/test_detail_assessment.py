@@ -1,4 +1,4 @@
-"""What a scene's product makes up, as its own Wald pair says."""
+"""Detail assessments on the scene's Wald pair, against those with the truth."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RATIO = 4
 NAMES = ("improvement", "guide", "neither")
 
 
-def told(
+def assess(
     scene: np.ndarray, guide: np.ndarray | None, model: str = "regression", ratio: int = RATIO
 ) -> DetailAssessment:
-    wishes = SurveyOptions(ratio, psf=Psf.from_mtf(ratio), model=load_model(model), detail=True)
-    found = surveyed(scene, guide, wishes).detail
-    assert found is not None
-    return found
+    options = SurveyOptions(ratio, psf=Psf.from_mtf(ratio), model=load_model(model), detail=True)
+    assessment = surveyed(scene, guide, options).detail
+    assert assessment is not None
+    return assessment
 
 
 def mean(values: np.ndarray) -> float:
@@ -43,8 +43,8 @@ def sample() -> synthetic.Sample:
 
 
 @pytest.fixture(scope="module")
-def plain(sample) -> DetailAssessment:
-    return told(sample.scene, sample.guide)
+def with_guide(sample) -> DetailAssessment:
+    return assess(sample.scene, sample.guide)
 
 
 def pasted(guide: np.ndarray) -> np.ndarray:
@@ -59,8 +59,8 @@ def pasted(guide: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("model", ["regression", "auto"])
-def test_texture_that_only_the_guide_has_shows(sample, model):
-    before, after = told(sample.scene, sample.guide, model), told(sample.scene, pasted(sample.guide), model)
+def test_texture_that_only_the_guide_has_is_attributed_to_the_guide(sample, model):
+    before, after = assess(sample.scene, sample.guide, model), assess(sample.scene, pasted(sample.guide), model)
     assert mean(after.guide) > 1.4 * mean(before.guide)
     assert mean(after.guide) - mean(before.guide) > 0.03
     assert mean(after.improvement) < mean(before.improvement) - 0.1
@@ -69,108 +69,108 @@ def test_texture_that_only_the_guide_has_shows(sample, model):
 
 
 @pytest.mark.parametrize("seed", [1, 5])
-def test_it_is_about_what_is_true(seed):
+def test_the_assessment_is_near_that_with_the_truth(seed):
     sample = synthetic.make((61, 77), bands=7, seed=seed)
-    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
-    made = torch.from_numpy(product(sample.scene, sample.guide, known)[0])
-    op, truth, guide = operator(known.psf, (61, 77)), *map(torch.from_numpy, (sample.reference, sample.guide))
-    plain, low = (op.upsample(op.degrade(planes)) for planes in (truth, guide))
-    valid = torch.ones(made.shape[1:], dtype=torch.bool)
-    true = detail.measure([Piece(made, truth, plain, guide - low, valid)], np.zeros(7), RATIO)
-    assert mean(known.detail.improvement) == pytest.approx(mean(true.improvement), abs=0.15)
-    assert mean(known.detail.hallucination) == pytest.approx(mean(true.hallucination), abs=0.1)
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
+    restored = torch.from_numpy(product(sample.scene, sample.guide, survey)[0])
+    op, truth, guide = operator(survey.psf, (61, 77)), *map(torch.from_numpy, (sample.reference, sample.guide))
+    interpolated, low = (op.upsample(op.degrade(planes)) for planes in (truth, guide))
+    valid = torch.ones(restored.shape[1:], dtype=torch.bool)
+    true = detail.measure([Piece(restored, truth, interpolated, guide - low, valid)], np.zeros(7), RATIO)
+    assert mean(survey.detail.improvement) == pytest.approx(mean(true.improvement), abs=0.15)
+    assert mean(survey.detail.hallucination) == pytest.approx(mean(true.hallucination), abs=0.1)
 
 
-def test_a_guide_adds_detail(sample, plain):
-    alone = told(sample.scene, None)
-    assert mean(alone.improvement) < mean(plain.improvement) - 0.2
-    np.testing.assert_array_equal(alone.guide, 0)
-    assert alone.contradicted is None
+def test_a_guide_adds_detail(sample, with_guide):
+    unguided = assess(sample.scene, None)
+    assert mean(unguided.improvement) < mean(with_guide.improvement) - 0.2
+    np.testing.assert_array_equal(unguided.guide, 0)
+    assert unguided.contradicted is None
 
 
 def test_a_guide_that_shows_nothing_of_the_scene_is_hardly_followed(sample):
     other = synthetic.make((61, 77), bands=7, seed=9).guide
-    found, alone = told(sample.scene, other), told(sample.scene, None)
-    assert mean(found.improvement) == pytest.approx(mean(alone.improvement), abs=0.1)
-    assert mean(found.guide) < 0.15
+    assessment, unguided = assess(sample.scene, other), assess(sample.scene, None)
+    assert mean(assessment.improvement) == pytest.approx(mean(unguided.improvement), abs=0.1)
+    assert mean(assessment.guide) < 0.15
 
 
-def test_our_networks_count(sample):
-    before, after = told(sample.scene, None), told(sample.scene, None, "learned")
+def test_the_networks_improve_detail(sample):
+    before, after = assess(sample.scene, None), assess(sample.scene, None, "learned")
     assert mean(after.improvement) > mean(before.improvement) + 0.02
 
 
 @pytest.mark.parametrize("guided", [True, False])
-def test_it_knows_no_units(sample, guided):
+def test_the_assessment_does_not_depend_on_units(sample, guided):
     guide = sample.guide if guided else None
-    one, many = told(sample.scene, guide), told(3000 * sample.scene, guide)
+    one, many = assess(sample.scene, guide), assess(3000 * sample.scene, guide)
     for name in NAMES:
         np.testing.assert_allclose(getattr(many, name), getattr(one, name), atol=0.02)
 
 
-def test_a_noisy_scene_improves_less(sample, plain):
+def test_a_noisy_scene_improves_less(sample, with_guide):
     rng = np.random.default_rng(0)
     noisy = (sample.scene + 0.2 * sample.scene.std() * rng.standard_normal(sample.scene.shape)).astype(np.float32)
-    found = told(noisy, sample.guide)
-    assert mean(found.improvement) < mean(plain.improvement)
-    assert all(np.isfinite(getattr(found, name)).all() for name in NAMES)
+    assessment = assess(noisy, sample.guide)
+    assert mean(assessment.improvement) < mean(with_guide.improvement)
+    assert all(np.isfinite(getattr(assessment, name)).all() for name in NAMES)
 
 
-def test_holes_change_little(sample, plain):
+def test_holes_change_little(sample, with_guide):
     scene, guide = sample.scene.copy(), sample.guide.copy()
     scene[:, 5:9, 40:52] = np.nan
     scene[2, 30:33, 10:15] = np.nan
     guide[:, -30:, :40] = np.nan
-    found = told(scene, guide)
+    assessment = assess(scene, guide)
     for name in NAMES:
-        assert mean(getattr(found, name)) == pytest.approx(mean(getattr(plain, name)), abs=0.05)
+        assert mean(getattr(assessment, name)) == pytest.approx(mean(getattr(with_guide, name)), abs=0.05)
 
 
 def test_a_guide_that_covers_too_little_counts_as_none(sample):
     guide = np.full_like(sample.guide, np.nan)
     guide[:, :8, :8] = 1
-    found, alone = told(sample.scene, guide), told(sample.scene, None)
-    np.testing.assert_allclose(found.improvement, alone.improvement, atol=1e-6)
+    assessment, unguided = assess(sample.scene, guide), assess(sample.scene, None)
+    np.testing.assert_allclose(assessment.improvement, unguided.improvement, atol=1e-6)
 
 
 @pytest.mark.parametrize("model", ["auto", "regression"])
 @pytest.mark.parametrize("guided", [True, False])
 def test_one_band(model, guided):
     sample = synthetic.make((31, 45), bands=1, seed=2)
-    found = told(sample.scene, sample.guide if guided else None, model)
-    assert found.improvement.shape == (1,)
-    assert 0 < found.improvement[0] <= 1
+    assessment = assess(sample.scene, sample.guide if guided else None, model)
+    assert assessment.improvement.shape == (1,)
+    assert 0 < assessment.improvement[0] <= 1
 
 
 def test_bands_without_data_have_no_share(sample):
     scene = sample.scene.copy()
     scene[3] = np.nan
-    assert told(scene, sample.guide).improvement.shape == (6,)
+    assert assess(scene, sample.guide).improvement.shape == (6,)
 
 
 @pytest.mark.parametrize(("side", "ratio", "wald"), [(12, 4, 2), (19, 4, 3), (25, 4, 4), (31, 2, 2), (49, 8, 8)])
 def test_the_pair_is_the_largest_that_leaves_enough(side, ratio, wald):
     sample = synthetic.make((side, side + 5), bands=3, seed=3, ratio=ratio)
-    assert told(sample.scene, None, ratio=ratio).ratio == wald
+    assert assess(sample.scene, None, ratio=ratio).ratio == wald
 
 
-def test_of_a_scene_too_small_nothing_is_said():
+def test_a_scene_too_small_to_be_degraded_has_no_assessment():
     sample = synthetic.make((2 * MIN_SIDE_PX - 1, 40), bands=3, seed=3)
-    wishes = SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True)
-    assert surveyed(sample.scene, sample.guide, wishes).detail is None
+    options = SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True)
+    assert surveyed(sample.scene, sample.guide, options).detail is None
 
 
 def test_a_scene_without_contrast_has_no_detail():
     flat = np.full((2, 30, 34), 0.25, np.float32)
-    assert np.isnan(told(flat, None).improvement).all()
+    assert np.isnan(assess(flat, None).improvement).all()
 
 
-def test_nobody_asked(sample):
+def test_without_the_option_there_is_no_assessment(sample):
     assert surveyed(sample.scene, None, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO))).detail is None
 
 
-def test_it_travels_with_the_survey(sample):
-    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
-    back = from_json(Survey, json.loads(json.dumps(to_json(known), allow_nan=False)))
+def test_the_survey_in_json_contains_the_assessment(sample):
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO), detail=True))
+    back = from_json(Survey, json.loads(json.dumps(to_json(survey), allow_nan=False)))
     for name in (*NAMES, "contradicted"):
-        np.testing.assert_array_equal(getattr(back.detail, name), getattr(known.detail, name))
+        np.testing.assert_array_equal(getattr(back.detail, name), getattr(survey.detail, name))

@@ -1,4 +1,4 @@
-"""The survey, its sample, and where it puts the guide."""
+"""The survey of a scene, its sample, and the placement of the guide."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import BLOCK_SIDE_PX, BLOCK_COUNT, Sample, SurveyOptions, sample_windows
+from dualsr_geo.survey.sampling import BLOCK_COUNT, BLOCK_SIDE_PX, Sample, SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
 
 RATIO = 4
@@ -35,15 +35,16 @@ def sample() -> synthetic.Sample:
     return synthetic.make((41, 53), bands=16, seed=1)
 
 
-def again(known: Survey) -> Survey:
-    return Survey.from_json(json.loads(json.dumps(to_json(known), allow_nan=False)), load_model("regression"))
+def again(survey: Survey) -> Survey:
+    """Return the survey after a round trip through JSON."""
+    return Survey.from_json(json.loads(json.dumps(to_json(survey), allow_nan=False)), load_model("regression"))
 
 
 # ---- the sample --------------------------------------------------------------------------
 
 
 @given(sides, sides)
-def test_sampled_windows_lie_inside_are_few_and_disjoint(height, width):
+def test_sampled_windows_are_inside_few_and_disjoint(height, width):
     windows = sample_windows((height, width))
     assert sum(math.prod(w.shape) for w in windows) <= max(MAX_WHOLE_PX, BLOCK_COUNT * BLOCK_SIDE_PX**2)
     assert 1 <= len(windows) <= BLOCK_COUNT
@@ -69,14 +70,14 @@ def test_large_scenes_are_sampled_from_end_to_end(height, width):
         assert max(getattr(w, high) for w in windows) >= 2 * length / 3
 
 
-def test_the_survey_of_a_large_scene_costs_what_that_of_a_small_one_does():
-    """It sees nothing but its sample: NaN everywhere else changes nothing."""
+def test_the_survey_of_a_large_scene_reads_only_its_sample():
+    """NaN outside the sample changes nothing."""
     big = synthetic.make((300, 280), ratio=2, bands=5, seed=3)
-    known = surveyed(big.scene, big.guide, SurveyOptions(2))
+    survey = surveyed(big.scene, big.guide, SurveyOptions(2))
     only = np.full_like(big.scene, np.nan)
     for w in sample_windows((300, 280)):
         only[(slice(None), *w.slices)] = big.scene[(slice(None), *w.slices)]
-    assert to_json(surveyed(only, big.guide, SurveyOptions(2))) == to_json(known)
+    assert to_json(surveyed(only, big.guide, SurveyOptions(2))) == to_json(survey)
 
 
 def test_bands_without_data_are_left_out():
@@ -97,7 +98,7 @@ def test_a_scene_without_data_is_refused():
 
 
 @pytest.mark.parametrize(
-    "wishes",
+    "options",
     [
         SurveyOptions(RATIO),
         SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO, 0.25)),
@@ -105,69 +106,73 @@ def test_a_scene_without_data_is_refused():
     ],
 )
 @pytest.mark.parametrize("noise", [0.0, 0.02])
-def test_json_round_trip_is_exact(sample, wishes, noise):
+def test_json_round_trip_is_exact(sample, options, noise):
     scene = sample.scene + np.float32(noise) * np.random.default_rng(0).standard_normal(sample.scene.shape, np.float32)
-    known = surveyed(scene, sample.guide, wishes)
-    read = again(known)
-    assert to_json(read) == to_json(known)
-    for name in ("lams", "mixture", "guide_mean", "relevance", "srf", "noise"):
-        np.testing.assert_array_equal(getattr(read, name), getattr(known, name))
-    if wishes.subspace:
-        ours, theirs = (product(scene, sample.guide, k)[0] for k in (known, read))
+    survey = surveyed(scene, sample.guide, options)
+    read = again(survey)
+    assert to_json(read) == to_json(survey)
+    for name in ("mean", "relevance", "response"):
+        np.testing.assert_array_equal(getattr(read.guide, name), getattr(survey.guide, name))
+    for name in ("noise", "noise_error", "ridges"):
+        np.testing.assert_array_equal(getattr(read.statistics, name), getattr(survey.statistics, name))
+    if options.model.spectral:
+        np.testing.assert_array_equal(read.model_state.ridges, survey.model_state.ridges)
+        np.testing.assert_array_equal(read.model_state.fit.mixture, survey.model_state.fit.mixture)
+        ours, theirs = (product(scene, sample.guide, k)[0] for k in (survey, read))
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_without_a_guide_json_is_exact_too(sample):
-    known = surveyed(sample.scene, None, SurveyOptions(RATIO))
-    assert known.model_state is None
-    assert to_json(again(known)) == to_json(known)
+    survey = surveyed(sample.scene, None, SurveyOptions(RATIO))
+    assert survey.model_state is None
+    assert to_json(again(survey)) == to_json(survey)
 
 
-def test_everything_is_found(sample):
-    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
-    assert known.used == tuple(range(16))
-    assert known.statistics.low == pytest.approx(float(sample.scene.min()))
-    assert known.placement.source.startswith("estimated")
-    assert known.psf.sigma_px == pytest.approx(Psf.from_mtf(RATIO).sigma_px, rel=0.02)
-    assert known.placement.shift_px == pytest.approx((0, 0), abs=0.05)
-    assert known.placement.moved_px == (0.0, 0.0)
-    assert known.notes == ()
-    assert known.space.keeps_rest
-    np.testing.assert_allclose(known.model_state.fit.mixture.sum(1), 1, atol=1e-5)
+def test_the_survey_of_a_clean_scene_has_all_estimates(sample):
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
+    assert survey.used == tuple(range(16))
+    assert survey.statistics.low == pytest.approx(float(sample.scene.min()))
+    assert survey.placement.source.startswith("estimated")
+    assert survey.psf.sigma_px == pytest.approx(Psf.from_mtf(RATIO).sigma_px, rel=0.02)
+    assert survey.placement.shift_px == pytest.approx((0, 0), abs=0.05)
+    assert survey.placement.moved_px == (0.0, 0.0)
+    assert survey.notes == ()
+    assert survey.space.keeps_rest
+    np.testing.assert_allclose(survey.model_state.fit.mixture.sum(1), 1, atol=1e-5)
 
 
-def test_nothing_is_drawn(sample):
-    found = []
+def test_the_survey_does_not_depend_on_random_state(sample):
+    surveys = []
     for seed in (0, 77):
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002  # the legacy global generator is what is tested
-        found.append(to_json(surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))))
-    assert found[0] == found[1]
+        surveys.append(to_json(surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))))
+    assert surveys[0] == surveys[1]
 
 
-def test_bands_with_nothing_in_them(sample):
+def test_bands_without_valid_pixels_are_not_used(sample):
     scene = sample.scene.copy()
     scene[[0, 7]] = np.nan
-    known = surveyed(scene, sample.guide, SurveyOptions(RATIO))
-    assert known.used == (1, 2, 3, 4, 5, 6, *range(8, 16))
-    assert len(known.guide.relevance) == len(known.space.mean) == 14
+    survey = surveyed(scene, sample.guide, SurveyOptions(RATIO))
+    assert survey.used == (1, 2, 3, 4, 5, 6, *range(8, 16))
+    assert len(survey.guide.relevance) == len(survey.space.mean) == 14
 
 
 def test_relevance_is_r_squared(sample):
-    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
     lr = synthetic.degrade(sample.guide, Psf.from_mtf(RATIO), (41, 53)).reshape(3, -1)
     design = np.vstack([lr, np.ones(lr.shape[1])]).T.astype(float)
     flat = sample.scene.reshape(16, -1).astype(float)
-    left = flat.T - design @ np.linalg.lstsq(design, flat.T, rcond=None)[0]
-    np.testing.assert_allclose(known.guide.relevance, 1 - left.var(0) / flat.var(1), atol=1e-3)
+    residual = flat.T - design @ np.linalg.lstsq(design, flat.T, rcond=None)[0]
+    np.testing.assert_allclose(survey.guide.relevance, 1 - residual.var(0) / flat.var(1), atol=1e-3)
 
 
 def test_a_band_of_noise_is_irrelevant(sample):
     scene = sample.scene.copy()
     scene[5] = np.random.default_rng(0).random(scene[5].shape)
-    known = surveyed(scene, sample.guide, SurveyOptions(RATIO))
-    assert known.guide.relevance[5] < 0.05
-    assert known.guide.relevance[4] > 0.5
+    survey = surveyed(scene, sample.guide, SurveyOptions(RATIO))
+    assert survey.guide.relevance[5] < 0.05
+    assert survey.guide.relevance[4] > 0.5
 
 
 def test_the_response_is_that_of_the_guide():
@@ -175,124 +180,126 @@ def test_the_response_is_that_of_the_guide():
     weights = np.zeros((1, 16), np.float32)
     weights[0, 3:7] = [0.1, 0.4, 0.4, 0.1]
     guide = np.einsum("gb,byx->gyx", weights, sample.reference)
-    known = surveyed(sample.scene, guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
-    assert (known.guide.response >= 0).all()
+    survey = surveyed(sample.scene, guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
+    assert (survey.guide.response >= 0).all()
     lr = np.einsum("gb,byx->gyx", weights, sample.scene)
-    np.testing.assert_allclose(np.einsum("gb,byx->gyx", known.guide.response, sample.scene).std(), lr.std(), rtol=1e-2)
+    np.testing.assert_allclose(np.einsum("gb,byx->gyx", survey.guide.response, sample.scene).std(), lr.std(), rtol=1e-2)
 
 
 def test_a_noisy_scene_gets_ridges_and_a_clean_one_none():
     clean, noisy = (synthetic.make((41, 53), bands=16, seed=1, noise=n) for n in (0.0, 0.02))
     a, b = (surveyed(s.scene, s.guide, SurveyOptions(RATIO)) for s in (clean, noisy))
-    assert not a.lams.any()
-    assert not a.lams_alone.any()
-    assert (b.lams > 0).all()
+    assert not a.model_state.ridges.any()
+    assert not a.statistics.ridges.any()
+    assert (b.model_state.ridges > 0).all()
     # Where a guide explains a component, its residual holds less signal: the ridge is larger.
-    assert (b.lams >= b.lams_alone).all()
-    assert float(np.median(b.noise)) == pytest.approx(0.02, rel=0.1)
+    assert (b.model_state.ridges >= b.statistics.ridges).all()
+    assert float(np.median(b.statistics.noise)) == pytest.approx(0.02, rel=0.1)
 
 
-def test_a_guide_that_covers_too_little_is_said(sample):
+def test_a_guide_that_covers_too_little_is_noted(sample):
     guide = np.full_like(sample.guide, np.nan)
     guide[:, :12, :12] = sample.guide[:, :12, :12]
-    known = surveyed(sample.scene, guide, SurveyOptions(RATIO))
-    assert known.model_state is None
-    assert "covers too little" in known.notes[-1]
+    survey = surveyed(sample.scene, guide, SurveyOptions(RATIO))
+    assert survey.model_state is None
+    assert "covers too little" in survey.notes[-1]
 
 
-def test_a_guide_that_is_nowhere_is_none(sample):
-    known = surveyed(sample.scene, np.full_like(sample.guide, np.nan), SurveyOptions(RATIO))
-    assert known.model_state is None
-    assert known.guide is None
+def test_a_guide_without_valid_pixels_counts_as_none(sample):
+    survey = surveyed(sample.scene, np.full_like(sample.guide, np.nan), SurveyOptions(RATIO))
+    assert survey.model_state is None
+    assert survey.guide is None
 
 
-def test_half_a_guide_teaches_as_much_where_it_is(sample):
+def test_half_a_guide_sharpens_as_well_where_it_reaches(sample):
     guide = sample.guide.copy()
     guide[:, :, 120:] = np.nan
-    known = surveyed(sample.scene, guide, SurveyOptions(RATIO))
-    assert known.model_state is not None
-    made = product(sample.scene, guide, known)[0]
+    survey = surveyed(sample.scene, guide, SurveyOptions(RATIO))
+    assert survey.model_state is not None
+    result = product(sample.scene, guide, survey)[0]
     whole = product(sample.scene, sample.guide, surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)))[0]
     near = np.s_[:, :, :90]
-    assert psnr(made[near], sample.reference[near]) > psnr(whole[near], sample.reference[near]) - 1
+    assert psnr(result[near], sample.reference[near]) > psnr(whole[near], sample.reference[near]) - 1
 
 
 # ---- placement ---------------------------------------------------------------------------
 
 
 def test_a_shifted_guide_is_moved_back():
-    there, moved = (synthetic.make((41, 53), bands=16, seed=1, shift_px=s) for s in ((0.0, 0.0), (1.5, -0.7)))
-    known = surveyed(moved.scene, moved.guide, SurveyOptions(RATIO))
-    assert known.placement.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
-    assert known.placement.moved_px == known.placement.shift_px
-    assert known.psf.shift_px == pytest.approx((0, 0), abs=0.05)
-    assert known.notes == ()
-    made = product(moved.scene, moved.guide, known)[0]
-    best = product(there.scene, there.guide, surveyed(there.scene, there.guide, SurveyOptions(RATIO)))[0]
+    undisplaced, moved = (synthetic.make((41, 53), bands=16, seed=1, shift_px=s) for s in ((0.0, 0.0), (1.5, -0.7)))
+    survey = surveyed(moved.scene, moved.guide, SurveyOptions(RATIO))
+    assert survey.placement.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
+    assert survey.placement.moved_px == survey.placement.shift_px
+    assert survey.psf.shift_px == pytest.approx((0, 0), abs=0.05)
+    assert survey.notes == ()
+    result = product(moved.scene, moved.guide, survey)[0]
+    best = product(
+        undisplaced.scene, undisplaced.guide, surveyed(undisplaced.scene, undisplaced.guide, SurveyOptions(RATIO))
+    )[0]
     stays = surveyed(moved.scene, moved.guide, SurveyOptions(RATIO, coregister="off"))
-    left = product(moved.scene, moved.guide, stays)[0]
+    residual = product(moved.scene, moved.guide, stays)[0]
     # Interpolating the guide costs it some of its finest detail; leaving it costs far more.
-    assert psnr(made, there.reference) > psnr(best, there.reference) - 1.5
-    assert psnr(made, there.reference) > psnr(left, there.reference) + 5
+    assert psnr(result, undisplaced.reference) > psnr(best, undisplaced.reference) - 1.5
+    assert psnr(result, undisplaced.reference) > psnr(residual, undisplaced.reference) + 5
 
 
 @pytest.mark.parametrize("shift", [(5.2, -3.4), (-6.2, 7.4)])
-def test_a_guide_that_lies_far_off_is_moved_back_though_phase_correlation_falls_short(shift):
+def test_a_large_displacement_is_undone_though_phase_correlation_underestimates_it(shift):
     moved = synthetic.make((60, 80), ratio=4, guide="pan", seed=7, noise=1e-3, shift_px=shift)
-    known = surveyed(moved.scene, moved.guide, SurveyOptions(4))
-    assert known.placement.shift_px == pytest.approx(shift, abs=0.05)
-    assert known.placement.moved_px == known.placement.shift_px
-    assert known.notes == ()
+    survey = surveyed(moved.scene, moved.guide, SurveyOptions(4))
+    assert survey.placement.shift_px == pytest.approx(shift, abs=0.05)
+    assert survey.placement.moved_px == survey.placement.shift_px
+    assert survey.notes == ()
 
 
-def test_with_coregister_off_it_stays_and_that_is_said():
+def test_with_coregister_off_the_guide_stays_and_the_shift_is_noted():
     moved = synthetic.make((41, 53), bands=16, seed=1, shift_px=(1.5, -0.7))
-    known = surveyed(moved.scene, moved.guide, SurveyOptions(RATIO, coregister="off"))
-    assert known.placement.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
-    assert known.placement.moved_px == (0.0, 0.0)
-    assert known.psf.shift_px == known.placement.shift_px
-    assert any("+1.5" in n and "-0.70" in n and "--coregister auto" in n for n in known.notes)
+    survey = surveyed(moved.scene, moved.guide, SurveyOptions(RATIO, coregister="off"))
+    assert survey.placement.shift_px == pytest.approx((1.5, -0.7), abs=0.05)
+    assert survey.placement.moved_px == (0.0, 0.0)
+    assert survey.psf.shift_px == survey.placement.shift_px
+    assert any("+1.5" in n and "-0.70" in n and "--coregister auto" in n for n in survey.notes)
 
 
 def test_a_given_blur_is_taken_as_it_is(sample):
     wrong = Psf.gaussian(RATIO, (0.8, 2.7), (1.0, 0.0))
-    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=wrong))
-    assert known.psf == wrong
-    assert known.placement.source == "given"
-    assert known.placement.shift_px == (0.0, 0.0)
-    assert "0.80 x 2.70 px wide, +1.00 px down" in known.notes[0]
-    assert "leave out --psf" in known.notes[0]
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=wrong))
+    assert survey.psf == wrong
+    assert survey.placement.source == "given"
+    assert survey.placement.shift_px == (0.0, 0.0)
+    assert "0.80 x 2.70 px wide, +1.00 px down" in survey.notes[0]
+    assert "leave out --psf" in survey.notes[0]
     assert surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO))).notes == ()
 
 
-def test_errors_of_blur_shift_and_noise_are_told(sample):
-    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
-    assert all(0 < e < 0.05 for e in (*known.placement.shift_error_px, *known.placement.sigma_error_px))
-    assert known.noise_error.shape == known.statistics.noise.shape
+def test_standard_errors_of_blur_shift_and_noise_are_estimated(sample):
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
+    assert all(0 < e < 0.05 for e in (*survey.placement.shift_error_px, *survey.placement.sigma_error_px))
+    assert survey.statistics.noise_error.shape == survey.statistics.noise.shape
     tiny = synthetic.make((9, 10), bands=16)
     unknown = surveyed(tiny.scene, tiny.guide, SurveyOptions(RATIO))
     assert unknown.placement.shift_error_px is None
     assert to_json(again(unknown)) == to_json(unknown)
 
 
-def test_a_sensors_blur_that_the_scene_contradicts_is_said(sample):
-    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=0.75))
+def test_a_sensors_blur_that_the_scene_contradicts_is_noted(sample):
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=0.75))
     assumed = Psf.from_mtf(RATIO, 0.75).sigma_px[0]
-    assert known.placement.source.startswith("estimated")
-    assert any(f"{assumed:.3f} px" in n and "the scene's is used" in n for n in known.notes)
-    shown, error = known.psf.sigma_px[0], known.placement.sigma_error_px[0]
-    assert f"{shown:.3f} +- {error:.3f} x" in known.notes[0]
+    assert survey.placement.source.startswith("estimated")
+    assert any(f"{assumed:.3f} px" in n and "the scene's is used" in n for n in survey.notes)
+    shown, error = survey.psf.sigma_px[0], survey.placement.sigma_error_px[0]
+    assert f"{shown:.3f} +- {error:.3f} x" in survey.notes[0]
 
 
 def test_a_sensors_blur_that_the_scene_confirms_is_used(sample):
-    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=0.302))
-    assert known.placement.source == "sensor"
-    assert known.psf.sigma_px == pytest.approx(Psf.from_mtf(RATIO, 0.302).sigma_px, rel=1e-4)
-    assert known.notes == ()
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, mtf_gain=0.302))
+    assert survey.placement.source == "sensor"
+    assert survey.psf.sigma_px == pytest.approx(Psf.from_mtf(RATIO, 0.302).sigma_px, rel=1e-4)
+    assert survey.notes == ()
 
 
-def test_noise_makes_a_scene_contradict_less():
-    """2 % of width cannot be told under noise, and is told without."""
+def test_in_noise_a_small_difference_of_blur_is_no_contradiction():
+    """A difference of 2 % in width is significant without noise only."""
     wide = math.exp(-0.5 * (math.pi * Psf.from_mtf(RATIO).sigma_px[0] * 1.02 / RATIO) ** 2)
     sources = []
     for noise in (0.0, 0.1):
@@ -302,30 +309,30 @@ def test_noise_makes_a_scene_contradict_less():
 
 
 @pytest.mark.parametrize(("gain", "source"), [(None, "default"), (0.5, "sensor")])
-def test_a_tiny_scene_falls_back_to_what_is_known(gain, source):
+def test_a_tiny_scene_uses_the_default_or_the_sensors_blur(gain, source):
     tiny = synthetic.make((9, 10), bands=16)
-    known = surveyed(tiny.scene, tiny.guide, SurveyOptions(RATIO, mtf_gain=gain))
-    assert known.psf == Psf.from_mtf(RATIO, gain or 0.3)
-    assert known.placement.source == source
-    assert "the sample is too small" in known.notes[0]
-    assert f"{known.psf.sigma_px[0]:.2f} px" in known.notes[0]
+    survey = surveyed(tiny.scene, tiny.guide, SurveyOptions(RATIO, mtf_gain=gain))
+    assert survey.psf == Psf.from_mtf(RATIO, gain or 0.3)
+    assert survey.placement.source == source
+    assert "the sample is too small" in survey.notes[0]
+    assert f"{survey.psf.sigma_px[0]:.2f} px" in survey.notes[0]
 
 
-def test_a_guide_of_another_place_is_not_trusted(sample):
+def test_a_guide_of_another_place_is_not_moved(sample):
     other = synthetic.make((41, 53), seed=9).guide
-    known = surveyed(sample.scene, other, SurveyOptions(RATIO))
-    assert known.placement.shift_px == known.placement.moved_px == (0.0, 0.0)
-    assert "could not be estimated" in known.notes[0]
-    assert known.psf.sigma_px[0] <= Psf.from_mtf(RATIO).sigma_px[0] + 1e-9
+    survey = surveyed(sample.scene, other, SurveyOptions(RATIO))
+    assert survey.placement.shift_px == survey.placement.moved_px == (0.0, 0.0)
+    assert "could not be estimated" in survey.notes[0]
+    assert survey.psf.sigma_px[0] <= Psf.from_mtf(RATIO).sigma_px[0] + 1e-9
 
 
 def test_a_constant_guide_does_no_harm(sample):
-    known = surveyed(sample.scene, np.full_like(sample.guide, 0.3), SurveyOptions(RATIO))
-    made = product(sample.scene, np.full_like(sample.guide, 0.3), known)[0]
-    alone = product(sample.scene, None, surveyed(sample.scene, None, SurveyOptions(RATIO)), model="interpolation")[0]
-    assert np.isfinite(made).all()
-    assert psnr(made, sample.reference) > psnr(alone, sample.reference) - 0.5
-    assert known.guide.relevance.max() < 0.01
+    survey = surveyed(sample.scene, np.full_like(sample.guide, 0.3), SurveyOptions(RATIO))
+    result = product(sample.scene, np.full_like(sample.guide, 0.3), survey)[0]
+    unguided = product(sample.scene, None, surveyed(sample.scene, None, SurveyOptions(RATIO)), model="interpolation")[0]
+    assert np.isfinite(result).all()
+    assert psnr(result, sample.reference) > psnr(unguided, sample.reference) - 0.5
+    assert survey.guide.relevance.max() < 0.01
 
 
 @given(st.tuples(st.floats(-8, 8), st.floats(-8, 8)))
@@ -348,5 +355,5 @@ def test_moving_is_scipys_shift_and_cuts_the_margin():
 
 
 def test_crop_is_nan_outside():
-    made = crop(np.ones((1, 4, 5), np.float32), Window(-1, 3, 3, 7))
-    assert np.isnan(made[0]).tolist() == [[True] * 4] + [[False, False, True, True]] * 3
+    result = crop(np.ones((1, 4, 5), np.float32), Window(-1, 3, 3, 7))
+    assert np.isnan(result[0]).tolist() == [[True] * 4] + [[False, False, True, True]] * 3

@@ -1,4 +1,4 @@
-"""Repeated pixels and borrowed detail are told from what instruments measure."""
+"""Checks for repeated pixels and for detail from another image."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_repeated_pixels_are_counted_wherever_the_piece_begins(y, x, top, left, 
     assert repetition([repeated(cube, y, x)[:, top:, left:]]) == (y, x)
 
 
-def test_a_grid_that_is_no_multiple_is_told_as_well():
+def test_a_repetition_by_a_fraction_is_found():
     """Nearest neighbours from 2.4 m pixels on a 1 m grid."""
     cube = np.random.default_rng(0).random((3, 40, 50))
     at = (np.arange(96) / 2.4).astype(int)
@@ -49,7 +49,7 @@ def test_several_pieces_with_holes():
 
 
 @pytest.mark.parametrize("change", ["none", "border", "rows", "quantised", "flat", "single"])
-def test_other_scenes_are_as_they_were_measured(change):
+def test_scenes_as_measured_have_no_repetition(change):
     cube = synthetic.make((41, 53), bands=5, seed=1).scene.copy()
     if change == "border":
         cube[:, :, :20], cube[:, 30:] = 0, 0
@@ -67,7 +67,7 @@ def test_other_scenes_are_as_they_were_measured(change):
 
 @pytest.mark.parametrize("noise", [0.0, 0.005])
 @pytest.mark.parametrize("bands", [4, 8, 31])
-def test_detail_of_its_own_is_varied(bands, noise):
+def test_detail_of_a_measured_scene_varies_among_bands(bands, noise):
     for seed in range(4):
         scene = synthetic.make((60, 71), bands=bands, seed=seed, noise=noise).scene
         assert variety([scene]) > 1.5 * MIN_RELATIVE_VARIETY
@@ -75,9 +75,9 @@ def test_detail_of_its_own_is_varied(bands, noise):
 
 def test_one_image_added_to_all_bands_is_found():
     """Component substitution: every band gets the same detail, times a gain."""
-    made = synthetic.make((30, 41), bands=8, guide="pan", seed=2)
+    sample = synthetic.make((30, 41), bands=8, guide="pan", seed=2)
     op = operator(Psf.from_mtf(4), (30, 41))
-    scene, guide = torch.from_numpy(made.scene), torch.from_numpy(made.guide)
+    scene, guide = torch.from_numpy(sample.scene), torch.from_numpy(sample.guide)
     gains = torch.linspace(0.7, 1.3, 8)[:, None, None]
     sharpened = (op.upsample(scene) + gains * (guide - op.upsample(op.degrade(guide)))).numpy()
     assert variety([sharpened]) < MIN_RELATIVE_VARIETY
@@ -87,16 +87,16 @@ def test_one_image_added_to_all_bands_is_found():
 @pytest.mark.parametrize(
     "cube", [np.ones((5, 40, 40)), np.zeros((5, 9, 50)), np.random.default_rng(0).random((2, 50, 50))]
 )
-def test_flat_small_and_two_band_scenes_say_nothing(cube):
+def test_flat_small_and_two_band_scenes_have_no_variety(cube):
     assert variety([cube]) is None
     assert note_borrowed_detail([cube]) == []
 
 
-def test_the_survey_says_so_of_scene_and_guide():
-    made = synthetic.make((24, 31), bands=5, guide="rgb", seed=1)
-    scene = repeated(made.scene, 2, 2)
-    guide = repeated(made.guide, 2, 2)
-    known = surveyed(scene, guide, SurveyOptions(4))
-    assert "scene's pixels are repeated 2.0 x 2.0 times" in known.notes[0]
-    assert "guide's pixels are repeated 2.0 x 2.0 times" in known.notes[1]
-    assert "gdalwarp" in known.notes[0]
+def test_the_survey_notes_repeated_pixels_of_scene_and_guide():
+    sample = synthetic.make((24, 31), bands=5, guide="rgb", seed=1)
+    scene = repeated(sample.scene, 2, 2)
+    guide = repeated(sample.guide, 2, 2)
+    survey = surveyed(scene, guide, SurveyOptions(4))
+    assert "scene's pixels are repeated 2.0 x 2.0 times" in survey.notes[0]
+    assert "guide's pixels are repeated 2.0 x 2.0 times" in survey.notes[1]
+    assert "gdalwarp" in survey.notes[0]
