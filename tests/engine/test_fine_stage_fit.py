@@ -24,6 +24,7 @@ from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.errors import OptionError
 from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.networks import refiner
+from dualsr_geo.models.registry import load_model
 from dualsr_geo.models.weights import save
 from dualsr_geo.survey.sampling import sample_windows
 
@@ -50,13 +51,13 @@ def physical(path):
         return file.read().astype(np.float32) * np.asarray(file.scales, np.float32)[:, None, None]
 
 
-def upscaled(pair, out, *, guided=True, **wishes):
-    wishes = {"model": "regression", "psf": Psf.from_mtf(4), "dtype": "float32", "scale": 4, **wishes}
-    said = dualsr_geo.upscale(pair[0], out, rgb=pair[1] if guided else None, **wishes)
-    return physical(out), said
+def upscaled(pair, out, *, guided=True, **options):
+    options = {"model": "regression", "psf": Psf.from_mtf(4), "dtype": "float32", "scale": 4, **options}
+    summary = dualsr_geo.upscale(pair[0], out, rgb=pair[1] if guided else None, **options)
+    return physical(out), summary
 
 
-def carried_lineage(path):
+def embedded_provenance(path):
     with rasterio.open(path) as file:
         return json.loads(file.tags(ns="DUALSR")["LINEAGE"])
 
@@ -75,13 +76,13 @@ def apart(a, b):
     ],
 )
 def test_tiled_is_whole(pair, tmp_path, model, fine):
-    whole, said = upscaled(pair, tmp_path / "whole.tif", model=model, fine=fine, tile=128)
+    whole, summary = upscaled(pair, tmp_path / "whole.tif", model=model, fine=fine, tile=128)
     plain, _ = upscaled(pair, tmp_path / "plain.tif", model=model, tile=128)
     tiled, again = upscaled(pair, tmp_path / "tiled.tif", model=model, fine=fine, tile=23)
     assert apart(tiled, whole) <= 1e-5
     assert apart(whole, plain) > 1e-4
-    assert again["refinement"] == said["refinement"]
-    assert said["refinement"]["share"] == 0.8
+    assert again["refinement"] == summary["refinement"]
+    assert summary["refinement"]["share"] == 0.8
 
 
 def test_tiles_that_fit_their_own_nearly_agree(pair, tmp_path):
@@ -92,14 +93,14 @@ def test_tiles_that_fit_their_own_nearly_agree(pair, tmp_path):
 
 @pytest.mark.parametrize("fine", REFINED)
 def test_a_product_stays_consistent(pair, tmp_path, fine):
-    made, said = upscaled(pair, tmp_path / "p.tif", fine=fine)
-    degraded = operator(Psf.from_mtf(4), (23, 101)).degrade(torch.from_numpy(made)).numpy()
-    assert np.sqrt(np.mean((degraded - physical(pair[0])) ** 2)) < 1e-3 * np.ptp(made)
-    assert said["fine"] == fine
+    refined, summary = upscaled(pair, tmp_path / "p.tif", fine=fine)
+    degraded = operator(Psf.from_mtf(4), (23, 101)).degrade(torch.from_numpy(refined)).numpy()
+    assert np.sqrt(np.mean((degraded - physical(pair[0])) ** 2)) < 1e-3 * np.ptp(refined)
+    assert summary["fine"] == fine
 
 
 @pytest.mark.parametrize("fine", ["finenet", "backprojection"])
-def test_a_resumed_run_takes_the_fit_that_there_is(pair, tmp_path, fine, monkeypatch):
+def test_a_resumed_run_reads_the_existing_fit(pair, tmp_path, fine, monkeypatch):
     whole, _ = upscaled(pair, tmp_path / "whole.tif", fine=fine, tile=23)
     done = 0
 
@@ -115,22 +116,22 @@ def test_a_resumed_run_takes_the_fit_that_there_is(pair, tmp_path, fine, monkeyp
         patch.setattr(upscale.executor, "process_tile", until_killed)
         with pytest.raises(KeyboardInterrupt):
             upscaled(pair, out, fine=fine, tile=23, jobs=1)
-    kept = tmp_path / "resumed.tif.part" / upscale.FINE_STAGE_FILE
-    assert kept.exists()
-    # Were it fitted again, it would be another.
+    fit_file = tmp_path / "resumed.tif.part" / upscale.FINE_STAGE_FILE
+    assert fit_file.exists()
+    # A second fit fails.
     monkeypatch.setattr(fine_stage_fit, "fit", None)
-    sha256 = FineStage.read(kept).sha256
-    again, said = upscaled(pair, out, fine=fine, tile=23, resume=True)
+    sha256 = FineStage.read(fit_file, load_model("regression")).sha256
+    again, summary = upscaled(pair, out, fine=fine, tile=23, resume=True)
     np.testing.assert_array_equal(again, whole)
-    assert said["refinement"]["sha256"] == sha256 == carried_lineage(out)["refinement"]["sha256"]
+    assert summary["refinement"]["sha256"] == sha256 == embedded_provenance(out)["refinement"]["sha256"]
 
 
 @pytest.mark.parametrize("fine", ["finenet", "backprojection-pixel"])
 def test_the_accessor_and_a_cluster_make_the_same(pair, tmp_path, fine):
     whole, _ = upscaled(pair, tmp_path / "whole.tif", fine=fine, tile=23)
     scene, guide = (rioxarray.open_rasterio(p) for p in pair[:2])
-    wishes = {"model": "regression", "fine": fine, "psf": Psf.from_mtf(4), "tile": 23, "dtype": "float32"}
-    lazy = scene.dualsr.upscale(rgb=guide, **wishes)
+    options = {"model": "regression", "fine": fine, "psf": Psf.from_mtf(4), "tile": 23, "dtype": "float32"}
+    lazy = scene.dualsr.upscale(rgb=guide, **options)
     np.testing.assert_array_equal(lazy.compute().to_numpy(), whole)
     workers = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
     with LocalCluster(**workers) as cluster, Client(cluster) as client:
@@ -139,24 +140,24 @@ def test_the_accessor_and_a_cluster_make_the_same(pair, tmp_path, fine):
 
 
 @pytest.mark.parametrize("fine", REFINED)
-def test_what_would_not_help_changes_nothing(pair, tmp_path, fine, monkeypatch):
+def test_a_shrinkage_factor_of_0_changes_nothing(pair, tmp_path, fine, monkeypatch):
     plain, _ = upscaled(pair, tmp_path / "plain.tif")
     monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.fine_stage_shrinkage", lambda _: 0.0)
-    made, said = upscaled(pair, tmp_path / "p.tif", fine=fine)
-    # Its tiles are others.
-    assert apart(made, plain) <= 1e-5
-    assert said["refinement"]["share"] == 0
-    assert said["refinement"]["wald_pairs"]
+    refined, summary = upscaled(pair, tmp_path / "p.tif", fine=fine)
+    # The tiles have another size.
+    assert apart(refined, plain) <= 1e-5
+    assert summary["refinement"]["share"] == 0
+    assert summary["refinement"]["wald_pairs"]
 
 
 @pytest.mark.parametrize("fine", ["backprojection", "backprojection-pixel"])
 @pytest.mark.parametrize("ratio", [2, 4])
-def test_back_projection_wants_no_guide(pair, tmp_path, fine, ratio):
-    wishes = {"guided": False, "model": "interpolation", "scale": ratio, "psf": Psf.from_mtf(ratio)}
-    made, said = upscaled(pair, tmp_path / "p.tif", fine=fine, **wishes)
-    plain, _ = upscaled(pair, tmp_path / "plain.tif", **wishes)
-    assert 0 < apart(made, plain) < 0.2
-    assert (said["refinement"]["angle_deg"] is None) == (fine == "backprojection-pixel")
+def test_back_projection_needs_no_guide(pair, tmp_path, fine, ratio):
+    options = {"guided": False, "model": "interpolation", "scale": ratio, "psf": Psf.from_mtf(ratio)}
+    refined, summary = upscaled(pair, tmp_path / "p.tif", fine=fine, **options)
+    plain, _ = upscaled(pair, tmp_path / "plain.tif", **options)
+    assert 0 < apart(refined, plain) < 0.2
+    assert (summary["refinement"]["angle_deg"] is None) == (fine == "backprojection-pixel")
 
 
 @pytest.mark.parametrize("fine", REFINED)
@@ -171,11 +172,11 @@ def test_holes_of_scene_and_guide_stay_holes(tmp_path, fine):
             profile = {**file.profile, "dtype": "float32", "nodata": np.nan}
         with rasterio.open(path, "w", **profile) as file:
             file.write(values)
-    made, _ = upscaled(placed, tmp_path / "p.tif", fine=fine, tile=20)
+    refined, _ = upscaled(placed, tmp_path / "p.tif", fine=fine, tile=20)
     plain, _ = upscaled(placed, tmp_path / "q.tif", tile=20)
-    np.testing.assert_array_equal(np.isnan(made), np.isnan(plain))
-    changed = np.nan_to_num(np.abs(made - plain)).max((0, 1))
-    # What is left beyond the guide's end is what keeps the part before it consistent.
+    np.testing.assert_array_equal(np.isnan(refined), np.isnan(plain))
+    changed = np.nan_to_num(np.abs(refined - plain)).max((0, 1))
+    # Beyond the guide only the closed form changes values.
     assert changed[104:].max() < 0.2 * changed[:100].max()
 
 
@@ -183,9 +184,9 @@ def test_sfpn_is_both_its_stages(pair, tmp_path):
     torch.save({"model": slow.tame(slow.state_coarsenet(8, 3))}, tmp_path / "n4.pth")
     save(tmp_path / "n4.safetensors", *convert(tmp_path / "n4.pth", 4))
     plain, _ = upscaled(pair, tmp_path / "plain.tif", model=str(tmp_path / "n4.safetensors"))
-    made, said = upscaled(pair, tmp_path / "p.tif", model=str(tmp_path / "n4.safetensors"), fine="finenet")
-    assert apart(made, plain) > 1e-4
-    assert [pair["ratio"] for pair in said["refinement"]["wald_pairs"]] == [4]
+    refined, summary = upscaled(pair, tmp_path / "p.tif", model=str(tmp_path / "n4.safetensors"), fine="finenet")
+    assert apart(refined, plain) > 1e-4
+    assert [pair["ratio"] for pair in summary["refinement"]["wald_pairs"]] == [4]
 
 
 def test_a_scene_without_a_whole_crop_is_fitted_on_filled_ones(tmp_path):
@@ -195,27 +196,27 @@ def test_a_scene_without_a_whole_crop_is_fitted_on_filled_ones(tmp_path):
     values[:, ::13, ::13] = np.nan
     with rasterio.open(placed[0], "w", **profile) as file:
         file.write(values)
-    made, said = upscaled(placed, tmp_path / "p.tif", fine="finenet")
-    assert said["refinement"]["steps"] > 0
-    assert np.isfinite(made[:, 4:48]).all()
+    refined, summary = upscaled(placed, tmp_path / "p.tif", fine="finenet")
+    assert summary["refinement"]["steps"] > 0
+    assert np.isfinite(refined[:, 4:48]).all()
 
 
-def test_a_scene_too_small_to_be_asked_is_left_alone(tmp_path, monkeypatch):
+def test_a_scene_too_small_to_be_degraded_is_not_corrected(tmp_path, monkeypatch):
     placed = synthetic.write(tmp_path, shape=(9, 6), bands=4, guide="pan", seed=1)
     for fine in REFINED:
-        made, said = upscaled(placed, tmp_path / f"{fine}.tif", fine=fine)
-        assert said["refinement"]["share"] == 0
-        assert said["refinement"]["wald_pairs"] == []
-        assert np.isfinite(made).all()
+        refined, summary = upscaled(placed, tmp_path / f"{fine}.tif", fine=fine)
+        assert summary["refinement"]["share"] == 0
+        assert summary["refinement"]["wald_pairs"] == []
+        assert np.isfinite(refined).all()
 
 
 def test_the_cost_of_a_fit_does_not_grow_with_the_scene():
-    """What is read, surveyed and fitted is bounded: a scene of 625 times the pixels is read no more."""
+    """The sample of a scene with 625 times the pixels is no larger."""
     areas = [sum(w.shape[0] * w.shape[1] for w in sample_windows((n, 2 * n))) for n in (400, 2000, 10000)]
     assert len(set(areas)) == 1
 
 
-def test_the_summary_says_how_much_is_used(pair, tmp_path):
+def test_the_summary_states_the_shrinkage_factor(pair, tmp_path):
     words = [
         "upscale",
         pair[0],
@@ -239,13 +240,13 @@ def test_the_summary_says_how_much_is_used(pair, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wishes", "said"),
+    ("options", "summary"),
     [
         ({"fine": "finenet", "guided": False}, "--fine finenet compares with a guide, and none is given. Give --rgb"),
         ({"fine": "finenet", "model": "bicubic"}, "compares with a guide, and `bicubic` takes none"),
         ({"fine": "backprojection", "scale": 3, "psf": None}, "half the ratio too, and 3 has no half"),
     ],
 )
-def test_what_cannot_be_is_refused(pair, tmp_path, wishes, said):
-    with pytest.raises(OptionError, match=said):
-        upscaled(pair, tmp_path / "p.tif", **wishes)
+def test_impossible_fine_stages_are_refused(pair, tmp_path, options, summary):
+    with pytest.raises(OptionError, match=summary):
+        upscaled(pair, tmp_path / "p.tif", **options)

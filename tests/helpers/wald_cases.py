@@ -147,17 +147,17 @@ def crop(guide: np.ndarray, window: Window) -> np.ndarray:
     return out
 
 
-def surveyed(scene: np.ndarray, guide: np.ndarray | None, wishes: SurveyOptions) -> Survey:
-    """Survey a scene that lies in memory."""
-    margin = sample_margin(wishes.ratio)
+def surveyed(scene: np.ndarray, guide: np.ndarray | None, options: SurveyOptions) -> Survey:
+    """Return the survey of a scene in memory."""
+    margin = sample_margin(options.ratio)
     samples = [
         Sample(
             scene[(slice(None), *w.slices)],
-            None if guide is None else crop(guide, w.scaled(wishes.ratio).grown(margin)),
+            None if guide is None else crop(guide, w.scaled(options.ratio).grown(margin)),
         )
         for w in sample_windows(scene.shape[1:])
     ]
-    return estimate_survey(samples, wishes)
+    return estimate_survey(samples, options)
 
 
 def state_for(model: Model, state: object) -> object:
@@ -170,7 +170,7 @@ def state_for(model: Model, state: object) -> object:
 def product(
     scene: np.ndarray,
     guide: np.ndarray | None,
-    known: Survey,
+    survey: Survey,
     *,
     tile: int = 1000,
     model: str = "regression",
@@ -178,38 +178,40 @@ def product(
     precision: str = "float32",
     packing: Packing | None = None,
 ) -> tuple[np.ndarray, list[TileStatistics]]:
-    """Sharpen a scene that lies in memory; return it and what each tile counted.
+    """Sharpen a scene in memory; return the product and the statistics of each tile.
 
-    Where doubt was surveyed, the standard deviations follow as bands.
+    If the survey has an uncertainty, the standard deviations follow as bands.
     """
-    bands, ratio = len(scene), known.psf.ratio
+    bands, ratio = len(scene), survey.psf.ratio
     chosen = load_model(model, precision=precision)
-    known = replace(known, model_state=state_for(chosen, known.model_state))
+    survey = replace(survey, model_state=state_for(chosen, survey.model_state))
     floats = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
     shape = scene.shape[1:]
-    work = TileContext(shape, bands, ratio, tile, chosen, fine or chosen.fine, packing or floats, "cpu", known)
-    count = bands * (1 + (known.uncertainty is not None))
+    work = TileContext(shape, bands, ratio, tile, chosen, fine or chosen.fine, packing or floats, "cpu", survey)
+    count = bands * (1 + (survey.uncertainty is not None))
     out = np.zeros((count, shape[0] * ratio, shape[1] * ratio), work.packing.dtype)
-    counted = []
+    statistics = []
     for piece in work.tiling:
-        figures = TileStatistics(bands)
+        tile_statistics = TileStatistics(bands)
         near = crop(guide, guide_window(work, piece)) if guide is not None and work.guided else None
-        for rows, stored in sharpen_tile(work, piece, scene[(slice(None), *piece.padded.slices)], near, figures):
+        for rows, stored in sharpen_tile(
+            work, piece, scene[(slice(None), *piece.padded.slices)], near, tile_statistics
+        ):
             out[(rows, *piece.core.scaled(ratio).slices)] = stored
-        counted.append(figures)
-    return out, counted
+        statistics.append(tile_statistics)
+    return out, statistics
 
 
 def given(one: Case) -> np.ndarray:
     """Return our product with the PSF given."""
-    known = surveyed(one.scene, one.guide, SurveyOptions(one.ratio, psf=one.psf))
-    return product(one.scene, one.guide, known)[0]
+    survey = surveyed(one.scene, one.guide, SurveyOptions(one.ratio, psf=one.psf))
+    return product(one.scene, one.guide, survey)[0]
 
 
 def blind(one: Case) -> np.ndarray:
-    """Return our product with blur and shift estimated; the reference lies on the guide, so it stays."""
-    known = surveyed(one.scene, one.guide, SurveyOptions(one.ratio, coregister="off"))
-    return product(one.scene, one.guide, known)[0]
+    """Return our product with blur and shift estimated; the reference is aligned with the guide, which is not moved."""
+    survey = surveyed(one.scene, one.guide, SurveyOptions(one.ratio, coregister="off"))
+    return product(one.scene, one.guide, survey)[0]
 
 
 # ---- baselines ---------------------------------------------------------------------------
@@ -286,9 +288,11 @@ def main(wanted: list[str]) -> None:
     """Print PSNR/band mean/SAM/ERGAS of each case whose name contains one of the words."""
     for name in (n for n in CASES if not wanted or any(w in n for w in wanted)):
         one = case(name)
-        made = {"given": given(one), "blind": blind(one)} | baselines(one)
-        figures = (f"{k} {'/'.join(f'{v:.2f}' for v in scores(x, one.reference, one.ratio))}" for k, x in made.items())
-        print(f"{name:22}", "  ".join(figures), flush=True)
+        products = {"given": given(one), "blind": blind(one)} | baselines(one)
+        tile_statistics = (
+            f"{k} {'/'.join(f'{v:.2f}' for v in scores(x, one.reference, one.ratio))}" for k, x in products.items()
+        )
+        print(f"{name:22}", "  ".join(tile_statistics), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Our own network with a guide on a window: consistent, exact in tiles, for any bands and any guide."""
+"""The guided correction of a window: consistent, equal in tiles, for any bands and any guide."""
 
 from __future__ import annotations
 
@@ -28,22 +28,27 @@ from dualsr_geo.survey.survey import Survey
 from dualsr_geo.training.guided_task import scene_window, survey_arrays
 
 
-def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: np.ndarray | None = None):
-    """Return a part of a scene as a window, as the house opens a tile."""
-    ratio, shape = known.psf.ratio, (lr.shape[1], lr.shape[2])
+def part(survey: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, holes: np.ndarray | None = None):
+    """Return a part of a scene as the window of a tile."""
+    ratio, shape = survey.psf.ratio, (lr.shape[1], lr.shape[2])
     cube = torch.from_numpy(lr[(slice(None), *at.slices)])
     near = torch.from_numpy(guide[(slice(None), *at.scaled(ratio).slices)].copy())
-    op = operator(known.psf, shape, at)
-    if hidden is not None:
-        near[:, torch.from_numpy(hidden[at.scaled(ratio).slices])] = torch.nan
-    ready = prepare_guide(near, torch.from_numpy(known.guide.mean), op)
-    held = coarse_stage.GuidedStart(ready, known.model_state.fit.fit, torch.from_numpy(known.model_state.fit.mixture))
-    closed, alone = (
-        consistency(known.psf, shape, v.tolist(), op, at) for v in (known.model_state.ridges, known.statistics.ridges)
+    op = operator(survey.psf, shape, at)
+    if holes is not None:
+        near[:, torch.from_numpy(holes[at.scaled(ratio).slices])] = torch.nan
+    ready = prepare_guide(near, torch.from_numpy(survey.guide.mean), op)
+    guided_start = coarse_stage.GuidedStart(
+        ready, survey.model_state.fit.fit, torch.from_numpy(survey.model_state.fit.mixture)
     )
-    z = components(known.space, cube)
-    hr = coarse_stage.sharpen(z, None, held, closed, alone)
-    return guided_correction.GuidedWindow(known.space, cube, z, hr, held, known.psf, closed, origin=(at.y0, at.x0))
+    closed, unguided_form = (
+        consistency(survey.psf, shape, v.tolist(), op, at)
+        for v in (survey.model_state.ridges, survey.statistics.ridges)
+    )
+    z = components(survey.space, cube)
+    hr = coarse_stage.sharpen(z, None, guided_start, closed, unguided_form)
+    return guided_correction.GuidedWindow(
+        survey.space, cube, z, hr, guided_start, survey.psf, closed, origin=(at.y0, at.x0)
+    )
 
 
 @given(st.integers(1, 20), st.integers(1, 5), st.integers(9, 19), st.integers(9, 19), st.sampled_from([2, 3, 4, 8]))
@@ -52,10 +57,10 @@ def part(known: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, hidden: n
 def test_an_untrained_network_leaves_the_start_as_it_is(bands, guides, height, width, ratio):
     lr, guide, psf = scene_and_guide(bands, guides, height, width, ratio)
     window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
-    made = guided_correction.correct(GuidedNetwork(8, 1), window, terms)
+    correction = guided_correction.correct(GuidedNetwork(8, 1), window, terms)
     start = window.start(terms.anchors.bands, spectral=terms.spectral)
-    assert made.shape == start.shape
-    assert float(made.abs().max()) <= 1e-6 * float(start.abs().max())
+    assert correction.shape == start.shape
+    assert float(correction.abs().max()) <= 1e-6 * float(start.abs().max())
 
 
 @given(
@@ -63,12 +68,12 @@ def test_an_untrained_network_leaves_the_start_as_it_is(bands, guides, height, w
 )
 @settings(max_examples=8, deadline=None)
 @torch.inference_mode()
-def test_what_the_sensor_sees_of_a_correction_is_gone(bands, guides, height, width, ratio):
+def test_a_correction_degrades_to_nearly_nothing(bands, guides, height, width, ratio):
     lr, guide, psf = scene_and_guide(bands, guides, height, width, ratio)
     window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
-    made = guided_correction.correct(random_guided_network(), window, terms)
-    seen = window.closed.operator.degrade(spread(terms.anchors, made, slice(0, bands)))
-    assert float(seen.square().mean().sqrt()) <= 0.02 * float(made.square().mean().sqrt())
+    correction = guided_correction.correct(random_guided_network(), window, terms)
+    degraded = window.closed.operator.degrade(spread(terms.anchors, correction, slice(0, bands)))
+    assert float(degraded.square().mean().sqrt()) <= 0.02 * float(correction.square().mean().sqrt())
 
 
 @pytest.mark.parametrize(
@@ -78,33 +83,33 @@ def test_what_the_sensor_sees_of_a_correction_is_gone(bands, guides, height, wid
 def test_a_tile_with_its_halo_equals_the_whole(ratio, guides, noise):
     height, width, halo = 61, 47, ARCHITECTURE.halo
     lr, guide, psf = scene_and_guide(14, guides, height, width, ratio, noise=noise)
-    known = survey_arrays(lr, guide, psf)
-    window, terms = scene_window(known, lr, guide)
+    survey = survey_arrays(lr, guide, psf)
+    window, terms = scene_window(survey, lr, guide)
     assert terms.spectral == (noise > 0)
     network = random_guided_network()
     whole = guided_correction.correct(network, window, terms)
     core = Window(27, 34, 20, 27)
     at = core.grown(halo).clipped((height, width))
-    tile = guided_correction.correct(network, part(known, lr, guide, at), terms)
-    wanted = whole[(slice(None), *core.scaled(ratio).slices)]
-    found = tile[(slice(None), *core.within(at).scaled(ratio).slices)]
-    assert float(wanted.abs().max()) > 1e-3
-    assert float((wanted - found).abs().max()) <= 1e-5 * float(np.ptp(lr))
+    tile = guided_correction.correct(network, part(survey, lr, guide, at), terms)
+    expected = whole[(slice(None), *core.scaled(ratio).slices)]
+    tiled = tile[(slice(None), *core.within(at).scaled(ratio).slices)]
+    assert float(expected.abs().max()) > 1e-3
+    assert float((expected - tiled).abs().max()) <= 1e-5 * float(np.ptp(lr))
 
 
 @torch.inference_mode()
-def test_where_the_guide_is_not_nothing_is_corrected():
+def test_outside_the_guide_nothing_is_corrected():
     lr, guide, psf = scene_and_guide(6, 3, 24, 21, 4)
-    known = survey_arrays(lr, guide, psf)
-    _, terms = scene_window(known, lr, guide)
-    hidden = np.zeros(guide.shape[1:], bool)
-    hidden[:, : 10 * 4] = True
-    made = guided_correction.correct(
-        random_guided_network(), part(known, lr, guide, Window(0, 24, 0, 21), hidden), terms
+    survey = survey_arrays(lr, guide, psf)
+    _, terms = scene_window(survey, lr, guide)
+    holes = np.zeros(guide.shape[1:], bool)
+    holes[:, : 10 * 4] = True
+    correction = guided_correction.correct(
+        random_guided_network(), part(survey, lr, guide, Window(0, 24, 0, 21), holes), terms
     )
-    # The closed form spreads what it takes out over a few lr pixels.
-    assert float(made[:, :, : 2 * 4].abs().max()) <= 1e-3 * float(made.abs().max())
-    assert float(made[:, :, 16 * 4 :].abs().max()) > 0
+    # The closed form reaches over a few lr pixels.
+    assert float(correction[:, :, : 2 * 4].abs().max()) <= 1e-3 * float(correction.abs().max())
+    assert float(correction[:, :, 16 * 4 :].abs().max()) > 0
 
 
 @given(st.floats(0.01, 100), st.floats(-50, 50))
@@ -112,17 +117,19 @@ def test_where_the_guide_is_not_nothing_is_corrected():
 @torch.inference_mode()
 def test_units_of_the_scene_do_not_matter(scale, offset):
     lr, guide, psf = scene_and_guide(5, 3, 14, 13, 4)
-    made = [
+    correction = [
         guided_correction.correct(
             random_guided_network(), *scene_window(survey_arrays(values, guide, psf), values, guide)
         )
         for values in (lr, (scale * lr + offset).astype(np.float32))
     ]
-    torch.testing.assert_close(made[1] / scale, made[0], rtol=0, atol=2e-3 * float(made[0].abs().max()))
+    torch.testing.assert_close(
+        correction[1] / scale, correction[0], rtol=0, atol=2e-3 * float(correction[0].abs().max())
+    )
 
 
 @torch.inference_mode()
-def test_the_share_scales_the_correction():
+def test_the_shrinkage_factor_scales_the_correction():
     lr, guide, psf = scene_and_guide(5, 1, 14, 13, 4)
     window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
     whole, half = (
@@ -132,7 +139,7 @@ def test_the_share_scales_the_correction():
 
 
 @torch.inference_mode()
-def test_the_same_twice():
+def test_the_correction_is_deterministic():
     lr, guide, psf = scene_and_guide(9, 3, 15, 14, 4)
     first, second = (
         guided_correction.correct(random_guided_network(), *scene_window(survey_arrays(lr, guide, psf), lr, guide))
@@ -142,7 +149,7 @@ def test_the_same_twice():
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])
-def test_terms_survive_json(noise):
+def test_json_round_trip_of_the_inputs_is_exact(noise):
     lr, guide, psf = scene_and_guide(20, 2, 20, 21, 4, noise=noise)
     _, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
     back = from_json(GuidedInputs, json.loads(json.dumps(to_json(terms))))
@@ -153,7 +160,7 @@ def test_terms_survive_json(noise):
         np.testing.assert_array_equal(getattr(back, name), getattr(terms, name))
 
 
-def test_weights_and_anchors_are_what_they_say():
+def test_inputs_of_a_clean_scene():
     lr, guide, psf = scene_and_guide(20, 4, 20, 21, 4)
     window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
     assert isinstance(terms.anchors, AnchorBands)
@@ -162,8 +169,8 @@ def test_weights_and_anchors_are_what_they_say():
     np.testing.assert_allclose(terms.std, lr.std((1, 2)), rtol=1e-3)
     # Principal components of the degraded guide have no covariance, and unit variance but for weak ones.
     fit = window.guided.fit
-    seen = window.closed.operator.degrade(torch.from_numpy(guide)).flatten(1).numpy()
-    shown = terms.look @ ((seen - fit.guide_mean[:, None]) / fit.guide_std[:, None])
-    covariance = np.cov(shown)
+    degraded = window.closed.operator.degrade(torch.from_numpy(guide)).flatten(1).numpy()
+    planes = terms.look @ ((degraded - fit.guide_mean[:, None]) / fit.guide_std[:, None])
+    covariance = np.cov(planes)
     np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-2)
     assert covariance[0, 0] == pytest.approx(1, rel=0.01)

@@ -1,4 +1,4 @@
-"""How much of a correction is used: what the scene's own Wald pair says, as far as its parts agree."""
+"""Shrinkage of the guided correction, by evidence of the scene's Wald pairs."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def agreeing(best: float, parts: int = 100) -> Evidence:
 
 
 @given(arrays(float, 7, elements=FINITE), arrays(float, 7, elements=st.floats(1e-3, 1e3)))
-def test_a_share_lies_between_nothing_and_all(gain, size):
+def test_a_shrinkage_factor_is_between_0_and_1(gain, size):
     assert 0 <= guided_shrinkage_factor([Evidence(gain, size)]) <= 1
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3))
-def test_more_gain_never_lowers_the_share(a, b):
+def test_more_gain_never_lowers_the_factor(a, b):
     low, high = sorted((a, b))
     assert guided_shrinkage_factor([agreeing(low)]) <= guided_shrinkage_factor([agreeing(high)])
 
 
-def test_who_cannot_judge_gets_the_cautious_share():
+def test_without_evidence_the_factor_is_the_prior_mean():
     assert guided_shrinkage_factor([]) == PRIOR.mean
     assert guided_shrinkage_factor([Evidence(np.array([5.0]), np.array([1.0]))]) == PRIOR.mean
 
@@ -61,33 +61,33 @@ def test_parts_that_contradict_each_other_decide_little():
 
 
 @given(arrays(float, 9, elements=FINITE), arrays(float, 9, elements=st.floats(1, 10)))
-def test_the_error_is_the_jackknife_of_the_best_share(gain, size):
-    left = [np.delete(gain, i).sum() / np.delete(size, i).sum() for i in range(9)]
-    expected = np.sqrt(8 / 9 * np.sum((left - np.mean(left)) ** 2))
+def test_the_error_is_the_jackknife_of_the_best_factor(gain, size):
+    estimates = [np.delete(gain, i).sum() / np.delete(size, i).sum() for i in range(9)]
+    expected = np.sqrt(8 / 9 * np.sum((estimates - np.mean(estimates)) ** 2))
     assert Evidence(gain, size).error == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 @given(st.integers(1, 19), st.integers(1, 19), st.integers(1, 4), st.integers(1, 3))
 def test_parts_add_up_to_the_valid_scene(height, width, ratio, anchors):
     generator = torch.Generator().manual_seed(height)
-    made, lacking = torch.randn(2, anchors, ratio * height, ratio * width, generator=generator)
+    correction, lacking = torch.randn(2, anchors, ratio * height, ratio * width, generator=generator)
     weight = (torch.rand(height, width, generator=generator) - 0.2).clamp_min(0)
     valid = (weight > 0).repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
-    gain, size = shrinkage.sums_by_part(made, lacking, weight, ratio).sum(1)
-    assert gain == pytest.approx(float((made * lacking * valid).sum()), rel=1e-4, abs=1e-3)
-    assert size == pytest.approx(float((made.square() * valid).sum()), rel=1e-4)
+    gain, size = shrinkage.sums_by_part(correction, lacking, weight, ratio).sum(1)
+    assert gain == pytest.approx(float((correction * lacking * valid).sum()), rel=1e-4, abs=1e-3)
+    assert size == pytest.approx(float((correction.square() * valid).sum()), rel=1e-4)
 
 
 @pytest.mark.parametrize(("bands", "guides", "noise"), [(5, 3, 0.0), (20, 1, 0.0), (12, 2, 0.5)])
-def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise):
+def test_a_correction_of_opposite_sign_has_the_opposite_gain(bands, guides, noise):
     lr, guide, psf = scene_and_guide(bands, guides, 33, 29, 4, noise=noise)
-    known = survey_arrays(lr, guide, psf)
+    survey = survey_arrays(lr, guide, psf)
     block = Block(torch.from_numpy(lr), torch.ones(lr.shape[1:]), torch.from_numpy(guide))
-    pair = WaldPair.of([block], psf, 2, known.space)
-    weights = candidate_weights([candidate_errors(pair)], by_energy=not known.space.keeps_rest)
-    fit = GuideFit(known.model_state.fit.fit, mixture_of(known.space, weights), weights)
+    pair = WaldPair.of([block], psf, 2, survey.space)
+    weights = candidate_weights([candidate_errors(pair)], by_energy=not survey.space.keeps_rest)
+    fit = GuideFit(survey.model_state.fit.fit, mixture_of(survey.space, weights), weights)
     network = random_guided_network()
-    judged = []
+    evidence = []
     for sign in (1, -1):
         with torch.no_grad():
             # Nothing but the residual, so that the correction is linear in it.
@@ -95,11 +95,13 @@ def test_a_correction_turned_round_is_judged_the_other_way(bands, guides, noise)
                 value[: len(CANDIDATES) * FOLD**2] = 0
                 value.mul_(sign)
         with torch.inference_mode():
-            judged.append(guided_shrinkage.evidence_on(network, pair, fit))
-    assert judged[0].size.sum() > 0
-    assert len(judged[0].gain) == 4 * 4
-    np.testing.assert_allclose(judged[1].size, judged[0].size, rtol=1e-4)
-    np.testing.assert_allclose(judged[1].gain, -judged[0].gain, rtol=1e-3, atol=1e-5 * np.abs(judged[0].gain).max())
+            evidence.append(guided_shrinkage.evidence_on(network, pair, fit))
+    assert evidence[0].size.sum() > 0
+    assert len(evidence[0].gain) == 4 * 4
+    np.testing.assert_allclose(evidence[1].size, evidence[0].size, rtol=1e-4)
+    np.testing.assert_allclose(
+        evidence[1].gain, -evidence[0].gain, rtol=1e-3, atol=1e-5 * np.abs(evidence[0].gain).max()
+    )
 
 
 @given(st.floats(0.1, guided_shrinkage.MAX_BEST_FACTOR), st.floats(1.0, 20.0))
@@ -108,19 +110,19 @@ def test_a_pair_on_which_the_correction_is_stronger_counts_in_proportion(best, t
     assert guided_shrinkage.guided_shrinkage_factor([pair], 1.0) == pytest.approx(
         guided_shrinkage.guided_shrinkage_factor([Evidence(np.full(9, best / times), np.ones(9))])
     )
-    # A weaker one says no more than it says.
+    # The evidence of a weaker correction is not changed.
     assert guided_shrinkage.guided_shrinkage_factor([pair], 2 * times) == guided_shrinkage.guided_shrinkage_factor(
         [pair]
     )
 
 
-def test_the_strength_is_in_deviations_whatever_the_units():
+def test_the_strength_does_not_depend_on_units():
     sample = synthetic.make((40, 44), bands=5, seed=3)
-    found = []
+    excesses = []
     for unit in (1.0, 3000.0):
-        told = surveyed(
+        survey_of_unit = surveyed(
             sample.scene * unit, sample.guide, SurveyOptions(4, psf=Psf.from_mtf(4), model=load_model("auto"))
         )
-        found.append([e.excess for e in told.model_state.correction.guided_evidence])
-    assert found[0] == pytest.approx(found[1], rel=1e-2)
-    assert all(0 < excess < 100 for excess in found[0])
+        excesses.append([e.excess for e in survey_of_unit.model_state.correction.guided_evidence])
+    assert excesses[0] == pytest.approx(excesses[1], rel=1e-2)
+    assert all(0 < excess < 100 for excess in excesses[0])

@@ -61,9 +61,9 @@ def test_a_weights_file_is_a_model(files):
 @pytest.mark.parametrize("name", ["coarsr4", "guided"])
 def test_a_halo_is_whole_blocks_and_grows_with_the_fine_stage(files, name, fine):
     model = load_model(files[name])
-    seen = with_fine(model, fine)
-    assert seen.halo % seen.block == 0
-    assert seen.halo >= model.halo + {"none": 0, "consistency": 12, "backprojection": 6}.get(fine, 1)
+    refined = with_fine(model, fine)
+    assert refined.halo % refined.block == 0
+    assert refined.halo >= model.halo + {"none": 0, "consistency": 12, "backprojection": 6}.get(fine, 1)
 
 
 @pytest.mark.parametrize(

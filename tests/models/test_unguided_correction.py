@@ -1,4 +1,4 @@
-"""Our own network on a window: consistent, exact in tiles, the same whichever way the scene lies."""
+"""The unguided correction of a window: consistent, equal in tiles, and equivariant to orientation."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ def corrected(network, cube, psf, orientations=1):
 @settings(max_examples=20)
 def test_an_untrained_network_leaves_any_start_as_it_is(bands, height, width, ratio, orientations):
     cube = textured_scene(bands, height, width)
-    made = corrected(UnguidedNetwork(8, 1), cube, Psf.from_mtf(ratio), orientations)
+    correction = corrected(UnguidedNetwork(8, 1), cube, Psf.from_mtf(ratio), orientations)
     start = torch.randn(bands, ratio * height, ratio * width)
-    assert torch.equal(start + made, start)
+    assert torch.equal(start + correction, start)
 
 
 @given(st.integers(1, 20), st.integers(9, 23), st.integers(9, 23), st.sampled_from([2, 3, 4, 5, 8]))
 @settings(max_examples=15)
-def test_what_the_sensor_sees_of_a_correction_is_gone(bands, height, width, ratio):
+def test_a_correction_degrades_to_nearly_nothing(bands, height, width, ratio):
     cube, psf = textured_scene(bands, height, width), Psf.gaussian(ratio, (0.4 * ratio, 0.5 * ratio), (0.3, -0.4))
-    made = corrected(random_unguided_network(), cube, psf)
-    raw = torch.randn_like(made)
+    correction = corrected(random_unguided_network(), cube, psf)
+    raw = torch.randn_like(correction)
     form = closed(psf, (height, width), bands)
-    assert made.isfinite().all()
-    assert made.any()
-    seen = form.operator.degrade(made).norm() / made.norm()
+    assert correction.isfinite().all()
+    assert correction.any()
+    projected = form.operator.degrade(correction).norm() / correction.norm()
     untreated = form.operator.degrade(raw).norm() / raw.norm()
-    assert float(seen) < 0.2 * float(untreated)
+    assert float(projected) < 0.2 * float(untreated)
     assert float(form.operator.degrade(unguided_correction.null_space_part(raw, form)).norm()) < 0.05 * float(
         form.operator.degrade(raw).norm()
     )
@@ -73,21 +73,21 @@ def test_what_the_sensor_sees_of_a_correction_is_gone(bands, height, width, rati
 @torch.inference_mode()
 def test_a_tile_with_its_halo_equals_the_whole(ratio, shift):
     cube, psf = textured_scene(4, 71, 83), Psf.gaussian(ratio, (0.45 * ratio, 0.5 * ratio), shift)
-    network, known = random_unguided_network(), levels(cube)
-    whole = unguided_correction.correct(network, cube, known, range(4), psf, closed(psf, (71, 83), 4))
+    network, scene_levels = random_unguided_network(), levels(cube)
+    whole = unguided_correction.correct(network, cube, scene_levels, range(4), psf, closed(psf, (71, 83), 4))
     core = Window(30, 39, 28, 41)
     # The network's own reach, a shift's, and the closed form's.
     padded = core.grown(network.reach + 1 + FINE_REACH["consistency"]).clipped((71, 83))
     part = unguided_correction.correct(
-        network, cube[:, *padded.slices], known, range(4), psf, closed(psf, (71, 83), 4, padded)
+        network, cube[:, *padded.slices], scene_levels, range(4), psf, closed(psf, (71, 83), 4, padded)
     )
     inside = core.within(padded).scaled(ratio).slices
-    made, wanted = part[:, *inside], whole[:, *core.scaled(ratio).slices]
-    assert float((made - wanted).abs().max()) < 2e-6 * float(whole.abs().max())
+    correction, wanted = part[:, *inside], whole[:, *core.scaled(ratio).slices]
+    assert float((correction - wanted).abs().max()) < 2e-6 * float(whole.abs().max())
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_averaged_over_eight_ways_to_lie_it_turns_with_the_scene(turns):
+def test_averaged_over_eight_orientations_the_correction_turns_with_the_scene(turns):
     cube, network = textured_scene(2, 11, 14), random_unguided_network()
     psf = Psf.gaussian(3, (1.0, 1.6))
     turned_psf = psf if turns == 2 else Psf.gaussian(3, (1.6, 1.0))
@@ -100,16 +100,16 @@ def test_averaged_over_eight_ways_to_lie_it_turns_with_the_scene(turns):
 
 def test_units_do_not_matter():
     cube, psf, network = textured_scene(3, 12, 9), Psf.from_mtf(4), random_unguided_network()
-    made = corrected(network, cube, psf)
-    torch.testing.assert_close(corrected(network, cube * 1e-4 - 0.2, psf), made * 1e-4, atol=1e-6, rtol=2e-3)
+    correction = corrected(network, cube, psf)
+    torch.testing.assert_close(corrected(network, cube * 1e-4 - 0.2, psf), correction * 1e-4, atol=1e-6, rtol=2e-3)
 
 
-def test_a_band_without_contrast_is_left_alone():
+def test_a_band_without_contrast_is_not_corrected():
     cube = textured_scene(3, 10, 13)
     cube[1] = 7
-    made = corrected(random_unguided_network(), cube, Psf.from_mtf(2))
-    assert made.isfinite().all()
-    assert not made[1].any()
+    correction = corrected(random_unguided_network(), cube, Psf.from_mtf(2))
+    assert correction.isfinite().all()
+    assert not correction[1].any()
 
 
 @given(st.integers(-3, 3), st.integers(-3, 3))
@@ -131,30 +131,30 @@ def test_parts_of_pixels_are_moved_as_the_smooth_function_would_be():
 
 
 @given(st.integers(2, 8), st.floats(0.1, 0.6), st.floats(0.1, 0.6), st.floats(-0.5, 0.5))
-def test_gains_are_those_that_a_gaussian_was_made_of(ratio, gain_y, gain_x, shift):
+def test_gains_of_a_gaussian(ratio, gain_y, gain_x, shift):
     sigma = tuple(ratio / math.pi * math.sqrt(-2 * math.log(g)) for g in (gain_y, gain_x))
     psf = Psf.gaussian(ratio, sigma, (shift * ratio, 0.0))
     assert unguided_correction.nyquist_gains(psf) == pytest.approx((gain_y, gain_x), abs=0.02)
 
 
-def test_a_noisy_scene_is_seen_through_its_subspace():
+def test_of_a_noisy_scene_the_network_reads_the_projection():
     clean, rng = textured_scene(30, 25, 28), np.random.default_rng(5)
     cube = clean + torch.from_numpy(3 * rng.standard_normal(clean.shape, np.float32))
     flat, weight = cube.flatten(1).numpy(), np.ones(700, np.float32)
     space = subspace.estimate_subspace(flat, weight, np.full(30, 3.0))
     z = torch.from_numpy(space.components(flat)).view(-1, 25, 28)
-    seen = unguided_correction.observed(space, cube, z)
-    left = float((seen - clean).std())
-    assert left < 0.5 * 3
-    known = UnguidedInputs.of(space, flat, weight, np.full(30, 3.0), 8)
-    # What noise remains is told, too.
-    assert np.sqrt((known.levels.noise**2).mean()) == pytest.approx(left, rel=0.25)
-    again = from_json(UnguidedInputs, json.loads(json.dumps(to_json(known))))
-    assert again.anchors.bands == known.anchors.bands
-    assert (again.levels.std == known.levels.std).all()
+    projected = unguided_correction.observed(space, cube, z)
+    residual_std = float((projected - clean).std())
+    assert residual_std < 0.5 * 3
+    scene_levels = UnguidedInputs.of(space, flat, weight, np.full(30, 3.0), 8)
+    # The levels contain the remaining noise.
+    assert np.sqrt((scene_levels.levels.noise**2).mean()) == pytest.approx(residual_std, rel=0.25)
+    again = from_json(UnguidedInputs, json.loads(json.dumps(to_json(scene_levels))))
+    assert again.anchors.bands == scene_levels.anchors.bands
+    assert (again.levels.std == scene_levels.levels.std).all()
 
 
-def test_a_clean_scene_is_seen_as_it_is():
+def test_of_a_clean_scene_the_network_reads_the_bands():
     cube = textured_scene(5, 9, 11)
     flat, weight = cube.flatten(1).numpy(), np.ones(99, np.float32)
     space = subspace.estimate_subspace(flat, weight)
@@ -171,13 +171,13 @@ def test_neighbours_stay_within_the_bands():
 def test_anchors_reach_all_bands_of_a_linear_scene():
     cube = textured_scene(40, 14, 15)
     flat = cube.flatten(1).numpy()
-    found = anchor_bands.choose_anchor_bands(flat, np.ones(flat.shape[1], np.float32), 8)
+    anchors = anchor_bands.choose_anchor_bands(flat, np.ones(flat.shape[1], np.float32), 8)
     rng = torch.Generator().manual_seed(0)
     fields = torch.randn(3, 6, 7, generator=rng)
     mixing = torch.from_numpy(np.linalg.lstsq(_fields(14, 15), flat.T - 10, rcond=None)[0].T.astype(np.float32))
     truth = torch.einsum("bf,fyx->byx", mixing, fields)
-    made = unguided_correction.spread(found, truth[list(found.bands)], slice(5, 31))
-    assert float((made - truth[5:31]).abs().max()) < 5e-3 * float(truth.abs().max())
+    correction = unguided_correction.spread(anchors, truth[list(anchors.bands)], slice(5, 31))
+    assert float((correction - truth[5:31]).abs().max()) < 5e-3 * float(truth.abs().max())
 
 
 def _fields(height: int, width: int) -> np.ndarray:
@@ -188,14 +188,14 @@ def _fields(height: int, width: int) -> np.ndarray:
     return fields.reshape(3, -1).T
 
 
-def test_levels_weigh_pixels_and_take_noise_out():
+def test_levels_weight_pixels_and_subtract_noise():
     rng = np.random.default_rng(3)
     spectra = rng.normal(5, 2, (2, 4000)).astype(np.float32)
     weight = np.ones(4000, np.float32)
     weight[:1000] = 0
     spectra[:, :1000] = 1e6
-    known = Levels.of(spectra, weight, np.array([0.0, 1.2]))
-    assert known.mean == pytest.approx([5, 5], abs=0.2)
-    assert known.std == pytest.approx([2, 1.6], abs=0.1)
-    again = from_json(Levels, json.loads(json.dumps(to_json(known))))
-    assert all((getattr(again, n) == getattr(known, n)).all() for n in ("mean", "std", "noise"))
+    scene_levels = Levels.of(spectra, weight, np.array([0.0, 1.2]))
+    assert scene_levels.mean == pytest.approx([5, 5], abs=0.2)
+    assert scene_levels.std == pytest.approx([2, 1.6], abs=0.1)
+    again = from_json(Levels, json.loads(json.dumps(to_json(scene_levels))))
+    assert all((getattr(again, n) == getattr(scene_levels, n)).all() for n in ("mean", "std", "noise"))

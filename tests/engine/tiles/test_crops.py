@@ -1,4 +1,4 @@
-"""Crops are whole, apart, varied, and free of holes."""
+"""Crops are whole, disjoint, varied, and without holes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 @given(st.lists(SIZES, min_size=1, max_size=3), st.integers(1, 17), st.integers(1, 9))
 @settings(deadline=None)
-def test_crops_are_as_large_as_fit_and_lie_apart(shapes, side, count):
+def test_crops_are_as_large_as_fit_and_disjoint(shapes, side, count):
     generator = torch.Generator().manual_seed(side)
     cubes = [torch.rand(2, *shape, generator=generator) for shape in shapes]
     chosen = choose(cubes, side, count)
@@ -38,8 +38,8 @@ def test_the_odd_ones_are_taken_first(order):
     kinds = torch.tensor([0.0, 0.0, 0.0, 1.0, 2.0, 3.0])[list(order)]
     texture = torch.rand(5, 6, generator=torch.Generator().manual_seed(0))
     cube = torch.cat([texture * (1 + k) + 10 * k for k in kinds], 1)[None]
-    seen = {float(kinds[w.x0 // 6]) for _, w in choose([cube], 6, 4) if w.y0 == 0}
-    assert seen == {0.0, 1.0, 2.0, 3.0}
+    chosen_kinds = {float(kinds[w.x0 // 6]) for _, w in choose([cube], 6, 4) if w.y0 == 0}
+    assert chosen_kinds == {0.0, 1.0, 2.0, 3.0}
 
 
 def test_holes_are_left_out():

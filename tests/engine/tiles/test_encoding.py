@@ -39,41 +39,41 @@ def test_stored_numbers_survive_decoding_and_encoding(number, scale, offset):
 
 def test_bands_have_their_own_packing():
     pack = Packing("int16", (1.0, 0.5, 0.1), (0.0, 1.0, 0.0))
-    made = encode(torch.full((2, 1, 1), 3.0), pack, slice(1, 3), LOWEST, None)
-    assert made.stored.ravel().tolist() == [4, 30]
+    encoded = encode(torch.full((2, 1, 1), 3.0), pack, slice(1, 3), LOWEST, None)
+    assert encoded.stored.ravel().tolist() == [4, 30]
 
 
 def test_what_saturates_is_clipped_and_counted():
-    made = encode(planes(-3.0, 255.4, 255.6, 300.0, 12.0), packing("uint8"), ALL, LOWEST, None)
-    assert made.stored.ravel().tolist() == [0, 255, 255, 255, 12]
-    assert made.saturated == 3
-    assert made.physical.ravel().tolist() == [0, 255, 255, 255, 12]
+    encoded = encode(planes(-3.0, 255.4, 255.6, 300.0, 12.0), packing("uint8"), ALL, LOWEST, None)
+    assert encoded.stored.ravel().tolist() == [0, 255, 255, 255, 12]
+    assert encoded.saturated == 3
+    assert encoded.physical.ravel().tolist() == [0, 255, 255, 255, 12]
 
 
 def test_physical_is_what_a_reader_decodes():
-    made = encode(planes(0.123456, 0.2), packing("uint16", 1e-4, 0.05), ALL, LOWEST, None)
-    decoded = made.stored.astype(float) * 1e-4 + 0.05
-    np.testing.assert_allclose(made.physical.numpy(), decoded, atol=1e-7)
+    encoded = encode(planes(0.123456, 0.2), packing("uint16", 1e-4, 0.05), ALL, LOWEST, None)
+    decoded = encoded.stored.astype(float) * 1e-4 + 0.05
+    np.testing.assert_allclose(encoded.physical.numpy(), decoded, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 def test_overshoot_below_the_scenes_minimum_is_cut_and_counted(dtype):
-    made = encode(planes(1.0, 2.0, 3.0, 4.0), packing(dtype), ALL, 2.5, None)
-    assert made.stored.ravel().tolist() == pytest.approx([2.5, 2.5, 3, 4] if dtype == "float32" else [2, 2, 3, 4])
-    assert made.cut == 2
+    encoded = encode(planes(1.0, 2.0, 3.0, 4.0), packing(dtype), ALL, 2.5, None)
+    assert encoded.stored.ravel().tolist() == pytest.approx([2.5, 2.5, 3, 4] if dtype == "float32" else [2, 2, 3, 4])
+    assert encoded.cut == 2
 
 
 def test_a_limit_may_change_from_pixel_to_pixel():
-    made = encode(planes(1.0, 2.0, 3.0), packing("float32"), ALL, planes(1.5, 1.5, 3.5), None)
-    assert made.stored.ravel().tolist() == [1.5, 2.0, 3.5]
-    assert made.cut == 2
+    encoded = encode(planes(1.0, 2.0, 3.0), packing("float32"), ALL, planes(1.5, 1.5, 3.5), None)
+    assert encoded.stored.ravel().tolist() == [1.5, 2.0, 3.5]
+    assert encoded.cut == 2
 
 
 def test_holes_get_nodata_and_are_not_counted():
     hole = torch.tensor([[[True, False, True, False]]])
-    made = encode(planes(-9.0, -9.0, 999.0, 999.0), packing("uint8", nodata=7.0), ALL, 0.0, hole)
-    assert made.stored.ravel().tolist() == [7, 0, 7, 255]
-    assert (made.cut, made.saturated) == (1, 1)
+    encoded = encode(planes(-9.0, -9.0, 999.0, 999.0), packing("uint8", nodata=7.0), ALL, 0.0, hole)
+    assert encoded.stored.ravel().tolist() == [7, 0, 7, 255]
+    assert (encoded.cut, encoded.saturated) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -100,17 +100,17 @@ def test_the_ends_of_integer_ranges(dtype, low, high):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_floats_are_stored_as_they_are(dtype):
     values = planes(0.1, -2.5, 1e9)
-    made = encode(values.clone(), packing(dtype, nodata=float("nan")), ALL, LOWEST, None)
-    assert made.stored.dtype == dtype
-    np.testing.assert_array_equal(made.stored, values.numpy().astype(dtype))
-    assert made.saturated == 0
+    encoded = encode(values.clone(), packing(dtype, nodata=float("nan")), ALL, LOWEST, None)
+    assert encoded.stored.dtype == dtype
+    np.testing.assert_array_equal(encoded.stored, values.numpy().astype(dtype))
+    assert encoded.saturated == 0
 
 
 @pytest.mark.parametrize("nodata", [None, float("nan"), -9999.0])
 def test_holes_of_floats(nodata):
     hole = torch.tensor([[[True, False]]])
-    made = encode(planes(1.0, 2.0), packing("float64", nodata=nodata), ALL, LOWEST, hole)
-    np.testing.assert_array_equal(made.stored.ravel(), [np.nan if nodata is None else nodata, 2.0])
+    encoded = encode(planes(1.0, 2.0), packing("float64", nodata=nodata), ALL, LOWEST, hole)
+    np.testing.assert_array_equal(encoded.stored.ravel(), [np.nan if nodata is None else nodata, 2.0])
 
 
 @pytest.mark.parametrize(
@@ -121,19 +121,19 @@ def test_empty_value(pack, wanted):
     assert empty_value(pack) == wanted
 
 
-def test_encoding_does_not_share_memory_with_what_it_was_given():
+def test_encoding_does_not_share_memory_with_its_input():
     values = planes(1.0, 2.0)
-    made = encode(values, packing("float32"), ALL, LOWEST, None)
+    encoded = encode(values, packing("float32"), ALL, LOWEST, None)
     values.zero_()
-    assert made.stored.ravel().tolist() == [1.0, 2.0]
+    assert encoded.stored.ravel().tolist() == [1.0, 2.0]
 
 
-def test_floor_follows_the_scene_where_it_is_darker_than_the_sample_was():
+def test_floor_follows_the_scene_where_it_is_darker_than_the_sample():
     window = torch.full((1, 9, 9), 5.0)
     window[0, 4, 4] = 1.0
     assert floor(window, 1.0, (slice(None), slice(None)), 2) is None
-    made = floor(window, 3.0, (slice(1, 9), slice(0, 8)), 2)
-    assert made.shape == (1, 16, 16)
+    encoded = floor(window, 3.0, (slice(1, 9), slice(0, 8)), 2)
+    assert encoded.shape == (1, 16, 16)
     y, x = np.mgrid[:16, :16]
     near = (abs(y // 2 + 1 - 4) <= 2) & (abs(x // 2 - 4) <= 2)
-    np.testing.assert_array_equal(made[0].numpy(), np.where(near, 1.0, 3.0))
+    np.testing.assert_array_equal(encoded[0].numpy(), np.where(near, 1.0, 3.0))

@@ -1,4 +1,4 @@
-"""What a fine stage adds to a window: bounded, consistent, carried exactly, nothing where nothing is known."""
+"""Corrections by a fine stage: bounded, consistent, equal after a round trip, and zero without a guide."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from dualsr_geo.models.correction import PairEvidence
 from dualsr_geo.models.networks import refiner
 from dualsr_geo.models.networks.backprojection import back_project, halved
 from dualsr_geo.models.networks.refiner import MAX_CORRECTION_ERRORS
+from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.windows import Window
 
 PSF = Psf.from_mtf(4)
@@ -36,13 +37,13 @@ def view(*, consistent: bool = False, seed: int = 0) -> FineStageInput:
     return FineStageInput(start, op.degrade(start), op, PSF, closed, None, guide, 0.1 * guide.flip(0))
 
 
-def fitted(seen: FineStageInput, fine: str = "finenet") -> FineStage:
-    scales = Scales.of([seen], RESPONSE, np.full(3, 0.05, np.float32))
-    found = FineStage(fine, ANCHORS, 1.0, (PairEvidence(2, 0.7, float("inf")),), scales=scales)
+def fitted(window: FineStageInput, fine: str = "finenet") -> FineStage:
+    scales = Scales.of([window], RESPONSE, np.full(3, 0.05, np.float32))
+    stage = FineStage(fine, ANCHORS, 1.0, (PairEvidence(2, 0.7, float("inf")),), scales=scales)
     if fine == "finenet":
-        fit = fine_stage.fit([seen], scales)
-        found = replace(found, state=fit.state, steps=fit.steps)
-    return found
+        fit = fine_stage.fit([window], scales)
+        stage = replace(stage, state=fit.state, steps=fit.steps)
+    return stage
 
 
 @pytest.fixture(autouse=True)
@@ -53,88 +54,87 @@ def as_a_tile(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def found() -> FineStage:
+def stage() -> FineStage:
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
         patch.setattr(refiner, "MAX_STEPS", 30)
         return fitted(view())
 
 
-def test_a_correction_is_no_larger_than_trust_allows(found):
-    made = correct(found, view())
-    assert 0 < float(made.abs().max()) <= 0.05 * MAX_CORRECTION_ERRORS
+def test_a_correction_is_bounded_by_the_error(stage):
+    correction = correct(stage, view())
+    assert 0 < float(correction.abs().max()) <= 0.05 * MAX_CORRECTION_ERRORS
 
 
-def test_a_share_is_a_share(found):
-    torch.testing.assert_close(correct(replace(found, share=0.3), view()), 0.3 * correct(found, view()))
+def test_the_shrinkage_factor_scales_the_correction(stage):
+    torch.testing.assert_close(correct(replace(stage, share=0.3), view()), 0.3 * correct(stage, view()))
 
 
-def test_what_the_sensor_would_have_seen_is_taken_out(found):
-    seen = view(consistent=True)
-    made, loose = correct(found, seen), correct(found, view())
-    degraded, before = (float(seen.operator.degrade(x).abs().max()) for x in (made, loose))
+def test_a_correction_degrades_to_nearly_nothing(stage):
+    window = view(consistent=True)
+    correction, without_closed_form = correct(stage, window), correct(stage, view())
+    degraded, before = (float(window.operator.degrade(x).abs().max()) for x in (correction, without_closed_form))
     assert degraded < 0.02 * before
 
 
-def test_without_a_guide_nothing_is_added(found):
-    seen = replace(view(), guide=None, missed=None)
-    assert not correct(found, seen).any()
+def test_without_a_guide_nothing_is_added(stage):
+    window = replace(view(), guide=None, missed=None)
+    assert not correct(stage, window).any()
 
 
-def test_where_it_does_not_count_nothing_is_added(found):
+def test_where_it_is_not_valid_nothing_is_added(stage):
     valid = torch.ones(4 * SHAPE[0], 4 * SHAPE[1])
     valid[:, :20] = 0
-    made = correct(found, replace(view(), valid=valid))
-    assert not made[:, :, :20].any()
-    assert torch.equal(made[:, :, 20:], correct(found, view())[:, :, 20:])
+    correction = correct(stage, replace(view(), valid=valid))
+    assert not correction[:, :, :20].any()
+    assert torch.equal(correction[:, :, 20:], correct(stage, view())[:, :, 20:])
 
 
-def test_a_file_holds_all_of_it(found, tmp_path):
+def test_a_file_round_trip_is_exact(stage, tmp_path):
     path = tmp_path / "fine.safetensors"
-    path.write_bytes(found.to_bytes())
-    again = FineStage.read(path)
-    assert again.to_bytes() == found.to_bytes()
-    assert again.sha256 == found.sha256
-    assert torch.equal(correct(again, view()), correct(found, view()))
-    assert replace(found, share=0.5).sha256 != found.sha256
-    assert len(found.to_bytes()) < 2**18
+    path.write_bytes(stage.to_bytes())
+    again = FineStage.read(path, load_model("regression"))
+    assert again.to_bytes() == stage.to_bytes()
+    assert again.sha256 == stage.sha256
+    assert torch.equal(correct(again, view()), correct(stage, view()))
+    assert replace(stage, share=0.5).sha256 != stage.sha256
+    assert len(stage.to_bytes()) < 2**18
 
 
-def test_a_tile_may_fit_its_own():
-    """Where the tile is all that was fitted on, the two are the same."""
-    seen = view()
-    assert torch.equal(correct(fitted(seen, "finenet-per-tile"), seen), correct(fitted(seen), seen))
+def test_a_fit_per_tile_equals_that_of_the_scene_if_the_tile_is_the_scene():
+    window = view()
+    assert torch.equal(correct(fitted(window, "finenet-per-tile"), window), correct(fitted(window), window))
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, 1.0])
 def test_back_projection_is_dualsrs(angle):
-    seen = view()
+    window = view()
     half = torch.rand(3, 2 * SHAPE[0], 2 * SHAPE[1])
-    made = correct(FineStage("backprojection", ANCHORS, 1.0, angle=angle), replace(seen, half=half))
-    torch.testing.assert_close(seen.start + made, back_project(seen.start, half, weight=angle))
+    correction = correct(FineStage("backprojection", ANCHORS, 1.0, angle=angle), replace(window, half=half))
+    torch.testing.assert_close(window.start + correction, back_project(window.start, half, weight=angle))
 
 
-def test_a_pixel_weighs_by_its_own_angle():
+def test_each_pixel_is_weighted_by_its_angle():
     """Spectra that differ by a factor have no angle, so nothing is projected; beyond a degree all of it is."""
-    seen = view()
-    same = 1.5 * halved(seen.start)
+    window = view()
+    same = 1.5 * halved(window.start)
     pixel = FineStage("backprojection-pixel", ANCHORS, 1.0)
-    assert float(correct(pixel, replace(seen, half=same)).abs().max()) < 1e-3
-    turned = halved(seen.start).roll(1, 0) + torch.tensor([0.0, 5.0, 0.0])[:, None, None]
-    wanted = back_project(seen.start, turned, weight=1.0)
-    torch.testing.assert_close(seen.start + correct(pixel, replace(seen, half=turned)), wanted)
+    assert float(correct(pixel, replace(window, half=same)).abs().max()) < 1e-3
+    turned = halved(window.start).roll(1, 0) + torch.tensor([0.0, 5.0, 0.0])[:, None, None]
+    wanted = back_project(window.start, turned, weight=1.0)
+    torch.testing.assert_close(window.start + correct(pixel, replace(window, half=turned)), wanted)
 
 
-def test_a_cut_view_is_a_scene_of_its_own():
-    seen, core = view(), Window(3, 12, 1, 17)
-    part = replace(seen, half=torch.rand(3, 2 * SHAPE[0], 2 * SHAPE[1])).cut(core)
+def test_a_cut_window_is_a_scene():
+    window, core = view(), Window(3, 12, 1, 17)
+    part = replace(window, half=torch.rand(3, 2 * SHAPE[0], 2 * SHAPE[1])).cut(core)
     rows, columns = core.scaled(4).slices
-    assert torch.equal(part.guide, seen.guide[:, rows, columns])
+    assert torch.equal(part.guide, window.guide[:, rows, columns])
     assert part.half.shape == (3, 18, 32)
     assert part.operator.degrade(part.start).shape == part.observed.shape == (3, 9, 16)
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 4, 8, 16, 32])
-def test_crops_are_as_dear_at_every_ratio(ratio):
+def test_crops_cost_the_same_at_every_ratio(ratio):
     side, count = fine_stage.crop_side(ratio), fine_stage.crop_count(ratio)
     assert side * ratio >= 63
     assert 4 <= count <= 16

@@ -1,4 +1,4 @@
-"""A tile is a pure function: pieces make the whole, holes stay holes, figures add up."""
+"""A tile is a pure function: tiles equal the whole, holes stay holes, statistics add up."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def sample() -> synthetic.Sample:
 
 
 @pytest.fixture(scope="module")
-def known(sample):
+def survey(sample):
     return surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
 
 
-def rmse(counted) -> float:
-    return float(np.sqrt(sum(f.square.sum() for f in counted) / sum(f.pixels.sum() for f in counted)))
+def rmse(statistics) -> float:
+    return float(np.sqrt(sum(f.square.sum() for f in statistics) / sum(f.pixels.sum() for f in statistics)))
 
 
 @pytest.mark.parametrize("tile", [16, 23, 64])
-def test_tiled_is_whole(sample, known, tile):
-    whole = product(sample.scene, sample.guide, known)[0]
-    tiled = product(sample.scene, sample.guide, known, tile=tile)[0]
+def test_tiled_is_whole(sample, survey, tile):
+    whole = product(sample.scene, sample.guide, survey)[0]
+    tiled = product(sample.scene, sample.guide, survey, tile=tile)[0]
     assert np.abs(tiled - whole).max() <= 1e-5 * np.ptp(whole)
 
 
@@ -48,50 +48,50 @@ def test_tiled_is_whole_when_noisy_shifted_and_holed(tile):
     scene[2, 50:, :9] = np.nan
     guide[:, :, 200:] = np.nan
     guide[:, 90:100, 60:70] = np.nan
-    known = surveyed(scene, guide, SurveyOptions(RATIO))
-    assert known.space.noise > 0
-    assert known.placement.moved_px != (0.0, 0.0)
-    whole, tiled = (product(scene, guide, known, tile=t)[0] for t in (1000, tile))
+    survey = surveyed(scene, guide, SurveyOptions(RATIO))
+    assert survey.space.noise > 0
+    assert survey.placement.moved_px != (0.0, 0.0)
+    whole, tiled = (product(scene, guide, survey, tile=t)[0] for t in (1000, tile))
     np.testing.assert_array_equal(np.isnan(whole), np.isnan(tiled))
     assert np.nanmax(np.abs(tiled - whole)) <= 1e-5 * np.ptp(whole[np.isfinite(whole)])
 
 
-def test_it_beats_bicubic_and_no_guide_by_far(sample, known):
-    made = product(sample.scene, sample.guide, known)[0]
-    alone = product(sample.scene, None, known, model="interpolation")[0]
-    plain = product(sample.scene, None, known, model="bicubic")[0]
-    ours, kriged, cubic = (psnr(x, sample.reference) for x in (made, alone, plain))
+def test_guided_is_better_than_unguided_and_bicubic(sample, survey):
+    sharpened = product(sample.scene, sample.guide, survey)[0]
+    unguided = product(sample.scene, None, survey, model="interpolation")[0]
+    bicubic = product(sample.scene, None, survey, model="bicubic")[0]
+    ours, kriged, cubic = (psnr(x, sample.reference) for x in (sharpened, unguided, bicubic))
     assert ours > kriged + 6
     assert kriged > cubic + 1
 
 
 def test_bicubic_is_torchs(sample):
-    known = surveyed(sample.scene, None, SurveyOptions(RATIO, model=load_model("bicubic")))
-    made = product(sample.scene, None, known, model="bicubic", tile=30)[0]
+    survey = surveyed(sample.scene, None, SurveyOptions(RATIO, model=load_model("bicubic")))
+    sharpened = product(sample.scene, None, survey, model="bicubic", tile=30)[0]
     wanted = torch.nn.functional.interpolate(
         torch.from_numpy(sample.scene)[None], scale_factor=RATIO, mode="bicubic", align_corners=False
-    )[0].clamp_min(known.statistics.low)
-    np.testing.assert_allclose(made, wanted.numpy(), atol=2e-6)
+    )[0].clamp_min(survey.statistics.low)
+    np.testing.assert_allclose(sharpened, wanted.numpy(), atol=2e-6)
 
 
 @pytest.mark.parametrize("model", ["regression", "interpolation"])
-def test_degrading_the_product_gives_the_scene_and_the_figures_say_how_nearly(sample, model):
-    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
-    made, counted = product(sample.scene, sample.guide, known, model=model)
+def test_degrading_the_product_gives_the_scene_and_statistics_measure_the_difference(sample, model):
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
+    sharpened, statistics = product(sample.scene, sample.guide, survey, model=model)
     dy, dx = (gaussian_matrix(n * RATIO, RATIO, 0.3) for n in (61, 97))
-    wrong = (dy @ made @ dx.T - sample.scene)[:, ::4]
+    wrong = (dy @ sharpened @ dx.T - sample.scene)[:, ::4]
     assert np.sqrt((wrong**2).mean()) < 0.02 * sample.scene.std()
-    assert rmse(counted) == pytest.approx(np.sqrt((wrong**2).mean()), rel=1e-3)
-    lr, back = sample.scene[:, ::4].astype(float), (dy @ made @ dx.T)[:, ::4]
+    assert rmse(statistics) == pytest.approx(np.sqrt((wrong**2).mean()), rel=1e-3)
+    lr, back = sample.scene[:, ::4].astype(float), (dy @ sharpened @ dx.T)[:, ::4]
     cosine = (lr * back).sum(0) / np.linalg.norm(lr, axis=0) / np.linalg.norm(back, axis=0)
     angle = np.rad2deg(np.arccos(np.clip(cosine, -1, 1))).mean()
-    assert counted[0].angle / counted[0].angles == pytest.approx(angle, rel=1e-3)
+    assert statistics[0].angle / statistics[0].angles == pytest.approx(angle, rel=1e-3)
 
 
-def test_figures_of_tiles_add_up_to_about_those_of_the_whole(sample, known):
-    (whole,), tiles = (product(sample.scene, sample.guide, known, tile=t)[1] for t in (1000, 20))
+def test_statistics_of_tiles_add_up_to_about_those_of_the_whole(sample, survey):
+    (whole,), tiles = (product(sample.scene, sample.guide, survey, tile=t)[1] for t in (1000, 20))
     assert sum(t.cut for t in tiles) == pytest.approx(whole.cut, abs=5)
-    # Tiles measure where their core sees all of a pixel's blur, which is three fifths of it here.
+    # Tiles measure where the blur of a pixel is inside the core, here on three fifths of the pixels.
     assert rmse(tiles) == pytest.approx(rmse([whole]), rel=0.5)
     assert sum(t.pixels.sum() for t in tiles) < whole.pixels.sum()
     assert whole.coverage == 1
@@ -103,15 +103,15 @@ def test_holes_stay_holes_band_by_band_and_nothing_else_does(sample):
     scene[:, 10:17, 20:31] = np.nan
     scene[3, 30:33] = np.nan
     scene[5] = np.nan
-    known = surveyed(scene, sample.guide, SurveyOptions(RATIO))
-    made = product(scene, sample.guide, known, tile=40)[0]
-    np.testing.assert_array_equal(np.isnan(made), np.isnan(scene).repeat(RATIO, 1).repeat(RATIO, 2))
+    survey = surveyed(scene, sample.guide, SurveyOptions(RATIO))
+    sharpened = product(scene, sample.guide, survey, tile=40)[0]
+    np.testing.assert_array_equal(np.isnan(sharpened), np.isnan(scene).repeat(RATIO, 1).repeat(RATIO, 2))
     whole = product(sample.scene, sample.guide, surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)))[0]
-    some = np.isfinite(made)
-    assert psnr(made[some], sample.reference[some]) > psnr(whole[some], sample.reference[some]) - 1
+    some = np.isfinite(sharpened)
+    assert psnr(sharpened[some], sample.reference[some]) > psnr(whole[some], sample.reference[some]) - 1
 
 
-def test_the_scenes_darkest_values_are_kept_beside_a_band_without_data(sample):
+def test_the_scenes_darkest_values_are_kept_next_to_a_band_without_data(sample):
     """A survey that missed the darkest pixels, and a band of nothing among the others."""
     from dataclasses import replace
 
@@ -119,63 +119,64 @@ def test_the_scenes_darkest_values_are_kept_beside_a_band_without_data(sample):
     scene[:, 12:20, 40:50] *= 0.2
     holed = scene.copy()
     holed[5] = np.nan
-    known = [
+    survey = [
         replace(surveyed(s, None, SurveyOptions(RATIO)), low=0.5 * float(np.median(scene))) for s in (scene, holed)
     ]
-    full, part = (product(s, None, k, model="bicubic")[0] for s, k in zip((scene, holed), known, strict=True))
+    full, part = (product(s, None, k, model="bicubic")[0] for s, k in zip((scene, holed), survey, strict=True))
     np.testing.assert_allclose(np.delete(part, 5, 0), np.delete(full, 5, 0), atol=1e-6)
 
 
-def test_where_the_guide_is_missing_it_is_as_without_one(sample):
+def test_where_the_guide_is_missing_the_product_is_the_unguided_one(sample):
     guide = sample.guide.copy()
     guide[:, :, 160:] = np.nan
-    known = surveyed(sample.scene, guide, SurveyOptions(RATIO))
-    made, counted = product(sample.scene, guide, known, tile=25)
-    alone = product(sample.scene, None, known, tile=25)[0]
-    np.testing.assert_allclose(made[:, :, 160:], alone[:, :, 160:], atol=1e-6)
+    survey = surveyed(sample.scene, guide, SurveyOptions(RATIO))
+    sharpened, statistics = product(sample.scene, guide, survey, tile=25)
+    unguided = product(sample.scene, None, survey, tile=25)[0]
+    np.testing.assert_allclose(sharpened[:, :, 160:], unguided[:, :, 160:], atol=1e-6)
     assert (
-        psnr(made[:, :, :120], sample.reference[:, :, :120]) > psnr(alone[:, :, :120], sample.reference[:, :, :120]) + 5
+        psnr(sharpened[:, :, :120], sample.reference[:, :, :120])
+        > psnr(unguided[:, :, :120], sample.reference[:, :, :120]) + 5
     )
-    assert sum(f.guided for f in counted) == pytest.approx(61 * 40)
-    assert {round(f.coverage, 3) for f in counted} == {1.0, 0.6, 0.0}
+    assert sum(f.guided for f in statistics) == pytest.approx(61 * 40)
+    assert {round(f.coverage, 3) for f in statistics} == {1.0, 0.6, 0.0}
 
 
-def test_a_tile_of_nothing_is_nodata_and_counts_nothing(sample, known):
+def test_a_tile_without_data_is_nodata_and_counts_nothing(sample, survey):
     scene = sample.scene.copy()
     scene[:, :32, :32] = np.nan
     pack = Packing("uint16", (1e-4,) * 8, (0.0,) * 8, 65535.0)
-    made, counted = product(scene, sample.guide, known, tile=32, packing=pack)
-    assert (made[:, :128, :128] == 65535).all()
-    assert (made[:, 128:] != 65535).all()
-    assert (counted[0].pixels.sum(), counted[0].angles, counted[0].guided) == (0, 0, 0)
+    sharpened, statistics = product(scene, sample.guide, survey, tile=32, packing=pack)
+    assert (sharpened[:, :128, :128] == 65535).all()
+    assert (sharpened[:, 128:] != 65535).all()
+    assert (statistics[0].pixels.sum(), statistics[0].angles, statistics[0].guided) == (0, 0, 0)
 
 
-def test_packed_products_decode_to_the_float_product(sample, known):
+def test_packed_products_decode_to_the_float_product(sample, survey):
     pack = Packing("uint16", (1e-4,) * 8, (-0.1,) * 8, 0.0)
-    packed = product(sample.scene, sample.guide, known, packing=pack)[0]
-    floats = product(sample.scene, sample.guide, known)[0]
+    packed = product(sample.scene, sample.guide, survey, packing=pack)[0]
+    floats = product(sample.scene, sample.guide, survey)[0]
     np.testing.assert_allclose(packed * 1e-4 - 0.1, floats, atol=0.6e-4)
 
 
-def test_nothing_lies_below_the_scenes_minimum(sample, known):
-    made, (figures,) = product(sample.scene, sample.guide, known)
-    assert made.min() >= np.float32(known.statistics.low)
-    assert figures.cut > 0
+def test_nothing_is_below_the_scenes_minimum(sample, survey):
+    sharpened, (tile_statistics,) = product(sample.scene, sample.guide, survey)
+    assert sharpened.min() >= np.float32(survey.statistics.low)
+    assert tile_statistics.cut > 0
 
 
 @pytest.mark.parametrize("shape", [(5, 40), (1, 1), (3, 2)])
 def test_tiny_scenes(shape):
     sample = synthetic.make(shape, bands=4)
-    known = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)) if shape == (5, 40) else None
-    if known is None:
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(RATIO)) if shape == (5, 40) else None
+    if survey is None:
         with pytest.raises(ValueError, match="no valid pixel"):
             surveyed(sample.scene, sample.guide, SurveyOptions(RATIO))
         return
-    made = product(sample.scene, sample.guide, known)[0]
-    assert np.isfinite(made).all()
+    sharpened = product(sample.scene, sample.guide, survey)[0]
+    assert np.isfinite(sharpened).all()
 
 
-def test_given_any_psf_the_product_lies_on_the_guide():
+def test_with_any_given_psf_the_product_is_aligned_with_the_guide():
     blur = Psf.gaussian(RATIO, (2.2, 1.4), (1.0, -0.5))
     base = synthetic.make((41, 53), bands=8, seed=6)
     scene = np.einsum("mb,myx->byx", base.spectra, synthetic.degrade(base.abundances, blur, (41, 53)))
@@ -190,14 +191,14 @@ def test_torch_stays_on_one_thread_until_the_last_tile_is_done():
     """The first tile to end must not change the arithmetic of one that is still at work."""
     before = torch.get_num_threads()
     inside, leave = threading.Event(), threading.Event()
-    seen = []
+    thread_counts = []
 
     def other() -> None:
         with one_thread():
             inside.set()
             leave.wait(10)
-            seen.append(torch.get_num_threads())
-        seen.append(torch.get_num_threads())
+            thread_counts.append(torch.get_num_threads())
+        thread_counts.append(torch.get_num_threads())
 
     thread = threading.Thread(target=other)
     torch.set_num_threads(2)
@@ -208,7 +209,7 @@ def test_torch_stays_on_one_thread_until_the_last_tile_is_done():
             assert torch.get_num_threads() == 1
         leave.set()
         thread.join(10)
-        assert seen == [1, 2]
+        assert thread_counts == [1, 2]
     finally:
         leave.set()
         torch.set_num_threads(before)

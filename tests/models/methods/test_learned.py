@@ -1,4 +1,4 @@
-"""By how much our networks may correct: gated or not, guided wholly, partly or not at all."""
+"""Shrinkage factors of a survey: with and without shrinkage, with a guide of all, part or none of the scene."""
 
 from __future__ import annotations
 
@@ -25,66 +25,66 @@ def sample():
     return synthetic.make(SHAPE, bands=7, seed=3)
 
 
-def known(sample, guide, model="auto", **wishes):
-    return surveyed(sample.scene, guide, SurveyOptions(4, psf=Psf.from_mtf(4), model=load_model(model), **wishes))
+def survey_of(sample, guide, model="auto", **options):
+    return surveyed(sample.scene, guide, SurveyOptions(4, psf=Psf.from_mtf(4), model=load_model(model), **options))
 
 
-def test_what_is_not_gated_corrects_wholly_and_asks_nothing(sample):
+def test_without_shrinkage_factors_are_1_and_there_is_no_evidence(sample):
     for guide in (sample.guide, None):
-        found = known(sample, guide, "learned").model_state.correction
-        assert (found.unguided.share, found.unguided_evidence, found.guided_evidence) == (1, (), ())
-        assert guide is None or found.guided.share == 1
+        state = survey_of(sample, guide, "learned").model_state.correction
+        assert (state.unguided.share, state.unguided_evidence, state.guided_evidence) == (1, (), ())
+        assert guide is None or state.guided.share == 1
 
 
-def test_a_guided_scene_is_asked_with_its_guide(sample):
-    found = known(sample, sample.guide).model_state.correction
-    assert [e.ratio for e in found.guided_evidence] == pair_ratios(SHAPE, 4)
-    assert 0 <= found.guided.share <= 1
-    assert (found.unguided.share, found.unguided_evidence) == (PRIOR.mean, ())
+def test_a_guided_scene_has_evidence_of_guided_pairs(sample):
+    state = survey_of(sample, sample.guide).model_state.correction
+    assert [e.ratio for e in state.guided_evidence] == pair_ratios(SHAPE, 4)
+    assert 0 <= state.guided.share <= 1
+    assert (state.unguided.share, state.unguided_evidence) == (PRIOR.mean, ())
 
 
-def test_a_scene_alone_is_asked_without(sample):
-    found = known(sample, None).model_state.correction
-    assert found.guided is None
-    (evidence,) = found.unguided_evidence
+def test_an_unguided_scene_has_evidence_of_its_scales(sample):
+    state = survey_of(sample, None).model_state.correction
+    assert state.guided is None
+    (evidence,) = state.unguided_evidence
     assert (evidence.ratio, evidence.excess > 0) == (2, True)
-    assert 0 < found.unguided.share <= 1
+    assert 0 < state.unguided.share <= 1
 
 
-def test_where_the_guide_ends_both_are_asked(sample):
+def test_a_partly_guided_scene_has_both_kinds_of_evidence(sample):
     guide = sample.guide.copy()
     guide[:, :, 150:] = np.nan
-    found = known(sample, guide).model_state.correction
-    assert found.guided_evidence
-    assert found.unguided_evidence
+    state = survey_of(sample, guide).model_state.correction
+    assert state.guided_evidence
+    assert state.unguided_evidence
 
 
-def test_what_was_asked_is_carried_exactly(sample):
-    seen = known(sample, None)
-    again = Survey.from_json(json.loads(json.dumps(to_json(seen), allow_nan=False)), load_model("auto"))
-    assert again.model_state.correction.unguided_evidence == seen.model_state.correction.unguided_evidence
-    assert again.model_state.correction.unguided.share == seen.model_state.correction.unguided.share
+def test_json_contains_the_evidence(sample):
+    survey = survey_of(sample, None)
+    again = Survey.from_json(json.loads(json.dumps(to_json(survey), allow_nan=False)), load_model("auto"))
+    assert again.model_state.correction.unguided_evidence == survey.model_state.correction.unguided_evidence
+    assert again.model_state.correction.unguided.share == survey.model_state.correction.unguided.share
 
 
-def test_a_scene_too_small_to_ask_is_carried_as_json():
+def test_json_round_trip_of_a_scene_without_evidence():
     small = synthetic.make((9, 11), bands=3, seed=1)
-    seen = known(small, small.guide)
-    again = Survey.from_json(json.loads(json.dumps(to_json(seen), allow_nan=False)), load_model("auto"))
-    assert to_json(again) == to_json(seen)
+    survey = survey_of(small, small.guide)
+    again = Survey.from_json(json.loads(json.dumps(to_json(survey), allow_nan=False)), load_model("auto"))
+    assert to_json(again) == to_json(survey)
 
 
-@pytest.mark.parametrize(("wanted", "anchors"), [(None, 7), (3, 3), (10**9, 7), (1, 1)])
-def test_anchors_are_as_many_as_wanted(sample, wanted, anchors):
-    seen = known(sample, sample.guide, anchors=wanted)
-    assert len(seen.model_state.correction.guided.anchors.bands) == anchors
-    assert len(seen.model_state.correction.unguided.anchors.bands) == anchors
-    assert np.isfinite(product(sample.scene, sample.guide, seen, model="auto")[0]).all()
+@pytest.mark.parametrize(("requested", "anchors"), [(None, 7), (3, 3), (10**9, 7), (1, 1)])
+def test_the_number_of_anchors_is_an_option(sample, requested, anchors):
+    survey = survey_of(sample, sample.guide, anchors=requested)
+    assert len(survey.model_state.correction.guided.anchors.bands) == anchors
+    assert len(survey.model_state.correction.unguided.anchors.bands) == anchors
+    assert np.isfinite(product(sample.scene, sample.guide, survey, model="auto")[0]).all()
 
 
-def test_noise_alone_is_not_sharpened():
+def test_pure_noise_is_not_sharpened():
     rng = np.random.default_rng(0)
     scene = (0.3 + 0.05 * rng.standard_normal((5, 48, 48))).astype(np.float32)
-    seen = surveyed(scene, None, SurveyOptions(4, psf=Psf.from_mtf(4), model=load_model("auto")))
-    made = product(scene, None, seen, model="auto")[0]
-    plain = product(scene, None, seen, model="interpolation")[0]
-    assert np.abs(made - plain).std() < 0.05 * scene.std()
+    survey = surveyed(scene, None, SurveyOptions(4, psf=Psf.from_mtf(4), model=load_model("auto")))
+    corrected = product(scene, None, survey, model="auto")[0]
+    start = product(scene, None, survey, model="interpolation")[0]
+    assert np.abs(corrected - start).std() < 0.05 * scene.std()
