@@ -172,8 +172,8 @@ def test_half_the_ratio(files):
             "holds coarsr of ratio 3. Give weights of coarsr for ratio 2",
         ),
         ("guided", "coarsr2", "backprojection", InputError, "holds coarsr of ratio 2. Give weights of coarsenet"),
-        ("coarsr4", "coarsr2", "none", OptionError, "ratios above 2 alone"),
-        ("coarsr2", "coarsr2", "backprojection", OptionError, "ratios above 2 alone"),
+        ("coarsr4", "coarsr2", "none", OptionError, "only to --fine backprojection of ratios above 2"),
+        ("coarsr2", "coarsr2", "backprojection", OptionError, "only to --fine backprojection of ratios above 2"),
         ("coarsr3", None, "backprojection", OptionError, "3 has no half"),
     ],
 )
