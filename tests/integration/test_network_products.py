@@ -208,7 +208,7 @@ def test_the_judge_takes_weights(pair, files):
         (["--half-model", "bicubic"], "--half-model bicubic applies only to --fine backprojection"),
         (
             ["--fine", "backprojection"],
-            "wants the result of ratio 2 too. Give weights of coarsr for ratio 2 as --half-model",
+            "needs the result of ratio 2 too. Give weights of coarsr for ratio 2 as --half-model",
         ),
         (["--fine", "finest"], "no fine stage `finest`"),
     ],
