@@ -34,7 +34,7 @@ REFINED = ("finenet", "finenet-per-tile", "backprojection", "backprojection-pixe
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch):
-    """Fits of few steps, and used whatever the scene says of them."""
+    """Fits of few steps, with a constant shrinkage factor."""
     monkeypatch.setattr(refiner, "MAX_STEPS", 10)
     monkeypatch.setattr(fine_stage, "crop_count", lambda _: 4)
     monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.fine_stage_shrinkage", lambda _: 0.8)

@@ -40,7 +40,7 @@ def test_ratios_in_range(ratio):
     require_ratio(load_model("regression"), ratio)
 
 
-def test_the_fine_stage_is_the_models_own_unless_asked():
+def test_the_default_fine_stage_is_the_models_own():
     assert choose_fine(load_model("bicubic"), None) == "none"
     assert choose_fine(load_model("regression"), None) == "consistency"
     assert choose_fine(load_model("bicubic"), "consistency") == "consistency"

@@ -67,16 +67,16 @@ def test_a_halo_is_whole_blocks_and_grows_with_the_fine_stage(files, name, fine)
 
 
 @pytest.mark.parametrize(
-    ("name", "asked", "said"),
+    ("name", "option", "message"),
     [
         ("bicubic", {"published": True}, "--published is for published networks, and `bicubic` is none"),
         ("auto", {"published": True}, "--published is for published networks, and `auto` is none"),
         ("bicubic", {"precision": "bfloat16"}, "--precision bfloat16 is for networks, and `bicubic` is none"),
     ],
 )
-def test_a_model_without_weights_has_no_such_choice(name, asked, said):
-    with pytest.raises(OptionError, match=said):
-        load_model(name, **asked)
+def test_a_model_without_weights_has_no_such_choice(name, option, message):
+    with pytest.raises(OptionError, match=message):
+        load_model(name, **option)
 
 
 def test_an_unknown_precision_is_refused():
@@ -109,11 +109,13 @@ def test_the_package_is_small_and_its_weights_load_at_once():
 def test_the_shipped_weights_say_what_they_are():
     for name, file in (("guided", "guided"), ("alone", "unguided")):
         card = read_card(SHIPPED / f"{file}.safetensors")
-        said = json.loads(card.note)
+        training = json.loads(card.note)
         assert (card.network, card.licence, card.ratio) == (name, "Apache-2.0", 0)
-        assert {"scenes", "validation", "degradations", "command", "minutes", "does_not_help", "scores"} <= set(said)
-        # Non-profit terms: it may be measured on, not learned from.
-        assert not any("wv2" in scene for scene in said["scenes"])
+        assert {"scenes", "validation", "degradations", "command", "minutes", "does_not_help", "scores"} <= set(
+            training
+        )
+        # Its licence allows evaluation, but no training.
+        assert not any("wv2" in scene for scene in training["scenes"])
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ def test_half_the_ratio(files):
 
 
 @pytest.mark.parametrize(
-    ("name", "half", "fine", "error", "said"),
+    ("name", "half", "fine", "error", "message"),
     [
         ("coarsr4", None, "backprojection", OptionError, "of ratio 4 needs the result of ratio 2.*--half-model"),
         (
@@ -177,8 +179,8 @@ def test_half_the_ratio(files):
         ("coarsr3", None, "backprojection", OptionError, "3 has no half"),
     ],
 )
-def test_another_half_is_refused(files, name, half, fine, error, said):
-    with pytest.raises(error, match=said):
+def test_another_half_is_refused(files, name, half, fine, error, message):
+    with pytest.raises(error, match=message):
         load_model(files[name]).with_half(files.get(half), fine)
 
 

@@ -74,11 +74,11 @@ def test_a_model_of_a_plugin_runs_from_survey_to_product(plugin, tmp_path, monke
     plugin.append(EntryPoint("bright", "bright_plugin:BRIGHT", methods.GROUP))
     assert methods.model_names()[-1] == "bright"
     scene, _ = synthetic.write(tmp_path, shape=(37, 45), bands=4, guide="pan", seed=2)
-    known = {"model": "bright", "scale": 3, "psf": Psf.from_mtf(3)}
-    whole = dualsr_geo.upscale(scene, tmp_path / "whole.tif", **known)
+    options = {"model": "bright", "scale": 3, "psf": Psf.from_mtf(3)}
+    whole = dualsr_geo.upscale(scene, tmp_path / "whole.tif", **options)
     assert whole["model"] == "bright"
-    dualsr_geo.upscale(scene, tmp_path / "tiled.tif", tile=16, **known)
-    dualsr_geo.upscale(scene, tmp_path / "plain.tif", model="interpolation", fine="none", scale=3, psf=known["psf"])
+    dualsr_geo.upscale(scene, tmp_path / "tiled.tif", tile=16, **options)
+    dualsr_geo.upscale(scene, tmp_path / "plain.tif", model="interpolation", fine="none", scale=3, psf=options["psf"])
     a, b, plain = (_read(tmp_path / f"{n}.tif") for n in ("whole", "tiled", "plain"))
     np.testing.assert_array_equal(a, b)
     ratio = a.mean((1, 2)) / plain.mean((1, 2))

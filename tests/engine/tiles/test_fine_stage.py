@@ -114,7 +114,7 @@ def test_back_projection_is_dualsrs(angle):
 
 
 def test_each_pixel_is_weighted_by_its_angle():
-    """Spectra that differ by a factor have no angle, so nothing is projected; beyond a degree all of it is."""
+    """Spectra that differ by a factor have no angle, so nothing is projected; beyond a degree the whole difference is."""
     window = view()
     same = 1.5 * halved(window.start)
     pixel = FineStage("backprojection-pixel", ANCHORS, 1.0)

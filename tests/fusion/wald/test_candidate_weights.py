@@ -1,4 +1,4 @@
-"""Weights from errors, and the scene's own Wald pair."""
+"""Weights of the candidates, and the Wald pairs and ridges that they are estimated with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def gram(errors: np.ndarray) -> np.ndarray:
     return errors @ errors.transpose(0, 2, 1)
 
 
-def drawn(bands: int, seed: int, size: np.ndarray | None = None) -> np.ndarray:
+def random_gram(bands: int, seed: int, size: np.ndarray | None = None) -> np.ndarray:
     errors = np.random.default_rng(seed).standard_normal((bands, COUNT, 60))
     return gram(errors if size is None else errors * size[..., None])
 
@@ -34,10 +34,10 @@ def drawn(bands: int, seed: int, size: np.ndarray | None = None) -> np.ndarray:
 @given(st.integers(1, 9), st.integers(0, 999), st.booleans(), st.integers(1, 2))
 def test_rows_are_on_the_simplex(bands, seed, by_energy, pairs):
     size = np.exp(np.random.default_rng(seed).normal(0, 2, (bands, COUNT)))
-    found = candidate_weights([drawn(bands, seed + i, size) for i in range(pairs)], by_energy=by_energy)
-    assert found.shape == (bands, COUNT)
-    assert (found >= 0).all()
-    np.testing.assert_allclose(found.sum(1), 1, atol=1e-9)
+    weights = candidate_weights([random_gram(bands, seed + i, size) for i in range(pairs)], by_energy=by_energy)
+    assert weights.shape == (bands, COUNT)
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-9)
 
 
 @pytest.mark.parametrize("best", range(COUNT))
@@ -45,38 +45,38 @@ def test_rows_are_on_the_simplex(bands, seed, by_energy, pairs):
 def test_the_best_candidate_wins(best, by_energy):
     size = np.full((4, COUNT), 3.0)
     size[:, best] = 0.5
-    found = candidate_weights([drawn(4, 1, size)], by_energy=by_energy)
-    assert (found[:, best] > 0.8).all()
+    weights = candidate_weights([random_gram(4, 1, size)], by_energy=by_energy)
+    assert (weights[:, best] > 0.8).all()
 
 
-def test_bands_keep_a_will_of_their_own():
+def test_bands_have_their_own_weights():
     size = np.full((2, COUNT), 3.0)
     size[0, 1], size[1, 4] = 0.3, 0.3
-    found = candidate_weights([drawn(2, 0, size)])
-    assert found.argmax(1).tolist() == [1, 4]
+    weights = candidate_weights([random_gram(2, 0, size)])
+    assert weights.argmax(1).tolist() == [1, 4]
 
 
-def test_by_energy_the_strong_component_speaks_for_the_weak():
+def test_by_energy_the_strong_component_dominates_the_profile():
     """The strong component prefers the first candidate by far; the weak ones, slightly, the second."""
     size = np.full((5, COUNT), 3.0)
     size[:, :2] = [1.0, 0.8]
     size[0, :2] = [0.5, 2.0]
     size[0] *= 100
-    by_energy, equal = (candidate_weights([drawn(5, 3, size)], by_energy=e)[1:] for e in (True, False))
+    by_energy, equal = (candidate_weights([random_gram(5, 3, size)], by_energy=e)[1:] for e in (True, False))
     assert (by_energy[:, 0] > by_energy[:, 1]).all()
     assert (equal[:, 1] > by_energy[:, 1] + 0.1).all()
 
 
-def test_candidates_that_err_alike_share():
+def test_candidates_with_equal_errors_have_equal_weights():
     errors = np.repeat(np.random.default_rng(0).standard_normal((1, 1, 50)), COUNT, 1)
-    found = candidate_weights([gram(errors)])
-    np.testing.assert_allclose(found[0, :-1], found[0, 0], atol=1e-6)
+    weights = candidate_weights([gram(errors)])
+    np.testing.assert_allclose(weights[0, :-1], weights[0, 0], atol=1e-6)
 
 
 def test_simplex_weights_are_scipys():
-    g = drawn(3, 5, np.linspace(1, 2, COUNT) * np.ones((3, 1)))
-    found = _simplex(g)
-    for matrix, ours in zip(g, found, strict=True):
+    g = random_gram(3, 5, np.linspace(1, 2, COUNT) * np.ones((3, 1)))
+    weights = _simplex(g)
+    for matrix, ours in zip(g, weights, strict=True):
         best = minimize(
             lambda w, m=matrix: w @ m @ w,
             np.full(COUNT, 1 / COUNT),
@@ -87,11 +87,11 @@ def test_simplex_weights_are_scipys():
 
 
 @pytest.mark.parametrize(
-    ("shape", "ratio", "wanted"),
+    ("shape", "ratio", "expected"),
     [((128, 128), 4, [2, 4]), ((64, 64), 8, [2, 8]), ((25, 25), 8, [2, 4]), ((20, 90), 4, [2, 3]), ((13, 13), 4, [2])],
 )
-def test_ratios_leave_six_pixels(shape, ratio, wanted):
-    assert pair_ratios(shape, ratio) == wanted
+def test_ratios_leave_six_pixels(shape, ratio, expected):
+    assert pair_ratios(shape, ratio) == expected
 
 
 @given(st.floats(1e-3, 1e3), st.floats(1e-6, 1e6))
@@ -115,24 +115,24 @@ def test_the_wald_pair_is_the_scene_degraded_once_more():
     one, sample = block()
     space = subspace.estimate_subspace(sample.scene.reshape(16, -1), np.ones(33 * 42, np.float32))
     psf = Psf.from_mtf(4)
-    ((made, truth),) = degrade_sample([one], psf, 4, space)
-    assert made.shape == (8, 10)
+    ((degraded, truth),) = degrade_sample([one], psf, 4, space)
+    assert degraded.shape == (8, 10)
     assert bool((truth == one.cube[:, :32, :40]).all())
-    torch.testing.assert_close(made.cube, operator(Psf.from_mtf(4), (8, 10)).degrade(truth))
-    torch.testing.assert_close(made.guide, operator(psf, (33, 42)).degrade(one.guide)[:, :32, :40])
+    torch.testing.assert_close(degraded.cube, operator(Psf.from_mtf(4), (8, 10)).degrade(truth))
+    torch.testing.assert_close(degraded.guide, operator(psf, (33, 42)).degrade(one.guide)[:, :32, :40])
 
 
-def test_the_pair_of_a_noisy_scene_is_as_noisy_as_the_scene_and_its_truth_is_not():
+def test_the_pair_of_a_noisy_scene_has_its_noise_and_a_denoised_truth():
     one, sample = block(0.02)
     flat = sample.scene.reshape(16, -1)
     weight = np.ones(33 * 42, np.float32)
     space = subspace.estimate_subspace(flat, weight, np.full(16, 0.02))
-    ((made, truth),) = degrade_sample([one], Psf.from_mtf(4), 2, space)
+    ((degraded, truth),) = degrade_sample([one], Psf.from_mtf(4), 2, space)
     clean = synthetic.make((33, 42), bands=16, seed=4).scene
     assert float((truth - torch.from_numpy(clean[:, :32])).std()) < 0.8 * 0.02
-    added = made.cube - operator(Psf.from_mtf(2), made.shape).degrade(truth)
+    added = degraded.cube - operator(Psf.from_mtf(2), degraded.shape).degrade(truth)
     again = degrade_sample([one], Psf.from_mtf(4), 2, space)[0][0]
-    assert bool((again.cube == made.cube).all())
+    assert bool((again.cube == degraded.cube).all())
     assert float(added.std()) == pytest.approx(space.noise, rel=0.3)
 
 
@@ -146,19 +146,19 @@ def test_errors_are_those_of_the_candidates_on_the_bands():
 
     pair = WaldPair.of([one], Psf.from_mtf(4), 2, space)
     (lr,), (truth,), blur, own = pair.blocks, pair.truths, pair.blur, pair.space
-    found, z = _candidates(lr, pair)
+    restored, z = _candidates(lr, pair)
     expand, mean = torch.from_numpy(own.expand), torch.from_numpy(own.mean)[:, None, None]
     rest = lr.cube - mean - torch.einsum("bk,kyx->byx", expand, z)
-    made = torch.einsum("bk,ckyx->cbyx", expand, found) + mean + operator(blur, lr.shape).upsample(rest)
-    square = ((made - truth)[..., 1:-1, 1:-1] ** 2).sum((2, 3)).T
+    bands = torch.einsum("bk,ckyx->cbyx", expand, restored) + mean + operator(blur, lr.shape).upsample(rest)
+    square = ((bands - truth)[..., 1:-1, 1:-1] ** 2).sum((2, 3)).T
     np.testing.assert_allclose(np.diagonal(gram_, axis1=1, axis2=2), square.numpy(), rtol=1e-3)
 
 
-def test_the_guide_beats_no_guide_on_a_scene_that_it_explains():
+def test_guided_candidates_have_the_weight_on_a_scene_that_the_guide_explains():
     one, _ = block()
     space = subspace.estimate_subspace(one.cube.flatten(1).numpy(), np.ones(33 * 42, np.float32))
-    found = candidate_weights([candidate_errors(WaldPair.of([one], Psf.from_mtf(4), r, space)) for r in (2, 4)])
-    assert (found[:, -1] < 0.1).all()
+    weights = candidate_weights([candidate_errors(WaldPair.of([one], Psf.from_mtf(4), r, space)) for r in (2, 4)])
+    assert (weights[:, -1] < 0.1).all()
 
 
 @pytest.mark.parametrize("side", [(10, 9), (12, 40)])
@@ -168,5 +168,5 @@ def test_small_noisy_scenes_have_weights(side):
     one = Block(torch.from_numpy(sample.scene), torch.ones(side), torch.from_numpy(sample.guide))
     flat = sample.scene.reshape(16, -1)
     space = subspace.estimate_subspace(flat, np.ones(flat.shape[1], np.float32), np.full(16, 0.02))
-    found = candidate_weights([candidate_errors(WaldPair.of([one], Psf.from_mtf(4), 2, space))], by_energy=True)
-    np.testing.assert_allclose(found.sum(1), 1)
+    weights = candidate_weights([candidate_errors(WaldPair.of([one], Psf.from_mtf(4), 2, space))], by_energy=True)
+    np.testing.assert_allclose(weights.sum(1), 1)
