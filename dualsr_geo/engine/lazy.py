@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine import fine_stage_fit
 from dualsr_geo.engine.chunked_sources import ChunkedSource, InputPiece, Key, PieceReader, with_sources
 from dualsr_geo.engine.degrade_raster import degrade_window, encode_degraded, require_degradable
+from dualsr_geo.engine.fine_stage.fit import fit_fine_stage
 from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.plan import RunPlan, product_packing
 from dualsr_geo.engine.scene_survey import survey_scene
@@ -184,7 +184,7 @@ def _fit_fine_stage(
     """Fit the fine stage to the sampled pieces."""
     context = context_for(survey)
     with one_thread():
-        return fine_stage_fit.fit_fine_stage(context, options, partial(read_tile, _reader(pieces, blocks), context))
+        return fit_fine_stage(context, options, partial(read_tile, _reader(pieces, blocks), context))
 
 
 def _sharpen(piece: PreparedPiece, index: int) -> NDArray[np.generic]:

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 
 from dualsr_geo import resources
-from dualsr_geo.engine import dask_cluster, executor, fine_stage_fit
+from dualsr_geo.engine import dask_cluster, executor
 from dualsr_geo.engine.executor import TilePlan
+from dualsr_geo.engine.fine_stage.fit import fit_fine_stage_once
 from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
@@ -311,7 +312,7 @@ def _with_fine_stage(plan: RunPlan, store: TileStore, context: TileContext) -> T
     """Fit the fine stage to the scene if the plan has one, or take the fit of the interrupted run."""
     read = partial(read_tile, plan.inputs, context)
     with disk_full_errors(store.spec.destination), one_thread(), store.file(FINE_STAGE_FILE) as path:
-        return replace(context, fine_stage=fine_stage_fit.fit_once(path, context, plan.survey_options, read))
+        return replace(context, fine_stage=fit_fine_stage_once(path, context, plan.survey_options, read))
 
 
 def _run_tiles(

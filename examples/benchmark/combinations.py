@@ -81,7 +81,7 @@ def undisturbed(name: str, kind: str, ratio: int, degradation: str) -> Pair:
 
 def takes_psf(model: Model) -> bool:
     """Say whether the blur matters to a model."""
-    return model.cubic_a is None
+    return model.record["cubic_a"] is None
 
 
 def guides(scene: str) -> tuple[str, ...]:

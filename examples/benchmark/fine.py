@@ -23,7 +23,7 @@ from degradations import DEGRADATIONS
 from numpy.typing import NDArray
 from scenes import cut, guide, load
 
-from dualsr_geo.engine import fine_stage_fit
+from dualsr_geo.engine.fine_stage import fit as fine_stage_fit
 from dualsr_geo.engine.tiles.context import TileContext, guide_window
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics

@@ -2,7 +2,7 @@
 
 They correct the anchor bands, and linear relations of the scene carry the correction to all bands.
 Everything that is estimated for the whole scene is in one frozen value, `FineStage`, so that a tile is a
-pure function. `dualsr_geo.engine.fine_stage_fit` estimates the shrinkage of the correction.
+pure function. `dualsr_geo.engine.fine_stage.fit` estimates the shrinkage of the correction.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine.fine_stage_trial import (
+from dualsr_geo.engine.fine_stage.trial import (
     FineStageTrial,
     Piece,
     fine_stage_shrinkage,
@@ -88,7 +88,7 @@ def fit_fine_stage(context: TileContext, options: SurveyOptions, read: Read) -> 
         return _projected(context, options, pieces, trials, anchors)
 
 
-def fit_once(path: Path, context: TileContext, options: SurveyOptions, read: Read) -> FineStage | None:
+def fit_fine_stage_once(path: Path, context: TileContext, options: SurveyOptions, read: Read) -> FineStage | None:
     """Fit the fine stage and write it to a file, or read the file if an interrupted run wrote it."""
     if path.exists():
         return FineStage.read(path, context.model)

@@ -18,7 +18,8 @@ from dualsr_geo import synthetic
 from dualsr_geo.cli import main
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine import fine_stage_fit, upscale
+from dualsr_geo.engine import upscale
+from dualsr_geo.engine.fine_stage import fit as fine_stage_fit
 from dualsr_geo.engine.tiles import fine_stage
 from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.errors import OptionError
@@ -37,7 +38,7 @@ def brief(monkeypatch):
     """Fits of few steps, with a constant shrinkage factor."""
     monkeypatch.setattr(refiner, "MAX_STEPS", 10)
     monkeypatch.setattr(fine_stage, "crop_count", lambda _: 4)
-    monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.fine_stage_shrinkage", lambda _: 0.8)
+    monkeypatch.setattr("dualsr_geo.engine.fine_stage.fit.fine_stage_shrinkage", lambda _: 0.8)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_a_resumed_run_reads_the_existing_fit(pair, tmp_path, fine, monkeypatch)
     fit_file = tmp_path / "resumed.tif.part" / upscale.FINE_STAGE_FILE
     assert fit_file.exists()
     # A second fit fails.
-    monkeypatch.setattr(fine_stage_fit, "fit", None)
+    monkeypatch.setattr(fine_stage_fit, "fit_fine_stage", None)
     sha256 = FineStage.read(fit_file, load_model("regression")).sha256
     again, summary = upscaled(pair, out, fine=fine, tile=23, resume=True)
     np.testing.assert_array_equal(again, whole)
@@ -142,7 +143,7 @@ def test_the_accessor_and_a_cluster_make_the_same(pair, tmp_path, fine):
 @pytest.mark.parametrize("fine", REFINED)
 def test_a_shrinkage_factor_of_0_changes_nothing(pair, tmp_path, fine, monkeypatch):
     plain, _ = upscaled(pair, tmp_path / "plain.tif")
-    monkeypatch.setattr("dualsr_geo.engine.fine_stage_trial.fine_stage_shrinkage", lambda _: 0.0)
+    monkeypatch.setattr("dualsr_geo.engine.fine_stage.fit.fine_stage_shrinkage", lambda _: 0.0)
     refined, summary = upscaled(pair, tmp_path / "p.tif", fine=fine)
     # The tiles have another size.
     assert apart(refined, plain) <= 1e-5

@@ -11,8 +11,8 @@ from wald_cases import crop
 
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine import fine_stage_trial
-from dualsr_geo.engine.fine_stage_trial import MIN_FACTOR, Piece, fine_stage_shrinkage, try_fine_stage
+from dualsr_geo.engine.fine_stage import trial as fine_stage_trial
+from dualsr_geo.engine.fine_stage.trial import MIN_FACTOR, Piece, fine_stage_shrinkage, try_fine_stage
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.fusion import anchor_bands
 from dualsr_geo.models.definition import with_fine
