@@ -14,14 +14,14 @@ from dualsr_geo.models.weights import Card
 from dualsr_geo.training.augmentation import Floats
 from dualsr_geo.training.dataset import Reference
 from dualsr_geo.training.degradations import Degradation
-from dualsr_geo.training.guided_task import CONFIG as GUIDED_CONFIG
-from dualsr_geo.training.guided_task import MIN_SIDE_LR_PX, RATIO_SHARES, GuidedTask
-from dualsr_geo.training.published_task import Name, PublishedTask
 from dualsr_geo.training.simulated_guides import GUIDE_BANDS, GuideKind, responses
 from dualsr_geo.training.task import TrainingTask
-from dualsr_geo.training.unguided_task import CONFIG as UNGUIDED_CONFIG
-from dualsr_geo.training.unguided_task import SIDES_LR_PX as UNGUIDED_SIDES_LR_PX
-from dualsr_geo.training.unguided_task import UnguidedTask
+from dualsr_geo.training.tasks.guided_task import CONFIG as GUIDED_CONFIG
+from dualsr_geo.training.tasks.guided_task import MIN_SIDE_LR_PX, RATIO_SHARES, GuidedTask
+from dualsr_geo.training.tasks.published_task import Name, PublishedTask
+from dualsr_geo.training.tasks.unguided_task import CONFIG as UNGUIDED_CONFIG
+from dualsr_geo.training.tasks.unguided_task import SIDES_LR_PX as UNGUIDED_SIDES_LR_PX
+from dualsr_geo.training.tasks.unguided_task import UnguidedTask
 
 # Of both papers: Adam, 1e-4, halved every 30 epochs.
 PUBLISHED_CONFIG = {"rate": 1e-4, "schedule": "halving"}

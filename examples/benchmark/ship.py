@@ -26,13 +26,13 @@ from scipy.io import netcdf_file
 from dualsr_geo.models import weights
 from dualsr_geo.models.weights import read_tensors, sha256
 from dualsr_geo.training.config import TrainingConfig
-from dualsr_geo.training.guided_task import CONFIG as GUIDED_CONFIG
-from dualsr_geo.training.guided_task import GuidedTask
 from dualsr_geo.training.registry import TRAINABLE_NETWORKS, TaskOptions
 from dualsr_geo.training.task import PretrainedTask, TrainingTask
+from dualsr_geo.training.tasks.guided_task import CONFIG as GUIDED_CONFIG
+from dualsr_geo.training.tasks.guided_task import GuidedTask
+from dualsr_geo.training.tasks.unguided_task import CONFIG as UNGUIDED_CONFIG
+from dualsr_geo.training.tasks.unguided_task import UnguidedTask
 from dualsr_geo.training.trainer import Callbacks, TrainingResult, train
-from dualsr_geo.training.unguided_task import CONFIG as UNGUIDED_CONFIG
-from dualsr_geo.training.unguided_task import UnguidedTask
 
 HYPERSPECTRAL = ("samson", "moffett", "abu-airport-4", "hsitk")
 MULTISPECTRAL = ("dsen2", "landsat")

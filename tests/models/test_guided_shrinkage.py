@@ -24,7 +24,7 @@ from dualsr_geo.models.networks.guided import FOLD
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.models.shrinkage import Evidence
 from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.training.guided_samples import survey_arrays
+from dualsr_geo.training.tasks.guided_samples import survey_arrays
 
 FINITE = st.floats(-1e3, 1e3)
 

@@ -18,7 +18,7 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.models.guided_correction import ANCHORS_AT_ONCE, detail, without_observed_part
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.training.finetuning.training_pairs import TrainingPair
-from dualsr_geo.training.guided_samples import input_rows
+from dualsr_geo.training.tasks.guided_samples import input_rows
 
 # Confidence of the one-sided t-test that fitted weights are better, and their least gain, dB.
 CONFIDENCE, MIN_GAIN_DB = 0.95, 0.02

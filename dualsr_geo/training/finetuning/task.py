@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dualsr_geo.models.guided_correction import NetworkInput
 from dualsr_geo.models.networks.guided import ORIENTATIONS, GuidedNetwork
 from dualsr_geo.training.finetuning.training_pairs import TrainingPair
-from dualsr_geo.training.guided_samples import GuidedSample, draw_anchors, sample_loss
+from dualsr_geo.training.tasks.guided_samples import GuidedSample, draw_anchors, sample_loss
 
 # Samples of a step, and the share of those of the scene's own ratio; the others are of ratio 2.
 SAMPLES_PER_STEP, OWN_RATIO_SHARE = 2, 0.75

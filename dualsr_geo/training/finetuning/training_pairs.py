@@ -28,7 +28,7 @@ from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.survey.sampling import Sample
 from dualsr_geo.survey.survey import Survey
-from dualsr_geo.training.guided_samples import GuidedSample, guided_sample
+from dualsr_geo.training.tasks.guided_samples import GuidedSample, guided_sample
 
 # Number of held-out blocks that their side is chosen for, and the fewest for choosing and scoring weights.
 TARGET_BLOCKS, MIN_BLOCKS = 32, 8

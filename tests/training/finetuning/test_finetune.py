@@ -34,7 +34,7 @@ from dualsr_geo.training.finetuning.holdout import (
     score_blocks,
 )
 from dualsr_geo.training.finetuning.task import FinetuningTask
-from dualsr_geo.training.guided_samples import sample_loss
+from dualsr_geo.training.tasks.guided_samples import sample_loss
 
 SHAPES = st.tuples(st.integers(8, 130), st.integers(8, 130))
 

@@ -24,7 +24,7 @@ from dualsr_geo.models.guided_correction import detail, without_observed_part
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.training import augmentation, simulated_guides
 from dualsr_geo.training.augmentation import Floats, Rng
-from dualsr_geo.training.guided_samples import (
+from dualsr_geo.training.tasks.guided_samples import (
     GuidedSample,
     draw_anchors,
     guided_sample,

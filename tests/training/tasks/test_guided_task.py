@@ -11,9 +11,9 @@ from guided_cases import random_guided_network
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.models import guided_correction
-from dualsr_geo.training import guided_task as task_module
-from dualsr_geo.training.guided_samples import GuidedSample
-from dualsr_geo.training.guided_task import GuidedTask
+from dualsr_geo.training.tasks import guided_task as task_module
+from dualsr_geo.training.tasks.guided_samples import GuidedSample
+from dualsr_geo.training.tasks.guided_task import GuidedTask
 
 
 @lru_cache(maxsize=1)

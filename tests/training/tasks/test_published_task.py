@@ -15,8 +15,8 @@ from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.dataset import CAVE_NM, Reference
 from dualsr_geo.training.degradations import DECIMATIONS, blur_and_decimate, degrade, draw_kernel
-from dualsr_geo.training.published_task import PublishedTask
 from dualsr_geo.training.simulated_guides import NIKON_D700, responses
+from dualsr_geo.training.tasks.published_task import PublishedTask
 from dualsr_geo.training.trainer import train
 
 

@@ -13,8 +13,9 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.models import unguided_correction
-from dualsr_geo.training import augmentation, unguided_task
-from dualsr_geo.training.unguided_task import UnguidedTask
+from dualsr_geo.training import augmentation
+from dualsr_geo.training.tasks import unguided_task
+from dualsr_geo.training.tasks.unguided_task import UnguidedTask
 
 
 def reference(bands: int, height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""The training tasks: which network is trained, on which samples, with which loss."""
