@@ -17,7 +17,7 @@ from dualsr_geo.batch.inputs import list_entries
 from dualsr_geo.batch.journal import one_line
 from dualsr_geo.batch.scene_entry import SceneEntry
 from dualsr_geo.batch.scene_record import SceneRecord, Status
-from dualsr_geo.engine import tile_size, upscale
+from dualsr_geo.engine import preparation, tile_size
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.errors import DualSRError, InputError
@@ -194,7 +194,7 @@ def prepare(task: Task, batch: Batch, *, client: Any = None) -> tuple[RunPlan, O
     DualSRError
         If the scene cannot be sharpened.
     """
-    return upscale.prepare(
+    return preparation.prepare(
         task.entry.path,
         lambda ratio: batch.product(product_name(task, batch, ratio)),
         rgb=task.guides,
@@ -215,7 +215,7 @@ def plan_scenes(sources: Sequence[str], batch: Batch) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        The record of each scene, with the plan of `engine.upscale.dry_run` and ``estimated_seconds``.
+        The record of each scene, with the plan of `engine.preparation.dry_run` and ``estimated_seconds``.
     """
     return [_plan_scene(task, batch) for task in list_tasks(sources, batch)]
 
@@ -229,8 +229,8 @@ def _plan_scene(task: Task, batch: Batch) -> dict[str, Any]:
             return {**replace(task.record, status="done").to_json(), "output": spec.path}
         # The run creates the folder; a folder that does not exist has nothing that could be replaced.
         if (Path(spec.path).parent if batch.store is None else batch.folder).is_dir():
-            upscale.require_output(plan, spec)
-        values = upscale.plan_json(plan, spec)
+            preparation.require_output(plan, spec)
+        values = preparation.plan_json(plan, spec)
     except Exception as error:  # noqa: BLE001  # the failure of a scene does not stop the others
         return failure(task, error).to_json()
     return {**task.record.to_json(), **values, "estimated_seconds": estimate_seconds(plan)}

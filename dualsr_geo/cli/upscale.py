@@ -162,13 +162,13 @@ def upscale(  # one keyword an option, passed on untouched
 
     if not rgb and chosen["scale"] is None and chosen["model"] in model_names() and not is_delivery(scene):
         raise click.UsageError("Without --rgb the ratio is unknown. Give --scale, e.g. --scale 4.")
-    from dualsr_geo.engine import run_log  # noqa: PLC0415
+    from dualsr_geo.engine import preparation, run_log  # noqa: PLC0415
     from dualsr_geo.engine import upscale as engine  # noqa: PLC0415  # loads torch
     from dualsr_geo.engine.options import Options  # noqa: PLC0415
 
     run_options = Options(psf=read_psf(psf), **chosen)
     if dry_run:
-        click.echo(json.dumps(engine.dry_run(scene, output, rgb=rgb, options=run_options), indent=2))
+        click.echo(json.dumps(preparation.dry_run(scene, output, rgb=rgb, options=run_options), indent=2))
         return
     with (
         run_log.json_log(log_json),

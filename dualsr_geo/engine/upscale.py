@@ -1,11 +1,17 @@
-"""The flow as a paragraph: read -> align -> survey -> tile -> coarse -> fine -> write."""
+"""A run of one scene: read -> align -> survey -> tile -> coarse -> fine -> write.
+
+`prepare` opens the scene, puts its guides on the target grid and plans the run. `run_plan` surveys the
+scene once and fits the fine stage. Every tile is then a pure function of its windows and the survey:
+the model's coarse stage, then the fine stage. Finished tiles stream into a Zarr store, which is the
+product or becomes the GeoTIFF, and from which an interrupted run resumes.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +22,8 @@ from dualsr_geo.engine.executor import TilePlan
 from dualsr_geo.engine.fine_stage.fit import fit_fine_stage_once
 from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.plan import RunPlan, plan_run
+from dualsr_geo.engine.plan import RunPlan
+from dualsr_geo.engine.preparation import Where, prepare
 from dualsr_geo.engine.provenance import provenance_of, summarise
 from dualsr_geo.engine.run_log import LogEvent, scene_log
 from dualsr_geo.engine.run_report import report_data_of_run
@@ -24,17 +31,10 @@ from dualsr_geo.engine.run_summary import RunSummary, TileRecord
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import DualSRError, DualSRWarning
-from dualsr_geo.io.products.delivery import describe_delivery
-from dualsr_geo.io.scenes import open_delivered, open_guides
-from dualsr_geo.io.storage.urls import absolute
-from dualsr_geo.io.storage.work_directory import RECORD
-from dualsr_geo.io.writers.creation_options import require_options
-from dualsr_geo.io.writers.destination import default_output, destination_at
 from dualsr_geo.io.writers.disk_space import disk_full_errors
 from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
-from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
+from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.io.writers.tile_store import TileStore
-from dualsr_geo.raster import grid
 from dualsr_geo.report.page import require_report, write_report
 from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.survey import Survey
@@ -43,7 +43,6 @@ from dualsr_geo.threads import one_thread
 # The fitted fine stage, in the work directory.
 FINE_STAGE_FILE = "fine.safetensors"
 
-Where = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
 
 
@@ -165,126 +164,6 @@ def _read_summary(plan: RunPlan, spec: OutputSpec) -> RunSummary:
     height, width = spec.shape[1:]
     provenance = read_provenance(spec) or {}
     return RunSummary.from_provenance(provenance, output=spec.path, shape=(height, width), bands=plan.scene.count)
-
-
-def prepare(
-    scene: Where,
-    output: Where | Callable[[int], Where] | None = None,
-    *,
-    rgb: Where | Sequence[Where] | None = None,
-    options: Options,
-    client: Any = None,  # as in `upscale`
-) -> tuple[RunPlan, OutputSpec]:
-    """Open the inputs, once, and plan the run, here or on the workers; compute and write nothing.
-
-    Parameters
-    ----------
-    scene, rgb, options, client
-        As for `upscale`.
-    output : path or callable, optional
-        The product, or a function that returns its path for a ratio.
-    """
-    nodata = options.nodata if options.dtype is None else None
-    delivered = open_delivered(scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor)
-    paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
-    guides = [g for p in paths for g in open_guides(p)] or list(delivered.guides)
-    opened = delivered.scene
-    room = None if client is None else dask_cluster.worker_capacity(client, options.device)
-    job = replace(
-        plan_run(opened, guides, options, room), delivery_notes=describe_delivery(delivered, has_guide=bool(paths))
-    )
-    if output is None:
-        output = default_output(scene, opened, f"_x{job.ratio}")
-    place = os.fspath(output(job.ratio) if callable(output) else output)
-    # A worker may run in another folder.
-    layout = output_spec_of(job, place if client is None else absolute(place))
-    layout.destination.require_apart([opened, *guides])
-    job = _as_before(job, layout)
-    return job, output_spec_of(job, layout.path)
-
-
-def output_spec_of(job: RunPlan, place: str) -> OutputSpec:
-    """Return what the product will be."""
-    return OutputSpec(
-        destination=destination_at(place, format_of(place, job.options.format), job.options.work_dir),
-        geobox=job.target,
-        bands=job.scene.bands,
-        packing=job.packing,
-        tags=job.scene.tags,
-        attrs=job.scene.attrs,
-        name=job.scene.name,
-        tile=job.sizes.tile * job.ratio,
-        options=job.options.creation,
-        uncertainty=job.options.uncertainty,
-    )
-
-
-def _as_before(job: RunPlan, layout: OutputSpec) -> RunPlan:
-    """Return a plan with the tile of the run to resume, unless one is given: another machine chooses another."""
-    if not job.options.resume or job.options.tile is not None:
-        return job
-    work = layout.destination.work_directory
-    if work.has(RECORD):
-        return _with_tile(job, work.read(RECORD).get("identity", {}))
-    finished = _with_tile(job, (read_provenance(layout) or {}).get("parameters", {}))
-    return finished if is_same_output(output_spec_of(finished, layout.path), finished.identity) else job
-
-
-def _with_tile(job: RunPlan, record: Mapping[str, Any]) -> RunPlan:
-    """Return a plan with the tile of an earlier run's record."""
-    return replace(job, sizes=replace(job.sizes, tile=int(record.get("tile", job.sizes.tile))))
-
-
-def dry_run(
-    scene: Where, output: Where | None = None, *, rgb: Where | Sequence[Where] | None = None, options: Options
-) -> dict[str, Any]:
-    """Return what a run would do, and raise what it would raise before its first tile."""
-    job, layout = prepare(scene, output, rgb=rgb, options=options)
-    require_output(job, layout)
-    return plan_json(job, layout)
-
-
-def require_output(job: RunPlan, layout: OutputSpec) -> None:
-    """Check that the product of a plan can be written, unless it is finished and to be resumed.
-
-    Raises
-    ------
-    DualSRError
-        If it cannot.
-    """
-    if job.options.resume and is_same_output(layout, job.identity):
-        return
-    layout.destination.require_free(overwrite=job.options.overwrite)
-    require_options(layout)
-
-
-def plan_json(job: RunPlan, layout: OutputSpec) -> dict[str, Any]:
-    """Return what a run would do, for --dry-run."""
-    height, width = layout.geobox.shape
-    raw = len(layout.variables) * layout.raw_bytes
-    return {
-        "output": layout.path,
-        "format": layout.format,
-        "scale": job.ratio,
-        "shape": [int(height), int(width)],
-        "bands": len(layout.bands),
-        "dtype": layout.packing.dtype,
-        "crs": grid.crs_name(layout.geobox),
-        "transform": list(layout.geobox.affine)[:6],
-        "model": job.model.name,
-        "fine": job.fine,
-        "guide_bands": 0 if job.guide is None else job.guide.count,
-        "opened": list(job.delivery_notes),
-        "sensor": None if job.scene.sensor is None else job.scene.sensor.to_json(),
-        "tile": job.sizes.tile,
-        "halo": job.model.halo,
-        "tiles": len(job.tiling),
-        "jobs": job.sizes.jobs,
-        "estimated_memory_bytes": job.sizes.bytes,
-        "raw_bytes": int(raw),
-        "work": layout.destination.work,
-        "largest_disk_bytes": layout.largest_disk_bytes,
-    }
 
 
 def _survey(plan: RunPlan, store: TileStore, client: Any) -> Survey:

@@ -15,12 +15,12 @@ from threadpoolctl import threadpool_limits
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
+from dualsr_geo.engine.preparation import open_inputs
 from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.errors import OptionError
 from dualsr_geo.evaluation.guide_plot import plot_guide
 from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.prepared_guide import MIN_GUIDED_SHARE, prepare_guide
-from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.registration.guide_placement import sample_margin
@@ -93,10 +93,7 @@ def check_guide(
         inputs and options that `upscale` refuses.
     """
     options = replace(options or Options(), model="regression", coregister="local", **changes)
-    nodata = options.nodata if options.dtype is None else None
-    delivery = open_delivered(scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor)
-    paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
-    guides = [g for p in paths for g in open_guides(p)] or list(delivery.guides)
+    delivery, guides = open_inputs(scene, rgb, options)
     if not guides:
         raise OptionError(f"{scene} has no guide to be checked. Give one as --rgb.")
     plan = plan_run(delivery.scene, guides, options)

@@ -24,8 +24,9 @@ import psutil
 from distributed import Client, LocalCluster
 
 from dualsr_geo import Options, synthetic
-from dualsr_geo.engine import executor, upscale
+from dualsr_geo.engine import executor
 from dualsr_geo.engine.executor import TilePlan
+from dualsr_geo.engine.preparation import prepare
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.io.writers.tile_store import TileStore
 
@@ -38,7 +39,7 @@ def plans(folder: Path, count: int, options: Options) -> Iterator[TilePlan]:
     """Yield plans of synthetic scenes, surveyed, each with its own store."""
     for i in range(count):
         scene, guide = synthetic.write(folder / f"{i}", shape=(SIDE, SIDE), bands=16, seed=i)
-        plan, layout = upscale.prepare(scene, folder / f"{i}.zarr", rgb=guide, options=options)
+        plan, layout = prepare(scene, folder / f"{i}.zarr", rgb=guide, options=options)
         store = TileStore.begin(layout, plan.identity, resume=False, overwrite=True)
         survey = survey_scene(plan.inputs, plan.scene.shape, plan.survey_options)
         yield TilePlan(plan.inputs, plan.context_for(survey), store)

@@ -20,9 +20,10 @@ from pathlib import Path
 from distributed import Client, LocalCluster
 
 from dualsr_geo import Options, synthetic
-from dualsr_geo.engine import executor, upscale
+from dualsr_geo.engine import executor
 from dualsr_geo.engine.executor import TilePlan
 from dualsr_geo.engine.inputs import read_tile
+from dualsr_geo.engine.preparation import prepare
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics
@@ -33,7 +34,7 @@ def planned(folder: Path, arguments: argparse.Namespace) -> TilePlan:
     """Return a surveyed scene, ready to run."""
     scene, guide = synthetic.write(folder, shape=(arguments.side, arguments.side), bands=arguments.bands)
     options = Options(model=arguments.model, tile=arguments.tile, jobs=1)
-    plan, layout = upscale.prepare(scene, folder / "p.zarr", rgb=guide, options=options)
+    plan, layout = prepare(scene, folder / "p.zarr", rgb=guide, options=options)
     store = TileStore.begin(layout, plan.identity, resume=False, overwrite=True)
     survey = survey_scene(plan.inputs, plan.scene.shape, plan.survey_options)
     return TilePlan(plan.inputs, plan.context_for(survey), store)

@@ -148,7 +148,7 @@ def test_cuda_needs_workers_with_the_resource():
 
 def test_a_tile_fits_into_the_smallest_worker(tmp_path):
     from dualsr_geo import Options, synthetic
-    from dualsr_geo.engine.upscale import prepare
+    from dualsr_geo.engine.preparation import prepare
 
     scene, guide = synthetic.write(tmp_path, shape=(60, 61), bands=200, seed=3)
     options = Options(max_memory=64 * 2**30, model="regression", jobs=7)

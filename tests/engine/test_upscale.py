@@ -20,10 +20,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dualsr_geo import Options, synthetic, upscale
+from dualsr_geo import synthetic, upscale
 from dualsr_geo.degradation.operators import blur_matrix
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine import upscale as pipeline
 from dualsr_geo.errors import DualSRWarning, InputError, OutputError
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.raster.windows import Window
@@ -575,22 +574,6 @@ def test_an_unrelated_band_does_not_get_the_guides_texture(made: synthetic.Sampl
 
 
 # ---- places and names --------------------------------------------------------------------
-
-
-def test_the_default_place_is_beside_the_file_that_holds_the_scene(tmp_path: Path) -> None:
-    values = flat().astype("uint16")
-    raster(tmp_path / "a.tif", values)
-    assert pipeline.prepare(tmp_path / "a.tif", options=Options(scale=2))[1].path == str(tmp_path / "a_x2.tif")
-    store = tmp_path / "s.zarr"
-    upscale(tmp_path / "a.tif", store, scale=2, model="bicubic")
-    for where in (store, store / "a"):
-        assert pipeline.prepare(where, options=Options(scale=2))[1].path == str(tmp_path / "s_x2.tif")
-    xr.Dataset({"v": (("b", "y", "x"), values), "w": (("b", "y", "x"), values)}).to_netcdf(tmp_path / "n.nc")
-    inner = f"NETCDF:{tmp_path / 'n.nc'}:v"
-    assert pipeline.prepare(inner, options=Options(scale=2))[1].path == str(tmp_path / "n_x2.tif")
-    envi = raster(tmp_path / "e.img", values, driver="ENVI")
-    for where in (envi, envi.with_suffix(".hdr")):
-        assert pipeline.prepare(where, options=Options(scale=2))[1].path == str(tmp_path / "e_x2.tif")
 
 
 def test_a_file_behind_a_vrt_is_an_input_too(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from store_server import KEY, SECRET, free_port
 import dualsr_geo
 from dualsr_geo import synthetic
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.upscale import dry_run
+from dualsr_geo.engine.preparation import dry_run
 from dualsr_geo.errors import InputError, OutputError, ResumeError
 from dualsr_geo.io.readers.rasterio_source import file_stamp
 from dualsr_geo.io.scenes import open_scene

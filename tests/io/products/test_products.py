@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from dualsr_geo.cli import main
 from dualsr_geo.engine.options import Options
-from dualsr_geo.engine.upscale import dry_run, upscale
+from dualsr_geo.engine.preparation import dry_run
+from dualsr_geo.engine.upscale import upscale
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.describe import describe
 from dualsr_geo.io.products import registry

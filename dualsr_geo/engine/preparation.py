@@ -1,0 +1,161 @@
+"""Preparation of a run: open the inputs, plan the run and specify its output; compute and write nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dualsr_geo.engine import dask_cluster
+from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.plan import RunPlan, plan_run
+from dualsr_geo.io.products.delivery import Delivery, describe_delivery
+from dualsr_geo.io.scenes import open_delivered, open_guides
+from dualsr_geo.io.storage.urls import absolute
+from dualsr_geo.io.storage.work_directory import RECORD
+from dualsr_geo.io.writers.creation_options import require_options
+from dualsr_geo.io.writers.destination import default_output, destination_at
+from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
+from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
+from dualsr_geo.raster import grid
+from dualsr_geo.raster.scene import Scene
+
+Where = str | os.PathLike[str]
+
+
+def open_inputs(
+    scene: Where, rgb: Where | Sequence[Where] | None, options: Options
+) -> tuple[Delivery, Sequence[Scene]]:
+    """Open a scene or a delivered product, and the guides: those of `rgb`, else the product's own."""
+    nodata = options.nodata if options.dtype is None else None
+    delivery = open_delivered(scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor)
+    paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
+    return delivery, [guide for path in paths for guide in open_guides(path)] or delivery.guides
+
+
+def prepare(
+    scene: Where,
+    output: Where | Callable[[int], Where] | None = None,
+    *,
+    rgb: Where | Sequence[Where] | None = None,
+    options: Options,
+    client: Any = None,  # distributed.Client is not typed
+) -> tuple[RunPlan, OutputSpec]:
+    """Open the inputs, once, and plan the run, here or on the workers of a cluster.
+
+    Parameters
+    ----------
+    scene, rgb, options, client
+        As for `upscale`.
+    output : path or callable, optional
+        The product, or a function that returns its path for a ratio.
+
+    Raises
+    ------
+    DualSRError
+        For any input or option that cannot be carried out; the message names the way out.
+    """
+    delivery, guides = open_inputs(scene, rgb, options)
+    capacity = None if client is None else dask_cluster.worker_capacity(client, options.device)
+    plan = plan_run(delivery.scene, guides, options, capacity)
+    plan = replace(plan, delivery_notes=describe_delivery(delivery, has_guide=bool(rgb)))
+    if output is None:
+        output = default_output(scene, delivery.scene, f"_x{plan.ratio}")
+    path = os.fspath(output(plan.ratio) if callable(output) else output)
+    # A worker may run in another directory.
+    spec = specify_output(plan, path if client is None else absolute(path))
+    spec.destination.require_apart([delivery.scene, *guides])
+    plan = _with_previous_tile(plan, spec)
+    return plan, specify_output(plan, spec.path)
+
+
+def specify_output(plan: RunPlan, path: str) -> OutputSpec:
+    """Return the specification of the product at a path."""
+    return OutputSpec(
+        destination=destination_at(path, format_of(path, plan.options.format), plan.options.work_dir),
+        geobox=plan.target,
+        bands=plan.scene.bands,
+        packing=plan.packing,
+        tags=plan.scene.tags,
+        attrs=plan.scene.attrs,
+        name=plan.scene.name,
+        tile=plan.sizes.tile * plan.ratio,
+        options=plan.options.creation,
+        uncertainty=plan.options.uncertainty,
+    )
+
+
+def _with_previous_tile(plan: RunPlan, spec: OutputSpec) -> RunPlan:
+    """Return a plan with the tile of the run that it resumes; without one, as it is.
+
+    The tile depends on the machine, and the values on the tile, so another machine would not resume the run.
+    """
+    if not plan.options.resume or plan.options.tile is not None:
+        return plan
+    work = spec.destination.work_directory
+    if work.has(RECORD):
+        return _with_tile(plan, work.read(RECORD).get("identity", {}))
+    finished = _with_tile(plan, (read_provenance(spec) or {}).get("parameters", {}))
+    return finished if is_same_output(specify_output(finished, spec.path), finished.identity) else plan
+
+
+def _with_tile(plan: RunPlan, parameters: Mapping[str, Any]) -> RunPlan:
+    return replace(plan, sizes=replace(plan.sizes, tile=int(parameters.get("tile", plan.sizes.tile))))
+
+
+def require_output(plan: RunPlan, spec: OutputSpec) -> None:
+    """Check that the product of a plan can be written, unless the plan resumes a finished one.
+
+    Raises
+    ------
+    DualSRError
+        If it cannot.
+    """
+    if plan.options.resume and is_same_output(spec, plan.identity):
+        return
+    spec.destination.require_free(overwrite=plan.options.overwrite)
+    require_options(spec)
+
+
+def dry_run(
+    scene: Where, output: Where | None = None, *, rgb: Where | Sequence[Where] | None = None, options: Options
+) -> dict[str, Any]:
+    """Return what a run would do, and raise what it would raise before its first tile.
+
+    Parameters
+    ----------
+    scene, output, rgb, options
+        As for `upscale`.
+    """
+    plan, spec = prepare(scene, output, rgb=rgb, options=options)
+    require_output(plan, spec)
+    return plan_json(plan, spec)
+
+
+def plan_json(plan: RunPlan, spec: OutputSpec) -> dict[str, Any]:
+    """Return what a run would do, as JSON, for ``--dry-run``."""
+    height, width = spec.geobox.shape
+    return {
+        "output": spec.path,
+        "format": spec.format,
+        "scale": plan.ratio,
+        "shape": [int(height), int(width)],
+        "bands": len(spec.bands),
+        "dtype": spec.packing.dtype,
+        "crs": grid.crs_name(spec.geobox),
+        "transform": list(spec.geobox.affine)[:6],
+        "model": plan.model.name,
+        "fine": plan.fine,
+        "guide_bands": 0 if plan.guide is None else plan.guide.count,
+        "opened": list(plan.delivery_notes),
+        "sensor": None if plan.scene.sensor is None else plan.scene.sensor.to_json(),
+        "tile": plan.sizes.tile,
+        "halo": plan.model.halo,
+        "tiles": len(plan.tiling),
+        "jobs": plan.sizes.jobs,
+        "estimated_memory_bytes": plan.sizes.bytes,
+        "raw_bytes": int(len(spec.variables) * spec.raw_bytes),
+        "work": spec.destination.work,
+        "largest_disk_bytes": spec.largest_disk_bytes,
+    }
