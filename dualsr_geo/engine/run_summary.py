@@ -96,12 +96,6 @@ class GuideSummary:
     relevance: tuple[float | None, ...] | None
     coverage_by_tile: tuple[tuple[float, ...], ...] | None = None
 
-    @property
-    def mean_relevance(self) -> float:
-        """Mean relevance of the bands with data; 0 if there is none."""
-        values = [r for r in self.relevance or () if r is not None]
-        return sum(values) / len(values) if values else 0.0
-
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping, without what is None by default."""
         return _fields_to_json(self)

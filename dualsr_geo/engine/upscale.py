@@ -81,7 +81,7 @@ def upscale(
     -------
     dict
         output, scale, shape, bands, model, fine, guide, consistency, clipped, seconds, peak_memory_bytes, notes
-        and others, as JSON; see `RunSummary`. ``already_finished`` is there and true if an earlier run made the
+        and others, as JSON; see `RunSummary`. ``already_finished`` is present and true if an earlier run made the
         product.
 
     Raises

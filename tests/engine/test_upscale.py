@@ -85,11 +85,11 @@ def stored_of(path: Path | str) -> Array:
 
 
 @pytest.fixture(scope="module")
-def made() -> synthetic.Sample:
+def sample() -> synthetic.Sample:
     return synthetic.make((40, 47), bands=5, guide="rgb", seed=3)
 
 
-def written(sample: synthetic.Sample, folder: Path, guide: Array | None = None) -> tuple[Path, Path]:
+def write_inputs(sample: synthetic.Sample, folder: Path, guide: Array | None = None) -> tuple[Path, Path]:
     """Write a scene and a guide as floats."""
     fine = GRID @ Affine.scale(1 / sample.ratio)
     sharp = sample.guide if guide is None else guide
@@ -116,10 +116,10 @@ GRIDS = {
 def test_the_grid_is_the_scenes_to_the_last_bit(grid: str, form: str, tmp_path: Path) -> None:
     t = GRIDS[grid]
     scene = raster(tmp_path / "scene.tif", flat().astype("uint16"), t)
-    said = upscale(scene, tmp_path / form, scale=3, model="bicubic")
-    product = open_scene(said["output"])
+    summary = upscale(scene, tmp_path / form, scale=3, model="bicubic")
+    product = open_scene(summary["output"])
     assert product.geobox.affine == Affine(t.a / 3, t.b / 3, t.c, t.d / 3, t.e / 3, t.f)
-    assert product.shape == (72, 93) == tuple(said["shape"])
+    assert product.shape == (72, 93) == tuple(summary["shape"])
     assert product.geobox.crs == UTM
     ours, theirs = product.geobox.boundingbox, open_scene(scene).geobox.boundingbox
     np.testing.assert_allclose(ours.bbox, theirs.bbox, rtol=1e-14)
@@ -159,23 +159,23 @@ def test_values_come_back_in_their_own_packing(dtype: str, form: str, tmp_path: 
             target.scales, target.offsets = (scale,) * 3, (offset,) * 3
 
     scene = raster(tmp_path / "scene.tif", values.astype(dtype), edit=pack)
-    said = upscale(scene, tmp_path / form, scale=2)
-    product, source = open_scene(said["output"]), open_scene(scene)
+    summary = upscale(scene, tmp_path / form, scale=2)
+    product, source = open_scene(summary["output"]), open_scene(scene)
     assert product.packing == source.packing
-    sharp, observed = values_of(said["output"]), values_of(scene)
+    sharp, observed = values_of(summary["output"]), values_of(scene)
     spread = float(np.ptp(observed))
     means = sharp.reshape(3, 24, 2, 31, 2).mean((2, 4))
     # The sensor sees less sharply than the mean of a pixel.
     assert rmse(means, observed) < 0.04 * spread
     assert sharp.min() >= observed.min()
-    assert said["consistency"]["rmse"] < 0.003 * spread + scale * (dtype[0] != "f")
+    assert summary["consistency"]["rmse"] < 0.003 * spread + scale * (dtype[0] != "f")
 
 
 def test_reflectance_above_one_passes(tmp_path: Path) -> None:
     scene = raster(tmp_path / "scene.tif", flat(low=0.2, high=2.5).astype("float32"))
-    said = upscale(scene, tmp_path / "out.tif", scale=2)
-    assert values_of(said["output"]).max() > 2.0
-    assert said["clipped"] == {"below_minimum": said["clipped"]["below_minimum"], "saturated": 0}
+    summary = upscale(scene, tmp_path / "out.tif", scale=2)
+    assert values_of(summary["output"]).max() > 2.0
+    assert summary["clipped"] == {"below_minimum": summary["clipped"]["below_minimum"], "saturated": 0}
 
 
 def edge(dark: float, bright: float, dtype: str) -> Array:
@@ -186,19 +186,19 @@ def edge(dark: float, bright: float, dtype: str) -> Array:
 
 def test_overshoot_is_cut_at_the_scenes_minimum_and_counted(tmp_path: Path) -> None:
     scene = raster(tmp_path / "scene.tif", edge(100, 5000, "int16"))
-    said = upscale(scene, tmp_path / "out.tif", scale=4)
-    stored = stored_of(said["output"])
+    summary = upscale(scene, tmp_path / "out.tif", scale=4)
+    stored = stored_of(summary["output"])
     assert stored.min() == 100
-    cut = said["clipped"]["below_minimum"]
+    cut = summary["clipped"]["below_minimum"]
     assert 0 < cut <= (stored == 100).sum()
     assert stored.max() > 5000
 
 
 def test_saturation_is_clipped_and_counted_and_never_wraps(tmp_path: Path) -> None:
     scene = raster(tmp_path / "scene.tif", edge(60, 255, "uint8"))
-    said = upscale(scene, tmp_path / "out.tif", scale=4)
-    stored = stored_of(said["output"])
-    assert 0 < said["clipped"]["saturated"] <= (stored == 255).sum()
+    summary = upscale(scene, tmp_path / "out.tif", scale=4)
+    stored = stored_of(summary["output"])
+    assert 0 < summary["clipped"]["saturated"] <= (stored == 255).sum()
     inside = stored[:, 32:64, 40:84]
     assert inside.min() > 128
 
@@ -229,8 +229,8 @@ def test_dtype_and_nodata_of_the_product_can_be_chosen(tmp_path: Path) -> None:
         target.scales = (1e-4,) * 3
 
     scene = raster(tmp_path / "scene.tif", values, nodata=0, edit=pack)
-    said = upscale(scene, tmp_path / "float.tif", scale=2, dtype="float32", nodata=-9.0)
-    with rasterio.open(said["output"]) as product:
+    summary = upscale(scene, tmp_path / "float.tif", scale=2, dtype="float32", nodata=-9.0)
+    with rasterio.open(summary["output"]) as product:
         assert (product.dtypes[0], product.nodata, product.scales) == ("float32", -9, (1,) * 3)
         stored = product.read()
     assert (stored[:, :6, :8] == -9).all()
@@ -250,9 +250,9 @@ def test_bidx_takes_bands_in_its_order(tmp_path: Path) -> None:
 
 
 def test_one_band_has_no_spectral_angle(tmp_path: Path) -> None:
-    said = upscale(raster(tmp_path / "a.tif", flat(count=1).astype("uint16")), scale=2)
-    assert said["consistency"]["sam_deg"] is None
-    assert said["consistency"]["rmse"] >= 0
+    summary = upscale(raster(tmp_path / "a.tif", flat(count=1).astype("uint16")), scale=2)
+    assert summary["consistency"]["sam_deg"] is None
+    assert summary["consistency"]["rmse"] >= 0
 
 
 # ---- metadata ----------------------------------------------------------------------------
@@ -278,8 +278,8 @@ def labelled(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("form", ["out.tif", "out.tiff", "out.zarr"])
 def test_metadata_comes_through(labelled: Path, form: str, tmp_path: Path) -> None:
-    said = upscale(labelled, tmp_path / form, scale=2)
-    before, after = open_scene(labelled), open_scene(said["output"])
+    summary = upscale(labelled, tmp_path / form, scale=2)
+    before, after = open_scene(labelled), open_scene(summary["output"])
     for field in ("name", "wavelength_nm", "fwhm_nm", "unit", "color", "good"):
         assert [getattr(b, field) for b in after.bands] == [getattr(b, field) for b in before.bands], field
     assert [b.tags["detector"] for b in after.bands] == ["7", "14", "21"]
@@ -316,40 +316,40 @@ def test_the_fourth_band_of_an_8_bit_scene_does_not_become_alpha(form: str, tmp_
     values = flat(count=4, low=10, high=240).astype("uint8")
     scene = raster(tmp_path / "rgbn.tif", values, photometric="rgb", edit=paint)
     assert open_scene(scene).count == 4
-    said = upscale(scene, tmp_path / form, scale=2)
-    assert said["bands"] == 4
-    product = open_scene(said["output"])
+    summary = upscale(scene, tmp_path / form, scale=2)
+    assert summary["bands"] == 4
+    product = open_scene(summary["output"])
     assert [b.color for b in product.bands] == ["red", "green", "blue", "undefined"]
-    assert np.isfinite(values_of(said["output"])).all()
+    assert np.isfinite(values_of(summary["output"])).all()
 
 
-def test_the_product_says_how_it_came_to_be(made: synthetic.Sample, tmp_path: Path) -> None:
-    scene, guide = written(made, tmp_path)
-    said = upscale(scene, tmp_path / "out.tif", rgb=guide)
+def test_the_product_carries_its_provenance(sample: synthetic.Sample, tmp_path: Path) -> None:
+    scene, guide = write_inputs(sample, tmp_path)
+    summary = upscale(scene, tmp_path / "out.tif", rgb=guide)
     with rasterio.open(tmp_path / "out.tif") as product:
-        lineage, survey = (json.loads(product.tags(ns="DUALSR")[k]) for k in ("LINEAGE", "SURVEY"))
+        provenance, survey = (json.loads(product.tags(ns="DUALSR")[k]) for k in ("LINEAGE", "SURVEY"))
     for key in ("scale", "model", "fine", "guide", "consistency", "clipped", "psf", "notes"):
-        assert lineage[key] == said[key], key
-    assert lineage["inputs"]["scene"]["uri"] == str(scene)
-    assert lineage["inputs"]["guide"]["uri"] == str(guide)
-    assert lineage["software"].startswith("dualsr-geo ")
+        assert provenance[key] == summary[key], key
+    assert provenance["inputs"]["scene"]["uri"] == str(scene)
+    assert provenance["inputs"]["guide"]["uri"] == str(guide)
+    assert provenance["software"].startswith("dualsr-geo ")
     assert len(survey["guide"]["relevance"]) == 5
     again = upscale(scene, tmp_path / "out.zarr", scale=4)
     attrs = json.loads((tmp_path / "out.zarr" / "zarr.json").read_text())["attributes"]
     assert attrs["dualsr"]["lineage"]["consistency"] == again["consistency"]
 
 
-def test_the_report_holds_what_an_own_degradation_of_the_product_finds(made: synthetic.Sample, tmp_path: Path) -> None:
-    scene, guide = written(made, tmp_path)
+def test_the_consistency_equals_that_of_an_independent_degradation(sample: synthetic.Sample, tmp_path: Path) -> None:
+    scene, guide = write_inputs(sample, tmp_path)
     psf = Psf.from_mtf(4, 0.25)
-    said = upscale(scene, tmp_path / "out.tif", rgb=guide, psf=psf)
-    sharp, observed = values_of(tmp_path / "out.tif").astype(float), made.scene
+    summary = upscale(scene, tmp_path / "out.tif", rgb=guide, psf=psf)
+    sharp, observed = values_of(tmp_path / "out.tif").astype(float), sample.scene
     by = blur_matrix(psf.taps_y, psf.start_y, 4, 40, 0, 40)
     bx = blur_matrix(psf.taps_x, psf.start_x, 4, 47, 0, 47)
     # Consistency is counted on every fourth row.
     wrong = (np.stack([by @ plane @ bx.T for plane in sharp]) - observed)[:, ::4]
-    assert said["consistency"]["rmse"] == pytest.approx(np.sqrt((wrong**2).mean()), rel=0.01)
-    np.testing.assert_allclose(said["consistency"]["rmse_per_band"], np.sqrt((wrong**2).mean((1, 2))), rtol=0.01)
+    assert summary["consistency"]["rmse"] == pytest.approx(np.sqrt((wrong**2).mean()), rel=0.01)
+    np.testing.assert_allclose(summary["consistency"]["rmse_per_band"], np.sqrt((wrong**2).mean((1, 2))), rtol=0.01)
 
 
 # ---- nodata ------------------------------------------------------------------------------
@@ -358,36 +358,36 @@ def test_the_report_holds_what_an_own_degradation_of_the_product_finds(made: syn
 @pytest.mark.parametrize("form", ["out.tif", "out.zarr"])
 @pytest.mark.parametrize("guided", [True, False])
 def test_no_value_is_made_where_the_scene_has_none(
-    guided: bool, form: str, made: synthetic.Sample, tmp_path: Path
+    guided: bool, form: str, sample: synthetic.Sample, tmp_path: Path
 ) -> None:
-    values = np.rint(made.scene * 10000).astype("uint16")
+    values = np.rint(sample.scene * 10000).astype("uint16")
     values[:, 10:17, 20:29] = 65535
     values[2, 30:33, 4:9] = 65535
     values[:, 0, 0] = 65535
-    _, guide = written(made, tmp_path)
+    _, guide = write_inputs(sample, tmp_path)
     scene = raster(tmp_path / "holed.tif", values, nodata=65535)
     how: dict[str, Any] = {"rgb": guide} if guided else {"scale": 4}
-    said = upscale(scene, tmp_path / form, psf=PSF, **how)
-    product = values_of(said["output"])
+    summary = upscale(scene, tmp_path / form, psf=PSF, **how)
+    product = values_of(summary["output"])
     hole = np.kron(values == 65535, np.ones((4, 4), bool))
     np.testing.assert_array_equal(np.isnan(product), hole)
 
 
 @pytest.mark.parametrize("guided", [True, False])
 def test_a_hole_changes_little_around_it_and_nothing_rings(
-    guided: bool, made: synthetic.Sample, tmp_path: Path
+    guided: bool, sample: synthetic.Sample, tmp_path: Path
 ) -> None:
-    whole, guide = written(made, tmp_path)
-    values = made.scene.copy()
+    whole, guide = write_inputs(sample, tmp_path)
+    values = sample.scene.copy()
     values[:, 14:20, 20:29] = np.nan
     holed = raster(tmp_path / "holed.tif", values)
     how: dict[str, Any] = {"rgb": guide} if guided else {"scale": 4}
     want = values_of(upscale(whole, tmp_path / "a.tif", psf=PSF, **how)["output"])
     got = values_of(upscale(holed, tmp_path / "b.tif", psf=PSF, **how)["output"])
-    spread = np.ptp(made.scene, axis=(1, 2))[:, None, None]
+    spread = np.ptp(sample.scene, axis=(1, 2))[:, None, None]
     off = np.abs(got - want) / spread
     distance = ndimage.distance_transform_edt(np.isfinite(got[0]))
-    # A lr pixel beside the hole lacks half of its neighbourhood; four lr pixels on, nothing is felt.
+    # A lr pixel next to the hole lacks half of its neighbourhood; four lr pixels on, nothing is felt.
     assert np.nanmax(off[:, distance > 16]) < 0.05
     assert np.nanmean(off[:, (distance > 0) & (distance <= 4)]) < 0.03
     near = (distance > 0) & (distance <= 16)
@@ -396,17 +396,17 @@ def test_a_hole_changes_little_around_it_and_nothing_rings(
     assert (got[:, near] > want[:, near].max(1)[:, None] + room).sum() == 0
 
 
-def test_a_band_without_any_value_stays_empty(made: synthetic.Sample, tmp_path: Path) -> None:
-    values = made.scene.copy()
+def test_a_band_without_any_value_stays_empty(sample: synthetic.Sample, tmp_path: Path) -> None:
+    values = sample.scene.copy()
     values[3] = np.nan
-    _, guide = written(made, tmp_path)
-    said = upscale(raster(tmp_path / "gap.tif", values), tmp_path / "out.tif", rgb=guide, psf=PSF)
-    product = values_of(said["output"])
+    _, guide = write_inputs(sample, tmp_path)
+    summary = upscale(raster(tmp_path / "gap.tif", values), tmp_path / "out.tif", rgb=guide, psf=PSF)
+    product = values_of(summary["output"])
     assert np.isnan(product[3]).all()
     assert np.isfinite(product[[0, 1, 2, 4]]).all()
-    assert said["guide"]["relevance"][3] is None
-    assert said["consistency"]["rmse_per_band"][3] is None
-    json.dumps(said, allow_nan=False)
+    assert summary["guide"]["relevance"][3] is None
+    assert summary["consistency"]["rmse_per_band"][3] is None
+    json.dumps(summary, allow_nan=False)
 
 
 def test_a_shared_mask_holds(tmp_path: Path) -> None:
@@ -414,8 +414,8 @@ def test_a_shared_mask_holds(tmp_path: Path) -> None:
     mask[5:9, 3:11] = 0
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         scene = raster(tmp_path / "m.tif", flat().astype("uint16"), edit=lambda t: t.write_mask(mask))
-    said = upscale(scene, tmp_path / "out.tif", scale=2)
-    product = values_of(said["output"])
+    summary = upscale(scene, tmp_path / "out.tif", scale=2)
+    product = values_of(summary["output"])
     np.testing.assert_array_equal(
         np.isnan(product), np.broadcast_to(np.kron(mask == 0, np.ones((2, 2))), product.shape)
     )
@@ -425,36 +425,36 @@ def test_a_shared_mask_holds(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def wanted(made: synthetic.Sample, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
+def expected(sample: synthetic.Sample, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
     """Return what an exact guide gives."""
     folder = tmp_path_factory.mktemp("exact")
-    scene, guide = written(made, folder)
+    scene, guide = write_inputs(sample, folder)
     return values_of(upscale(scene, folder / "out.tif", rgb=guide, psf=PSF)["output"])
 
 
 @pytest.fixture(scope="module")
-def unguided(made: synthetic.Sample, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
-    folder = tmp_path_factory.mktemp("alone")
-    scene, _ = written(made, folder)
+def unguided(sample: synthetic.Sample, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
+    folder = tmp_path_factory.mktemp("unguided")
+    scene, _ = write_inputs(sample, folder)
     return values_of(upscale(scene, folder / "out.tif", scale=4)["output"])
 
 
-def test_a_guide_brings_detail(made: synthetic.Sample, wanted: Array, unguided: Array) -> None:
-    assert rmse(wanted, made.reference) < 0.75 * rmse(unguided, made.reference)
+def test_a_guide_adds_detail(sample: synthetic.Sample, expected: Array, unguided: Array) -> None:
+    assert rmse(expected, sample.reference) < 0.75 * rmse(unguided, sample.reference)
 
 
 @pytest.mark.parametrize("shift", [(1.5, -1.5), (-0.6, 1.1)])
 def test_a_displaced_guide_is_measured_and_moved(
-    shift: tuple[float, float], made: synthetic.Sample, wanted: Array, tmp_path: Path
+    shift: tuple[float, float], sample: synthetic.Sample, expected: Array, tmp_path: Path
 ) -> None:
     moved = synthetic.make((40, 47), bands=5, guide="rgb", seed=3, shift_px=shift)
-    scene, guide = written(moved, tmp_path)
-    said = upscale(scene, tmp_path / "auto.tif", rgb=guide)
-    np.testing.assert_allclose(said["guide"]["shift_px"], shift, atol=0.1)
-    np.testing.assert_allclose(said["guide"]["moved_px"], shift, atol=0.1)
+    scene, guide = write_inputs(moved, tmp_path)
+    summary = upscale(scene, tmp_path / "auto.tif", rgb=guide)
+    np.testing.assert_allclose(summary["guide"]["shift_px"], shift, atol=0.1)
+    np.testing.assert_allclose(summary["guide"]["moved_px"], shift, atol=0.1)
     inner = np.s_[:, 8:-8, 8:-8]
-    auto = rmse(values_of(tmp_path / "auto.tif")[inner], made.reference[inner])
-    assert auto < 1.1 * rmse(wanted[inner], made.reference[inner])
+    auto = rmse(values_of(tmp_path / "auto.tif")[inner], sample.reference[inner])
+    assert auto < 1.1 * rmse(expected[inner], sample.reference[inner])
     with pytest.warns(DualSRWarning, match=r"px down and .*--coregister auto") as caught:
         left = upscale(scene, tmp_path / "off.tif", rgb=guide, coregister="off")
     assert f"{left['guide']['shift_px'][0]:+.2f} px down and {left['guide']['shift_px'][1]:+.2f} px right" in str(
@@ -462,21 +462,21 @@ def test_a_displaced_guide_is_measured_and_moved(
     )
     assert left["guide"]["moved_px"] == [0, 0]
     np.testing.assert_allclose(left["guide"]["shift_px"], shift, atol=0.1)
-    # The product then lies on the guide.
-    lies = ndimage.shift(values_of(tmp_path / "off.tif"), (0, -shift[0], -shift[1]), order=3, mode="nearest")
-    assert rmse(lies[inner], made.reference[inner]) < 1.25 * rmse(wanted[inner], made.reference[inner])
+    # The product is then displaced as the guide is.
+    unmoved = ndimage.shift(values_of(tmp_path / "off.tif"), (0, -shift[0], -shift[1]), order=3, mode="nearest")
+    assert rmse(unmoved[inner], sample.reference[inner]) < 1.25 * rmse(expected[inner], sample.reference[inner])
 
 
-def test_an_exact_guide_stays_where_it_is(made: synthetic.Sample, tmp_path: Path) -> None:
-    scene, guide = written(made, tmp_path)
-    said = upscale(scene, tmp_path / "out.tif", rgb=guide)
-    assert said["guide"]["moved_px"] == [0, 0]
-    assert np.abs(said["guide"]["shift_px"]).max() < 0.1
-    assert "coverage_by_tile" not in said["guide"]
+def test_an_exact_guide_stays_where_it_is(sample: synthetic.Sample, tmp_path: Path) -> None:
+    scene, guide = write_inputs(sample, tmp_path)
+    summary = upscale(scene, tmp_path / "out.tif", rgb=guide)
+    assert summary["guide"]["moved_px"] == [0, 0]
+    assert np.abs(summary["guide"]["shift_px"]).max() < 0.1
+    assert "coverage_by_tile" not in summary["guide"]
 
 
-def test_a_guide_in_degrees_works_almost_as_well(made: synthetic.Sample, wanted: Array, tmp_path: Path) -> None:
-    scene, guide = written(made, tmp_path)
+def test_a_guide_in_degrees_works_almost_as_well(sample: synthetic.Sample, expected: Array, tmp_path: Path) -> None:
+    scene, guide = write_inputs(sample, tmp_path)
     degrees = tmp_path / "degrees.tif"
     with rasterio.open(guide) as source:
         transform, width, height = rasterio.warp.calculate_default_transform(
@@ -488,37 +488,37 @@ def test_a_guide_in_degrees_works_almost_as_well(made: synthetic.Sample, wanted:
             resampling=rasterio.warp.Resampling.cubic,
         )  # fmt: skip
     raster(degrees, out, transform, "EPSG:4326", nodata=np.nan)
-    said = upscale(scene, tmp_path / "out.tif", rgb=degrees, scale=4)
-    assert said["guide"]["coverage"] > 0.97
-    assert np.abs(said["guide"]["shift_px"]).max() < 0.2
+    summary = upscale(scene, tmp_path / "out.tif", rgb=degrees, scale=4)
+    assert summary["guide"]["coverage"] > 0.97
+    assert np.abs(summary["guide"]["shift_px"]).max() < 0.2
     product = values_of(tmp_path / "out.tif")
     assert np.isfinite(product).all()
-    assert rmse(product, made.reference) < 1.1 * rmse(wanted, made.reference)
+    assert rmse(product, sample.reference) < 1.1 * rmse(expected, sample.reference)
 
 
 def test_a_guide_of_half_the_scene_guides_half(
-    made: synthetic.Sample, wanted: Array, unguided: Array, tmp_path: Path
+    sample: synthetic.Sample, expected: Array, unguided: Array, tmp_path: Path
 ) -> None:
-    scene, _ = written(made, tmp_path)
-    part = made.guide[:, :, :92]
+    scene, _ = write_inputs(sample, tmp_path)
+    part = sample.guide[:, :, :92]
     guide = raster(tmp_path / "half.tif", part, GRID @ Affine.scale(0.25))
-    said = upscale(scene, tmp_path / "out.tif", rgb=guide, tile=16, psf=PSF)
-    assert said["guide"]["coverage"] == pytest.approx(92 / 188, abs=0.001)
-    assert said["guide"]["coverage_by_tile"] == pytest.approx(np.tile([1, 28 / 64, 0], (3, 1)), abs=0.001)
+    summary = upscale(scene, tmp_path / "out.tif", rgb=guide, tile=16, psf=PSF)
+    assert summary["guide"]["coverage"] == pytest.approx(92 / 188, abs=0.001)
+    assert summary["guide"]["coverage_by_tile"] == pytest.approx(np.tile([1, 28 / 64, 0], (3, 1)), abs=0.001)
     product = values_of(tmp_path / "out.tif")
     assert np.isfinite(product).all()
     inside, outside = np.s_[:, :, :72], np.s_[:, :, 112:]
-    assert rmse(product[inside], made.reference[inside]) < 1.1 * rmse(wanted[inside], made.reference[inside])
-    assert rmse(product[outside], made.reference[outside]) < 1.1 * rmse(unguided[outside], made.reference[outside])
+    assert rmse(product[inside], sample.reference[inside]) < 1.1 * rmse(expected[inside], sample.reference[inside])
+    assert rmse(product[outside], sample.reference[outside]) < 1.1 * rmse(unguided[outside], sample.reference[outside])
 
 
-def test_a_guide_that_is_nodata_somewhere_is_as_one_that_ends(made: synthetic.Sample, tmp_path: Path) -> None:
-    scene, _ = written(made, tmp_path)
-    part = made.guide.copy()
+def test_a_guide_with_holes_is_used_as_one_that_ends(sample: synthetic.Sample, tmp_path: Path) -> None:
+    scene, _ = write_inputs(sample, tmp_path)
+    part = sample.guide.copy()
     part[:, 40:80, 60:100] = -1
     guide = raster(tmp_path / "holed.tif", part, GRID @ Affine.scale(0.25), nodata=-1)
-    said = upscale(scene, tmp_path / "out.tif", rgb=guide, psf=PSF)
-    assert said["guide"]["coverage"] == pytest.approx(1 - 40 * 40 / (160 * 188), abs=0.001)
+    summary = upscale(scene, tmp_path / "out.tif", rgb=guide, psf=PSF)
+    assert summary["guide"]["coverage"] == pytest.approx(1 - 40 * 40 / (160 * 188), abs=0.001)
     assert np.isfinite(values_of(tmp_path / "out.tif")).all()
 
 
@@ -530,9 +530,9 @@ def test_a_ratio_that_is_no_integer_takes_the_one_below(tmp_path: Path) -> None:
     )
     scene = raster(tmp_path / "scene.tif", swell(wide, SHAPE, 3, 11).astype("float32"), wide)
     guide = raster(tmp_path / "guide.tif", swell(sharp, (130, 167), 1, 3).astype("float32"), sharp)
-    said = upscale(scene, tmp_path / "out.tif", rgb=guide)
-    assert said["scale"] == 5
-    with rasterio.open(said["output"]) as product:
+    summary = upscale(scene, tmp_path / "out.tif", rgb=guide)
+    assert summary["scale"] == 5
+    with rasterio.open(summary["output"]) as product:
         assert product.transform == Affine(0.7 / 5, 0, 389000, 0, -0.7 / 5, 5820000)
         assert product.shape == (120, 155)
         truth = swell(product.transform, (120, 155), 3, 3)
@@ -540,21 +540,21 @@ def test_a_ratio_that_is_no_integer_takes_the_one_below(tmp_path: Path) -> None:
         assert rmse(product.read()[inner], truth[inner]) < 0.25 * truth.std()
 
 
-def test_several_guides_are_one(made: synthetic.Sample, wanted: Array, tmp_path: Path) -> None:
-    scene, _ = written(made, tmp_path)
+def test_several_guides_are_stacked(sample: synthetic.Sample, expected: Array, tmp_path: Path) -> None:
+    scene, _ = write_inputs(sample, tmp_path)
     fine = GRID @ Affine.scale(0.25)
-    parts = [raster(tmp_path / f"{i}.tif", made.guide[i : i + 1], fine) for i in range(3)]
-    said = upscale(scene, tmp_path / "out.tif", rgb=parts, psf=PSF)
-    np.testing.assert_array_equal(values_of(said["output"]), wanted)
+    parts = [raster(tmp_path / f"{i}.tif", sample.guide[i : i + 1], fine) for i in range(3)]
+    summary = upscale(scene, tmp_path / "out.tif", rgb=parts, psf=PSF)
+    np.testing.assert_array_equal(values_of(summary["output"]), expected)
 
 
-def test_an_unrelated_band_does_not_get_the_guides_texture(made: synthetic.Sample, tmp_path: Path) -> None:
+def test_an_unrelated_band_does_not_get_the_guides_texture(sample: synthetic.Sample, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     smooth = ndimage.gaussian_filter(rng.standard_normal((40, 47)), 1.5)
     thermal = (0.3 + 0.05 * smooth / smooth.std()).astype("float32")
-    _, guide = written(made, tmp_path)
-    scene = raster(tmp_path / "six.tif", np.concatenate([made.scene, thermal[None]]))
-    said = upscale(scene, tmp_path / "out.tif", rgb=guide)
+    _, guide = write_inputs(sample, tmp_path)
+    scene = raster(tmp_path / "six.tif", np.concatenate([sample.scene, thermal[None]]))
+    summary = upscale(scene, tmp_path / "out.tif", rgb=guide)
     product = values_of(tmp_path / "out.tif")
 
     def detail(plane: Array) -> Array:
@@ -562,15 +562,15 @@ def test_an_unrelated_band_does_not_get_the_guides_texture(made: synthetic.Sampl
 
     def likeness(plane: Array) -> float:
         inner = np.s_[8:-8, 8:-8]
-        each = [np.corrcoef(detail(plane)[inner].ravel(), detail(g)[inner].ravel())[0, 1] for g in made.guide]
+        each = [np.corrcoef(detail(plane)[inner].ravel(), detail(g)[inner].ravel())[0, 1] for g in sample.guide]
         return float(np.abs(each).max())
 
     assert likeness(product[2]) > 0.6
     assert likeness(product[5]) < 0.15
-    assert said["guide"]["relevance"][5] < 0.2 < min(said["guide"]["relevance"][:5])
-    alone = values_of(upscale(raster(tmp_path / "t.tif", thermal[None]), tmp_path / "t4.tif", scale=4)["output"])
+    assert summary["guide"]["relevance"][5] < 0.2 < min(summary["guide"]["relevance"][:5])
+    unguided = values_of(upscale(raster(tmp_path / "t.tif", thermal[None]), tmp_path / "t4.tif", scale=4)["output"])
     # Nothing finer than what interpolation makes.
-    assert detail(product[5]).std() < 1.3 * detail(alone[0]).std()
+    assert detail(product[5]).std() < 1.3 * detail(unguided[0]).std()
 
 
 # ---- places and names --------------------------------------------------------------------
@@ -593,17 +593,17 @@ def test_a_scene_without_a_valid_pixel_leaves_nothing_and_spares_the_old_product
     assert sorted(os.listdir(tmp_path)) == ["out.tif", "void.tif"]
 
 
-def test_a_chosen_tile_is_of_no_matter(made: synthetic.Sample, wanted: Array, tmp_path: Path) -> None:
-    scene, guide = written(made, tmp_path)
-    said = upscale(scene, tmp_path / "out.tif", rgb=guide, tile=17, jobs=2, psf=PSF)
-    np.testing.assert_allclose(values_of(said["output"]), wanted, atol=1e-5 * np.ptp(wanted))
+def test_the_tile_does_not_change_the_product(sample: synthetic.Sample, expected: Array, tmp_path: Path) -> None:
+    scene, guide = write_inputs(sample, tmp_path)
+    summary = upscale(scene, tmp_path / "out.tif", rgb=guide, tile=17, jobs=2, psf=PSF)
+    np.testing.assert_allclose(values_of(summary["output"]), expected, atol=1e-5 * np.ptp(expected))
 
 
-def test_progress_counts_every_tile(made: synthetic.Sample, tmp_path: Path) -> None:
-    scene, _ = written(made, tmp_path)
-    seen: list[tuple[int, int]] = []
-    upscale(scene, tmp_path / "out.tif", scale=2, tile=16, progress=lambda *at: seen.append(at))
-    assert seen == [(i, 9) for i in range(10)]
+def test_progress_counts_every_tile(sample: synthetic.Sample, tmp_path: Path) -> None:
+    scene, _ = write_inputs(sample, tmp_path)
+    progress: list[tuple[int, int]] = []
+    upscale(scene, tmp_path / "out.tif", scale=2, tile=16, progress=lambda *at: progress.append(at))
+    assert progress == [(i, 9) for i in range(10)]
 
 
 def test_rioxarray_reads_the_product_as_the_scene(labelled: Path, tmp_path: Path) -> None:
