@@ -22,8 +22,8 @@ from dualsr_geo.batch.journal import Journal, one_line
 from dualsr_geo.batch.scene_record import SceneRecord, count_statuses
 from dualsr_geo.batch.stac_output import write_collection, write_item
 from dualsr_geo.batch.tasks import Batch, Task, failure, list_tasks, prepare, product_name
-from dualsr_geo.engine.run_log import LogEvent, scene_log
-from dualsr_geo.engine.run_summary import RunSummary
+from dualsr_geo.engine.records.run_log import LogEvent, scene_log
+from dualsr_geo.engine.records.run_summary import RunSummary
 from dualsr_geo.engine.upscale import run_plan
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.locations import exists

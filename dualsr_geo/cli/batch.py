@@ -108,7 +108,7 @@ def batch(
     if dry_run:
         statuses = _print_plans(src, settings, as_json=as_json)
     else:
-        from dualsr_geo.engine import run_log  # noqa: PLC0415  # as all imports of the library: `--help` is fast
+        from dualsr_geo.engine.records import run_log  # noqa: PLC0415  # as all imports of the library: `--help` is fast
 
         with run_log.json_log(log_json):
             statuses = _run(src, settings, scheduler, gpus, as_json=as_json, quiet=quiet)

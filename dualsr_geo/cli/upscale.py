@@ -162,9 +162,10 @@ def upscale(  # one keyword an option, passed on untouched
 
     if not rgb and chosen["scale"] is None and chosen["model"] in model_names() and not is_delivery(scene):
         raise click.UsageError("Without --rgb the ratio is unknown. Give --scale, e.g. --scale 4.")
-    from dualsr_geo.engine import preparation, run_log  # noqa: PLC0415
+    from dualsr_geo.engine import preparation  # noqa: PLC0415
     from dualsr_geo.engine import upscale as engine  # noqa: PLC0415  # loads torch
     from dualsr_geo.engine.options import Options  # noqa: PLC0415
+    from dualsr_geo.engine.records import run_log  # noqa: PLC0415
 
     run_options = Options(psf=read_psf(psf), **chosen)
     if dry_run:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dualsr_geo.engine import dask_cluster
 from dualsr_geo.engine.inputs import InputReader, read_tile
-from dualsr_geo.engine.run_summary import TileRecord
+from dualsr_geo.engine.records.run_summary import TileRecord
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo.engine.plan import RunPlan
-from dualsr_geo.engine.run_summary import RunSummary, TileRecord
+from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
 from dualsr_geo.io.guides import displaced_guide
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.writers.output_records import read_provenance

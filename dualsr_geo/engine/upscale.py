@@ -24,10 +24,10 @@ from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.engine.preparation import Where, prepare
-from dualsr_geo.engine.provenance import provenance_of, summarise
-from dualsr_geo.engine.run_log import LogEvent, scene_log
+from dualsr_geo.engine.records.provenance import provenance_of, summarise
+from dualsr_geo.engine.records.run_log import LogEvent, scene_log
+from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
 from dualsr_geo.engine.run_report import report_data_of_run
-from dualsr_geo.engine.run_summary import RunSummary, TileRecord
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import DualSRError, DualSRWarning

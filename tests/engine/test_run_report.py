@@ -11,9 +11,9 @@ import torch
 from dualsr_geo import Options, open_scene, synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.engine.preparation import prepare
-from dualsr_geo.engine.run_log import scene_log
+from dualsr_geo.engine.records.run_log import scene_log
+from dualsr_geo.engine.records.run_summary import TileRecord
 from dualsr_geo.engine.run_report import report_data_of_run, tile_rmse
-from dualsr_geo.engine.run_summary import TileRecord
 from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.engine.upscale import run_plan
 from dualsr_geo.raster.windows import Window

@@ -605,7 +605,7 @@ def test_models_are_listed_and_shown() -> None:
         "mtf-glp-hpm",
     ]
     assert json.loads(run("models", "show", "bicubic").stdout)["guided"] is False
-    assert len(json.loads(run("models", "show", "auto").stdout)["correction"]["guided"]["sha256"]) == 64
+    assert len(json.loads(run("models", "show", "auto").stdout)["ours"]["guided"]["sha256"]) == 64
     line_of(run("models", "show", "magic"), "`magic`")
 
 

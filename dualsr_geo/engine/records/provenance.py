@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo.engine.plan import RunPlan
-from dualsr_geo.engine.run_summary import (
+from dualsr_geo.engine.records.run_summary import (
     BlurSummary,
     ClippingSummary,
     ConsistencySummary,

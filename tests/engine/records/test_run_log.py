@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from dualsr_geo import synthetic, upscale
 from dualsr_geo.cli import main
-from dualsr_geo.engine import run_log
+from dualsr_geo.engine.records import run_log
 from dualsr_geo.errors import InputError, OutputError
 
 OPTIONS = {"scale": 2, "model": "interpolation", "tile": 16, "jobs": 2}

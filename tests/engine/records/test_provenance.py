@@ -16,8 +16,8 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
-from dualsr_geo.engine.provenance import provenance_of, summarise
-from dualsr_geo.engine.run_summary import RunSummary, TileRecord
+from dualsr_geo.engine.records.provenance import provenance_of, summarise
+from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
 from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.wald.scene_sample import GuideStatistics, SceneStatistics
