@@ -28,7 +28,7 @@ from dualsr_geo.batch.journal import JOURNAL_FILE, Journal
 from dualsr_geo.batch.scene_record import SceneRecord
 from dualsr_geo.batch.tasks import SETUP_SECONDS, Batch, plan_scenes
 from dualsr_geo.cli import main
-from dualsr_geo.engine import tile_size, upscale
+from dualsr_geo.engine import preparation, tile_size
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import DualSRError, InputError, OutputError, ResumeError
 from dualsr_geo.io.writers.output_records import read_record
@@ -172,7 +172,7 @@ def planned(monkeypatch) -> list[str]:
         return count
 
     for name in ("open_delivered", "open_guides", "plan_run"):
-        monkeypatch.setattr(upscale, name, counted(getattr(upscale, name)))
+        monkeypatch.setattr(preparation, name, counted(getattr(preparation, name)))
     return names
 
 
