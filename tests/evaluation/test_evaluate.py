@@ -285,7 +285,7 @@ def test_the_command_compares(folder, comparison):
     ("words", "code", "message"),
     [
         ((), 2, "--scale, or --reference"),
-        (("--scale", 4, "--reference", "REF", "--rgb", "x.tif"), 2, "--rgb is for the Wald protocol"),
+        (("--scale", 4, "--reference", "REF", "--rgb", "x.tif"), 2, "--rgb has no effect with --reference"),
         (("--reference", "missing.tif"), 1, "missing.tif"),
         (("--scale", 4, "--models", "magic"), 1, "magic"),
     ],
