@@ -118,7 +118,7 @@ def test_other_units_change_nothing_but_the_units(sample):
 
 def test_figures_add_up_to_the_mean(sample, known):
     made, counted = product(sample.scene, sample.guide, known, tile=16)
-    mean = sum(f.deviations for f in counted) / sum(f.doubted for f in counted)
+    mean = sum(f.deviations for f in counted) / sum(f.deviation_pixels for f in counted)
     np.testing.assert_allclose(mean, made[BANDS:].mean((1, 2)), rtol=1e-5)
 
 
