@@ -90,7 +90,7 @@ def test_the_place_decides_the_class_and_the_work_directory() -> None:
     assert (local, local.work) == (LocalDestination("out/a.tif", "COG"), "out/a.tif.part")
     group = destination_at("s3://bucket/a.zarr/", "Zarr")
     assert (group, group.work) == (StoreDestination("s3://bucket/a.zarr", "Zarr"), "s3://bucket/a.zarr.part")
-    tiff = destination_at("s3://bucket/a.tif", "COG", "/work")
-    assert tiff.work.startswith("/work/a.tif.")
-    assert tiff.work != destination_at("s3://other/a.tif", "COG", "/work").work
+    tiff = destination_at("s3://bucket/a.tif", "COG", "/scratch")
+    assert tiff.work.startswith("/scratch/a.tif.")
+    assert tiff.work != destination_at("s3://other/a.tif", "COG", "/scratch").work
     assert [d.keeps_values_on_disk for d in (local, group, tiff)] == [True, False, True]
