@@ -40,8 +40,13 @@ def plugin(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dualsr-geo-my-sensor\nVersion: 0.1.0\n")
     (info / "entry_points.txt").write_text("[dualsr_geo.sensors]\nmy-sensor = dualsr_geo_my_sensor:SENSORS\n")
     monkeypatch.syspath_prepend(site)
-    sensors.cache_clear()
+    forget_plugin()
     yield
+    forget_plugin()
+
+
+def forget_plugin():
+    """Forget the sensors and the plugin's modules: other tests load a plugin of the same name."""
     sensors.cache_clear()
     for name in [n for n in sys.modules if n.startswith("dualsr_geo_my_sensor")]:
         sys.modules.pop(name)
