@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from dualsr_geo.degradation.psf import Psf
@@ -78,10 +78,6 @@ class Survey:
     def used(self) -> tuple[int, ...]:
         """Bands that have data."""
         return self.statistics.used
-
-    def with_displacement(self, field: DisplacementField | None) -> Survey:
-        """Return the survey of a guide that a displacement field has moved."""
-        return replace(self, displacement=field)
 
     def to_json(self) -> dict[str, Any]:
         """Return a mapping that JSON can hold; `from_json` is its inverse."""

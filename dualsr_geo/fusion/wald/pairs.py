@@ -6,7 +6,7 @@ the detail assessment and the fine stage. A survey makes one pair per ratio.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -102,7 +102,7 @@ class WaldPair:
     truths: tuple[Tensor, ...]
     space: Subspace
     whole: WaldPair | None = None
-    _starts: dict[bytes | None, list[ConsistentStart]] = field(default_factory=dict, init=False, repr=False)
+    _starts: dict[bytes, list[ConsistentStart]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace) -> WaldPair:
@@ -143,11 +143,17 @@ class WaldPair:
         """Return the regressions with these weights of the candidates, (band or component, candidate)."""
         return GuideFit(self.regression, mixture_of(self.space, weights), weights)
 
-    def starts(self, weights: NDArray[np.float64] | None) -> list[ConsistentStart]:
-        """Return the training-free start of each block, the unguided one if there are no weights; computed once."""
-        key = None if weights is None else weights.tobytes()
+    def starts(self, weights: NDArray[np.float64] | None) -> Iterable[ConsistentStart]:
+        """Return the training-free start of each block, the unguided one if there are no weights.
+
+        Guided starts are computed once, for shrinkage and error calibration alike. Unguided ones serve the
+        calibration only, so they are computed one after another and not kept.
+        """
+        if weights is None:
+            return (consistent_start(b, self.blur, self.space, None) for b in self.blocks)
+        key = weights.tobytes()
         if key not in self._starts:
-            fit = None if weights is None else self.guide_fit(weights)
+            fit = self.guide_fit(weights)
             self._starts[key] = [consistent_start(b, self.blur, self.space, fit) for b in self.blocks]
         return self._starts[key]
 
