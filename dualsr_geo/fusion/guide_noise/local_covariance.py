@@ -1,0 +1,149 @@
+"""The local covariance of the guide's directions, and the shrinkage of their details by it.
+
+What varies with a strong direction is kept in a weak one, too.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dualsr_geo.fusion.guide_noise.convolution import Taps, convolve
+
+# Directions with which all others may vary. The covariances of the weaker ones with each other are left out, so that
+# the cost grows with the number of directions and not with its square; up to four directions nothing is left out.
+LEADING = 3
+
+# Added to a square before it is inverted: below the square of a float32's rounding of the noise's variance.
+TINY = 1e-30
+
+# The planes of a symmetric matrix at every pixel, by row and column, row >= column.
+Matrix = dict[tuple[int, int], Tensor]
+
+
+def local_covariance(details: Tensor, window: Taps) -> Matrix:
+    """Return the local second moments of details.
+
+    Parameters
+    ----------
+    details : Tensor, shape (direction, Y, X)
+    window : tuple of float
+        Taps of the window along an axis; its support is lost on every side.
+    """
+    pairs = [(i, j) for i in range(len(details)) for j in range(i + 1) if i == j or j < LEADING]
+    products = details.new_empty(len(pairs), *details.shape[1:])
+    for product, (i, j) in zip(products, pairs, strict=True):
+        torch.mul(details[i], details[j], out=product)
+    return dict(zip(pairs, convolve(products, window).unbind(), strict=True))
+
+
+def thresholded(details: Tensor, covariance: Matrix, threshold: float) -> Tensor:
+    """Return details with their local principal directions shrunk: the first pass, which needs no signal.
+
+    One sweep of Jacobi rotations turns the leading directions to nearly those of the covariance, the strongest first.
+    L D L' of what is left corrects the rest.
+
+    Parameters
+    ----------
+    details : Tensor, shape (direction, y, x)
+    covariance : mapping of Tensor, shape (y, x)
+        Of the noisy details; overwritten.
+    threshold : float
+        Variance that is subtracted.
+    """
+    new = details.clone()
+    count = len(details)
+    rotations = []
+    for j in range(min(count, LEADING)):
+        for i in range(j + 1, min(count, LEADING)):
+            cosine, sine = _rotate(covariance, i, j, count)
+            _turn(new, i, j, cosine, sine)
+            rotations.append((i, j, cosine, sine))
+    lower, inverse = _factorised(covariance)
+    new = _forward(new, lower)
+    for plane, reciprocal in zip(new, inverse, strict=True):
+        plane.mul_(reciprocal.mul_(-threshold).add_(1).clamp_min_(0))
+    for i in reversed(range(count)):
+        for j in range(i):
+            if (i, j) in lower:
+                new[i].addcmul_(lower[i, j], new[j])
+    for i, j, cosine, sine in reversed(rotations):
+        _turn(new, i, j, cosine, sine.neg_())
+    return new
+
+
+def _rotate(matrix: Matrix, i: int, j: int, count: int) -> tuple[Tensor, Tensor]:
+    """Turn rows and columns i > j so that they no longer covary, the larger variance first; return cosine and sine."""
+    first, second, cross = matrix[j, j], matrix[i, i], matrix[i, j]
+    half = (first - second).mul_(0.5)
+    # Cosine of twice the angle, in two halves.
+    ratio = half * (half * half).addcmul_(cross, cross).add_(TINY).rsqrt_()
+    cosine = (0.5 * ratio).add_(0.5).clamp_min_(0).sqrt_()
+    sine = ratio.mul_(-0.5).add_(0.5).clamp_min_(0).sqrt_().copysign_(cross)
+    square, product = sine * sine, sine * cosine
+    change = (2 * product).mul_(cross).addcmul_(square, half, value=-2)
+    crossed = cross.mul(square.mul_(-2).add_(1)).addcmul_(product, half, value=-2)
+    matrix[j, j], matrix[i, i], matrix[i, j] = first + change, second - change, crossed
+    for k in range(count):
+        if k not in (i, j):
+            one, other = (max(j, k), min(j, k)), (max(i, k), min(i, k))
+            p, q = matrix[one], matrix[other]
+            matrix[one], matrix[other] = (cosine * p).addcmul_(sine, q), (cosine * q).addcmul_(sine, p, value=-1)
+    return cosine, sine
+
+
+def _turn(planes: Tensor, i: int, j: int, cosine: Tensor, sine: Tensor) -> None:
+    """Turn planes i and j by an angle, in place."""
+    first = (cosine * planes[j]).addcmul_(sine, planes[i])
+    planes[i].mul_(cosine).addcmul_(sine, planes[j], value=-1)
+    planes[j] = first
+
+
+def wiener(details: Tensor, covariance: Matrix, noise: float) -> Tensor:
+    """Return the Wiener estimate of details, S (S + n I)^-1 d: the second pass.
+
+    Parameters
+    ----------
+    details : Tensor, shape (direction, y, x)
+    covariance : mapping of Tensor, shape (y, x)
+        S, of the signal; overwritten.
+    noise : float
+        n, variance of the noise.
+    """
+    for i in range(len(details)):
+        covariance[i, i].add_(noise)
+    lower, inverse = _factorised(covariance)
+    solved = _forward(details, lower)
+    for i in range(len(details)):
+        solved[i] *= inverse[i]
+    for i in reversed(range(len(details))):
+        for j in range(i + 1, len(details)):
+            if (j, i) in lower:
+                solved[i] -= lower[j, i] * solved[j]
+    return details - noise * solved
+
+
+def _factorised(matrix: Matrix) -> tuple[Matrix, list[Tensor]]:
+    """Return L below its diagonal, and the inverse of D, of a matrix L D L'; the matrix is overwritten."""
+    count = 1 + max(i for i, _ in matrix)
+    lower, inverse = {}, []
+    for j in range(count):
+        inverse.append(matrix[j, j].clamp_min(TINY).reciprocal_())
+        below = [i for i in range(j + 1, count) if (i, j) in matrix]
+        for i in below:
+            lower[i, j] = matrix[i, j] * inverse[j]
+        for i in below:
+            for k in below:
+                if (i, k) in matrix:
+                    matrix[i, k].addcmul_(lower[i, j], matrix[k, j], value=-1)
+    return lower, inverse
+
+
+def _forward(details: Tensor, lower: Matrix) -> Tensor:
+    """Return L^-1 d."""
+    out = details.clone()
+    for i in range(len(details)):
+        for j in range(i):
+            if (i, j) in lower:
+                out[i].addcmul_(lower[i, j], out[j], value=-1)
+    return out
