@@ -41,6 +41,7 @@ from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import local_displacement
+from dualsr_geo.fusion.guide_noise.filter import REACH_PX
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.survey.sampling import SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey
@@ -105,8 +106,8 @@ def _tasks(plan: RunPlan, whole: InputPiece, name: str, token: str) -> dict[Any,
     """Return the tasks: the survey, the fitted fine stage, the pieces of the inputs, and the tiles."""
     shape, tiling, context_for = plan.scene.shape, plan.tiling, plan.context_for
     local = plan.options.coregister == "local" and plan.guide is not None
-    # Enough for any displacement field.
-    margin = sample_margin(plan.ratio) + (local_displacement.margin(plan.ratio) if local else 0)
+    # Enough for any displacement field and for the filter of the guide.
+    margin = sample_margin(plan.ratio) + REACH_PX + (local_displacement.margin(plan.ratio) if local else 0)
 
     def near(windows: Sequence[Window]) -> tuple[list[InputPiece], list[list[Key]]]:
         pieces = [whole.near(window, plan.ratio, margin) for window in windows]

@@ -20,7 +20,9 @@ from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample, GuideStatistics, SceneStatistics
 from dualsr_geo.fusion.wald.starts import ridge
 from dualsr_geo.registration.guide_placement import Placement, assumed_placement, estimate_placement, sample_margin
+from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.survey import detail_assessment, error_calibration, input_checks, sampling
+from dualsr_geo.survey.guide_denoising import GuideDenoising, GuidedSample, choose_denoising
 from dualsr_geo.survey.sampling import Sample, SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
@@ -42,11 +44,12 @@ def estimate_survey(samples: Sequence[Sample], options: SurveyOptions) -> Survey
         If the sample holds no valid pixel, or the model cannot read the bands with data.
     """
     statistics, sample = _scene(samples, options)
-    common, placement, changes = _guide(sample, statistics, options)
+    common, placement, changes, denoising = _guide(sample, statistics, options)
     model = options.model
     state = model.estimate(sample, common)
     fit = model.guide_fit(state)
-    pairs = common.pairs if fit is not None and common.pairs is not None else _unguided_pairs(sample, common, options)
+    guided = common.noisy_pairs if fit is not None else None
+    pairs = guided or _unguided_pairs(sample, common, options)
     uncertainty = detail = None
     if options.uncertainty:
         uncertainty = error_calibration.calibrate_errors(pairs, fit)
@@ -59,6 +62,7 @@ def estimate_survey(samples: Sequence[Sample], options: SurveyOptions) -> Survey
         statistics,
         placement,
         common.guide,
+        denoising=denoising,
         changes=changes,
         model_state=state,
         uncertainty=uncertainty,
@@ -127,11 +131,11 @@ def _input_notes(samples: Sequence[Sample], used: Sequence[int]) -> tuple[str, .
 
 def _guide(
     sample: FilledSample, statistics: SceneStatistics, options: SurveyOptions
-) -> tuple[CommonEstimates, Placement, ChangeModel | None]:
-    """Register the guide, and estimate its statistics and its Wald pairs."""
+) -> tuple[CommonEstimates, Placement, ChangeModel | None, GuideDenoising | None]:
+    """Register and denoise the guide, and estimate its statistics and its Wald pairs."""
     common = CommonEstimates(statistics, assumed_placement(options).psf, fine=options.fine, anchors=options.anchors)
     if not any(np.isfinite(g).any() for g in sample.guides):
-        return common, assumed_placement(options), None
+        return common, assumed_placement(options), None, None
     leading = statistics.space if statistics.space.count else _leading(sample.filled)
     unchanged = _unchanged(leading, sample, common.psf) if options.changes else sample.filled
     placement = estimate_placement(leading, unchanged, sample.guides, options)
@@ -141,10 +145,44 @@ def _guide(
     if options.changes:
         changes, blocks = change_detection.fit_change_model(blocks, psf, leading)
     common = replace(common, psf=psf, blocks=tuple(blocks), guide=GuideStatistics(mean))
-    if float(sum((b.weight > 0).sum() for b in blocks)) >= MIN_VALID_PX:
-        guide = GuideStatistics(mean, *sampling.relevance(blocks, psf))
-        common = replace(common, guide=guide, pairs=WaldPairs(blocks, psf, statistics.space))
-    return common, placement, changes
+    if float(sum((b.weight > 0).sum() for b in blocks)) < MIN_VALID_PX:
+        return common, placement, changes, None
+    denoising = None
+    if options.denoise:
+        blocks, denoising = _denoised(sample, blocks, placement, statistics)
+    pairs, noisy = _wald_pairs(blocks, psf, statistics.space, denoising)
+    guide = GuideStatistics(mean, *sampling.relevance(blocks, psf))
+    common = replace(common, guide=guide, blocks=tuple(blocks), pairs=pairs, noisy_pairs=noisy)
+    return common, placement, changes, denoising
+
+
+def _wald_pairs(
+    blocks: Sequence[Block], psf: Psf, space: Subspace, denoising: GuideDenoising | None
+) -> tuple[WaldPairs, WaldPairs]:
+    """Return the pairs for the weights of the candidates, and those that keep the guide's noise."""
+    if denoising is None or denoising.pair_noise is None:
+        pairs = WaldPairs(blocks, psf, space)
+        return pairs, pairs
+    noisy = WaldPairs(blocks, psf, space, denoising.pair_noise)
+    return (WaldPairs(blocks, psf, space) if denoising.weights_noise is None else noisy), noisy
+
+
+def _denoised(
+    sample: FilledSample, blocks: Sequence[Block], placement: Placement, statistics: SceneStatistics
+) -> tuple[list[Block], GuideDenoising | None]:
+    """Choose the filter of the guide; return the blocks with the denoised guide."""
+    if not statistics.space.count:
+        return list(blocks), None
+    moved = [move_guide(g, placement.moved_px, sample.margin_px) for g in sample.guides]
+    reached = [i for i, g in enumerate(moved) if np.isfinite(g).all(0).any()]
+    guided = GuidedSample(
+        tuple(sample.filled[i] for i in reached), tuple(sample.guides[i] for i in reached),
+        tuple(b.weight for b in blocks), placement.psf, placement.moved_px, statistics.space,
+    )  # fmt: skip
+    denoising = choose_denoising(guided, statistics.noise)
+    if denoising is None or denoising.filter is None:
+        return list(blocks), denoising
+    return guided.blocks(denoising.filter), denoising
 
 
 def _unchanged(leading: Subspace, sample: FilledSample, psf: Psf) -> list[Filled]:

@@ -63,6 +63,8 @@ class SurveyOptions(RegistrationOptions):
         Whether to assess the product's detail.
     changes : bool
         Whether to leave the guide out where it shows something else than the scene.
+    denoise : bool
+        Whether to denoise the guide where its noise costs more than the filter.
     """
 
     model: Model = MODEL
@@ -71,6 +73,7 @@ class SurveyOptions(RegistrationOptions):
     uncertainty: bool = False
     detail: bool = False
     changes: bool = False
+    denoise: bool = True
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Window]:

@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.change_detection import ChangeModel
+from dualsr_geo.fusion.guide_noise.filter import REACH_PX, GuideFilter
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.uncertainty import ErrorModel
 from dualsr_geo.fusion.wald.scene_sample import GuideStatistics, SceneStatistics
@@ -15,12 +20,15 @@ from dualsr_geo.models.definition import Model
 from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import Placement
 from dualsr_geo.serialization import from_json, to_json
+from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.survey.detail import DetailAssessment
+from dualsr_geo.survey.guide_denoising import GuideDenoising, denoised
 
 _PARTS: dict[str, type] = {
     "statistics": SceneStatistics,
     "placement": Placement,
     "guide": GuideStatistics,
+    "denoising": GuideDenoising,
     "displacement": DisplacementField,
     "changes": ChangeModel,
     "uncertainty": ErrorModel,
@@ -40,6 +48,8 @@ class Survey:
         Shift of the guide, and blur of the scene.
     guide : GuideStatistics or None
         None without a guide.
+    denoising : GuideDenoising or None
+        Noise of the guide, and the filter against it; None without a guide, and where it is not estimated.
     displacement : DisplacementField or None
         Local displacement of the guide, which is undone before the shift; None where it is not estimated.
     changes : ChangeModel or None
@@ -57,6 +67,7 @@ class Survey:
     statistics: SceneStatistics
     placement: Placement
     guide: GuideStatistics | None = None
+    denoising: GuideDenoising | None = None
     displacement: DisplacementField | None = None
     changes: ChangeModel | None = None
     model_state: Any = None
@@ -78,6 +89,37 @@ class Survey:
     def used(self) -> tuple[int, ...]:
         """Bands that have data."""
         return self.statistics.used
+
+    @property
+    def guide_filter(self) -> GuideFilter | None:
+        """Filter of the guide; None for a guide that is used as it is."""
+        return None if self.denoising is None else self.denoising.filter
+
+    @property
+    def guide_margin_px(self) -> int:
+        """How many hr pixels beyond a window `registered` reads."""
+        return guide_margin(self.placement.moved_px) + (0 if self.guide_filter is None else REACH_PX)
+
+    def registered(
+        self, guide: NDArray[np.float32], margin: int | None = None, device: str | torch.device = "cpu"
+    ) -> NDArray[np.float32]:
+        """Denoise a guide window, undo its shift, and cut its margin.
+
+        Parameters
+        ----------
+        guide : array, shape (guide band, Y + 2 * margin, X + 2 * margin)
+            NaN where it has no value.
+        margin : int, optional
+            hr pixels; by default `guide_margin_px`.
+        device : str or torch.device
+            Where the filter computes.
+
+        Returns
+        -------
+        array, shape (guide band, Y, X)
+        """
+        clean = guide if self.guide_filter is None else denoised(self.guide_filter, guide, device)
+        return move_guide(clean, self.placement.moved_px, self.guide_margin_px if margin is None else margin)
 
     def to_json(self) -> dict[str, Any]:
         """Return a mapping that JSON can hold; `from_json` is its inverse."""

@@ -37,7 +37,6 @@ from dualsr_geo.models.networks.backprojection import halved
 from dualsr_geo.models.shrinkage import Evidence
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.serialization import write_atomically
 from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
@@ -180,7 +179,7 @@ def _crop(context: TileContext, piece: Piece, core: Window, anchors: AnchorBands
     whole, ratio = piece.tile.padded, context.ratio
     near = core.grown(MARGIN_LR).clipped(whole.shape)
     in_scene = near.moved(whole.y0, whole.x0)
-    guide, margin = piece.guide, guide_margin(context.survey.placement.moved_px)
+    guide, margin = piece.guide, context.survey.guide_margin_px
     if guide is not None:
         rows, columns = near.scaled(ratio).moved(margin, margin).grown(margin).slices
         guide = guide[:, rows, columns]
@@ -225,11 +224,11 @@ def _half(context: TileContext, options: SurveyOptions, pieces: Sequence[Piece])
     ratio, survey = context.ratio // 2, context.survey
     if ratio < 2:
         return None
-    moved_px, samples = survey.placement.moved_px, []
+    samples = []
     for piece in pieces:
         guide = None
         if piece.guide is not None:
-            moved = torch.from_numpy(move_guide(piece.guide, moved_px, guide_margin(moved_px)))
+            moved = torch.from_numpy(survey.registered(piece.guide))
             guide = with_margin(halved(moved).numpy(), sample_margin(ratio))
         samples.append(Sample(piece.cube, guide))
     (sy, sx), (dy, dx) = survey.psf.sigma_px, survey.psf.shift_px

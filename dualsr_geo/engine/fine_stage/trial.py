@@ -30,7 +30,6 @@ from dualsr_geo.models.shrinkage import Evidence, Prior, sums_by_part
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions
 from dualsr_geo.survey.survey import Survey
@@ -141,7 +140,8 @@ def try_fine_stage(
     """
     survey = context.survey
     blocks = [_block(context, p) for p in pieces if min(p.cube.shape[1:]) >= MIN_SIDE_PX * ratio]
-    pairs = degrade_sample(blocks, survey.psf, ratio, survey.space)
+    noise = None if survey.denoising is None else survey.denoising.pair_noise
+    pairs = degrade_sample(blocks, survey.psf, ratio, survey.space, noise)
     if sum(int((b.weight > MIN_VALIDITY).sum()) for b, _ in pairs) < MIN_VALID_PX:
         return None
     cubes = [np.where(b.weight.numpy() > MIN_VALIDITY, b.cube.numpy(), np.nan).astype(np.float32) for b, _ in pairs]
@@ -171,8 +171,7 @@ def _block(context: TileContext, piece: Piece) -> Block:
     both = torch.ones(filled.shape[1:]) if weight is None else weight
     if piece.guide is None or survey.guide is None:
         return Block(filled, both, filled.new_zeros(0, *(n * context.ratio for n in both.shape)))
-    moved_px = survey.placement.moved_px
-    moved = torch.from_numpy(move_guide(piece.guide, moved_px, guide_margin(moved_px)))
+    moved = torch.from_numpy(survey.registered(piece.guide))
     op = operator(survey.psf, (both.shape[0], both.shape[1]))
     ready = prepare_guide(moved, torch.from_numpy(survey.guide.mean), op)
     if ready is None:
@@ -198,6 +197,7 @@ def trial_options(options: SurveyOptions, ratio: int, psf: Psf) -> SurveyOptions
         uncertainty=False,
         detail=False,
         changes=False,
+        denoise=False,
     )
 
 

@@ -9,7 +9,6 @@ from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.models.definition import Model, is_consistent
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Tiling, Window
-from dualsr_geo.registration.shift import guide_margin
 from dualsr_geo.survey.survey import Survey
 
 
@@ -70,4 +69,4 @@ class TileContext:
 
 def guide_window(context: TileContext, tile: Tile) -> Window:
     """Return the window of the guide that a tile needs, hr pixels; it may extend beyond the grid."""
-    return tile.padded.scaled(context.ratio).grown(guide_margin(context.survey.placement.moved_px))
+    return tile.padded.scaled(context.ratio).grown(context.survey.guide_margin_px)

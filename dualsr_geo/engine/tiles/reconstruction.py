@@ -28,7 +28,6 @@ from dualsr_geo.models.correction import faded
 from dualsr_geo.models.networks.backprojection import halved
 from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs
 from dualsr_geo.raster.windows import Tile, Window
-from dualsr_geo.registration.shift import guide_margin, move_guide
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +108,7 @@ def _guide(
     survey = context.survey
     if guide is None or survey.guide is None or not context.guided:
         return None, 0.0, 0.0
-    moved_px = survey.placement.moved_px
-    moved = move_guide(guide, moved_px, guide_margin(moved_px))
+    moved = survey.registered(guide, device=context.device)
     coverage = float(np.isfinite(moved[(slice(None), *core.scaled(context.ratio).slices)]).all(0).mean())
     mean = torch.from_numpy(survey.guide.mean).to(cube.device)
     ready = prepare_guide(torch.from_numpy(moved).to(cube.device), mean, op)
@@ -169,8 +167,7 @@ def _half(context: TileContext, inputs: TileInputs, stage: FineStage, anchors: A
     if stage.half is None:
         return inputs.window.observed[rows]
     if guide is not None:
-        moved_px = context.survey.placement.moved_px
-        guide = halved(torch.from_numpy(move_guide(guide, moved_px, guide_margin(moved_px)))).numpy()
+        guide = halved(torch.from_numpy(context.survey.registered(guide))).numpy()
     half = replace(context, ratio=context.ratio // 2, survey=stage.half, fine_stage=None)
     estimate = reconstruct(half, prepare(half, inputs.tile, inputs.cube, guide, whole=True)).held()
     return torch.cat([estimate.bands(slice(i, i + 1)) for i in rows])

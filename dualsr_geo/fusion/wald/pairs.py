@@ -21,12 +21,13 @@ from dualsr_geo.fusion.blocks import Block, central_block, stack
 from dualsr_geo.fusion.scene_regression import GuideFit, SceneRegression, fit_scene_regression
 from dualsr_geo.fusion.subspace import Subspace, estimate_subspace
 from dualsr_geo.fusion.uncertainty import ConsistentStart
+from dualsr_geo.fusion.wald.pair_noise import PairNoise
 from dualsr_geo.fusion.wald.starts import consistent_start
 
 # Smallest side of a pair of a ratio above 2, px.
 MIN_SIDE_PX = 6
-# Seed of the noise that is added to the pairs of noisy scenes.
-NOISE_SEED = 1
+# Seeds of the noise that is added to the pairs of noisy scenes, and to those of noisy guides.
+NOISE_SEED, GUIDE_NOISE_SEED = 1, 2
 
 
 def pair_ratios(shape: tuple[int, int], ratio: int) -> list[int]:
@@ -36,7 +37,9 @@ def pair_ratios(shape: tuple[int, int], ratio: int) -> list[int]:
     return sorted({largest, 2})
 
 
-def degrade_sample(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace) -> list[tuple[Block, Tensor]]:
+def degrade_sample(
+    blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace, noise: PairNoise | None = None
+) -> list[tuple[Block, Tensor]]:
     """Degrade the sample once more; return each degraded block with its truth.
 
     Parameters
@@ -49,15 +52,19 @@ def degrade_sample(blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspac
         Ratio of the pair. Its blur is Gaussian with the default MTF gain.
     space : Subspace
         On noisy scenes the truth is the projection on the subspace, and noise is added again.
+    noise : PairNoise, optional
+        Noise of the guide that the degraded guide keeps.
     """
     blur = Psf.from_mtf(ratio)
-    generator = torch.Generator().manual_seed(NOISE_SEED)
+    generator, guide_generator = (torch.Generator().manual_seed(s) for s in (NOISE_SEED, GUIDE_NOISE_SEED))
     out = []
     for block in blocks:
         height, width = (n // ratio * ratio for n in block.shape)
         cut = (..., slice(height), slice(width))
         truth = _denoised(block.cube, space)[cut]
         guide = operator(psf, block.shape).degrade(block.guide)[cut]
+        if noise is not None:
+            guide = noise.added(guide, guide_generator)
         op = operator(blur, (height // ratio, width // ratio))
         lr = op.degrade(truth)
         if not space.keeps_rest:
@@ -105,9 +112,11 @@ class WaldPair:
     _starts: dict[bytes, list[ConsistentStart]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace) -> WaldPair:
+    def of(
+        cls, blocks: Sequence[Block], psf: Psf, ratio: int, space: Subspace, noise: PairNoise | None = None
+    ) -> WaldPair:
         """Degrade a sample; the parameters are those of `degrade_sample`."""
-        degraded, truths = zip(*degrade_sample(blocks, psf, ratio, space), strict=True)
+        degraded, truths = zip(*degrade_sample(blocks, psf, ratio, space, noise), strict=True)
         if space.keeps_rest:
             space = estimate_subspace(stack([b.cube for b in degraded]), stack([b.weight for b in degraded]))
         return cls(Psf.from_mtf(ratio), degraded, truths, space)
@@ -192,22 +201,24 @@ class WaldPairs:
     psf : Psf
         Blur of the scene.
     space : Subspace
+    noise : PairNoise, optional
+        Noise of the guide that the pairs keep.
     """
 
-    def __init__(self, blocks: Sequence[Block], psf: Psf, space: Subspace) -> None:
-        self.blocks, self.psf, self.space = tuple(blocks), psf, space
+    def __init__(self, blocks: Sequence[Block], psf: Psf, space: Subspace, noise: PairNoise | None = None) -> None:
+        self.blocks, self.psf, self.space, self.noise = tuple(blocks), psf, space, noise
         self._pairs: dict[int, WaldPair] = {}
 
     def of_ratio(self, ratio: int) -> WaldPair:
         """Return the pair of a ratio."""
         if ratio not in self._pairs:
-            self._pairs[ratio] = WaldPair.of(self.blocks, self.psf, ratio, self.space)
+            self._pairs[ratio] = WaldPair.of(self.blocks, self.psf, ratio, self.space, self.noise)
         return self._pairs[ratio]
 
     @cached_property
     def degraded_twice(self) -> WaldPair:
         """The pair of ratio 2 of the sample degraded by 2."""
-        return WaldPair.of(self.of_ratio(2).blocks, Psf.from_mtf(2), 2, self.space)
+        return WaldPair.of(self.of_ratio(2).blocks, Psf.from_mtf(2), 2, self.space, self.noise)
 
     @property
     def ratios(self) -> list[int]:

@@ -100,6 +100,9 @@ class CommonEstimates:
     guide : GuideStatistics or None
     pairs : WaldPairs or None
         Wald pairs of `blocks`; None if the guide covers too little of the scene to be used.
+    noisy_pairs : WaldPairs or None
+        Wald pairs that keep the guide's noise, on which corrections and errors are judged; `pairs` itself if the
+        guide has no noise that matters.
     fine : str
         Fine stage of the run.
     anchors : int or None
@@ -111,5 +114,6 @@ class CommonEstimates:
     blocks: tuple[Block, ...] = ()
     guide: GuideStatistics | None = None
     pairs: WaldPairs | None = None
+    noisy_pairs: WaldPairs | None = None
     fine: str = "none"
     anchors: int | None = None

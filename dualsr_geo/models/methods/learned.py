@@ -127,8 +127,8 @@ class Learned(Model):
         if not self.correction.shrinks:
             return inputs, ()
         assert self.correction.guided is not None
-        assert common.pairs is not None
-        network, pairs = guided_network(self.correction.guided, "cpu"), common.pairs
+        assert common.noisy_pairs is not None
+        network, pairs = guided_network(self.correction.guided, "cpu"), common.noisy_pairs
         with torch.inference_mode():
             evidence = {r: guided_shrinkage.evidence_on(network, pairs.of_ratio(r), fit) for r in pairs.ratios}
             strength = guided_shrinkage.strength_on_scene(network, common.blocks, common.psf, space, fit, inputs)

@@ -25,7 +25,6 @@ from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.guided_shrinkage import guided_window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.survey.sampling import Sample
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.training.tasks.guided_samples import GuidedSample, guided_sample
@@ -104,7 +103,9 @@ class SampledScene:
     @cached_property
     def wald_pairs(self) -> WaldPairs:
         """Wald pairs of the scene, each made once."""
-        return WaldPairs(self.blocks, self.survey.psf, self.survey.space)
+        denoising = self.survey.denoising
+        noise = None if denoising is None else denoising.pair_noise
+        return WaldPairs(self.blocks, self.survey.psf, self.survey.space, noise)
 
 
 def sample_scene_blocks(samples: Sequence[Sample], survey: Survey, max_px: int) -> SampledScene:
@@ -115,7 +116,7 @@ def sample_scene_blocks(samples: Sequence[Sample], survey: Survey, max_px: int) 
     for sample in samples[:: max(1, sum(s.cube[0].size for s in samples) // max_px)]:
         assert sample.guide is not None
         cube, weight = fill_holes(torch.from_numpy(sample.cube)[list(survey.used)], torch.from_numpy(survey.space.mean))
-        moved = torch.from_numpy(move_guide(sample.guide, survey.placement.moved_px, margin))
+        moved = torch.from_numpy(survey.registered(sample.guide, margin))
         op = operator(survey.psf, (cube.shape[1], cube.shape[2]))
         guide = prepare_guide(moved, torch.from_numpy(survey.guide.mean), op)
         if guide is not None and survey.changes is not None:
