@@ -7,6 +7,7 @@ that is too weak lets noise into the product. A guide that gains nothing is left
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -184,9 +185,9 @@ def _is_confirmed(noise: NoiseLevel) -> bool:
 def strengths(noise: NoiseLevel) -> list[Array]:
     """Return the levels of the filters that are tried, weakest first, (direction,) each."""
     if not noise.white:
-        return [noise.level / 2, noise.level]
-    stronger = np.maximum(noise.from_guide, noise.level)
-    return [noise.level, stronger, np.asarray(STRONGEST_FACTOR * stronger, np.float32)]
+        return [(noise.level / 2).astype(np.float32), noise.level]
+    stronger: Array = np.maximum(noise.from_guide, noise.level)
+    return [noise.level, stronger, (STRONGEST_FACTOR * stronger).astype(np.float32)]
 
 
 def _kept(noise: NoiseLevel, guide_filter: GuideFilter | None) -> PairNoise:
@@ -207,4 +208,4 @@ def _pair_error(blocks: Sequence[Block], sample: GuidedSample, noise: PairNoise 
 
 
 def _decibels(logarithm: float) -> float:
-    return 10 / np.log(10) * logarithm
+    return 10 / math.log(10) * logarithm
