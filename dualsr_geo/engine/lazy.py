@@ -31,6 +31,7 @@ from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.errors import OptionError
+from dualsr_geo.fusion.guide_noise.filter import REACH_PX
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.to_xarray import labelled
@@ -41,7 +42,6 @@ from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import local_displacement
-from dualsr_geo.fusion.guide_noise.filter import REACH_PX
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.survey.sampling import SurveyOptions, sample_windows
 from dualsr_geo.survey.survey import Survey

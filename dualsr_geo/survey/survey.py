@@ -19,8 +19,8 @@ from dualsr_geo.fusion.wald.scene_sample import GuideStatistics, SceneStatistics
 from dualsr_geo.models.definition import Model
 from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import Placement
-from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.registration.shift import guide_margin, move_guide
+from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.detail import DetailAssessment
 from dualsr_geo.survey.guide_denoising import GuideDenoising, denoised
 
