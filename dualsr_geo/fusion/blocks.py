@@ -72,6 +72,27 @@ def guided_pixels(
     return stack([b.cube for b in blocks]), guide, stack([b.weight for b in blocks])
 
 
+def high_pass(planes: torch.Tensor, ratio: int) -> torch.Tensor:
+    """Return planes (..., y, x) less what the usual blur of a ratio keeps of them, interpolated.
+
+    Rows and columns beyond a multiple of the ratio are completed by the last ones.
+    """
+    height, width = planes.shape[-2:]
+    padding = 0, -width % ratio, 0, -height % ratio
+    whole = torch.nn.functional.pad(planes, padding, mode="replicate")
+    op = operator(Psf.from_mtf(ratio), (whole.shape[-2] // ratio, whole.shape[-1] // ratio))
+    return planes - op.upsample(op.degrade(whole))[..., :height, :width]
+
+
+def high_pass_pixels(
+    blocks: Sequence[Block], blur: Psf, space: Subspace
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the high frequencies of components (component, pixel) and degraded guide (guide band, pixel) of blocks."""
+    cubes = [high_pass(components(space, b.cube), blur.ratio) for b in blocks]
+    guides = [high_pass(operator(blur, b.shape).degrade(b.guide), blur.ratio) for b in blocks]
+    return stack(cubes), stack(guides)
+
+
 def central_block(block: Block, ratio: int, side: int) -> Block:
     """Return the middle of a block, at most `side` lr pixels a side, as a copy that does not keep the rest.
 

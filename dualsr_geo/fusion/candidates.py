@@ -7,8 +7,9 @@ features of single guide pixels. So the weighted mean of all candidates is evalu
 little more than one of them.
 
 To add a candidate, write a frozen class with the method of `Candidate` and put an instance into
-`CANDIDATES`, before the last entry. The survey estimates its weight on the scene's Wald pairs. Only the
-shipped guided network cannot use it: its output has one plane for each candidate that it was trained with.
+`CANDIDATES`, before the last entry. The survey estimates its weight on the scene's Wald pairs. The shipped
+guided network was not trained with it and corrects the mixture of the others
+(`dualsr_geo.models.guided_correction`).
 """
 
 from __future__ import annotations
@@ -57,6 +58,36 @@ class Line:
     def fit(self, inputs: RegressionInputs) -> FittedCandidate:
         """Return the candidate fitted to a window."""
         return FittedCandidate(inputs.scene_wide())
+
+
+@dataclass(frozen=True)
+class RidgedLine:
+    """One regression for the whole scene, with a ridge that damps weak directions of the guide."""
+
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window."""
+        return FittedCandidate(inputs.line("ridged"))
+
+
+@dataclass(frozen=True)
+class HighPassLine:
+    """One regression for the whole scene, of the detail of the lr scene on that of the degraded guide.
+
+    Slopes of low frequencies differ from those of detail where the guide's bands see other things than the scene's.
+    """
+
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window."""
+        return FittedCandidate(inputs.line("high-pass"))
+
+
+@dataclass(frozen=True)
+class PrincipalLine:
+    """One regression for the whole scene, on the first principal direction of the guide only."""
+
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window."""
+        return FittedCandidate(inputs.line("principal"))
 
 
 @dataclass(frozen=True)
@@ -128,6 +159,9 @@ def _with_local_residual(
     return FittedCandidate(features, slopes, intercept)
 
 
+# Candidates for guides of several bands: they rely less on the guide's weak directions, and a single band has none.
+MULTIBAND: tuple[Candidate, ...] = (RidgedLine(), HighPassLine(), PrincipalLine())
+
 # In the order of the columns of weights. The last one reads no guide. Widths and ridges: docs/algorithm.md.
 CANDIDATES: tuple[Candidate, ...] = (
     Local(1.0, 1e-3),
@@ -136,8 +170,14 @@ CANDIDATES: tuple[Candidate, ...] = (
     Line(),
     Clustered(6),
     ClusteredLocal(8, 1.5, 1e-2),
+    *MULTIBAND,
     Unguided(),
 )
+
+
+def usable(guide_bands: int) -> tuple[int, ...]:
+    """Return the indices of the candidates for a guide of so many bands."""
+    return tuple(i for i, candidate in enumerate(CANDIDATES) if guide_bands > 1 or candidate not in MULTIBAND)
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,16 @@ class RegressionInputs:
 
     def scene_wide(self) -> torch.Tensor:
         """Return the feature coefficients of the scene-wide regression, (component, feature)."""
+        return self._line(self.fit.slope, self.fit.intercept)
+
+    def line(self, name: str) -> torch.Tensor:
+        """Return the feature coefficients of another regression of `SceneRegression.lines`, (component, feature)."""
+        return self._line(self.fit.lines[name].slope, self.fit.lines[name].intercept)
+
+    def _line(self, slope: NDArray[np.float32], intercept: NDArray[np.float32]) -> torch.Tensor:
         out = self.components.new_zeros(len(self.components), len(self.features))
-        out[:, -len(self.guide) - 1 : -1] = self._tensor(self.fit.slope)
-        out[:, -1] = self._tensor(self.fit.intercept)
+        out[:, -len(self.guide) - 1 : -1] = self._tensor(slope)
+        out[:, -1] = self._tensor(intercept)
         return out
 
     def clustered(self, clusters: int) -> torch.Tensor:

@@ -1,13 +1,14 @@
 """Regressions on the guide that are fitted once for the whole scene, on the survey's sample.
 
-One regression for all pixels, and regressions of its residual that change with the guide's colour. The fit
-uses no random numbers.
+One regression for all pixels, regressions of its residual that change with the guide's colour, and, for a guide
+of several bands, regressions for all pixels that rely less on its weak directions. The fit uses no random numbers.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from scipy.cluster.vq import vq
 
 # Ridge of the scene-wide regression, as a share of the guide's sum of squares.
 SCENE_RIDGE = 1e-5
+# Ridges of the ridged and the high-pass regression, in units of the guide's mean variance by band.
+RIDGED_RIDGE, HIGH_PASS_RIDGE = 3e-3, 1e-3
 # Ridges of a cluster's slopes, in units of the guide's variance, and of its intercept.
 SLOPE_RIDGE, INTERCEPT_RIDGE = 3e-2, 1e-4
 CLUSTER_STEPS = 15
@@ -25,6 +28,24 @@ CLUSTER_PIXELS = 20000
 RANGE_MARGIN = 1.0
 # Numbers of clusters of the two regressions by colour.
 CLUSTER_COUNTS = (6, 8)
+
+
+@dataclass(frozen=True)
+class LinearRegression:
+    """One regression for the whole scene on the standardised guide.
+
+    Attributes
+    ----------
+    slope : array, shape (component, guide band)
+    intercept : array, shape (component,)
+    """
+
+    slope: NDArray[np.float32]
+    intercept: NDArray[np.float32]
+
+    def combined(self, rows: NDArray[np.float32]) -> LinearRegression:
+        """Return the regression of linear combinations (combination, component) of the components."""
+        return LinearRegression(rows @ self.slope, rows @ self.intercept)
 
 
 @dataclass(frozen=True)
@@ -61,6 +82,9 @@ class SceneRegression:
         The scene-wide regression on the standardised guide.
     clusters : dict of int to ClusterRegression
         By number of clusters, see `CLUSTER_COUNTS`.
+    lines : dict of str to LinearRegression
+        Other regressions of the whole scene on a guide of several bands, see `fit_scene_regression`: ``"ridged"``,
+        ``"high-pass"`` and ``"principal"``. Empty for a guide of one band.
     """
 
     guide_mean: NDArray[np.float32]
@@ -70,6 +94,7 @@ class SceneRegression:
     slope: NDArray[np.float32]
     intercept: NDArray[np.float32]
     clusters: dict[int, ClusterRegression]
+    lines: dict[str, LinearRegression] = field(default_factory=dict)
 
     def combined(self, rows: NDArray[np.float32]) -> SceneRegression:
         """Return the regressions of linear combinations of the components.
@@ -79,7 +104,8 @@ class SceneRegression:
         rows : array, shape (combination, component)
         """
         clusters = {k: replace(c, coefficients=rows @ c.coefficients) for k, c in self.clusters.items()}
-        return replace(self, slope=rows @ self.slope, intercept=rows @ self.intercept, clusters=clusters)
+        lines = {name: line.combined(rows) for name, line in self.lines.items()}
+        return replace(self, slope=rows @ self.slope, intercept=rows @ self.intercept, clusters=clusters, lines=lines)
 
 
 @dataclass(frozen=True)
@@ -102,7 +128,10 @@ class GuideFit:
 
 
 def fit_scene_regression(
-    components: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]
+    components: NDArray[np.float32],
+    guide: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    high_pass: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> SceneRegression:
     """Fit the regressions of a whole scene to its sample.
 
@@ -114,6 +143,9 @@ def fit_scene_regression(
         The degraded guide at the same pixels.
     weight : array, shape (pixel,)
         0..1, how valid a pixel is.
+    high_pass : (array, array), optional
+        `components` and `guide` without their low frequencies, see `dualsr_geo.fusion.blocks.high_pass`; by default
+        they themselves.
     """
     used = weight > 0
     z, w = components[:, used].astype(np.float64), weight[used].astype(np.float64)
@@ -127,6 +159,7 @@ def fit_scene_regression(
     residual = z - slope @ y - intercept[:, None]
     low, high = y.min(1), y.max(1)
     margin = RANGE_MARGIN * (high - low)
+    fine = (z, y) if high_pass is None else (high_pass[0][:, used], high_pass[1][:, used] / std[:, None])
     return SceneRegression(
         guide_mean=mean.astype(np.float32),
         guide_std=std.astype(np.float32),
@@ -135,7 +168,32 @@ def fit_scene_regression(
         slope=slope.astype(np.float32),
         intercept=intercept.astype(np.float32),
         clusters={count: _fit_clusters(residual, y, w, count) for count in CLUSTER_COUNTS},
+        lines=_lines(z, y, w, fine) if len(y) > 1 else {},
     )
+
+
+def _lines(
+    z: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64], fine: tuple[NDArray[Any], NDArray[Any]]
+) -> dict[str, LinearRegression]:
+    """Return the other regressions of z on y (guide band, pixel), and on its high frequencies in `fine`."""
+    direction = np.linalg.eigh((y * w) @ y.T)[1][:, -1:]
+    along = _slope(z, direction.T @ y, w, 0.0)
+    slopes = {
+        "ridged": _slope(z, y, w, RIDGED_RIDGE),
+        "high-pass": _slope(*fine, w, HIGH_PASS_RIDGE),
+        "principal": along @ direction.T,
+    }
+    # The standardised guide has a mean of zero.
+    intercept = ((z * w).sum(1) / w.sum()).astype(np.float32)
+    return {name: LinearRegression(slope.astype(np.float32), intercept) for name, slope in slopes.items()}
+
+
+def _slope(z: NDArray[Any], y: NDArray[Any], w: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
+    """Return slopes (component, guide band) with a ridge in units of the mean variance of y (guide band, pixel)."""
+    z, y = (v - (v * w).sum(1, keepdims=True) / w.sum() for v in (z.astype(np.float64), y.astype(np.float64)))
+    covariance = (y * w) @ y.T
+    covariance += (ridge * np.trace(covariance) / len(y) + 1e-9 * w.sum()) * np.eye(len(y))
+    return np.asarray(np.linalg.solve(covariance, (y * w) @ z.T).T)
 
 
 def _scene_wide(

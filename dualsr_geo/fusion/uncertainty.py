@@ -193,14 +193,15 @@ def _disagreement(start: ConsistentStart, outer: Window) -> Tensor:
     for difference in _differences(start, outer):
         for out, k, j in zip(total, first.tolist(), second.tolist(), strict=True):
             # Both orders of a pair.
-            out.addcmul_(difference[k], difference[j], value=(2 - (k == j)) / (len(candidates.CANDIDATES) - 1))
+            out.addcmul_(difference[k], difference[j], value=(2 - (k == j)) / (len(candidates.usable(1)) - 1))
     return total
 
 
 def _differences(start: ConsistentStart, outer: Window) -> Iterator[Tensor]:
     """Yield the candidates, consistent, less the estimate, (leading component, Y, X).
 
-    The last candidate, which reads no guide, is left out: its difference is the guide's detail.
+    The last candidate, which reads no guide, is left out: its difference is the guide's detail. So are those for
+    guides of several bands, which differ little from the others where these agree.
     """
     guided, closed = start.guided, start.closed
     assert guided is not None
@@ -210,7 +211,7 @@ def _differences(start: ConsistentStart, outer: Window) -> Iterator[Tensor]:
         weight = start.weight if weight is None else weight * start.weight
     fit = guided.fit.combined(np.eye(count, len(start.components), dtype=np.float32))
     inputs = prepare_inputs(start.components[:count], guided.guide.values, fit, closed.operator, weight)
-    for index in range(len(candidates.CANDIDATES) - 1):
+    for index in candidates.usable(1)[:-1]:
         weights = torch.zeros(count, len(candidates.CANDIDATES)).to(start.hr)
         weights[:, index] = 1
         estimate = candidates.fit_mixture(inputs, weights).evaluate(0, count)

@@ -5,6 +5,10 @@ weights at every pixel of a few anchors, and adds a residual, in units of the re
 
     d = sum_k (softmax(log w_k + c l_k) - w_k) (candidate_k - start) + c' e residual
 
+The network mixes the candidates that it was trained with, `NETWORK_CANDIDATES`. Where the start contains others, k are
+those of the network, w_k their weights divided by their sum, and d is relative to the mixture of them. The others keep
+their weights in the start, which d is added to.
+
 The closed form removes the part of d that the sensor would have recorded, so that the sum is as
 consistent with the scene as the start. All candidates are linear in the spectral components, so each
 anchor needs only its own fit (docs/algorithm.md).
@@ -26,7 +30,7 @@ from torch import Tensor
 from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
-from dualsr_geo.fusion.candidates import CANDIDATES
+from dualsr_geo.fusion.candidates import Candidate, Clustered, ClusteredLocal, Line, Local, Unguided
 from dualsr_geo.fusion.coarse_stage import GuidedStart
 from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs, standardise
 from dualsr_geo.fusion.subspace import Subspace
@@ -34,7 +38,17 @@ from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.networks import guided as network_of
 from dualsr_geo.models.unguided_correction import null_space_part, nyquist_gains
 
-# Candidates whose lr residual the network reads, to assess the guide at a place: Line, two Locals, Clustered.
+# The candidates that the shipped network was trained with, in the order of its planes.
+NETWORK_CANDIDATES: tuple[Candidate, ...] = (
+    Local(1.0, 1e-3),
+    Local(1.5, 3e-2),
+    Local(1.5, 0.5),
+    Line(),
+    Clustered(6),
+    ClusteredLocal(8, 1.5, 1e-2),
+    Unguided(),
+)
+# Those whose lr residual the network reads, to assess the guide at a place: Line, two Locals, Clustered.
 RESIDUAL_CANDIDATES = (3, 0, 2, 4)
 # Factors on the network's outputs: on the logits, and on the residual, which is in errors of the regression.
 LOGIT_SCALE, RESIDUAL_SCALE = 3.0, 0.3
@@ -129,9 +143,9 @@ class NetworkInput:
     planes : Tensor, shape (anchor, plane, Y, X)
     constants : Tensor, shape (anchor, constant)
     others : Tensor, shape (anchor, candidate, Y, X)
-        Candidates less the start; each degrades to zero.
+        The network's candidates less their mixture; each degrades to zero.
     weights : Tensor, shape (anchor, candidate)
-        Weights of the candidates in the start; rows sum to 1.
+        Weights of the network's candidates in their mixture; rows sum to 1.
     error : Tensor, shape (anchor,)
         Error of the scene-wide regression, the unit of the residual.
     """
@@ -152,8 +166,13 @@ def network_input(window: GuidedWindow, terms: GuidedInputs, anchors: Sequence[i
     tiny = torch.finfo(window.cube.dtype).tiny
     std, error = std.clamp_min(tiny), error.clamp_min(tiny)
     others, residuals = _others(window, terms, some)
+    own, rest = _own_weights(weights[some])
     near = [[min(max(i + n, 0), len(std) - 1) for i in some] for n in (0, -1, 1)]
     starts = [window.start(n, spectral=terms.spectral) / _plane(std[n]) for n in near]
+    if rest:
+        mixture = (own[:, :, None, None] * others).sum(1)
+        others = others - mixture[:, None]
+        starts[0] = starts[0] + mixture / _plane(std[some])
     unit = _plane(error[some])
     parts = [
         starts[0][:, None],
@@ -164,10 +183,28 @@ def network_input(window: GuidedWindow, terms: GuidedInputs, anchors: Sequence[i
         starts[2][:, None],
         _guide(window, terms).expand(len(some), -1, -1, -1),
     ]
-    constants = _constants(terms, window.psf, std[some], error[some], noise[some], weights[some])
+    constants = _constants(terms, window.psf, std[some], error[some], noise[some], own)
     return NetworkInput(
-        torch.cat(parts, 1).clamp_(-LARGEST_INPUT_STD, LARGEST_INPUT_STD), constants, others, weights[some], error[some]
+        torch.cat(parts, 1).clamp_(-LARGEST_INPUT_STD, LARGEST_INPUT_STD), constants, others, own, error[some]
     )
+
+
+def _network_indices() -> list[int]:
+    """Return the indices of the network's candidates among all."""
+    return [candidates.CANDIDATES.index(candidate) for candidate in NETWORK_CANDIDATES]
+
+
+def _own_weights(weights: Tensor) -> tuple[Tensor, bool]:
+    """Return the weights of the network's candidates in their mixture, and whether the start contains others.
+
+    Parameters
+    ----------
+    weights : Tensor, shape (anchor, candidate)
+    """
+    mixed = _network_indices()
+    others = [index for index in range(weights.shape[1]) if index not in mixed]
+    rest = weights[:, others].sum(1, keepdim=True)
+    return weights[:, mixed] / (1 - rest).clamp_min(torch.finfo(weights.dtype).eps), bool((rest > 0).any())
 
 
 def _plane(values: Tensor) -> Tensor:
@@ -190,7 +227,7 @@ def _guide(window: GuidedWindow, terms: GuidedInputs) -> Tensor:
 
 
 def _others(window: GuidedWindow, terms: GuidedInputs, anchors: list[int]) -> tuple[Tensor, Tensor]:
-    """Return the candidates less the start, (anchor, candidate, Y, X), and residuals, (anchor, plane, Y, X).
+    """Return the network's candidates less the start, (anchor, candidate, Y, X), and residuals, (anchor, plane, Y, X).
 
     The residuals are root mean squares over 3 x 3 lr pixels, upsampled; see `RESIDUAL_CANDIDATES`.
     """
@@ -201,9 +238,9 @@ def _others(window: GuidedWindow, terms: GuidedInputs, anchors: list[int]) -> tu
     pair = replace(window.pair, components=observed, fit=window.guided.fit.combined(rows.cpu().numpy()))
     degraded = operator.degrade(start)
     others, residuals = [], {}
-    for index in range(len(CANDIDATES)):
-        one = rows.new_zeros(len(rows), len(CANDIDATES))
-        one[:, index] = 1
+    for index, position in enumerate(_network_indices()):
+        one = rows.new_zeros(len(rows), len(candidates.CANDIDATES))
+        one[:, position] = 1
         candidate = candidates.fit_mixture(pair, one).evaluate(0, len(rows))
         lr = operator.degrade(candidate)
         if index in RESIDUAL_CANDIDATES:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dualsr_geo.fusion.candidates import CANDIDATES
+
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([\w.]+)\.(\w+)` \| `([^`]+)` \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 PAGE = (ROOT / "docs" / "algorithm.md").read_text(encoding="utf-8")
@@ -27,9 +29,10 @@ def test_a_constant_of_the_table_is_that_of_the_code(module, name, value):
 
 def test_every_row_of_the_table_is_read():
     rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
-    assert len(rows) - PAGE.count("\n| `Line`") - PAGE.count("\n| `Local(") - PAGE.count("\n| `Clustered") - PAGE.count(
-        "\n| `Unguided`"
-    ) == len(ROW.findall(PAGE))
+    kinds = {type(c).__name__ for c in CANDIDATES}
+    described = [line for line in rows if re.match(r"\| `(\w+)", line)[1] in kinds]
+    assert {re.match(r"\| `(\w+)", line)[1] for line in described} == kinds
+    assert len(rows) - len(described) == len(ROW.findall(PAGE))
     assert len(ROW.findall(PAGE)) > 100
 
 

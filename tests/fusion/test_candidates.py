@@ -25,6 +25,8 @@ from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
+COUNT = len(candidates.CANDIDATES)
+
 
 def only(index: int, count: int) -> torch.Tensor:
     one = torch.zeros(count, len(candidates.CANDIDATES))
@@ -78,7 +80,7 @@ def test_the_line_is_the_scene_wide_regression():
 
 
 def test_unguided_is_the_mean():
-    assert not bool(candidates.fit_mixture(regression_inputs(), only(6, 4)).evaluate(0, 4).any())
+    assert not bool(candidates.fit_mixture(regression_inputs(), only(COUNT - 1, 4)).evaluate(0, 4).any())
 
 
 def test_local_follows_a_relation_that_changes_from_place_to_place():
@@ -96,15 +98,18 @@ def test_local_follows_a_relation_that_changes_from_place_to_place():
 @settings(max_examples=10)
 def test_fused_is_the_weighted_mean_of_the_candidates(seed, guides):
     inputs = regression_inputs(guides, count=3, seed=seed)
-    weights = torch.from_numpy(np.random.default_rng(seed).dirichlet(np.ones(7), 3).astype(np.float32))
+    usable = candidates.usable(guides)
+    weights = torch.zeros(3, COUNT)
+    drawn = np.random.default_rng(seed).dirichlet(np.ones(len(usable)), 3).astype(np.float32)
+    weights[:, usable] = torch.from_numpy(drawn)
     fused = candidates.fit_mixture(inputs, weights).evaluate(0, 3)
-    apart = sum(weights[:, i, None, None] * candidates.fit_mixture(inputs, only(i, 3)).evaluate(0, 3) for i in range(7))
+    apart = sum(weights[:, i, None, None] * candidates.fit_mixture(inputs, only(i, 3)).evaluate(0, 3) for i in usable)
     torch.testing.assert_close(fused, apart, atol=2e-5, rtol=1e-5)
 
 
 def test_mixing_is_linear_in_the_weights():
     inputs = regression_inputs()
-    a, b = (torch.from_numpy(np.random.default_rng(s).dirichlet(np.ones(7), 4).astype(np.float32)) for s in (1, 2))
+    a, b = (torch.from_numpy(np.random.default_rng(s).dirichlet(np.ones(COUNT), 4).astype(np.float32)) for s in (1, 2))
     half = candidates.fit_mixture(inputs, 0.25 * a + 0.75 * b).evaluate(0, 4)
     wanted = 0.25 * candidates.fit_mixture(inputs, a).evaluate(0, 4) + 0.75 * candidates.fit_mixture(
         inputs, b
@@ -113,7 +118,7 @@ def test_mixing_is_linear_in_the_weights():
 
 
 def test_some_components_are_those_of_all():
-    start = candidates.fit_mixture(regression_inputs(count=5), torch.full((5, 7), 1 / 7))
+    start = candidates.fit_mixture(regression_inputs(count=5), torch.full((5, COUNT), 1 / COUNT))
     torch.testing.assert_close(start.evaluate(1, 4), start.evaluate(0, 5)[1:4], atol=1e-6, rtol=0)
 
 

@@ -11,7 +11,7 @@ from random_windows import noise, window
 from dualsr_geo.degradation import consistency
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion import coarse_stage
+from dualsr_geo.fusion import candidates, coarse_stage
 from dualsr_geo.fusion.prepared_guide import PreparedGuide
 from dualsr_geo.fusion.scene_regression import fit_scene_regression
 
@@ -24,7 +24,8 @@ def test_sharpen_blends_between_with_and_without_the_guide(seed):
     op = operator(psf, (13, 16))
     guide = noise(2, 39, 48, seed=seed)
     fit = fit_scene_regression(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), np.ones(208, np.float32))
-    mixture = torch.full((len(z), 7), 1 / 7)
+    count = len(candidates.CANDIDATES)
+    mixture = torch.full((len(z), count), 1 / count)
     closed = consistency.consistency(psf, (13, 16), [0.0] * len(z), op)
     blend = noise(39, 48, seed=seed + 1)
 

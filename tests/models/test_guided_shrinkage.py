@@ -14,13 +14,12 @@ from wald_cases import surveyed
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import Block
-from dualsr_geo.fusion.candidates import CANDIDATES
 from dualsr_geo.fusion.scene_regression import GuideFit
 from dualsr_geo.fusion.wald.candidate_weights import candidate_errors, candidate_weights
 from dualsr_geo.fusion.wald.pairs import WaldPair, mixture_of
 from dualsr_geo.models import guided_shrinkage, shrinkage
 from dualsr_geo.models.guided_shrinkage import PRIOR, guided_shrinkage_factor
-from dualsr_geo.models.networks.guided import FOLD
+from dualsr_geo.models.networks.guided import CANDIDATES, FOLD
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.models.shrinkage import Evidence
 from dualsr_geo.survey.sampling import SurveyOptions
@@ -92,7 +91,7 @@ def test_a_correction_of_opposite_sign_has_the_opposite_gain(bands, guides, nois
         with torch.no_grad():
             # Nothing but the residual, so that the correction is linear in it.
             for value in (network.last.weight, network.last.bias):
-                value[: len(CANDIDATES) * FOLD**2] = 0
+                value[: CANDIDATES * FOLD**2] = 0
                 value.mul_(sign)
         with torch.inference_mode():
             evidence.append(guided_shrinkage.evidence_on(network, pair, fit))

@@ -34,22 +34,52 @@ SIMPLEX_STEPS = 200
 BANDS_AT_ONCE = 16
 
 
-def candidate_errors(pair: WaldPair) -> NDArray[np.float64]:
+def candidate_errors(pair: WaldPair, judged: Sequence[int] | None = None) -> NDArray[np.float64]:
     """Return the Gram matrices of the candidates' errors on a Wald pair.
 
-    Their shape is (band, candidate, candidate) on clean scenes and (component, candidate, candidate) on noisy
-    ones, where each component has its own weights.
+    Parameters
+    ----------
+    pair : WaldPair
+    judged : sequence of int, optional
+        Indices of the candidates that are judged; by default those for a guide of so many bands, see
+        `dualsr_geo.fusion.candidates.usable`. ``usable(1)`` are the candidates for any guide.
+
+    Returns
+    -------
+    array, shape (band or component, candidate, candidate)
+        By band on clean scenes, by component on noisy ones, where each component has its own weights. The error
+        of a candidate that is not judged is infinite, its products with others are zero.
     """
-    return np.asarray(sum(_gram(block, truth, pair) for block, truth in zip(pair.blocks, pair.truths, strict=True)))
+    if judged is None:
+        judged = candidates.usable(len(pair.blocks[0].guide))
+    some = np.asarray(sum(_gram(b, t, pair, judged) for b, t in zip(pair.blocks, pair.truths, strict=True)))
+    count = len(candidates.CANDIDATES)
+    out = np.zeros((len(some), count, count))
+    out[:, range(count), range(count)] = np.inf
+    out[np.ix_(range(len(some)), judged, judged)] = some
+    return out
 
 
-def _candidates(block: Block, pair: WaldPair) -> tuple[torch.Tensor, torch.Tensor]:
+def mixture_errors(gram: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the squared error of the weighted mean of the candidates, (band or component,).
+
+    Parameters
+    ----------
+    gram : array, shape (band or component, candidate, candidate)
+        As `candidate_errors` returns.
+    weights : array, shape (band or component, candidate)
+        Zero for candidates that were not judged.
+    """
+    return np.asarray(np.einsum("bi,bij,bj->b", weights, np.where(np.isfinite(gram), gram, 0.0), weights))
+
+
+def _candidates(block: Block, pair: WaldPair, judged: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the components of each consistent candidate, (candidate, component, Y, X), and those of the block."""
     op, space = operator(pair.blur, block.shape), pair.space
     observed = components(space, block.cube)
     fitted = prepare_inputs(observed, block.guide, pair.regression, op, block.weight)
     out = []
-    for index in range(len(candidates.CANDIDATES)):
+    for index in judged:
         one = torch.zeros(space.count, len(candidates.CANDIDATES))
         one[:, index] = 1
         start = fit_mixture(fitted, one).evaluate(0, space.count)
@@ -60,9 +90,9 @@ def _candidates(block: Block, pair: WaldPair) -> tuple[torch.Tensor, torch.Tenso
     return torch.stack(out), observed
 
 
-def _gram(block: Block, truth: torch.Tensor, pair: WaldPair) -> NDArray[np.float64]:
+def _gram(block: Block, truth: torch.Tensor, pair: WaldPair, judged: Sequence[int]) -> NDArray[np.float64]:
     """Return the Gram matrices of one block, without the pixels at its edge."""
-    restored, observed = _candidates(block, pair)
+    restored, observed = _candidates(block, pair, judged)
     blur, space, inner = pair.blur, pair.space, (..., slice(1, -1), slice(1, -1))
     weight = block.weight[None, None]
     valid = torch.nn.functional.interpolate(weight, scale_factor=blur.ratio, mode="nearest")[0, 0][inner]
@@ -94,6 +124,7 @@ def candidate_weights(grams: Sequence[NDArray[np.float64]], *, by_energy: bool =
     Parameters
     ----------
     grams : sequence of array, shape (band, candidate, candidate)
+        As `candidate_errors` returns; candidates of infinite error have no weight.
     by_energy : bool
         Whether the profile weights bands by the size of their errors, as for spectral components, most of
         which are small, or equally, as for bands.
@@ -104,6 +135,13 @@ def candidate_weights(grams: Sequence[NDArray[np.float64]], *, by_energy: bool =
         Rows sum to 1. Half of a weight is in proportion to the inverse error to the ninth power, half is the
         least-squares solution on the simplex.
     """
+    judged = np.flatnonzero(np.isfinite(np.diagonal(grams[0][0])))
+    out = np.zeros(grams[0].shape[:2])
+    out[:, judged] = _weights([g[:, judged][:, :, judged] for g in grams], by_energy=by_energy)
+    return out
+
+
+def _weights(grams: Sequence[NDArray[np.float64]], *, by_energy: bool) -> NDArray[np.float64]:
     grams = [_with_unguided_factor(g) for g in grams]
     squares = [np.maximum(np.diagonal(g, axis1=1, axis2=2), 1e-300) for g in grams]
     scaled = [g / e.mean(1)[:, None, None] for g, e in zip(grams, squares, strict=True)]

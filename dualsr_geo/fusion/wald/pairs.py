@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.blocks import Block, central_block, stack
+from dualsr_geo.fusion.blocks import Block, central_block, high_pass_pixels, stack
 from dualsr_geo.fusion.scene_regression import GuideFit, SceneRegression, fit_scene_regression
 from dualsr_geo.fusion.subspace import Subspace, estimate_subspace
 from dualsr_geo.fusion.uncertainty import ConsistentStart
@@ -146,7 +146,8 @@ class WaldPair:
         """The scene-wide regressions of the degraded sample on the guide; those of the whole pair for a part."""
         if self.whole is not None:
             return self.whole.regression
-        return fit_scene_regression(self.space.components(self.spectra), self.guide, self.weight)
+        fine = high_pass_pixels(self.blocks, self.blur, self.space) if len(self.guide) > 1 else None
+        return fit_scene_regression(self.space.components(self.spectra), self.guide, self.weight, fine)
 
     def guide_fit(self, weights: NDArray[np.float64]) -> GuideFit:
         """Return the regressions with these weights of the candidates, (band or component, candidate)."""

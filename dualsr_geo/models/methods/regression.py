@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.blocks import Block, components, guided_pixels
+from dualsr_geo.fusion.blocks import Block, components, guided_pixels, high_pass_pixels
 from dualsr_geo.fusion.scene_regression import GuideFit, fit_scene_regression
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.wald.candidate_weights import candidate_errors, candidate_weights
@@ -46,7 +46,8 @@ def estimate_regression(common: CommonEstimates) -> RegressionState | None:
     if common.pairs is None or not space.count:
         return None
     spectra, guide, weight = guided_pixels(common.blocks, common.psf)
-    regression = fit_scene_regression(space.components(spectra), guide, weight)
+    fine = high_pass_pixels(common.blocks, common.psf, space) if len(guide) > 1 else None
+    regression = fit_scene_regression(space.components(spectra), guide, weight, fine)
     errors = [candidate_errors(common.pairs.of_ratio(r)) for r in common.pairs.ratios]
     weights = candidate_weights(errors, by_energy=not space.keeps_rest)
     fit = GuideFit(regression, mixture_of(space, weights), weights)

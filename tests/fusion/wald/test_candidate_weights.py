@@ -146,7 +146,7 @@ def test_errors_are_those_of_the_candidates_on_the_bands():
 
     pair = WaldPair.of([one], Psf.from_mtf(4), 2, space)
     (lr,), (truth,), blur, own = pair.blocks, pair.truths, pair.blur, pair.space
-    restored, z = _candidates(lr, pair)
+    restored, z = _candidates(lr, pair, range(COUNT))
     expand, mean = torch.from_numpy(own.expand), torch.from_numpy(own.mean)[:, None, None]
     rest = lr.cube - mean - torch.einsum("bk,kyx->byx", expand, z)
     bands = torch.einsum("bk,ckyx->cbyx", expand, restored) + mean + operator(blur, lr.shape).upsample(rest)
