@@ -84,7 +84,10 @@ def _facts(plan: RunPlan, product: Scene, summary: RunSummary) -> dict[str, str]
         "Pixels": [f"{before:.4g} to {after:.4g} {grid.unit(product.geobox)}"],
         "Size": [f"{product.count} bands, {height} x {width} pixels"],
         "Model": model,
-        "Blur": [f"sigma {sigma_y:.2f} x {sigma_x:.2f} px ({summary.psf.source})"],
+        "Blur": [
+            f"sigma {sigma_y:.2f} x {sigma_x:.2f} px ({summary.psf.source})",
+            *sentences.describe_assumption(result["psf"]),
+        ],
         "Sensor": [] if summary.sensor is None else [summary.sensor["said"].removeprefix("Sensor").lstrip(": ")],
         "Guide": sentences.describe_guide(result["guide"]),
         "Consistency": sentences.describe_consistency(result["consistency"]),

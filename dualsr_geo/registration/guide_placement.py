@@ -16,6 +16,7 @@ from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.registration.blur_estimation import COMPONENT_COUNT, MAX_SHIFT_LR, BlurEstimate, estimate_blur
 from dualsr_geo.registration.guide_regression import RegressionBlock
 from dualsr_geo.registration.options import RegistrationOptions
+from dualsr_geo.registration.scene_blur.estimate import SceneBlur
 from dualsr_geo.registration.shift import SHIFT_SUPPORT_PX, move_guide
 
 # The PSF is estimated on about so many lr pixels; more of them do not change it, but take seconds.
@@ -45,7 +46,8 @@ class Placement:
     psf : Psf
         Blur of the scene against the guide after the move.
     source : str
-        ``"given"``, ``"estimated gaussian"``, ``"estimated taps"``, ``"sensor"``, ``"default"``.
+        ``"given"``, ``"estimated gaussian"``, ``"estimated taps"``, ``"sensor"``, ``"default"``; without a guide
+        ``"estimated from the scene"``, and ``"assumed"`` where that cannot be done.
     shift_px : (float, float)
         Shift of the guide against the scene, downwards and to the right, hr pixels.
     moved_px : (float, float)
@@ -54,6 +56,10 @@ class Placement:
         Standard errors of shift and width, hr pixels; None where they were not estimated.
     notes : tuple of str
         For the user.
+    scene_blur : SceneBlur or None
+        The blur that the scene itself shows; None where it was not estimated.
+    assumption : str or None
+        What is assumed of a blur that no guide shows, a sentence; None where it is given, or a guide shows it.
     """
 
     psf: Psf
@@ -63,6 +69,8 @@ class Placement:
     shift_error_px: tuple[float, float] | None = None
     sigma_error_px: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    scene_blur: SceneBlur | None = None
+    assumption: str | None = None
 
     def noting(self, note: str) -> Placement:
         """Return the placement with one more note."""

@@ -20,6 +20,7 @@ def describe_run(result: Mapping[str, Any]) -> str:
         *result["opened"],
         *([] if sensor is None else [sensor["said"]]),
         *(f"guide: {sentence}" for sentence in describe_guide(result["guide"])),
+        *describe_assumption(result["psf"]),
         *describe_correction(result["correction"]),
         *describe_fine_stage(result["refinement"], result["fine"]),
         *(f"detail: {sentence}" for sentence in describe_detail(result["detail"])),
@@ -55,6 +56,12 @@ def describe_guide(guide: Mapping[str, Any] | None) -> list[str]:
     if guide["withheld"]:
         sentences.append(f"is not used in {guide['withheld']:.1%} of the scene, where it shows something else")
     return sentences
+
+
+def describe_assumption(psf: Mapping[str, Any]) -> list[str]:
+    """Return the sentence on a blur that no guide shows; none where it is given or a guide shows it."""
+    assumption = psf.get("assumption")
+    return [] if assumption is None else [assumption]
 
 
 def _with_error(shift: float, error: float | None) -> str:

@@ -20,6 +20,7 @@ from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample, GuideStatistics, SceneStatistics
 from dualsr_geo.fusion.wald.starts import ridge
 from dualsr_geo.registration.guide_placement import Placement, assumed_placement, estimate_placement, sample_margin
+from dualsr_geo.registration.scene_blur.assumption import unguided_placement
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.survey import detail_assessment, error_calibration, input_checks, sampling
 from dualsr_geo.survey.guide_denoising import GuideDenoising, GuidedSample, choose_denoising
@@ -135,7 +136,8 @@ def _guide(
     """Register and denoise the guide, and estimate its statistics and its Wald pairs."""
     common = CommonEstimates(statistics, assumed_placement(options).psf, fine=options.fine, anchors=options.anchors)
     if not any(np.isfinite(g).any() for g in sample.guides):
-        return common, assumed_placement(options), None, None
+        placement = _without_guide(sample, options)
+        return replace(common, psf=placement.psf), placement, None, None
     leading = statistics.space if statistics.space.count else _leading(sample.filled)
     unchanged = _unchanged(leading, sample, common.psf) if options.changes else sample.filled
     placement = estimate_placement(leading, unchanged, sample.guides, options)
@@ -146,7 +148,10 @@ def _guide(
         changes, blocks = change_detection.fit_change_model(blocks, psf, leading)
     common = replace(common, psf=psf, blocks=tuple(blocks), guide=GuideStatistics(mean))
     if float(sum((b.weight > 0).sum() for b in blocks)) < MIN_VALID_PX:
-        return common, placement, changes, None
+        if placement.source == "default":
+            # The guide is not used, and its few pixels say nothing of the blur.
+            placement = replace(_without_guide(sample, options), notes=placement.notes)
+        return replace(common, psf=placement.psf), placement, changes, None
     denoising = None
     if options.denoise:
         blocks, denoising = _denoised(sample, blocks, placement, statistics)
@@ -183,6 +188,12 @@ def _denoised(
     if denoising is None or denoising.filter is None:
         return list(blocks), denoising
     return guided.blocks(denoising.filter), denoising
+
+
+def _without_guide(sample: FilledSample, options: SurveyOptions) -> Placement:
+    """Return the placement of a scene without a guide."""
+    cubes, weights = ([part.numpy() for part in parts] for parts in zip(*sample.filled, strict=True))
+    return unguided_placement(cubes, weights, options)
 
 
 def _unchanged(leading: Subspace, sample: FilledSample, psf: Psf) -> list[Filled]:

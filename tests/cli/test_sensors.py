@@ -79,7 +79,7 @@ def test_a_wrong_sensor_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "gain", "source"), [((), 0.3, "default"), (("--sensor", "worldview-3"), 0.36, "sensor")]
+    ("given", "gain", "source"), [((), 0.85, "estimated from the scene"), (("--sensor", "worldview-3"), 0.36, "sensor")]
 )
 def test_a_run_uses_the_gain_and_reports_it(given, gain, source, tmp_path):
     scene = write(tmp_path / "a.tif", 3, gsd=1.24, names=["green", "red edge", "blue"])

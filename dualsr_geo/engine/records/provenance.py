@@ -19,6 +19,7 @@ from dualsr_geo.engine.records.run_summary import (
 )
 from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.models.definition import Model
+from dualsr_geo.models.unguided_correction import nyquist_gains
 from dualsr_geo.registration.guide_placement import Placement
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.version import __version__
@@ -75,7 +76,16 @@ def _rounded_error(pair: tuple[float, float] | None) -> tuple[float, float] | No
 
 
 def _blur(placement: Placement) -> BlurSummary:
-    return BlurSummary(placement.source, _rounded(placement.psf.sigma_px), _rounded_error(placement.sigma_error_px))
+    shown = placement.scene_blur
+    return BlurSummary(
+        placement.source,
+        _rounded(placement.psf.sigma_px),
+        _rounded_error(placement.sigma_error_px),
+        gain=round(sum(nyquist_gains(placement.psf)) / 2, 3),
+        scene_gain=None if shown is None else round(shown.gain, 3),
+        scene_gain_range=None if shown is None else _rounded(shown.gain_range),
+        assumption=placement.assumption,
+    )
 
 
 def _noise(survey: Survey, bands: int) -> dict[str, Any]:

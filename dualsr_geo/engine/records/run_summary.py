@@ -121,11 +121,29 @@ class ConsistencySummary:
 
 @dataclass(frozen=True)
 class BlurSummary:
-    """The blur of the scene: its source, and width and standard error along y and x, hr pixels."""
+    """The blur of the scene.
+
+    Attributes
+    ----------
+    source : str
+        See `Placement`.
+    sigma_px, sigma_error_px : (float, float)
+        Width and its standard error along y and x, hr pixels; the error is None where it was not estimated.
+    gain : float or None
+        MTF gain at the lr Nyquist frequency that is used, the mean of y and x.
+    scene_gain, scene_gain_range : float and (float, float), or None
+        The gain that the scene itself shows, and the range of a standard error; None where it was not estimated.
+    assumption : str or None
+        What is assumed of a blur that no guide shows, a sentence.
+    """
 
     source: str
     sigma_px: tuple[float, float]
     sigma_error_px: tuple[float, float] | None
+    gain: float | None = None
+    scene_gain: float | None = None
+    scene_gain_range: tuple[float, float] | None = None
+    assumption: str | None = None
 
 
 @dataclass(frozen=True)

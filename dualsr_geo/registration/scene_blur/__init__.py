@@ -1,0 +1,1 @@
+"""The blur of a scene, estimated from the scene without a guide."""
