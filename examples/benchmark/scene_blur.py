@@ -116,7 +116,7 @@ def crop(cube: Floats, ratio: int, rng: np.random.Generator) -> Floats:
 
 
 def defocused(cube: Floats, rng: np.random.Generator) -> Floats:
-    """Return a scene that is out of focus, mostly in a part of it."""
+    """Return a scene that is out of focus, mostly in one part."""
     sigma = rng.uniform(0.4, 2.5)
     soft: Floats = gaussian_filter(cube, (0, sigma, sigma))
     if rng.uniform() < 0.3:
@@ -301,16 +301,16 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _line(rows: Sequence[Mapping[str, Any]]) -> str:
-    told = [r for r in rows if r["found"] is not None]
-    errors = np.array([r["found"].width_lr - r["true"] for r in told])
-    stated = np.array([r["found"].error_lr for r in told])
-    low, middle, high = np.percentile([r["found"].gain for r in told], (10, 50, 90)) if told else [np.nan] * 3
-    z = np.sqrt(np.mean((errors / stated) ** 2)) if told else np.nan
-    narrow = [r["found"].narrow_lr - r["true"] for r in told if r["found"].narrow_lr is not None]
+    estimated = [r for r in rows if r["found"] is not None]
+    errors = np.array([r["found"].width_lr - r["true"] for r in estimated])
+    stated = np.array([r["found"].error_lr for r in estimated])
+    low, middle, high = np.percentile([r["found"].gain for r in estimated], (10, 50, 90)) if estimated else [np.nan] * 3
+    z = np.sqrt(np.mean((errors / stated) ** 2)) if estimated else np.nan
+    narrow = [r["found"].narrow_lr - r["true"] for r in estimated if r["found"].narrow_lr is not None]
     q10 = f"; q10 {np.mean(narrow):+.3f} / {np.std(narrow):.3f} / {np.max(narrow):+.3f}" if narrow else ""
     return (
         f"{low:.2f}, {middle:.2f}, {high:.2f} | {errors.mean():+.3f} / {errors.std():.3f} / {z:.2f}{q10} | "
-        f"{len(rows) - len(told)}"
+        f"{len(rows) - len(estimated)}"
     )
 
 

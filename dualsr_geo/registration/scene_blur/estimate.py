@@ -84,7 +84,7 @@ def width_of(gain: float) -> float:
 def estimate_scene_blur(
     cubes: Sequence[NDArray[Any]], weights: Sequence[NDArray[Any]], ratio: int, regressors: Regressors | None = None
 ) -> SceneBlur | None:
-    """Estimate the blur of a scene from blocks of it.
+    """Estimate the blur of a scene from some of its blocks.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class PlaneFeatures:
     ----------
     values : array, shape (feature,)
     narrowest : float
-        The 10 % quantile of the differences beside the strongest edges, both sides together, relative to the edge:
+        The 10 % quantile of the differences next to the strongest edges, both sides together, relative to the edge:
         0 for the sharpest edge, 2 for a ramp.
     correlation : float
         Of neighbouring pixels, -1..1.
@@ -132,8 +132,8 @@ def _edges(lines: Sequence[Floats]) -> tuple[Floats, float] | None:
     relative = profiles[order] / profiles[order, REACH_PX, None]
     counts = [min(len(order), max(MIN_EDGES, int(share * len(order)))) for share in STRONG_EDGES]
     described = np.concatenate([_described(relative[:n]) for n in counts])
-    beside = relative[: counts[0], REACH_PX - 1] + relative[: counts[0], REACH_PX + 1]
-    return described, float(np.percentile(beside, 10))
+    next_to = relative[: counts[0], REACH_PX - 1] + relative[: counts[0], REACH_PX + 1]
+    return described, float(np.percentile(next_to, 10))
 
 
 def _profiles(d: Floats) -> Floats:
@@ -146,8 +146,8 @@ def _profiles(d: Floats) -> Floats:
     largest = peak > 0
     for offset in (-2, -1, 1, 2):
         largest &= peak >= size[..., REACH_PX + offset]
-    found = near[largest]
-    return found[np.isfinite(found).all(1)]
+    profiles = near[largest]
+    return profiles[np.isfinite(profiles).all(1)]
 
 
 def _described(p: Floats) -> Floats:
