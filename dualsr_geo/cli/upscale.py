@@ -95,6 +95,13 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
     help="Do not use the guide where it differs from the scene (auto), or use it everywhere (off).",
 )
 @click.option(
+    "--denoise",
+    type=click.Choice(["auto", "off"]),
+    default="auto",
+    show_default=True,
+    help="Denoise the guide where its noise costs more than the filter (auto), or use it as it is (off).",
+)
+@click.option(
     "--psf",
     type=click.Path(exists=True, dir_okay=False),
     help="JSON file of the point spread function of the scene, which is then not estimated.",

@@ -13,6 +13,7 @@ FineStageName = Literal["none", "consistency", "backprojection", "backprojection
 Precision = Literal["float32", "bfloat16"]
 Coregistration = Literal["auto", "local", "off"]
 ChangeHandling = Literal["auto", "off"]
+Denoising = Literal["auto", "off"]
 Device = Literal["auto", "cpu", "cuda"]
 
 # Largest difference of a sum of taps from 1: taps printed with four digits pass.
@@ -45,6 +46,8 @@ class Options:
         ``"off"`` leaves it and warns.
     changes : str
         ``"auto"`` leaves the guide out where it shows something else than the scene, ``"off"`` uses it everywhere.
+    denoise : str
+        ``"auto"`` denoises the guide where its noise costs more than the filter, ``"off"`` uses it as it is.
     psf : Psf or None
         A known blur; nothing is estimated then.
     mtf_gain : float or None
@@ -82,6 +85,7 @@ class Options:
     # Registration and blur.
     coregister: Coregistration = "auto"
     changes: ChangeHandling = "auto"
+    denoise: Denoising = "auto"
     psf: Psf | None = None
     mtf_gain: float | None = None
     # Scene.
@@ -115,6 +119,8 @@ def require_valid(options: Options) -> None:
         raise OptionError(f"--coregister {options.coregister} is not known. Give auto, local or off.")
     if options.changes not in get_args(ChangeHandling):
         raise OptionError(f"--changes {options.changes} is not known. Give auto or off.")
+    if options.denoise not in get_args(Denoising):
+        raise OptionError(f"--denoise {options.denoise} is not known. Give auto or off.")
     if options.tile is not None and options.tile < MIN_TILE_SIDE:
         raise OptionError(f"--tile {options.tile} is below {MIN_TILE_SIDE} lr pixels. Give {MIN_TILE_SIDE} or more.")
     if options.spectral is not None and options.spectral < 1:

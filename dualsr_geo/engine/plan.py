@@ -98,6 +98,7 @@ class RunPlan:
             uncertainty=o.uncertainty,
             detail=self.model.spectral and is_consistent(self.model, self.fine),
             changes=self.model.spectral and o.changes == "auto",
+            denoise=o.denoise == "auto",
             mtf_named=o.mtf_gain is not None or o.sensor is not None,
         )
 
@@ -134,6 +135,7 @@ class RunPlan:
             "fine": self.fine,
             "coregister": o.coregister,
             "changes": o.changes,
+            "denoise": o.denoise,
             "psf": None if o.psf is None else o.psf.to_json(),
             "mtf_gain": self.mtf_gain,
             "tile": self.sizes.tile,

@@ -53,6 +53,7 @@ def describe_guide(guide: Mapping[str, Any] | None) -> list[str]:
             f"is distorted by {field['rms_px']:.2f} px (root mean square), {field['largest_px']:.2f} px at most; "
             "the distortion is corrected"
         )
+    sentences += _describe_noise(guide.get("noise"))
     if guide["withheld"]:
         sentences.append(f"is not used in {guide['withheld']:.1%} of the scene, where it shows something else")
     return sentences
@@ -62,6 +63,16 @@ def describe_assumption(psf: Mapping[str, Any]) -> list[str]:
     """Return the sentence on a blur that no guide shows; none where it is given or a guide shows it."""
     assumption = psf.get("assumption")
     return [] if assumption is None else [assumption]
+
+
+def _describe_noise(noise: Mapping[str, Any] | None) -> list[str]:
+    """Return a sentence on the noise of the guide if the guide is denoised; none if it is used as it is."""
+    if noise is None or noise["filter_std_per_band"] is None:
+        return []
+    std = ", ".join(f"{v:.3g}" for v in noise["std_per_band"])
+    kind = "noise" if noise["white"] else "noise of a compressed image"
+    gain = f"which lowers the error by {noise['gain_db']:.1f} dB when the degraded scene is restored"
+    return [f"has {kind} of {std} (standard deviation, band by band) and is denoised, {gain}"]
 
 
 def _with_error(shift: float, error: float | None) -> str:

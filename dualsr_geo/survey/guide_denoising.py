@@ -19,6 +19,7 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import MIN_VALID_PX, Block, Filled
 from dualsr_geo.fusion.guide_noise.filter import GuideFilter
 from dualsr_geo.fusion.guide_noise.level import NoiseLevel, estimate_noise_level
+from dualsr_geo.fusion.guide_noise.outliers import without_outliers
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.wald.candidate_weights import candidate_errors, candidate_weights
 from dualsr_geo.fusion.wald.pair_noise import PairNoise
@@ -155,7 +156,8 @@ def choose_denoising(sample: GuidedSample, scene_noise: NDArray[np.float64]) -> 
     """
     guides = [torch.from_numpy(np.ascontiguousarray(g)) for g in sample.guides]
     valid = [torch.isfinite(g).all(0) for g in guides]
-    noise = estimate_noise_level(guides, valid, sample.blocks(None), sample.psf, sample.space, scene_noise)
+    blocks = without_outliers(sample.blocks(None), sample.psf, sample.space)
+    noise = estimate_noise_level(guides, valid, blocks, sample.psf, sample.space, scene_noise)
     if noise is None or not noise.level.any():
         return None
     part = sample.central(JUDGED_PX)

@@ -115,7 +115,7 @@ def test_the_survey_has_no_field_of_a_model():
     from dualsr_geo.survey.survey import Survey
 
     assert {f.name for f in fields(Survey)} == {
-        "statistics", "placement", "guide", "displacement", "changes", "model_state", "uncertainty", "detail", "notes",
+        "statistics", "placement", "guide", "displacement", "denoising", "changes", "model_state", "uncertainty", "detail", "notes",
     }  # fmt: skip
 
 

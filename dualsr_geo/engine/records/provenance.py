@@ -13,6 +13,7 @@ from dualsr_geo.engine.records.run_summary import (
     BlurSummary,
     ClippingSummary,
     ConsistencySummary,
+    GuideNoiseSummary,
     GuideSummary,
     RunSummary,
     TileRecord,
@@ -21,6 +22,7 @@ from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.unguided_correction import nyquist_gains
 from dualsr_geo.registration.guide_placement import Placement
+from dualsr_geo.survey.guide_denoising import GuideDenoising
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.version import __version__
 
@@ -132,7 +134,25 @@ def _guide(plan: RunPlan, survey: Survey, records: Sequence[TileRecord]) -> Guid
         field=None if displacement is None else displacement.summary(),
         relevance=None if relevance is None else _per_band(relevance, survey.used, plan.scene.count),
         coverage_by_tile=_coverage_by_tile(records, plan.tiling.grid[1]) if coverage < 1 else None,
+        noise=None if survey.denoising is None else _guide_noise(survey.denoising),
     )
+
+
+def _guide_noise(denoising: GuideDenoising) -> GuideNoiseSummary:
+    noise, used = denoising.noise, denoising.filter
+    return GuideNoiseSummary(
+        std_per_band=_band_std(noise.directions, noise.level),
+        error_per_band=_band_std(noise.directions, noise.error),
+        white=noise.white,
+        filter_std_per_band=None if used is None else _band_std(used.directions, used.level),
+        gain_db=round(denoising.gain_db, 3),
+    )
+
+
+def _band_std(directions: NDArray[np.float32], std: NDArray[np.float32]) -> tuple[float, ...]:
+    """Return the standard deviation of every guide band from that of its principal directions, four digits."""
+    square = (directions.astype(np.float64) * std) ** 2
+    return tuple(float(f"{v:.4g}") for v in np.sqrt(square.sum(1)))
 
 
 def _coverage_by_tile(records: Sequence[TileRecord], columns: int) -> tuple[tuple[float, ...], ...]:

@@ -68,6 +68,29 @@ class TileRecord:
 
 
 @dataclass(frozen=True)
+class GuideNoiseSummary:
+    """The noise of the guide on its own pixels, and what is done against it.
+
+    Attributes
+    ----------
+    std_per_band, error_per_band : tuple of float
+        Standard deviation of the noise of each guide band, and its standard error, in the guide's units.
+    white : bool
+        False for noise that is not white, as of a guide that was compressed.
+    filter_std_per_band : tuple of float or None
+        Noise that the filter removes; None for a guide that is used as it is.
+    gain_db : float
+        By how much the filter lowers the error when the degraded scene is restored, dB.
+    """
+
+    std_per_band: tuple[float, ...]
+    error_per_band: tuple[float, ...]
+    white: bool
+    filter_std_per_band: tuple[float, ...] | None
+    gain_db: float
+
+
+@dataclass(frozen=True)
 class GuideSummary:
     """How the guide fits the scene, and where it is used.
 
@@ -85,6 +108,8 @@ class GuideSummary:
         Share of each band's variance that the guide explains; None for bands without data.
     coverage_by_tile : tuple of tuple of float, or None
         Coverage of each tile, row by row; None if the guide covers the whole scene.
+    noise : GuideNoiseSummary or None
+        None if it is not estimated.
     """
 
     shift_px: tuple[float, float]
@@ -95,6 +120,7 @@ class GuideSummary:
     field: Mapping[str, Any] | None
     relevance: tuple[float | None, ...] | None
     coverage_by_tile: tuple[tuple[float, ...], ...] | None = None
+    noise: GuideNoiseSummary | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping, without what is None by default."""
