@@ -23,18 +23,21 @@ def convolve(planes: Tensor, taps: Taps) -> Tensor:
     taps : tuple of float
         Symmetric, of odd number.
     """
-    matrix = _band(taps, planes.device)
-    reach = len(taps) - 1
-    height, width = planes.shape[-2] - reach, planes.shape[-1] - reach
-    rows = planes.new_empty(*planes.shape[:-2], height, planes.shape[-1])
+    matrix, reach = _band(taps, planes.device), len(taps) - 1
+    stacked = planes.reshape(-1, *planes.shape[-2:])
+    count, height, width = stacked.shape[0], stacked.shape[1] - reach, stacked.shape[2] - reach
+    rows = stacked.new_empty(count, height, width + reach)
     for at in range(0, height, BLOCK_PX):
-        count = min(BLOCK_PX, height - at)
-        rows[..., at : at + count, :] = matrix[:count, : count + reach] @ planes[..., at : at + count + reach, :]
-    out = planes.new_empty(*planes.shape[:-2], height, width)
+        n = min(BLOCK_PX, height - at)
+        band = matrix[:n, : n + reach].expand(count, -1, -1)
+        torch.bmm(band, stacked[:, at : at + n + reach], out=rows[:, at : at + n])
+    out = stacked.new_empty(count, height, width)
+    # All planes as one matrix; products are written in place.
+    rows_2d, out_2d = rows.view(-1, width + reach), out.view(-1, width)
     for at in range(0, width, BLOCK_PX):
-        count = min(BLOCK_PX, width - at)
-        out[..., at : at + count] = rows[..., at : at + count + reach] @ matrix[:count, : count + reach].T
-    return out
+        n = min(BLOCK_PX, width - at)
+        torch.mm(rows_2d[:, at : at + n + reach], matrix[:n, : n + reach].T, out=out_2d[:, at : at + n])
+    return out.view(*planes.shape[:-2], height, width)
 
 
 @lru_cache(maxsize=64)

@@ -7,6 +7,7 @@ The first pass makes a pilot image, whose covariance is the signal's in the seco
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,18 +94,24 @@ def _mirrored(length: int, margin: int, device: torch.device) -> Tensor:
 def _two_passes(window: Tensor) -> Tensor:
     """Return the middle of a window (direction, y, x), without a margin of two `PASS_REACH_PX`, filtered."""
     noisy, coarse = details(window)
-    pilot = cropped(coarse, PASS_REACH_PX - WAVELET_REACH_PX)
+    pilot = cropped(coarse, PASS_REACH_PX - WAVELET_REACH_PX).clone()
     for level, detail in enumerate(noisy):
         near = cropped(detail, PASS_REACH_PX - WINDOW_PX[level] - lost_px(level))
         covariance = local_covariance(near, _window(level))
-        pilot = pilot + thresholded(cropped(near, WINDOW_PX[level]), covariance, THRESHOLD * noise_variances()[level])
-    out = cropped(coarse, 2 * PASS_REACH_PX - WAVELET_REACH_PX)
+        shrunk = thresholded(cropped(near, WINDOW_PX[level]), covariance, THRESHOLD * noise_variances()[level])
+        _add(pilot, shrunk)
+    out = cropped(coarse, 2 * PASS_REACH_PX - WAVELET_REACH_PX).clone()
     for level, (detail, signal) in enumerate(zip(noisy, details(pilot)[0], strict=True)):
         near = cropped(signal, PASS_REACH_PX - WINDOW_PX[level] - lost_px(level))
         covariance = local_covariance(near, _window(level))
         middle = cropped(detail, 2 * PASS_REACH_PX - lost_px(level))
-        out = out + wiener(middle, covariance, noise_variances()[level])
+        _add(out, wiener(middle, covariance, noise_variances()[level]))
     return out
+
+
+def _add(total: Tensor, planes: Sequence[Tensor]) -> None:
+    for one, plane in zip(total, planes, strict=True):
+        one.add_(plane)
 
 
 def _window(level: int) -> Taps:

@@ -91,9 +91,9 @@ class _Parts:
 
     def estimate(self, without: int | None = None) -> _Estimates:
         """Return the estimates of the whole sample, or without one of its parts."""
-        kept = [i for i in range(PARTS) if i != without]
-        detail = detail_noise([d for i in kept for d in self.diagonals[i]], self.step)
-        moments = sum((self.moments[i] for i in kept[1:]), self.moments[kept[0]])
+        parts = [i for i in range(PARTS) if i != without]
+        detail = detail_noise([d for i in parts for d in self.diagonals[i]], self.step)
+        moments = sum((self.moments[i] for i in parts[1:]), self.moments[parts[0]])
         scene = residual_noise(moments, len(self.step), self.psf, self.component_noise)
         return _combined(detail, scene, self.step, self.constant)
 

@@ -5,6 +5,8 @@ What varies with a strong direction is kept in a weak one, too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -37,7 +39,7 @@ def local_covariance(details: Tensor, window: Taps) -> Matrix:
     return dict(zip(pairs, convolve(products, window).unbind(), strict=True))
 
 
-def thresholded(details: Tensor, covariance: Matrix, threshold: float) -> Tensor:
+def thresholded(details: Tensor, covariance: Matrix, threshold: float) -> list[Tensor]:
     """Return details with their local principal directions shrunk: the first pass, which needs no signal.
 
     One sweep of Jacobi rotations turns the leading directions to nearly those of the covariance, the strongest first.
@@ -51,13 +53,12 @@ def thresholded(details: Tensor, covariance: Matrix, threshold: float) -> Tensor
     threshold : float
         Variance that is subtracted.
     """
-    new = details.clone()
-    count = len(details)
+    new, count = list(details), len(details)
     rotations = []
     for j in range(min(count, LEADING)):
         for i in range(j + 1, min(count, LEADING)):
             cosine, sine = _rotate(covariance, i, j, count)
-            _turn(new, i, j, cosine, sine)
+            new[j], new[i] = _turned(new[j], new[i], cosine, sine)
             rotations.append((i, j, cosine, sine))
     lower, inverse = _factorised(covariance)
     new = _forward(new, lower)
@@ -68,7 +69,7 @@ def thresholded(details: Tensor, covariance: Matrix, threshold: float) -> Tensor
             if (i, j) in lower:
                 new[i].addcmul_(lower[i, j], new[j])
     for i, j, cosine, sine in reversed(rotations):
-        _turn(new, i, j, cosine, sine.neg_())
+        new[j], new[i] = _turned(new[j], new[i], cosine, sine.neg_())
     return new
 
 
@@ -88,18 +89,16 @@ def _rotate(matrix: Matrix, i: int, j: int, count: int) -> tuple[Tensor, Tensor]
         if k not in (i, j):
             one, other = (max(j, k), min(j, k)), (max(i, k), min(i, k))
             p, q = matrix[one], matrix[other]
-            matrix[one], matrix[other] = (cosine * p).addcmul_(sine, q), (cosine * q).addcmul_(sine, p, value=-1)
+            matrix[one], matrix[other] = _turned(p, q, cosine, sine)
     return cosine, sine
 
 
-def _turn(planes: Tensor, i: int, j: int, cosine: Tensor, sine: Tensor) -> None:
-    """Turn planes i and j by an angle, in place."""
-    first = (cosine * planes[j]).addcmul_(sine, planes[i])
-    planes[i].mul_(cosine).addcmul_(sine, planes[j], value=-1)
-    planes[j] = first
+def _turned(first: Tensor, second: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two planes turned by an angle."""
+    return (cosine * first).addcmul_(sine, second), (cosine * second).addcmul_(sine, first, value=-1)
 
 
-def wiener(details: Tensor, covariance: Matrix, noise: float) -> Tensor:
+def wiener(details: Tensor, covariance: Matrix, noise: float) -> list[Tensor]:
     """Return the Wiener estimate of details, S (S + n I)^-1 d: the second pass.
 
     Parameters
@@ -114,13 +113,13 @@ def wiener(details: Tensor, covariance: Matrix, noise: float) -> Tensor:
         covariance[i, i].add_(noise)
     lower, inverse = _factorised(covariance)
     solved = _forward(details, lower)
-    for i in range(len(details)):
-        solved[i] *= inverse[i]
+    for plane, reciprocal in zip(solved, inverse, strict=True):
+        plane.mul_(reciprocal)
     for i in reversed(range(len(details))):
         for j in range(i + 1, len(details)):
             if (j, i) in lower:
-                solved[i] -= lower[j, i] * solved[j]
-    return details - noise * solved
+                solved[i].addcmul_(lower[j, i], solved[j], value=-1)
+    return [torch.add(d, s, alpha=-noise) for d, s in zip(details, solved, strict=True)]
 
 
 def _factorised(matrix: Matrix) -> tuple[Matrix, list[Tensor]]:
@@ -139,10 +138,10 @@ def _factorised(matrix: Matrix) -> tuple[Matrix, list[Tensor]]:
     return lower, inverse
 
 
-def _forward(details: Tensor, lower: Matrix) -> Tensor:
-    """Return L^-1 d."""
-    out = details.clone()
-    for i in range(len(details)):
+def _forward(details: Sequence[Tensor], lower: Matrix) -> list[Tensor]:
+    """Return L^-1 d, in new planes."""
+    out = [d.clone() for d in details]
+    for i in range(1, len(details)):
         for j in range(i):
             if (i, j) in lower:
                 out[i].addcmul_(lower[i, j], out[j], value=-1)

@@ -98,15 +98,15 @@ def residual_noise(
     if moments.pixels < MIN_VALID_PX:
         return None
     # Components come in the order of their variance: the last ones are left out where there are few pixels.
-    kept = max(min(count, moments.pixels // PIXELS_PER_COEFFICIENT - 1), 0)
-    at = np.r_[0:kept, count]
+    used = max(min(count, moments.pixels // PIXELS_PER_COEFFICIENT - 1), 0)
+    at = np.r_[0:used, count]
     xx, xy = moments.products[np.ix_(at, at)], moments.products[at, count + 1 :]
     yy = np.diagonal(moments.products)[count + 1 :]
     coefficients = _solve(xx, xy)
     residual = np.maximum(yy - (coefficients * xy).sum(0), 0.0)
     variance = residual / max(moments.pixels - len(at), 1)
     if component_noise is not None:
-        carried = _carried(coefficients[:-1], component_noise[:kept, :kept], xx, moments.pixels, psf.gain)
+        carried = _carried(coefficients[:-1], component_noise[:used, :used], xx, moments.pixels, psf.gain)
         variance = np.maximum(variance - SUBTRACTED_SHARE * carried, (1 - SUBTRACTED_SHARE) * variance)
     return np.asarray(np.sqrt(variance))
 
