@@ -157,7 +157,9 @@ def _unguided_detail(
     network = unguided_network(networks.unguided, observed.device.type)
     detail = unguided_correction.correct(network, observed, inputs.levels, inputs.anchors.bands, psf, plain)
     used = faded(detail, None if blend is None else 1 - blend, weight)
-    part = detail if used is None else unguided_correction.null_space_part(detail * used, plain)
+    # What is left out is projected, not what is kept, so that nothing changes far from the guide and from holes: the
+    # projection is not idempotent to rounding, and a tile far from a hole has none.
+    part = detail if used is None else detail - unguided_correction.null_space_part(detail * (1 - used), plain)
     return part * inputs.share
 
 

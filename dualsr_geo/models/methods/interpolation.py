@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dualsr_geo.fusion.wald.pairs import WaldPair
 from dualsr_geo.models.definition import Model
+from dualsr_geo.models.methods._guard import guard, guarded_block
 from dualsr_geo.models.methods._spectral import restored, spectral_window
 from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs
 
@@ -19,11 +20,12 @@ class Interpolation(Model):
 
     def reconstruct(self, inputs: WindowInputs, state: Any) -> Reconstruction:  # noqa: ARG002
         """Interpolate a window; see `Model.reconstruct`."""
-        return spectral_window(inputs, None, None)
+        return guard(spectral_window(inputs, None, None), inputs)
 
     def restore(self, pair: WaldPair, state: Any) -> list[Tensor]:  # noqa: ARG002
         """Return the interpolated blocks of a Wald pair; see `Model.restore`."""
-        return [spectra.bands(slice(None)) for spectra, _ in restored(pair, None)]
+        restorations = zip(pair.blocks, restored(pair, None), strict=True)
+        return [guarded_block(spectra.bands(slice(None)), b.cube, pair.space) for b, (spectra, _) in restorations]
 
 
 MODEL = Interpolation(

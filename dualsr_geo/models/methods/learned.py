@@ -29,6 +29,7 @@ from dualsr_geo.models.guided_correction import GuidedWindow
 from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.guided_shrinkage import guided_window
 from dualsr_geo.models.loading import guided_network, unguided_network
+from dualsr_geo.models.methods._guard import guard, guarded_block
 from dualsr_geo.models.methods._spectral import restored, spectral_window
 from dualsr_geo.models.methods.regression import RegressionState, estimate_regression
 from dualsr_geo.models.reconstruction import Reconstruction, SpectralReconstruction, WindowInputs
@@ -201,7 +202,7 @@ class Learned(Model):
         fitted = (None, None) if regression is None else (regression.fit, regression.ridges)
         start = spectral_window(inputs, *fitted)
         detail = self._detail(inputs, start, state)
-        return replace(start, spectra=replace(start.spectra, added=detail))
+        return guard(replace(start, spectra=replace(start.spectra, added=detail)), inputs)
 
     def _detail(
         self, inputs: WindowInputs, reconstruction: SpectralReconstruction, state: LearnedState
@@ -234,7 +235,8 @@ class Learned(Model):
             detail = correction.learned_detail(
                 self.correction, corrections, window, lr, start.weight, pair.blur, plain, core
             )
-            out.append(replace(spectra, added=detail).bands(slice(None)))
+            bands = replace(spectra, added=detail).bands(slice(None))
+            out.append(guarded_block(bands, block.cube, pair.space) if fit is None else bands)
         return out
 
     def _corrections_on(self, pair: WaldPair, fit: GuideFit | None, scene: CorrectionState) -> CorrectionState:
