@@ -1,4 +1,4 @@
-"""The grid: which scene with which guide, ratio, degradation, disturbance and model."""
+"""The grids: which scene with which guide, ratio, degradation, disturbance and model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from zlib import crc32
 
 import scenes
 import table
-from degradations import DEGRADATIONS, Floats
-from disturbances import DISTURBANCES, Disturbance, Pair
+from contenders import CONTENDERS
+from degradations import ALL_DEGRADATIONS, DEGRADATIONS, Floats
+from disturbances import ALL_DISTURBANCES, DISTURBANCES, REALITIES, Disturbance, Pair
 
 from dualsr_geo.errors import OptionError
 from dualsr_geo.models.definition import Model
@@ -18,7 +19,32 @@ from dualsr_geo.models.registry import models
 
 # The other CAVE scenes run when --only names them.
 CAVE = (*scenes.VALIDATION, "cave-feathers", "cave-flowers")
-DEFAULT = (*CAVE, *(s for s in scenes.SCENES if s not in CAVE and not s.startswith("cave-")))
+NAMED_ONLY = ("cave-", "-middle", "-targets")
+DEFAULT = (*CAVE, *(s for s in scenes.SCENES if s not in CAVE and not any(part in s for part in NAMED_ONLY)))
+# Scenes of the grid of real guides and blurs; outside the training data of the shipped networks.
+REAL_SCENES = ("sponges-middle", "thread_spools-middle", "jasper", "sandiego", "enmap", "wv2", "sn6")
+TARGET_SCENES = ("jasper-targets", "thread_spools-targets")
+# Guides of the real grid, of which those of `GUIDES` are disturbed; this disturbance needs several bands.
+REAL_GUIDES, GUIDES, COLLINEAR = ("rgb", "pan", "rg", "rgbn"), ("rgb", "pan", "own"), "guide-collinear"
+# Ours with a guide, and what is compared with ours.
+REAL_MODELS, PLAIN = ("auto", "regression"), ("bicubic", "spline")
+GUIDED_CONTENDERS = tuple(name for name in CONTENDERS if name not in PLAIN)
+# Blurs, ratios and noises of scenes without a guide; above this ratio only large scenes.
+REAL_BLURS = (
+    "matlab-bicubic",
+    "lanczos",
+    "box",
+    "gaussian-0.15",
+    "mtf",
+    "gaussian-0.45",
+    "gaussian-0.6",
+    "nearest",
+    "cubic",
+)
+REAL_SETTINGS = ((4, "none"), (2, "none"), (8, "none"), (4, "noise-1"), (4, "noise-3"))
+LARGEST_RATIO_OF_SMALL, LARGE = 4, ("sponges-middle", "thread_spools-middle", "wv2")
+# The word of --only for that grid.
+REAL = "reality"
 OWN_GUIDE = ("wv2", "sn6", "dsen2")
 
 
@@ -61,22 +87,26 @@ class Combination:
     @property
     def psf(self) -> str:
         """How the model knows the blur."""
-        return DISTURBANCES[self.disturbance].psf if takes_psf(models()[self.model]) else "unused"
+        if self.model in CONTENDERS:
+            return "given" if self.guide != "none" else "unused"
+        return ALL_DISTURBANCES[self.disturbance].psf if takes_psf(models()[self.model]) else "unused"
 
     def pair(self) -> Pair:
         """Make scene, guide and reference."""
         one = undisturbed(self.scene, self.guide, self.ratio, self.degradation)
-        return DISTURBANCES[self.disturbance].apply(one)
+        return ALL_DISTURBANCES[self.disturbance].apply(one)
 
 
 @lru_cache(maxsize=2)
 def undisturbed(name: str, kind: str, ratio: int, degradation: str) -> Pair:
     """Make a pair without any disturbance; the same for every model."""
     scene = scenes.cut(scenes.load(name), ratio)
-    observed = DEGRADATIONS[degradation].observe(scene.cube, ratio, scene.gains)
+    observed = ALL_DEGRADATIONS[degradation].observe(scene.cube, ratio, scene.gains)
     guide: Floats | None = scenes.guide(scene, kind)
     gain = sum(scene.gains) / len(scene.gains)
-    return Pair(observed, guide, scene.cube, ratio, gain, crc32(f"{name} {ratio}".encode()))
+    response = None if kind in ("own", "none") else scenes.responses(scene, kind)
+    seed = crc32(f"{name} {ratio}".encode())
+    return Pair(observed, guide, scene.cube, ratio, gain, seed, response=response)
 
 
 def takes_psf(model: Model) -> bool:
@@ -107,6 +137,30 @@ def grid(names: Sequence[str]) -> Iterator[Combination]:
                     yield from _models(scene, guide, ratio, degradation)
 
 
+def real_grid() -> Iterator[Combination]:
+    """Yield the grid of what reality costs: disturbed guides, other numbers of guide bands, blurs that are not given."""
+    for scene in (*REAL_SCENES, *TARGET_SCENES):
+        yield from (Combination(scene, "none", 4, "mtf", "none", model) for model in PLAIN)
+        for guide in guides(scene) if scene in OWN_GUIDE else REAL_GUIDES:
+            for disturbance in ("none", *_guide_disturbances(scene, guide)):
+                yield from (
+                    Combination(scene, guide, 4, "mtf", disturbance, m) for m in (*REAL_MODELS, *GUIDED_CONTENDERS)
+                )
+    for scene in REAL_SCENES:
+        for degradation in REAL_BLURS:
+            for ratio, noise in REAL_SETTINGS:
+                if ratio <= LARGEST_RATIO_OF_SMALL or scene in LARGE:
+                    yield from (Combination(scene, "none", ratio, degradation, noise, m) for m in ("auto", *PLAIN))
+
+
+def _guide_disturbances(scene: str, guide: str) -> Iterator[str]:
+    """Yield the disturbances of a guide of the real grid."""
+    if scene in REAL_SCENES and guide in GUIDES:
+        yield from (
+            name for name, d in REALITIES.items() if d.needs == "guide" and (name != COLLINEAR or guide == "rgb")
+        )
+
+
 def _models(scene: str, guide: str, ratio: int, degradation: str) -> Iterator[Combination]:
     disturbed = degradation == "mtf" and ratio == ratios(scene)[0]
     for model in (m for m in models().values() if _runs_with(m, guide)):
@@ -135,17 +189,19 @@ def chosen(words: Sequence[str]) -> list[Combination]:
     ----------
     words : sequence of str
         Each one or several values with commas between, ``"none"`` or ``"disturbance=none"``; a
-        combination is kept if each word names one of its values. No word: the whole default grid.
+        combination is kept if each word names one of its values. No word: the whole default grid. The word
+        ``"reality"`` chooses from the grid of what reality costs instead.
 
     Raises
     ------
     OptionError
         If nothing is left.
     """
-    wanted = [set(word.split(",")) for word in words]
+    wanted = [set(word.split(",")) for word in words if word != REAL]
     named = set().union(*wanted)
     names = (*DEFAULT, *(s for s in scenes.SCENES if s in named and s not in DEFAULT))
-    kept = [one for one in grid(names) if all(w & one.values for w in wanted)]
+    whole = {one.key: one for one in (real_grid() if REAL in words else grid(names))}
+    kept = [one for one in whole.values() if all(w & one.values for w in wanted)]
     if not kept:
         raise OptionError(f"No combination has all of: {' '.join(words)}. Give --only other words; --list shows all.")
     return kept

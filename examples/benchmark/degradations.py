@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ Matrix = NDArray[np.float64]
 
 SFPN_NOISE = 3 / 255
 SFPN_VARIANCES = (2.0, 10.0)
+LANCZOS_LOBES = 3
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,33 @@ def imresize_matrix(length: int, ratio: int) -> Matrix:
 
     Keys' kernel of a = -0.5, widened by the ratio; beyond the edge the axis is mirrored.
     """
+    return kernel_matrix(length, ratio, partial(keys, a=-0.5), 2.0)
+
+
+def kernel_matrix(length: int, ratio: int, kernel: Callable[[Matrix], Matrix], reach: float) -> Matrix:
+    """Return blur by a kernel and decimation along an axis, (lr, hr); beyond the edge the axis is mirrored.
+
+    Parameters
+    ----------
+    length, ratio : int
+    kernel : callable
+        From distances to weights, in lr pixels.
+    reach : float
+        Of the kernel, lr pixels.
+    """
     out = np.zeros((length // ratio, length))
+    half = math.ceil(reach * ratio) + 1
     for i, row in enumerate(out):
         centre = i * ratio + (ratio - 1) / 2
-        at = np.arange(math.floor(centre) - 2 * ratio, math.floor(centre) + 2 * ratio + 2)
-        weights = keys((centre - at) / ratio, a=-0.5)
+        at = np.arange(math.floor(centre) - half, math.floor(centre) + half + 2)
+        weights = kernel((at - centre) / ratio)
         np.add.at(row, mirrored(at, length), weights / weights.sum())
     return out
+
+
+def lanczos(distance: Matrix) -> Matrix:
+    """Return Lanczos' kernel of three lobes."""
+    return np.where(np.abs(distance) < LANCZOS_LOBES, np.sinc(distance) * np.sinc(distance / LANCZOS_LOBES), 0.0)
 
 
 def sfpn_matrix(length: int, ratio: int, variance: float) -> Matrix:
@@ -125,6 +147,30 @@ def _imresize(cube: Floats, ratio: int, _: tuple[float, ...]) -> Floats:
     return _applied(dy, cube, dx)
 
 
+def _lanczos(cube: Floats, ratio: int, _: tuple[float, ...]) -> Floats:
+    dy, dx = (kernel_matrix(n, ratio, lanczos, LANCZOS_LOBES) for n in cube.shape[1:])
+    return _applied(dy, cube, dx)
+
+
+def _box(cube: Floats, ratio: int, _: tuple[float, ...]) -> Floats:
+    bands, height, width = cube.shape
+    parts = cube.reshape(bands, height // ratio, ratio, width // ratio, ratio)
+    return np.asarray(parts.mean((2, 4), dtype=np.float64), np.float32)
+
+
+def _gaussian(cube: Floats, ratio: int, _: tuple[float, ...], gain: float) -> Floats:
+    return degraded(cube, ratio, gain)
+
+
+def _nearest(cube: Floats, ratio: int, _: tuple[float, ...]) -> Floats:
+    return np.ascontiguousarray(cube[:, ratio // 2 :: ratio, ratio // 2 :: ratio])
+
+
+def _cubic(cube: Floats, ratio: int, _: tuple[float, ...]) -> Floats:
+    dy, dx = (kernel_matrix(n, ratio, lambda d: keys(d * ratio, a=-0.75), 2 / ratio) for n in cube.shape[1:])
+    return _applied(dy, cube, dx)
+
+
 def _sfpn(cube: Floats, ratio: int, _: tuple[float, ...]) -> Floats:
     dy, dx = (sfpn_matrix(n, ratio, v) for n, v in zip(cube.shape[1:], SFPN_VARIANCES, strict=True))
     clean = torch.from_numpy(_applied(dy, cube, dx))
@@ -152,3 +198,20 @@ DEGRADATIONS = {
         coregister="off",
     ),
 }
+
+# Blurs of resampled and of other sensors' products, which the default grid leaves out; all without noise.
+BLURS = {
+    "lanczos": Degradation("Lanczos' kernel of three lobes, widened by the ratio.", _lanczos),
+    "box": Degradation("The average of each lr pixel.", _box),
+    **{
+        f"gaussian-{gain}": Degradation(
+            f"A Gaussian with an MTF gain of {gain} at the lr Nyquist frequency.", partial(_gaussian, gain=gain)
+        )
+        for gain in (0.15, 0.45, 0.6)
+    },
+    "nearest": Degradation("One pixel of each lr pixel, without blur; half an hr pixel off for even ratios.", _nearest),
+    "cubic": Degradation(
+        "Cubic interpolation (a = -0.75) at the lr pixel's centre, without blur, as OpenCV's.", _cubic
+    ),
+}
+ALL_DEGRADATIONS = {**DEGRADATIONS, **BLURS}

@@ -12,6 +12,7 @@ from statistics import mean, median
 
 import combinations
 import plots
+import reality
 import scenes
 import table
 from cases import FIGURES, GUIDES, Case, Figure, Runs, case_of, number
@@ -45,8 +46,8 @@ HOW_TO_READ = """\
 * The best is in **bold**; figures that are equal in print count as equal. Seconds are those of one thread."""
 
 
-def page(runs: Runs) -> str:
-    """Return the page; the same rows in any order give the same page."""
+def page(runs: Runs, real: Sequence[table.Row] = ()) -> str:
+    """Return the page, with the rows of the grid of reality; the same rows in any order give the same page."""
     parts = [
         "# Results",
         made_from(runs),
@@ -60,7 +61,7 @@ def page(runs: Runs) -> str:
     for name, degradation in DEGRADATIONS.items():
         if runs.cases(name):
             parts += [f"## Protocol `{name}`", degradation.sentence, score_table(runs, name), *verdicts(runs, name)]
-    parts += [*learned(runs), *robustness(runs), "## Seconds", seconds(runs), *left_out(runs)]
+    parts += [*learned(runs), *robustness(runs), *reality.section(real), "## Seconds", seconds(runs), *left_out(runs)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -274,11 +275,11 @@ def main(words: Sequence[str]) -> None:
     rows = sorted(table.read(csv), key=table.key)
     if not rows:
         raise InputError(f"{csv} has no runs. Run examples/benchmark/run.py first.")
-    runs = Runs(rows)
+    runs = Runs(reality.without(rows))
     images = target.parent / "images"
     plots.gain(runs, images / "benchmark_gain.png")
     plots.robustness(runs, images / "benchmark_robustness.png")
-    target.write_text(page(runs), encoding="utf-8")
+    target.write_text(page(runs, rows), encoding="utf-8")
     print(f"{target}: {len(rows)} runs")
 
 

@@ -23,7 +23,8 @@ import table
 import torch
 import xarray as xr
 from combinations import Combination, chosen
-from degradations import DEGRADATIONS, Floats
+from contenders import CONTENDERS, best
+from degradations import ALL_DEGRADATIONS, Floats
 from disturbances import Pair
 from threadpoolctl import threadpool_limits
 
@@ -43,7 +44,9 @@ def located(cube: Floats, gsd: float) -> xr.DataArray:
 
 
 def sharpened(pair: Pair, one: Combination) -> tuple[Floats, float]:
-    """Run a model with the accessor; return the product (band, y, x) and the time, seconds."""
+    """Run a model with the accessor, or a contender; return the product (band, y, x) and the time, seconds."""
+    if one.model in CONTENDERS:
+        return best(one.model, pair)
     scene = located(pair.scene, float(pair.ratio))
     guide = None if pair.guide is None else located(pair.guide, 1.0)
     begin = time.perf_counter()
@@ -55,7 +58,7 @@ def sharpened(pair: Pair, one: Combination) -> tuple[Floats, float]:
             rgb=guide,
             model=one.model,
             psf=pair.psf,
-            coregister=DEGRADATIONS[one.degradation].coregister,
+            coregister=ALL_DEGRADATIONS[one.degradation].coregister,
         )
         made: Floats = lazy.compute(scheduler="single-threaded").to_numpy()
     return made, time.perf_counter() - begin

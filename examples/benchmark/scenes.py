@@ -30,6 +30,12 @@ SAN_DIEGO_BAD = {*range(1, 7), 33, 34, 35, 97, *range(107, 114), *range(153, 167
 LANDSAT_NM = (485.0, 560.0, 660.0, 835.0, 1650.0, 2215.0)
 # What a pan camera keeps at the lr Nyquist frequency; the usual figure where none is published.
 PAN_GAIN = 0.15
+# Centre of the fourth band of guides of four.
+INFRARED_NM = 840.0
+# Side of the middles of the CAVE scenes, hr pixels.
+MIDDLE_PX = 256
+# Bright small targets: their share of the pixels, their side in hr pixels, and their brightness in that of the scene.
+TARGET_SHARE, TARGET_PX, TARGET_BRIGHTNESS = 2e-4, 2, 0.9
 VALIDATION = ("sponges", "thread_spools")
 TRAINING = (
     "beads", "chart_and_stuffed_toy", "cloth", "egyptian_statue", "fake_and_real_food", "feathers", "flowers",
@@ -88,7 +94,7 @@ def cut(scene: Scene, ratio: int) -> Scene:
 
 
 def guide(scene: Scene, kind: str) -> Floats | None:
-    """Return a guide, (guide band, y, x): ``"own"``, simulated ``"rgb"`` or ``"pan"``, or None for ``"none"``."""
+    """Return a guide, (guide band, y, x): ``"own"``, one of `responses`, or None for ``"none"``."""
     if kind in ("own", "none"):
         return scene.guide if kind == "own" else None
     made: Floats = np.einsum("gb,byx->gyx", responses(scene, kind), scene.cube).astype(np.float32)
@@ -96,8 +102,17 @@ def guide(scene: Scene, kind: str) -> Floats | None:
 
 
 def responses(scene: Scene, kind: str) -> NDArray[np.float64]:
-    """Return the spectral responses of a guide, (guide band, band), rows summing to 1."""
+    """Return the spectral responses of a simulated guide, (guide band, band), rows summing to 1.
+
+    ``"rgb"``, ``"pan"``, ``"rg"`` (the first two of ``"rgb"``), or ``"rgbn"`` (with a band in the near infrared, or as
+    near to it as the scene has bands).
+    """
     nm = scene.wavelengths
+    if kind == "rg":
+        return responses(scene, "rgb")[:2]
+    if kind == "rgbn":
+        infrared = np.exp(-0.5 * ((nm - min(INFRARED_NM, nm.max())) / (70 / 2.355)) ** 2)[None]
+        return np.concatenate([responses(scene, "rgb"), infrared / infrared.sum()])
     if scene.rgb is not None:
         return scene.rgb if kind == "rgb" else np.full((1, len(nm)), 1 / len(nm))
     if kind == "pan":
@@ -230,6 +245,26 @@ def _landsat() -> Scene:
     return Scene(unit(tif("multispectral/stars_L7_ETMs.tif")), np.array(LANDSAT_NM))
 
 
+def middle(name: str) -> Scene:
+    """Return the central `MIDDLE_PX` x `MIDDLE_PX` pixels of a scene that comes without a guide."""
+    scene = SCENES[name]()
+    y, x = ((n - MIDDLE_PX) // 2 for n in scene.cube.shape[1:])
+    return replace(scene, cube=np.ascontiguousarray(scene.cube[:, y : y + MIDDLE_PX, x : x + MIDDLE_PX]))
+
+
+def with_targets(name: str) -> Scene:
+    """Return a scene with bright small targets of a spectrum of its own: its brightest pixel's, reversed."""
+    scene = SCENES[name]()
+    cube = scene.cube.copy()
+    spectrum = cube.reshape(len(cube), -1)[:, cube.sum(0).argmax()][::-1]
+    count = max(1, round(TARGET_SHARE * cube[0].size / TARGET_PX**2))
+    rng = np.random.default_rng(0)
+    for y, x in zip(*(rng.integers(0, n - TARGET_PX, count) for n in cube.shape[1:]), strict=True):
+        bright = TARGET_BRIGHTNESS * spectrum / spectrum.max()
+        cube[:, y : y + TARGET_PX, x : x + TARGET_PX] = bright[:, None, None]
+    return replace(scene, cube=cube)
+
+
 SCENES: dict[str, Callable[[], Scene]] = {
     **{name: partial(_cave, name) for name in VALIDATION},
     **{f"cave-{name}": partial(_cave, name) for name in TRAINING},
@@ -244,4 +279,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "sn6": _spacenet,
     "dsen2": _sentinel,
     "landsat": _landsat,
+    **{f"{name}-middle": partial(middle, name) for name in VALIDATION},
+    "jasper-targets": partial(with_targets, "jasper"),
+    "thread_spools-targets": partial(with_targets, "thread_spools-middle"),
 }

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.ndimage import label
 
 from dualsr_geo.degradation.operators import operator
@@ -19,8 +20,10 @@ BENCHMARK = Path(__file__).resolve().parents[2] / "examples" / "benchmark"
 sys.path.insert(0, str(BENCHMARK))
 
 import combinations
+import contenders
 import degradations
 import disturbances
+import reality
 import results
 import run
 import scenes
@@ -76,6 +79,41 @@ def test_mtf_has_its_gain_at_the_lr_nyquist_frequency(ratio, gain):
     response = np.sum(row * np.cos(np.pi / ratio * (np.arange(len(row)) - centre)))
     # A Gaussian sampled at whole pixels passes a little more than one that is not.
     assert response == pytest.approx(gain, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "gain"),
+    [
+        ("lanczos", 0.5),
+        ("box", 0.65),
+        ("gaussian-0.15", 0.15),
+        ("gaussian-0.6", 0.6),
+        ("nearest", 1.0),
+        ("cubic", 1.03),
+    ],
+)
+def test_blurs_have_their_gain_at_the_lr_nyquist_frequency_and_keep_the_mean(name, gain):
+    """A wave of that frequency whose crests are at the centres of the lr pixels."""
+    observe, ratio = degradations.BLURS[name].observe, 4
+    at = (
+        np.arange(40 * ratio) - (0 if name == "nearest" else (ratio - 1) / 2) - (ratio // 2 if name == "nearest" else 0)
+    )
+    wave = np.cos(np.pi / ratio * at).astype(np.float32)
+    observed = observe(np.broadcast_to(wave, (1, 40 * ratio, 40 * ratio)).copy(), ratio, (0.3,))
+    middle = observed[0, 20, 10:30] * (-1) ** np.arange(10, 30)
+    np.testing.assert_allclose(middle, gain, atol=0.02)
+    flat = observe(np.full((2, 24, 20), 0.7, np.float32), ratio, (0.3,))
+    assert flat.shape == (2, 6, 5)
+    np.testing.assert_allclose(flat, 0.7, rtol=1e-5)
+
+
+@given(ratios, sizes)
+def test_lanczos_is_pillows(ratio, lr):
+    line = np.random.default_rng(lr).random(12 * ratio).astype(np.float32)
+    wide = np.pad(line, 3 * ratio, mode="symmetric")
+    theirs = np.asarray(Image.fromarray(wide[None]).resize((len(wide) // ratio, 1), Image.Resampling.LANCZOS))[0, 3:-3]
+    ours = degradations.kernel_matrix(len(line), ratio, degradations.lanczos, 3) @ line
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_mtf_takes_a_gain_for_each_band():
@@ -150,6 +188,56 @@ def test_a_wrong_psf_is_wider_or_narrower_and_in_place(name, times):
     assert told.shift_px == pytest.approx((0, 0), abs=1e-4)
 
 
+@pytest.mark.parametrize("percent", [0.1, 0.3, 1])
+def test_guide_noise_is_a_share_of_the_guides_full_scale_and_the_same_every_time(percent):
+    one = replace(pair((30, 20)), guide=np.full((3, 90, 60), 40, np.float32))
+    noisy = disturbances.REALITIES[f"guide-noise-{percent}"].apply(one)
+    assert (noisy.guide - one.guide).std() == pytest.approx(0.4 * percent, rel=0.03)
+    np.testing.assert_array_equal(noisy.guide, disturbances.with_guide_noise(one, percent / 100).guide)
+    assert disturbances.with_guide_noise(replace(one, guide=None), 0.1).guide is None
+
+
+@given(st.floats(0.01, 1e4), st.integers(1, 4), st.integers(0, 9))
+def test_eight_bit_rounds_to_255_steps_of_the_full_scale(scale, count, seed):
+    guide = (scale * np.random.default_rng(seed).random((count, 40, 30))).astype(np.float32)
+    one = replace(pair(), guide=guide)
+    rounded = disturbances.REALITIES["guide-8bit"].apply(one).guide
+    step = disturbances.full_scale(guide) / 255
+    below = guide <= disturbances.full_scale(guide)
+    assert np.abs(rounded - guide)[below].max() <= 0.5001 * step
+    assert len(np.unique(rounded)) <= 256
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_jpeg_of_a_lower_quality_is_farther_from_the_guide(count):
+    one = replace(
+        pair(), guide=smooth((64, 48), count) + 0.1 * np.random.default_rng(0).random((count, 64, 48), np.float32)
+    )
+    errors = [
+        np.abs(disturbances.REALITIES[name].apply(one).guide - one.guide).mean()
+        for name in ("guide-8bit", "guide-jpeg-90", "guide-jpeg-75")
+    ]
+    assert errors[0] < errors[1] < errors[2] < 0.1
+
+
+def test_a_collinear_guide_keeps_a_tenth_of_its_colours_and_its_response_mixes_alike():
+    cube = smooth((64, 48), 6)
+    response = np.random.default_rng(0).random((3, 6))
+    guide = np.tensordot(response, cube, 1).astype(np.float32)
+    mixed = disturbances.REALITIES["guide-collinear"].apply(replace(pair(), guide=guide, response=response))
+    below = guide.max(0) < disturbances.full_scale(guide)
+    # Half a step of 8 bit.
+    allowed = 0.6 / 255 * disturbances.full_scale(guide)
+    assert np.abs(np.tensordot(mixed.response, cube, 1) - mixed.guide)[:, below].max() < allowed
+    colours = (mixed.guide - mixed.guide.mean(0), guide - guide.mean(0))
+    assert np.std(colours[0]) == pytest.approx(0.1 * np.std(colours[1]), rel=0.1)
+
+
+def test_noise_of_a_scene_is_in_units_of_255():
+    one = replace(pair(), scene=np.zeros((4, 60, 70), np.float32))
+    assert disturbances.REALITIES["noise-3"].apply(one).scene.std() == pytest.approx(3 / 255, rel=0.03)
+
+
 # ---- combinations ------------------------------------------------------------------------
 
 
@@ -174,6 +262,17 @@ def test_only_matches_whole_values():
     assert {one.scene for one in combinations.chosen(["cave-beads", "8"])} == {"cave-beads"}
     assert {one.disturbance for one in combinations.chosen(["enmap", "guide=none"])} > {"none", "holes"}
     assert {one.disturbance for one in combinations.chosen(["enmap", "disturbance=none"])} == {"none"}
+
+
+def test_the_grid_of_reality_is_chosen_by_its_word_and_has_nothing_twice():
+    real = combinations.chosen(["reality"])
+    assert len({one.key for one in real}) == len(real) > 500
+    assert {one.disturbance for one in real} == {"none", *disturbances.REALITIES}
+    assert {one.degradation for one in real} == {"mtf", "matlab-bicubic", *degradations.BLURS}
+    assert {one.model for one in real} == {"auto", "regression", "bicubic", *contenders.CONTENDERS}
+    few = combinations.chosen(["reality", "jasper", "guide-collinear"])
+    assert {(one.scene, one.guide) for one in few} == {("jasper", "rgb")}
+    assert not {one.key for one in few} & {one.key for one in combinations.chosen(["jasper"])}
 
 
 def test_only_that_names_nothing_is_refused():
@@ -224,6 +323,26 @@ def test_every_disturbance_and_degradation_runs(made):
     assert by["pan", "mtf", "regression"]["psf"] == "blind"
     worst = float(by["rgb", "mtf psf+30", "regression"]["psnr_db"])
     assert float(by["rgb", "mtf psf", "regression"]["psnr_db"]) > worst + 1
+
+
+def test_the_grid_of_reality_runs(made, monkeypatch):
+    monkeypatch.setattr(combinations, "REAL_SCENES", ("made",))
+    monkeypatch.setattr(combinations, "TARGET_SCENES", ())
+    rows = go(
+        made,
+        "reality",
+        "4",
+        "rgb,none",
+        "none,guide-8bit,guide-jpeg-75,guide-collinear",
+        "mtf,cubic",
+        "auto,fuse,glp-ridge,spline",
+    )
+    assert not [row["error"] for row in rows if row["error"]]
+    psf = {row["model"]: row["psf"] for row in rows if row["degradation"] == "mtf"}
+    assert psf == {"auto": "blind", "fuse": "given", "glp-ridge": "given", "spline": "unused"}
+    text = "\n".join(reality.section(rows))
+    assert "| rgb | guide-collinear | 1 |" in text
+    assert len(reality.without(rows)) < len(rows)
 
 
 def test_a_row_once_there_is_not_computed_again_and_a_torn_one_is(made, monkeypatch):
@@ -391,6 +510,31 @@ def test_an_empty_table_makes_no_page(tmp_path):
 
 def test_cases_stand_in_the_order_of_the_scenes():
     assert Runs(ROWS).cases("mtf") == [Case("jasper", 4, "pan"), Case("enmap", 4, "pan")]
+
+
+def real_row(model, psnr, *, guide="rgb", disturbance="none", sam=3.0, degradation="mtf", scene="jasper"):
+    made = row(model, psnr, guide=guide, disturbance=disturbance, sam=sam, scene=scene)
+    return {**made, "degradation": degradation}
+
+
+def test_what_reality_costs_is_ours_against_clean_and_against_others():
+    rows = [
+        real_row("auto", 31.0, sam=5.0),
+        real_row("auto", 30.25, disturbance="guide-8bit", sam=5.5),
+        real_row("auto", 37.0, scene="sandiego", sam=1.0),
+        real_row("auto", 36.75, disturbance="guide-8bit", scene="sandiego", sam=1.1),
+        real_row("fuse", 30.0, disturbance="guide-8bit"),
+        real_row("fuse", 37.0, disturbance="guide-8bit", scene="sandiego"),
+        real_row("bicubic", 26.0, guide="none"),
+        real_row("auto", 27.0, guide="none", degradation="box", sam=9.0),
+        real_row("spline", 26.5, guide="none", degradation="box", sam=10.0),
+    ]
+    text = "\n".join(reality.section(rows))
+    assert "| rgb | guide-8bit | 2 | -0.50 (-0.75) | 1.10 | +4.25 (+4.25) | +0.00 (-0.25) |  |  |" in text
+    assert "| box | +0.50 (+0.50), 0.90 (0.90) |" in text
+    assert not list(reality.section([real_row("auto", 31.0)]))
+    assert reality.without(rows)[0]["model"] == "auto"
+    assert not [r for r in reality.without(rows) if r["model"] in contenders.CONTENDERS or r["degradation"] == "box"]
 
 
 # ---- real files --------------------------------------------------------------------------
