@@ -22,7 +22,7 @@ from dualsr_geo.fusion.wald.starts import ridge
 from dualsr_geo.registration.guide_placement import Placement, assumed_placement, estimate_placement, sample_margin
 from dualsr_geo.registration.scene_blur.assumption import unguided_placement
 from dualsr_geo.registration.shift import move_guide
-from dualsr_geo.survey import detail_assessment, error_calibration, input_checks, sampling
+from dualsr_geo.survey import detail_assessment, error_calibration, guide_checks, input_checks, sampling
 from dualsr_geo.survey.guide_denoising import GuideDenoising, GuidedSample, choose_denoising
 from dualsr_geo.survey.sampling import Sample, SurveyOptions
 from dualsr_geo.survey.survey import Survey
@@ -56,7 +56,7 @@ def estimate_survey(samples: Sequence[Sample], options: SurveyOptions) -> Survey
         uncertainty = error_calibration.calibrate_errors(pairs, fit)
     if options.detail:
         detail = detail_assessment.assess_detail(pairs, statistics.noise, model, state)
-    notes = (*_input_notes(samples, statistics.used), *placement.notes)
+    notes = (*_input_notes(samples, statistics.used), *_guide_notes(sample, common), *placement.notes)
     if common.guide is not None and common.pairs is None:
         notes = (*notes, UNUSABLE_GUIDE)
     return Survey(
@@ -125,6 +125,12 @@ def _input_notes(samples: Sequence[Sample], used: Sequence[int]) -> tuple[str, .
         *(repeated or input_checks.note_borrowed_detail(cubes)),
         *input_checks.note_repeated_pixels(guides, "guide"),
     )
+
+
+def _guide_notes(sample: FilledSample, common: CommonEstimates) -> tuple[str, ...]:
+    """Return notes if the guide has no detail to lend, or does not show the scene."""
+    values = guide_checks.note_guide_values(sample.guides) if common.guide is not None else []
+    return tuple(values or guide_checks.note_irrelevant_guide(None if common.guide is None else common.guide.relevance))
 
 
 # ---- the guide ---------------------------------------------------------------------------

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import MIN_VALID_PX, Block, Filled
+from dualsr_geo.fusion.candidates import usable
 from dualsr_geo.fusion.guide_noise.filter import GuideFilter
 from dualsr_geo.fusion.guide_noise.level import NoiseLevel, estimate_noise_level
 from dualsr_geo.fusion.guide_noise.outliers import without_outliers
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.fusion.wald.candidate_weights import candidate_errors, candidate_weights
+from dualsr_geo.fusion.wald.candidate_weights import candidate_errors, candidate_weights, mixture_errors
 from dualsr_geo.fusion.wald.pair_noise import PairNoise
 from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.registration.guide_placement import sample_margin
@@ -201,9 +202,10 @@ def _pair_error(blocks: Sequence[Block], sample: GuidedSample, noise: PairNoise 
     """Return the mean logarithm of the mixture's squared error on the Wald pairs that keep the noise."""
     pairs = WaldPairs(blocks, sample.psf, sample.space, noise)
     by_energy = not sample.space.keeps_rest
-    errors = [candidate_errors(pairs.of_ratio(ratio)) for ratio in pairs.ratios]
+    # The candidates that avoid the guide's weak directions hide what noise in them does.
+    errors = [candidate_errors(pairs.of_ratio(ratio), usable(1)) for ratio in pairs.ratios]
     weights = candidate_weights(errors, by_energy=by_energy)
-    squares = [np.maximum(np.einsum("bi,bij,bj->b", weights, e, weights), 1e-300) for e in errors]
+    squares = [np.maximum(mixture_errors(e, weights), 1e-300) for e in errors]
     # Errors of components add up in the bands; those of bands count alike.
     means = [np.log(s.sum()) if by_energy else np.log(s).mean() for s in squares]
     return float(np.mean(means))

@@ -1,0 +1,98 @@
+"""Checks that a guide has detail to lend: it is not constant, saturated, posterised, and shows the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+# Share of a band's pixels at its largest or smallest value from which the band is saturated. Of 40 real guides the
+# largest share is 1 %, at zero.
+SATURATED_SHARE = 0.05
+# A guide of no more distinct values than this in any band is posterised: 8-bit images have 100 and more.
+FEW_LEVELS = 32
+# Number of pixels from which distinct values are counted.
+MIN_PIXELS = 4096
+# Share of the bands' variance that the guide explains, below which it seems to show something else.
+MIN_RELEVANCE = 0.05
+
+
+def note_guide_values(guides: Sequence[Array]) -> list[str]:
+    """Return notes if a guide is constant, saturated or posterised.
+
+    Parameters
+    ----------
+    guides : sequence of array, shape (guide band, Y, X)
+        The sampled guide, NaN where it has no value.
+    """
+    values = np.concatenate([g[:, np.isfinite(g).all(0)] for g in guides], 1)
+    if not values.shape[1]:
+        return []
+    low, high = values.min(1), values.max(1)
+    if (low == high).all():
+        levels = ", ".join(f"{v:g}" for v in low)
+        return [
+            (
+                f"The guide is constant ({levels}) where it was sampled: it has no detail, and the product is made as "
+                "without it. Check which file and bands are given as --rgb."
+            )
+        ]
+    return [*_note_saturation(values, low, high), *_note_few_levels(values)]
+
+
+def _note_saturation(values: Array, low: Array, high: Array) -> list[str]:
+    """Return a note on the band with the largest share of pixels at an end of its range."""
+    varies = low < high
+    if values.shape[1] < MIN_PIXELS or not varies.any() or _levels(values) <= FEW_LEVELS:
+        return []
+    shares = np.stack([(values == end[:, None]).mean(1) for end in (low, high)]) * varies
+    end, band = np.unravel_index(int(shares.argmax()), shares.shape)
+    if shares[end, band] < SATURATED_SHARE:
+        return []
+    value = (low, high)[end][band]
+    return [
+        (
+            f"{shares[end, band]:.0%} of the pixels of the guide's band {band + 1} have its "
+            f"{('smallest', 'largest')[end]} value, {value:g}: it is saturated or not declared as nodata, and shows no "
+            "detail there. Give a guide that is not stretched for display, or its nodata value."
+        )
+    ]
+
+
+def _note_few_levels(values: Array) -> list[str]:
+    """Return a note if all bands have few distinct values."""
+    levels = _levels(values)
+    if values.shape[1] < MIN_PIXELS or levels > FEW_LEVELS:
+        return []
+    return [
+        (
+            f"The guide has at most {levels} different values in a band (an 8-bit image has up to 256): its steps "
+            "look like edges. Give the image as it was measured, not as it was drawn."
+        )
+    ]
+
+
+def _levels(values: Array) -> int:
+    """Return the largest number of distinct values of a band."""
+    return max(len(np.unique(row)) for row in values)
+
+
+def note_irrelevant_guide(relevance: NDArray[np.float32] | None) -> list[str]:
+    """Return a note if the guide explains nearly nothing of the scene.
+
+    Parameters
+    ----------
+    relevance : array, shape (band,), or None
+        Share of each band's variance that the guide explains.
+    """
+    if relevance is None or float(relevance.max(initial=0)) >= MIN_RELEVANCE:
+        return []
+    return [
+        (
+            f"The guide explains at most {float(relevance.max()):.1%} of any band's variance: it seems to show another "
+            "place, or noise. Check it with dualsr-geo guide-check."
+        )
+    ]
