@@ -23,9 +23,9 @@ def degraded(monkeypatch):
     counts = Counter()
     plain = pairs.degrade_sample
 
-    def counted(blocks, psf, ratio, space):
+    def counted(blocks, psf, ratio, space, noise=None):
         counts[tuple(b.shape for b in blocks), ratio] += 1
-        return plain(blocks, psf, ratio, space)
+        return plain(blocks, psf, ratio, space, noise)
 
     monkeypatch.setattr(pairs, "degrade_sample", counted)
     return counts
@@ -38,7 +38,7 @@ def test_each_pair_is_made_once(degraded, model, guided):
     guide = sample.guide if guided else None
     chosen = load_model(model)
     options = SurveyOptions(
-        RATIO, psf=Psf.from_mtf(RATIO), model=chosen, fine=chosen.fine, uncertainty=True, detail=True
+        RATIO, psf=Psf.from_mtf(RATIO), model=chosen, fine=chosen.fine, uncertainty=True, detail=True, denoise=False
     )
     survey = surveyed(sample.scene, guide, options)
     assert survey.uncertainty is not None
@@ -46,6 +46,26 @@ def test_each_pair_is_made_once(degraded, model, guided):
     assert set(degraded.values()) == {1}
     # The scene by 4 and 2, and what was degraded by 2 once more for the trend of the errors.
     assert sorted(degraded) == sorted({(((45, 52),), 4), (((45, 52),), 2), (((22, 26),), 2)})
+
+
+def test_a_noisy_guide_has_pairs_with_its_noise_as_well(monkeypatch):
+    """Without noise, with it, and with each of three filters; then with the filter that is chosen."""
+    kept = []
+    plain = pairs.degrade_sample
+
+    def recorded(blocks, psf, ratio, space, noise=None):
+        kept.append((ratio, noise is not None, noise is not None and noise.filter is not None))
+        return plain(blocks, psf, ratio, space, noise)
+
+    monkeypatch.setattr(pairs, "degrade_sample", recorded)
+    sample = synthetic.make((45, 52), bands=7, seed=3)
+    guide = sample.guide + 0.02 * np.random.default_rng(0).standard_normal(sample.guide.shape).astype(np.float32)
+    survey = surveyed(sample.scene, guide, SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO)))
+    assert survey.guide_filter is not None
+    tried = Counter({(r, False, False): 1 for r in (2, 4)} | {(r, True, False): 1 for r in (2, 4)})
+    assert Counter(kept[:10]) == tried + Counter({(r, True, True): 3 for r in (2, 4)})
+    # The candidates' weights rest on pairs without noise.
+    assert kept[10:] == [(2, False, False), (4, False, False)]
 
 
 def test_a_part_of_a_pair_is_its_middle():
