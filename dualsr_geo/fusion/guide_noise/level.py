@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import MIN_VALID_PX, Block
+from dualsr_geo.fusion.guide_noise.compression import is_compressed
 from dualsr_geo.fusion.guide_noise.detail_noise import Diagonal, detail_noise, diagonal_detail
 from dualsr_geo.fusion.guide_noise.quantisation import lattice_steps
 from dualsr_geo.fusion.guide_noise.scene_residual import (
@@ -55,7 +56,7 @@ class NoiseLevel:
     error : array, shape (direction,)
         Standard error of `level`.
     white : bool
-        False where the scene finds far more noise than the finest detail shows, as in guides from JPEG files.
+        False in a guide from a JPEG file in which the scene finds far more noise than the finest detail shows.
     """
 
     mean: NDArray[np.float32]
@@ -88,6 +89,7 @@ class _Parts:
     constant: NDArray[np.bool_]
     psf: Psf
     component_noise: NDArray[np.float64] | None
+    compressed: bool
 
     def estimate(self, without: int | None = None) -> _Estimates:
         """Return the estimates of the whole sample, or without one of its parts."""
@@ -95,7 +97,7 @@ class _Parts:
         detail = detail_noise([d for i in parts for d in self.diagonals[i]], self.step)
         moments = sum((self.moments[i] for i in parts[1:]), self.moments[parts[0]])
         scene = residual_noise(moments, len(self.step), self.psf, self.component_noise)
-        return _combined(detail, scene, self.step, self.constant)
+        return _combined(detail, scene, self.step, self.constant, compressed=self.compressed)
 
 
 def estimate_noise_level(
@@ -143,6 +145,7 @@ def estimate_noise_level(
         constant,
         psf,
         component_noise(space, scene_noise),
+        is_compressed(planes, masks),
     )
     whole = parts.estimate()
     others = np.stack([parts.estimate(without=i).level for i in range(PARTS)])
@@ -158,6 +161,8 @@ def _combined(
     scene: NDArray[np.float64] | None,
     step: NDArray[np.float64],
     constant: NDArray[np.bool_],
+    *,
+    compressed: bool,
 ) -> _Estimates:
     """Combine both estimates; in constant directions there is no noise."""
     weakest = int(np.flatnonzero(~constant)[-1]) if not constant.all() else 0
@@ -166,7 +171,7 @@ def _combined(
     if scene is None:
         return _Estimates(guide, guide, guide, white=True)
     scene = np.where(constant, 0.0, scene)
-    white = weakest == 0 or bool(scene[weakest] <= ODD_RATIO * guide[weakest])
+    white = weakest == 0 or not compressed or bool(scene[weakest] <= ODD_RATIO * guide[weakest])
     level = np.minimum(guide, scene) if white else ODD_SHARE * scene
     return _Estimates(guide, scene, np.maximum(level, step), white)
 
