@@ -4,7 +4,8 @@ Run: python examples/benchmark/unguided.py [--scenes ...] [--blurs ...] [--scale
      [--given] [--bands 31] [--side 512] [--out unguided.csv]
 
 Prints PSNR and spectral angle of each case relative to the spline's, then mean and worst of each blur. `--given` gives
-the product the true kernel. Scenes are cut to the middle `--side` hr pixels and thinned to `--bands` bands at most.
+the product the true kernel. The survey is of the whole scene; the middle of `--side` hr pixels is sharpened and
+scored, in `--bands` bands at most.
 """
 
 from __future__ import annotations
@@ -64,37 +65,48 @@ def spline_matrix(length: int, ratio: int) -> Floats:
     return np.stack(columns, 1).astype(np.float32)
 
 
-def product(lr: Floats, options: SurveyOptions) -> tuple[Floats, Survey]:
-    """Sharpen a scene whole, in memory, without a guide."""
-    samples = [Sample(lr[(slice(None), *w.slices)], None) for w in sample_windows(lr.shape[1:])]
-    survey = estimate_survey(samples, options)
-    bands, shape, ratio, model = len(lr), lr.shape[1:], options.ratio, options.model
+def surveyed(lr: Floats, options: SurveyOptions) -> Survey:
+    """Survey a scene without a guide."""
+    return estimate_survey([Sample(lr[(slice(None), *w.slices)], None) for w in sample_windows(lr.shape[1:])], options)
+
+
+def product(lr: Floats, survey: Survey, model: Model) -> Floats:
+    """Sharpen a part of a scene whole, in memory."""
+    bands, shape, ratio = len(lr), lr.shape[1:], survey.psf.ratio
     floats = Packing("float32", (1.0,) * bands, (0.0,) * bands, math.nan)
     context = TileContext(shape, bands, ratio, 10**6, with_fine(model, model.fine), model.fine, floats, "cpu", survey)
     out = np.empty((bands, shape[0] * ratio, shape[1] * ratio), np.float32)
     for rows, stored in sharpen_tile(context, context.tiling[0], lr, None, TileStatistics(bands)):
         out[rows] = stored
-    return out, survey
+    return out
 
 
-def reference(name: str, ratio: int, side: int, bands: int) -> Floats:
-    """Return a scene cut to its middle and to some of its bands."""
+def middle(cube: Floats, side: int) -> Floats:
+    """Return the middle of a cube (band, y, x), at most `side` pixels a side."""
+    y, x = ((n - min(n, side)) // 2 for n in cube.shape[1:])
+    return np.ascontiguousarray(cube[:, y : y + side, x : x + side])
+
+
+def reference(name: str, ratio: int, bands: int) -> Floats:
+    """Return some bands of a scene, cut to whole lr pixels, an even number of them."""
     cube = scenes.load(name).cube
     some = np.unique(np.linspace(0, len(cube) - 1, min(bands, len(cube))).round().astype(int))
-    height, width = (min(n, side) // ratio * ratio for n in cube.shape[1:])
-    y, x = (cube.shape[1] - height) // 2, (cube.shape[2] - width) // 2
-    return np.ascontiguousarray(cube[some, y : y + height, x : x + width])
+    height, width = (n // (2 * ratio) * 2 * ratio for n in cube.shape[1:])
+    return np.ascontiguousarray(cube[some, :height, :width])
 
 
-def case(truth: Floats, kernel: Kernel, noise: float, model: Model, *, given: bool) -> Mapping[str, Any]:
-    """Return the scores of a case."""
-    lr = reduced(truth, kernel, kernel)
-    lr = (lr + noise / 255 * np.random.default_rng(0).normal(size=lr.shape)).astype(np.float32)
+def case(whole: Floats, kernel: Kernel, noise: float, model: Model, side: int, *, given: bool) -> Mapping[str, Any]:
+    """Return the scores of a case; `side` is that of the scored middle, hr pixels."""
+    clean = reduced(whole, kernel, kernel)
+    lr = (clean + noise / 255 * np.random.default_rng(0).normal(size=clean.shape)).astype(np.float32)
     options = SurveyOptions(kernel.ratio, psf_of(kernel) if given else None, model=model)
     start = time.process_time()
-    sharp, survey = product(lr, options)
+    survey = surveyed(lr, options)
+    side_lr = side // (2 * kernel.ratio) * 2
+    part, truth = middle(lr, side_lr), middle(whole, side_lr * kernel.ratio)
+    sharp = product(part, survey, model)
     seconds = time.process_time() - start
-    simple = spline(lr, kernel.ratio)
+    simple = spline(part, kernel.ratio)
     blur, frequency = survey.placement.scene_blur, np.array([0.5])
     used = Kernel(kernel.ratio, np.array(survey.psf.taps_x), survey.psf.start_x)
     return {
@@ -113,12 +125,12 @@ def cases(arguments: argparse.Namespace, model: Model) -> Iterator[dict[str, Any
     """Yield the cases, scene by scene."""
     for name in arguments.scenes:
         for ratio in arguments.scales:
-            truth = reference(name, ratio, arguments.side, arguments.bands)
-            if min(truth.shape[1:]) // ratio < arguments.least:
+            whole = reference(name, ratio, arguments.bands)
+            if min(whole.shape[1:]) // ratio < arguments.least:
                 continue
             for blur in arguments.blurs:
                 for noise in arguments.noise:
-                    scores = case(truth, BLURS[blur](ratio), noise, model, given=arguments.given)
+                    scores = case(whole, BLURS[blur](ratio), noise, model, arguments.side, given=arguments.given)
                     yield {"scene": name, "scale": ratio, "blur": blur, "noise": noise, **scores}
 
 
@@ -160,7 +172,7 @@ def main() -> None:
     parser.add_argument("--model", default="auto")
     parser.add_argument("--given", action="store_true", help="give the true kernel")
     parser.add_argument("--bands", type=int, default=31)
-    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--least", type=int, default=12, help="least side of the scene, lr pixels")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
