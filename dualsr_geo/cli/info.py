@@ -19,12 +19,23 @@ from dualsr_geo.cli import options
 @options.nodata
 @options.gsd
 @options.sensor
+@click.option("--blur", is_flag=True, help="Also estimate the blur of the scene, as `upscale` does without a guide.")
+@click.option("--scale", type=click.IntRange(2), default=2, help="Ratio of pixel sizes for --blur.  [default: 2]")
+@click.option("--plot", type=click.Path(), metavar="FILE.png", help="With --blur: draw its transfer function.")
 @options.as_json
-def info(scene: str, rgb: str | None, *, as_json: bool, **chosen: Any) -> None:  # as click parsed them
+def info(
+    scene: str, rgb: str | None, *, blur: bool, scale: int, plot: str | None, as_json: bool, **chosen: Any
+) -> None:  # as click parsed them
     """Print the grid, bands, wavelengths and packing of SCENE as dualsr-geo reads them."""
     from dualsr_geo.io.describe import describe  # noqa: PLC0415  # loads rasterio
 
+    if plot is not None and not blur:
+        raise click.UsageError("--plot draws the blur. Give --blur with it.")
     description = describe(scene, rgb=rgb, **chosen)
+    if blur:
+        from dualsr_geo.evaluation.blur_check import check_blur  # noqa: PLC0415  # loads torch
+
+        description["blur"] = check_blur(scene, scale=scale, plot=plot, **chosen)
     click.echo(json.dumps(description) if as_json else _text(description))
 
 
@@ -45,4 +56,19 @@ def _text(description: dict[str, Any]) -> str:
         lines.append(f"product: {product['sensor']} {product['level']}. {' '.join(product['notes'])}")
     if description.get("largest_scale"):
         lines.append(f"guide:   allows --scale {description['largest_scale']}")
+    if blur := description.get("blur"):
+        lines.extend(_blur_lines(blur))
     return "\n".join(lines)
+
+
+def _blur_lines(blur: dict[str, Any]) -> list[str]:
+    """Return what a scene shows of its blur, and what is assumed."""
+    shown = "nothing that can be measured"
+    if blur["gain"] is not None:
+        low, high = blur["gain_range"]
+        width = f"{blur['width_px']:.2f} +- {blur['width_error_px']:.2f} pixels wide (sigma)"
+        shown = f"MTF gain {blur['gain']:.2f} at Nyquist ({low:.2f} to {high:.2f}), {width}"
+        shown += f", from {blur['pixels']} pixels"
+    used = f"MTF gain {blur['assumed_gain']:.2f} at Nyquist ({blur['source']})"
+    lines = [f"blur:    the scene shows {shown}", f"assumed: {used}, for --scale {blur['scale']} without a guide"]
+    return [*lines, *([f"plot:    {blur['plot']}"] if "plot" in blur else [])]

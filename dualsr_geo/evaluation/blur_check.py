@@ -1,0 +1,91 @@
+"""Inspect the blur that a scene shows, and what `upscale` assumes of it without a guide, without making a product."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.plan import plan_run
+from dualsr_geo.engine.preparation import open_inputs
+from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
+from dualsr_geo.evaluation.blur_plot import plot_blur
+from dualsr_geo.models.unguided_correction import nyquist_gains
+from dualsr_geo.registration.guide_placement import Placement, assumed_placement
+from dualsr_geo.survey.sampling import SurveyOptions
+
+
+def check_blur(
+    scene: str | os.PathLike[str],
+    *,
+    scale: int = 2,
+    plot: str | os.PathLike[str] | None = None,
+    options: Options | None = None,
+    **changes: Any,  # fields of Options, checked by its constructor
+) -> dict[str, Any]:
+    """Return the blur that a scene shows, and what `upscale` assumes of it without a guide.
+
+    Parameters
+    ----------
+    scene : path
+    scale : int
+        Ratio of pixel sizes.
+    plot : path, optional
+        An image to write (.png): the transfer function that the scene shows with its range, and the assumed one.
+    options : Options, optional
+    **changes
+        Fields of `Options`.
+
+    Returns
+    -------
+    dict
+        scale, source, assumed_gain, assumption (a sentence), and of the scene, None where it shows nothing: gain,
+        gain_range, width_px and width_error_px (pixels of the scene), pixels, blocks, frequencies (cycles a pixel
+        of the scene) and transfer.
+
+    Raises
+    ------
+    DualSRError
+        For all inputs and options that `upscale` refuses.
+    """
+    options = replace(options or Options(), model="interpolation", scale=scale, **changes)
+    delivery, _ = open_inputs(scene, None, options)
+    plan = plan_run(delivery.scene, [], options)
+    known = plan.survey_options
+    # A named sensor is compared with the scene, too.
+    sample = sample_scene(plan.inputs, plan.scene.shape, known)
+    shown = survey_sample(sample, replace(known, mtf_named=False, psf=None, detail=False)).placement
+    facts = {"scale": scale, **_facts(shown, _used(shown, known))}
+    if plot is not None:
+        plot_blur(shown.scene_blur, _used(shown, known).psf).save(plot, format="PNG")
+        facts["plot"] = os.fspath(plot)
+    return facts
+
+
+def _used(shown: Placement, options: SurveyOptions) -> Placement:
+    """Return the placement of a run with these options."""
+    is_given = options.psf is not None or (options.mtf_gain is not None and options.mtf_named)
+    return assumed_placement(options) if is_given else shown
+
+
+def _facts(shown: Placement, used: Placement) -> dict[str, Any]:
+    blur = shown.scene_blur
+    facts: dict[str, Any] = {
+        "source": used.source,
+        "assumed_gain": round(sum(nyquist_gains(used.psf)) / 2, 3),
+        "assumption": used.assumption,
+    }
+    names = ("gain", "gain_range", "width_px", "width_error_px", "pixels", "blocks", "frequencies", "transfer")
+    if blur is None:
+        return facts | dict.fromkeys(names)
+    return facts | {
+        "gain": round(blur.gain, 3),
+        "gain_range": [round(v, 3) for v in blur.gain_range],
+        "width_px": round(blur.width_lr, 3),
+        "width_error_px": round(blur.error_lr, 3),
+        "pixels": blur.pixels,
+        "blocks": blur.blocks,
+        "frequencies": list(blur.frequencies),
+        "transfer": [round(v, 3) for v in blur.transfer],
+    }
