@@ -1,4 +1,4 @@
-"""Inspect the blur that a scene shows, and what `upscale` assumes of it without a guide, without making a product."""
+"""Inspect the blur that a scene shows, and the blur that `upscale` assumes without a guide; no product is made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_blur(
     options: Options | None = None,
     **changes: Any,  # fields of Options, checked by its constructor
 ) -> dict[str, Any]:
-    """Return the blur that a scene shows, and what `upscale` assumes of it without a guide.
+    """Return the blur that a scene shows, and the blur that `upscale` assumes without a guide.
 
     Parameters
     ----------
@@ -52,13 +52,14 @@ def check_blur(
     options = replace(options or Options(), model="interpolation", scale=scale, **changes)
     delivery, _ = open_inputs(scene, None, options)
     plan = plan_run(delivery.scene, [], options)
-    known = plan.survey_options
+    sample = sample_scene(plan.inputs, plan.scene.shape, plan.survey_options)
     # A named sensor is compared with the scene, too.
-    sample = sample_scene(plan.inputs, plan.scene.shape, known)
-    shown = survey_sample(sample, replace(known, mtf_named=False, psf=None, detail=False)).placement
-    facts = {"scale": scale, **_facts(shown, _used(shown, known))}
+    compared = replace(plan.survey_options, mtf_named=False, psf=None, detail=False)
+    shown = survey_sample(sample, compared).placement
+    used = _used(shown, plan.survey_options)
+    facts = {"scale": scale, **_facts(shown, used)}
     if plot is not None:
-        plot_blur(shown.scene_blur, _used(shown, known).psf).save(plot, format="PNG")
+        plot_blur(shown.scene_blur, used.psf).save(plot, format="PNG")
         facts["plot"] = os.fspath(plot)
     return facts
 

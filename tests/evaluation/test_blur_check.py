@@ -1,4 +1,4 @@
-"""`info --blur` prints and plots the blur that a scene shows, and what is assumed of it."""
+"""`info --blur` prints and plots the blur that a scene shows, and what is assumed."""
 
 import json
 
