@@ -112,7 +112,7 @@ def wiener(details: Tensor, covariance: Matrix, noise: float) -> list[Tensor]:
     for i in range(len(details)):
         covariance[i, i].add_(noise)
     lower, inverse = _factorised(covariance)
-    solved = _forward(details, lower)
+    solved = _forward(list(details), lower)
     for plane, reciprocal in zip(solved, inverse, strict=True):
         plane.mul_(reciprocal)
     for i in reversed(range(len(details))):
