@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import MIN_VALID_PX, Block
+from dualsr_geo.fusion.guide_noise.coarse_detail import coarse_detail
 from dualsr_geo.fusion.guide_noise.compression import is_compressed
 from dualsr_geo.fusion.guide_noise.detail_noise import Diagonal, detail_noise, diagonal_detail
 from dualsr_geo.fusion.guide_noise.quantisation import lattice_steps
@@ -28,6 +29,14 @@ from dualsr_geo.fusion.subspace import Subspace
 ODD_RATIO = 4.0
 # Share of the scene's estimate that is used then; most of the distortion of JPEG is detail that was removed, not added.
 ODD_SHARE = 0.7
+# Largest estimate from the scene in the strongest direction of a compressed guide, relative to the largest in the others.
+# JPEG has 0.4 to 0.92, since it keeps brightness better than colours. A response that the bands do not explain (display
+# gamma, illumination, another date) grows with the signal: 1.1 to 9.
+MAX_STRONGEST_RATIO = 1.1
+# Where the estimates from the scene are equal in all directions up to this factor, they are noise, and not a response that
+# the bands do not explain: that differs by factors of 1.5 to 20 between directions. Interpolated noise is found so (1.1),
+# whose finest detail is lost. Two directions may be equal by chance.
+UNIFORM_RATIO = 1.2
 # A direction of less than this share of the largest variance is constant but for rounding.
 MIN_VARIANCE_SHARE = 1e-10
 # Parts of each window that the jackknife leaves out in turn: quarters.
@@ -52,7 +61,8 @@ class NoiseLevel:
     step : array, shape (direction,)
         Standard deviation of the quantisation error: q / sqrt(12) of values on a lattice of step q, else 0.
     level : array, shape (direction,)
-        Standard deviation of the noise: the smaller estimate, at least `step`.
+        Standard deviation of the noise: the smaller estimate, or that from the scene where it is the same in all
+        directions; at least `step`.
     error : array, shape (direction,)
         Standard error of `level`.
     white : bool
@@ -87,6 +97,7 @@ class _Parts:
     moments: tuple[Moments, ...]
     step: NDArray[np.float64]
     constant: NDArray[np.bool_]
+    coarse: NDArray[np.float64] | None
     psf: Psf
     component_noise: NDArray[np.float64] | None
     compressed: bool
@@ -97,7 +108,7 @@ class _Parts:
         detail = detail_noise([d for i in parts for d in self.diagonals[i]], self.step)
         moments = sum((self.moments[i] for i in parts[1:]), self.moments[parts[0]])
         scene = residual_noise(moments, len(self.step), self.psf, self.component_noise)
-        return _combined(detail, scene, self.step, self.constant, compressed=self.compressed)
+        return _combined(detail, scene, self)
 
 
 def estimate_noise_level(
@@ -138,11 +149,13 @@ def estimate_noise_level(
     quantisation = np.sqrt((directions.T.astype(np.float64) ** 2) @ (lattice_steps(list(values)) ** 2 / 12))
     constant = variance <= MIN_VARIANCE_SHARE * max(variance[0], 1e-300)
     unsaturated = _unsaturated(planes, masks, values)
+    rotated = [_rotated(p, m, mean, directions) for p, m in zip(planes, masks, strict=True)]
     parts = _Parts(
-        _diagonals(planes, unsaturated, mean, directions),
+        _diagonals(rotated, unsaturated),
         _moments(blocks, psf, space, (mean, directions)),
         np.where(constant, 0.0, quantisation),
         constant,
+        coarse_detail(rotated, unsaturated),
         psf,
         component_noise(space, scene_noise),
         is_compressed(planes, masks),
@@ -156,24 +169,33 @@ def estimate_noise_level(
     return NoiseLevel(mean, directions, guide, scene, step, level, deviation, whole.white)
 
 
-def _combined(
-    detail: NDArray[np.float64],
-    scene: NDArray[np.float64] | None,
-    step: NDArray[np.float64],
-    constant: NDArray[np.bool_],
-    *,
-    compressed: bool,
-) -> _Estimates:
+def _combined(detail: NDArray[np.float64], scene: NDArray[np.float64] | None, parts: _Parts) -> _Estimates:
     """Combine both estimates; in constant directions there is no noise."""
-    weakest = int(np.flatnonzero(~constant)[-1]) if not constant.all() else 0
-    guide = np.maximum(np.minimum(detail, detail[weakest]), step)
-    guide = np.where(constant, 0.0, guide)
+    varying = np.flatnonzero(~parts.constant)
+    if len(varying) == 0:
+        nothing = np.zeros(len(detail))
+        return _Estimates(nothing, nothing, nothing, white=True)
+    weakest = int(varying[-1])
+    guide = np.where(parts.constant, 0.0, np.maximum(np.minimum(detail, detail[weakest]), parts.step))
     if scene is None:
         return _Estimates(guide, guide, guide, white=True)
-    scene = np.where(constant, 0.0, scene)
-    white = weakest == 0 or not compressed or bool(scene[weakest] <= ODD_RATIO * guide[weakest])
-    level = np.minimum(guide, scene) if white else ODD_SHARE * scene
-    return _Estimates(guide, scene, np.maximum(level, step), white)
+    scene = np.where(parts.constant, 0.0, scene)
+    white = not (parts.compressed and _is_compression(guide[varying], scene[varying]))
+    if not white:
+        limit = np.inf if parts.coarse is None else parts.coarse[weakest]
+        level = np.minimum(ODD_SHARE * scene, limit)
+    elif len(varying) > 2 and scene[varying].max() <= UNIFORM_RATIO * scene[varying].min():
+        level = scene
+    else:
+        level = np.minimum(guide, scene)
+    return _Estimates(guide, scene, np.maximum(level, parts.step), white)
+
+
+def _is_compression(guide: NDArray[np.float64], scene: NDArray[np.float64]) -> bool:
+    """Return whether the scene finds the noise of JPEG; of one direction that is open."""
+    if len(scene) < 2 or scene[-1] <= ODD_RATIO * guide[-1]:
+        return False
+    return bool(scene[0] <= MAX_STRONGEST_RATIO * scene[1:].max())
 
 
 def _principal(
@@ -201,19 +223,26 @@ def _unsaturated(
     return inside if 2 * sum(int(i.sum()) for i in inside) > values.shape[1] else list(masks)
 
 
-def _diagonals(
-    planes: Sequence[NDArray[np.float32]],
-    masks: Sequence[NDArray[np.bool_]],
+def _rotated(
+    planes: NDArray[np.float32],
+    mask: NDArray[np.bool_],
     mean: NDArray[np.float32],
     directions: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Return the directions of a window, (direction, Y, X), 0 where it is not valid."""
+    centred = np.where(mask, planes - mean[:, None, None], np.float32(0))
+    return np.ascontiguousarray(np.tensordot(directions.T, centred, 1), np.float32)
+
+
+def _diagonals(
+    planes: Sequence[NDArray[np.float32]], masks: Sequence[NDArray[np.bool_]]
 ) -> tuple[tuple[Diagonal, ...], ...]:
     """Return the diagonal detail of every window, for each quarter."""
     quarters: list[list[Diagonal]] = [[] for _ in range(PARTS)]
     for plane, mask in zip(planes, masks, strict=True):
-        filled = np.where(mask, plane, mean[:, None, None]) - mean[:, None, None]
-        detail = diagonal_detail(np.tensordot(directions.T, filled, 1).astype(np.float32), mask)
+        detail = diagonal_detail(plane, mask)
         rows, columns = detail.shape[1] // 2, detail.shape[2] // 2
-        for part, (y, x) in enumerate((y, x) for y in (slice(rows), slice(rows, None)) for x in _halves(columns)):
+        for part, (y, x) in enumerate((y, x) for y in _halves(rows) for x in _halves(columns)):
             quarters[part].append(detail[:, y, x])
     return tuple(map(tuple, quarters))
 

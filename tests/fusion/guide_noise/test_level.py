@@ -218,3 +218,27 @@ def test_level_as_json(made):
     assert again.white == found.white
     np.testing.assert_allclose(found.directions.T @ found.directions, np.eye(3), atol=1e-6)
     assert replace(found, white=False).white is False
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_response_that_the_bands_do_not_explain_is_not_noise(made, compressed):
+    cube, guide = made
+    gamma = ((guide / guide.max()) ** (1 / 2.2)).astype(np.float32)
+    light = 1 + 0.3 * np.sin(np.linspace(0, 9, 236, dtype=np.float32))
+    for other in (gamma, guide * light):
+        shown = jpeg(other, 90) if compressed else other
+        found = level_of(shown, degraded(cube))
+        assert found.from_scene[0] > 5 * found.level[0]
+        assert (found.level < (0.01 if compressed else 0.002) * shown.max()).all()
+
+
+def test_interpolated_noise_is_found_by_the_scene(made):
+    cube, guide = made
+    noise = noisy(guide, 0.01) - guide
+    smooth = noise.copy()
+    # The mean of two neighbours along both axes, as an interpolation halfway: its finest detail is lost.
+    for axis in (1, 2):
+        smooth = (smooth + np.roll(smooth, 1, axis)) / 2
+    found = level_of(guide + smooth, degraded(cube))
+    assert (found.from_guide < 0.5 * found.level).all()
+    np.testing.assert_allclose(found.level, noise.std((1, 2)).mean(), rtol=0.2)
