@@ -21,7 +21,7 @@ PERCENTILES = (15, 50)
 # An image is compressed where the logarithm of a percentile is below that at all other positions by this. Eight real
 # guides have at most 0.05, of JPEG qualities 75 to 97 0.15 and more.
 MIN_GAP = 0.1
-# Smallest side of a window that is examined, and the largest that is used of it, px.
+# Smallest side of a window that is examined, and the largest part of a window that is used, px.
 MIN_SIDE_PX, MAX_SIDE_PX = 64, 256
 
 
@@ -33,12 +33,12 @@ def is_compressed(guides: Sequence[NDArray[np.float32]], valid: Sequence[NDArray
     guides : sequence of array, shape (guide band, Y, X)
     valid : sequence of array of bool, shape (Y, X)
     """
-    guide, known = max(zip(guides, valid, strict=True), key=lambda pair: int(pair[1].sum()))
-    rows, columns = (slice(max(0, (n - MAX_SIDE_PX) // 2), (n + MAX_SIDE_PX) // 2) for n in known.shape)
-    plane, known = guide[:, rows, columns].mean(0, dtype=np.float64), known[rows, columns]
-    if min(known.shape) < MIN_SIDE_PX or not known.any():
+    guide, mask = max(zip(guides, valid, strict=True), key=lambda pair: int(pair[1].sum()))
+    rows, columns = (slice(max(0, (n - MAX_SIDE_PX) // 2), (n + MAX_SIDE_PX) // 2) for n in mask.shape)
+    plane, mask = guide[:, rows, columns].mean(0, dtype=np.float64), mask[rows, columns]
+    if min(mask.shape) < MIN_SIDE_PX or not mask.any():
         return False
-    return _gap(np.where(known, plane, plane[known].mean())) >= MIN_GAP
+    return _gap(np.where(mask, plane, plane[mask].mean())) >= MIN_GAP
 
 
 def _gap(plane: NDArray[np.float64]) -> float:

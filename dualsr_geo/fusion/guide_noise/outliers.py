@@ -38,21 +38,23 @@ def without_outliers(blocks: Sequence[Block], psf: Psf, space: Subspace) -> list
     used = weight > WHOLE_WEIGHT
     count = min(COMPONENT_COUNT, space.count, int(used.sum()) // PIXELS_PER_COMPONENT)
     design = np.vstack([space.components(spectra)[:count], np.ones((1, len(weight)))]).astype(np.float64)
-    kept = used
+    inliers = used
     for _ in range(STEPS if count else 0):
-        residual = _residual(design, guide.astype(np.float64), kept)
-        std = np.median(np.abs(residual[:, kept]), axis=1) / NORMAL_MEDIAN
-        kept = used & (np.abs(residual) <= OUTLIER_STDS * std[:, None]).all(0)
-        if 2 * kept.sum() < used.sum():
+        residual = _residual(design, guide.astype(np.float64), inliers)
+        std = np.median(np.abs(residual[:, inliers]), axis=1) / NORMAL_MEDIAN
+        inliers = used & (np.abs(residual) <= OUTLIER_STDS * std[:, None]).all(0)
+        if 2 * inliers.sum() < used.sum():
             return list(blocks)
-    flags = np.where(kept | ~used, 1.0, 0.0).astype(np.float32)
+    flags = np.where(inliers | ~used, 1.0, 0.0).astype(np.float32)
     parts = np.split(flags, np.cumsum([b.weight.numel() for b in blocks])[:-1])
     return [
         replace(b, weight=b.weight * torch.from_numpy(p).view_as(b.weight)) for b, p in zip(blocks, parts, strict=True)
     ]
 
 
-def _residual(design: NDArray[np.float64], guide: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return what the regression on the kept pixels does not explain, (guide band, pixel)."""
-    slope = np.linalg.lstsq(design[:, kept].T, guide[:, kept].T, rcond=1e-9)[0]
+def _residual(
+    design: NDArray[np.float64], guide: NDArray[np.float64], inliers: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return what the regression on the inliers does not explain, (guide band, pixel)."""
+    slope = np.linalg.lstsq(design[:, inliers].T, guide[:, inliers].T, rcond=1e-9)[0]
     return np.asarray(guide - slope.T @ design)
