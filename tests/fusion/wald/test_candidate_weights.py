@@ -14,7 +14,13 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates, subspace
 from dualsr_geo.fusion.blocks import Block
-from dualsr_geo.fusion.wald.candidate_weights import _candidates, _simplex, candidate_errors, candidate_weights
+from dualsr_geo.fusion.wald.candidate_weights import (
+    _candidates,
+    _simplex,
+    candidate_errors,
+    candidate_weights,
+    mixture_errors,
+)
 from dualsr_geo.fusion.wald.pairs import WaldPair, degrade_sample, pair_ratios
 from dualsr_geo.fusion.wald.starts import ridge
 
@@ -170,3 +176,36 @@ def test_small_noisy_scenes_have_weights(side):
     space = subspace.estimate_subspace(flat, np.ones(flat.shape[1], np.float32), np.full(16, 0.02))
     weights = candidate_weights([candidate_errors(WaldPair.of([one], Psf.from_mtf(4), 2, space))], by_energy=True)
     np.testing.assert_allclose(weights.sum(1), 1)
+
+
+# ---- candidates for guides of several bands ------------------------------------------------
+
+
+def pair_of(guide: torch.Tensor) -> WaldPair:
+    one, _ = block()
+    space = subspace.estimate_subspace(one.cube.flatten(1).numpy(), np.ones(33 * 42, np.float32))
+    return WaldPair.of([Block(one.cube, one.weight, guide)], Psf.from_mtf(4), 2, space)
+
+
+def test_a_candidate_that_is_not_judged_has_no_weight_and_changes_nothing():
+    one, _ = block()
+    pair = pair_of(one.guide)
+    every, some = candidate_errors(pair), candidate_errors(pair, candidates.usable(1))
+    judged = list(candidates.usable(1))
+    np.testing.assert_array_equal(some[:, judged][:, :, judged], every[:, judged][:, :, judged])
+    weights = candidate_weights([some])
+    left_out = [i for i in range(COUNT) if i not in judged]
+    assert left_out
+    assert not weights[:, left_out].any()
+    np.testing.assert_allclose(weights.sum(1), 1)
+    errors = mixture_errors(some, weights)
+    w, g = weights[:, judged], every[:, judged][:, :, judged]
+    np.testing.assert_allclose(errors, np.einsum("bi,bij,bj->b", w, g, w))
+
+
+def test_a_guide_of_one_band_has_only_the_candidates_for_any_guide():
+    one, _ = block()
+    errors = candidate_errors(pair_of(one.guide[:1]))
+    judged = np.flatnonzero(np.isfinite(np.diagonal(errors[0])))
+    assert tuple(judged) == candidates.usable(1)
+    assert len(candidates.usable(3)) == COUNT > len(judged)
