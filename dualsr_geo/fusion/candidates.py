@@ -61,19 +61,11 @@ class Line:
 
 
 @dataclass(frozen=True)
-class RidgedLine:
-    """One regression for the whole scene, with a ridge that damps weak directions of the guide."""
-
-    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
-        """Return the candidate fitted to a window."""
-        return FittedCandidate(inputs.line("ridged"))
-
-
-@dataclass(frozen=True)
 class HighPassLine:
     """One regression for the whole scene, of the detail of the lr scene on that of the degraded guide.
 
-    Slopes of low frequencies differ from those of detail where the guide's bands see other things than the scene's.
+    Slopes of low frequencies differ from those of detail where the guide's bands see other things than the scene's. A
+    ridge damps weak directions of the guide.
     """
 
     def fit(self, inputs: RegressionInputs) -> FittedCandidate:
@@ -160,7 +152,7 @@ def _with_local_residual(
 
 
 # Candidates for guides of several bands: they rely less on the guide's weak directions, and a single band has none.
-MULTIBAND: tuple[Candidate, ...] = (RidgedLine(), HighPassLine(), PrincipalLine())
+MULTIBAND: tuple[Candidate, ...] = (HighPassLine(), PrincipalLine())
 
 # In the order of the columns of weights. The last one reads no guide. Widths and ridges: docs/algorithm.md.
 CANDIDATES: tuple[Candidate, ...] = (

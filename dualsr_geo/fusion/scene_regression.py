@@ -16,8 +16,8 @@ from scipy.cluster.vq import vq
 
 # Ridge of the scene-wide regression, as a share of the guide's sum of squares.
 SCENE_RIDGE = 1e-5
-# Ridges of the ridged and the high-pass regression, in units of the guide's mean variance by band.
-RIDGED_RIDGE, HIGH_PASS_RIDGE = 3e-3, 1e-3
+# Ridge of the high-pass regression, in units of the mean variance of the guide's detail.
+HIGH_PASS_RIDGE = 1e-3
 # Ridges of a cluster's slopes, in units of the guide's variance, and of its intercept.
 SLOPE_RIDGE, INTERCEPT_RIDGE = 3e-2, 1e-4
 CLUSTER_STEPS = 15
@@ -83,8 +83,8 @@ class SceneRegression:
     clusters : dict of int to ClusterRegression
         By number of clusters, see `CLUSTER_COUNTS`.
     lines : dict of str to LinearRegression
-        Other regressions of the whole scene on a guide of several bands, see `fit_scene_regression`: ``"ridged"``,
-        ``"high-pass"`` and ``"principal"``. Empty for a guide of one band.
+        Other regressions of the whole scene on a guide of several bands, see `fit_scene_regression`: ``"high-pass"``
+        and ``"principal"``. Empty for a guide of one band.
     """
 
     guide_mean: NDArray[np.float32]
@@ -179,7 +179,6 @@ def _lines(
     direction = np.linalg.eigh((y * w) @ y.T)[1][:, -1:]
     along = _slope(z, direction.T @ y, w, 0.0)
     slopes = {
-        "ridged": _slope(z, y, w, RIDGED_RIDGE),
         "high-pass": _slope(*fine, w, HIGH_PASS_RIDGE),
         "principal": along @ direction.T,
     }

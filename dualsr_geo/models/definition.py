@@ -181,6 +181,10 @@ class Model:
         """Return the regressions on the guide of the training-free start; None without any."""
         return None
 
+    def notes(self, state: Any) -> tuple[str, ...]:  # noqa: ARG002
+        """Return sentences for the user about the scene's estimates."""
+        return ()
+
     def with_shrinkage_of(self, state: Any, other: Any) -> Any:  # noqa: ARG002
         """Return a state with the shrinkage factors of another state of the same scene."""
         return state

@@ -56,7 +56,12 @@ def estimate_survey(samples: Sequence[Sample], options: SurveyOptions) -> Survey
         uncertainty = error_calibration.calibrate_errors(pairs, fit)
     if options.detail:
         detail = detail_assessment.assess_detail(pairs, statistics.noise, model, state)
-    notes = (*_input_notes(samples, statistics.used), *_guide_notes(sample, common), *placement.notes)
+    notes = (
+        *_input_notes(samples, statistics.used),
+        *_guide_notes(sample, common),
+        *placement.notes,
+        *model.notes(state),
+    )
     if common.guide is not None and common.pairs is None:
         notes = (*notes, UNUSABLE_GUIDE)
     return Survey(

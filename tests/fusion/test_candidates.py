@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -18,10 +18,11 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
+from dualsr_geo.fusion.blocks import high_pass
 from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs
-from dualsr_geo.fusion.scene_regression import fit_scene_regression
+from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene_regression
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.serialization import to_json
+from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.sampling import SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
@@ -120,6 +121,106 @@ def test_mixing_is_linear_in_the_weights():
 def test_some_components_are_those_of_all():
     start = candidates.fit_mixture(regression_inputs(count=5), torch.full((5, COUNT), 1 / COUNT))
     torch.testing.assert_close(start.evaluate(1, 4), start.evaluate(0, 5)[1:4], atol=1e-6, rtol=0)
+
+
+# ---- guides of several bands ---------------------------------------------------------------
+
+
+def index_of(candidate: candidates.Candidate) -> int:
+    return candidates.CANDIDATES.index(candidate)
+
+
+def inputs_of(truth: torch.Tensor, guide: torch.Tensor, seen: torch.Tensor | None = None) -> RegressionInputs:
+    """Return the inputs of a scene of one component; the fit sees another guide where one is given."""
+    op = operator(Psf.from_mtf(RATIO), SHAPE)
+    z, lr = op.degrade(truth), op.degrade(guide if seen is None else seen)
+    fine = tuple(high_pass(v, RATIO).flatten(1).numpy() for v in (z, lr))
+    pixels = np.ones(SHAPE[0] * SHAPE[1], np.float32)
+    fit = fit_scene_regression(z.flatten(1).numpy(), lr.flatten(1).numpy(), pixels, fine)
+    return prepare_inputs(z, guide, fit, op)
+
+
+def test_a_scene_that_follows_the_first_direction_is_restored_by_the_principal_line():
+    brightness, tint = noise(1, 33, 42), noise(1, 33, 42, seed=1) - 0.5
+    guide = torch.cat([brightness + 0.1 * tint, brightness - 0.1 * tint])
+    inputs = inputs_of(3 * brightness + 1, guide)
+    estimate = candidates.fit_mixture(inputs, only(index_of(candidates.PrincipalLine()), 1)).evaluate(0, 1)
+    assert float((estimate - 3 * brightness - 1).abs().max()) < 0.02 * float(brightness.std())
+
+
+def test_noise_of_a_weak_direction_does_not_reach_the_principal_line():
+    """The scene has some of the guide's tint, whose noise on the hr grid the fit on the lr grid cannot see."""
+    brightness, tint = noise(1, 33, 42), 0.02 * (noise(1, 33, 42, seed=1) - 0.5)
+    guide = torch.cat([brightness + tint, brightness - tint])
+    truth = 3 * brightness + 20 * tint
+    noisy = guide + 0.02 * torch.from_numpy(np.random.default_rng(3).standard_normal(guide.shape)).float()
+    inputs = inputs_of(truth, noisy, seen=guide)
+    error = {
+        type(c).__name__: float(
+            (candidates.fit_mixture(inputs, only(index_of(c), 1)).evaluate(0, 1) - truth).square().mean()
+        )
+        for c in (candidates.Line(), candidates.PrincipalLine())
+    }
+    assert error["PrincipalLine"] < 0.5 * error["Line"]
+
+
+def test_the_high_pass_line_has_the_slope_of_the_detail():
+    coarse = 2 * torch.cos(torch.linspace(0, math.pi, 33))[None, :, None].expand(1, 33, 42)
+    detail = 4 * (noise(2, *SHAPE) - 0.5).repeat_interleave(RATIO, 1).repeat_interleave(RATIO, 2)
+    truth = -coarse + 2 * detail[:1] + detail[1:]
+    inputs = inputs_of(truth, torch.cat([coarse + detail[:1], coarse + detail[1:]]))
+    guide_std = torch.from_numpy(inputs.fit.guide_std)
+    slope = torch.from_numpy(inputs.fit.lines["high-pass"].slope)[0] / guide_std
+    torch.testing.assert_close(slope, torch.tensor([2.0, 1.0]), atol=0.2, rtol=0)
+    assert float((torch.from_numpy(inputs.fit.slope)[0] / guide_std - torch.tensor([2.0, 1.0])).abs().max()) > 0.5
+
+
+def test_a_guide_of_one_band_has_no_further_lines():
+    assert inputs_of(noise(1, 33, 42), noise(1, 33, 42)).fit.lines == {}
+
+
+def test_further_lines_survive_json_and_linear_combination():
+    fit = regression_inputs().fit
+    back = from_json(SceneRegression, json.loads(json.dumps(to_json(fit))))
+    rows = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    combined = fit.combined(rows)
+    assert set(back.lines) == {"high-pass", "principal"}
+    for name, line in fit.lines.items():
+        np.testing.assert_array_equal(back.lines[name].slope, line.slope)
+        np.testing.assert_array_equal(back.lines[name].intercept, line.intercept)
+        np.testing.assert_allclose(combined.lines[name].slope, rows @ line.slope)
+
+
+def collinear(sample: synthetic.Sample) -> np.ndarray:
+    """Return the bands of a guide pulled to their mean by nine tenths, and quantised to 8 bit."""
+    mean = sample.guide.mean(0, keepdims=True)
+    pulled = mean + 0.1 * (sample.guide - mean)
+    return (np.round(255 * pulled / pulled.max()) / 255 * pulled.max()).astype(np.float32)
+
+
+@pytest.mark.parametrize("model", ["regression", "auto"])
+def test_a_collinear_guide_of_8_bit_is_not_worse_than_its_pan(model):
+    sample = synthetic.make((24, 27), bands=8, seed=5)
+    guide = collinear(sample)
+    errors = []
+    for one in (guide, guide.mean(0, keepdims=True)):
+        survey = surveyed(sample.scene, one, SurveyOptions(sample.ratio, model=load_model(model)))
+        made, _ = product(sample.scene, one, survey, model=model)
+        errors.append(float(np.mean((made - sample.reference) ** 2)))
+    assert errors[0] <= errors[1] * 10**0.01
+
+
+def test_a_tile_of_the_lines_for_several_bands_equals_the_whole():
+    sample = synthetic.make((31, 37), bands=6, seed=3)
+    survey = surveyed(sample.scene, sample.guide, SurveyOptions(4, model=load_model("regression")))
+    fit = survey.model_state.fit
+    mixture = np.zeros_like(fit.mixture)
+    mixture[:, [index_of(c) for c in candidates.MULTIBAND]] = 1 / len(candidates.MULTIBAND)
+    state = replace(survey.model_state, fit=replace(fit, mixture=mixture))
+    lines = replace(survey, model_state=state)
+    whole, _ = product(sample.scene, sample.guide, lines)
+    tiled, _ = product(sample.scene, sample.guide, lines, tile=16)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5 * np.ptp(sample.scene))
 
 
 # ---- one more candidate ------------------------------------------------------------------

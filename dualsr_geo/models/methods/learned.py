@@ -31,7 +31,7 @@ from dualsr_geo.models.guided_shrinkage import guided_window
 from dualsr_geo.models.loading import guided_network, unguided_network
 from dualsr_geo.models.methods._guard import guard, guarded_block
 from dualsr_geo.models.methods._spectral import restored, spectral_window
-from dualsr_geo.models.methods.regression import RegressionState, estimate_regression
+from dualsr_geo.models.methods.regression import RegressionState, estimate_regression, regression_notes
 from dualsr_geo.models.reconstruction import Reconstruction, SpectralReconstruction, WindowInputs
 from dualsr_geo.models.unguided_correction import UnguidedInputs, observed
 from dualsr_geo.models.weights import PRECISIONS, SHIPPED, Weights, weights_of
@@ -167,6 +167,10 @@ class Learned(Model):
     def guide_fit(self, state: LearnedState | None) -> GuideFit | None:
         """Return the regressions of the scene."""
         return None if state is None or state.regression is None else state.regression.fit
+
+    def notes(self, state: LearnedState | None) -> tuple[str, ...]:
+        """Return notes on the guide; see `regression_notes`."""
+        return regression_notes(None if state is None else state.regression)
 
     def with_shrinkage_of(self, state: LearnedState, other: LearnedState) -> LearnedState:
         """Return a state with the shrinkage factors of another."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,13 +16,16 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import Block, components, guided_pixels, high_pass_pixels
 from dualsr_geo.fusion.scene_regression import GuideFit, fit_scene_regression
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.fusion.wald.candidate_weights import candidate_errors, candidate_weights
+from dualsr_geo.fusion.wald.candidate_weights import principal_gain_db, scene_weights
 from dualsr_geo.fusion.wald.pairs import WaldPair, mixture_of
 from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample
 from dualsr_geo.fusion.wald.starts import coarse_start, guided_start, ridge
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.methods._spectral import restored, spectral_window
 from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs
+
+# A gain of the first principal direction of at least so much is noted, dB.
+MIN_PRINCIPAL_GAIN_DB = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,13 @@ class RegressionState:
         The regressions, and their weights.
     ridges : array, shape (component,)
         Noise variance over the variance that the regressions do not explain.
+    principal_gain_db : float
+        See `dualsr_geo.fusion.wald.candidate_weights.principal_gain_db`.
     """
 
     fit: GuideFit
     ridges: NDArray[np.float32]
+    principal_gain_db: float = -math.inf
 
 
 def estimate_regression(common: CommonEstimates) -> RegressionState | None:
@@ -48,10 +55,23 @@ def estimate_regression(common: CommonEstimates) -> RegressionState | None:
     spectra, guide, weight = guided_pixels(common.blocks, common.psf)
     fine = high_pass_pixels(common.blocks, common.psf, space) if len(guide) > 1 else None
     regression = fit_scene_regression(space.components(spectra), guide, weight, fine)
-    errors = [candidate_errors(common.pairs.of_ratio(r)) for r in common.pairs.ratios]
-    weights = candidate_weights(errors, by_energy=not space.keeps_rest)
+    weights, errors = scene_weights(common.pairs)
     fit = GuideFit(regression, mixture_of(space, weights), weights)
-    return RegressionState(fit, _ridges(common.blocks, common.psf, space, fit))
+    gain = principal_gain_db(errors, by_energy=not space.keeps_rest)
+    return RegressionState(fit, _ridges(common.blocks, common.psf, space, fit), gain)
+
+
+def regression_notes(state: RegressionState | None) -> tuple[str, ...]:
+    """Return a note if the guide's first principal direction serves the scene better than all its bands."""
+    if state is None or state.principal_gain_db < MIN_PRINCIPAL_GAIN_DB:
+        return ()
+    bands, gain = len(state.fit.fit.guide_mean), state.principal_gain_db
+    note = (
+        f"The guide's first principal direction serves the scene better than its {bands} bands: on the scene degraded "
+        f"once more, a regression on it has an error {gain:.1f} dB lower than those on all bands. The product relies on "
+        "that direction. See whether the guide's bands are of one place and date, or give a guide of one band as --rgb."
+    )
+    return (note,)
 
 
 def _ridges(blocks: Sequence[Block], psf: Psf, space: Subspace, fit: GuideFit) -> NDArray[np.float32]:
@@ -80,6 +100,10 @@ class Regression(Model):
     def guide_fit(self, state: RegressionState | None) -> GuideFit | None:
         """Return the regressions of the scene."""
         return None if state is None else state.fit
+
+    def notes(self, state: RegressionState | None) -> tuple[str, ...]:
+        """Return notes on the guide; see `regression_notes`."""
+        return regression_notes(state)
 
     def reconstruct(self, inputs: WindowInputs, state: RegressionState | None) -> Reconstruction:
         """Sharpen a window; outside the guide it is interpolated."""

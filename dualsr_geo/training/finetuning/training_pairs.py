@@ -20,7 +20,7 @@ from dualsr_geo.fusion import change_detection
 from dualsr_geo.fusion.blocks import Block, central_block
 from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.prepared_guide import prepare_guide
-from dualsr_geo.fusion.wald.candidate_weights import candidate_errors, candidate_weights
+from dualsr_geo.fusion.wald.candidate_weights import scene_weights
 from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.guided_shrinkage import guided_window
@@ -205,8 +205,7 @@ def training_pairs(scene: SampledScene, side: int, first: int) -> list[TrainingP
     for block in scene.blocks:
         held_out.append(torch.from_numpy(held_out_blocks(block.shape, side, first)))
         first = max(first, int(held_out[-1].max()) + 1)
-    errors = [candidate_errors(scene.wald_pairs.of_ratio(r)) for r in scene.ratios]
-    weights = candidate_weights(errors, by_energy=not scene.survey.space.keeps_rest)
+    weights, _ = scene_weights(scene.wald_pairs)
     out = []
     for ratio in sorted(scene.ratios, reverse=True):
         pair = scene.wald_pairs.of_ratio(ratio)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,8 +23,10 @@ from dualsr_geo.fusion.wald.candidate_weights import (
     candidate_errors,
     candidate_weights,
     mixture_errors,
+    principal_gain_db,
+    scene_weights,
 )
-from dualsr_geo.fusion.wald.pairs import WaldPair, degrade_sample, pair_ratios
+from dualsr_geo.fusion.wald.pairs import WaldPair, WaldPairs, degrade_sample, pair_ratios
 from dualsr_geo.fusion.wald.starts import ridge
 
 COUNT = len(candidates.CANDIDATES)
@@ -209,3 +214,29 @@ def test_a_guide_of_one_band_has_only_the_candidates_for_any_guide():
     judged = np.flatnonzero(np.isfinite(np.diagonal(errors[0])))
     assert tuple(judged) == candidates.usable(1)
     assert len(candidates.usable(3)) == COUNT > len(judged)
+
+
+def test_a_guide_of_one_band_has_half_soft_weights_and_others_have_none():
+    one, _ = block()
+    space = subspace.estimate_subspace(one.cube.flatten(1).numpy(), np.ones(33 * 42, np.float32))
+    for guide, share in ((one.guide[:1], 0.5), (one.guide, 0.0)):
+        pairs = WaldPairs([replace(one, guide=guide)], Psf.from_mtf(4), space)
+        weights, errors = scene_weights(pairs)
+        np.testing.assert_array_equal(weights, candidate_weights(errors, soft_share=share))
+        assert not np.array_equal(weights, candidate_weights(errors, soft_share=0.5 - share))
+
+
+def test_the_gain_of_the_first_direction_is_that_of_its_error():
+    line = candidates.CANDIDATES.index(candidates.PrincipalLine())
+    size = np.full(COUNT, 2.0)
+    size[line] = 1.0
+    errors = random_gram(3, 0, size)
+    # Equal and independent errors: the mean of seven has a seventh of their square, but for the unguided one.
+    assert principal_gain_db([errors]) < 0
+    size[line] = 0.01
+    assert principal_gain_db([random_gram(3, 0, size)]) > 10
+
+
+def test_a_guide_of_one_band_has_no_first_direction_to_gain_by():
+    one, _ = block()
+    assert principal_gain_db([candidate_errors(pair_of(one.guide[:1]))]) == -math.inf
