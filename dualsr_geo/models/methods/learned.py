@@ -239,8 +239,8 @@ class Learned(Model):
             detail = correction.learned_detail(
                 self.correction, corrections, window, lr, start.weight, pair.blur, plain, core
             )
-            bands = replace(spectra, added=detail).bands(slice(None))
-            out.append(guarded_block(bands, block.cube, pair.space) if fit is None else bands)
+            sharpened = replace(spectra, added=detail).bands(slice(None))
+            out.append(guarded_block(sharpened, block.cube, pair.space) if fit is None else sharpened)
         return out
 
     def _corrections_on(self, pair: WaldPair, fit: GuideFit | None, scene: CorrectionState) -> CorrectionState:
