@@ -7,6 +7,8 @@ from typing import Any
 
 # A correction that is so many times stronger or weaker on a degraded scene than on the scene itself is mentioned.
 MIN_ENERGY_RATIO = 1.5
+# A smaller gain by denoising is not given as a number, dB.
+SMALLEST_GAIN_DB = 0.1
 
 
 def describe_run(result: Mapping[str, Any]) -> str:
@@ -71,7 +73,8 @@ def _describe_noise(noise: Mapping[str, Any] | None) -> list[str]:
         return []
     std = ", ".join(f"{v:.3g}" for v in noise["std_per_band"])
     kind = "noise" if noise["white"] else "noise of a compressed image"
-    gain = f"which lowers the error by {noise['gain_db']:.1f} dB when the degraded scene is restored"
+    size = f"{noise['gain_db']:.1f}" if noise["gain_db"] >= SMALLEST_GAIN_DB else f"less than {SMALLEST_GAIN_DB:g}"
+    gain = f"which lowers the error by {size} dB when the degraded scene is restored"
     return [f"has {kind} of {std} (standard deviation, band by band) and is denoised, {gain}"]
 
 

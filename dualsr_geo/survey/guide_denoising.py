@@ -32,13 +32,13 @@ Array = NDArray[np.float32]
 
 # Factor on the estimate from the guide's own detail, for the strongest filter that is tried.
 STRONGEST_FACTOR = 1.5
-# A stronger filter is chosen only if it lowers the mean logarithm of the squared error on the pair by at least these:
+# A stronger filter is chosen only if it lowers the logarithm of the squared error on the pair by at least these:
 # the first filter against none, and each one further. 0.01 is 0.04 dB.
 FIRST_STEP, FURTHER_STEP = 0.005, 0.02
 # Noise that a filter does not remove because it is not white is kept in the pairs with this factor on the estimate
 # from the scene: of 0.3, 0.5 and 0.7, the second gives the best products of JPEG guides.
 COMPRESSED_FACTOR = 0.5
-# Noise that raises the mean logarithm of the squared error on the pair by less than this does not matter.
+# Noise that raises the logarithm of the squared error on the pair by less than this does not matter.
 NEGLIGIBLE = 0.005
 # A guide of one band is denoised only where the estimate from the scene exceeds that from the guide by at most this
 # factor. Otherwise the guide has detail that the scene's bands do not explain, which a filter takes away with the noise:
@@ -199,16 +199,12 @@ def _kept(noise: NoiseLevel, guide_filter: GuideFilter | None) -> PairNoise:
 
 
 def _pair_error(blocks: Sequence[Block], sample: GuidedSample, noise: PairNoise | None) -> float:
-    """Return the mean logarithm of the mixture's squared error on the Wald pairs that keep the noise."""
+    """Return the logarithm of the mixture's squared error in all bands on the Wald pairs that keep the noise."""
     pairs = WaldPairs(blocks, sample.psf, sample.space, noise)
-    by_energy = not sample.space.keeps_rest
     # The candidates that avoid the guide's weak directions hide what noise in them does.
     errors = [candidate_errors(pairs.of_ratio(ratio), usable(1)) for ratio in pairs.ratios]
-    weights = candidate_weights(errors, by_energy=by_energy)
-    squares = [np.maximum(mixture_errors(e, weights), 1e-300) for e in errors]
-    # Errors of components add up in the bands; those of bands count alike.
-    means = [np.log(s.sum()) if by_energy else np.log(s).mean() for s in squares]
-    return float(np.mean(means))
+    weights = candidate_weights(errors, by_energy=not sample.space.keeps_rest)
+    return float(np.mean([np.log(max(mixture_errors(e, weights).sum(), 1e-300)) for e in errors]))
 
 
 def _decibels(logarithm: float) -> float:

@@ -69,6 +69,18 @@ def test_a_finished_run_is_one_line():
     assert text == "out.tif is already finished; nothing was computed."
 
 
+@pytest.mark.parametrize(("gain_db", "text"), [(2.34, "by 2.3 dB"), (0.04, "by less than 0.1 dB")])
+def test_a_denoised_guide_is_described_with_its_noise(gain_db, text):
+    noise = {"std_per_band": [0.261, 1.5], "white": True, "filter_std_per_band": [0.3, 1.6], "gain_db": gain_db}
+    sentences = describe_guide(guide(noise=noise))
+    assert len(sentences) == 2
+    assert sentences[1].startswith("has noise of 0.261, 1.5 (standard deviation, band by band) and is denoised")
+    assert text in sentences[1]
+    compressed = describe_guide(guide(noise={**noise, "white": False}))[1]
+    assert compressed.startswith("has noise of a compressed image of 0.261, 1.5")
+    assert len(describe_guide(guide(noise={**noise, "filter_std_per_band": None}))) == 1
+
+
 def test_an_uneven_guide_that_shows_something_else_is_described():
     field = {"rms_px": 0.456, "largest_px": 1.234}
     first, *others = describe_guide(guide(shift_error_px=None, field=field, withheld=0.0123))

@@ -16,14 +16,17 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
-from dualsr_geo.engine.records.provenance import provenance_of, summarise
+from dualsr_geo.engine.records.provenance import _guide_noise, provenance_of, summarise
 from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
 from dualsr_geo.engine.tiles.statistics import TileStatistics
+from dualsr_geo.fusion.guide_noise.filter import GuideFilter
+from dualsr_geo.fusion.guide_noise.level import NoiseLevel
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.wald.scene_sample import GuideStatistics, SceneStatistics
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.registration.guide_placement import Placement
 from dualsr_geo.survey.detail import DetailAssessment
+from dualsr_geo.survey.guide_denoising import GuideDenoising
 from dualsr_geo.survey.survey import Survey
 
 
@@ -136,3 +139,22 @@ def test_without_a_detail_assessment_there_is_none() -> None:
     empty = DetailAssessment(2, *(np.full(3, np.nan, np.float32) for _ in range(3)))
     for detail in (None, empty):
         assert summary_of(plan_of(), replace(survey_of(), detail=detail), [record()]).detail is None
+
+
+def test_the_noise_of_each_guide_band_is_recorded_with_what_the_filter_assumes() -> None:
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]], np.float32)
+    std, error, mean = (np.array(v, np.float32) for v in ((3.0, 1.0), (0.3, 0.1), (0.0, 0.0)))
+    level = NoiseLevel(mean, turn, std, std, 0 * std, std, error, white=False)
+    denoising = GuideDenoising(level, GuideFilter(mean, turn, 2 * std), gain_db=1.23456, loss_db=0.5)
+    noise = _guide_noise(denoising)
+    expected = np.sqrt((turn**2) @ std**2)
+    assert noise.std_per_band == pytest.approx(expected, rel=1e-3)
+    assert noise.error_per_band == pytest.approx(expected / 10, rel=1e-3)
+    assert noise.filter_std_per_band == pytest.approx(2 * expected, rel=1e-3)
+    assert (noise.white, noise.gain_db) == (False, 1.235)
+    assert _guide_noise(replace(denoising, filter=None)).filter_std_per_band is None
+    summary = summary_of(plan_of(), replace(survey_of(), denoising=denoising), [record()])
+    carried = json.loads(json.dumps(summary.to_json()))
+    assert carried["guide"]["noise"]["white"] is False
+    again = RunSummary.from_provenance(summary.provenance(), output="a.tif", shape=(48, 62), bands=4)
+    assert again.guide == summary.guide
