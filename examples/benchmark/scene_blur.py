@@ -28,8 +28,6 @@ from ship import VALIDATION, learned
 from torch import Tensor, nn
 
 from dualsr_geo.registration.scene_blur.estimate import (
-    MIN_CORRELATION,
-    MIN_SIDE_LR,
     estimate_scene_blur,
     gain_of,
     regressor_inputs,
@@ -40,7 +38,9 @@ from dualsr_geo.registration.scene_blur.planes import component_planes
 from dualsr_geo.registration.scene_blur.regressors import FREQUENCIES, load_regressors
 
 RATIOS = (2, 3, 4, 6, 8)
-MAX_SIDE_LR = 128
+# Sides of the crops, lr pixels; the least correlation of neighbouring pixels that is learned from.
+SIDES_LR = (20, 128)
+MIN_CORRELATION = 0.3
 MAX_BANDS = 10
 # The gain of kernels without antialiasing is taken as this: no Gaussian has a gain of 1 and more.
 LARGEST_GAIN = 0.98
@@ -105,8 +105,8 @@ def targets(kernel: Kernel) -> tuple[Matrix, float]:
 
 def crop(cube: Floats, ratio: int, rng: np.random.Generator) -> Floats:
     """Return a part of a scene in some of its bands, turned."""
-    largest = min(MAX_SIDE_LR, *(n // ratio for n in cube.shape[1:]))
-    side = largest if rng.uniform() < 0.4 else int(np.exp(rng.uniform(np.log(MIN_SIDE_LR), np.log(largest + 0.99))))
+    largest = min(SIDES_LR[1], *(n // ratio for n in cube.shape[1:]))
+    side = largest if rng.uniform() < 0.4 else int(np.exp(rng.uniform(np.log(SIDES_LR[0]), np.log(largest + 0.99))))
     y, x = (int(rng.integers(0, n - side * ratio + 1)) for n in cube.shape[1:])
     count = min(len(cube), int(rng.choice([1, 3, 4, 8, MAX_BANDS, MAX_BANDS])))
     bands = np.sort(rng.choice(len(cube), count, replace=False))
@@ -145,7 +145,7 @@ def samples_of(cube: Floats, count: int, seed: int) -> Samples:
     """Return the samples of one scene."""
     rng = np.random.default_rng(seed)
     rows: list[tuple[Floats, Matrix, float]] = []
-    ratios = [r for r in RATIOS if min(cube.shape[1:]) // r >= MIN_SIDE_LR]
+    ratios = [r for r in RATIOS if min(cube.shape[1:]) // r >= SIDES_LR[0]]
     for _ in range(count if ratios else 0):
         ratio = int(rng.choice(ratios))
         part = crop(cube, ratio, rng)
@@ -273,7 +273,7 @@ def measured(
     for name in names:
         whole = scenes.load(name).cube
         for ratio in scales:
-            cube = scenes.cut(scenes.load(name), ratio).cube if min(whole.shape[1:]) >= ratio * MIN_SIDE_LR else None
+            cube = scenes.cut(scenes.load(name), ratio).cube if min(whole.shape[1:]) >= ratio * SIDES_LR[0] else None
             if cube is None:
                 continue
             for blur, make in BLURS.items():

@@ -27,10 +27,14 @@ from dualsr_geo.registration.scene_blur.estimate import (
 FALLBACK_GAIN = 0.5
 # The largest gain that is assumed; a larger one sharpens nothing.
 LARGEST_GAIN = 0.85
-# By how much the estimated width is narrowed where the blocks' narrowest is known, lr pixels.
-NARROWING_LR = 0.02
-# The same where it is not: the standard error within these limits.
-NARROWING_RANGE_LR = (0.02, 0.06)
+# Estimates of wide blurs are drawn to the mean of the training by about this share of what exceeds the width, lr pixels:
+# Gaussians of gain 0.3 and 0.15 are estimated 0.03 too narrow. Too wide an assumption costs less there, too.
+WIDE_LR, STRETCH = 0.38, 0.35
+# By how much the width is narrowed: the standard error within these limits, lr pixels; the lower one where the widths of
+# blocks are known.
+NARROWING_RANGE_LR = (0.03, 0.06)
+# The quantile of the blocks' widths is too narrow by about so much where the blur is the same everywhere, lr pixels.
+BLOCK_EXCESS_LR = 0.04
 # The narrowest width that is assumed, lr pixels.
 MIN_WIDTH_LR = 0.15
 ADVICE = "Give --mtf-gain, --psf or --sensor if you know the blur."
@@ -44,8 +48,13 @@ def assumed_gain(blur: SceneBlur) -> float:
 def assumed_width(blur: SceneBlur) -> float:
     """Return the narrowed width, lr pixels: of the scene, or of its narrowest block if that is less."""
     low, high = NARROWING_RANGE_LR
-    narrow = blur.width_lr - min(max(blur.error_lr, low), high) if blur.narrow_lr is None else blur.narrow_lr
-    return min(blur.width_lr - NARROWING_LR, narrow)
+    if blur.narrow_lr is None:
+        return _stretched(blur.width_lr) - min(max(blur.error_lr, low), high)
+    return min(_stretched(blur.width_lr) - low, _stretched(blur.narrow_lr) + BLOCK_EXCESS_LR)
+
+
+def _stretched(width: float) -> float:
+    return width + STRETCH * max(width - WIDE_LR, 0.0)
 
 
 def unguided_placement(

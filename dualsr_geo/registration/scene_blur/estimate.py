@@ -16,8 +16,8 @@ from dualsr_geo.registration.scene_blur.regressors import FREQUENCIES, Regressor
 
 Floats = NDArray[np.float32]
 
-# Least side of a block for an estimate, lr pixels.
-MIN_SIDE_LR = 20
+# Least side of a block for an estimate, lr pixels: the window of the spectra.
+MIN_SIDE_LR = 16
 # Side of the blocks whose estimates are compared, lr pixels; there must be this many of them.
 BLOCK_SIDE_LR, MIN_BLOCKS = 36, 4
 # The narrowest credible block: this quantile of the blocks' widths.
@@ -33,8 +33,9 @@ MAX_ERROR_LR = 0.2
 # Where the narrowest edges are wider than this, nothing in the scene shows the sensor's blur: the differences on both
 # sides of an edge, relative to the edge; a Gaussian of MTF gain 0.15 leaves 0.7 of a step.
 MAX_NARROWEST = 1.5
-# Correlation of neighbouring pixels below which a scene is noise: reduced scenes have 0.6 and more.
-MIN_CORRELATION = 0.3
+# Correlation of neighbouring pixels below which a scene is noise: reduced scenes have 0.6 and more, those sampled without
+# a blur 0.3 and more.
+MIN_CORRELATION = 0.2
 
 
 @dataclass(frozen=True)

@@ -45,11 +45,19 @@ def test_the_estimate_is_narrowed_and_noted(lr, shown):
     assert all(flag in note for flag in ("--mtf-gain", "--psf", "--sensor"))
 
 
-def test_the_assumed_width_is_below_the_estimate_and_its_blocks(shown):
-    alone = replace(shown, narrow_lr=None)
-    assert shown.width_lr - 0.07 < assumed_width(alone) <= shown.width_lr - 0.02
-    assert assumed_width(replace(shown, narrow_lr=0.2)) <= 0.2
-    assert assumed_width(replace(shown, narrow_lr=0.9)) < shown.width_lr
+def test_the_assumed_width_is_below_the_estimate_and_near_its_blocks(shown):
+    one = replace(shown, width_lr=0.36, error_lr=0.05, narrow_lr=None)
+    assert assumed_width(one) == pytest.approx(0.31)
+    assert assumed_width(replace(one, error_lr=0.5)) == pytest.approx(0.30)
+    assert assumed_width(replace(one, narrow_lr=0.2)) == pytest.approx(0.24)
+    assert assumed_width(replace(one, narrow_lr=0.9)) == pytest.approx(0.33)
+
+
+def test_wide_estimates_are_stretched_and_the_order_of_widths_is_kept(shown):
+    widths = [assumed_width(replace(shown, width_lr=w, narrow_lr=w)) for w in np.linspace(0.1, 0.8, 15)]
+    assert (np.diff(widths) > 0).all()
+    assert widths[-1] > 0.8
+    assert widths[0] == pytest.approx(0.07)
 
 
 def test_the_assumed_gain_has_a_limit(shown):
