@@ -19,6 +19,9 @@ LEADING = 3
 # Added to a square before it is inverted: below the square of a float32's rounding of the noise's variance.
 TINY = 1e-30
 
+# A pivot below this share of the largest variance is rounding of float32: of an edge of a thousand times the noise.
+ROUNDING_SHARE = 1e-6
+
 # The planes of a symmetric matrix at every pixel, by row and column, row >= column.
 Matrix = dict[tuple[int, int], Tensor]
 
@@ -125,9 +128,13 @@ def wiener(details: Tensor, covariance: Matrix, noise: float) -> list[Tensor]:
 def _factorised(matrix: Matrix) -> tuple[Matrix, list[Tensor]]:
     """Return L below its diagonal, and the inverse of D, of a matrix L D L'; the matrix is overwritten."""
     count = 1 + max(i for i, _ in matrix)
+    least = matrix[0, 0].abs()
+    for i in range(1, count):
+        least = torch.maximum(least, matrix[i, i])
+    least = least.mul_(ROUNDING_SHARE).clamp_min_(TINY)
     lower, inverse = {}, []
     for j in range(count):
-        inverse.append(matrix[j, j].clamp_min(TINY).reciprocal_())
+        inverse.append(torch.maximum(matrix[j, j], least).reciprocal_())
         below = [i for i in range(j + 1, count) if (i, j) in matrix]
         for i in below:
             lower[i, j] = matrix[i, j] * inverse[j]

@@ -134,3 +134,15 @@ def test_details_add_up():
     white = noise((1, 500, 500), 1.0)
     for d, variance in zip(details(white)[0], noise_variances(), strict=True):
         assert float(d.var()) == pytest.approx(variance, rel=0.08)
+
+
+def test_an_edge_far_above_the_noise_overflows_nothing():
+    """A guide that is saturated over half of its pixels has a calm that is next to nothing, and edges next to it."""
+    rng = np.random.default_rng(0)
+    guide = np.zeros((3, 70, 83), np.float32)
+    guide[:, :, 40:] = np.array([1.0, 0.9, 0.7])[:, None, None]
+    guide[:, :30, 40:] += 0.2 * rng.standard_normal((30, 43)).astype(np.float32)
+    levels = np.full(3, 1e-6, np.float32)
+    clean = GuideFilter(np.zeros(3, np.float32), np.eye(3, dtype=np.float32), levels)(torch.from_numpy(guide))
+    assert torch.isfinite(clean).all()
+    assert np.abs(clean.numpy() - guide).max() < 1e-4
