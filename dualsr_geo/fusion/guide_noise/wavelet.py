@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dualsr_geo.fusion.guide_noise.convolution import Taps, convolve, cropped
 
-# Levels of detail. A fourth level changes products by less than 0.05 dB.
+# Levels of detail. A fourth is not better.
 LEVELS = 3
 # Support of the coarsest level on every side: the kernel is [1 2 1] / 4 with holes of 1, 2 and 4 px.
 WAVELET_REACH_PX = 2**LEVELS - 1
