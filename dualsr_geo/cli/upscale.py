@@ -79,6 +79,14 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
     help="Number of bands that the built-in networks process; the other bands are derived from these. "
     "auto: 8 bands, for a noisy scene 8 components.",
 )
+@click.option(
+    "--orientations",
+    type=click.IntRange(1, 8),
+    default=1,
+    show_default=True,
+    help="Without a guide, average the network over this number of flips and quarter turns of the scene; 8 is the most "
+    "exact, and takes eight times the network's time.",
+)
 @click.option("--uncertainty", is_flag=True, help="Also write the standard deviation of the error of each value.")
 @click.option(
     "--coregister",

@@ -18,6 +18,8 @@ Device = Literal["auto", "cpu", "cuda"]
 
 # Largest difference of a sum of taps from 1: taps printed with four digits pass.
 TAP_SUM_TOLERANCE = 1e-3
+# A square has four quarter turns, each mirrored or not.
+MAX_ORIENTATIONS = 8
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Options:
     spectral : int or None
         Number of bands that our own networks run on; the other bands follow by linear relations of the
         scene. Left out, 8; of noisy scenes 8 components. A number above the scene's is all.
+    orientations : int
+        Number of flips and quarter turns over which the network without a guide is averaged, 1 to 8.
     uncertainty : bool
         Whether the product has a standard deviation for every value.
     coregister : str
@@ -81,6 +85,7 @@ class Options:
     published: bool = False
     precision: Precision = "float32"
     spectral: int | None = None
+    orientations: int = 1
     uncertainty: bool = False
     # Registration and blur.
     coregister: Coregistration = "auto"
@@ -125,6 +130,10 @@ def require_valid(options: Options) -> None:
         raise OptionError(f"--tile {options.tile} is below {MIN_TILE_SIDE} lr pixels. Give {MIN_TILE_SIDE} or more.")
     if options.spectral is not None and options.spectral < 1:
         raise OptionError(f"--spectral {options.spectral} runs on no band. Give 1 or more, all or auto.")
+    if not 1 <= options.orientations <= MAX_ORIENTATIONS:
+        raise OptionError(
+            f"--orientations {options.orientations} is not between 1 and {MAX_ORIENTATIONS}. A square has eight: give 8, or leave it out."
+        )
     if options.jobs is not None and options.jobs < 1:
         raise OptionError(f"--jobs {options.jobs} runs nothing. Give 1 or more.")
 

@@ -168,6 +168,7 @@ def plan_run(
     """
     require_valid(options)
     model = load_model(options.model, published=options.published, precision=options.precision)
+    model = model.with_orientations(options.orientations)
     fine = choose_fine(model, options.fine)
     model = with_fine(model.with_half(options.half_model, fine), fine)
     require_blur(options, model.halo)

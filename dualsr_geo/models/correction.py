@@ -38,11 +38,14 @@ class LearnedCorrection:
         Whether the correction is shrunk by factors estimated on the scene's Wald pairs.
     guided, unguided : Weights or None
         For places with and without a guide; None until `Model.configured` sets them.
+    orientations : int
+        Number of flips and quarter turns over which the unguided network is averaged, 1 to 8; each takes one more pass.
     """
 
     shrinks: bool
     guided: Weights | None = None
     unguided: Weights | None = None
+    orientations: int = 1
 
     @property
     def weights(self) -> dict[str, Weights]:
@@ -53,7 +56,8 @@ class LearnedCorrection:
     @property
     def identity(self) -> dict[str, object]:
         """Everything that determines the correction; the keys are those of run records."""
-        return {"gated": self.shrinks, **{k: w.identity for k, w in self.weights.items()}}
+        more = {} if self.orientations == 1 else {"orientations": self.orientations}
+        return {"gated": self.shrinks, **{k: w.identity for k, w in self.weights.items()}, **more}
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,9 @@ def _unguided_detail(
     """Return the unguided correction of the anchors outside the guide, shrunk, (anchor, Y, X)."""
     assert networks.unguided is not None
     network = unguided_network(networks.unguided, observed.device.type)
-    detail = unguided_correction.correct(network, observed, inputs.levels, inputs.anchors.bands, psf, plain)
+    detail = unguided_correction.correct(
+        network, observed, inputs.levels, inputs.anchors.bands, psf, plain, orientations=networks.orientations
+    )
     used = faded(detail, None if blend is None else 1 - blend, weight)
     # What is left out is projected, not what is kept, so that nothing changes far from the guide and from holes: the
     # projection is not idempotent to rounding, and a tile far from a hole has none.

@@ -129,6 +129,21 @@ class Model:
             )
         return self
 
+    def with_orientations(self, count: int) -> Self:
+        """Return the model whose unguided network is averaged over this number of flips and quarter turns.
+
+        Raises
+        ------
+        OptionError
+            If the model has no such network.
+        """
+        if count != 1:
+            raise OptionError(
+                f"--orientations {count} is for the unguided network of auto and learned, and `{self.name}` has none. "
+                "Leave it out."
+            )
+        return self
+
     def require_inputs(self, bands: int, guide_bands: int | None) -> None:  # noqa: ARG002  # networks need it
         """Check the numbers of bands of the scene and of the guide; None without a guide.
 

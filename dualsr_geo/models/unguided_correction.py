@@ -251,8 +251,12 @@ def _detail(
 
 def _averaged(network: Network, inputs: Tensor, ratio: int, orientations: int) -> Tensor:
     """Return the mean of the network's outputs over some orientations of its inputs."""
-    out = [_restored(network(_oriented(inputs, *o), ratio), *o) for o in ORIENTATIONS[:orientations]]
-    return out[0] if orientations == 1 else torch.stack(out).mean(0)
+    outputs = (_restored(network(_oriented(inputs, *o), ratio), *o) for o in ORIENTATIONS[:orientations])
+    # Added one by one, since a tile's memory holds few outputs.
+    total = next(outputs)
+    for output in outputs:
+        total = total + output
+    return total / orientations if orientations > 1 else total
 
 
 def _oriented(inputs: Tensor, turns: int, mirrored: bool) -> Tensor:  # noqa: FBT001

@@ -1,7 +1,7 @@
 """Products without a guide under a blur that is not given, against a cubic spline on pixel centres.
 
 Run: python examples/benchmark/unguided.py [--scenes ...] [--blurs ...] [--scales 4] [--noise 0] [--model auto]
-     [--given] [--bands 31] [--side 512] [--out unguided.csv]
+     [--orientations 8] [--given] [--bands 31] [--side 512] [--out unguided.csv]
 
 Prints PSNR and spectral angle of each case relative to the spline's, then mean and worst of each blur. `--given` gives
 the product the true kernel. The survey is of the whole scene; the middle of `--side` hr pixels is sharpened and
@@ -170,6 +170,7 @@ def main() -> None:
     parser.add_argument("--scales", type=int, nargs="+", default=[4])
     parser.add_argument("--noise", type=float, nargs="+", default=[0.0], help="standard deviations, 1 / 255")
     parser.add_argument("--model", default="auto")
+    parser.add_argument("--orientations", type=int, default=1, help="of the network, 1 to 8")
     parser.add_argument("--given", action="store_true", help="give the true kernel")
     parser.add_argument("--bands", type=int, default=31)
     parser.add_argument("--side", type=int, default=256)
@@ -178,7 +179,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
-    for row in cases(arguments, load_model(arguments.model)):
+    for row in cases(arguments, load_model(arguments.model).with_orientations(arguments.orientations)):
         rows.append(row)
         print(line(row), flush=True)
     print()

@@ -88,6 +88,10 @@ class Learned(Model):
         networks = replace(self.correction, guided=guided, unguided=unguided)
         return replace(self, correction=networks, halo=max(guided.halo, unguided.halo))
 
+    def with_orientations(self, count: int) -> Self:
+        """Return the model whose unguided network is averaged over flips and quarter turns."""
+        return replace(self, correction=replace(self.correction, orientations=count))
+
     @property
     def identity(self) -> dict[str, object]:
         """Identity of the correction; the key is that of run records."""
