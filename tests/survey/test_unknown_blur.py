@@ -40,7 +40,10 @@ def test_a_scene_without_edges_is_not_below_bicubic():
     sharp, survey = sharpened(lr, "auto")
     assert survey.placement.source == "assumed"
     assert "no sharp edge" in survey.placement.assumption
-    assert psnr(sharp, smooth) > psnr(sharpened(lr, "bicubic")[0], smooth) - 0.1
+    # At the border, where the scene is not continued, the closed form differs by 1e-3 of the range.
+    inner = np.s_[:, 24:-24, 24:-24]
+    assert psnr(sharp[inner], smooth[inner]) > psnr(sharpened(lr, "bicubic")[0][inner], smooth[inner])
+    assert np.abs(sharp - smooth).max() < 0.02
 
 
 @pytest.mark.parametrize("fill", ["constant", "noise", "tiny"])
