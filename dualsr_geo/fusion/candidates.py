@@ -83,6 +83,24 @@ class PrincipalLine:
 
 
 @dataclass(frozen=True)
+class PrincipalLocal:
+    """`PrincipalLine`, and its residual regressed on the same direction in a Gaussian window.
+
+    The attributes are those of `Local`; the ridge is in units of the variance of the direction.
+    """
+
+    width: float
+    ridge: float
+
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window."""
+        features = inputs.line("principal")
+        moments = inputs.moments(self.width, principal=True)
+        slopes, intercept = moments.regress(inputs.residual(features), self.ridge)
+        return FittedCandidate(features, inputs.direction[:, None, None, None] * slopes, intercept)
+
+
+@dataclass(frozen=True)
 class Local:
     """The regression for the whole scene, and its residual regressed in a Gaussian window.
 
@@ -152,7 +170,9 @@ def _with_local_residual(
 
 
 # Candidates for guides of several bands: they rely less on the guide's weak directions, and a single band has none.
-MULTIBAND: tuple[Candidate, ...] = (HighPassLine(), PrincipalLine())
+MULTIBAND: tuple[Candidate, ...] = (HighPassLine(), PrincipalLine(), PrincipalLocal(1.0, 1e-3))
+# Those that make one band of the guide.
+REDUCED: tuple[Candidate, ...] = MULTIBAND[1:]
 
 # In the order of the columns of weights. The last one reads no guide. Widths and ridges: docs/algorithm.md.
 CANDIDATES: tuple[Candidate, ...] = (

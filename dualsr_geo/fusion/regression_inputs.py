@@ -58,13 +58,31 @@ class RegressionInputs:
     weight: torch.Tensor | None
     fit: SceneRegression
     operator: Operator
-    _cache: dict[float, Moments] = field(default_factory=dict, compare=False)
+    _cache: dict[tuple[float, bool], Moments] = field(default_factory=dict, compare=False)
 
-    def moments(self, width: float) -> Moments:
-        """Return the guide's means and covariances in a Gaussian window of this width, lr pixels."""
-        if width not in self._cache:
-            self._cache[width] = Moments.of(self.guide_lr, width, self.weight)
-        return self._cache[width]
+    def moments(self, width: float, *, principal: bool = False) -> Moments:
+        """Return the guide's means and covariances in a Gaussian window.
+
+        Parameters
+        ----------
+        width : float
+            lr pixels.
+        principal : bool
+            Whether the guide is reduced to its first principal direction, of which it has several bands.
+        """
+        key = width, principal
+        if key not in self._cache:
+            guide = self.guide_lr
+            if principal:
+                guide = torch.einsum("g,gyx->yx", self.direction, guide)[None]
+            self._cache[key] = Moments.of(guide, width, self.weight)
+        return self._cache[key]
+
+    @property
+    def direction(self) -> torch.Tensor:
+        """The first principal direction of a guide of several bands, (guide band,)."""
+        assert self.fit.direction is not None
+        return self._tensor(self.fit.direction)
 
     def scene_wide(self) -> torch.Tensor:
         """Return the feature coefficients of the scene-wide regression, (component, feature)."""

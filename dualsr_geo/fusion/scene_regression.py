@@ -85,6 +85,8 @@ class SceneRegression:
     lines : dict of str to LinearRegression
         Other regressions of the whole scene on a guide of several bands, see `fit_scene_regression`: ``"high-pass"``
         and ``"principal"``. Empty for a guide of one band.
+    direction : array, shape (guide band,), or None
+        First principal direction of the standardised guide, which has unit variance along it. None for a guide of one band.
     """
 
     guide_mean: NDArray[np.float32]
@@ -95,6 +97,7 @@ class SceneRegression:
     intercept: NDArray[np.float32]
     clusters: dict[int, ClusterRegression]
     lines: dict[str, LinearRegression] = field(default_factory=dict)
+    direction: NDArray[np.float32] | None = None
 
     def combined(self, rows: NDArray[np.float32]) -> SceneRegression:
         """Return the regressions of linear combinations of the components.
@@ -159,6 +162,7 @@ def fit_scene_regression(
     residual = z - slope @ y - intercept[:, None]
     low, high = y.min(1), y.max(1)
     margin = RANGE_MARGIN * (high - low)
+    direction = _principal_direction(y, w) if len(y) > 1 else None
     fine = (z, y) if high_pass is None else (high_pass[0][:, used], high_pass[1][:, used] / std[:, None])
     return SceneRegression(
         guide_mean=mean.astype(np.float32),
@@ -168,19 +172,30 @@ def fit_scene_regression(
         slope=slope.astype(np.float32),
         intercept=intercept.astype(np.float32),
         clusters={count: _fit_clusters(residual, y, w, count) for count in CLUSTER_COUNTS},
-        lines=_lines(z, y, w, fine) if len(y) > 1 else {},
+        lines={} if direction is None else _lines(z, y, w, fine, direction),
+        direction=None if direction is None else direction.astype(np.float32),
     )
 
 
+def _principal_direction(y: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the direction (guide band,) of the largest variance of y (guide band, pixel), whose variance is made 1."""
+    values, vectors = np.linalg.eigh((y * w) @ y.T / w.sum())
+    # The sign of an eigenvector is arbitrary; fix it, so that every run agrees.
+    sign = np.sign(vectors[np.abs(vectors[:, -1]).argmax(), -1])
+    return np.asarray(sign * vectors[:, -1] / np.sqrt(max(values[-1], 1e-12)))
+
+
 def _lines(
-    z: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64], fine: tuple[NDArray[Any], NDArray[Any]]
+    z: NDArray[np.float64],
+    y: NDArray[np.float64],
+    w: NDArray[np.float64],
+    fine: tuple[NDArray[Any], NDArray[Any]],
+    direction: NDArray[np.float64],
 ) -> dict[str, LinearRegression]:
     """Return the other regressions of z on y (guide band, pixel), and on its high frequencies in `fine`."""
-    direction = np.linalg.eigh((y * w) @ y.T)[1][:, -1:]
-    along = _slope(z, direction.T @ y, w, 0.0)
     slopes = {
         "high-pass": _slope(*fine, w, HIGH_PASS_RIDGE),
-        "principal": along @ direction.T,
+        "principal": _slope(z, direction[None] @ y, w, 0.0) @ direction[None],
     }
     # The standardised guide has a mean of zero.
     intercept = ((z * w).sum(1) / w.sum()).astype(np.float32)

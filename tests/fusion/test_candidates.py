@@ -148,6 +148,22 @@ def test_a_scene_that_follows_the_first_direction_is_restored_by_the_principal_l
     assert float((estimate - 3 * brightness - 1).abs().max()) < 0.02 * float(brightness.std())
 
 
+def test_the_principal_local_follows_a_relation_that_changes_from_place_to_place():
+    brightness = noise(1, 33, 42)
+    tint = 0.05 * (noise(1, 33, 42, seed=1) - 0.5)
+    truth = brightness * torch.linspace(0, 2, 42)
+    inputs = inputs_of(truth, torch.cat([brightness + tint, brightness - tint]))
+    line, local = (
+        candidates.fit_mixture(inputs, only(index_of(c), 1)).evaluate(0, 1)
+        for c in (candidates.PrincipalLine(), candidates.PrincipalLocal(1.0, 1e-3))
+    )
+    assert float((local - truth).std()) < 0.5 * float((line - truth).std())
+    fitted = candidates.PrincipalLocal(1.0, 1e-3).fit(inputs)
+    # Slopes of all bands are in proportion to the direction.
+    other = torch.tensor([inputs.fit.direction[1], -inputs.fit.direction[0]])
+    assert float(torch.einsum("g,gkyx->kyx", other, fitted.slopes).abs().max()) < 1e-5
+
+
 def test_noise_of_a_weak_direction_does_not_reach_the_principal_line():
     """The scene has some of the guide's tint, whose noise on the hr grid the fit on the lr grid cannot see."""
     brightness, tint = noise(1, 33, 42), 0.02 * (noise(1, 33, 42, seed=1) - 0.5)
@@ -176,7 +192,8 @@ def test_the_high_pass_line_has_the_slope_of_the_detail():
 
 
 def test_a_guide_of_one_band_has_no_further_lines():
-    assert inputs_of(noise(1, 33, 42), noise(1, 33, 42)).fit.lines == {}
+    fit = inputs_of(noise(1, 33, 42), noise(1, 33, 42)).fit
+    assert (fit.lines, fit.direction) == ({}, None)
 
 
 def test_further_lines_survive_json_and_linear_combination():
@@ -184,6 +201,7 @@ def test_further_lines_survive_json_and_linear_combination():
     back = from_json(SceneRegression, json.loads(json.dumps(to_json(fit))))
     rows = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
     combined = fit.combined(rows)
+    np.testing.assert_array_equal(back.direction, fit.direction)
     assert set(back.lines) == {"high-pass", "principal"}
     for name, line in fit.lines.items():
         np.testing.assert_array_equal(back.lines[name].slope, line.slope)

@@ -128,7 +128,7 @@ def scene_weights(pairs: WaldPairs) -> tuple[NDArray[np.float64], list[NDArray[n
 
 
 def principal_gain_db(grams: Sequence[NDArray[np.float64]], *, by_energy: bool = False) -> float:
-    """Return by how much the regression on the guide's first principal direction beats those on all its bands.
+    """Return by how much a regression on the guide's first principal direction beats the mixture of those on all bands.
 
     Parameters
     ----------
@@ -142,20 +142,22 @@ def principal_gain_db(grams: Sequence[NDArray[np.float64]], *, by_energy: bool =
     float
         Difference of the errors on the Wald pairs, mean over the bands, dB; -inf for a guide of one band.
     """
-    line = candidates.CANDIDATES.index(candidates.PrincipalLine())
     everything = list(candidates.usable(1))
-    own = [g[:, line, line] for g in grams]
-    if not np.isfinite(own).all():
-        return -math.inf
     parts = [g[:, everything][:, :, everything] for g in grams]
     weights = candidate_weights(parts, by_energy=by_energy)
     others = [mixture_errors(part, weights) for part in parts]
-    # Errors of components add up in the bands; those of bands count alike.
-    gains = [
-        np.log(b.sum() / a.sum()) if by_energy else np.log(np.maximum(b, 1e-300) / np.maximum(a, 1e-300)).mean()
-        for a, b in zip(own, others, strict=True)
-    ]
-    return 10 / math.log(10) * float(np.mean(gains))
+    gains = []
+    for index in map(candidates.CANDIDATES.index, candidates.REDUCED):
+        own = [g[:, index, index] for g in grams]
+        gains.append(np.mean([_log_ratio(a, b, by_energy=by_energy) for a, b in zip(others, own, strict=True)]))
+    return 10 / math.log(10) * float(max(gains))
+
+
+def _log_ratio(a: NDArray[np.float64], b: NDArray[np.float64], *, by_energy: bool) -> float:
+    """Return the logarithm of squared errors a over b: of components their sums, of bands the mean of all."""
+    if by_energy:
+        return math.log(max(a.sum(), 1e-300)) - math.log(max(b.sum(), 1e-300))
+    return float(np.mean(np.log(np.maximum(a, 1e-300)) - np.log(np.maximum(b, 1e-300))))
 
 
 def candidate_weights(
