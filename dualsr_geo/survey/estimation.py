@@ -62,8 +62,6 @@ def estimate_survey(samples: Sequence[Sample], options: SurveyOptions) -> Survey
         *placement.notes,
         *model.notes(state),
     )
-    if common.guide is not None and common.pairs is None:
-        notes = (*notes, UNUSABLE_GUIDE)
     return Survey(
         statistics,
         placement,
@@ -134,8 +132,22 @@ def _input_notes(samples: Sequence[Sample], used: Sequence[int]) -> tuple[str, .
 
 def _guide_notes(sample: FilledSample, common: CommonEstimates) -> tuple[str, ...]:
     """Return notes if the guide has no detail to lend, or does not show the scene."""
-    values = guide_checks.note_guide_values(sample.guides) if common.guide is not None else []
-    return tuple(values or guide_checks.note_irrelevant_guide(None if common.guide is None else common.guide.relevance))
+    if common.guide is None:
+        return ()
+    notes = guide_checks.note_guide_values(sample.guides)
+    if common.pairs is not None:
+        return tuple(notes)
+    if common.guide.relevance is None:
+        return (*notes, UNUSABLE_GUIDE)
+    return tuple(notes) or (guide_checks.note_irrelevant_guide(_explained_share(common.guide, common.blocks)),)
+
+
+def _explained_share(guide: GuideStatistics, blocks: Sequence[Block]) -> float:
+    """Return the mean share of the bands' variance that the guide explains."""
+    assert guide.relevance is not None
+    return guide_checks.explained_share(
+        guide.relevance, len(guide.mean), sum(float((b.weight > 0).sum()) for b in blocks)
+    )
 
 
 # ---- the guide ---------------------------------------------------------------------------
@@ -159,17 +171,26 @@ def _guide(
         changes, blocks = change_detection.fit_change_model(blocks, psf, leading)
     common = replace(common, psf=psf, blocks=tuple(blocks), guide=GuideStatistics(mean))
     if float(sum((b.weight > 0).sum() for b in blocks)) < MIN_VALID_PX:
-        if placement.source == "default":
-            # The guide is not used, and its few pixels say nothing of the blur.
-            placement = replace(_without_guide(sample, options), notes=placement.notes)
-        return replace(common, psf=placement.psf), placement, changes, None
+        return *_unused(common, placement, sample, options), changes, None
     denoising = None
     if options.denoise:
         blocks, denoising = _denoised(sample, blocks, placement, statistics)
-    pairs, noisy = _wald_pairs(blocks, psf, statistics.space, denoising)
     guide = GuideStatistics(mean, *sampling.relevance(blocks, psf))
-    common = replace(common, guide=guide, blocks=tuple(blocks), pairs=pairs, noisy_pairs=noisy)
+    common = replace(common, guide=guide, blocks=tuple(blocks))
+    if _explained_share(guide, blocks) < guide_checks.MIN_RELEVANCE:
+        return *_unused(common, placement, sample, options), changes, None
+    pairs, noisy = _wald_pairs(blocks, psf, statistics.space, denoising)
+    common = replace(common, pairs=pairs, noisy_pairs=noisy)
     return common, placement, changes, denoising
+
+
+def _unused(
+    common: CommonEstimates, placement: Placement, sample: FilledSample, options: SurveyOptions
+) -> tuple[CommonEstimates, Placement]:
+    """Return the estimates and the placement of a scene whose guide is not used; it says nothing of the blur."""
+    if placement.source == "default":
+        placement = replace(_without_guide(sample, options), notes=placement.notes)
+    return replace(common, psf=placement.psf), placement
 
 
 def _wald_pairs(

@@ -117,8 +117,8 @@ class GuidedSample:
     def blocks(self, guide_filter: GuideFilter | None) -> list[Block]:
         """Return the blocks with the guide denoised and registered."""
         guides = self.guides if guide_filter is None else [denoised(guide_filter, g) for g in self.guides]
-        made, _ = guided_blocks(self.filled, guides, self.psf, self.moved_px)
-        return [replace(block, weight=weight) for block, weight in zip(made, self.weights, strict=True)]
+        blocks, _ = guided_blocks(self.filled, guides, self.psf, self.moved_px)
+        return [replace(block, weight=weight) for block, weight in zip(blocks, self.weights, strict=True)]
 
     def central(self, max_px: int) -> GuidedSample:
         """Return the central parts of the windows, at most so many lr pixels in all."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from wald_cases import surveyed
 
-from dualsr_geo.survey.guide_checks import note_guide_values, note_irrelevant_guide
+from dualsr_geo import synthetic
+from dualsr_geo.survey.guide_checks import explained_share, note_guide_values, note_irrelevant_guide
+from dualsr_geo.survey.sampling import SurveyOptions
 
 
 @pytest.fixture
@@ -43,9 +46,25 @@ def test_a_small_or_empty_guide_gets_no_note(guide):
     assert note_guide_values([np.full_like(guide, np.nan)]) == []
 
 
-@pytest.mark.parametrize(("largest", "noted"), [(0.049, True), (0.051, False)])
-def test_a_guide_that_explains_nothing_is_noted(largest, noted):
-    notes = note_irrelevant_guide(np.array([0.01, largest], np.float32))
-    assert len(notes) == noted
-    assert all("at most 4.9%" in note for note in notes)
-    assert note_irrelevant_guide(None) == []
+def test_chance_is_left_out_of_what_a_guide_explains():
+    rng = np.random.default_rng(0)
+    guide, bands = rng.standard_normal((3, 100)), rng.standard_normal((500, 100))
+    design = np.vstack([guide, np.ones(100)]).T
+    fitted = design @ np.linalg.lstsq(design, bands.T, rcond=None)[0]
+    relevance = 1 - ((bands.T - fitted) ** 2).sum(0) / ((bands - bands.mean(1, keepdims=True)) ** 2).sum(1)
+    assert relevance.mean() > 0.025
+    share = explained_share(relevance.astype(np.float32), 3, 100)
+    assert abs(share) < 0.005
+    assert "explains 12.3% of the bands' variance" in note_irrelevant_guide(0.1234)
+    assert "is not used" in note_irrelevant_guide(0.01)
+
+
+def test_a_guide_of_noise_is_not_used():
+    sample = synthetic.make((41, 53), bands=7, seed=1)
+    noise = np.random.default_rng(0).standard_normal(sample.guide.shape).astype(np.float32)
+    survey = surveyed(sample.scene, noise, SurveyOptions(4))
+    assert survey.model_state is None
+    assert any("it seems to show another place, or noise, and is not used" in note for note in survey.notes)
+    used = surveyed(sample.scene, sample.guide, SurveyOptions(4))
+    assert used.model_state is not None
+    assert not any("is not used" in note for note in used.notes)
