@@ -1,15 +1,19 @@
 """Estimation of the scene's blur and of its shift against the guide.
 
-The degraded guide is regressed on the scene's leading spectral components; the blur and the shift with the least
-unexplained variance are the estimate. On clean data shifts are within 0.02 px and widths within 0.5 %
-(docs/algorithm.md). A PSF that is no Gaussian is estimated without a parametric form.
+The degraded guide's first principal direction is regressed on the scene's leading spectral components; the blur and
+the shift with the least unexplained variance are the estimate. On clean data shifts are within 0.02 px and widths
+within 0.5 % (docs/algorithm.md). A PSF that is no Gaussian is estimated without a parametric form.
+
+A guide's other directions, its colours, have little variance and as much noise; JPEG keeps them at half the
+resolution. Their noise is averaged by the blur, so that a wider blur leaves less of them unexplained: with all
+bands alike, JPEG of quality 75 widens the estimate by up to 12 %, with the first direction by 1 %.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
@@ -25,12 +29,15 @@ COMPONENT_COUNT = 12
 # Least side of a block for an estimate, and for a non-parametric one, lr pixels.
 MIN_SIDE_LR = 12
 MIN_SIDE_NONPARAMETRIC_LR = 24
-# A non-parametric PSF is used where it lowers the unexplained variance of the Gaussian by at least this share.
-NONPARAMETRIC_GAIN = 0.05
+# A non-parametric PSF is used where it lowers the unexplained variance of the Gaussian by at least this share. Of blurs that
+# are no Gaussians it lowers it by 19 % (noise of 3/255) to 99.9 %, of Gaussians by 15 % at most, of real pairs by 11 %.
+NONPARAMETRIC_GAIN = 0.17
 # The search starts at this width, lr pixels (an MTF gain of 0.42), with these steps of shift, hr pixels, and of the
 # logarithm of width; y and x each.
 START_SIGMA_LR = 0.42
 FIRST_STEPS = (0.6, 0.6, 0.35, 0.35)
+# Steps with which the search starts again at the best optimum; without it a sixth of the clean pairs ends 0.4 % off.
+LAST_STEPS = (0.05, 0.05, 0.02, 0.02)
 # Search range of the shift, lr pixels.
 MAX_SHIFT_LR = 2.0
 # Search range of the width: logarithm of lr pixels.
@@ -94,6 +101,7 @@ def estimate_blur(blocks: Sequence[RegressionBlock], ratio: int) -> BlurEstimate
     large = [b for b in blocks if min(b.weight.shape) >= MIN_SIDE_LR]
     if not large or sum(int(inside(b.weight).sum()) for b in large) < 4 * COMPONENT_COUNT:
         return None
+    large = leading_direction(large)
     fit = GuideRegression(large, ratio)
     check = _phase_shift(large[0], ratio)
     dy, dx, sy, sx = _search(fit, check)
@@ -107,6 +115,13 @@ def estimate_blur(blocks: Sequence[RegressionBlock], ratio: int) -> BlurEstimate
     psf = free if kind == "taps" else gaussian
     least, errors = min(unexplained, unexplained_free), standard_errors.blur_standard_errors(fit, (dy, dx), (sy, sx))
     return BlurEstimate(psf, least, psf.shift_px, shift_ok and agrees, width_ok, kind, check, *errors)
+
+
+def leading_direction(blocks: Sequence[RegressionBlock]) -> list[RegressionBlock]:
+    """Return the blocks with a guide of one band, its first principal direction."""
+    flat = [b.guide.reshape(len(b.guide), -1) for b in blocks]
+    _, axes = np.linalg.eigh(sum((g @ g.T for g in flat), np.zeros((len(flat[0]), len(flat[0])))))
+    return [replace(b, guide=np.tensordot(axes[:, -1:].T, b.guide, 1)) for b in blocks]
 
 
 def _side(blocks: Sequence[RegressionBlock]) -> int:
@@ -126,14 +141,21 @@ def _search(fit: GuideRegression, check: tuple[float, float]) -> tuple[float, fl
         return fit.unexplained(_gaussian(p, ratio))
 
     half = (ratio - 1) / 2
-    optima = []
-    for start in ((0.0, 0.0), (half, half), check):
-        first = np.array([*start, math.log(START_SIGMA_LR), math.log(START_SIGMA_LR)])
-        simplex = np.vstack([first, first + np.diag(FIRST_STEPS)])
-        options = {"maxfev": 160, "initial_simplex": simplex, "xatol": 0.01, "fatol": 1e-7}
-        optima.append(minimize(cost, first, method="Nelder-Mead", options=options))
-    dy, dx, sy, sx = min(optima, key=lambda o: float(o.fun)).x
+    starts = ((0.0, 0.0), (half, half), check)
+    optima = [_descent(cost, np.array([*s, *[math.log(START_SIGMA_LR)] * 2]), FIRST_STEPS, 0.01) for s in starts]
+    best = min(optima, key=lambda o: o[1])[0]
+    dy, dx, sy, sx = _descent(cost, best, LAST_STEPS, 0.001)[0]
     return float(dy), float(dx), math.exp(sy) * ratio, math.exp(sx) * ratio
+
+
+def _descent(
+    cost: Callable[[Array], float], first: Array, steps: tuple[float, ...], tolerance: float
+) -> tuple[Array, float]:
+    """Return the optimum that Nelder-Mead finds from a start, and its cost."""
+    simplex = np.vstack([first, first + np.diag(steps)])
+    options = {"maxfev": 160, "initial_simplex": simplex, "xatol": tolerance, "fatol": 1e-7}
+    found = minimize(cost, first, method="Nelder-Mead", options=options)
+    return np.asarray(found.x, np.float64), float(found.fun)
 
 
 def _gaussian(p: Array, ratio: int) -> Psf:
