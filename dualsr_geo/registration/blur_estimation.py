@@ -20,7 +20,9 @@ from scipy.optimize import minimize
 from skimage.registration import phase_cross_correlation
 
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
+from dualsr_geo.degradation.psf_spread import PsfSpread
 from dualsr_geo.registration import standard_errors
+from dualsr_geo.registration.block_blurs import MIN_SPREAD_LR, estimate_block_blurs
 from dualsr_geo.registration.guide_regression import Array, GuideRegression, RegressionBlock, inside
 from dualsr_geo.registration.psf_taps import fit_nonparametric_psf
 
@@ -47,6 +49,8 @@ MAX_LOG_SIGMA = 3
 MIN_RISE = 0.01
 # An optimum a lr pixel or more from the check is reliable if its unexplained variance is below this share of the check's.
 DISTANT_SHARE = 0.5
+# A width whose blocks cannot be compared is narrowed by so many standard errors: displaced guides widen it by one to three.
+NARROWING_ERRORS = 2.0
 # Range of MTF gains at the Nyquist frequency that optics have.
 MTF_GAIN_RANGE = (0.02, 0.97)
 
@@ -69,7 +73,12 @@ class BlurEstimate:
         The shift by phase correlation (scikit-image), hr pixels, to about a quarter lr pixel.
     shift_error_px, sigma_error_px : (float, float)
         Standard errors of shift and width along y and x, hr pixels; of a non-parametric PSF those of
-        the Gaussian that its estimation starts from.
+        the Gaussian that its estimation starts from. Where the blur differs from place to place, the deviation
+        of the width.
+    spread : PsfSpread or None
+        How far blur and shift differ from place to place; None where they do not.
+    whole_sigma_px : (float, float) or None
+        Width of the one Gaussian that explains most of the whole scene, where it is not that of `psf`.
     """
 
     psf: Psf
@@ -81,9 +90,11 @@ class BlurEstimate:
     check_px: tuple[float, float]
     shift_error_px: tuple[float, float]
     sigma_error_px: tuple[float, float]
+    spread: PsfSpread | None = None
+    whole_sigma_px: tuple[float, float] | None = None
 
 
-def estimate_blur(blocks: Sequence[RegressionBlock], ratio: int) -> BlurEstimate | None:
+def estimate_blur(blocks: Sequence[RegressionBlock], ratio: int, *, near: bool = False) -> BlurEstimate | None:
     """Estimate the blur of a scene and its guide's shift.
 
     Parameters
@@ -92,6 +103,8 @@ def estimate_blur(blocks: Sequence[RegressionBlock], ratio: int) -> BlurEstimate
         The sample.
     ratio : int
         GSD lr / GSD hr.
+    near : bool
+        Whether the shift is known to be small, so that the search starts from none.
 
     Returns
     -------
@@ -104,7 +117,7 @@ def estimate_blur(blocks: Sequence[RegressionBlock], ratio: int) -> BlurEstimate
     large = leading_direction(large)
     fit = GuideRegression(large, ratio)
     check = _phase_shift(large[0], ratio)
-    dy, dx, sy, sx = _search(fit, check)
+    dy, dx, sy, sx = _search(fit, (0.0, 0.0) if near else check, near=near)
     gaussian = Psf.gaussian(ratio, (sy, sx), (dy, dx))
     unexplained = fit.unexplained(gaussian)
     shift_ok, width_ok = _is_minimum(fit, (dy, dx, sy, sx), unexplained)
@@ -115,6 +128,40 @@ def estimate_blur(blocks: Sequence[RegressionBlock], ratio: int) -> BlurEstimate
     psf = free if kind == "taps" else gaussian
     least, errors = min(unexplained, unexplained_free), standard_errors.blur_standard_errors(fit, (dy, dx), (sy, sx))
     return BlurEstimate(psf, least, psf.shift_px, shift_ok and agrees, width_ok, kind, check, *errors)
+
+
+def narrow_estimate(estimate: BlurEstimate, sample: Sequence[RegressionBlock]) -> BlurEstimate:
+    """Return a Gaussian narrowed by what widens it: differences between blocks, or its error where there are few.
+
+    Parameters
+    ----------
+    estimate : BlurEstimate
+        Of the sample, as `estimate_blur` returns it; taps are not changed.
+    sample : sequence of RegressionBlock
+
+    Returns
+    -------
+    BlurEstimate
+        The same on clean pairs, whose blocks agree.
+    """
+    psf, whole = estimate.psf, estimate.psf.sigma_px
+    if estimate.kind == "taps":
+        return estimate
+    blocks = estimate_block_blurs(leading_direction(sample), psf.ratio, psf.shift_px)
+    if blocks.differ:
+        spread, narrow = blocks.spread, blocks.narrow
+        return replace(
+            estimate, psf=narrow, shift_px=narrow.shift_px, shift_reliable=True, width_reliable=True,
+            sigma_error_px=spread.sigma_px, spread=spread, whole_sigma_px=whole,
+        )  # fmt: skip
+    if blocks.enough or not estimate.width_reliable:
+        return estimate
+    sy, sx = (e if e > MIN_SPREAD_LR * psf.ratio else 0.0 for e in estimate.sigma_error_px)
+    if not sy and not sx:
+        return estimate
+    ny, nx = (max(s - NARROWING_ERRORS * e, s / 2) for s, e in zip(whole, (sy, sx), strict=True))
+    narrow = Psf.gaussian(psf.ratio, (ny, nx), psf.shift_px)
+    return replace(estimate, psf=narrow, spread=PsfSpread((sy, sx), estimate.shift_error_px), whole_sigma_px=whole)
 
 
 def leading_direction(blocks: Sequence[RegressionBlock]) -> list[RegressionBlock]:
@@ -128,10 +175,13 @@ def _side(blocks: Sequence[RegressionBlock]) -> int:
     return max(int(min(b.weight.shape)) for b in blocks)
 
 
-def _search(fit: GuideRegression, check: tuple[float, float]) -> tuple[float, float, float, float]:
+def _search(
+    fit: GuideRegression, check: tuple[float, float], *, near: bool = False
+) -> tuple[float, float, float, float]:
     """Return shift and width of the least unexplained variance, hr pixels: dy, dx, sy, sx.
 
-    The search starts from no shift, from half a lr pixel, and from the shift by phase correlation.
+    The search starts from no shift, from half a lr pixel, and from the shift by phase correlation; only from
+    none where it is known to be near.
     """
     ratio = fit.ratio
 
@@ -141,7 +191,7 @@ def _search(fit: GuideRegression, check: tuple[float, float]) -> tuple[float, fl
         return fit.unexplained(_gaussian(p, ratio))
 
     half = (ratio - 1) / 2
-    starts = ((0.0, 0.0), (half, half), check)
+    starts = ((0.0, 0.0),) if near else ((0.0, 0.0), (half, half), check)
     optima = [_descent(cost, np.array([*s, *[math.log(START_SIGMA_LR)] * 2]), FIRST_STEPS, 0.01) for s in starts]
     best = min(optima, key=lambda o: o[1])[0]
     dy, dx, sy, sx = _descent(cost, best, LAST_STEPS, 0.001)[0]

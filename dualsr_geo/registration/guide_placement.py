@@ -11,9 +11,16 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
+from dualsr_geo.degradation.psf_spread import PsfSpread
 from dualsr_geo.fusion.blocks import Filled
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.registration.blur_estimation import COMPONENT_COUNT, MAX_SHIFT_LR, BlurEstimate, estimate_blur
+from dualsr_geo.registration.blur_estimation import (
+    COMPONENT_COUNT,
+    MAX_SHIFT_LR,
+    BlurEstimate,
+    estimate_blur,
+    narrow_estimate,
+)
 from dualsr_geo.registration.guide_regression import RegressionBlock
 from dualsr_geo.registration.options import RegistrationOptions
 from dualsr_geo.registration.scene_blur.estimate import SceneBlur
@@ -33,6 +40,8 @@ WIDTH_TOLERANCE, STANDARD_ERRORS = 0.01, 2.0
 # A given PSF is used in any case; a difference is noted above these. Estimates of a PSF that is no Gaussian are
 # themselves off by up to 6 % and 0.3 hr pixels (SFPN's one-sided blur with noise).
 GIVEN_WIDTH_TOLERANCE, GIVEN_SHIFT_TOLERANCE_PX = 0.1, 0.3
+# A blur that differs from place to place is noted from this narrowing on, lr pixels.
+NOTED_NARROWING_LR = 0.03
 # A lr pixel counts where at least this share of its guide is valid: all but for rounding.
 MIN_GUIDED_SHARE = 0.999
 
@@ -54,6 +63,8 @@ class Placement:
         The part of the shift that is undone, hr pixels.
     shift_error_px, sigma_error_px : (float, float) or None
         Standard errors of shift and width, hr pixels; None where they were not estimated.
+    spread : PsfSpread or None
+        How far blur and shift differ from place to place; None where they do not.
     notes : tuple of str
         For the user.
     scene_blur : SceneBlur or None
@@ -68,6 +79,7 @@ class Placement:
     moved_px: tuple[float, float] = (0.0, 0.0)
     shift_error_px: tuple[float, float] | None = None
     sigma_error_px: tuple[float, float] | None = None
+    spread: PsfSpread | None = None
     notes: tuple[str, ...] = ()
     scene_blur: SceneBlur | None = None
     assumption: str | None = None
@@ -87,7 +99,11 @@ def assumed_placement(options: RegistrationOptions) -> Placement:
 
 
 def estimate_placement(
-    space: Subspace, cubes: Sequence[Filled], guides: Sequence[NDArray[np.float32]], options: RegistrationOptions
+    space: Subspace,
+    cubes: Sequence[Filled],
+    guides: Sequence[NDArray[np.float32]],
+    options: RegistrationOptions,
+    start_px: tuple[float, float] = (0.0, 0.0),
 ) -> Placement:
     """Estimate blur and shift, and decide whether the shift is undone.
 
@@ -101,18 +117,26 @@ def estimate_placement(
         With the margin of `sample_margin`, NaN where the guide does not reach.
     options : RegistrationOptions
         A given blur is not replaced by the estimate.
+    start_px : (float, float)
+        A shift that is known roughly, from which the search starts, hr pixels.
     """
     assumed = assumed_placement(options)
 
-    def estimated(moved_px: tuple[float, float] = (0.0, 0.0)) -> BlurEstimate | None:
-        return estimate_blur(_blocks(space, cubes, guides, assumed.psf, moved_px), options.ratio)
+    def blocks(moved_px: tuple[float, float]) -> list[RegressionBlock]:
+        return _blocks(space, cubes, guides, assumed.psf, moved_px)
 
-    estimate = estimated()
+    def estimated(moved_px: tuple[float, float]) -> BlurEstimate | None:
+        return estimate_blur(blocks(moved_px), options.ratio, near=moved_px != (0.0, 0.0))
+
+    estimate = estimated(start_px)
     if options.psf is not None:
         return _given(assumed, estimate)
+    if estimate is not None and not estimate.shift_reliable and start_px != (0.0, 0.0):
+        # The guide is known to show the scene. Where it is displaced locally one fit may be flat, and blocks are not.
+        estimate = narrow_estimate(estimate, blocks(start_px))
     if estimate is None or not estimate.shift_reliable:
         return _unreliable(assumed, estimate, options)
-    shift = estimate.shift_px
+    shift = _sum(start_px, estimate.shift_px)
     placement = replace(assumed, shift_px=shift, shift_error_px=estimate.shift_error_px)
     if max(map(abs, shift)) > MIN_SHIFT_PX and options.coregister != "off":
         for _ in range(MAX_MOVES):
@@ -121,13 +145,17 @@ def estimate_placement(
             residual = estimate.psf.shift_px
             if not estimate.shift_reliable or max(map(abs, residual)) <= MIN_SHIFT_PX:
                 break
-            shift = (shift[0] + residual[0], shift[1] + residual[1])
+            shift = _sum(shift, residual)
     elif max(map(abs, shift)) > NOTED_SHIFT_PX:
         placement = placement.noting(
             f"The guide is displaced by {shift[0]:+.2f} px down and {shift[1]:+.2f} px right against the scene (hr pixels) "
             "and is not moved: the product has the guide's position. Give --coregister auto to move the guide."
         )
-    return _with_width(placement, estimate, options)
+    return _with_width(placement, narrow_estimate(estimate, blocks(placement.moved_px)), options)
+
+
+def _sum(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
+    return a[0] + b[0], a[1] + b[1]
 
 
 def _blocks(
@@ -189,7 +217,7 @@ def _with_width(placement: Placement, estimate: BlurEstimate, options: Registrat
     if not estimate.width_reliable:
         narrow = Psf.gaussian(assumed.ratio, _narrower(assumed, estimate.psf), estimate.psf.shift_px)
         return replace(placement, psf=narrow)
-    placement = replace(placement, sigma_error_px=estimate.sigma_error_px)
+    placement = replace(placement, sigma_error_px=estimate.sigma_error_px, spread=estimate.spread)
     if options.mtf_gain is not None:
         if estimate.kind == "gaussian" and not _contradicts(assumed, estimate, WIDTH_TOLERANCE):
             return replace(placement, psf=Psf.gaussian(assumed.ratio, assumed.sigma_px, estimate.psf.shift_px))
@@ -199,7 +227,20 @@ def _with_width(placement: Placement, estimate: BlurEstimate, options: Registrat
                 f"The sensor's blur is {assumed.sigma_px[0]:.3f} px, the scene shows {_describe(estimate)}: "
                 "the scene's is used."
             )
-    return replace(placement, psf=estimate.psf, source=f"estimated {estimate.kind}")
+    return replace(_noting_spread(placement, estimate), psf=estimate.psf, source=f"estimated {estimate.kind}")
+
+
+def _noting_spread(placement: Placement, estimate: BlurEstimate) -> Placement:
+    """Return a placement with a note where the blur is narrowed, because it differs from place to place."""
+    whole, (sy, sx), least = estimate.whole_sigma_px, estimate.psf.sigma_px, NOTED_NARROWING_LR * estimate.psf.ratio
+    if whole is None or max(abs(whole[0] - sy), abs(whole[1] - sx)) < least:
+        return placement
+    ey, ex = estimate.sigma_error_px
+    return placement.noting(
+        f"The blur against the guide differs over the scene by {ey:.2f} px down and {ex:.2f} px across (another date, relief "
+        f"or local displacement): {sy:.2f} x {sx:.2f} px, where scene and guide agree best, is used instead of the "
+        f"{whole[0]:.2f} x {whole[1]:.2f} px of the whole scene. --coregister local may correct a displacement."
+    )
 
 
 def _given(placement: Placement, estimate: BlurEstimate | None) -> Placement:

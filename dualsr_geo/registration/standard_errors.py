@@ -43,12 +43,12 @@ def blur_standard_errors(fit: GuideRegression, shift_px: Pair, sigma_px: Pair) -
         Of the shift and of the width, hr pixels; infinite where the scene does not determine them.
     """
     optimum = np.array([*shift_px, *np.log(sigma_px)])
-    residual = _residual(fit, optimum)
+    residual = scaled_residual(fit, optimum)
     slopes = []
     for index, step in enumerate(DERIVATIVE_STEPS):
         move = np.zeros(4)
         move[index] = step
-        slopes.append((_residual(fit, optimum + move) - _residual(fit, optimum - move)) / (2 * step))
+        slopes.append((scaled_residual(fit, optimum + move) - scaled_residual(fit, optimum - move)) / (2 * step))
     flat = np.stack(slopes).reshape(4, -1)
     curvature = flat @ flat.T
     # The curvature of a flat guide is 0, or 0 but for rounding, and has no inverse.
@@ -63,7 +63,7 @@ def blur_standard_errors(fit: GuideRegression, shift_px: Pair, sigma_px: Pair) -
     return (dy, dx), (sy * sigma_px[0], sx * sigma_px[1])
 
 
-def _residual(fit: GuideRegression, parameters: Array) -> Array:
+def scaled_residual(fit: GuideRegression, parameters: Array) -> Array:
     """Return the residual of the degraded guide, each band scaled to unit length, (guide band, pixel)."""
     dy, dx, sy, sx = parameters
     d = fit.degraded(Psf.gaussian(fit.ratio, (math.exp(sy), math.exp(sx)), (dy, dx)))

@@ -27,6 +27,12 @@ from dualsr_geo.survey.guide_denoising import GuideDenoising, GuidedSample, choo
 from dualsr_geo.survey.sampling import Sample, SurveyOptions
 from dualsr_geo.survey.survey import Survey
 
+# What has changed is judged again where the guide was displaced by at least this, lr pixels: before, edges that are
+# displaced look like changes.
+REJUDGED_SHIFT_LR = 0.5
+# And where less than this share of what the guide reaches seemed unchanged.
+REJUDGED_BELOW = 0.9
+
 UNUSABLE_GUIDE = "The guide covers too little of the scene to be used."
 
 
@@ -162,14 +168,13 @@ def _guide(
         placement = _without_guide(sample, options)
         return replace(common, psf=placement.psf), placement, None, None
     leading = statistics.space if statistics.space.count else _leading(sample.filled)
-    unchanged = _unchanged(leading, sample, common.psf) if options.changes else sample.filled
-    placement = estimate_placement(leading, unchanged, sample.guides, options)
+    placement = _placement(leading, sample, common.psf, options)
     psf = placement.psf
     blocks, mean = sampling.guided_blocks(sample.filled, sample.guides, psf, placement.moved_px)
     changes = None
     if options.changes:
         changes, blocks = change_detection.fit_change_model(blocks, psf, leading)
-    common = replace(common, psf=psf, blocks=tuple(blocks), guide=GuideStatistics(mean))
+    common = replace(common, psf=psf, spread=placement.spread, blocks=tuple(blocks), guide=GuideStatistics(mean))
     if float(sum((b.weight > 0).sum() for b in blocks)) < MIN_VALID_PX:
         return *_unused(common, placement, sample, options), changes, None
     denoising = None
@@ -228,11 +233,41 @@ def _without_guide(sample: FilledSample, options: SurveyOptions) -> Placement:
     return unguided_placement(cubes, weights, options)
 
 
-def _unchanged(leading: Subspace, sample: FilledSample, psf: Psf) -> list[Filled]:
-    """Return the sample without weight where the guide shows something else, as judged before registration."""
+def _placement(leading: Subspace, sample: FilledSample, psf: Psf, options: SurveyOptions) -> Placement:
+    """Register the guide where it shows the scene; what has changed is judged again once a large shift is undone."""
+    if not options.changes:
+        return estimate_placement(leading, sample.filled, sample.guides, options)
+    unchanged = _unchanged(leading, sample, psf, (0.0, 0.0))
+    placement = estimate_placement(leading, unchanged, sample.guides, options)
+    if placement.shift_error_px is None and options.psf is None:
+        # A displaced guide may seem to show something else everywhere.
+        placement = estimate_placement(leading, sample.filled, sample.guides, options)
+    moved_px = placement.moved_px
+    if max(map(abs, moved_px)) < REJUDGED_SHIFT_LR * options.ratio or _used_share(sample, unchanged) > REJUDGED_BELOW:
+        return placement
+    unchanged = _unchanged(leading, sample, placement.psf, moved_px)
+    again = estimate_placement(leading, unchanged, sample.guides, options, moved_px)
+    return placement if again.shift_error_px is None else again
+
+
+def _used_share(sample: FilledSample, unchanged: Sequence[Filled]) -> float:
+    """Return the share of the valid pixels that the guide reaches and where it shows the scene."""
+    m = sample.margin_px
+    pairs = zip(sample.filled, unchanged, sample.guides, strict=True)
+    used = valid = 0.0
+    for (_, weight), (_, kept), guide in pairs:
+        ratio = (guide.shape[1] - 2 * m) // weight.shape[0]
+        inner = np.isfinite(guide[:, m : guide.shape[1] - m, m : guide.shape[2] - m]).all(0)
+        reached = weight.numpy() * inner[ratio // 2 :: ratio, ratio // 2 :: ratio]
+        used, valid = used + float((kept.numpy() * reached).sum()), valid + float(reached.sum())
+    return used / max(valid, 1.0)
+
+
+def _unchanged(leading: Subspace, sample: FilledSample, psf: Psf, moved_px: tuple[float, float]) -> list[Filled]:
+    """Return the sample without weight where the guide shows something else once this shift is undone."""
     reached = [i for i, g in enumerate(sample.guides) if np.isfinite(g).any()]
     filled = [sample.filled[i] for i in reached]
-    blocks, _ = sampling.guided_blocks(filled, [sample.guides[i] for i in reached], psf, (0.0, 0.0))
+    blocks, _ = sampling.guided_blocks(filled, [sample.guides[i] for i in reached], psf, moved_px)
     out = list(sample.filled)
     if len(blocks) == len(reached):
         for i, block in zip(reached, change_detection.fit_change_model(blocks, psf, leading)[1], strict=True):

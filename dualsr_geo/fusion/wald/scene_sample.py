@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.degradation.psf_spread import PsfSpread
 from dualsr_geo.fusion.blocks import Block, Filled
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.wald.pairs import WaldPairs
@@ -97,6 +98,8 @@ class CommonEstimates:
         Blur of the scene relative to the registered guide.
     blocks : tuple of Block
         The sample inside the extent of the registered guide; empty without a guide.
+    spread : PsfSpread or None
+        How far blur and shift differ from place to place; None where they do not.
     guide : GuideStatistics or None
     pairs : WaldPairs or None
         Wald pairs of `blocks`; None if the guide covers too little of the scene to be used.
@@ -112,6 +115,7 @@ class CommonEstimates:
     statistics: SceneStatistics
     psf: Psf
     blocks: tuple[Block, ...] = ()
+    spread: PsfSpread | None = None
     guide: GuideStatistics | None = None
     pairs: WaldPairs | None = None
     noisy_pairs: WaldPairs | None = None

@@ -27,8 +27,6 @@ MIN_PRIOR_SHARE = 0.02
 def ridge(residual: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
     """Return noise variance over prior variance of each component; 0 on clean scenes.
 
-    The values are rounded to powers of two, so that few distinct matrices are needed.
-
     Parameters
     ----------
     residual : array, shape (component,)
@@ -36,10 +34,24 @@ def ridge(residual: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
     noise : float
         Standard deviation of the noise of each component.
     """
-    if noise == 0:
-        return np.zeros_like(residual)
-    prior = np.maximum(residual - noise**2, MIN_PRIOR_SHARE * noise**2)
-    return np.asarray(2.0 ** np.round(np.log2(noise**2 / prior)))
+    return component_ridges(residual, np.full_like(residual, noise**2))
+
+
+def component_ridges(residual: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the variance of errors over prior variance of each component; 0 where there are none.
+
+    The values are rounded to powers of two, so that few distinct matrices are needed.
+
+    Parameters
+    ----------
+    residual : array, shape (component,)
+        Variance that the start does not explain, errors included.
+    error : array, shape (component,)
+        Variance of the errors of the observation.
+    """
+    prior = np.maximum(residual - error, MIN_PRIOR_SHARE * error)
+    share = error / np.where(prior > 0, prior, 1.0)
+    return np.asarray(np.where(share > 0, 2.0 ** np.round(np.log2(np.where(share > 0, share, 1.0))), 0.0))
 
 
 def guided_start(block: Block, fit: GuideFit) -> GuidedStart:

@@ -19,7 +19,7 @@ from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.wald.candidate_weights import principal_gain_db, scene_weights
 from dualsr_geo.fusion.wald.pairs import WaldPair, mixture_of
 from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample
-from dualsr_geo.fusion.wald.starts import coarse_start, guided_start, ridge
+from dualsr_geo.fusion.wald.starts import coarse_start, component_ridges, guided_start
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.methods._spectral import restored, spectral_window
 from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs
@@ -37,7 +37,8 @@ class RegressionState:
     fit : GuideFit
         The regressions, and their weights.
     ridges : array, shape (component,)
-        Noise variance over the variance that the regressions do not explain.
+        Variance of the noise, and of what differs between scene and guide from place to place, over the variance
+        that the regressions do not explain.
     principal_gain_db : float
         See `dualsr_geo.fusion.wald.candidate_weights.principal_gain_db`.
     """
@@ -58,7 +59,7 @@ def estimate_regression(common: CommonEstimates) -> RegressionState | None:
     weights, errors = scene_weights(common.pairs)
     fit = GuideFit(regression, mixture_of(space, weights), weights)
     gain = principal_gain_db(errors, by_energy=not space.keeps_rest)
-    return RegressionState(fit, _ridges(common.blocks, common.psf, space, fit), gain)
+    return RegressionState(fit, _ridges(common, fit), gain)
 
 
 def regression_notes(state: RegressionState | None) -> tuple[str, ...]:
@@ -74,17 +75,28 @@ def regression_notes(state: RegressionState | None) -> tuple[str, ...]:
     return (note,)
 
 
-def _ridges(blocks: Sequence[Block], psf: Psf, space: Subspace, fit: GuideFit) -> NDArray[np.float32]:
+def _ridges(common: CommonEstimates, fit: GuideFit) -> NDArray[np.float32]:
     """Return the ridges of the closed form, see `RegressionState`."""
-    if space.keeps_rest:
+    space, psf, spread = common.statistics.space, common.psf, common.spread
+    if space.keeps_rest and spread is None:
         return np.zeros(space.count, np.float32)
-    square, count = np.zeros(space.count), 0.0
-    for block in blocks:
+    square, error, count = np.zeros(space.count), np.full(space.count, space.noise**2), 0.0
+    misfit = np.zeros(space.count)
+    for block in common.blocks:
         op, observed = operator(psf, block.shape), components(space, block.cube)
-        residual = observed - op.degrade(coarse_start(block, observed, guided_start(block, fit), op))
-        square += ((residual.double() ** 2) * block.weight).sum((1, 2)).numpy()
+        start = coarse_start(block, observed, guided_start(block, fit), op)
+        square += _energy(observed - op.degrade(start), block.weight)
+        for a, b in () if spread is None else spread.contrasts(psf):
+            difference = operator(a, block.shape).degrade(start) - operator(b, block.shape).degrade(start)
+            misfit += _energy(difference / 2, block.weight)
         count += float(block.weight.sum())
-    return ridge(square / max(count, 1), space.noise).astype(np.float32)
+    error += misfit / max(count, 1)
+    return component_ridges(square / max(count, 1), error).astype(np.float32)
+
+
+def _energy(planes: Tensor, weight: Tensor) -> NDArray[np.float64]:
+    """Return the weighted sums of squares of planes (component, y, x), (component,)."""
+    return np.asarray(((planes.double() ** 2) * weight).sum((1, 2)).numpy())
 
 
 @dataclass(frozen=True)
