@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualsr_geo.degradation.operators import operator
-from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.blocks import Block, components, guided_pixels, high_pass_pixels
+from dualsr_geo.fusion.blocks import components, guided_pixels, high_pass_pixels
 from dualsr_geo.fusion.scene_regression import GuideFit, fit_scene_regression
-from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.wald.candidate_weights import principal_gain_db, scene_weights
 from dualsr_geo.fusion.wald.pairs import WaldPair, mixture_of
 from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample
