@@ -70,7 +70,8 @@ class Placement:
     scene_blur : SceneBlur or None
         The blur that the scene itself shows; None where it was not estimated.
     assumption : str or None
-        What is assumed of a blur that no guide shows, a sentence; None where it is given, or a guide shows it.
+        What is assumed of a blur that no guide shows, or a guide differently from place to place, a sentence; None
+        where it is given, or a guide shows it.
     """
 
     psf: Psf
@@ -231,16 +232,17 @@ def _with_width(placement: Placement, estimate: BlurEstimate, options: Registrat
 
 
 def _noting_spread(placement: Placement, estimate: BlurEstimate) -> Placement:
-    """Return a placement with a note where the blur is narrowed, because it differs from place to place."""
+    """Return a placement that tells where the blur is narrowed, because it differs from place to place."""
     whole, (sy, sx), least = estimate.whole_sigma_px, estimate.psf.sigma_px, NOTED_NARROWING_LR * estimate.psf.ratio
     if whole is None or max(abs(whole[0] - sy), abs(whole[1] - sx)) < least:
         return placement
     ey, ex = estimate.sigma_error_px
-    return placement.noting(
+    note = (
         f"The blur against the guide differs over the scene by {ey:.2f} px down and {ex:.2f} px across (another date, relief "
         f"or local displacement): {sy:.2f} x {sx:.2f} px, where scene and guide agree best, is used instead of the "
         f"{whole[0]:.2f} x {whole[1]:.2f} px of the whole scene. --coregister local may correct a displacement."
     )
+    return replace(placement, assumption=note)
 
 
 def _given(placement: Placement, estimate: BlurEstimate | None) -> Placement:

@@ -257,7 +257,7 @@ def _used_share(sample: FilledSample, unchanged: Sequence[Filled]) -> float:
     used = valid = 0.0
     for (_, weight), (_, kept), guide in pairs:
         ratio = (guide.shape[1] - 2 * m) // weight.shape[0]
-        inner = np.isfinite(guide[:, m : guide.shape[1] - m, m : guide.shape[2] - m]).all(0)
+        inner = np.asarray(np.isfinite(guide[:, m : guide.shape[1] - m, m : guide.shape[2] - m]).all(0))
         reached = weight.numpy() * inner[ratio // 2 :: ratio, ratio // 2 :: ratio]
         used, valid = used + float((kept.numpy() * reached).sum()), valid + float(reached.sum())
     return used / max(valid, 1.0)
