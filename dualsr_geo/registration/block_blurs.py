@@ -19,7 +19,7 @@ from dualsr_geo.degradation.psf_spread import PsfSpread
 from dualsr_geo.registration.guide_regression import RIM_LR, Array, GuideRegression, RegressionBlock, inside
 from dualsr_geo.registration.standard_errors import DERIVATIVE_STEPS, scaled_residual
 
-# Side of the blocks without their rim, lr pixels, and the share of it that must be valid.
+# Side of the blocks without their rim, lr pixels, and the share of their pixels that must be valid.
 SIDE_LR = 12
 MIN_VALID_SHARE = 0.7
 # Components of the scene that predict the guide in a block: few, so that they cannot absorb a shift.
