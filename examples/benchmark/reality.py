@@ -5,27 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import mean
 
-import scenes
 import table
 from cases import number
-from combinations import GUIDED_CONTENDERS, GUIDES, REAL, REAL_BLURS, REAL_SETTINGS, grid, real_grid
+from combinations import GUIDED_CONTENDERS, GUIDES, REAL, REAL_BLURS, REAL_SETTINGS, real_grid
 from contenders import CONTENDERS
 from degradations import ALL_DEGRADATIONS
 from disturbances import REALITIES
 
 # Ours, the baseline, and that of the issue's figures without a guide.
 OURS, BICUBIC, SPLINE = "auto", "bicubic", "spline"
-# Scenes that are parts or changes of others.
-NOT_SCENES = ("-middle", "-targets")
+# The table of that grid, next to that of the default grid.
+CSV = "reality.csv"
 # PSNR in dB and SAM of a run.
 Scores = tuple[float, float]
-
-
-def without(rows: Sequence[table.Row]) -> list[table.Row]:
-    """Return the rows without those that only the grid of reality has."""
-    names = [name for name in scenes.SCENES if not name.endswith(NOT_SCENES)]
-    own = {one.key for one in real_grid()} - {one.key for one in grid(names)}
-    return [row for row in rows if table.key(row) not in own]
 
 
 def section(rows: Sequence[table.Row]) -> Iterator[str]:

@@ -275,11 +275,11 @@ def main(words: Sequence[str]) -> None:
     rows = sorted(table.read(csv), key=table.key)
     if not rows:
         raise InputError(f"{csv} has no runs. Run examples/benchmark/run.py first.")
-    runs = Runs(reality.without(rows))
+    runs, real = Runs(rows), table.read(csv.with_name(reality.CSV))
     images = target.parent / "images"
     plots.gain(runs, images / "benchmark_gain.png")
     plots.robustness(runs, images / "benchmark_robustness.png")
-    target.write_text(page(runs, rows), encoding="utf-8")
+    target.write_text(page(runs, real), encoding="utf-8")
     print(f"{target}: {len(rows)} runs")
 
 

@@ -22,10 +22,11 @@ import numpy as np
 import table
 import torch
 import xarray as xr
-from combinations import Combination, chosen
+from combinations import REAL, Combination, chosen
 from contenders import CONTENDERS, best
 from degradations import ALL_DEGRADATIONS, Floats
 from disturbances import Pair
+from reality import CSV
 from threadpoolctl import threadpool_limits
 
 import dualsr_geo
@@ -133,8 +134,9 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--budget", type=float, default=math.inf, metavar="MINUTES", help="begin no run after that")
     parser.add_argument("--list", action="store_true", help="print the combinations, run nothing")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="the table; its rows are not run again")
+    parser.add_argument("--output", type=Path, help="the table; its rows are not run again")
     arguments = parser.parse_args(words)
+    arguments.output = arguments.output or (OUTPUT.with_name(CSV) if REAL in arguments.only else OUTPUT)
     if arguments.jobs < 1:
         parser.error(f"--jobs {arguments.jobs} is below 1")
     return arguments
