@@ -90,6 +90,7 @@ def _facts(plan: RunPlan, product: Scene, summary: RunSummary) -> dict[str, str]
         ],
         "Sensor": [] if summary.sensor is None else [summary.sensor["said"].removeprefix("Sensor").lstrip(": ")],
         "Guide": sentences.describe_guide(result["guide"]),
+        "Artefacts": sentences.describe_artefacts(result["artefacts"]),
         "Consistency": sentences.describe_consistency(result["consistency"]),
         "Detail": sentences.describe_detail(summary.detail),
         "Cost": [] if summary.seconds is None else [sentences.describe_cost(result)],

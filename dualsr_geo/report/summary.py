@@ -9,6 +9,11 @@ from typing import Any
 MIN_ENERGY_RATIO = 1.5
 # A smaller gain by denoising is not given as a number, dB.
 SMALLEST_GAIN_DB = 0.1
+# Lattice from which a sentence is written, without a guide and beyond the guide's: clean pairs: 0.19 and 0.03.
+MIN_LATTICE = 0.3
+MIN_GUIDED_LATTICE = 0.15
+# Overshoot beyond the guide's from which a sentence is written; clean pairs have 0.08 at most.
+MIN_OVERSHOOT = 0.3
 
 
 def describe_run(result: Mapping[str, Any]) -> str:
@@ -26,6 +31,7 @@ def describe_run(result: Mapping[str, Any]) -> str:
         *describe_correction(result["correction"]),
         *describe_fine_stage(result["refinement"], result["fine"]),
         *(f"detail: {sentence}" for sentence in describe_detail(result["detail"])),
+        *(f"artefacts: {sentence}" for sentence in describe_artefacts(result.get("artefacts"))),
         *(f"consistency: {sentence}" for sentence in describe_consistency(result["consistency"])),
         f"cost: {describe_cost(result)}",
     ]
@@ -145,6 +151,35 @@ def describe_detail(detail: Mapping[str, Any] | None) -> list[str]:
     origin = f" ({guide:.0%} from the guide, {neither:.0%} from neither image)" if "contradicted" in mean else ""
     shares = f"{mean['improvement']:.0%} improved, {mean['omission']:.0%} omitted, {guide + neither:.0%} hallucinated"
     return [f"{shares}{origin}, when the scene degraded {detail['wald_ratio']}x is restored"]
+
+
+def describe_artefacts(artefacts: Mapping[str, Any] | None) -> list[str]:
+    """Return sentences on a lattice and on overshoot that are larger than those of clean scenes; none otherwise.
+
+    Parameters
+    ----------
+    artefacts : mapping or None
+        ``artefacts`` of a run's result.
+    """
+    if artefacts is None:
+        return []
+    sentences = []
+    lattice, guide = artefacts["lattice"] or 0.0, artefacts["lattice_guide"]
+    if lattice - (guide or 0.0) >= (MIN_LATTICE if guide is None else MIN_GUIDED_LATTICE):
+        reference = "0 without a lattice" if guide is None else f"the guide has {guide:.2f}"
+        sentences.append(
+            f"the pixels of the scene show in the product as a lattice of index {lattice:.2f} ({reference}); if the "
+            "scene's pixels are repeated, sharpen the scene on its own grid, and otherwise assume a narrower blur by "
+            "a larger --mtf-gain"
+        )
+    overshoot, guide = artefacts["overshoot"] or 0.0, artefacts["overshoot_guide"]
+    if overshoot - (guide or 0.0) >= MIN_OVERSHOOT:
+        reference = "" if guide is None else f" (of the guide {guide:.0%})"
+        sentences.append(
+            f"{overshoot:.0%} of the product's pixels are beyond the range of the scene's pixels around them"
+            f"{reference}: the blur is assumed too wide; narrow it by a larger --mtf-gain"
+        )
+    return sentences
 
 
 def describe_consistency(consistency: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dualsr_geo.report.summary import (
+    describe_artefacts,
     describe_consistency,
     describe_correction,
     describe_detail,
@@ -62,6 +63,43 @@ def test_a_run_is_described_line_by_line():
         f"consistency: degraded to the scene's pixels, {difference}",
         "cost: 12.3 s, 512 MiB of memory at most",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lattice", "guide", "texts"),
+    [
+        (None, None, []),
+        (0.29, None, []),
+        (0.56, None, ["index 0.56 (0 without a lattice)", "on its own grid", "a larger --mtf-gain"]),
+        (0.56, 0.2, ["index 0.56 (the guide has 0.20)"]),
+        (0.44, 0.3, []),
+        (0.46, 0.3, ["index 0.46 (the guide has 0.30)"]),
+    ],
+)
+def test_a_lattice_is_described_where_the_guide_has_none(lattice, guide, texts):
+    figures = {"lattice": lattice, "lattice_guide": guide, "overshoot": 0.2, "overshoot_guide": None}
+    sentences = describe_artefacts(figures)
+    assert len(sentences) == bool(texts)
+    assert all(text in sentences[0] for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("overshoot", "guide", "texts"),
+    [
+        (None, None, []),
+        (0.29, None, []),
+        (0.612, None, ["61% of the product's pixels", "around them: the blur", "a larger --mtf-gain"]),
+        (0.612, 0.2, ["61% of the product's pixels", "(of the guide 20%)"]),
+        (0.4, 0.2, []),
+    ],
+)
+def test_overshoot_is_described_where_the_guide_has_less(overshoot, guide, texts):
+    figures = {"lattice": 0.1, "lattice_guide": None, "overshoot": overshoot, "overshoot_guide": guide}
+    sentences = describe_artefacts(figures)
+    assert len(sentences) == bool(texts)
+    assert all(text in sentences[0] for text in texts)
+    lines = describe_run(result(artefacts=figures)).splitlines()
+    assert [line for line in lines if line.startswith("artefacts: ")] == [f"artefacts: {s}" for s in sentences]
 
 
 def test_a_finished_run_is_one_line():

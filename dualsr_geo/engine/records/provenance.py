@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.engine.records.run_summary import (
+    ArtefactSummary,
     BlurSummary,
     ClippingSummary,
     ConsistencySummary,
@@ -18,6 +19,7 @@ from dualsr_geo.engine.records.run_summary import (
     RunSummary,
     TileRecord,
 )
+from dualsr_geo.engine.tiles import artefacts
 from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.unguided_correction import nyquist_gains
@@ -62,11 +64,19 @@ def summarise(
         uncertainty=_uncertainty(survey, records),
         detail=_detail(survey, plan.scene.count),
         clipped=ClippingSummary(sum(r.below_minimum for r in records), sum(r.saturated for r in records)),
+        artefacts=_artefacts(records),
         psf=_blur(survey.placement),
         noise=_noise(survey, plan.scene.count),
         opened=plan.delivery_notes,
         notes=survey.notes,
     )
+
+
+def _artefacts(records: Sequence[TileRecord]) -> ArtefactSummary:
+    product = artefacts.total(r.artefacts for r in records)
+    guide = artefacts.total(r.guide_artefacts for r in records)
+    figures = product.lattice, guide.lattice, product.overshoot, guide.overshoot
+    return ArtefactSummary(*(None if value is None else round(value, 4) for value in figures))
 
 
 def _rounded(pair: tuple[float, float]) -> tuple[float, float]:

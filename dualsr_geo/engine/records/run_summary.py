@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo import serialization
+from dualsr_geo.engine.tiles.artefacts import ArtefactSums
 
 # Fields of a summary that the product does not carry: they follow from it, or differ from run to run.
 NOT_CARRIED = ("output", "shape", "bands", "seconds", "peak_memory_bytes", "report", "already_finished")
@@ -35,6 +36,8 @@ class TileRecord:
         lr pixels where the guide shows something else than the scene and is not used.
     deviation_sum, deviation_count : array, shape (band,)
         Sum of the standard deviations of the product's error, and number of hr pixels.
+    artefacts, guide_artefacts : ArtefactSums
+        Lattice and overshoot of the product's mean band, and the guide's.
     """
 
     squared_error: NDArray[np.float64]
@@ -48,6 +51,8 @@ class TileRecord:
     withheld: float
     deviation_sum: NDArray[np.float64]
     deviation_count: NDArray[np.float64]
+    artefacts: ArtefactSums
+    guide_artefacts: ArtefactSums
 
     @classmethod
     def from_json(cls, mark: Mapping[str, Any]) -> TileRecord:
@@ -64,6 +69,8 @@ class TileRecord:
             withheld=mark["withheld"],
             deviation_sum=np.asarray(mark["deviations"], np.float64),
             deviation_count=np.asarray(mark["doubted"], np.float64),
+            artefacts=ArtefactSums.from_json(mark["artefacts"]),
+            guide_artefacts=ArtefactSums.from_json(mark["guide_artefacts"]),
         )
 
 
@@ -181,6 +188,25 @@ class ClippingSummary:
 
 
 @dataclass(frozen=True)
+class ArtefactSummary:
+    """Artefacts of the product's mean band, which need no reference.
+
+    Attributes
+    ----------
+    lattice, lattice_guide : float or None
+        Modulation of the steps between hr pixels by their position in the scene's pixels, of the product and of the
+        guide; None with too few windows, and without a guide.
+    overshoot, overshoot_guide : float or None
+        Share of hr pixels beyond the range of the lr pixels around them, of the product and of the guide.
+    """
+
+    lattice: float | None
+    lattice_guide: float | None
+    overshoot: float | None
+    overshoot_guide: float | None
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """What a run reports of its product.
 
@@ -207,6 +233,7 @@ class RunSummary:
     detail : mapping or None
         Shares of improved, omitted and hallucinated detail on the Wald pair.
     clipped : ClippingSummary
+    artefacts : ArtefactSummary
     psf : BlurSummary
     noise : mapping
         Standard deviation of the noise per band, and its standard error.
@@ -235,6 +262,7 @@ class RunSummary:
     uncertainty: Mapping[str, Any] | None
     detail: Mapping[str, Any] | None
     clipped: ClippingSummary
+    artefacts: ArtefactSummary
     psf: BlurSummary
     noise: Mapping[str, Any]
     opened: tuple[str, ...]

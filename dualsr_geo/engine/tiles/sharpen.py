@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dualsr_geo.engine.tiles import artefacts
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.encoding import Encoded, empty_value, encode, encode_deviation, floor
 from dualsr_geo.engine.tiles.fine_stage import FineStageInput
@@ -76,10 +77,12 @@ def sharpen_tile(
             statistics.cut += encoded.cut
             statistics.saturated += encoded.saturated
             check.add(rows, encoded.physical, core.observed(rows, valid), statistics)
+            core.add_to_mean(rows, encoded.physical)
             yield rows, encoded.stored
             if predictors is not None:
                 yield _deviation_rows(context, rows), core.deviations(rows, valid, statistics)
         check.close(statistics)
+        core.measure_artefacts(valid, statistics)
 
 
 def fine_stage_input(
@@ -125,6 +128,28 @@ class _Core:
         self.cube, self.core, self.device = inputs.window.cube, inputs.core, inputs.device
         self.row_of = {band: i for i, band in enumerate(context.survey.used)}
         self.hr_shape = inputs.core.scaled(context.ratio).shape
+        self.mean = torch.zeros(self.hr_shape, device=self.device)
+
+    def add_to_mean(self, rows: slice, product: torch.Tensor) -> None:
+        """Add some bands of the core, as a reader decodes them, to the mean over the used bands."""
+        used = [at for at, band in enumerate(range(rows.start, rows.stop)) if band in self.row_of]
+        if used:
+            some = product if len(used) == len(product) else product[used]
+            self.mean += some.sum(0) / len(self.row_of)
+
+    def measure_artefacts(self, valid: NDArray[np.bool_], statistics: TileStatistics) -> None:
+        """Measure lattice and overshoot of the mean over the bands, and of the guide where there is one."""
+        whole = valid[list(self.row_of)].all(0)
+        window, core = self.inputs.window, self.inputs.core
+        origin = self.inputs.tile.core.y0, self.inputs.tile.core.x0
+        statistics.artefacts = artefacts.measure(self.mean, self.cube.mean(0), whole, core.slices, origin)
+        if window.guide is None:
+            return
+        if window.guide.weight is not None:
+            whole = whole & (window.guide.weight[core.slices] > 0).numpy(force=True)
+        guide = window.guide.values.mean(0)
+        part, degraded = guide[core.scaled(self.context.ratio).slices], window.operator.degrade(guide)
+        statistics.guide_artefacts = artefacts.measure(part, degraded, whole, core.slices, origin)
 
     def bands(self, rows: slice, valid: NDArray[np.bool_]) -> Encoded:
         """Return some bands of the core, encoded."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded, blur_matrix
 from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.engine.tiles.artefacts import ArtefactSums
 from dualsr_geo.raster.windows import Window
 
 # Consistency is measured on every fourth lr row: a quarter of the cost, and the same result.
@@ -35,6 +36,8 @@ class TileStatistics:
         Number of lr pixels where the guide shows something else and is not used.
     deviations, deviation_pixels : array, shape (band,)
         Sum of the standard deviations of the product's errors, and its number of hr pixels.
+    artefacts, guide_artefacts : ArtefactSums
+        Lattice and overshoot of the product's mean band, and the guide's for comparison.
     """
 
     def __init__(self, count: int) -> None:
@@ -49,6 +52,8 @@ class TileStatistics:
         self.withheld = 0.0
         self.deviations = np.zeros(count)
         self.deviation_pixels = np.zeros(count)
+        self.artefacts = ArtefactSums()
+        self.guide_artefacts = ArtefactSums()
 
     def add_deviations(self, rows: slice, sigma: torch.Tensor, valid: NDArray[np.bool_], ratio: int) -> None:
         """Add the standard deviations of some bands, (band, Y, X), where their lr pixels are valid."""
@@ -72,6 +77,8 @@ class TileStatistics:
             "withheld": self.withheld,
             "deviations": self.deviations.tolist(),
             "doubted": self.deviation_pixels.tolist(),
+            "artefacts": self.artefacts.to_json(),
+            "guide_artefacts": self.guide_artefacts.to_json(),
         }
 
 

@@ -17,7 +17,8 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.engine.records.provenance import _guide_noise, provenance_of, summarise
-from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
+from dualsr_geo.engine.records.run_summary import ArtefactSummary, RunSummary, TileRecord
+from dualsr_geo.engine.tiles.artefacts import ArtefactSums
 from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.fusion.guide_noise.filter import GuideFilter
 from dualsr_geo.fusion.guide_noise.level import NoiseLevel
@@ -67,6 +68,15 @@ def test_rmse_is_that_of_all_pixels(tiles: list[tuple[float, int]]) -> None:
     first, second, third, fourth = consistency.rmse_per_band
     assert first == fourth == pytest.approx(np.sqrt(square / pixels), rel=1e-5)
     assert (second, third) == (0, None)
+
+
+def test_artefacts_of_tiles_add_up() -> None:
+    steps = np.tile([0.5, 1.5, 0.5, 1.5], (2, 1))
+    some = ArtefactSums(30, 30 * steps, 30 * float((steps**2).sum()), 100, 20)
+    records = [record(artefacts=some), record(), record(artefacts=some, guide_artefacts=ArtefactSums(pixels=10))]
+    artefacts = summary_of(plan_of(), survey_of(), records).artefacts
+    assert artefacts == ArtefactSummary(0.5, None, 0.2, 0.0)
+    assert summary_of(plan_of(), survey_of(), [record()]).artefacts == ArtefactSummary(None, None, None, None)
 
 
 def test_angles_are_averaged_and_clipped_values_counted() -> None:
