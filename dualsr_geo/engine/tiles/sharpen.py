@@ -128,21 +128,22 @@ class _Core:
         self.cube, self.core, self.device = inputs.window.cube, inputs.core, inputs.device
         self.row_of = {band: i for i, band in enumerate(context.survey.used)}
         self.hr_shape = inputs.core.scaled(context.ratio).shape
+        self.measured = artefacts.measured_bands(context.survey.used)
         self.mean = torch.zeros(self.hr_shape, device=self.device)
 
     def add_to_mean(self, rows: slice, product: torch.Tensor) -> None:
-        """Add some bands of the core, as a reader decodes them, to the mean over the used bands."""
-        used = [at for at, band in enumerate(range(rows.start, rows.stop)) if band in self.row_of]
-        if used:
-            some = product if len(used) == len(product) else product[used]
-            self.mean += some.sum(0) / len(self.row_of)
+        """Add some bands of the core, as a reader decodes them, to the mean over the measured bands."""
+        for at, band in enumerate(range(rows.start, rows.stop)):
+            if band in self.measured:
+                self.mean.add_(product[at], alpha=1 / len(self.measured))
 
     def measure_artefacts(self, valid: NDArray[np.bool_], statistics: TileStatistics) -> None:
         """Measure lattice and overshoot of the mean over the bands, and of the guide where there is one."""
-        whole = valid[list(self.row_of)].all(0)
+        whole: NDArray[np.bool_] = np.logical_and.reduce(valid[list(self.measured)])
         window, core = self.inputs.window, self.inputs.core
+        observed = self.cube[[self.row_of[band] for band in self.measured]].mean(0)
         origin = self.inputs.tile.core.y0, self.inputs.tile.core.x0
-        statistics.artefacts = artefacts.measure(self.mean, self.cube.mean(0), whole, core.slices, origin)
+        statistics.artefacts = artefacts.measure(self.mean, observed, whole, core.slices, origin)
         if window.guide is None:
             return
         if window.guide.weight is not None:

@@ -11,7 +11,7 @@ from wald_cases import product, surveyed
 
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine.tiles.artefacts import MIN_WINDOWS, ArtefactSums, measure, total
+from dualsr_geo.engine.tiles.artefacts import MAX_BANDS, MIN_WINDOWS, ArtefactSums, measure, measured_bands, total
 from dualsr_geo.survey.sampling import SurveyOptions
 
 
@@ -124,6 +124,16 @@ def test_overshoot_counts_what_is_beyond_the_widened_range():
     plane[3, 11], plane[4, 11], plane[5, 12], plane[6, 2] = -0.9, -1.1, 5.1, 0.1
     sums = whole(plane, 2, scene=scene)
     assert (sums.beyond, sums.overshoot) == (3, 3 / 576)
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 64, 65, 400])
+def test_measured_bands_are_evenly_spaced_and_few(count):
+    used = [3 * band + 1 for band in range(count)]
+    measured = measured_bands(used)
+    assert measured[0] == 1
+    assert set(measured) <= set(used)
+    assert len(measured) == count if count <= MAX_BANDS else MAX_BANDS / 2 < len(measured) <= MAX_BANDS
+    assert len(set(np.diff(measured))) <= 1
 
 
 @pytest.fixture(scope="module")
