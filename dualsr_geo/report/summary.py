@@ -9,7 +9,7 @@ from typing import Any
 MIN_ENERGY_RATIO = 1.5
 # A smaller gain by denoising is not given as a number, dB.
 SMALLEST_GAIN_DB = 0.1
-# Lattice from which a sentence is written, without a guide and beyond the guide's: clean pairs: 0.19 and 0.03.
+# Lattice from which a sentence is written, without a guide and beyond the guide's: clean pairs: 0.25 and 0.03.
 MIN_LATTICE = 0.3
 MIN_GUIDED_LATTICE = 0.15
 # Overshoot beyond the guide's from which a sentence is written; clean pairs have 0.08 at most.
