@@ -204,8 +204,7 @@ def _unreliable(assumed: Placement, estimate: BlurEstimate | None, options: Regi
     """Return the assumed placement with a note; of two unreliable widths the narrower, which costs less if wrong."""
     why = "the sample is too small" if estimate is None else "its optimum is flat or contradicted"
     noted = assumed.noting(
-        f"Blur and shift of the guide could not be estimated ({why}); "
-        f"the {assumed.source} blur of {assumed.psf.sigma_px[0]:.2f} px and no shift are assumed."
+        f"Blur and shift of the guide could not be estimated ({why}): it is not moved, and says nothing of the blur."
     )
     if estimate is None or not estimate.width_reliable or options.mtf_gain is not None:
         return noted

@@ -68,3 +68,17 @@ def test_a_guide_of_noise_is_not_used():
     used = surveyed(sample.scene, sample.guide, SurveyOptions(4))
     assert used.model_state is not None
     assert not any("is not used" in note for note in used.notes)
+
+
+def test_a_map_of_labels_is_not_used_and_a_posterised_image_is():
+    sample = synthetic.make((61, 77), bands=7, seed=1)
+    levels = np.floor(sample.guide.mean(0, keepdims=True) / sample.guide.mean(0).max() * 15.99)
+    labels = np.random.default_rng(1).permutation(256)[16 * levels.astype(int)].astype(np.float32)
+    labels[:, ::2, 1::2] = np.roll(labels, 3, 1)[:, ::2, 1::2]
+    drawn, image = (surveyed(sample.scene, guide.astype(np.float32), SurveyOptions(4)) for guide in (labels, levels))
+    assert drawn.model_state is None
+    (note,) = [n for n in drawn.notes if "map of labels" in n]
+    assert f"at most {len(np.unique(labels))} different values" in note
+    assert "-expand rgb" in note
+    assert image.model_state is not None
+    assert any("at most 16 different values" in n for n in image.notes)
