@@ -163,10 +163,17 @@ def _unguided_detail(
         network, observed, inputs.levels, inputs.anchors.bands, psf, plain, orientations=networks.orientations
     )
     used = faded(detail, None if blend is None else 1 - blend, weight)
-    # What is left out is projected, not what is kept, so that nothing changes far from the guide and from holes: the
-    # projection is not idempotent to rounding, and a tile far from a hole has none.
-    part = detail if used is None else detail - unguided_correction.null_space_part(detail * (1 - used), plain)
-    return part * inputs.share
+    return (detail if used is None else _kept(detail, used, plain)) * inputs.share
+
+
+def _kept(detail: Tensor, used: Tensor, plain: Consistency) -> Tensor:
+    """Return a correction where it is used, (anchor, Y, X), so that it still degrades to nothing.
+
+    The projection is not idempotent. What a second one would change is added back, so that the correction is 0
+    and unchanged where its weight is 0 and 1, as in tiles that have no other place.
+    """
+    changed = detail - unguided_correction.null_space_part(detail, plain)
+    return unguided_correction.null_space_part(detail * used, plain) + used * changed
 
 
 def whole_core(shape: tuple[int, int], ratio: int) -> Window:

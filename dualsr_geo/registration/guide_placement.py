@@ -203,9 +203,12 @@ def _block(
 def _unreliable(assumed: Placement, estimate: BlurEstimate | None, options: RegistrationOptions) -> Placement:
     """Return the assumed placement with a note; of two unreliable widths the narrower, which costs less if wrong."""
     why = "the sample is too small" if estimate is None else "its optimum is flat or contradicted"
-    noted = assumed.noting(
-        f"Blur and shift of the guide could not be estimated ({why}): it is not moved, and says nothing of the blur."
+    blur = (
+        ""
+        if assumed.source == "default"
+        else f" The {assumed.source} blur of {assumed.psf.sigma_px[0]:.2f} px is assumed."
     )
+    noted = assumed.noting(f"Blur and shift of the guide could not be estimated ({why}): it is not moved.{blur}")
     if estimate is None or not estimate.width_reliable or options.mtf_gain is not None:
         return noted
     return replace(noted, psf=Psf.gaussian(options.ratio, _narrower(assumed.psf, estimate.psf)))

@@ -68,8 +68,8 @@ def estimate_survey(samples: Sequence[Sample], options: SurveyOptions) -> Survey
         detail = detail_assessment.assess_detail(pairs, statistics.noise, model, state)
     notes = (
         *_input_notes(samples, statistics.used),
-        *_guide_notes(sample, common),
         *placement.notes,
+        *_guide_notes(sample, common),
         *model.notes(state),
     )
     return Survey(

@@ -23,6 +23,8 @@ from dualsr_geo.registration.shift import move_guide
 
 # Number of pixels to which the guide's response is fitted; more do not change it.
 RESPONSE_PX = 4000
+# A guide band that varies by less than this share of its values is constant but for the rounding of float32.
+ROUNDING_SHARE = 1e-6
 # Side of a block of the sample, lr px.
 BLOCK_SIDE_PX = 80
 # Number of blocks in the sample of a large scene.
@@ -136,6 +138,8 @@ def relevance(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], 
     used = weight > 0
     x, y = spectra[:, used].astype(np.float64), guide[:, used].astype(np.float64)
     xc, yc = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    # What a constant guide band varies by is rounding.
+    yc[yc.std(1) <= ROUNDING_SHARE * np.abs(y).max(1)] = 0
     gram = yc @ yc.T
     gram += 1e-9 * np.trace(gram) / len(gram) * np.eye(len(gram)) + 1e-30 * np.eye(len(gram))
     slope = np.linalg.solve(gram, yc @ xc.T)

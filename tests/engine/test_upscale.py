@@ -387,8 +387,10 @@ def test_a_hole_changes_little_around_it_and_nothing_rings(
     spread = np.ptp(sample.scene, axis=(1, 2))[:, None, None]
     off = np.abs(got - want) / spread
     distance = ndimage.distance_transform_edt(np.isfinite(got[0]))
-    # A lr pixel next to the hole lacks half of its neighbourhood; four lr pixels on, nothing is felt.
-    assert np.nanmax(off[:, distance > 16]) < 0.05
+    # A lr pixel next to the hole lacks half of its neighbourhood; four lr pixels on, only the candidates' weights, which
+    # are those of the whole scene, differ.
+    assert np.nanmax(off[:, distance > 16]) < 0.06
+    assert np.nanmean(off[:, distance > 16]) < 0.001
     assert np.nanmean(off[:, (distance > 0) & (distance <= 4)]) < 0.03
     near = (distance > 0) & (distance <= 16)
     room = 0.1 * spread[:, 0]

@@ -76,7 +76,8 @@ def test_inside_a_change_it_is_as_without_a_guide_and_elsewhere_no_worse(made, p
     left, counted = product(made.scene, pasted, known)
     fixed = product(made.scene, pasted, replace(plain, changes=known.changes))[0]
     without, worse, ours = (decibels(p, made.reference, inside) for p in (unguided, used, left))
-    assert worse < without - 0.8
+    # The guide does harm, though less than with candidates for weak directions missing.
+    assert worse < without - 0.5
     assert ours > without - 0.2
     before = decibels(used, made.reference, clear)
     assert decibels(fixed, made.reference, clear) > before - 0.05

@@ -20,6 +20,7 @@ from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, band_means, bands_with_data
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.guide_placement import sample_margin
+from dualsr_geo.registration.scene_blur.assumption import FALLBACK_GAIN
 from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.estimation import estimate_survey
@@ -308,14 +309,17 @@ def test_in_noise_a_small_difference_of_blur_is_no_contradiction():
     assert sources == ["estimated gaussian", "sensor"]
 
 
-@pytest.mark.parametrize(("gain", "source"), [(None, "default"), (0.5, "sensor")])
-def test_a_tiny_scene_uses_the_default_or_the_sensors_blur(gain, source):
+@pytest.mark.parametrize(("gain", "source"), [(None, "assumed"), (0.4, "sensor")])
+def test_a_tiny_scene_uses_a_narrow_blur_or_the_sensors(gain, source):
     tiny = synthetic.make((9, 10), bands=16)
     survey = surveyed(tiny.scene, tiny.guide, SurveyOptions(RATIO, mtf_gain=gain))
-    assert survey.psf == Psf.from_mtf(RATIO, gain or 0.3)
+    assert survey.psf.sigma_px == pytest.approx(Psf.from_mtf(RATIO, gain or FALLBACK_GAIN).sigma_px)
     assert survey.placement.source == source
     assert "the sample is too small" in survey.notes[0]
-    assert f"{survey.psf.sigma_px[0]:.2f} px" in survey.notes[0]
+    if gain is None:
+        assert f"{FALLBACK_GAIN:g}" in survey.placement.assumption
+    else:
+        assert f"The sensor blur of {survey.psf.sigma_px[0]:.2f} px is assumed" in survey.notes[0]
 
 
 def test_a_guide_of_another_place_is_not_moved(sample):

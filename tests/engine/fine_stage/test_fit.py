@@ -94,7 +94,8 @@ def test_tiles_that_fit_their_own_nearly_agree(pair, tmp_path):
 
 @pytest.mark.parametrize("fine", REFINED)
 def test_a_product_stays_consistent(pair, tmp_path, fine):
-    refined, summary = upscaled(pair, tmp_path / "p.tif", fine=fine)
+    # As it is the guide lets the fine stage correct more, and the scene's minimum cut less.
+    refined, summary = upscaled(pair, tmp_path / "p.tif", fine=fine, denoise="off")
     degraded = operator(Psf.from_mtf(4), (23, 101)).degrade(torch.from_numpy(refined)).numpy()
     assert np.sqrt(np.mean((degraded - physical(pair[0])) ** 2)) < 1e-3 * np.ptp(refined)
     assert summary["fine"] == fine
