@@ -13,7 +13,7 @@ SMALLEST_GAIN_DB = 0.1
 MIN_LATTICE = 0.3
 MIN_GUIDED_LATTICE = 0.15
 # Overshoot beyond the guide's from which a sentence is written; clean pairs have 0.08 at most.
-MIN_OVERSHOOT = 0.3
+MIN_OVERSHOOT = 0.2
 
 
 def describe_run(result: Mapping[str, Any]) -> str:

@@ -87,10 +87,10 @@ def test_a_lattice_is_described_where_the_guide_has_none(lattice, guide, texts):
     ("overshoot", "guide", "texts"),
     [
         (None, None, []),
-        (0.29, None, []),
+        (0.19, None, []),
         (0.612, None, ["61% of the product's pixels", "around them: the blur", "a larger --mtf-gain"]),
         (0.612, 0.2, ["61% of the product's pixels", "(of the guide 20%)"]),
-        (0.4, 0.2, []),
+        (0.39, 0.2, []),
     ],
 )
 def test_overshoot_is_described_where_the_guide_has_less(overshoot, guide, texts):
