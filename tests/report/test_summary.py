@@ -77,7 +77,7 @@ def test_a_run_is_described_line_by_line():
     ],
 )
 def test_a_lattice_is_described_where_the_guide_has_none(lattice, guide, texts):
-    figures = {"lattice": lattice, "lattice_guide": guide, "overshoot": 0.2, "overshoot_guide": None}
+    figures = {"lattice": lattice, "lattice_guide": guide, "overshoot": 0.1, "overshoot_guide": None}
     sentences = describe_artefacts(figures)
     assert len(sentences) == bool(texts)
     assert all(text in sentences[0] for text in texts)
