@@ -131,8 +131,8 @@ def estimate_block_blurs(blocks: Sequence[RegressionBlock], ratio: int, shift_px
         Where the search starts, hr pixels.
     """
     start = np.array([*shift_px, *[math.log(START_SIGMA_LR * ratio)] * 2])
-    found = [_fitted(GuideRegression([part], ratio), start) for part in _parts(blocks, ratio)]
-    parameters, errors = (np.array([f[i] for f in found]).reshape(-1, 4) for i in (0, 1))
+    optima = [_fitted(GuideRegression([part], ratio), start) for part in _parts(blocks, ratio)]
+    parameters, errors = (np.array([f[i] for f in optima]).reshape(-1, 4) for i in (0, 1))
     sigma = np.exp(parameters[:, 2:])
     sigma_error = sigma * errors[:, 2:]
     clear = (sigma_error < MAX_ERROR_LR * ratio).all(1)

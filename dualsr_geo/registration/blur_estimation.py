@@ -204,8 +204,8 @@ def _descent(
     """Return the optimum that Nelder-Mead finds from a start, and its cost."""
     simplex = np.vstack([first, first + np.diag(steps)])
     options = {"maxfev": 160, "initial_simplex": simplex, "xatol": tolerance, "fatol": 1e-7}
-    found = minimize(cost, first, method="Nelder-Mead", options=options)
-    return np.asarray(found.x, np.float64), float(found.fun)
+    optimum = minimize(cost, first, method="Nelder-Mead", options=options)
+    return np.asarray(optimum.x, np.float64), float(optimum.fun)
 
 
 def _gaussian(p: Array, ratio: int) -> Psf:

@@ -197,7 +197,7 @@ def _guide(
 
 
 def _with_scene_blur(placement: Placement, sample: FilledSample, options: SurveyOptions) -> Placement:
-    """Return the placement with the blur that the scene shows, if a guide that says little of it has a wider one."""
+    """Return the placement with the blur that the scene shows, if a guide that says little of the blur has a wider one."""
     if options.psf is not None or options.mtf_gain is not None:
         return placement
     if placement.source != "default" and _share(placement, sample) >= MIN_SHARE_FOR_BLUR:
@@ -286,11 +286,11 @@ def _used_share(sample: FilledSample, unchanged: Sequence[Filled]) -> float:
     m = sample.margin_px
     pairs = zip(sample.filled, unchanged, sample.guides, strict=True)
     used = valid = 0.0
-    for (_, weight), (_, kept), guide in pairs:
+    for (_, weight), (_, use), guide in pairs:
         ratio = (guide.shape[1] - 2 * m) // weight.shape[0]
         inner = np.asarray(np.isfinite(guide[:, m : guide.shape[1] - m, m : guide.shape[2] - m]).all(0))
         reached = weight.numpy() * inner[ratio // 2 :: ratio, ratio // 2 :: ratio]
-        used, valid = used + float((kept.numpy() * reached).sum()), valid + float(reached.sum())
+        used, valid = used + float((use.numpy() * reached).sum()), valid + float(reached.sum())
     return used / max(valid, 1.0)
 
 
