@@ -45,7 +45,7 @@ NEGLIGIBLE = 0.005
 # with 1 % of noise the real pans of WorldView-2 and SpaceNet 6 (factors of 1.4 and 2.4) lose 0.2 dB by it.
 AGREEMENT_FACTOR = 1.25
 # The filters are compared on the central parts of the sample, so many lr pixels in all.
-JUDGED_PX = 16384
+JUDGED_PX = 4096
 
 
 @dataclass(frozen=True)
