@@ -35,7 +35,7 @@ REJUDGED_BELOW = 0.9
 
 # A guide that explains less of the bands' variance says little of the blur: a map of labels has led to one half as wide
 # again as the right one, and to a product 5 dB worse than bicubic.
-MIN_SHARE_FOR_BLUR = 0.5
+MIN_SHARE_FOR_BLUR = 0.2
 
 UNUSABLE_GUIDE = "The guide covers too little of the scene to be used."
 

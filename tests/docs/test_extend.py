@@ -137,7 +137,8 @@ def test_the_template_is_tiled_without_a_difference_and_helps(tmp_path):
     interpolated = upscaled(tmp_path, "--scale", "4")
     scale = float(np.median(scene.reference) / np.median(whole))
     errors = [np.mean((v * scale - scene.reference) ** 2) for v in (whole, interpolated)]
-    assert errors[0] < 0.8 * errors[1]
+    # Without a guide the blur is estimated from the scene, which makes interpolation better.
+    assert errors[0] < 0.85 * errors[1]
 
 
 def test_the_model_of_the_page_is_one():

@@ -162,4 +162,5 @@ def test_an_aerial_photograph_guides_though_not_as_well(made):
 
     unguided, linear = score(None), score(made.guide)
     assert score(photographed(made.guide)) > linear - 1.5
-    assert score(photographed(made.guide, 95)) > unguided + 2
+    # Without a guide the blur is estimated from the scene, which makes interpolation better.
+    assert score(photographed(made.guide, 95)) > unguided + 1.8

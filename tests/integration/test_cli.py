@@ -522,7 +522,7 @@ def test_a_label_map_gives_a_warning_on_stderr(tmp_path: Path, json_: bool) -> N
 
 def test_scene_and_guide_need_no_crs(tmp_path: Path) -> None:
     scene = raster(tmp_path / "scene.tif", ground(), None, None)
-    sharp = raster(tmp_path / "guide.tif", ground(1, (96, 124)), None, None)
+    sharp = raster(tmp_path / "guide.tif", ground()[:1].repeat(4, 1).repeat(4, 2), None, None)
     result = run("upscale", scene, "--rgb", sharp, "--json")
     assert result.exit_code == 0, result.output
     values = json.loads(result.stdout)
