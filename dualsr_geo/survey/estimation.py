@@ -149,9 +149,11 @@ def _guide_notes(sample: FilledSample, common: CommonEstimates) -> tuple[str, ..
         return tuple(notes)
     if common.guide.relevance is None:
         return (*notes, UNUSABLE_GUIDE)
-    if guide_checks.is_label_map(sample.guides, common.blocks, common.psf):
+    share = _explained_share(common.guide, common.blocks)
+    if share >= guide_checks.MIN_RELEVANCE:
+        # What explains so much and is not used is a map of labels.
         return (guide_checks.note_label_map(sample.guides),)
-    return tuple(notes) or (guide_checks.note_irrelevant_guide(_explained_share(common.guide, common.blocks)),)
+    return (*notes, guide_checks.note_irrelevant_guide(share))
 
 
 def _explained_share(guide: GuideStatistics, blocks: Sequence[Block]) -> float:
