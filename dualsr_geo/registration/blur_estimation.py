@@ -51,6 +51,8 @@ MIN_RISE = 0.01
 DISTANT_SHARE = 0.5
 # A width whose blocks cannot be compared is narrowed by so many standard errors: displaced guides widen it by one to three.
 NARROWING_ERRORS = 2.0
+# A shift of a larger standard error is not reliable, and never undone; hr pixels.
+MAX_SHIFT_ERROR_PX = 1.0
 # Range of MTF gains at the Nyquist frequency that optics have.
 MTF_GAIN_RANGE = (0.02, 0.97)
 
@@ -127,7 +129,8 @@ def estimate_blur(blocks: Sequence[RegressionBlock], ratio: int, *, near: bool =
     kind = "taps" if unexplained_free < (1 - NONPARAMETRIC_GAIN) * unexplained else "gaussian"
     psf = free if kind == "taps" else gaussian
     least, errors = min(unexplained, unexplained_free), standard_errors.blur_standard_errors(fit, (dy, dx), (sy, sx))
-    return BlurEstimate(psf, least, psf.shift_px, shift_ok and agrees, width_ok, kind, check, *errors)
+    reliable = shift_ok and agrees and max(errors[0]) <= MAX_SHIFT_ERROR_PX
+    return BlurEstimate(psf, least, psf.shift_px, reliable, width_ok, kind, check, *errors)
 
 
 def narrow_estimate(estimate: BlurEstimate, sample: Sequence[RegressionBlock]) -> BlurEstimate:
@@ -150,9 +153,13 @@ def narrow_estimate(estimate: BlurEstimate, sample: Sequence[RegressionBlock]) -
     blocks = estimate_block_blurs(leading_direction(sample), psf.ratio, psf.shift_px)
     if blocks.differ:
         spread, narrow = blocks.spread, blocks.narrow
+        # Of the mean of the blocks, which differ by the spread and by their own errors.
+        own = np.median(blocks.shift_error_px, axis=0).tolist()
+        dy, dx = (math.hypot(s, e) / math.sqrt(len(blocks.shift_px)) for s, e in zip(spread.shift_px, own, strict=True))
         return replace(
-            estimate, psf=narrow, shift_px=narrow.shift_px, shift_reliable=True, width_reliable=True,
-            sigma_error_px=spread.sigma_px, spread=spread, whole_sigma_px=whole,
+            estimate, psf=narrow, shift_px=narrow.shift_px, shift_reliable=max(dy, dx) <= MAX_SHIFT_ERROR_PX,
+            width_reliable=True, shift_error_px=(dy, dx), sigma_error_px=spread.sigma_px, spread=spread,
+            whole_sigma_px=whole,
         )  # fmt: skip
     if blocks.enough or not estimate.width_reliable:
         return estimate

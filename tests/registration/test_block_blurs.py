@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -105,3 +107,14 @@ def test_a_small_scene_is_narrowed_by_its_error():
     ]
     assert narrowed == pytest.approx(wanted, abs=0.02)
     assert max(narrowed) > 0.02
+
+
+def test_a_shift_of_the_blocks_has_their_error_not_that_of_a_flat_fit():
+    sample = synthetic.make(SHAPE, seed=2)
+    blocks = [block(sample.scene, displaced(sample.guide, 1.0, 12.0))]
+    whole = blur_estimation.estimate_blur(blocks, RATIO)
+    flat = dataclasses.replace(whole, shift_error_px=(0.1, 383.0), shift_reliable=False)
+    narrow = blur_estimation.narrow_estimate(flat, blocks)
+    assert narrow.spread is not None
+    assert 0 < max(narrow.shift_error_px) < blur_estimation.MAX_SHIFT_ERROR_PX
+    assert narrow.shift_reliable
