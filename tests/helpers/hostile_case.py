@@ -8,13 +8,11 @@ never a traceback, never a wrong product, no input changed, nothing left that lo
 
 import contextlib
 import hashlib
-import io
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -147,7 +145,7 @@ def _run_python(function: Callable[[], Any]) -> Outcome:
             code, out, failure, error = 0, repr(function()), [], None
         except DualSRError as refusal:
             code, out, failure, error = 1, "", [f"Error: {refusal}"], None
-        except Exception as defect:  # what it is decides `_judge`
+        except Exception as defect:  # noqa: BLE001  # `_judge` reports it
             code, out, failure, error = 1, "", [], defect
     lines = [f"Warning: {w.message}" for w in caught if not issubclass(w.category, DeprecationWarning)]
     return Outcome(code, out, "\n".join([*lines, *failure]), error)
