@@ -47,3 +47,13 @@ class ClusterError(DualSRError, ConnectionError):
 
 class DualSRWarning(UserWarning):
     """A fact that the user should know; the product is right nevertheless."""
+
+
+# Characters of a foreign value or message that one of ours repeats.
+MAX_EXCERPT = 80
+
+
+def excerpt(value: object) -> str:
+    """Return a foreign value or message on one line, cut where it is long."""
+    text = " ".join((value if isinstance(value, str) else repr(value)).split())
+    return text if len(text) <= MAX_EXCERPT else text[: MAX_EXCERPT - 3] + "..."

@@ -12,11 +12,13 @@ from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.products.registry import open_product
 from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
+from dualsr_geo.io.readers.damage import damage_as_input_error
 from dualsr_geo.io.readers.gdal import Raster, open_raster
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.sensor_detection import add_sensor, add_sensor_of_bands
 from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset
 from dualsr_geo.io.readers.zarr import open_zarr
+from dualsr_geo.io.storage.urls import for_display
 from dualsr_geo.io.storage.zarr_groups import is_zarr
 from dualsr_geo.raster.bands import parse_bidx
 from dualsr_geo.raster.scene import Scene, preview
@@ -97,6 +99,20 @@ def open_delivered(
         Without guides, except for a product as delivered.
     """
     path = None if isinstance(where, xr.DataArray | xr.Dataset) else os.fspath(where)
+    shown = f"The array {where.name or 'scene'}" if isinstance(where, xr.DataArray) else "The Dataset"
+    with damage_as_input_error(shown if path is None else for_display(path)):
+        return _opened(where, path, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)
+
+
+def _opened(
+    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
+    path: str | None,
+    *,
+    bidx: str | None,
+    nodata: float | None,
+    gsd: float | None,
+    sensor: str | None,
+) -> Delivery:
     product = None if path is None else open_product(path, gsd=gsd, sensor=sensor, nodata=nodata)
     if product is not None:
         return replace(product, scene=_selected(add_sensor(product.scene, sensor, product.sensor), bidx))

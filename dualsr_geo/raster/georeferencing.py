@@ -15,9 +15,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import CRSError, ProjError
 
-from dualsr_geo.errors import InputError
+from dualsr_geo.errors import InputError, excerpt
 
 # (y, x) as rioxarray, odc-geo and CF name them.
 SPATIAL_DIMS = (
@@ -50,9 +50,9 @@ def parse_crs(text: str | None, where: str) -> CRS | None:
     init = re.match(r"\+init=(\w+):(\d+)", text.strip())
     try:
         return CRS(f"{init[1]}:{init[2]}".upper() if init else text)
-    except CRSError as error:
+    except (CRSError, ProjError) as error:
         raise InputError(
-            f"{where} has the CRS {text[:60]!r}, which PROJ does not understand. Set another one (rio edit-info --crs)."
+            f"{where} has the CRS {excerpt(repr(text))}, which PROJ does not understand. Set another one (rio edit-info --crs)."
         ) from error
 
 
@@ -85,15 +85,15 @@ def geobox_of(array: xr.DataArray, group: Mapping[Any, object], where: str) -> G
         If the coordinates are not evenly spaced, or PROJ does not understand the CRS.
     """
     mapping, attrs = _grid_mapping(array), {**group, **array.attrs}
-    crs = parse_crs(_crs_text(array, mapping, attrs), where)
+    crs = parse_crs(_crs_text(array, mapping, attrs, where), where)
     shape: tuple[int, int] = (array.shape[-2], array.shape[-1])
-    return GeoBox(shape, _affine(_stated(mapping, attrs), _centres(array, where), shape, where), crs)
+    return GeoBox(shape, _affine(_stated(mapping, attrs, where), _centres(array, where), shape, where), crs)
 
 
 def _grid_mapping(array: xr.DataArray) -> Mapping[Any, Any]:
     named = array.attrs.get("grid_mapping") or array.encoding.get("grid_mapping") or "spatial_ref"
     # CF also allows "crs: x y".
-    name = str(named).split(":")[0].split()[0]
+    name = next(iter(str(named).split(":")[0].split()), "")
     if name in array.coords:
         attrs: Mapping[Any, Any] = array.coords[name].attrs
         return attrs
@@ -101,27 +101,59 @@ def _grid_mapping(array: xr.DataArray) -> Mapping[Any, Any]:
     return next((a for a in scalars if not GRID_MAPPING_ATTRS.isdisjoint(a)), {})
 
 
-def _crs_text(array: xr.DataArray, mapping: Mapping[Any, Any], attrs: Mapping[Any, object]) -> str | None:
+def _cf_crs(mapping: Mapping[Any, Any], where: str) -> str:
+    """Return the CRS that the parameters of a CF grid mapping describe, as WKT."""
+    try:
+        return str(pyproj.CRS.from_cf(dict(mapping)).to_wkt())
+    except (ProjError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{where} has a grid mapping, {excerpt(mapping['grid_mapping_name'])}, that describes no CRS "
+            f"({type(error).__name__}: {excerpt(str(error))}). Set its attribute crs_wkt."
+        ) from error
+
+
+def _crs_text(array: xr.DataArray, mapping: Mapping[Any, Any], attrs: Mapping[Any, object], where: str) -> str | None:
     for source, key in ((mapping, "crs_wkt"), (mapping, "spatial_ref"), (attrs, "proj:wkt2"),
                        (attrs, "proj:code"), (attrs, "crs")):  # fmt: skip
         if source.get(key):
             return str(source[key])
     if "grid_mapping_name" in mapping:
-        return str(pyproj.CRS.from_cf(dict(mapping)).to_wkt())
+        return _cf_crs(mapping, where)
     units = [array[d].attrs.get("units") if d in array.coords else None for d in array.dims[-2:]]
     # CF coordinates in degrees are geographic; without a datum WGS 84 is the best assumption.
     return "EPSG:4326" if units == ["degrees_north", "degrees_east"] else None
 
 
-def _stated(mapping: Mapping[Any, Any], attrs: Mapping[Any, Any]) -> Affine | None:
+def _stated(mapping: Mapping[Any, Any], attrs: Mapping[Any, Any], where: str) -> Affine | None:
     gdal = mapping.get("GeoTransform")
     if gdal is not None:
-        return Affine.from_gdal(*(float(v) for v in (gdal.split() if isinstance(gdal, str) else gdal)))
+        return _transform(gdal.split() if isinstance(gdal, str) else gdal, "GeoTransform", where, gdal_order=True)
     for key in ("spatial:transform", "transform"):
         values = attrs.get(key)
         if isinstance(values, Sequence | np.ndarray) and not isinstance(values, str) and len(values) >= 6:
-            return Affine(*(float(v) for v in values[:6]))
+            return _transform(values, key, where, gdal_order=False)
     return None
+
+
+def _transform(values: Any, key: str, where: str, *, gdal_order: bool) -> Affine:
+    """Return the affine of an attribute of six numbers.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else, or a pixel has no area.
+    """
+    try:
+        numbers = [float(v) for v in values]
+        affine = Affine.from_gdal(*numbers[:6]) if gdal_order else Affine(*numbers[:6])
+        if all(map(math.isfinite, affine)) and affine.determinant != 0:
+            return affine
+    except (TypeError, ValueError):
+        pass
+    raise InputError(
+        f"{where} has the attribute {key} = {excerpt(values)}, not six numbers by which a pixel has an area. "
+        "Set the right ones, or remove it."
+    )
 
 
 @dataclass(frozen=True)
@@ -163,7 +195,10 @@ def _rounding(values: NDArray[Any]) -> float:
 def _require_even(values: NDArray[Any], name: str, where: str) -> None:
     if values.dtype.kind not in "iuf":
         raise InputError(f"{where}: coordinate `{name}` holds {values.dtype}, not numbers. Give a map grid.")
-    steps = np.diff(values.astype(np.float64))
+    numbers = values.astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise InputError(f"{where}: coordinate `{name}` holds values that are not finite. Give a map grid.")
+    steps = np.diff(numbers)
     if not len(steps):
         return
     tolerance = STEP_TOLERANCE * abs(steps.mean()) + 2 * _rounding(values)

@@ -15,6 +15,9 @@ from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 
 # Float values within this fraction of the nodata value are nodata.
 NODATA_TOLERANCE = 1e-6
+# Range of the magnitude of a scale, and largest magnitude of an offset: with any other, the physical values of 16-bit
+# integers, or their steps, leave the range of a 32-bit float.
+SCALE_LIMITS = (1e-30, 1e30)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,55 @@ def is_real(dtype: str) -> bool:
         return False
 
 
+def require_packing(scales: Sequence[float], offsets: Sequence[float], where: str, way_out: str) -> None:
+    """Check that stored values can be made physical by scale and offset, and physical ones stored.
+
+    Parameters
+    ----------
+    scales, offsets : sequence of float
+        One per band.
+    where : str
+        Name of the file, and of the tag where it is not the scale, in messages.
+    way_out : str
+        What the user can do, a sentence.
+
+    Raises
+    ------
+    InputError
+        If a scale is 0 or not finite, an offset is not finite, or one is beyond `SCALE_LIMITS`.
+    """
+    smallest, largest = SCALE_LIMITS
+    for band, (scale, offset) in enumerate(zip(scales, offsets, strict=True), 1):
+        if not smallest <= abs(scale) <= largest:
+            raise InputError(
+                f"{where} states the scale {scale:g} for band {band}, by which no stored value becomes a physical one. {way_out}"
+            )
+        if not abs(offset) <= largest:
+            raise InputError(
+                f"{where} states the offset {offset:g} for band {band}, which no physical value can have. {way_out}"
+            )
+
+
+def reflectance_divisor(text: str, where: str) -> float:
+    """Read the ``reflectance scale factor`` of an ENVI header, by which stored values are divided.
+
+    Raises
+    ------
+    InputError
+        If it is no positive number within `SCALE_LIMITS`.
+    """
+    try:
+        divisor = float(text)
+    except ValueError:
+        divisor = math.nan
+    if not SCALE_LIMITS[0] <= divisor <= SCALE_LIMITS[1]:
+        raise InputError(
+            f"{where} states the reflectance scale factor {text} in its ENVI header, by which values cannot be divided. "
+            "Give a positive number there, e.g. 10000, or remove the line."
+        )
+    return divisor
+
+
 def resolve_nodata(stated: float | None, requested: float | None, dtype: str, where: str) -> float | None:
     """Return the nodata value that applies: the requested one, else the stated one if the dtype can hold it.
 
@@ -104,11 +156,17 @@ def resolve_nodata(stated: float | None, requested: float | None, dtype: str, wh
     ------
     OptionError
         If the requested value does not fit the dtype.
+    InputError
+        If the stated value is infinite.
     """
     if requested is not None:
-        if not holds(dtype, requested):
-            raise OptionError(f"--nodata {requested:g} does not fit {dtype}. Give a value that {dtype} holds.")
+        _require_fit(dtype, requested)
         return float(requested)
+    if stated is not None and math.isinf(stated):
+        raise InputError(
+            f"{where} states nodata {stated:g}, which is no value. Set the right one (rio edit-info --nodata), "
+            "or give --nodata; infinite pixels are missing anyway."
+        )
     if stated is not None and not holds(dtype, stated):
         warnings.warn(
             f"{where} states nodata {stated:g}, which {dtype} cannot hold; it is ignored. "
@@ -160,10 +218,7 @@ class Packing:
         packing = self if dtype is None or dtype == self.dtype else self._in_dtype(dtype)
         if nodata is None:
             return packing
-        if not holds(packing.dtype, nodata):
-            raise OptionError(
-                f"--nodata {nodata:g} does not fit {packing.dtype}. Give a value that {packing.dtype} holds."
-            )
+        _require_fit(packing.dtype, nodata)
         return replace(packing, nodata=nodata)
 
     def _in_dtype(self, dtype: str) -> Packing:
@@ -185,6 +240,16 @@ class Packing:
     def deviations(self) -> Packing:
         """The packing of standard deviations of these values: the same steps, no offset."""
         return replace(self, scales=tuple(map(abs, self.scales)), offsets=(0.0,) * len(self.offsets))
+
+
+def _require_fit(dtype: str, nodata: float) -> None:
+    """Check that a nodata value that the user gives can be stored."""
+    if math.isinf(nodata):
+        raise OptionError(
+            f"--nodata {nodata:g} is no value. Give a finite one or nan; infinite pixels are missing anyway."
+        )
+    if not holds(dtype, nodata):
+        raise OptionError(f"--nodata {nodata:g} does not fit {dtype}. Give a value that {dtype} holds.")
 
 
 def holds(dtype: str, value: float) -> bool:

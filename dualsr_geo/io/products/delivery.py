@@ -11,7 +11,7 @@ from dualsr_geo.io.readers.band_stack import BandStack
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.bands import Band
-from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.packing import Decoding, require_packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.sensors.registry import find
 
@@ -105,6 +105,7 @@ def repacked(scene: Scene, scales: Sequence[float], offsets: Sequence[float], un
     source = scene.source
     if not isinstance(source, RasterSource):
         raise TypeError(f"{scene.name} is not a raster")
+    require_packing(scales, offsets, f"The metadata of {scene.name}", "Fetch them again.")
     packing = replace(scene.packing, scales=tuple(scales), offsets=tuple(offsets))
     decoding = Decoding(packing.scales, packing.offsets, source.decoding.nodata)
     bands = tuple(replace(b, unit=unit or b.unit) for b in scene.bands)

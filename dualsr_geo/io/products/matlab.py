@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import numpy as np
+import psutil
 import scipy.io
 import xarray as xr
 from affine import Affine
@@ -15,15 +18,18 @@ from odc.geo.geobox import GeoBox
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.readers.array_sources import ArraySource
+from dualsr_geo.io.readers.damage import damage_as_input_error
 from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading
 from dualsr_geo.raster.bands import Band
-from dualsr_geo.raster.packing import Decoding, Packing, is_real
+from dualsr_geo.raster.packing import Decoding, Packing, is_real, require_numbers
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.sensors.registry import find
 
 SUFFIX, MARK = ".mat", "#"
 # Possible axes of y, x and band, in MATLAB's order.
 AXIS_ORDERS = ((0, 1, 2), (1, 2, 0))
+# Largest compression of deflate: a code of 2 bits for 258 bytes.
+MAX_DEFLATE_RATIO = 1032
 
 
 def looks_like(path: Path) -> bool:
@@ -106,10 +112,8 @@ def _cubes(file: Path) -> tuple[list[_Cube], bool]:
             # HDF5 lists the axes that MATLAB has in reverse.
             variables = [(n, d.shape[::-1], str(d.dtype)) for n, d in opened.items() if isinstance(d, h5py.Dataset)]
     else:
-        try:
+        with damage_as_input_error(str(file), "Fetch it again."):
             variables = list(scipy.io.whosmat(file))
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{file} cannot be opened as a MATLAB file: {error}. Fetch it again.") from error
     return [_Cube(*v) for v in variables if len(v[1]) == 3 and is_real(v[2])], h5py.is_hdf5(file)
 
 
@@ -147,7 +151,35 @@ def _by_window(file: Path, cube: _Cube, order: tuple[int, int, int], decoding: D
     return Hdf5Source(str(file), cube.name, (band, y, x), indices=indices, size=size, decoding=decoding)
 
 
+def _require_memory(cube: _Cube, file: Path) -> None:
+    """Check that a variable that is read whole fits the memory, and that the file can hold it.
+
+    Raises
+    ------
+    InputError
+        If it does not, or cannot.
+    """
+    declared = math.prod(cube.shape) * np.dtype(cube.dtype).itemsize
+    size = " x ".join(map(str, cube.shape))
+    # MATLAB stores a double array as the smallest integers that hold it, an eighth of the size, and deflate shrinks no
+    # content more than `MAX_DEFLATE_RATIO` times.
+    if declared > 8 * MAX_DEFLATE_RATIO * file.stat().st_size:
+        raise InputError(
+            f"{file} declares `{cube.name}` of {size} values, more than its {file.stat().st_size} bytes can hold. "
+            "It is damaged; fetch it again."
+        )
+    available = psutil.virtual_memory().available
+    if declared > available:
+        raise InputError(
+            f"{file} can only be read whole: `{cube.name}` of {size} values takes {declared / 2**20:.0f} MiB, and "
+            f"{available / 2**20:.0f} MiB are available. Save it with -v7.3, which is read by window."
+        )
+
+
 def _whole(file: Path, cube: _Cube, order: tuple[int, int, int], decoding: Decoding) -> ArraySource:
     y, x, band = order
-    stored = scipy.io.loadmat(file, variable_names=[cube.name])[cube.name].transpose(band, y, x)
+    _require_memory(cube, file)
+    with damage_as_input_error(str(file), "Fetch it again."):
+        stored = scipy.io.loadmat(file, variable_names=[cube.name])[cube.name].transpose(band, y, x)
+        require_numbers(str(stored.dtype), f"{file.name}: `{cube.name}`")
     return ArraySource(xr.DataArray(stored, dims=("band", "y", "x"), name=file.stem), decoding)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
 from dualsr_geo.errors import InputError
+from dualsr_geo.raster.packing import SCALE_LIMITS
 
 Groups = dict[str, dict[str, str]]
 
@@ -49,14 +51,31 @@ def to_number(text: str, name: str, where: Path) -> float:
     Raises
     ------
     InputError
-        If the text is not a number.
+        If the text is not a finite number.
     """
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"The metadata of {where.name} have {name} {text!r}, which is not a number. Fetch them again.")
+    return value
+
+
+def to_divisor(text: str, name: str, where: Path) -> float:
+    """Read a number of the metadata by which stored values are divided.
+
+    Raises
+    ------
+    InputError
+        If the text is not a positive number of a magnitude that a scale may have.
+    """
+    value = to_number(text, name, where)
+    if not SCALE_LIMITS[0] <= value <= SCALE_LIMITS[1]:
         raise InputError(
-            f"The metadata of {where.name} have {name} {text!r}, which is not a number. Fetch them again."
-        ) from None
+            f"The metadata of {where.name} have {name} {text}, by which values cannot be divided. Fetch them again."
+        )
+    return value
 
 
 def parse_groups(path: Path) -> Groups:

@@ -19,7 +19,7 @@ from dualsr_geo.io.readers.band_stack import BandStack
 from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.georeferencing import parse_crs
-from dualsr_geo.raster.packing import Decoding, Packing
+from dualsr_geo.raster.packing import Decoding, Packing, require_packing
 from dualsr_geo.raster.scene import Scene
 
 SWATHS = "HDFEOS/SWATHS"
@@ -150,7 +150,9 @@ class _OpenFile:
 
     def _decoding(self, detector: str, count: int) -> Decoding:
         low, high = (float(self._attribute(f"L2Scale{detector}{limit}")) for limit in ("Min", "Max"))
-        return Decoding(((high - low) / LARGEST_STORED,) * count, (low,) * count, (self.nodata,) * count)
+        scales, offsets = ((high - low) / LARGEST_STORED,) * count, (low,) * count
+        require_packing(scales, offsets, f"{self.path.name}, in L2Scale{detector}Min and Max,", "Fetch it again.")
+        return Decoding(scales, offsets, (self.nodata,) * count)
 
     def _size(self, name: str, axes: tuple[int | None, int, int]) -> tuple[int, int]:
         shape = self.file[name].shape

@@ -12,7 +12,7 @@ import numpy as np
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked, stack
-from dualsr_geo.io.products.metadata_files import parse_xml, require_text, to_number
+from dualsr_geo.io.products.metadata_files import parse_xml, require_text, to_divisor, to_number
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
@@ -125,7 +125,7 @@ class _Product:
     def _band(self, name: str, gsd: float, nodata: float | None) -> Scene:
         opened = open_raster(str(self._image(name, gsd)), bidx="1", nodata=NODATA if nodata is None else nodata).scene
         tag = "BOA_QUANTIFICATION_VALUE" if self.level == "L2A" else "QUANTIFICATION_VALUE"
-        divisor = to_number(require_text(self.root, tag, self.folder), tag, self.folder)
+        divisor = to_divisor(require_text(self.root, tag, self.folder), tag, self.folder)
         scene = repacked(opened, (1 / divisor,), (self.offsets.get(name, 0.0) / divisor,), "reflectance")
         tags = {"SENSOR": self.sensor, "PROCESSING_LEVEL": self.level, "PROCESSING_BASELINE": self.baseline}
         start = self.root.findtext(".//PRODUCT_START_TIME")

@@ -16,7 +16,8 @@ from dask.tokenize import tokenize
 from numpy.typing import NDArray
 
 from dualsr_geo._compat import is_in_memory
-from dualsr_geo.errors import InputError
+from dualsr_geo.errors import InputError, excerpt
+from dualsr_geo.io.readers.damage import damage_as_input_error
 from dualsr_geo.io.readers.rasterio_source import file_stamp, local_stamp
 from dualsr_geo.io.storage.store_errors import store_errors_as
 from dualsr_geo.io.storage.urls import for_display
@@ -81,7 +82,11 @@ class ZarrSource(StoredSource):
         return self._pick(bands, *window.slices)
 
     def _pick(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
-        with store_errors_as(InputError, self.uri):
+        advice = "The store is damaged or incomplete; write it again."
+        with (
+            store_errors_as(InputError, self.uri),
+            damage_as_input_error(f"{for_display(self.uri)}: `{self.variable}`", advice),
+        ):
             return self._read(bands, rows, columns)
 
     def _read(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
@@ -95,7 +100,7 @@ class ZarrSource(StoredSource):
             stored = np.asarray(array.oindex[tuple(selection)])
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{self.uri}: `{self.variable}` cannot be read: {error}. "
+                f"{for_display(self.uri)}: `{self.variable}` cannot be read: {excerpt(str(error))}. "
                 "The store is damaged or incomplete; write it again."
             ) from error
         last = [a for a in (band_axis, y_axis, x_axis) if a is not None]

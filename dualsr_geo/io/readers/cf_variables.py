@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dualsr_geo.errors import InputError, excerpt
 from dualsr_geo.raster.bands import Band
-from dualsr_geo.raster.packing import Decoding, Packing, resolve_nodata
+from dualsr_geo.raster.packing import Decoding, Packing, require_packing, resolve_nodata
 from dualsr_geo.raster.wavelengths import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum, from_columns, from_name, parse_list
 
 # CF standard names of the centre wavelength of a band.
@@ -43,10 +44,11 @@ def values_of(cube: xr.DataArray, where: str, requested: float | None, *, raw: b
     dtype = np.dtype(stored).name if has_stored else str(cube.dtype)
     decoded = not raw and any(k in encoding for k in ("scale_factor", "add_offset", "scales", "offsets"))
     statements: Mapping[Any, Any] = encoding if decoded else attrs if raw or stored is not None else {}
-    scales = _numbers(cube, statements, ("scales", "scale_factor"), 1.0)
-    offsets = _numbers(cube, statements, ("offsets", "add_offset"), 0.0)
-    stated = _stated_nodata(attrs) if raw or "_FillValue" not in encoding else None
-    stated = _stated_nodata(encoding) if stated is None else stated
+    scales = _numbers(cube, statements, ("scales", "scale_factor"), 1.0, where)
+    offsets = _numbers(cube, statements, ("offsets", "add_offset"), 0.0, where)
+    require_packing(scales, offsets, where, "Set the right attributes scale_factor and add_offset.")
+    stated = _stated_nodata(attrs, where) if raw or "_FillValue" not in encoding else None
+    stated = _stated_nodata(encoding, where) if stated is None else stated
     nodata = resolve_nodata(stated, requested, dtype, where)
     packing = Packing(dtype, scales, offsets, nodata)
     if decoded:
@@ -54,18 +56,52 @@ def values_of(cube: xr.DataArray, where: str, requested: float | None, *, raw: b
     return Decoding(scales, offsets, (nodata,) * count), packing
 
 
-def _stated_nodata(statements: Mapping[Any, Any]) -> float | None:
+def _stated_nodata(statements: Mapping[Any, Any], where: str) -> float | None:
     for key in ("_FillValue", "missing_value", "nodata", "nodatavals"):
         if statements.get(key) is not None:
-            return float(np.ravel(statements[key])[0])
+            values = np.ravel(statements[key])
+            if len(values):
+                return _number(values[0], key, where)
+            raise InputError(f"{where} has the attribute {key} without a value. Set one number, or remove it.")
     return None
 
 
 def _numbers(
-    cube: xr.DataArray, statements: Mapping[Any, Any], keys: Sequence[str], default: float
+    cube: xr.DataArray, statements: Mapping[Any, Any], keys: Sequence[str], default: float, where: str
 ) -> tuple[float, ...]:
-    value = next((statements[k] for k in keys if statements.get(k) is not None), default)
-    return tuple(float(v) for v in _per_band(cube, value) or [default] * len(cube))
+    """Return the number that the first of some attributes has for every band; `default` where there is none."""
+    count = len(cube)
+    key = next((k for k in keys if statements.get(k) is not None), None)
+    if key is None:
+        return (default,) * count
+    entries = _per_band(cube, statements[key])
+    if entries is None:
+        listed = {_number(v, key, where) for v in statements[key]}
+        if len(listed) != 1:
+            raise InputError(
+                f"{where} has {len(statements[key])} entries in the attribute {key}, and {count} bands. Set one number, "
+                "or one for each band."
+            )
+        entries = [listed.pop()] * count
+    return tuple(_number(v, key, where) for v in entries)
+
+
+def _number(value: Any, key: str, where: str) -> float:
+    """Return a number of the attribute `key`.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError(value)
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f"{where} has the attribute {key} = {excerpt(value)}, which is no number. Set a number, or remove it."
+        ) from None
 
 
 def _per_band(cube: xr.DataArray, value: Any) -> list[Any] | None:
@@ -75,7 +111,7 @@ def _per_band(cube: xr.DataArray, value: Any) -> list[Any] | None:
     from 1, which give the entries.
     """
     count = len(cube)
-    if isinstance(value, str) or np.ndim(value) == 0:
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence | np.ndarray) or np.ndim(value) == 0:
         return [value] * count
     entries = list(value)
     numbers = cube[cube.dims[0]].to_numpy() if cube.dims[0] in cube.coords else np.arange(1, count + 1)
@@ -99,9 +135,20 @@ def bands_of(cube: xr.DataArray) -> tuple[Band, ...]:
     names = _names(cube)
     spectra = [s.or_else(from_name(n)) for s, n in zip(_spectra(cube) or [Spectrum()] * count, names, strict=True)]
     return tuple(
-        Band(name, s.wavelength_nm, s.fwhm_nm, s.good is not False, unit or None, color, dict(tag or {}))
+        Band(
+            name, s.wavelength_nm, s.fwhm_nm, s.good is not False, _text(unit), _text(color) or "undefined", _tags(tag)
+        )
         for name, s, unit, color, tag in zip(names, spectra, units, colors, tags, strict=True)
     )
+
+
+def _text(value: Any) -> str | None:
+    """Return a text that an attribute holds; None for anything else."""
+    return value or None if isinstance(value, str) else None
+
+
+def _tags(value: Any) -> dict[str, str]:
+    return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
 
 
 def _names(cube: xr.DataArray) -> list[str | None]:

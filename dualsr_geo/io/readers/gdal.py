@@ -28,7 +28,14 @@ from dualsr_geo.io.storage.object_store import explain_gdal
 from dualsr_geo.io.storage.urls import for_display, gdal_path, redact, url_of
 from dualsr_geo.raster.bands import DEVIATION_OF, Band, parse_bidx
 from dualsr_geo.raster.georeferencing import parse_crs
-from dualsr_geo.raster.packing import Decoding, Packing, require_numbers, resolve_nodata
+from dualsr_geo.raster.packing import (
+    Decoding,
+    Packing,
+    reflectance_divisor,
+    require_numbers,
+    require_packing,
+    resolve_nodata,
+)
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.wavelengths import Spectrum, from_envi, from_imagery, from_name, from_tags
 from dualsr_geo.raster.windows import Window
@@ -218,8 +225,9 @@ def _values(
     scales = tuple(float(dataset.scales[i - 1]) for i in indexes)
     offsets = tuple(float(dataset.offsets[i - 1]) for i in indexes)
     divisor = dataset.tags(ns="ENVI").get("reflectance_scale_factor")
-    if divisor is not None and set(scales) == {1.0} and set(offsets) == {0.0} and float(divisor) > 0:
-        scales = (1 / float(divisor),) * len(indexes)
+    if divisor is not None and set(scales) == {1.0} and set(offsets) == {0.0}:
+        scales = (1 / reflectance_divisor(divisor, where),) * len(indexes)
+    require_packing(scales, offsets, where, "Set the right one (gdal_edit.py -scale, -offset; scale_factor in netCDF).")
     first = next((n for n in nodata if n is not None), None)
     return Decoding(scales, offsets, nodata), Packing(dtype, scales, offsets, first)
 

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.errors import InputError
+from dualsr_geo.errors import InputError, excerpt
 from dualsr_geo.io.readers.rasterio_source import file_stamp
 from dualsr_geo.raster.source import StoredSource
 from dualsr_geo.raster.windows import Window
@@ -32,7 +32,7 @@ def reading(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path} cannot be opened: {error}. Fetch it again.") from error
+        raise InputError(f"{path} cannot be opened: {excerpt(str(error))}. Fetch it again.") from error
     with file:
         yield file
 
@@ -54,9 +54,9 @@ def part_of(path: str, dataset: str, slices: tuple[Any, ...]) -> NDArray[Any]:
     """
     try:
         stored: NDArray[Any] = _file(path, os.getpid(), file_stamp(path).get("mtime_ns"))[dataset][slices]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"{path}: `{dataset}` cannot be read: {error}. The file is damaged; fetch it again."
+            f"{path}: `{dataset}` cannot be read: {excerpt(str(error))}. The file is damaged; fetch it again."
         ) from error
     return stored
 

@@ -171,6 +171,7 @@ def scene_of_cube(
     packing: Packing,
     group: Mapping[Any, Any],
     name: str,
+    where: str | None = None,
 ) -> Scene:
     """Return the scene of a cube with its grid, bands and metadata.
 
@@ -184,12 +185,16 @@ def scene_of_cube(
         Attributes of its dataset.
     name : str
         Of the scene.
+    where : str, optional
+        Where it is stored, in messages; the name if left out.
     """
-    tags = {str(d): dict(items) for d, items in dict(group.get("gdal_metadata", {})).items()}
+    stated = group.get("gdal_metadata")
+    domains = stated.items() if isinstance(stated, Mapping) else ()
+    tags = {str(d): {str(k): str(v) for k, v in items.items()} for d, items in domains if isinstance(items, Mapping)}
     point = cube.attrs.get("AREA_OR_POINT", group.get("AREA_OR_POINT"))
     if point:
         tags[""] = {**tags.get("", {}), "AREA_OR_POINT": str(point)}
     attrs = useful_attrs(cube.attrs)
     if len(cube) == 1 or not isinstance(attrs.get("long_name"), str):
         attrs.pop("long_name", None)
-    return Scene(source, geobox_of(cube, group, name), bands_of(cube), packing, tags, attrs, name)
+    return Scene(source, geobox_of(cube, group, where or name), bands_of(cube), packing, tags, attrs, name)

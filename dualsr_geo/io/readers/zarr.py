@@ -41,13 +41,13 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
     elif variable not in dataset:
         raise InputError(f"{uri} holds no `{variable}`. It holds {', '.join(map(str, dataset.data_vars))}.")
     array = dataset[variable]
-    cube = as_cube(array, where)
-    decoding, packing = values_of(cube, where, nodata, raw=True)
+    cube = as_cube(array, for_display(where))
+    decoding, packing = values_of(cube, for_display(where), nodata, raw=True)
     band, y, x = (array.dims.index(d) if d in array.dims else -1 for d in cube.dims)
     size = (cube.shape[1], cube.shape[2])
     axes = (None if band < 0 else band, y, x)
     source = ZarrSource(uri, variable, axes, indices=tuple(range(len(cube))), size=size, decoding=decoding)
-    scene = scene_of_cube(cube, source, packing, dataset.attrs, Path(for_display(uri)).stem)
+    scene = scene_of_cube(cube, source, packing, dataset.attrs, Path(for_display(uri)).stem, for_display(where))
     source.read_last_pixel()
     return scene
 
