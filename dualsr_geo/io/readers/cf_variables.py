@@ -94,14 +94,12 @@ def _number(value: Any, key: str, where: str) -> float:
     InputError
         If it is none.
     """
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError(value)
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
+    number = None if isinstance(value, bool | np.bool_) else _float(value)
+    if number is None:
         raise InputError(
             f"{where} has the attribute {key} = {excerpt(value)}, which is no number. Set a number, or remove it."
-        ) from None
+        )
+    return number
 
 
 def _per_band(cube: xr.DataArray, value: Any) -> list[Any] | None:
@@ -196,7 +194,7 @@ def _column(cube: xr.DataArray, coord: xr.DataArray | None, key: str) -> list[fl
 def _float(value: Any) -> float | None:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
