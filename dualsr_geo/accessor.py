@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.errors import BandError, InputError
+from dualsr_geo.io.storage.defects import reports_defects
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +31,7 @@ class ArrayAccessor:
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
+    @reports_defects
     def upscale(
         self,
         *,
@@ -59,9 +60,10 @@ class ArrayAccessor:
         DualSRError
             If an input or an option cannot be used.
         """
-        chosen = replace(options or Options(), **changes)
+        chosen = changed(options, changes)
         return _by_date(self._array, lambda array, date: _upscale(array, _guides(rgb, date), chosen))
 
+    @reports_defects
     def degrade(self, *, scale: int, mtf_gain: float = 0.3) -> xr.DataArray:
         """Blur by a Gaussian MTF and keep every `scale`-th pixel.
 
@@ -77,6 +79,7 @@ class ArrayAccessor:
         result: xr.DataArray = _by_date(self._array, lambda array, _: degrade(array, scale, mtf_gain))
         return result
 
+    @reports_defects
     def evaluate(
         self,
         reference: Guide | None = None,
@@ -111,6 +114,7 @@ class ArrayAccessor:
         """
         return _evaluate(self._array, reference, rgb, scale, keywords)
 
+    @reports_defects
     def quicklook(self, bands: Sequence[int] | None = None, *, longest: int = 1024) -> Image:
         """Return a small picture, in natural colours if the wavelengths are known.
 
@@ -136,6 +140,7 @@ class DatasetAccessor:
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
+    @reports_defects
     def upscale(self, *, options: Options | None = None, **keywords: Any) -> xr.Dataset:  # see ArrayAccessor.upscale
         """Sharpen the scene; see `ArrayAccessor.upscale`. The uncertainty of a variable is ``<name>_uncertainty``."""
 
@@ -146,6 +151,7 @@ class DatasetAccessor:
         product, *deviations = _by_variable(self._dataset, sharpen)
         return _with_deviations(product, deviations[0]) if deviations else product
 
+    @reports_defects
     def degrade(self, *, scale: int, mtf_gain: float = 0.3) -> xr.Dataset:
         """Blur and decimate; see `ArrayAccessor.degrade`."""
 
@@ -154,6 +160,7 @@ class DatasetAccessor:
 
         return _by_variable(self._dataset, degrade)[0]
 
+    @reports_defects
     def evaluate(
         self,
         reference: Guide | None = None,
@@ -165,6 +172,7 @@ class DatasetAccessor:
         """Score a product or compare models; see `ArrayAccessor.evaluate`."""
         return _evaluate(self._dataset, reference, rgb, scale, keywords)
 
+    @reports_defects
     def quicklook(self, bands: Sequence[int] | None = None, *, longest: int = 1024) -> Image:
         """Return a small picture; see `ArrayAccessor.quicklook`."""
         return _quicklook(self._dataset, bands, longest)

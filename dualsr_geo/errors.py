@@ -1,12 +1,20 @@
 """Errors and warnings of the package.
 
 Every error is a `DualSRError` and also the built-in error that a Python user expects.
-A message states what contradicts what, with values and units, and then what to do.
+A message states what contradicts what, with values and units, and then what to do. It is one line, also where it
+quotes another library or a file name with line breaks.
 """
+
+from __future__ import annotations
+
+from dualsr_geo.messages import one_line
 
 
 class DualSRError(Exception):
     """An error that the user can correct; the command line prints it as one line and exits with 1."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class InputError(DualSRError, ValueError):
@@ -29,6 +37,10 @@ class OptionError(DualSRError, ValueError):
     """An option has a value that cannot be carried out."""
 
 
+class KeywordError(OptionError, TypeError):
+    """A function has no such keyword, lacks an argument, or an argument has the wrong type."""
+
+
 class OutputError(DualSRError, OSError):
     """The product cannot be written to the requested place."""
 
@@ -45,9 +57,19 @@ class ClusterError(DualSRError, ConnectionError):
     """A dask cluster is lost, has lost too many workers, or has none."""
 
 
+class MemoryLimitError(DualSRError, MemoryError):
+    """The memory does not suffice."""
+
+
+class UnexpectedError(DualSRError, RuntimeError):
+    """A defect of the program; ``__cause__`` is the original error with its traceback."""
+
+
 class DualSRWarning(UserWarning):
     """A fact that the user should know; the product is right nevertheless."""
 
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 # Characters of a foreign value or message that one of ours repeats.
 MAX_EXCERPT = 80

@@ -5,6 +5,7 @@ A command declares its options, imports the library when it runs, and calls one 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import warnings
@@ -20,9 +21,10 @@ from dualsr_geo.cli.info import info
 from dualsr_geo.cli.models import models
 from dualsr_geo.cli.sample import sample
 from dualsr_geo.cli.sensors import sensors
+from dualsr_geo.cli.surface import add_debug, one_line_errors
 from dualsr_geo.cli.train import train
 from dualsr_geo.cli.upscale import upscale
-from dualsr_geo.errors import DualSRError, DualSRWarning
+from dualsr_geo.errors import DualSRWarning
 from dualsr_geo.version import __version__
 
 __all__ = ["main"]
@@ -37,27 +39,26 @@ def _print_warning(
     line: str | None = None,
 ) -> None:
     """Print a `DualSRWarning` as one line, and any other warning as Python does."""
-    if issubclass(category, DualSRWarning):
-        click.echo(f"Warning: {message}", err=True)
-    else:
-        text = warnings.formatwarning(message, category, filename, lineno, line)
-        (file or sys.stderr).write(text)
+    # A full disk behind standard error stops no run.
+    with contextlib.suppress(OSError):
+        if issubclass(category, DualSRWarning):
+            click.echo(f"Warning: {message}", err=True)
+        else:
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            (file or sys.stderr).write(text)
 
 
 class _Commands(click.Group):
-    """Prints a `DualSRError` as one line and exits with 1."""
+    """Prints every error as one line."""
 
     def invoke(self, ctx: click.Context) -> Any:  # click's own signature
         """Run a command."""
         # Without a handler Python prints the log of rasterio, which repeats the error message.
         logging.getLogger("rasterio").addHandler(logging.NullHandler())
-        with warnings.catch_warnings():
+        with one_line_errors(ctx), warnings.catch_warnings():
             warnings.simplefilter("always", DualSRWarning)
             warnings.showwarning = _print_warning
-            try:
-                return super().invoke(ctx)
-            except DualSRError as error:
-                raise click.ClickException(str(error)) from error
+            return super().invoke(ctx)
 
 
 @click.group("dualsr", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,3 +69,4 @@ def main() -> None:
 
 for _command in (upscale, batch, evaluate, degrade, info, guide_check, models, sensors, sample, train):
     main.add_command(_command)
+add_debug(main)

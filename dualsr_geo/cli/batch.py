@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.surface import print_progress, print_result
 from dualsr_geo.cli.upscale import connected_client, read_psf, upscale
 from dualsr_geo.errors import DualSRWarning
 
@@ -152,11 +153,11 @@ def _print_plans(src: Sequence[str], batch: Batch, *, as_json: bool) -> set[str]
 
     plans = plan_scenes(src, batch)
     if as_json:
-        click.echo(json.dumps(plans, indent=2))
+        print_result(json.dumps(plans, indent=2))
     else:
         for plan in plans:
-            click.echo(_line(plan))
-        click.echo(_cost(plans))
+            print_result(_line(plan))
+        print_result(_cost(plans))
     return {plan["status"] for plan in plans}
 
 
@@ -175,7 +176,7 @@ def _run(
     ):
         records = run(src, batch, client=client, on_record=on_record)
     if as_json:
-        click.echo(json.dumps({"counts": count_statuses(records), "scenes": [r.to_json() for r in records]}))
+        print_result(json.dumps({"counts": count_statuses(records), "scenes": [r.to_json() for r in records]}))
     else:
         _print_end(records, batch.folder, quiet=quiet)
     return {record.status for record in records}
@@ -185,7 +186,7 @@ def _run(
 def _record_printer(*, silent: bool) -> Iterator[Callable[[SceneRecord], None] | None]:
     """Yield a function that prints a record, on a terminal above a progress bar."""
     if silent or not sys.stderr.isatty():
-        yield None if silent else lambda record: click.echo(_line(record.to_json()))
+        yield None if silent else lambda record: print_progress(_line(record.to_json()), err=False)
         return
     from tqdm import tqdm  # noqa: PLC0415
 
@@ -193,7 +194,7 @@ def _record_printer(*, silent: bool) -> Iterator[Callable[[SceneRecord], None] |
 
         def print_record(record: SceneRecord) -> None:
             with tqdm.external_write_mode():
-                click.echo(_line(record.to_json()))
+                print_progress(_line(record.to_json()), err=False)
             bar.update()
 
         yield print_record
@@ -235,11 +236,11 @@ def _print_end(records: Sequence[SceneRecord], folder: Path, *, quiet: bool) -> 
     summary = folder / "summary.csv"
     failed = [r for r in records if r.status == "failed"]
     if not quiet:
-        click.echo(f"{_counts(records)}. The summary is {summary}.")
+        print_result(f"{_counts(records)}. The summary is {summary}.")
     for record in failed[:MAX_PRINTED]:
-        click.echo(_line(record.to_json()), err=True)
+        print_progress(_line(record.to_json()))
     if len(failed) > MAX_PRINTED:
-        click.echo(f"{len(failed) - MAX_PRINTED} more scenes failed; see {summary}.", err=True)
+        print_progress(f"{len(failed) - MAX_PRINTED} more scenes failed; see {summary}.")
 
 
 def _print_status(folder: Path, *, as_json: bool) -> None:
@@ -259,11 +260,11 @@ def _print_status(folder: Path, *, as_json: bool) -> None:
             "counts": count_statuses(records),
             "scenes": [r.to_json() for r in records],
         }
-        click.echo(json.dumps(values))
+        print_result(json.dumps(values))
         return
     for record in records:
-        click.echo(_line(record.to_json()))
+        print_result(_line(record.to_json()))
     state = "No process is running; continue with --resume."
     if owner is not None:
         state = f"Process {owner['pid']} on {owner['host']} is running since {owner['since']}."
-    click.echo(f"{_counts(records)}. {state}")
+    print_result(f"{_counts(records)}. {state}")

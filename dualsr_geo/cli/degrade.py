@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.surface import print_result
 
 
 @click.command(short_help="Blur and decimate a raster like a coarser sensor.")
@@ -35,4 +36,4 @@ def degrade(
     result = run(scene, output, scale=scale, mtf_gain=mtf_gain, **chosen)
     height, width = result["shape"]
     text = f"{result['output']}: {result['bands']} bands, {height} x {width} pixels, {scale}x coarser"
-    click.echo(json.dumps(result) if as_json else text)
+    print_result(json.dumps(result) if as_json else text)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.surface import print_result
 
 # Columns of the table: name, heading, number of decimals.
 COLUMNS = (
@@ -94,7 +95,7 @@ def evaluate(  # one keyword an option, passed on untouched
         from dualsr_geo.evaluation.evaluate import score_product  # noqa: PLC0415  # loads torch
 
         scores = score_product(scene, reference, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs)
-        click.echo(json.dumps(scores) if as_json else table({"product": scores}))
+        print_result(json.dumps(scores) if as_json else table({"product": scores}))
         return
     from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
 
@@ -105,7 +106,7 @@ def evaluate(  # one keyword an option, passed on untouched
     given = {k: v for k, v in chosen.items() if v is not None}
     with _model_bar(hidden=quiet or as_json) as progress:
         comparison = run(scene, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, progress=progress, **given)
-    click.echo(json.dumps(comparison) if as_json else _text(comparison))
+    print_result(json.dumps(comparison) if as_json else _text(comparison))
 
 
 def _require_unused(chosen: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.surface import print_result
 
 
 @click.command("guide-check", short_help="Check how well a guide fits a scene.")
@@ -39,7 +40,7 @@ def guide_check(*, scene: str, rgb: tuple[str, ...], plot: str | None, as_json: 
     from dualsr_geo.evaluation.guide_check import check_guide  # noqa: PLC0415  # loads torch
 
     check = check_guide(scene, rgb=rgb, plot=plot, **chosen)
-    click.echo(json.dumps(check) if as_json else _text(check))
+    print_result(json.dumps(check) if as_json else _text(check))
 
 
 def _text(check: dict[str, Any]) -> str:

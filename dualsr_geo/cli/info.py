@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.surface import print_result
 
 
 @click.command(short_help="Describe a scene.")
@@ -36,7 +37,7 @@ def info(
         from dualsr_geo.evaluation.blur_check import check_blur  # noqa: PLC0415  # loads torch
 
         description["blur"] = check_blur(scene, scale=scale, plot=plot, **chosen)
-    click.echo(json.dumps(description) if as_json else _text(description))
+    print_result(json.dumps(description) if as_json else _text(description))
 
 
 def _text(description: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.surface import print_result
 
 
 @click.group(short_help="List the models, show or import one.")
@@ -23,10 +24,10 @@ def list_(*, as_json: bool) -> None:
     from dualsr_geo.models.registry import models  # noqa: PLC0415  # loads torch
 
     if as_json:
-        click.echo(json.dumps([m.record for m in models().values()]))
+        print_result(json.dumps([m.record for m in models().values()]))
         return
     for model in models().values():
-        click.echo(f"{model.name:14} {model.summary}")
+        print_result(f"{model.name:14} {model.summary}")
 
 
 @models.command()
@@ -36,12 +37,12 @@ def show(name: str) -> None:
     from dualsr_geo.models.registry import load_model, model_names  # noqa: PLC0415  # loads torch
 
     if name in model_names() or not Path(name).exists():
-        click.echo(json.dumps(load_model(name).record, indent=2))
+        print_result(json.dumps(load_model(name).record, indent=2))
         return
     from dualsr_geo.models.weights import read_card, sha256  # noqa: PLC0415  # loads torch
 
     card = dataclasses.asdict(read_card(name))
-    click.echo(json.dumps({**card, "sha256": sha256(name)}, indent=2))
+    print_result(json.dumps({**card, "sha256": sha256(name)}, indent=2))
 
 
 @models.command("import")
@@ -61,4 +62,4 @@ def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite
     path = Path(output) if output is not None else Path(checkpoint).with_suffix(".safetensors")
     tensors, card = convert(checkpoint, scale)
     save(path, tensors, card, overwrite=overwrite)
-    click.echo(f"{path}: {card.network}, {card.ratio}x, {card.width} channels")
+    print_result(f"{path}: {card.network}, {card.ratio}x, {card.width} channels")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -12,8 +10,6 @@ import click
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 DTYPES = ["uint8", "uint16", "int16", "int8", "uint32", "int32", "float32", "float64"]
-# Units that dask lacks or reads otherwise: K, M and G are binary, as in GDAL, and a number is in MiB.
-BARE_UNITS = {"": "MiB", "K": "KiB", "M": "MiB", "G": "GiB"}
 
 
 def _creation(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -28,16 +24,15 @@ def _creation(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
 
 
 def _bytes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """Read a size such as ``4GB`` or ``800MiB``; K, M and G are binary, and a number without a unit is in MiB."""
+    """Read a size such as ``4GB`` or ``800MiB``."""
     if value is None:
         return None
-    from dask.utils import parse_bytes  # noqa: PLC0415  # `--help` does not wait for it
+    from dualsr_geo.engine.option_types import parse_size  # noqa: PLC0415  # `--help` does not wait for it
 
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", value)
-    if match is not None:
-        with suppress(ValueError):
-            return int(parse_bytes(match[1] + BARE_UNITS.get(match[2].upper(), match[2])))
-    raise click.BadParameter(f"`{value}` is no size. Give e.g. 4GB or 800MiB.")
+    size = parse_size(value)
+    if size is None:
+        raise click.BadParameter(f"`{value}` is no size. Give e.g. 4GB or 800MiB.")
+    return size
 
 
 output = click.option("-o", "--output", type=click.Path(), help="File or store of the product.")

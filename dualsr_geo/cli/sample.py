@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from dualsr_geo.cli.surface import print_result
+
 
 @click.command(short_help="Write a synthetic scene and its guide.")
 @click.argument("folder", type=click.Path(file_okay=False))
@@ -24,4 +26,4 @@ def sample(folder: str, guide: str, bands: int, size: tuple[int, int], scale: in
     from dualsr_geo.synthetic import write  # noqa: PLC0415  # loads scipy
 
     scene, sharp = write(folder, shape=size, ratio=scale, bands=bands, guide=guide, seed=seed)
-    click.echo(f"{scene}\n{sharp}")
+    print_result(f"{scene}\n{sharp}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.surface import print_result
 
 if TYPE_CHECKING:
     from dualsr_geo.sensors import Sensor
@@ -26,10 +27,12 @@ def list_(*, as_json: bool) -> None:
     from dualsr_geo.sensors.registry import sensors  # noqa: PLC0415
 
     if as_json:
-        click.echo(json.dumps([{"name": s.name, "title": s.title, "bands": len(s.bands)} for s in sensors().values()]))
+        print_result(
+            json.dumps([{"name": s.name, "title": s.title, "bands": len(s.bands)} for s in sensors().values()])
+        )
         return
     for sensor in sensors().values():
-        click.echo(f"{sensor.name:17} {sensor.title}")
+        print_result(f"{sensor.name:17} {sensor.title}")
 
 
 @sensors.command()
@@ -40,7 +43,7 @@ def show(name: str, *, as_json: bool) -> None:
     from dualsr_geo.sensors.registry import find  # noqa: PLC0415
 
     sensor = find(name)
-    click.echo(json.dumps({**dataclasses.asdict(sensor), "srf": sensor.response_kind}) if as_json else _text(sensor))
+    print_result(json.dumps({**dataclasses.asdict(sensor), "srf": sensor.response_kind}) if as_json else _text(sensor))
 
 
 def _text(sensor: Sensor) -> str:

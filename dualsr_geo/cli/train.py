@@ -7,13 +7,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.surface import print_progress, print_result
 
 # Options of the training configuration, and of the training task; each has the name of a field there.
 CONFIG_OPTIONS = ("steps", "rate", "schedule", "halve_every", "warmup", "optimiser", "weight_decay", "largest_gradient",
@@ -162,15 +162,15 @@ def train(  # one keyword an option, passed on untouched
     request = TrainingRequest(network, task_options, config, **others)
     with _process_device(device) as process_device:
         quiet = quiet or os.environ.get("RANK", "0") != "0"
-        progress = None if quiet else partial(click.echo, err=True)
+        progress = None if quiet else print_progress
         result = train_network(
             references, output, request, resume=resume, overwrite=overwrite, device=process_device, progress=progress
         )
     if not result.finished:
-        click.echo(f"Stopped after step {result.step} of {result.config.steps}. Continue with --resume.", err=True)
+        print_progress(f"Stopped after step {result.step} of {result.config.steps}. Continue with --resume.")
         sys.exit(1)
     if not quiet:
-        click.echo(f"{output}: {result.config.network}, {result.step} steps, {result.seconds / 60:.1f} min")
+        print_result(f"{output}: {result.config.network}, {result.step} steps, {result.seconds / 60:.1f} min")
 
 
 def _require_finetuning_options(network: str | None, device: str) -> None:
@@ -199,10 +199,12 @@ def _finetune(
     from dualsr_geo.training.finetuning.finetune import FinetuningRequest, finetune  # noqa: PLC0415
 
     request = FinetuningRequest(**{name: chosen[name] for name in FINETUNING_OPTIONS if chosen[name] is not None})
-    progress = None if quiet else partial(click.echo, err=True)
+    progress = None if quiet else print_progress
     result = finetune(scenes, rgb, output, request, overwrite=overwrite, progress=progress)
     if not quiet:
-        click.echo("\n".join([f"{output}: finetuned to {len(scenes)} scene{'s' * (len(scenes) > 1)}", *result.lines()]))
+        print_result(
+            "\n".join([f"{output}: finetuned to {len(scenes)} scene{'s' * (len(scenes) > 1)}", *result.lines()])
+        )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.surface import print_progress, print_result
 from dualsr_geo.report.summary import describe_run
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def upscale(  # one keyword an option, passed on untouched
 
     run_options = Options(psf=read_psf(psf), **chosen)
     if dry_run:
-        click.echo(json.dumps(preparation.dry_run(scene, output, rgb=rgb, options=run_options), indent=2))
+        print_result(json.dumps(preparation.dry_run(scene, output, rgb=rgb, options=run_options), indent=2))
         return
     with (
         run_log.json_log(log_json),
@@ -195,9 +196,9 @@ def upscale(  # one keyword an option, passed on untouched
             scene, output, rgb=rgb, options=run_options, client=client, report=report, progress=progress
         )
     if as_json:
-        click.echo(json.dumps(result))
+        print_result(json.dumps(result))
     elif not quiet:
-        click.echo(describe_run(result))
+        print_result(describe_run(result))
 
 
 def read_psf(path: str | None) -> Psf | None:
@@ -241,7 +242,7 @@ def connected_client(address: str | None, gpus: int | None = None, *, silent: bo
         ) from error
     with client:
         if not silent and client.dashboard_link:
-            click.echo(f"The dashboard of the cluster is {client.dashboard_link}", err=True)
+            print_progress(f"The dashboard of the cluster is {client.dashboard_link}")
         yield client
 
 

@@ -17,6 +17,7 @@ from dualsr_geo.engine.plan import product_packing
 from dualsr_geo.engine.tiles.encoding import encode
 from dualsr_geo.errors import ScaleError
 from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.writers.destination import default_output, destination_at
 from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
 from dualsr_geo.io.writers.tile_store import TileStore
@@ -56,6 +57,7 @@ def degrade_window(values: NDArray[np.float32], op: Operator) -> torch.Tensor:
     return torch.where(share >= MIN_VALID_SHARE, total / share.clamp_min(MIN_VALID_SHARE), torch.nan)
 
 
+@reports_defects
 def degrade(
     scene: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from dualsr_geo.engine import dask_cluster
 from dualsr_geo.engine.inputs import InputReader, read_tile
 from dualsr_geo.engine.records.run_summary import TileRecord
+from dualsr_geo.engine.tile_errors import name_of_tile, tile_errors
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics
-from dualsr_geo.errors import DualSRError, TileError
 from dualsr_geo.io.writers.tile_store import TileStore
 
 if TYPE_CHECKING:
@@ -73,25 +73,14 @@ def process_tile(plan: TilePlan, index: int) -> TileRecord:
     """
     context, tile = plan.context, plan.context.tiling[index]
     statistics = TileStatistics(context.count)
-    try:
+    with tile_errors(context.tiling, index, "Run again with --resume to redo only what is missing."):
         cube, guide = read_tile(plan.inputs, context, tile)
         target = tile.core.scaled(context.ratio)
         for bands, stored in sharpen_tile(context, tile, cube, guide, statistics, plan.store.band_ranges()):
             plan.store.write(target, bands, stored)
         mark = statistics.to_json()
         plan.store.mark(index, mark)
-    except DualSRError:
-        raise
-    except Exception as error:  # of any type, since the run must say which tile failed
-        raise TileError(
-            f"{_name(plan, index)} failed: {type(error).__name__}: {error}. Run again with --resume to redo only what is missing."
-        ) from error
     return TileRecord.from_json(mark)
-
-
-def _name(plan: TilePlan, index: int) -> str:
-    core = plan.context.tiling[index].core
-    return f"Tile {index} (rows {core.y0}..{core.y1}, columns {core.x0}..{core.x1} of the scene)"
 
 
 def finish_tile(plan: TilePlan, index: int) -> FinishedTile:
@@ -128,5 +117,5 @@ def run_on(client: Client, plan: TilePlan, indices: list[int]) -> Iterator[Finis
         If a tile, which it names, kills too many workers, or the cluster goes away.
     """
     return dask_cluster.run_spread(
-        client, finish_tile, plan, indices, lambda index: _name(plan, index), plan.context.device
+        client, finish_tile, plan, indices, lambda index: name_of_tile(plan.context.tiling, index), plan.context.device
     )

@@ -26,6 +26,7 @@ from dualsr_geo.engine.fine_stage.fit import fit_fine_stage
 from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.plan import RunPlan, product_packing
 from dualsr_geo.engine.scene_survey import survey_scene
+from dualsr_geo.engine.tile_errors import tile_errors
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
@@ -34,6 +35,7 @@ from dualsr_geo.errors import OptionError
 from dualsr_geo.fusion.guide_noise.filter import REACH_PX
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.to_xarray import labelled
 from dualsr_geo.io.writers.output_spec import deviation_attrs
 from dualsr_geo.models.definition import is_refined
@@ -150,6 +152,7 @@ class PreparedPiece:
     reader: PieceReader
 
 
+@reports_defects
 def _prepare_piece(
     context_for: Callable[[Survey], TileContext],
     survey: Survey,
@@ -165,6 +168,7 @@ def _reader(pieces: Sequence[InputPiece], blocks: Sequence[Sequence[NDArray[Any]
     return PieceReader(tuple(piece.filled(values) for piece, values in zip(pieces, blocks, strict=True)))
 
 
+@reports_defects
 def _survey(
     pieces: Sequence[InputPiece],
     blocks: Sequence[Sequence[NDArray[Any]]],
@@ -175,6 +179,7 @@ def _survey(
     return survey_scene(_reader(pieces, blocks), shape, options)
 
 
+@reports_defects
 def _fit_fine_stage(
     context_for: Callable[[Survey], TileContext],
     survey: Survey,
@@ -191,11 +196,12 @@ def _fit_fine_stage(
 def _sharpen(piece: PreparedPiece, index: int) -> NDArray[np.generic]:
     """Sharpen one tile in memory."""
     context, tile = piece.context, piece.context.tiling[index]
-    cube, guide = read_tile(piece.reader, context, tile)
     shape = (context.count * (1 + (context.survey.uncertainty is not None)), *tile.core.scaled(context.ratio).shape)
-    out = np.empty(shape, context.packing.dtype)
-    for bands, stored in sharpen_tile(context, tile, cube, guide, TileStatistics(context.count)):
-        out[bands] = stored
+    with tile_errors(context.tiling, index):
+        cube, guide = read_tile(piece.reader, context, tile)
+        out = np.empty(shape, context.packing.dtype)
+        for bands, stored in sharpen_tile(context, tile, cube, guide, TileStatistics(context.count)):
+            out[bands] = stored
     return out
 
 
@@ -260,6 +266,7 @@ def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
     return labelled(stored, packing, scene, like, target)
 
 
+@reports_defects
 def _degrade(source: ArraySource, psf: Psf, packing: Packing) -> NDArray[np.generic]:
     count, height, width = source.shape
     shape = height // psf.ratio, width // psf.ratio

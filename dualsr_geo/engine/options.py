@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.engine.option_types import TYPES
 from dualsr_geo.engine.tile_size import MIN_TILE_SIDE
-from dualsr_geo.errors import OptionError
+from dualsr_geo.errors import KeywordError, OptionError
+from dualsr_geo.io.storage.defects import unknown_name
 
 FineStageName = Literal["none", "consistency", "backprojection", "backprojection-pixel", "finenet", "finenet-per-tile"]
 Precision = Literal["float32", "bfloat16"]
@@ -67,7 +70,7 @@ class Options:
     jobs : int or None
         Tiles at once; left out, one a core.
     max_memory : int or None
-        Bytes; left out, half of the machine's memory.
+        Bytes, or text such as ``"4GB"``, which is converted; left out, half of the machine's memory.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     format, dtype, nodata, creation
@@ -110,6 +113,44 @@ class Options:
     overwrite: bool = False
     resume: bool = False
     work_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            check = TYPES.get(field.name)
+            if check is None or (value is None and field.default is None):
+                continue
+            object.__setattr__(self, field.name, check(field.name, value))
+
+
+def changed(options: Options | None, changes: Mapping[str, Any]) -> Options:
+    """Return options with other values.
+
+    Parameters
+    ----------
+    options : Options or None
+        The defaults if left out.
+    changes : mapping of str to object
+        Names of fields, and their values.
+
+    Raises
+    ------
+    KeywordError
+        If there is no such option, or a value has the wrong type.
+    OptionError
+        If a number does not fit into 64 bits, or a size is none.
+    """
+    if options is None:
+        options = Options()
+    if not isinstance(options, Options):
+        raise KeywordError(
+            f"`options` is a {type(options).__name__}. Give dualsr_geo.Options, or its fields as keywords."
+        )
+    names = {f.name for f in fields(Options)}
+    for name in changes:
+        if name not in names:
+            raise KeywordError(unknown_name(names, name, "option"))
+    return replace(options, **changes)
 
 
 def require_valid(options: Options) -> None:

@@ -21,7 +21,7 @@ from dualsr_geo.engine import dask_cluster, executor
 from dualsr_geo.engine.executor import TilePlan
 from dualsr_geo.engine.fine_stage.fit import fit_fine_stage_once
 from dualsr_geo.engine.inputs import read_tile
-from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.engine.preparation import Where, prepare
 from dualsr_geo.engine.records.provenance import provenance_of, summarise
@@ -31,6 +31,7 @@ from dualsr_geo.engine.run_report import report_data_of_run
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import DualSRError, DualSRWarning
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.writers.disk_space import disk_full_errors
 from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
 from dualsr_geo.io.writers.output_spec import OutputSpec
@@ -46,6 +47,7 @@ FINE_STAGE_FILE = "fine.safetensors"
 Progress = Callable[[int, int], None]
 
 
+@reports_defects
 def upscale(
     scene: Where,
     output: Where | None = None,
@@ -90,7 +92,7 @@ def upscale(
         For any input or option that cannot be carried out; the message names the way out.
     """
     began = time.monotonic()
-    options = replace(options or Options(), **changes)
+    options = changed(options, changes)
     with scene_log(os.fspath(scene), None if output is None else os.fspath(output)) as log:
         plan, spec = prepare(scene, output, rgb=rgb, options=options, client=client)
         return run_plan(plan, spec, log, began, client=client, report=report, progress=progress).to_json()

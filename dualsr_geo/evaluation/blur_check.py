@@ -6,16 +6,18 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import plan_run
 from dualsr_geo.engine.preparation import open_inputs
 from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.evaluation.blur_plot import plot_blur
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.models.unguided_correction import nyquist_gains
 from dualsr_geo.registration.guide_placement import Placement, assumed_placement
 from dualsr_geo.survey.sampling import SurveyOptions
 
 
+@reports_defects
 def check_blur(
     scene: str | os.PathLike[str],
     *,
@@ -49,7 +51,7 @@ def check_blur(
     DualSRError
         For all inputs and options that `upscale` refuses.
     """
-    options = replace(options or Options(), model="interpolation", scale=scale, **changes)
+    options = replace(changed(options, changes), model="interpolation", scale=scale)
     delivery, _ = open_inputs(scene, None, options)
     plan = plan_run(delivery.scene, [], options)
     sample = sample_scene(plan.inputs, plan.scene.shape, plan.survey_options)

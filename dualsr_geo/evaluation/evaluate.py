@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,13 +13,14 @@ from typing import Any
 import xarray as xr
 
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN
-from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import choose_scale, place_guide, plan_run
 from dualsr_geo.errors import GridError, InputError, OptionError
 from dualsr_geo.evaluation.metrics import score
 from dualsr_geo.evaluation.wald_protocol import GDAL, ModelResult, WaldTrial, choose_models, ordered, prepare, run_model
 from dualsr_geo.io.products.delivery import describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides, open_scene
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.writers.output_records import read_record
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
@@ -36,6 +36,7 @@ Progress = Callable[[str], None]
 GUIDE_MTF_GAIN = 0.15
 
 
+@reports_defects
 def score_product(
     estimate: Raster,
     reference: Raster,
@@ -112,6 +113,7 @@ def _corner(scene: Scene) -> str:
 # ---- the Wald protocol -------------------------------------------------------------------
 
 
+@reports_defects
 def evaluate(
     scene: Raster,
     *,
@@ -155,7 +157,7 @@ def evaluate(
     DualSRError
         For any input or option that cannot be used.
     """
-    options = replace(options or Options(), **changes)
+    options = changed(options, changes)
     if report is not None:
         require_report(report, overwrite=options.overwrite)
     delivery = open_delivered(scene, bidx=options.bidx, nodata=options.nodata, gsd=options.gsd, sensor=options.sensor)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from dualsr_geo.degradation.operators import operator
-from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.engine.preparation import open_inputs
 from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
@@ -21,6 +21,7 @@ from dualsr_geo.errors import OptionError
 from dualsr_geo.evaluation.guide_plot import plot_guide
 from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.prepared_guide import MIN_GUIDED_SHARE, prepare_guide
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.registration.guide_placement import sample_margin
@@ -58,6 +59,7 @@ class GuideInspection:
     repetition: tuple[float, float]
 
 
+@reports_defects
 def check_guide(
     scene: str | os.PathLike[str],
     *,
@@ -92,7 +94,7 @@ def check_guide(
         If there is no guide, if it does not overlap the scene or has no common CRS with it, and for all other
         inputs and options that `upscale` refuses.
     """
-    options = replace(options or Options(), model="regression", coregister="local", **changes)
+    options = replace(changed(options, changes), model="regression", coregister="local")
     delivery, guides = open_inputs(scene, rgb, options)
     if not guides:
         raise OptionError(f"{scene} has no guide to be checked. Give one as --rgb.")

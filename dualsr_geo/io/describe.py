@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from dualsr_geo.io.scenes import open_delivered, open_guides
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
@@ -14,6 +15,7 @@ from dualsr_geo.raster.scene import Scene
 Location = str | os.PathLike[str]
 
 
+@reports_defects
 def describe(
     scene: Location,
     *,

@@ -18,6 +18,7 @@ from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.sensor_detection import add_sensor, add_sensor_of_bands
 from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset
 from dualsr_geo.io.readers.zarr import open_zarr
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.storage.urls import for_display
 from dualsr_geo.io.storage.zarr_groups import is_zarr
 from dualsr_geo.raster.bands import parse_bidx
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 
+@reports_defects
 def open_scene(
     where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
     *,

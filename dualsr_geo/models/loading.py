@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dualsr_geo.errors import InputError
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.models.architectures import architecture_of
 from dualsr_geo.models.networks.architecture import BandNetwork
 from dualsr_geo.models.networks.guided import GuidedNetwork
@@ -122,6 +123,7 @@ def _unchanged(weights: Weights) -> str:
     return path
 
 
+@reports_defects
 def load_model(path: str | os.PathLike[str], published: bool = False) -> TrainedNetwork:  # noqa: FBT001, FBT002  # the documented call
     """Load a network from its weights.
 

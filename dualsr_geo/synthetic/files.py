@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.synthetic.scene import CORNER, CRS, Sample, make
 
 Array = NDArray[np.float32]
@@ -22,6 +23,7 @@ NODATA = 65535
 BLOCK_ROWS = 256
 
 
+@reports_defects
 def write(folder: str | Path, **options: Any) -> tuple[Path, Path]:
     """Write a synthetic scene and its guide as GeoTIFFs.
 

@@ -18,6 +18,7 @@ from scipy.ndimage import shift as shift_image
 
 from dualsr_geo.degradation.operators import blur_matrix
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
+from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.raster import grid
 from dualsr_geo.synthetic.landscape import ground_abundances
 from dualsr_geo.synthetic.materials import guide_spectra, material_spectra
@@ -93,6 +94,7 @@ def _mixed(spectra: Array, abundances: Array) -> Array:
     return np.asarray(pixels.reshape(-1, *abundances.shape[1:]), np.float32)
 
 
+@reports_defects
 def make(
     shape: tuple[int, int] = (61, 97),
     *,
