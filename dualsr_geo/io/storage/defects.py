@@ -39,10 +39,10 @@ def describe(error: BaseException) -> str:
 
 def unknown_name(names: Iterable[str], name: str, kind: str) -> str:
     """Return that there is no such name, with the nearest one, or with all of them."""
-    known = sorted(names)
-    nearest = difflib.get_close_matches(name, known, 1)
+    existing = sorted(names)
+    nearest = difflib.get_close_matches(name, existing, 1)
     return f"There is no {kind} `{name}`. " + (
-        f"Did you mean `{nearest[0]}`?" if nearest else f"Give one of {', '.join(known)}."
+        f"Did you mean `{nearest[0]}`?" if nearest else f"Give one of {', '.join(existing)}."
     )
 
 
