@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+# A name that is longer than most paths is shortened: enough of both ends to recognise it.
+LONG_NAME = re.compile(r"(\S{200})\S{200,}(\S{40})")
 # A line break of any kind, with the blanks around it.
 BREAK = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
@@ -11,7 +13,7 @@ BREAK = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 def one_line(text: object, limit: int | None = None) -> str:
     """Return a text as one line.
 
-    Line breaks become blanks, and characters that do not print, such as escape codes in file names, are escaped.
+    Line breaks become blanks, names of more than 440 characters are shortened, and characters that do not print, such as escape codes in file names, are escaped.
 
     Parameters
     ----------
@@ -19,7 +21,7 @@ def one_line(text: object, limit: int | None = None) -> str:
     limit : int, optional
         Number of characters after which the rest is left out.
     """
-    line = BREAK.sub(" ", str(text).strip())
+    line = LONG_NAME.sub(r"\1...\2", BREAK.sub(" ", str(text).strip()))
     if limit is not None and len(line) > limit:
         line = f"{line[:limit]}..."
     if line.isprintable():

@@ -17,8 +17,8 @@ from dualsr_geo.messages import one_line
 
 # Units that dask lacks or reads otherwise: K, M and G are binary, as in GDAL, and a number is in MiB.
 BARE_UNITS = {"": "MiB", "K": "KiB", "M": "MiB", "G": "GiB"}
-# More than any machine has; larger numbers do not fit into 64 bits.
-MAX_INTEGER = 2**62
+# Larger numbers do not fit into 64 bits.
+MAX_INTEGER = 2**63 - 1
 # Characters of a value in a message.
 MAX_SHOWN = 60
 
@@ -54,7 +54,9 @@ def integer(name: str, value: Any) -> int:
     except TypeError:
         raise _wrong(name, value, f"an integer, e.g. {name}=4") from None
     if abs(number) > MAX_INTEGER:
-        raise OptionError(f"`{name}` is {one_line(number, MAX_SHOWN)}, which no computer can count to. Give less.")
+        raise OptionError(
+            f"`{name}` is {one_line(number, MAX_SHOWN)}, which does not fit into 64 bits. Give a smaller number."
+        )
     return number
 
 
@@ -68,7 +70,7 @@ def number(name: str, value: Any) -> float:
         raise _wrong(name, value, "a number") from None
     except OverflowError:
         raise OptionError(
-            f"`{name}` is {one_line(value, MAX_SHOWN)}, which is beyond the largest float. Give less."
+            f"`{name}` is {one_line(value, MAX_SHOWN)}, which is beyond the largest float. Give a smaller number."
         ) from None
 
 
