@@ -71,6 +71,7 @@ class DualSRWarning(UserWarning):
     def __str__(self) -> str:
         return one_line(super().__str__())
 
+
 # Characters of a foreign value or message that one of ours repeats.
 MAX_EXCERPT = 80
 
