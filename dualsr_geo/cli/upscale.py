@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -205,15 +204,9 @@ def read_psf(path: str | None) -> Psf | None:
     """Read the file of --psf."""
     if path is None:
         return None
-    from dualsr_geo.degradation.psf import Psf  # noqa: PLC0415  # loads numpy
-    from dualsr_geo.errors import OptionError  # noqa: PLC0415
+    from dualsr_geo.degradation import psf  # noqa: PLC0415  # loads numpy
 
-    try:
-        return Psf.from_json(json.loads(Path(path).read_text()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise OptionError(
-            f"--psf {path} is no PSF ({error}). Give JSON with ratio, taps_y, taps_x, start_y, start_x."
-        ) from error
+    return psf.read_psf(path)
 
 
 @contextmanager

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dualsr_geo.errors import OptionError
+from dualsr_geo.errors import OptionError, excerpt
 
 # MTF gain at the lr Nyquist frequency where nothing else is known: typical of optical sensors, and the usual assumption
 # of the Wald protocol (Aiazzi et al., 2006).
 DEFAULT_MTF_GAIN = 0.3
+# A file of a PSF with more bytes, or an axis with more taps, is none: 32 lr pixels at ratio 32 are 1024 taps.
+MAX_FILE_BYTES = 2**20
+MAX_TAPS = 4096
 
 
 @dataclass(frozen=True)
@@ -109,14 +115,67 @@ class Psf:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Psf:
-        """Return the PSF of a mapping as `to_json` returns it."""
+        """Return the PSF of a mapping as `to_json` returns it.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            If it is another mapping: the ratio or a start is no integer, or a tap is no finite number.
+        """
         return cls(
-            int(value["ratio"]),
-            tuple(map(float, value["taps_y"])),
-            tuple(map(float, value["taps_x"])),
-            int(value["start_y"]),
-            int(value["start_x"]),
+            _integer(value, "ratio"),
+            _taps(value, "taps_y"),
+            _taps(value, "taps_x"),
+            _integer(value, "start_y"),
+            _integer(value, "start_x"),
         )
+
+
+def read_psf(path: str | os.PathLike[str]) -> Psf:
+    """Read the PSF of a JSON file, as `Psf.to_json` returns it.
+
+    Raises
+    ------
+    OptionError
+        If the file is no regular one, has more than `MAX_FILE_BYTES`, or holds no PSF.
+    """
+    _require_small_file(path)
+    try:
+        return Psf.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+    except KeyError as error:
+        raise _no_psf(path, f"it has no {error.args[0]}") from error
+    except RecursionError as error:
+        raise _no_psf(path, "it is nested too deeply") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise _no_psf(path, excerpt(str(error))) from error
+
+
+def _require_small_file(path: str | os.PathLike[str]) -> None:
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise _no_psf(path, "it is no regular file")
+    if os.path.isfile(path) and (size := os.path.getsize(path)) > MAX_FILE_BYTES:
+        raise _no_psf(path, f"it has {size} bytes, more than {MAX_FILE_BYTES}")
+
+
+def _no_psf(path: str | os.PathLike[str], reason: str) -> OptionError:
+    return OptionError(f"--psf {path} is no PSF: {reason}. Give JSON with ratio, taps_y, taps_x, start_y, start_x.")
+
+
+def _integer(value: Mapping[str, Any], name: str) -> int:
+    number = value[name]
+    if isinstance(number, bool) or not isinstance(number, int | float) or not float(number).is_integer():
+        raise ValueError(f"{name} is {excerpt(number)}, no integer")
+    return int(number)
+
+
+def _taps(value: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    taps = value[name]
+    if not isinstance(taps, list | tuple) or not 0 < len(taps) <= MAX_TAPS:
+        raise ValueError(f"{name} is no list of 1 to {MAX_TAPS} numbers")
+    for tap in taps:
+        if isinstance(tap, bool) or not isinstance(tap, int | float) or not math.isfinite(tap):
+            raise ValueError(f"{name} holds {excerpt(tap)}, no finite number")
+    return tuple(map(float, taps))
 
 
 def _gaussian_taps(ratio: int, sigma: float, shift: float) -> tuple[tuple[float, ...], int]:

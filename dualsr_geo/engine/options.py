@@ -21,6 +21,8 @@ Device = Literal["auto", "cpu", "cuda"]
 
 # Largest difference of a sum of taps from 1: taps printed with four digits pass.
 TAP_SUM_TOLERANCE = 1e-3
+# Largest sum of the magnitudes of taps: a blur without negative taps has 1, and one with the side lobes of a sinc 1.5.
+MAX_TAP_MAGNITUDE = 3.0
 # A square has four quarter turns, each mirrored or not.
 MAX_ORIENTATIONS = 8
 
@@ -202,6 +204,11 @@ def require_blur(options: Options, halo: int) -> None:
         # Also where a tap is NaN, which makes every comparison false.
         if not abs(sum(taps) - 1) < TAP_SUM_TOLERANCE:
             raise OptionError(f"--psf is no PSF: its taps along {axis} sum to {sum(taps):g}. Give taps that sum to 1.")
+        if (magnitude := sum(map(abs, taps))) > MAX_TAP_MAGNITUDE:
+            raise OptionError(
+                f"--psf is no PSF: the magnitudes of its taps along {axis} sum to {magnitude:g}, more than "
+                f"{MAX_TAP_MAGNITUDE:g}, so that it would amplify noise instead of blurring. Give taps of a blur."
+            )
     if psf.reach_lr > halo // 2:
         raise OptionError(
             f"--psf is no PSF of this scene: it reaches {psf.reach_lr} lr pixels beyond its own, more than {halo // 2}. "
