@@ -151,9 +151,10 @@ def read_psf(path: str | os.PathLike[str]) -> Psf:
 
 
 def _require_small_file(path: str | os.PathLike[str]) -> None:
-    if os.path.exists(path) and not os.path.isfile(path):
+    file = Path(path)
+    if file.exists() and not file.is_file():
         raise _no_psf(path, "it is no regular file")
-    if os.path.isfile(path) and (size := os.path.getsize(path)) > MAX_FILE_BYTES:
+    if file.is_file() and (size := file.stat().st_size) > MAX_FILE_BYTES:
         raise _no_psf(path, f"it has {size} bytes, more than {MAX_FILE_BYTES}")
 
 

@@ -200,6 +200,8 @@ def require_blur(options: Options, halo: int) -> None:
     psf = options.psf
     if psf is None:
         return
+    if psf.ratio < 2:
+        raise OptionError(f"--psf is for ratio {psf.ratio}, which does not sharpen. Give a PSF for ratio 2 or more.")
     for axis, taps in (("y", psf.taps_y), ("x", psf.taps_x)):
         # Also where a tap is NaN, which makes every comparison false.
         if not abs(sum(taps) - 1) < TAP_SUM_TOLERANCE:

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 from delivered import counts, raster
 from hostile_case import Case, check
