@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation.operators import Operator, operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.plan import product_packing
+from dualsr_geo.engine.size_limits import require_room, require_tiles
 from dualsr_geo.engine.tiles.encoding import encode
 from dualsr_geo.errors import ScaleError
 from dualsr_geo.io.scenes import open_scene
@@ -27,8 +28,9 @@ from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Tile, Tiling
 from dualsr_geo.threads import one_thread
 
-# Side of a tile, lr pixels.
+# Side of a tile, lr pixels, and the largest side of the hr pixels that it reads: the tiles of larger ratios are smaller.
 TILE_SIDE = 256
+MAX_READ_SIDE_PX = 8192
 # An lr pixel has a value if this share of the PSF's weight is on valid hr pixels.
 MIN_VALID_SHARE = 0.5
 
@@ -91,6 +93,7 @@ def degrade(
         output, scale, shape, bands.
     """
     opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
+    require_degradable(opened, scale, mtf_gain)
     place = output if output is not None else default_output(scene, opened, f"_d{scale}")
     spec = _output_spec(opened, os.fspath(place), scale, format, creation)
     spec.destination.require_apart([opened])
@@ -107,9 +110,11 @@ def degrade_to(scene: Scene, output: Path, scale: int, mtf_gain: float) -> None:
 def degrade_scene(opened: Scene, spec: OutputSpec, scale: int, mtf_gain: float, *, overwrite: bool) -> dict[str, Any]:
     """Degrade an opened scene to a product; return output, scale, shape, bands."""
     psf = require_degradable(opened, scale, mtf_gain)
+    require_tiles(spec.shape[1:], spec.tile, opened.name)
+    require_room(spec)
     identity = {"scene": opened.source.fingerprint(), "scale": scale, "mtf_gain": mtf_gain}
     store = TileStore.begin(spec, identity, resume=False, overwrite=overwrite)
-    for tile in Tiling(spec.shape[1:], TILE_SIDE, psf.reach_lr + 1):
+    for tile in Tiling(spec.shape[1:], spec.tile, psf.reach_lr + 1):
         _degrade_tile(opened, psf, spec, store, tile)
     store.finish({"software": "dualsr-geo", "degraded": {"scale": scale, "mtf_gain": mtf_gain}}, None)
     return {"output": spec.path, "scale": scale, "shape": list(spec.shape[1:]), "bands": opened.count}
@@ -151,7 +156,7 @@ def _output_spec(
         tags=scene.tags,
         attrs=scene.attrs,
         name=scene.name,
-        tile=TILE_SIDE,
+        tile=min(TILE_SIDE, max(1, MAX_READ_SIDE_PX // scale)),
         options=creation,
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.option_types import TYPES
-from dualsr_geo.engine.tile_size import MIN_TILE_SIDE
+from dualsr_geo.engine.tile_size import MAX_TILE_SIDE, MIN_TILE_SIDE
 from dualsr_geo.errors import KeywordError, OptionError
 from dualsr_geo.io.storage.defects import unknown_name
 
@@ -171,6 +171,8 @@ def require_valid(options: Options) -> None:
         raise OptionError(f"--denoise {options.denoise} is not known. Give auto or off.")
     if options.tile is not None and options.tile < MIN_TILE_SIDE:
         raise OptionError(f"--tile {options.tile} is below {MIN_TILE_SIDE} lr pixels. Give {MIN_TILE_SIDE} or more.")
+    if options.tile is not None and options.tile > MAX_TILE_SIDE:
+        raise OptionError(f"--tile {options.tile} is above {MAX_TILE_SIDE} lr pixels. Give {MAX_TILE_SIDE} or less.")
     if options.spectral is not None and options.spectral < 1:
         raise OptionError(f"--spectral {options.spectral} runs on no band. Give 1 or more, all or auto.")
     if not 1 <= options.orientations <= MAX_ORIENTATIONS:

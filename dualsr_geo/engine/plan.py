@@ -13,6 +13,7 @@ from dualsr_geo import resources
 from dualsr_geo.engine import tile_size
 from dualsr_geo.engine.inputs import SourceReader
 from dualsr_geo.engine.options import Options, require_blur, require_valid
+from dualsr_geo.engine.size_limits import require_tiles
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.alignment import align_guides
@@ -167,6 +168,7 @@ def plan_run(
         For any contradiction; the message names the way out.
     """
     require_valid(options)
+    require_tiles(scene.shape, options.tile, scene.name)
     model = load_model(options.model, published=options.published, precision=options.precision)
     model = model.with_orientations(options.orientations)
     fine = choose_fine(model, options.fine)
@@ -194,6 +196,7 @@ def plan_run(
         uncertainty=options.uncertainty,
     )
     sizes = tile_size.choose_sizes(scene.shape, requirement, options, capacity)
+    require_tiles(scene.shape, sizes.tile, scene.name)
     packing = product_packing(scene, options.dtype, options.nodata)
     return RunPlan(scene, guide, ratio, target, model, fine, packing, sizes, options, capacity=capacity)
 

@@ -10,6 +10,7 @@ from typing import Any
 from dualsr_geo.engine import dask_cluster
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
+from dualsr_geo.engine.size_limits import free_disk_bytes, require_room
 from dualsr_geo.io.products.delivery import Delivery, describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.urls import absolute
@@ -67,7 +68,10 @@ def prepare(
     spec = specify_output(plan, path if client is None else absolute(path))
     spec.destination.require_apart([delivery.scene, *guides])
     plan = _with_previous_tile(plan, spec)
-    return plan, specify_output(plan, spec.path)
+    spec = specify_output(plan, spec.path)
+    if not options.resume:
+        require_room(spec)
+    return plan, spec
 
 
 def specify_output(plan: RunPlan, path: str) -> OutputSpec:
@@ -158,4 +162,5 @@ def plan_json(plan: RunPlan, spec: OutputSpec) -> dict[str, Any]:
         "raw_bytes": int(len(spec.variables) * spec.raw_bytes),
         "work": spec.destination.work,
         "largest_disk_bytes": spec.largest_disk_bytes,
+        "free_disk_bytes": free_disk_bytes(spec),
     }

@@ -17,9 +17,13 @@ BASE_BYTES = 500 * 2**20
 # Sides of a core that are tried, lr pixels: the halo costs a third of a core of 128, and more than a core of 32.
 TILE_SIDES = (128, 96, 64, 48, 32, 24, 16)
 MIN_TILE_SIDE = 8
+# Of a larger tile not even one band fits a memory of 64 GiB.
+MAX_TILE_SIDE = 65536
 MAX_NETWORK_TILE_SIDE = 512
 # Our own networks keep ten times as much a tile; sides of 192 and 128 cost 8 and 26 % more for their halos.
 MAX_OWN_TILE_SIDE = 256
+# Divisions of a side that are tried; more make no difference to the cost of a scene that is so large.
+MAX_PIECES = 10**5
 # Smaller tiles are not made to run more of them at once: their halos cost more than the cores bring.
 MIN_PARALLEL_TILE_SIDE = 64
 # Most scenes have no more spectral components than this; noisier ones only take more memory.
@@ -212,7 +216,8 @@ def _network_sides(shape: tuple[int, int], requirement: MemoryRequirement, jobs:
     """
     longest, block = max(shape), requirement.block
     largest = MAX_NETWORK_TILE_SIDE if requirement.streams_bands else MAX_OWN_TILE_SIDE
-    pieces = range(-(-longest // largest), longest // TILE_SIDES[-1] + 2)
+    fewest = -(-longest // largest)
+    pieces = range(fewest, min(longest // TILE_SIDES[-1] + 2, fewest + MAX_PIECES))
     sides = {-(-longest // (n * block)) * block for n in pieces}
     return sorted(sides, key=lambda side: (_effort(shape, side, requirement.halo, jobs), -side))
 

@@ -240,7 +240,61 @@ MATLAB = (
     ),
 )
 
-CASES = (*PACKING, *ATTRIBUTES, *MATLAB)
+
+def tiff(keep, *, overviews=(), mask=False, **options):
+    """A TIFF with scale, names and tags, of which `keep` of 1 is left; or the overview or mask file next to it."""
+
+    def make(folder):
+        raster(folder / "s.tif", cube(side=40), 8.0, **options)
+        with (
+            rasterio.Env(TIFF_USE_OVR=True, GDAL_TIFF_INTERNAL_MASK=False),
+            rasterio.open(folder / "s.tif", "r+") as file,
+        ):
+            file.scales, file.descriptions = (0.0001,) * 3, ("red", "green", "blue")
+            file.update_tags(1, wavelength="650")
+            file.build_overviews(overviews) if overviews else None
+            file.write_mask(np.full((40, 40), 255, np.uint8)) if mask else None
+        name = "s.tif.ovr" if overviews else "s.tif.msk" if mask else "s.tif"
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * keep)])
+        return ["upscale", "s.tif", "--scale", "2", "-o", "o.tif"]
+
+    return make
+
+
+def kept_packing(folder, _outcome):
+    with rasterio.open(folder / "o.tif") as product:
+        assert product.scales == (0.0001,) * 3
+        assert product.descriptions[0] == "red"
+
+
+LAYOUTS = {
+    "strips": {}, "a compressed TIFF": {"compress": "deflate"}, "bands apart": {"interleave": "band"},
+    "tiles": {"tiled": True, "blockxsize": 16, "blockysize": 16}, "BigTIFF": {"BIGTIFF": "YES"},
+    "big-endian": {"ENDIANNESS": "BIG"}, "big-endian BigTIFF": {"ENDIANNESS": "BIG", "BIGTIFF": "YES", "compress": "lzw"},
+}  # fmt: skip
+TRUNCATED = (
+    *(
+        Case(f"{name}, complete", tiff(1.0, **options), verify=kept_packing, quiet=True)
+        for name, options in LAYOUTS.items()
+    ),
+    *(
+        Case(f"{name}, cut at {keep}", tiff(keep, **options), error=r"s\.tif.*(truncated|cannot be opened)")
+        for name, options in LAYOUTS.items()
+        for keep in (0.3, 0.9, 0.99, 0.999)
+    ),
+    Case("an overview file, complete", tiff(1.0, overviews=(2,)), verify=kept_packing),
+    # GDAL ignores it, and nothing but a thumbnail is read from overviews.
+    Case("an overview file, cut", tiff(0.5, overviews=(2,)), verify=kept_packing),
+    Case("a mask file, complete", tiff(1.0, mask=True), verify=kept_packing),
+    *(
+        Case(f"a mask file, cut at {keep}", tiff(keep, mask=True), error=r"s\.tif\.msk.*(truncated|damaged|fetch)")
+        for keep in (0, 0.05, 0.3, 0.8, 0.99)
+    ),
+    Case("a sparse TIFF", scene(pixels=None, SPARSE_OK="TRUE")),
+)
+
+CASES = (*PACKING, *ATTRIBUTES, *MATLAB, *TRUNCATED)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

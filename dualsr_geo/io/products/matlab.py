@@ -19,7 +19,7 @@ from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.readers.damage import damage_as_input_error
-from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading
+from dualsr_geo.io.readers.hdf5 import Hdf5Source, reading, require_chunks
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Decoding, Packing, is_real, require_numbers
 from dualsr_geo.raster.scene import Scene
@@ -148,6 +148,7 @@ def _by_window(file: Path, cube: _Cube, order: tuple[int, int, int], decoding: D
     y, x, band = (2 - axis for axis in order)
     size = (cube.shape[order[0]], cube.shape[order[1]])
     indices = tuple(range(cube.shape[order[2]]))
+    require_chunks(file, cube.name)
     return Hdf5Source(str(file), cube.name, (band, y, x), indices=indices, size=size, decoding=decoding)
 
 

@@ -20,10 +20,12 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from dualsr_geo.errors import DualSRWarning, InputError
+from dualsr_geo.io.readers.block_sizes import require_block
 from dualsr_geo.io.readers.dataset_cache import open_quietly, reason
 from dualsr_geo.io.readers.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, netcdf_geobox
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.tags import LAYOUT_DOMAINS, useful_tags
+from dualsr_geo.io.readers.tiff_structure import require_complete, strip_shape
 from dualsr_geo.io.storage.object_store import explain_gdal
 from dualsr_geo.io.storage.urls import for_display, gdal_path, redact, url_of
 from dualsr_geo.raster.bands import DEVIATION_OF, Band, parse_bidx
@@ -139,6 +141,9 @@ def _only_subdataset(dataset: DatasetReader, where: str) -> str:
 
 
 def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float | None) -> Raster:
+    for file in _local_tiffs(dataset):
+        require_complete(file)
+    _require_mask_file(dataset)
     spectral = _spectral_indexes(dataset)
     if bidx is None:
         _warn_of_alpha(dataset)
@@ -170,6 +175,7 @@ def _scene(dataset: DatasetReader, uri: str, indexes: Sequence[int], nodata: flo
         size=dataset.shape,
         decoding=decoding,
     )
+    _require_block(dataset, indexes[-1], where)
     _read_last_block(source, dataset)
     return Scene(source, geobox, _bands(dataset, indexes), packing, _tags(dataset), {}, Path(where).stem or "scene")
 
@@ -298,6 +304,31 @@ def _warn_of_labels(dataset: DatasetReader, index: int, where: str) -> None:
             DualSRWarning,
             stacklevel=2,
         )
+
+
+def _local_tiffs(dataset: DatasetReader) -> list[Path]:
+    """Return the files of a TIFF on disk, overviews and masks included; none of a remote one, or one in an archive."""
+    files = [Path(f) for f in dataset.files] if dataset.driver == "GTiff" else []
+    return [f for f in files if f.is_file()]
+
+
+def _require_mask_file(dataset: DatasetReader) -> None:
+    """Check that GDAL reads the mask file next to a raster, where there is one: it ignores a damaged one."""
+    mask = f"{dataset.files[0]}.msk" if dataset.files else ""
+    if mask and mask not in dataset.files and Path(mask).is_file():
+        raise InputError(
+            f"{mask} is next to the raster and cannot be read as its mask: it is damaged. Fetch it again, or remove it "
+            "if all pixels are valid."
+        )
+
+
+def _require_block(dataset: DatasetReader, index: int, where: str) -> None:
+    """Check that the blocks of a band can be read; a file may keep all its bands in one block."""
+    pixel = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
+    itemsize = pixel * np.dtype(dataset.dtypes[index - 1]).itemsize
+    files = _local_tiffs(dataset)
+    shape = (strip_shape(files[0]) if files else None) or dataset.block_shapes[index - 1]
+    require_block(shape, itemsize, where, compressed=dataset.compression is not None)
 
 
 def _read_last_block(source: RasterSource, dataset: DatasetReader) -> None:

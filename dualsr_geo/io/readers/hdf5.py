@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo.errors import InputError, excerpt
+from dualsr_geo.io.readers.block_sizes import require_chunk
 from dualsr_geo.io.readers.rasterio_source import file_stamp
 from dualsr_geo.raster.source import StoredSource
 from dualsr_geo.raster.windows import Window
@@ -35,6 +36,20 @@ def reading(path: Path) -> Iterator[h5py.File]:
         raise InputError(f"{path} cannot be opened: {excerpt(str(error))}. Fetch it again.") from error
     with file:
         yield file
+
+
+def require_chunks(path: Path, dataset: str) -> None:
+    """Check that the memory can hold a chunk of a dataset.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    """
+    with reading(path) as file:
+        chunks, itemsize = file[dataset].chunks, file[dataset].dtype.itemsize
+    if chunks is not None:
+        require_chunk(chunks, itemsize, f"{path}: `{dataset}`")
 
 
 @lru_cache(maxsize=8)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 from zarr.errors import BaseZarrError
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.array_sources import ZarrSource
+from dualsr_geo.io.readers.block_sizes import require_chunk
 from dualsr_geo.io.readers.cf_variables import values_of
 from dualsr_geo.io.readers.xarray_objects import (
     as_cube,
@@ -41,11 +43,14 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
     elif variable not in dataset:
         raise InputError(f"{uri} holds no `{variable}`. It holds {', '.join(map(str, dataset.data_vars))}.")
     array = dataset[variable]
-    cube = as_cube(array, for_display(where))
+    # Only its metadata are used; xarray would read all values to add a dimension.
+    cube = as_cube(array.copy(data=np.broadcast_to(np.zeros((), array.dtype), array.shape)), for_display(where))
     decoding, packing = values_of(cube, for_display(where), nodata, raw=True)
     band, y, x = (array.dims.index(d) if d in array.dims else -1 for d in cube.dims)
     size = (cube.shape[1], cube.shape[2])
     axes = (None if band < 0 else band, y, x)
+    chunk = array.encoding.get("shards") or array.encoding.get("chunks") or array.shape
+    require_chunk(tuple(chunk), array.dtype.itemsize, f"{for_display(uri)}: `{variable}`")
     source = ZarrSource(uri, variable, axes, indices=tuple(range(len(cube))), size=size, decoding=decoding)
     scene = scene_of_cube(cube, source, packing, dataset.attrs, Path(for_display(uri)).stem, for_display(where))
     source.read_last_pixel()

@@ -174,12 +174,13 @@ def chunk_side(tile: int) -> int:
     A tile whose divisors are all tiny or huge (2018 = 2 x 1009) gets the smallest huge one: files of a few
     pixels would cost more than the memory of a large chunk.
     """
-    divisors = [d for d in range(1, tile + 1) if tile % d == 0]
     for low, high in (CHUNK_SIDES_PX, ACCEPTED_CHUNK_SIDES_PX):
-        fitting = [d for d in divisors if low <= d <= high]
+        fitting = [d for d in range(low, high + 1) if tile % d == 0]
         if fitting:
             return max(fitting)
-    return min(d for d in divisors if d > ACCEPTED_CHUNK_SIDES_PX[1] or d == tile)
+    # Divisors come in pairs, one of each at most the root.
+    small = [d for d in range(1, math.isqrt(tile) + 1) if tile % d == 0]
+    return min(d for n in small for d in (n, tile // n) if d > ACCEPTED_CHUNK_SIDES_PX[1] or d == tile)
 
 
 def format_of(path: str, requested: str | None) -> str:
