@@ -344,7 +344,7 @@ def test_a_raster_is_opened_once_whatever_bands_and_sensor_are_given(
     values = cube(rng, "uint16", (8, 17, 23))
     path = write(tmp_path / "a.tif", values, transform=Affine(2, 0, 364095, 0, -2, 5809965))
     opened = []
-    monkeypatch.setattr(gdal, "open_quietly", lambda uri: opened.append(uri) or open_quietly(uri))
+    monkeypatch.setattr(gdal, "open_quietly", lambda uri, **o: opened.append(uri) or open_quietly(uri, **o))
     scene = open_scene(path, bidx="8,2", sensor="worldview-2")
     assert opened == [path]
     assert [b.wavelength_nm for b in scene.bands] == [923.4, 479.1]

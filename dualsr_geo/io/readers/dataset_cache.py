@@ -8,9 +8,11 @@ import warnings
 from collections import OrderedDict
 
 import rasterio
+from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
+from dualsr_geo.io.readers.drivers import SELF_CONTAINED
 from dualsr_geo.io.storage.store_settings import gdal_options
 
 # Datasets that a thread keeps open. Sentinel-2 has one file per band: six of the scene, four of the guide.
@@ -24,12 +26,30 @@ BLOCK_CACHE_BYTES = 64 << 20
 _opening = threading.Lock()
 
 
-def open_quietly(uri: str, config: tuple[tuple[str, str], ...] = ()) -> DatasetReader:
-    """Open a dataset under GDAL options, without rasterio's warning about a missing georeference."""
+def open_quietly(
+    uri: str, config: tuple[tuple[str, str], ...] = (), drivers: tuple[str, ...] = SELF_CONTAINED
+) -> DatasetReader:
+    """Open a dataset under GDAL options, without rasterio's warning about a missing georeference.
+
+    Parameters
+    ----------
+    uri : str
+        What rasterio opens.
+    config : tuple of (str, str)
+        GDAL options.
+    drivers : tuple of str
+        Those that may open it; empty for any.
+    """
     cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": BLOCK_CACHE_BYTES}
     with _opening, warnings.catch_warnings(), rasterio.Env(**gdal_options(uri), **dict(config), **cache):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(uri, sharing=False)
+        # As `rasterio.open`, which takes one driver only.
+        dataset: DatasetReader = ensure_env_with_credentials(_open)(uri, drivers)
+        return dataset
+
+
+def _open(uri: str, drivers: tuple[str, ...]) -> DatasetReader:
+    return DatasetReader(uri, driver=list(drivers) or None, sharing=False)
 
 
 def reason(error: BaseException, uri: str = "") -> str:
@@ -48,12 +68,14 @@ class _Datasets(threading.local):
     def __init__(self) -> None:
         self.open: OrderedDict[str, tuple[object, DatasetReader]] = OrderedDict()
 
-    def get(self, uri: str, stamp: object, config: tuple[tuple[str, str], ...]) -> DatasetReader:
+    def get(
+        self, uri: str, stamp: object, config: tuple[tuple[str, str], ...], drivers: tuple[str, ...]
+    ) -> DatasetReader:
         cached = self.open.pop(uri, None)
         if cached is not None and cached[0] != stamp:
             cached[1].close()
             cached = None
-        dataset = cached[1] if cached is not None else open_quietly(uri, config)
+        dataset = cached[1] if cached is not None else open_quietly(uri, config, drivers)
         self.open[uri] = (stamp, dataset)
         while len(self.open) > MAX_OPEN_DATASETS:
             self.open.popitem(last=False)[1][1].close()
@@ -63,7 +85,9 @@ class _Datasets(threading.local):
 _datasets = _Datasets()
 
 
-def borrow(uri: str, stamp: object, config: tuple[tuple[str, str], ...] = ()) -> DatasetReader:
+def borrow(
+    uri: str, stamp: object, config: tuple[tuple[str, str], ...] = (), drivers: tuple[str, ...] = SELF_CONTAINED
+) -> DatasetReader:
     """Return the open dataset of this thread, which keeps and closes it.
 
     Parameters
@@ -74,5 +98,7 @@ def borrow(uri: str, stamp: object, config: tuple[tuple[str, str], ...] = ()) ->
         Identifies the content; a dataset with another stamp is closed and opened again.
     config : tuple of (str, str)
         GDAL options that apply while it is opened.
+    drivers : tuple of str
+        Those that may open it; empty for any.
     """
-    return _datasets.get(uri, (stamp, config), config)
+    return _datasets.get(uri, (stamp, config, drivers), config, drivers)

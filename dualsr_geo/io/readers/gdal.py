@@ -24,6 +24,7 @@ from dualsr_geo.io.readers.block_sizes import require_block
 from dualsr_geo.io.readers.dataset_cache import open_quietly, reason
 from dualsr_geo.io.readers.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, netcdf_geobox
 from dualsr_geo.io.readers.rasterio_source import RasterSource
+from dualsr_geo.io.readers.references import allowed_drivers, require_own_files
 from dualsr_geo.io.readers.tags import LAYOUT_DOMAINS, useful_tags
 from dualsr_geo.io.readers.tiff_structure import require_complete, strip_shape
 from dualsr_geo.io.storage.object_store import explain_gdal
@@ -83,10 +84,11 @@ def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Raster
         rasters.
     """
     uri = _locate(where)
+    drivers = allowed_drivers(uri)
     # Raw files may be shorter than their header says; GDAL would read zeros there.
     with rasterio.Env(RAW_CHECK_FILE_SIZE="YES"):
         try:
-            dataset = open_quietly(uri)
+            dataset = open_quietly(uri, drivers=drivers)
         except RasterioError as error:
             if url_of(uri) is not None:
                 raise InputError(explain_gdal(where, reason(error, uri))) from None
@@ -95,8 +97,9 @@ def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Raster
             ) from error
     with dataset:
         if dataset.count:
+            require_own_files(dataset, uri)
             return _describe(dataset, uri, bidx, nodata)
-        inner = _only_subdataset(dataset, for_display(where))
+        inner = _only_subdataset(dataset, for_display(where), drivers)
     return open_raster(inner, bidx=bidx, nodata=nodata)
 
 
@@ -118,11 +121,11 @@ def _locate(where: str) -> str:
     return os.path.abspath(path)
 
 
-def _only_subdataset(dataset: DatasetReader, where: str) -> str:
+def _only_subdataset(dataset: DatasetReader, where: str, drivers: tuple[str, ...]) -> str:
     usable: list[tuple[int, str, str]] = []
     for name in dataset.subdatasets:
         try:
-            with open_quietly(name) as inner:
+            with open_quietly(name, drivers=drivers) as inner:
                 if inner.count and min(inner.shape) > 1:
                     height, width = inner.shape
                     size = f"{height} x {width} px, bands: {inner.count}"
@@ -174,6 +177,7 @@ def _scene(dataset: DatasetReader, uri: str, indexes: Sequence[int], nodata: flo
         indices=tuple(i - 1 for i in indexes),
         size=dataset.shape,
         decoding=decoding,
+        drivers=(dataset.driver,),
     )
     _require_block(dataset, indexes[-1], where)
     _read_last_block(source, dataset)

@@ -84,7 +84,7 @@ def _list(dataset: DatasetReader, names: Iterable[str]) -> tuple[list[float], st
     path = dataset.files[0] if dataset.files else dataset.name
     for name in names:
         try:
-            with open_quietly(f'NETCDF:"{path}":{name}') as variable:
+            with open_quietly(f'NETCDF:"{path}":{name}', drivers=("netCDF",)) as variable:
                 values: NDArray[np.float64] = variable.read(1, out_dtype="float64").ravel()
                 return [float(v) for v in values], variable.tags(1).get("units")
         except RasterioError:

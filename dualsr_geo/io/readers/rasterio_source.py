@@ -15,6 +15,7 @@ from rasterio.io import DatasetReader
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.dataset_cache import borrow, reason
+from dualsr_geo.io.readers.drivers import SELF_CONTAINED
 from dualsr_geo.io.storage.object_store import explain_gdal, stamp
 from dualsr_geo.io.storage.urls import for_display, redact, url_of
 from dualsr_geo.raster.source import StoredSource
@@ -52,6 +53,8 @@ class RasterSource(StoredSource):
         Every file that GDAL reads for it, sidecars included.
     config : tuple of (str, str)
         GDAL options to open it with.
+    drivers : tuple of str
+        Drivers that may open it, here and on workers; empty for any.
     """
 
     uri: str
@@ -59,6 +62,7 @@ class RasterSource(StoredSource):
     mask: Literal["none", "shared", "own"] = "none"
     files: tuple[str, ...] = ()
     config: tuple[tuple[str, str], ...] = ()
+    drivers: tuple[str, ...] = SELF_CONTAINED
 
     @property
     def masked(self) -> bool:
@@ -114,4 +118,4 @@ class RasterSource(StoredSource):
     def _dataset(self) -> DatasetReader:
         # Neither the datasets of the parent of a forked process nor those of a replaced file are used.
         stamp = (os.getpid(), local_stamp(self.files[0] if self.files else self.uri))
-        return borrow(self.uri, stamp, self.config)
+        return borrow(self.uri, stamp, self.config, self.drivers)

@@ -1,4 +1,4 @@
-"""URLs of object stores and of the web: what GDAL calls them, and how messages show them."""
+"""URLs of object stores and of the web: one form of each, what GDAL calls them, and how messages show them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,70 @@ import os
 import posixpath
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.io.storage.known_secrets import PORT, masked, split_user
 
 # Schemes of the stores that an output can be written to, and the prefix of each in GDAL.
 WRITABLE = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 READABLE = (*WRITABLE, "http", "https")
+
+# GDAL reads a stream from its begin to its end only, a file in any order.
+_STREAMING = re.compile(r"^/vsi(curl|s3|gs|az)_streaming(?=[/?])")
+# User and password of a URL. A password may hold `/` and `@`, which then are not encoded as they should be.
+_USER = re.compile(rf"(?<=://)(?:[^\s/@:\['\"<>]*:(?!{PORT})[^\s'\"<>]*@|[^\s/?#'\"<>]*@)")
+_QUERY = re.compile(r"((?:://|/vsi\w+)[^\s?#'\"<>]*)[?#](\S*)")
+# Punctuation of a sentence after a URL.
+_CLOSING = re.compile(r"[)\]'\"<>:;,.]*$")
+# Settings of a database or a service in its connection string.
+_SETTING = re.compile(
+    r"(?i)\b(user|password|passwd|pwd|api_?key|token|secret|credential|signature|sig)(\s*=\s*)"
+    r"('[^']*'|\"[^\"]*\"|[^\s&,;'\"]+)"
+)
+
+
+def canonical(location: str | os.PathLike[str]) -> str:
+    """Return a path or URL in the form that is opened.
+
+    The scheme is in lower case, ``file://`` is a path, GDAL's streams and ``/vsicurl?url=`` are URLs, and an address
+    on the web has no fragment, which never reaches the server.
+
+    Raises
+    ------
+    InputError
+        If it is a URL that cannot be parsed, or a file of another host.
+    """
+    text = _STREAMING.sub(r"/vsi\1", os.fspath(location))
+    text = _of_vsicurl(text)
+    scheme, mark, rest = text.partition("://")
+    if not mark or scheme.lower() not in (*READABLE, "file"):
+        return text
+    text = f"{scheme.lower()}://{rest}"
+    parts = _parse(text)
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise InputError(f"{shown(text)} is a file of the host {parts.netloc}. Give a path, or https://.")
+        return unquote(parts.path)
+    return text.partition("#")[0] if parts.scheme in ("http", "https") else text
+
+
+def _of_vsicurl(text: str) -> str:
+    """Return the URL of ``/vsicurl/URL``, and of ``/vsicurl?url=URL`` without other settings; else the text."""
+    if text.startswith("/vsicurl/"):
+        url = text.removeprefix("/vsicurl/")
+        return url if is_url(url) else text
+    settings = parse_qs(text.partition("?")[2]) if text.startswith("/vsicurl?") else {}
+    return settings["url"][0] if set(settings) == {"url"} else text
+
+
+def _parse(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # raises an error for a port that is no number
+    except ValueError as error:
+        raise InputError(f"{shown(url)} is no URL: {error}. Correct it.") from None
+    return parts
 
 
 def is_url(location: str) -> bool:
@@ -57,23 +116,39 @@ def relative_to(location: str | os.PathLike[str], folder: str | os.PathLike[str]
     return text if is_url(text) else os.path.relpath(text, folder)
 
 
+def shown(location: str | os.PathLike[str]) -> str:
+    """Return a path or URL as messages and records show it: a URL as users write it, without what may be secret.
+
+    Unlike `for_display` it knows where the URL ends, so that no character can end the query early.
+    """
+    text = _gdal_names_as_urls(os.fspath(location))
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        scheme, mark, rest = text.partition("://")
+        return scheme + mark + re.split(r"[?#]", split_user(rest)[1], maxsplit=1)[0]
+    return redact(text)
+
+
 def for_display(text: str) -> str:
-    """Return a path or URL, or a text with them, with URLs as users write them and without secrets."""
+    """Return a text with paths and URLs, with URLs as users write them and without what may be secret."""
+    return redact(_gdal_names_as_urls(text))
+
+
+def _gdal_names_as_urls(text: str) -> str:
     for scheme, prefix in WRITABLE.items():
         text = text.replace(prefix, f"{scheme}://")
-    return redact(re.sub(r"/vsicurl/(?=https?://)", "", text))
+    return re.sub(r"(?i)/vsicurl/(?=https?://)", "", text)
 
 
 def redact(text: str) -> str:
-    """Return a path or URL, or a text with them, without what may be secret: user, password, query."""
-    text = re.sub(r"(/vsicurl)\?\S*", r"\1?...", text)
-    text = re.sub(r"(?<=://)[^/\s@]*@", "", text)
-    return re.sub(r"(://[^\s?'\"<>]*)\?[^\s'\"<>)]*", r"\1", text)
+    """Return a text without what may be secret: user, password, query and fragment of URLs, and all known secrets."""
+    text = _USER.sub("", masked(text))
+    text = _QUERY.sub(lambda m: m[1] + _CLOSING.findall(m[2])[0], text)
+    return _SETTING.sub(r"\1\2...", text)
 
 
 def split(url: str) -> tuple[str, str, str]:
     """Return the scheme, the bucket (host, container), and the key without slashes at its ends."""
-    parts = urlsplit(url)
+    parts = _parse(url)
     return parts.scheme.lower(), parts.netloc, parts.path.strip("/")
 
 
