@@ -241,7 +241,11 @@ def _upscale(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> 
 
     nodata = options.nodata if options.dtype is None else None
     scene = open_scene(array, bidx=options.bidx, nodata=nodata, sensor=options.sensor)
-    plan = plan_run(scene, [image for guide in guides for image in open_guides(guide)], options)
+    plan = plan_run(
+        scene,
+        [image for guide in guides for image in open_guides(guide, trust_references=options.trust_references)],
+        options,
+    )
     cube = _array_of(scene)
     return as_dataset(plan, cube) if options.uncertainty else as_dataarray(plan, cube)
 

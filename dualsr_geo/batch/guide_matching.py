@@ -14,6 +14,7 @@ from dualsr_geo.batch.discovery import rasters_matching
 from dualsr_geo.batch.scene_entry import SceneEntry, is_remote
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.storage.locations import exists
+from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.io.storage.urls import is_writable, resolve_dots
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -83,6 +84,7 @@ def guide_rule(rgb: Sequence[str], *, match: str | None = None, allow_unguided: 
 
 def _rows(path: str) -> list[tuple[str, str]]:
     """Read the scenes and guides of a table; relative paths start at the current folder."""
+    require_no_special_file(path, "--rgb")
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))

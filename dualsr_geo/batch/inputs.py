@@ -13,6 +13,7 @@ from dualsr_geo.batch.scene_entry import SceneEntry, entry_of, is_remote
 from dualsr_geo.batch.stac_input import entry_of_item, read_items
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.registry import is_delivery
+from dualsr_geo.io.storage.special_files import require_no_special_file
 
 
 def list_entries(
@@ -76,7 +77,14 @@ def _require_any(source: str, entries: Iterable[SceneEntry]) -> list[SceneEntry]
 
 
 def _is_document(path: str) -> bool:
-    """Return whether a file is a list or a STAC document; metadata of Landsat is a text file, but is a scene."""
+    """Return whether a file is a list or a STAC document; metadata of Landsat is a text file, but is a scene.
+
+    Raises
+    ------
+    InputError
+        If it is a pipe, a socket or a device.
+    """
+    require_no_special_file(path)
     return os.path.isfile(path) and not is_delivery(path)
 
 

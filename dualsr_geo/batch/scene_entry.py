@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dualsr_geo.io.storage.special_files import special_file_error
 from dualsr_geo.io.storage.urls import for_display
 
 # The prefix of a GDAL driver or of a URL. A drive has one letter.
@@ -60,19 +60,8 @@ def entry_of(path: str) -> SceneEntry:
     """Return the entry of a path or URL."""
     bare = path.partition("?")[0].rstrip("/") if is_remote(path) else path
     name = bare.rpartition("/")[2]
-    return SceneEntry(path, _stem(name), error="" if is_remote(path) else _special_file_error(path))
+    return SceneEntry(path, _stem(name), error="" if is_remote(path) else special_file_error(path))
 
 
 def _stem(name: str) -> str:
     return name.removesuffix(".SAFE") if name.endswith(".SAFE") else Path(name).stem
-
-
-def _special_file_error(path: str) -> str:
-    """Return an error message for special files: opening a pipe would block for ever."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return ""
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-        return ""
-    return f"{path} is a pipe, a socket or a device. Give a file or a folder."

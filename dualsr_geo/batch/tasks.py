@@ -27,7 +27,7 @@ from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.version import __version__
 
 # Options that decide how a run is carried out; the products do not depend on them.
-EXECUTION_OPTIONS = ("overwrite", "resume", "jobs", "max_memory", "device", "work_dir")
+EXECUTION_OPTIONS = ("overwrite", "resume", "jobs", "max_memory", "device", "work_dir", "trust_references")
 # Processor seconds of a scene apart from its pixels; docs/archives.md.
 SETUP_SECONDS = 0.5
 

@@ -22,6 +22,7 @@ from dualsr_geo.cli.surface import print_result
     show_default=True,
     help="MTF gain at the Nyquist frequency of the degraded raster.",
 )
+@options.trust_references
 @options.as_json
 def degrade(
     *, scene: str, output: str | None, scale: int, mtf_gain: float, as_json: bool, **chosen: Any

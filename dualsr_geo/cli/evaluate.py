@@ -63,6 +63,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 @options.nodata
 @options.gsd
 @options.sensor
+@options.trust_references
 @options.jobs
 @options.max_memory
 @options.overwrite
@@ -94,7 +95,10 @@ def evaluate(  # one keyword an option, passed on untouched
         _require_unused(chosen)
         from dualsr_geo.evaluation.evaluate import score_product  # noqa: PLC0415  # loads torch
 
-        scores = score_product(scene, reference, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs)
+        trust = chosen["trust_references"]
+        scores = score_product(
+            scene, reference, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, trust_references=trust
+        )
         print_result(json.dumps(scores) if as_json else table({"product": scores}))
         return
     from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
@@ -111,7 +115,11 @@ def evaluate(  # one keyword an option, passed on untouched
 
 def _require_unused(chosen: Mapping[str, Any]) -> None:
     """Raise UsageError for options that have no effect with --reference."""
-    unused = [f"--{k.replace('_', '-')}" for k, v in chosen.items() if v and k not in ("max_memory", "overwrite")]
+    unused = [
+        f"--{k.replace('_', '-')}"
+        for k, v in chosen.items()
+        if v and k not in ("max_memory", "overwrite", "trust_references")
+    ]
     if unused:
         raise click.UsageError(
             f"{', '.join(unused)} has no effect with --reference, which scores a finished product. Leave one out."

@@ -25,6 +25,7 @@ from dualsr_geo.cli.surface import print_result
 @options.bidx
 @options.gsd
 @options.sensor
+@options.trust_references
 @click.option("--scale", type=int, help="Ratio of pixel sizes.  [default: the largest that the guide allows]")
 @click.option(
     "--plot", type=click.Path(), metavar="FILE.png", help="Also draw the displacement and the areas that differ."

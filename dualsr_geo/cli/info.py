@@ -20,6 +20,7 @@ from dualsr_geo.cli.surface import print_result
 @options.nodata
 @options.gsd
 @options.sensor
+@options.trust_references
 @click.option("--blur", is_flag=True, help="Also estimate the blur of the scene, as `upscale` does without a guide.")
 @click.option("--scale", type=click.IntRange(2), default=2, help="Ratio of pixel sizes for --blur.  [default: 2]")
 @click.option("--plot", type=click.Path(), metavar="FILE.png", help="With --blur: draw its transfer function.")

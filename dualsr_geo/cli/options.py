@@ -41,6 +41,11 @@ format_ = click.option(
     help="Format of the product.  [default: by the suffix of --output, .tif COG, .zarr Zarr]",
 )  # fmt: skip
 bidx = click.option("-b", "--bidx", help="Bands of the scene, e.g. 1, 1,3 or 2..5.  [default: all]")
+trust_references = click.option(
+    "--trust-references",
+    is_flag=True,
+    help="Follow references of the images (VRT, HDF5) out of their folders, and open them by any driver of GDAL.",
+)
 gsd = click.option(
     "--gsd", type=float, help="Pixel size of the bands to read, metres, for a product with several, e.g. 20."
 )

@@ -22,7 +22,8 @@ TASK_OPTIONS = ("scale", "width", "guide", "degradation", "mtf_gain", "patch", "
           "published", "seed")  # fmt: skip
 # Options of finetuning to scenes (--rgb), and options that hold for both; all others are for training from references.
 FINETUNING_OPTIONS = ("begin", "minutes", "steps", "rate", "bf16", "seed", "scale", "bidx", "nodata", "licence", "note")
-COMMON_OPTIONS = ("references", "output", "network", "rgb", "device", "jobs", "overwrite", "quiet")
+COMMON_OPTIONS = ("references", "output", "network", "rgb", "device", "jobs", "overwrite", "quiet",
+          "trust_references")  # fmt: skip
 
 
 @click.command(short_help="Train a network on references, or finetune one to a scene and its guide.")
@@ -47,6 +48,7 @@ COMMON_OPTIONS = ("references", "output", "network", "rgb", "device", "jobs", "o
 )
 @options.bidx
 @options.nodata
+@options.trust_references
 @click.option(
     "--minutes",
     type=float,
@@ -119,6 +121,7 @@ def train(  # one keyword an option, passed on untouched
     device: str,
     jobs: int | None,
     quiet: bool,
+    trust_references: bool,
     **chosen: Any,  # as click parsed them
 ) -> None:
     """Train a network on REFERENCES: scenes, folders of scenes, or the folders of PNGs of CAVE.
@@ -138,6 +141,9 @@ def train(  # one keyword an option, passed on untouched
     """  # noqa: D301  # click looks for the character, which a raw string has not
     import torch  # noqa: PLC0415
 
+    from dualsr_geo.io.readers.references import trusting  # noqa: PLC0415  # loads rasterio
+
+    click.get_current_context().with_resource(trusting(trust_references))
     if chosen["minutes"] is not None and chosen["steps"] is not None:
         raise click.UsageError("--minutes and --steps both set the number of steps. Give one of them.")
     if jobs is not None:

@@ -41,6 +41,7 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
 )
 @options.gsd
 @options.sensor
+@options.trust_references
 @click.option("--scale", type=int, help="Ratio of pixel sizes.  [default: the largest that the guide allows]")
 @click.option(
     "--model",

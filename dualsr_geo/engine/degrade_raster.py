@@ -72,6 +72,7 @@ def degrade(
     nodata: float | None = None,
     creation: tuple[tuple[str, str], ...] = (),
     overwrite: bool = False,
+    trust_references: bool = False,
 ) -> dict[str, Any]:
     """Blur a raster by a Gaussian MTF and decimate it to a product on disk.
 
@@ -84,7 +85,7 @@ def degrade(
         Ratio of pixel sizes; rows and columns beyond a multiple of the ratio are left out.
     mtf_gain : float
         MTF gain at the coarse Nyquist frequency, between 0 and 1.
-    bidx, format, dtype, nodata, creation, overwrite
+    bidx, format, dtype, nodata, creation, overwrite, trust_references
         As for `upscale`.
 
     Returns
@@ -92,7 +93,7 @@ def degrade(
     dict
         output, scale, shape, bands.
     """
-    opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None)
+    opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None, trust_references=trust_references)
     require_degradable(opened, scale, mtf_gain)
     place = output if output is not None else default_output(scene, opened, f"_d{scale}")
     spec = _output_spec(opened, os.fspath(place), scale, format, creation)

@@ -78,6 +78,8 @@ class Options:
     format, dtype, nodata, creation
         Of the product, as GDAL knows them.
     overwrite, resume : bool
+    trust_references : bool
+        Whether scene and guides may refer to files outside their folders (VRT, HDF5), and any driver of GDAL opens them.
     work_dir : str or None
         Where a TIFF for an object store is made on disk; left out, the current directory.
     """
@@ -102,6 +104,7 @@ class Options:
     bidx: str | None = None
     gsd: float | None = None
     sensor: str | None = None
+    trust_references: bool = False
     # Tiles and machine.
     tile: int | None = None
     jobs: int | None = None

@@ -30,9 +30,13 @@ def open_inputs(
 ) -> tuple[Delivery, Sequence[Scene]]:
     """Open a scene or a delivered product, and the guides: those of `rgb`, else the product's own."""
     nodata = options.nodata if options.dtype is None else None
-    delivery = open_delivered(scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor)
+    trust = options.trust_references
+    delivery = open_delivered(
+        scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor, trust_references=trust
+    )
     paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
-    return delivery, [guide for path in paths for guide in open_guides(path)] or delivery.guides
+    guides = [guide for path in paths for guide in open_guides(path, trust_references=trust)]
+    return delivery, guides or delivery.guides
 
 
 def prepare(

@@ -45,6 +45,7 @@ def score_product(
     bidx: str | None = None,
     nodata: float | None = None,
     jobs: int | None = None,
+    trust_references: bool = False,
 ) -> dict[str, Any]:
     """Score a product against a reference on the same grid.
 
@@ -60,6 +61,8 @@ def score_product(
         Nodata value of both, instead of the one that each declares.
     jobs : int, optional
         Threads; one a core by default.
+    trust_references : bool
+        Whether both may refer to files outside their folders; see `Options`.
 
     Returns
     -------
@@ -73,7 +76,9 @@ def score_product(
         If the two do not match in size, bands, extent or units, or share no valid pixel.
     """
     start = time.monotonic()
-    product, truth = (open_scene(r, bidx=bidx, nodata=nodata) for r in (estimate, reference))
+    product, truth = (
+        open_scene(r, bidx=bidx, nodata=nodata, trust_references=trust_references) for r in (estimate, reference)
+    )
     _require_same_grid(product, truth)
     scores = score(product.source, truth.source, ratio=_require_scale(scale) or 1, jobs=jobs).to_json()
     if scale is None:
@@ -160,10 +165,21 @@ def evaluate(
     options = changed(options, changes)
     if report is not None:
         require_report(report, overwrite=options.overwrite)
-    delivery = open_delivered(scene, bidx=options.bidx, nodata=options.nodata, gsd=options.gsd, sensor=options.sensor)
+    trust = options.trust_references
+    delivery = open_delivered(
+        scene,
+        bidx=options.bidx,
+        nodata=options.nodata,
+        gsd=options.gsd,
+        sensor=options.sensor,
+        trust_references=trust,
+    )
     opened = delivery.scene
     rasters = _as_list(rgb)
-    guides = [place_guide(opened, g) for g in [g for r in rasters for g in open_guides(r)] or delivery.guides]
+    guides = [
+        place_guide(opened, g)
+        for g in [g for r in rasters for g in open_guides(r, trust_references=trust)] or delivery.guides
+    ]
     scale = choose_scale(opened, guides, options)
     names = choose_models(models, opened.count, guides, scale)
     with ExitStack() as stack:

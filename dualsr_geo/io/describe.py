@@ -8,6 +8,7 @@ from typing import Any
 
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.defects import reports_defects
+from dualsr_geo.io.storage.urls import shown
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
@@ -24,6 +25,7 @@ def describe(
     nodata: float | None = None,
     gsd: float | None = None,
     sensor: str | None = None,
+    trust_references: bool = False,
 ) -> dict[str, Any]:
     """Describe a scene: its grid, bands and packing as they are read.
 
@@ -36,6 +38,8 @@ def describe(
         Pixel size of the bands of a product with several, metres.
     sensor : str, optional
         The instrument, where the metadata do not name it.
+    trust_references : bool
+        Whether scene and guide may refer to files outside their folders; see `open_scene`.
 
     Returns
     -------
@@ -44,13 +48,15 @@ def describe(
         where it is identified; product (sensor, level, notes) for a product as delivered; guide (gsd, bands)
         and largest_scale with a guide or with sharper bands of the product.
     """
-    delivery = open_delivered(scene, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)
-    description = {"scene": str(scene), **_describe_scene(delivery.scene)}
+    delivery = open_delivered(
+        scene, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor, trust_references=trust_references
+    )
+    description = {"scene": shown(scene), **_describe_scene(delivery.scene)}
     if delivery.sensor:
         product = {"sensor": delivery.sensor, "level": delivery.level, "notes": list(delivery.notes)}
         description["product"] = product
     box = delivery.scene.geobox
-    for guide in delivery.guides if rgb is None else open_guides(rgb):
+    for guide in delivery.guides if rgb is None else open_guides(rgb, trust_references=trust_references):
         grid.require_same_world(box, guide.geobox)
         description["guide"] = {"gsd": grid.gsd(guide.geobox, like=box), "bands": guide.count}
         description["largest_scale"] = grid.largest_ratio(box, guide.geobox)

@@ -15,11 +15,14 @@ from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
 from dualsr_geo.io.readers.damage import damage_as_input_error
 from dualsr_geo.io.readers.gdal import Raster, open_raster
 from dualsr_geo.io.readers.rasterio_source import RasterSource
+from dualsr_geo.io.readers.references import trusting
 from dualsr_geo.io.readers.sensor_detection import add_sensor, add_sensor_of_bands
 from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset
 from dualsr_geo.io.readers.zarr import open_zarr
 from dualsr_geo.io.storage.defects import reports_defects
-from dualsr_geo.io.storage.urls import for_display
+from dualsr_geo.io.storage.known_secrets import remember
+from dualsr_geo.io.storage.special_files import require_no_special_file
+from dualsr_geo.io.storage.urls import canonical, shown
 from dualsr_geo.io.storage.zarr_groups import is_zarr
 from dualsr_geo.raster.bands import parse_bidx
 from dualsr_geo.raster.scene import Scene, preview
@@ -47,6 +50,7 @@ def open_scene(
     nodata: float | None = None,
     gsd: float | None = None,
     sensor: str | None = None,
+    trust_references: bool = False,
 ) -> Scene:
     """Open a scene, lazily: only metadata are read, and one block to check that the file is complete.
 
@@ -66,6 +70,9 @@ def open_scene(
     sensor : str, optional
         The instrument (`dualsr_geo.sensors.sensors`), where the metadata do not name it, e.g. ``"cave"``
         for a MATLAB file.
+    trust_references : bool
+        Whether it may refer to files outside its folder, and from a store or the web outside its host, and whether
+        any driver of GDAL may open it, also those of databases and services (docs/archives.md).
 
     Returns
     -------
@@ -82,7 +89,9 @@ def open_scene(
         If `nodata` does not fit the stored type, no bands have the `gsd`, there is no such `sensor`, or
         the scene contradicts it.
     """
-    return open_delivered(where, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor).scene
+    return open_delivered(
+        where, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor, trust_references=trust_references
+    ).scene
 
 
 def open_delivered(
@@ -92,6 +101,7 @@ def open_delivered(
     nodata: float | None = None,
     gsd: float | None = None,
     sensor: str | None = None,
+    trust_references: bool = False,
 ) -> Delivery:
     """Open a scene as `open_scene` does, with the sharper bands of its product as guides.
 
@@ -100,9 +110,14 @@ def open_delivered(
     Delivery
         Without guides, except for a product as delivered.
     """
-    path = None if isinstance(where, xr.DataArray | xr.Dataset) else os.fspath(where)
-    shown = f"The array {where.name or 'scene'}" if isinstance(where, xr.DataArray) else "The Dataset"
-    with damage_as_input_error(shown if path is None else for_display(path)):
+    if isinstance(where, xr.DataArray | xr.Dataset):
+        path, name = None, f"The array {where.name or 'scene'}" if isinstance(where, xr.DataArray) else "The Dataset"
+    else:
+        remember(os.fspath(where))
+        where = path = canonical(where)
+        name = shown(path)
+        require_no_special_file(path)
+    with damage_as_input_error(name), trusting(trust_references):
         return _opened(where, path, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)
 
 
@@ -132,9 +147,11 @@ def _opened(
     return Delivery(_selected(add_sensor(scene, sensor), bidx))
 
 
-def open_guides(where: str | os.PathLike[str] | xr.DataArray | xr.Dataset) -> tuple[Scene, ...]:
+def open_guides(
+    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset, *, trust_references: bool = False
+) -> tuple[Scene, ...]:
     """Open the guides that a path offers: the sharpest bands of a product as delivered, else the whole image."""
-    delivery = open_delivered(where)
+    delivery = open_delivered(where, trust_references=trust_references)
     return delivery.guides or (delivery.scene,)
 
 

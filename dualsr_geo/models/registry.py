@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dualsr_geo.errors import DualSRWarning, OptionError
+from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.models.architectures import architecture_of
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.methods import BUILT_IN, GROUP, model_names
@@ -69,6 +70,7 @@ def load_model(name: str | os.PathLike[str], *, published: bool = False, precisi
     if name in models():
         return models()[str(name)].configured(published=published, precision=precision)
     path = Path(name)
+    require_no_special_file(path, "--model")
     if not path.is_file():
         raise OptionError(
             f"There is no model `{name}`, and no file of that name. "

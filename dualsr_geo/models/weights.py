@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from dualsr_geo.errors import InputError, OutputError
+from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.serialization import write_atomically
 
 # Key of the card in the file's header.
@@ -142,6 +143,7 @@ def read_card(path: str | os.PathLike[str]) -> Card:
     InputError
         If the file is missing, damaged, not safetensors, or has no card.
     """
+    require_no_special_file(path)
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(KEY)

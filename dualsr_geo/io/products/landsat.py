@@ -12,6 +12,7 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, named_bands, repacked, stack
 from dualsr_geo.io.products.metadata_files import Groups, parse_groups, to_number
 from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.io.readers.references import require_inside
 from dualsr_geo.raster.scene import Scene
 
 SPACECRAFT = {"LANDSAT_8": "landsat-8", "LANDSAT_9": "landsat-9"}
@@ -143,6 +144,7 @@ class _Product:
 
     def _band(self, name: str, nodata: float | None) -> Scene:
         path = self.folder / self._file(name)
+        require_inside(path, self.folder / "MTL")
         if not path.is_file():
             raise InputError(f"{self.folder} lacks band {name}: there is no {path.name}. Fetch it.")
         opened = open_raster(str(path), bidx="1", nodata=NODATA if nodata is None else nodata).scene

@@ -10,6 +10,7 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, named_bands
 from dualsr_geo.io.products.metadata_files import Groups, parse_groups, to_number
 from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.io.readers.references import require_inside
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
 
@@ -142,6 +143,8 @@ def _complete(path: Path) -> Path:
     """Return the path of an image after a check that no tile of a list is missing: GDAL would read nodata there."""
     if path.suffix.upper() == ".TIL":
         tiles = [group["filename"] for group in parse_groups(path).values() if "filename" in group]
+        for tile in tiles:
+            require_inside(path.parent / tile, path)
         missing = [t for t in tiles if not (path.parent / t).is_file()]
         if missing:
             raise InputError(

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 from dualsr_geo.io.products import emit, enmap, landsat, matlab, maxar, prisma, sentinel2
 from dualsr_geo.io.products.delivery import Delivery
+from dualsr_geo.io.readers.references import require_own_hdf5
 from dualsr_geo.sensors.registry import find
 
 
@@ -54,7 +55,10 @@ def open_product(where: str, *, gsd: float | None, sensor: str | None, nodata: f
     """
     path = _absolute(where)
     reader = next((r for r in _readers(sensor) if r.looks_like(path)), None)
-    return None if reader is None else reader.open_delivery(path, gsd=gsd, sensor=sensor, nodata=nodata)
+    if reader is None:
+        return None
+    require_own_hdf5(path if path.exists() else Path(str(path).partition("#")[0]))
+    return reader.open_delivery(path, gsd=gsd, sensor=sensor, nodata=nodata)
 
 
 def is_delivery(where: str, sensor: str | None = None) -> bool:

@@ -19,6 +19,14 @@ SELF_CONTAINED = (
 # HDF5 may keep values in other files: it is opened after a look at its links.
 HDF5_FORMATS = ("netCDF", "HDF5", "HDF5Image", "BAG", "KEA", "S102", "S104", "S111")
 VRT_FORMATS = ("VRT",)
+
+
+def family(driver: str) -> tuple[str, ...]:
+    """Return the drivers with which a dataset of a driver is opened again; none, which is any, if it is of no family."""
+    families = (SELF_CONTAINED, HDF5_FORMATS, VRT_FORMATS)
+    return next((names for names in families if driver in names), ())
+
+
 # Text in the first bytes of files that name services, databases or other files, of any other driver.
 FOREIGN_MARKS = (
     b"<GDAL_WMS", b"<WMS_", b"<TileMap", b"<Capabilities", b"<WMTS", b"<WCS_GDAL", b"<GDALTileIndexDataset", b"<MRF_META",

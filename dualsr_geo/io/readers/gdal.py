@@ -22,6 +22,7 @@ from rasterio.io import DatasetReader
 from dualsr_geo.errors import DualSRWarning, InputError
 from dualsr_geo.io.readers.block_sizes import require_block
 from dualsr_geo.io.readers.dataset_cache import open_quietly, reason
+from dualsr_geo.io.readers.drivers import family
 from dualsr_geo.io.readers.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, netcdf_geobox
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.references import allowed_drivers, require_own_files
@@ -177,7 +178,7 @@ def _scene(dataset: DatasetReader, uri: str, indexes: Sequence[int], nodata: flo
         indices=tuple(i - 1 for i in indexes),
         size=dataset.shape,
         decoding=decoding,
-        drivers=(dataset.driver,),
+        drivers=family(dataset.driver),
     )
     _require_block(dataset, indexes[-1], where)
     _read_last_block(source, dataset)

@@ -56,7 +56,8 @@ def references_of_vrt(text: bytes, where: str) -> list[Reference]:
         root = ET.fromstring(text.lstrip(b"\xef\xbb\xbf \t\r\n").rstrip(b"\0"))  # noqa: S314  # expat refuses entities that expand without end
     except (ET.ParseError, ValueError, LookupError) as error:
         raise InputError(f"{where} is a damaged VRT: {error}. Fetch it again.") from None
-    if code := next((e for e in root.iter() if _tag(e) in _CODE_ELEMENTS or _is_python(e)), None):
+    code = next((e for e in root.iter() if _tag(e) in _CODE_ELEMENTS or _is_python(e)), None)
+    if code is not None:
         raise InputError(f"{where} is a VRT with code (<{code.tag}>), which is not run. Give its values as a raster.")
     return [r for element, is_raw in _walk(root, is_raw=False) for r in _references(element, is_raw)]
 
@@ -115,20 +116,20 @@ def references_of_hdf5(file: str | IO[bytes], where: str) -> list[Reference]:
     InputError
         If it cannot be read.
     """
-    found: list[Reference] = []
+    listed: list[Reference] = []
 
     def collect(name: str, link: object) -> None:
         if isinstance(link, h5py.ExternalLink):
-            found.append(Reference(link.filename))
+            listed.append(Reference(link.filename))
         elif isinstance(link, h5py.HardLink):
-            found.extend(_of_object(opened, name))
+            listed.extend(_of_object(opened, name))
 
     try:
         with h5py.File(file, "r") as opened:
             opened.visititems_links(collect)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{where} cannot be opened: {' '.join(str(error).split())}. Fetch it again.") from error
-    return found
+    return listed
 
 
 def _of_object(file: h5py.File, name: str) -> Iterator[Reference]:

@@ -82,11 +82,12 @@ def allowed_drivers(uri: str) -> tuple[str, ...]:
     path = inner_file(uri)
     if url_of(path) is not None or _ARCHIVE.match(uri) or uri.startswith("/vsi") or not os.path.lexists(path):
         return drivers.SELF_CONTAINED
-    return _Home.of(path).check(path)
+    allowed = _Home.of(path).check(path)
+    return drivers.VRT_FORMATS if uri.startswith("vrt://") else allowed
 
 
 def require_own_files(dataset: DatasetReader, uri: str) -> None:
-    """Check that the files that GDAL reads for an open dataset lie in the folder of the scene, or below.
+    """Check that the files that GDAL reads for an open dataset are in the folder of the scene, or below.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def require_own_files(dataset: DatasetReader, uri: str) -> None:
 
 
 def require_own_hdf5(path: str | os.PathLike[str]) -> None:
-    """Check the references of an HDF5 file that h5py opens.
+    """Check the references of a product that h5py opens; nothing else than HDF5 is looked at.
 
     Raises
     ------
@@ -114,12 +115,12 @@ def require_own_hdf5(path: str | os.PathLike[str]) -> None:
         If it refers to a file outside its folder, or is a pipe.
     """
     require_no_special_file(path)
-    if not _trusted.get() and os.path.exists(path):
+    if not _trusted.get() and os.path.isfile(path) and h5py.is_hdf5(path):
         _Home.of(os.fspath(path)).check(os.fspath(path))
 
 
 def require_inside(path: str | os.PathLike[str], document: str | os.PathLike[str]) -> None:
-    """Check that a file that the metadata of a product name lies in the folder of these, or below.
+    """Check that a file that the metadata of a product name is in the folder of these, or below.
 
     Raises
     ------
@@ -221,11 +222,11 @@ class _Home:
                 self._check_reference(nested, named_by)
             return
         _require_no_connection(name, named_by)
-        if _ARCHIVE.match(name) or name.startswith("/vsi"):
-            _refuse(named_by, name, "which is a file in an archive or in memory")
         inner = inner_file(name)
         if _SCHEME.match(inner) or url_of(inner) is not None:
-            _refuse(named_by, name, "which is on the network")
+            _refuse(named_by, name, "which is on the network", "Fetch it, and refer to the copy")
+        if _ARCHIVE.match(name) or name.startswith("/vsi"):
+            _refuse(named_by, name, "which is a file in an archive or in memory", "Unpack it")
         path = self._existing(inner, named_by, reference)
         self.require_inside(path, named_by)
         if reference.raw:
@@ -241,12 +242,12 @@ class _Home:
             name = quoted[1] if quoted else name
         folders = [os.path.dirname(os.path.realpath(named_by)), os.path.dirname(os.path.abspath(named_by))]
         bases = folders if reference.relative else [*folders, os.getcwd()]
-        found = [p for p in dict.fromkeys(os.path.join(b, name) for b in bases) if os.path.lexists(p)]
-        if not found:
+        existing = [p for p in dict.fromkeys(os.path.join(b, name) for b in bases) if os.path.lexists(p)]
+        if not existing:
             raise InputError(f"{named_by} refers to {shown(name)}, which does not exist. Fetch it.")
-        for path in found[1:]:
+        for path in existing[1:]:
             self.require_inside(path, named_by)
-        return found[0]
+        return existing[0]
 
 
 def _check_text(text: str) -> tuple[str, ...]:
@@ -271,9 +272,9 @@ def _require_no_connection(name: str, named_by: str) -> None:
         raise InputError(f"{shown(named_by)}: {what}. Give a raster, or {FLAG} if you trust it.")
 
 
-def _refuse(named_by: str, name: str, why: str) -> NoReturn:
+def _refuse(named_by: str, name: str, why: str, way_out: str = "Move both into one folder") -> NoReturn:
     raise InputError(
-        f"{shown(named_by)} refers to {shown(name)}, {why}. Move both into one folder, or give {FLAG} if you trust the file."
+        f"{shown(named_by)} refers to {shown(name)}, {why}. {way_out}, or give {FLAG} if you trust the file."
     )
 
 
