@@ -21,7 +21,7 @@ from dualsr_geo.cli.info import info
 from dualsr_geo.cli.models import models
 from dualsr_geo.cli.sample import sample
 from dualsr_geo.cli.sensors import sensors
-from dualsr_geo.cli.surface import add_debug, one_line_errors
+from dualsr_geo.cli.surface import finish, one_line_errors
 from dualsr_geo.cli.train import train
 from dualsr_geo.cli.upscale import upscale
 from dualsr_geo.errors import DualSRWarning
@@ -69,4 +69,4 @@ def main() -> None:
 
 for _command in (upscale, batch, evaluate, degrade, info, guide_check, models, sensors, sample, train):
     main.add_command(_command)
-add_debug(main)
+finish(main)

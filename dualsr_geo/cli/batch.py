@@ -138,12 +138,18 @@ def _places(output: str, work_dir: str | None) -> tuple[Path, str | None]:
 def _batch(folder: Path, store: str | None, chosen: dict[str, Any], *, on_cluster: bool) -> Batch:
     from dualsr_geo.batch.guide_matching import guide_rule  # noqa: PLC0415
     from dualsr_geo.batch.tasks import Batch  # noqa: PLC0415
-    from dualsr_geo.engine.options import Options  # noqa: PLC0415
+    from dualsr_geo.engine.options import Options, require_valid  # noqa: PLC0415
+    from dualsr_geo.models.definition import choose_fine  # noqa: PLC0415
+    from dualsr_geo.models.registry import load_model  # noqa: PLC0415
 
     rule = guide_rule(chosen.pop("rgb"), match=chosen.pop("match"), allow_unguided=chosen.pop("alone"))
     scenes_at_once = chosen.pop("scenes_at_once") or (2 if on_cluster else 1)
     asset, report, stac = (chosen.pop(name) for name in ("asset", "report", "stac"))
     scene_options = Options(psf=read_psf(chosen.pop("psf")), **chosen)
+    # What no scene could be sharpened with is refused before the first one.
+    require_valid(scene_options)
+    model = load_model(scene_options.model, published=scene_options.published, precision=scene_options.precision)
+    choose_fine(model, scene_options.fine)
     return Batch(folder, rule, scene_options, asset, report, stac, scenes_at_once, store)
 
 

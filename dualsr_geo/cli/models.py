@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import click
@@ -36,7 +37,7 @@ def show(name: str) -> None:
     """Print the properties of a model as JSON. NAME is a model of `models list`, or a weights file."""
     from dualsr_geo.models.registry import load_model, model_names  # noqa: PLC0415  # loads torch
 
-    if name in model_names() or not Path(name).exists():
+    if name in model_names() or not os.path.exists(name):  # noqa: PTH110  # a name may be too long for Path
         print_result(json.dumps(load_model(name).record, indent=2))
         return
     from dualsr_geo.models.weights import read_card, sha256  # noqa: PLC0415  # loads torch
@@ -56,10 +57,11 @@ def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite
     No code in the file is executed. The weights can be used by `dualsr-geo upscale --model FILE`, and
     by dualsr_geo.load_model in Python.
     """
+    from dualsr_geo.io.storage.names import require_place  # noqa: PLC0415
     from dualsr_geo.models.checkpoint_import import convert  # noqa: PLC0415  # loads torch
     from dualsr_geo.models.weights import save  # noqa: PLC0415
 
-    path = Path(output) if output is not None else Path(checkpoint).with_suffix(".safetensors")
     tensors, card = convert(checkpoint, scale)
+    path = require_place(output or Path(checkpoint).with_suffix(".safetensors"), "--output")
     save(path, tensors, card, overwrite=overwrite)
     print_result(f"{path}: {card.network}, {card.ratio}x, {card.width} channels")

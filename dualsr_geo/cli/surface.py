@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -14,6 +15,9 @@ from dualsr_geo.errors import DualSRError, TileError, UnexpectedError
 from dualsr_geo.messages import one_line
 
 # Key of the context of the running command, and of --debug, in the data that the contexts of a command line share.
+MAX_INTEGER = 2**63 - 1
+# Characters of a value in a message.
+MAX_SHOWN = 40
 RUNNING, DEBUG = "dualsr_geo.running", "dualsr_geo.debug"
 
 
@@ -34,12 +38,44 @@ def debug_option() -> click.Option:
     )
 
 
-def add_debug(command: click.Command) -> None:
-    """Add ``--debug`` to a command and to those below it."""
+class Integer(click.types.IntParamType):
+    """An integer of 64 bits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the integer of a text."""
+        number: int = super().convert(value, param, ctx)
+        return _of_64_bits(self, number, param, ctx)
+
+
+class IntegerRange(click.IntRange):
+    """An integer of 64 bits in a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the integer of a text."""
+        number: int = super().convert(value, param, ctx)
+        return _of_64_bits(self, number, param, ctx)
+
+
+def _of_64_bits(
+    kind: click.ParamType[int], number: int, param: click.Parameter | None, ctx: click.Context | None
+) -> int:
+    if abs(number) > MAX_INTEGER:
+        kind.fail(f"{one_line(number, MAX_SHOWN)} does not fit into 64 bits.", param, ctx)
+    return number
+
+
+def finish(command: click.Command) -> None:
+    """Add ``--debug`` to a command and to those below it, and bound their integers."""
     command.params.append(debug_option())
+    for param in command.params:
+        kind = param.type
+        if type(kind) is click.types.IntParamType:
+            param.type = Integer()
+        elif type(kind) is click.IntRange:
+            param.type = IntegerRange(kind.min, kind.max, kind.min_open, kind.max_open, kind.clamp)
     if isinstance(command, click.Group):
         for below in command.commands.values():
-            add_debug(below)
+            finish(below)
 
 
 @contextlib.contextmanager
@@ -146,6 +182,8 @@ def _foreign(ctx: click.Context, error: Exception) -> str:
         return f"The memory does not suffice ({describe(error)}). {_less_memory(ctx)}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full ({describe(error)}). Free some space and run again."
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return "A name has a zero byte, which no file name has. Correct it."
     return _unexpected(ctx, error)
 
 

@@ -25,6 +25,9 @@ FINETUNING_OPTIONS = ("begin", "minutes", "steps", "rate", "bf16", "seed", "scal
 COMMON_OPTIONS = ("references", "output", "network", "rgb", "device", "jobs", "overwrite", "quiet",
           "trust_references")  # fmt: skip
 
+# Largest number of threads; more than any machine has cores.
+MAX_THREADS = 1024
+
 
 @click.command(short_help="Train a network on references, or finetune one to a scene and its guide.")
 @click.argument("references", type=click.Path(), nargs=-1, required=True)
@@ -147,6 +150,8 @@ def train(  # one keyword an option, passed on untouched
     if chosen["minutes"] is not None and chosen["steps"] is not None:
         raise click.UsageError("--minutes and --steps both set the number of steps. Give one of them.")
     if jobs is not None:
+        if not 1 <= jobs <= MAX_THREADS:
+            raise click.UsageError(f"--jobs {jobs} is not within 1..{MAX_THREADS} threads. Give a number of cores.")
         torch.set_num_threads(jobs)
     if rgb:
         _require_finetuning_options(network, device)

@@ -22,9 +22,11 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
     """Read --spectral: None for auto, for all a number that no scene exceeds."""
     if value in ("auto", "all"):
         return None if value == "auto" else sys.maxsize
-    if not value.isdecimal() or int(value) < 1:
+    digits = value.lstrip("0")
+    if not digits.isdecimal():
         raise click.BadParameter(f"{value} is no number of bands. Give 1 or more, all or auto.")
-    return int(value)
+    # More digits than a number of bands has mean all.
+    return int(digits) if len(digits) < len(str(sys.maxsize)) else sys.maxsize
 
 
 @click.command(short_help="Sharpen a scene.")

@@ -12,6 +12,7 @@ from dualsr_geo.engine.preparation import open_inputs
 from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.evaluation.blur_plot import plot_blur
 from dualsr_geo.io.storage.defects import reports_defects
+from dualsr_geo.io.storage.names import require_place
 from dualsr_geo.models.unguided_correction import nyquist_gains
 from dualsr_geo.registration.guide_placement import Placement, assumed_placement
 from dualsr_geo.survey.sampling import SurveyOptions
@@ -51,6 +52,8 @@ def check_blur(
     DualSRError
         For all inputs and options that `upscale` refuses.
     """
+    if plot is not None:
+        require_place(plot, "--plot")
     options = replace(changed(options, changes), model="interpolation", scale=scale)
     delivery, _ = open_inputs(scene, None, options)
     plan = plan_run(delivery.scene, [], options)

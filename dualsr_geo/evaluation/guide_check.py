@@ -22,6 +22,7 @@ from dualsr_geo.evaluation.guide_plot import plot_guide
 from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.prepared_guide import MIN_GUIDED_SHARE, prepare_guide
 from dualsr_geo.io.storage.defects import reports_defects
+from dualsr_geo.io.storage.names import require_place
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.registration.guide_placement import sample_margin
@@ -95,6 +96,8 @@ def check_guide(
         inputs and options that `upscale` refuses.
     """
     options = replace(changed(options, changes), model="regression", coregister="local")
+    if plot is not None:
+        require_place(plot, "--plot")
     delivery, guides = open_inputs(scene, rgb, options)
     if not guides:
         raise OptionError(f"{scene} has no guide to be checked. Give one as --rgb.")

@@ -120,6 +120,8 @@ def choose_models(
     if models is None:
         return [n for n, m in registered_models().items() if guides or not m.needs_guide] + [GDAL] * has_pan
     names = list(dict.fromkeys(os.fspath(m) for m in models))
+    if not names:
+        raise OptionError("--models names no model. Give e.g. --models auto,bicubic, or leave it out for all.")
     for name in names:
         if name != GDAL:
             model = load_model(name)

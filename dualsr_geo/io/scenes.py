@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import xarray as xr
 
@@ -21,6 +20,7 @@ from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset
 from dualsr_geo.io.readers.zarr import open_zarr
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.storage.known_secrets import remember
+from dualsr_geo.io.storage.names import expanded, require_name
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.io.storage.urls import canonical, shown
 from dualsr_geo.io.storage.zarr_groups import is_zarr
@@ -113,7 +113,7 @@ def open_delivered(
     if isinstance(where, xr.DataArray | xr.Dataset):
         path, name = None, f"The array {where.name or 'scene'}" if isinstance(where, xr.DataArray) else "The Dataset"
     else:
-        remember(os.fspath(where))
+        remember(require_name(where, "scene or guide"))
         where = path = canonical(where)
         name = shown(path)
         require_no_special_file(path)
@@ -163,7 +163,7 @@ def _open_file(where: str, bidx: str | None, nodata: float | None) -> Raster:
     try:
         return open_raster(where, bidx=bidx, nodata=nodata)
     except InputError as error:
-        if not Path(where).expanduser().is_dir():
+        if not expanded(where).is_dir():
             raise
         raise InputError(
             f"{where} is a folder without a product that can be opened: it has no MTD_MSIL1C.xml or MTD_MSIL2A.xml "

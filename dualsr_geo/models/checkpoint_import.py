@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dualsr_geo.errors import InputError, OptionError, ScaleError
+from dualsr_geo.errors import DualSRError, InputError, OptionError, ScaleError
+from dualsr_geo.io.storage.defects import describe
+from dualsr_geo.io.storage.names import require_name
 from dualsr_geo.models.architectures import recognise
 from dualsr_geo.models.networks.published_checkpoint import CheckpointSizes
 from dualsr_geo.models.weights import Card
@@ -43,16 +44,25 @@ def convert(path: str | os.PathLike[str], scale: int | None = None) -> tuple[dic
     state = read_checkpoint(path)
     architecture = recognise(state)
     assert architecture.checkpoint is not None
-    sizes = architecture.checkpoint.sizes(state)
+    try:
+        sizes = architecture.checkpoint.sizes(state)
+        ratio = _ratio(architecture.id, sizes, scale)
+        tensors = architecture.checkpoint.convert(state)
+    except (MemoryError, DualSRError):
+        raise
+    except Exception as error:  # whatever tensors of other shapes and types lead to
+        raise InputError(
+            f"{path} does not hold the weights of {architecture.checkpoint.title} ({describe(error)}). Copy it again."
+        ) from error
     card = architecture.card(
-        _ratio(architecture.id, sizes, scale),
+        ratio,
         sizes.width,
         bands=sizes.bands,
         guide_bands=sizes.guide_bands,
         batch_norm=sizes.batch_norm,
         source=Path(path).name,
     )
-    return architecture.checkpoint.convert(state), card
+    return tensors, card
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -63,7 +73,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     InputError
         If the file is missing, damaged, contains more than tensors, or no state.
     """
-    checkpoint = Path(path)
+    checkpoint = Path(require_name(path, "checkpoint"))
+    if checkpoint.exists() and not checkpoint.is_file():
+        raise InputError(f"{path} is no regular file. Give the file that the authors' code saved.")
     if not checkpoint.is_file():
         raise InputError(f"The checkpoint {path} does not exist. Give the file that the authors' code saved.")
     try:
@@ -75,12 +87,18 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise InputError(
             f"{path} holds more than tensors, or is not a checkpoint of torch; it was not run. Save its state_dict only."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # torch's reader and pickle's raise whatever a damaged file leads to
         raise InputError(f"{path} is damaged or not a checkpoint of torch. Copy it again.") from error
     state = loaded.get("model", loaded) if isinstance(loaded, Mapping) else None
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not state or not all(_is_weight(k, v) for k, v in state.items()):
         raise InputError(f"{path} holds no weights: a mapping of names to tensors, or one under `model`, is expected.")
     return dict(state)
+
+
+def _is_weight(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def _ratio(network: str, sizes: CheckpointSizes, scale: int | None) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,13 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from dualsr_geo.errors import InputError
+from dualsr_geo.errors import DualSRError, InputError
 from dualsr_geo.io.storage.defects import reports_defects
+from dualsr_geo.messages import one_line
 from dualsr_geo.models.architectures import architecture_of
 from dualsr_geo.models.networks.architecture import BandNetwork
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.networks.unguided import UnguidedNetwork
 from dualsr_geo.models.weights import SHIPPED, Card, Weights, read_card, read_tensors, sha256
+
+# What torch reports of weights that do not fit, and how a message states it.
+STATE_DIFFERENCES = {"Missing key(s)": "it lacks", "Unexpected key(s)": "it also has"}
+# Characters of a foreign message.
+MAX_SHOWN = 160
 
 
 @dataclass(frozen=True)
@@ -85,13 +93,53 @@ def _correction(weights: Weights, device: str) -> nn.Module:
 
 def _build(path: str | os.PathLike[str], card: Card, *, published: bool) -> nn.Module:
     tensors = read_tensors(path)
+    _require_numbers(path, tensors)
     try:
+        _require_width(card, tensors)
         return architecture_of(card.network).build(card, tensors, published)
-    except (RuntimeError, KeyError, IndexError) as error:
-        # torch reports each weight on a line of its own.
+    except (MemoryError, DualSRError):
+        raise
+    except Exception as error:  # whatever a network raises that gets weights of other shapes
         raise InputError(
-            f"{path} does not hold the weights that its card names: {str(error).splitlines()[0]} Copy it again."
+            f"{path} does not hold the weights that its card names: {_difference(error)}. Copy it again, or give a file of "
+            f"the network `{card.network}`."
         ) from error
+
+
+def _require_numbers(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Check that all weights are finite floating-point numbers: others make every value of a product invalid."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise InputError(
+                f"The weight `{name}` of {path} is {tensor.dtype}, no floating-point number. Copy it again."
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"The weight `{name}` of {path} has values that are not finite. Copy it again.")
+
+
+def _require_width(card: Card, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Check that some weight has the width of the card, before a network of that width is made."""
+    if not any(card.width in tensor.shape for tensor in tensors.values()):
+        raise ValueError(f"it has no weight with the {card.width} features of the card")
+
+
+def _difference(error: Exception) -> str:
+    """Return how weights differ from those of a network; torch reports each weight on a line of its own."""
+    lines = str(error).splitlines()
+    if isinstance(error, KeyError):
+        return f"it lacks {lines[0]}"
+    parts = []
+    for line in lines[1:]:
+        names = re.findall(r'"([^"]+)"', line)
+        kind = next((text for begin, text in STATE_DIFFERENCES.items() if begin in line), None)
+        if kind is not None and names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            parts.append(f"{kind} {names[0]}{more}")
+    mismatches = [line.split(":")[0].split()[-1] for line in lines if "size mismatch for" in line]
+    if mismatches:
+        more = f" and {len(mismatches) - 1} more have" if len(mismatches) > 1 else " has"
+        parts.append(f"{mismatches[0]}{more} another shape")
+    return "; ".join(parts) or one_line(lines[0] if lines else type(error).__name__, MAX_SHOWN).rstrip(".:")
 
 
 @lru_cache(maxsize=4)

@@ -11,14 +11,16 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
 
-from dualsr_geo.errors import DualSRWarning, OptionError
+from dualsr_geo.errors import DualSRWarning, InputError, OptionError
+from dualsr_geo.io.storage.names import require_name
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.models.architectures import architecture_of
+from dualsr_geo.models.checkpoint_import import MIN_RATIO
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.methods import BUILT_IN, GROUP, model_names
 from dualsr_geo.models.methods.band_network import BandNetworkModel
 from dualsr_geo.models.methods.learned import with_own_network
-from dualsr_geo.models.weights import PRECISIONS, read_card, weights_of
+from dualsr_geo.models.weights import PRECISIONS, Card, read_card, weights_of
 
 __all__ = ["load_model", "model_names", "models"]
 
@@ -69,7 +71,7 @@ def load_model(name: str | os.PathLike[str], *, published: bool = False, precisi
         raise OptionError(f"--precision {precision} is not known. Give {' or '.join(PRECISIONS)}.")
     if name in models():
         return models()[str(name)].configured(published=published, precision=precision)
-    path = Path(name)
+    path = Path(require_name(name, "model", OptionError) if os.fspath(name) else "")
     require_no_special_file(path, "--model")
     if not path.is_file():
         raise OptionError(
@@ -81,9 +83,31 @@ def load_model(name: str | os.PathLike[str], *, published: bool = False, precisi
 
 def _of_weights(path: Path, *, published: bool, precision: str) -> Model:
     card = read_card(path)
+    require_tiling(path, card)
     if architecture_of(card.network).standalone:
         return BandNetworkModel.of(path, card, published=published, precision=precision)
     return with_own_network(path, weights_of(path, published=published, precision=precision), card.licence)
+
+
+def require_tiling(path: Path, card: Card) -> None:
+    """Check that a card's sizes of tiles are those that its network needs: smaller ones leave seams in a product.
+
+    Raises
+    ------
+    InputError
+        If they are not, or a network of one ratio has none.
+    """
+    architecture = architecture_of(card.network)
+    if card.halo < architecture.halo or card.block % architecture.block:
+        raise InputError(
+            f"The model card of {path} has a halo of {card.halo} and blocks of {card.block} lr pixels; the network "
+            f"`{card.network}` needs {architecture.halo} and {architecture.block}. Copy the file again."
+        )
+    if architecture.standalone and card.ratio < MIN_RATIO:
+        raise InputError(
+            f"The model card of {path} has the ratio {card.ratio}; the network `{card.network}` has one of {MIN_RATIO} "
+            "or more. Copy the file again."
+        )
 
 
 def _built_in(place: str) -> Model:

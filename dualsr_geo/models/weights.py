@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from dualsr_geo.errors import InputError, OutputError
+from dualsr_geo.io.storage.names import require_name
 from dualsr_geo.io.storage.special_files import require_no_special_file
+from dualsr_geo.messages import one_line
 from dualsr_geo.serialization import write_atomically
 
 # Key of the card in the file's header.
@@ -23,6 +25,19 @@ KEY = "dualsr-geo"
 # The weights that come with the package.
 SHIPPED = Path(__file__).with_name("data")
 PRECISIONS = ("float32", "bfloat16")
+# Characters of a value in a message.
+MAX_SHOWN = 60
+# Smallest and largest value of each number of a card. The upper ends are far beyond any network of this package, and
+# keep a damaged card from asking for terabytes.
+CARD_RANGES: Mapping[str, tuple[float, float]] = {
+    "ratio": (0, 32),
+    "width": (1, 4096),
+    "bands": (0, 4096),
+    "guide_bands": (0, 4096),
+    "block": (1, 256),
+    "halo": (0, 512),
+    "seam": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,7 @@ def save(
     OutputError
         If the folder is missing, the file exists and may not be replaced, or it cannot be written.
     """
-    output = Path(path)
+    output = Path(require_name(path, "output", OutputError))
     if not output.parent.is_dir():
         raise OutputError(
             f"The folder {output.parent} of {output} does not exist. Create it, or give another --output."
@@ -143,7 +158,7 @@ def read_card(path: str | os.PathLike[str]) -> Card:
     InputError
         If the file is missing, damaged, not safetensors, or has no card.
     """
-    require_no_special_file(path)
+    _require_regular(path)
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(KEY)
@@ -153,16 +168,17 @@ def read_card(path: str | os.PathLike[str]) -> Card:
         raise InputError(f"{path} has no model card of dualsr-geo. Create one with `dualsr-geo models import`.")
     try:
         return _card(json.loads(text))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"The model card of {path} cannot be read: {error}. It may be of a newer version.") from error
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """Read the tensors of a weights file; raises as `read_card`."""
+    _require_regular(path)
     try:
         with safe_open(path, "pt") as file:
             return {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -170,6 +186,14 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _require_regular(path: str | os.PathLike[str]) -> None:
+    """Check that a path is that of a file, neither a folder nor a pipe or a device, which have no end."""
+    file = Path(require_name(path, "weights file"))
+    require_no_special_file(file)
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file} is no regular file. Give a file of `dualsr-geo train` or `models import`.")
 
 
 def _unreadable(path: str | os.PathLike[str], error: Exception) -> InputError:
@@ -186,8 +210,24 @@ def _unreadable(path: str | os.PathLike[str], error: Exception) -> InputError:
 def _card(value: Any) -> Card:  # any JSON value
     if not isinstance(value, Mapping):
         raise TypeError(f"it is a {type(value).__name__}")
-    names = {f.name for f in fields(Card)}
-    return Card(**{k: v for k, v in value.items() if k in names})
+    declared = {f.name: f for f in fields(Card)}
+    if missing := [name for name, f in declared.items() if f.default is MISSING and name not in value]:
+        raise TypeError(f"it lacks {', '.join(missing)}")
+    return Card(**{k: _field(k, v, str(declared[k].type)) for k, v in value.items() if k in declared})
+
+
+def _field(name: str, value: Any, kind: str) -> Any:
+    """Return a value of a card; raise TypeError or ValueError where it has another type, or is out of range."""
+    kinds: dict[str, type | tuple[type, ...]] = {"str": str, "bool": bool, "int": int, "float": (int, float)}
+    expected = kinds[kind]
+    if not isinstance(value, expected) or (isinstance(value, bool) and kind != "bool"):
+        raise TypeError(f"{name} is {one_line(repr(value), MAX_SHOWN)}, which is no {kind}")
+    if name in CARD_RANGES:
+        low, high = CARD_RANGES[name]
+        assert isinstance(value, int | float)
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {one_line(repr(value), MAX_SHOWN)}, not within {low:g}..{high:g}")
+    return value
 
 
 def weights_of(path: Path, *, published: bool = False, precision: str = PRECISIONS[0]) -> Weights:

@@ -16,6 +16,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from dualsr_geo.errors import OutputError
+from dualsr_geo.io.storage.names import require_name
 from dualsr_geo.report import figures
 from dualsr_geo.report.data import Crop, ReportData
 from dualsr_geo.report.script_data import script_data
@@ -44,7 +45,7 @@ def require_report(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     OutputError
         If the directory is missing or not writable, or the file exists and may not be replaced.
     """
-    file = Path(path)
+    file = Path(require_name(path, "report", OutputError))
     if not file.parent.is_dir():
         raise OutputError(f"The directory {file.parent} of {file} does not exist. Create it, or give another --report.")
     if file.is_dir():

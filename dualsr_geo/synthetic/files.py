@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from dualsr_geo.io.storage.defects import reports_defects
+from dualsr_geo.errors import OutputError
+from dualsr_geo.io.storage.defects import describe, reports_defects
+from dualsr_geo.io.storage.names import require_name
 from dualsr_geo.synthetic.scene import CORNER, CRS, Sample, make
 
 Array = NDArray[np.float32]
@@ -19,6 +23,8 @@ Array = NDArray[np.float32]
 # Reflectance is stored in steps of this size.
 SCALE = 1e-4
 NODATA = 65535
+# Domain of the tag by which a sample is recognised.
+NAMESPACE = "DUALSR_GEO"
 # Rows of a scene that are computed at once.
 BLOCK_ROWS = 256
 
@@ -38,14 +44,61 @@ def write(folder: str | Path, **options: Any) -> tuple[Path, Path]:
     -------
     (Path, Path)
         ``scene.tif`` (uint16, scale 1e-4, wavelengths) and ``pan.tif`` or ``rgb.tif``.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written, or would replace files that are no samples.
+    OptionError
+        As `make`.
     """
+    place = Path(require_name(folder, "folder", OutputError))
+    scene, guide = place / "scene.tif", place / f"{options.get('guide', 'rgb')}.tif"
+    for path in (scene, guide):
+        _require_free(path)
     sample = make(**options)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    scene = Path(folder) / "scene.tif"
-    guide = Path(folder) / f"{options.get('guide', 'rgb')}.tif"
-    _write_scene(scene, sample)
-    _write_guide(guide, sample)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        _write(scene, sample, _write_scene)
+        _write(guide, sample, _write_guide)
+    except (OSError, RasterioError) as error:
+        raise OutputError(
+            f"The sample cannot be written to {place} ({describe(error)}). Give another folder, or free some space."
+        ) from error
     return scene, guide
+
+
+def _require_free(path: Path) -> None:
+    """Check that nothing but an earlier sample would be replaced."""
+    if not path.exists() or _is_sample(path):
+        return
+    raise OutputError(f"{path} exists and is no sample of dualsr-geo. Give another folder.")
+
+
+def _is_sample(path: Path) -> bool:
+    try:
+        with rasterio.open(path) as raster:
+            return bool(raster.tags(ns=NAMESPACE))
+    except RasterioError:
+        return False
+
+
+def _write(path: Path, sample: Sample, write_values: Callable[[Path, Sample], None]) -> None:
+    """Write a file under another name and rename it when it is whole."""
+    partial = path.with_suffix(".tif.part")
+    try:
+        write_values(partial, sample)
+        _require_whole(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _require_whole(path: Path) -> None:
+    """Read the last block, which a full disk may have cut off without an error."""
+    with rasterio.open(path) as raster:
+        _, window = list(raster.block_windows(raster.count))[-1]
+        raster.read(raster.count, window=window)
 
 
 def _profile(count: int, shape: tuple[int, ...], gsd_m: float) -> dict[str, Any]:
@@ -77,6 +130,7 @@ def _write_scene(path: Path, sample: Sample) -> None:
         for first in range(0, height, BLOCK_ROWS):
             last = min(first + BLOCK_ROWS, height)
             target.write(_stored(sample.scene_rows(first, last)), window=Window(0, first, width, last - first))
+        target.update_tags(ns=NAMESPACE, SAMPLE="scene")
         target.scales = (SCALE,) * count
         target.units = ("reflectance",) * count
         for i, (nm, fwhm) in enumerate(zip(sample.wavelengths_nm, sample.fwhm_nm, strict=True), 1):
@@ -89,5 +143,6 @@ def _write_guide(path: Path, sample: Sample) -> None:
     shape = sample.guide.shape[1:]
     profile = _profile(len(sample.guide), shape, sample.gsd_m / sample.ratio)
     with rasterio.open(path, "w", **profile) as target:
+        target.update_tags(ns=NAMESPACE, SAMPLE="guide")
         target.write(_stored(sample.guide))
         target.scales = (SCALE,) * len(sample.guide)

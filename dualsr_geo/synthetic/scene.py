@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -18,6 +19,7 @@ from scipy.ndimage import shift as shift_image
 
 from dualsr_geo.degradation.operators import blur_matrix
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
+from dualsr_geo.errors import OptionError
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.raster import grid
 from dualsr_geo.synthetic.landscape import ground_abundances
@@ -33,6 +35,8 @@ MARGIN_PX = 16
 # FWHM of a band over the distance of its neighbours; of a single band that distance is assumed.
 FWHM_PER_SPACING = 1.2
 SINGLE_BAND_SPACING_NM = 50.0
+# Memory for a pixel of the hr grid: four float32 planes for each of twelve materials.
+BYTES_PER_PX = 192
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,13 @@ def make(
         Instead of `bands`.
     gsd_m : float
         Pixel size of the scene.
+
+    Raises
+    ------
+    OptionError
+        If a value is out of range, or the sample would not fit into the memory of the machine.
     """
+    _require_options(shape, ratio, bands, guide, seed)
     if wavelengths_nm is None:
         wavelengths_nm = np.linspace(400.0, 1000.0 if bands <= 60 else 2450.0, bands)
     size = (shape[0] * ratio + 2 * MARGIN_PX, shape[1] * ratio + 2 * MARGIN_PX)
@@ -157,6 +167,24 @@ def make(
         noise,
         seed,
     )
+
+
+def _require_options(shape: tuple[int, int], ratio: int, bands: int, guide: str, seed: int) -> None:
+    if guide not in ("rgb", "pan"):
+        raise OptionError(f"--guide {guide} is not known. Give rgb or pan.")
+    if min(shape) < 1 or ratio < 1 or bands < 1:
+        raise OptionError(
+            f"A sample of {shape[0]} x {shape[1]} pixels, {bands} bands and ratio {ratio} is empty. Give 1 or more of each."
+        )
+    if seed < 0:
+        raise OptionError(f"--seed {seed} is negative. Give 0 or more.")
+    needed = BYTES_PER_PX * (shape[0] * ratio + 2 * MARGIN_PX) * (shape[1] * ratio + 2 * MARGIN_PX)
+    memory = psutil.virtual_memory().total
+    if needed > memory:
+        raise OptionError(
+            f"A sample of {shape[0]} x {shape[1]} pixels at ratio {ratio} takes about {needed / 2**30:.0f} GiB of memory, and "
+            f"this machine has {memory / 2**30:.0f} GiB. Give a smaller --size or --scale."
+        )
 
 
 def degrade(abundances: Array, psf: Psf, shape: tuple[int, int]) -> Array:

@@ -13,6 +13,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from dualsr_geo.errors import OutputError, ResumeError
+from dualsr_geo.io.storage.defects import describe
 from dualsr_geo.serialization import write_atomically
 from dualsr_geo.training.config import TrainingConfig
 from dualsr_geo.training.log import Row
@@ -87,15 +88,28 @@ def load(folder: Path) -> Checkpoint | None:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get(KEY, "{}"))
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # it is no mapping
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ResumeError(f"{path} is damaged ({error}). Start again with --overwrite.") from error
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(header, Mapping):
+        raise ResumeError(f"{path} is damaged: its header is a {type(header).__name__}. Start again with --overwrite.")
     if header.get("version") != VERSION:
         raise ResumeError(
             f"{path} is of version {header.get('version')}, this is version {VERSION}. Start again with --overwrite."
         )
-    return _checkpoint(header, tensors)
+    try:
+        return _checkpoint(header, tensors)
+    except ResumeError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ResumeError:
+    return ResumeError(f"{path} is damaged ({describe(error)}). Start again with --overwrite.")
 
 
 def _checkpoint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
     rows = tuple(Row(**row) for row in header["rows"])
-    return Checkpoint(TrainingConfig.from_json(header["config"]), header["step"], header["seconds"], tensors, rows)
+    return Checkpoint(
+        TrainingConfig.from_json(header["config"]), int(header["step"]), float(header["seconds"]), tensors, rows
+    )

@@ -22,6 +22,8 @@ NOT_COMPARED = ("validate_s", "checkpoint_s")
 RESERVED_TIME_SHARE = 0.12
 # Fewest steps that a budget of time must hold.
 MIN_STEPS = 2
+# Largest number of steps of an option: years on any machine.
+MAX_STEPS = 10**9
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,28 @@ class TrainingConfig:
         """Check the ranges of the options."""
         if self.steps < 1:
             raise OptionError(f"--steps {self.steps} learns nothing. Give at least 1.")
+        if self.steps > MAX_STEPS:
+            raise OptionError(f"--steps {self.steps} never ends. Give at most {MAX_STEPS}.")
         if not 0 < self.rate < math.inf:
             raise OptionError(f"A learning rate of {self.rate:g} is not above 0. Give --rate above 0, e.g. 1e-4.")
+        self._require_ranges()
         if not 0 <= self.average < 1:
             raise OptionError(f"An --average of {self.average:g} is not within 0..1. Give e.g. 0.999, or 0 for none.")
         if self.schedule == "halving" and self.halve_every < 1:
             raise OptionError(
                 f"--schedule halving every {self.halve_every} steps is not possible. Give --halve-every above 0."
             )
+
+    def _require_ranges(self) -> None:
+        for name, value in (("--weight-decay", self.weight_decay), ("--largest-gradient", self.largest_gradient)):
+            if not 0 <= value < math.inf:
+                raise OptionError(f"{name} {value:g} is not a number of 0 or more. Give one, or leave it out.")
+        for name, count in (("--warmup", self.warmup), ("--halve-every", self.halve_every)):
+            if not 0 <= count <= MAX_STEPS:
+                raise OptionError(f"{name} {count} is not within 0..{MAX_STEPS} steps. Give a number of steps.")
+        for name, seconds in (("--validate-every", self.validate_s), ("--checkpoint-every", self.checkpoint_s)):
+            if not seconds >= 0:
+                raise OptionError(f"{name} {seconds:g} is not a time. Give seconds, 0 or more.")
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -132,12 +148,25 @@ def steps_within(minutes: float, step_s: float) -> int:
     OptionError
         If it holds fewer than two.
     """
-    steps = int(60 * minutes * (1 - RESERVED_TIME_SHARE) / step_s) if minutes > 0 else 0
+    require_minutes(minutes)
+    steps = min(int(60 * minutes * (1 - RESERVED_TIME_SHARE) / step_s), MAX_STEPS)
     if steps < MIN_STEPS:
         raise OptionError(
             f"--minutes {minutes:g} holds {steps} steps, a step takes {step_s:.2g} s. Give more, or a smaller --batch."
         )
     return steps
+
+
+def require_minutes(minutes: float) -> None:
+    """Check a budget of time.
+
+    Raises
+    ------
+    OptionError
+        If it is not above 0, or has no end.
+    """
+    if not 0 < minutes < math.inf:
+        raise OptionError(f"--minutes {minutes:g} is not a time. Give minutes above 0, e.g. 60.")
 
 
 def save_config(config: TrainingConfig, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dualsr_geo.errors import InputError
+from dualsr_geo.errors import InputError, OptionError, ScaleError
 from dualsr_geo.models.architectures import architecture_of
 from dualsr_geo.models.weights import Card
 from dualsr_geo.training.augmentation import Floats
@@ -30,6 +30,16 @@ HALVING_EPOCHS = 30
 EPOCHS = 200
 # Features of the networks of both papers.
 PUBLISHED_WIDTH = 64
+# Smallest and largest ratio, and smallest and largest value of each other number; the upper ends are far beyond use.
+RATIOS = (2, 32)
+RANGES = {
+    "width": (1, 4096),
+    "patch": (1, 2**16),
+    "batch": (1, 2**16),
+    "bands": (0, 4096),
+    "validation_side": (0, 2**20),
+    "seed": (0, 2**63 - 1),
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,28 @@ class TaskOptions:
     validation_side: int = 0
     published: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges of the options.
+
+        Raises
+        ------
+        ScaleError
+            If the scale is none.
+        OptionError
+            If another value is out of range.
+        """
+        low, high = RATIOS
+        if not low <= self.scale <= high:
+            raise ScaleError(f"--scale {self.scale} is not a ratio of a network. Give {low}..{high}.")
+        for name, (least, largest) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= largest:
+                raise OptionError(
+                    f"--{name.replace('_', '-')} {value} is not within {least}..{largest}. Give a value in this range."
+                )
+        if not 0 < self.mtf_gain < 1:
+            raise OptionError(f"--mtf-gain {self.mtf_gain:g} is not between 0 and 1. Give e.g. 0.3.")
 
 
 @dataclass(frozen=True)

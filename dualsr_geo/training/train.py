@@ -15,6 +15,7 @@ import torch
 from torch import distributed
 
 from dualsr_geo.errors import InputError, OptionError, OutputError
+from dualsr_geo.io.storage.names import require_name, require_place
 from dualsr_geo.models import weights
 from dualsr_geo.training.config import TrainingConfig, load_config, steps_within
 from dualsr_geo.training.dataset import Reference, load, split
@@ -97,7 +98,9 @@ def train_network(
     ResumeError
         If the interrupted training had other options or references.
     """
-    path = Path(output)
+    for reference in references:
+        require_name(reference, "reference")
+    path = require_place(output, "--output")
     folder = path.with_name(f"{path.stem}.training")
     _require_free(path, folder, resume=resume, overwrite=overwrite)
     if request.network not in TRAINABLE_NETWORKS:
@@ -124,8 +127,6 @@ def train_network(
 
 
 def _require_free(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise OutputError(f"The folder {path.parent} of {path} does not exist. Create it, or give another --output.")
     if resume or overwrite:
         return
     for existing in (path, folder):
@@ -147,7 +148,7 @@ def _pretrained(task: TrainingTask, network: str, path: str) -> TrainingTask:
         raise InputError(f"--begin {path} holds {other}, and --network is {network}. Give weights of {network}.")
     try:
         pretrained.network()
-    except RuntimeError as error:
+    except (RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
         raise InputError(f"--begin {path} holds {other} of another width or ratio. Give the same --width.") from error
     return pretrained
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dualsr_geo.errors import OutputError
+from dualsr_geo.io.storage.names import require_name
 from dualsr_geo.io.storage.urls import for_display
 
 LogEvent = Callable[..., None]
@@ -108,6 +109,7 @@ def json_log(path: str | None) -> Iterator[None]:
 def _handler(path: str) -> logging.Handler:
     if path == STANDARD_ERROR:
         return logging.StreamHandler(sys.stderr)
+    require_name(path, "log (--log-json)", OutputError)
     try:
         return logging.FileHandler(path, encoding="utf-8")
     except OSError as error:

@@ -16,6 +16,7 @@ from typing import Protocol, cast
 from dualsr_geo.io.products import emit, enmap, landsat, matlab, maxar, prisma, sentinel2
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.readers.references import require_own_hdf5
+from dualsr_geo.io.storage.names import expanded, fits_file_system
 from dualsr_geo.sensors.registry import find
 
 
@@ -53,6 +54,8 @@ def open_product(where: str, *, gsd: float | None, sensor: str | None, nodata: f
     DualSRError
         If the product cannot be opened with these options.
     """
+    if not fits_file_system(where):
+        return None
     path = _absolute(where)
     reader = next((r for r in _readers(sensor) if r.looks_like(path)), None)
     if reader is None:
@@ -63,13 +66,15 @@ def open_product(where: str, *, gsd: float | None, sensor: str | None, nodata: f
 
 def is_delivery(where: str, sensor: str | None = None) -> bool:
     """Say whether a path looks like a product as delivered, which may bring its own guide."""
+    if not fits_file_system(where) or "\0" in where:
+        return False
     path = _absolute(where)
     return any(r.looks_like(path) for r in _readers(sensor))
 
 
 def _absolute(where: str) -> Path:
     """Return a path that has a name, which "." has not, and that is valid on workers elsewhere."""
-    return Path(os.path.abspath(Path(where).expanduser()))
+    return Path(os.path.abspath(expanded(where)))
 
 
 def _readers(sensor: str | None) -> tuple[ProductReader, ...]:

@@ -28,6 +28,7 @@ from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.references import allowed_drivers, require_own_files
 from dualsr_geo.io.readers.tags import LAYOUT_DOMAINS, useful_tags
 from dualsr_geo.io.readers.tiff_structure import require_complete, strip_shape
+from dualsr_geo.io.storage.names import expanded, fits_file_system
 from dualsr_geo.io.storage.object_store import explain_gdal
 from dualsr_geo.io.storage.urls import for_display, gdal_path, redact, url_of
 from dualsr_geo.raster.bands import DEVIATION_OF, Band, parse_bidx
@@ -110,8 +111,8 @@ def _locate(where: str) -> str:
         return where
     if url_of(where) is not None:
         return gdal_path(where)
-    path = Path(where).expanduser()
-    if not path.exists():
+    path = expanded(where)
+    if not fits_file_system(where) or not path.exists():
         # A subdataset or a URL; one letter is a Windows drive.
         if re.match(r"[A-Za-z][A-Za-z0-9+_]+:", where):
             return where

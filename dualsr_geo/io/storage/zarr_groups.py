@@ -11,6 +11,7 @@ import obstore
 from zarr.storage import ObjectStore
 
 from dualsr_geo.errors import InputError
+from dualsr_geo.io.storage.names import expanded, fits_file_system
 from dualsr_geo.io.storage.object_store import is_object, open_store, stamp, zarr_store
 from dualsr_geo.io.storage.store_errors import ErrorType, store_errors_as
 from dualsr_geo.io.storage.urls import is_url, is_writable, split
@@ -23,7 +24,9 @@ def is_zarr(location: str) -> bool:
     """Return whether a location is a Zarr group or array: on disk by its documents, in a store by its name."""
     if is_url(location):
         return any(part.endswith(".zarr") for part in split(location)[2].split("/"))
-    path = Path(location).expanduser()
+    if not fits_file_system(location):
+        return False
+    path = expanded(location)
     return any((path / name).exists() for name in ZARR_DOCUMENTS)
 
 
@@ -42,7 +45,7 @@ def split_array(location: str) -> tuple[str, str | None]:
     if is_url(location):
         group, suffix, array = location.partition(".zarr/")
         return (group + suffix.rstrip("/"), array.strip("/")) if array.strip("/") else (location.rstrip("/"), None)
-    path = Path(location).expanduser()
+    path = expanded(location)
     if (path / ".zarray").exists() or _is_array(path / "zarr.json"):
         return os.path.abspath(path.parent), path.name
     return (os.path.abspath(path) if path.exists() else location), None

@@ -26,13 +26,14 @@ from dualsr_geo.engine.plan import plan_run
 from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.io.scenes import open_scene
+from dualsr_geo.io.storage.names import require_place
 from dualsr_geo.models import weights
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.weights import SHIPPED, Card, read_card, read_tensors
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.training import log
-from dualsr_geo.training.config import MIN_STEPS, RESERVED_TIME_SHARE, TrainingConfig
+from dualsr_geo.training.config import MIN_STEPS, RESERVED_TIME_SHARE, TrainingConfig, require_minutes
 from dualsr_geo.training.finetuning.holdout import HoldoutResult, score_blocks, score_holdout
 from dualsr_geo.training.finetuning.task import FinetuningTask
 from dualsr_geo.training.finetuning.training_pairs import (
@@ -101,6 +102,12 @@ class FinetuningRequest:
     licence: str = "unknown"
     note: str = ""
 
+    def __post_init__(self) -> None:
+        """Check the ranges of the numbers; raises OptionError."""
+        require_minutes(self.minutes)
+        if not 0 <= self.seed < 2**63:
+            raise OptionError(f"--seed {self.seed} is not within 0..{2**63 - 1}. Give a seed in this range.")
+
 
 def finetune(
     scenes: Sequence[str | os.PathLike[str]],
@@ -141,7 +148,7 @@ def finetune(
     OutputError
         If the weights cannot be written, or exist and may not be replaced.
     """
-    started_at, request, path = time.monotonic(), request or FinetuningRequest(), Path(output)
+    started_at, request, path = time.monotonic(), request or FinetuningRequest(), require_place(output, "--output")
     _require_free(path, overwrite=overwrite)
     guides = guides_of(scenes, rgb)
     begin = Path(request.begin) if request.begin is not None else SHIPPED / "guided.safetensors"
@@ -179,8 +186,6 @@ def guides_of(scenes: Sequence[str | os.PathLike[str]], rgb: Sequence[str | os.P
 
 def _require_free(path: Path, *, overwrite: bool) -> None:
     """Check the output before the training, which takes minutes."""
-    if not path.parent.is_dir():
-        raise OutputError(f"The folder {path.parent} of {path} does not exist. Create it, or give another --output.")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists. Give --overwrite to replace it, or another --output.")
 
