@@ -28,6 +28,8 @@ from dualsr_geo.errors import DualSRError
 LIMIT_SECONDS = 60
 # The sentence of the catch-all: right for a defect nobody knows, wrong for any case of a table.
 UNEXPECTED = "Please report"
+# The name of an error of Python, which a batch gives as the reason of a scene that failed unexpectedly.
+DEFECT = r"\b(Type|Key|Attribute|Index|Recursion|ZeroDivision|Overflow|UnicodeEncode|Assertion|Value)Error\b"
 
 
 class Hang(BaseException):
@@ -87,6 +89,8 @@ class Case:
         Looks at the directory afterwards: product, side files, what must not be there.
     apart
         Run it as a process of its own, which can be killed: for hangs inside a C library.
+    either
+        Both ends are right: a success, or a refusal in one line with exit code 1 or 2; for values that fuzzing makes up.
     """
 
     name: str
@@ -97,6 +101,7 @@ class Case:
     code: int | None = None
     verify: Callable[[Path, Outcome], None] | None = None
     apart: bool = False
+    either: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -171,7 +176,9 @@ def _judge(case: Case, outcome: Outcome) -> None:
     assert outcome.error is None, f"{case}: {outcome.error!r}"
     assert "Traceback" not in outcome.err, f"{case}: {outcome.err}"
     assert UNEXPECTED not in outcome.err, f"{case} is answered by the catch-all: {outcome.err}"
-    if case.error is None:
+    if case.either:
+        _judge_either(case, outcome)
+    elif case.error is None:
         assert outcome.code == 0, f"{case}: exit code {outcome.code}: {outcome.err}"
     else:
         _judge_refusal(case, outcome)
@@ -179,6 +186,18 @@ def _judge(case: Case, outcome: Outcome) -> None:
         assert re.search(case.warning, "\n".join(outcome.warning_lines)), f"{case}: {outcome.err!r}"
     if case.quiet:
         assert not outcome.warning_lines, f"{case}: {outcome.err}"
+
+
+def _judge_either(case: Case, outcome: Outcome) -> None:
+    if outcome.code == 0:
+        return
+    assert outcome.code in {1, 2}, f"{case}: exit code {outcome.code}: {outcome.err}"
+    # A batch reports each scene that failed, and has no error of its own then.
+    failed = [line for line in outcome.err.splitlines() if line.startswith("failed ")]
+    assert len(outcome.error_lines) == 1 or failed, f"{case}: not one error line: {outcome.err!r}"
+    last = outcome.err.splitlines()[-1]
+    assert last in {*outcome.error_lines, *failed}, f"{case}: more after the error: {outcome.err!r}"
+    assert not re.search(DEFECT, last), f"{case}: a defect is reported as a refusal: {last}"
 
 
 def _judge_refusal(case: Case, outcome: Outcome) -> None:
