@@ -146,7 +146,7 @@ def _shown(value: Any) -> str:
 # The type of each option.
 TYPES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("scale", "spectral", "orientations", "tile", "jobs"), integer),
-    **dict.fromkeys(("published", "uncertainty", "overwrite", "resume"), flag),
+    **dict.fromkeys(("published", "uncertainty", "overwrite", "resume", "trust_references"), flag),
     **dict.fromkeys(("mtf_gain", "gsd", "nodata"), number),
     **dict.fromkeys(
         ("fine", "precision", "coregister", "changes", "denoise", "bidx", "sensor", "device", "format"), text
