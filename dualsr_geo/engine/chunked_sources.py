@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.io.guides import Guide, NestedGuide, StackedGuide, WarpedGuide
 from dualsr_geo.io.readers.array_sources import ArraySource
+from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.source import BaseSource, Source
 from dualsr_geo.raster.windows import Window
@@ -103,6 +104,10 @@ class ChunkedSource(BaseSource):
     def crop(self, window: Window) -> ChunkedSource:
         """Return the source of a window of this window."""
         return replace(self, window=window.moved(self.window.y0, self.window.x0))
+
+    def normalized(self, normalization: Normalization) -> ChunkedSource:
+        """Return the source whose values are shifted and scaled."""
+        return replace(self, decoding=self.decoding.normalized(normalization))
 
     def keys(self) -> list[Key]:
         """Return the chunks that `filled` needs."""
@@ -239,6 +244,11 @@ class PieceReader:
         """Return a window of the guide; see `InputReader.read_guide`."""
         piece = self._piece(lambda piece: piece.guide_window is None or _covers(piece.guide_window, window))
         return None if piece.guide is None else piece.guide.read(window)
+
+    def normalized(self, normalization: Normalization) -> PieceReader:
+        """Return the reader of a shifted and scaled scene; see `InputReader.normalized`."""
+        pieces = (replace(piece, scene=piece.scene.normalized(normalization)) for piece in self.pieces)
+        return PieceReader(tuple(pieces))
 
     def _piece(self, covers: Callable[[InputPiece], bool]) -> InputPiece:
         return min((piece for piece in self.pieces if covers(piece)), key=lambda piece: math.prod(piece.window.shape))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.engine.tiles.context import TileContext, guide_window
 from dualsr_geo.io.guides import Guide
+from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.displacement_field import DisplacementField
@@ -20,6 +21,10 @@ class InputReader(Protocol):
 
     def read_scene(self, window: Window) -> NDArray[np.float32]:
         """Return a window of the scene (lr pixels), (band, y, x), physical units, NaN where there is no value."""
+        ...
+
+    def normalized(self, normalization: Normalization) -> InputReader:
+        """Return the reader of the same scene with shifted and scaled values."""
         ...
 
     def read_guide(self, window: Window) -> NDArray[np.float32] | None:
@@ -45,6 +50,10 @@ class SourceReader:
         """Return a window of the scene; see `InputReader.read_scene`."""
         return self.scene.read(window)
 
+    def normalized(self, normalization: Normalization) -> SourceReader:
+        """Return the reader of a shifted and scaled scene; see `InputReader.normalized`."""
+        return replace(self, scene=self.scene.normalized(normalization))
+
     def read_guide(self, window: Window) -> NDArray[np.float32] | None:
         """Return a window of the guide; see `InputReader.read_guide`."""
         return None if self.guide is None else self.guide.read(window)
@@ -64,6 +73,8 @@ def read_tile(
     reader: InputReader, context: TileContext, tile: Tile
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Return the scene window and the guide window of a tile; no guide where the tile uses none."""
+    if context.survey.normalization is not None:
+        reader = reader.normalized(context.survey.normalization)
     scene = reader.read_scene(tile.padded)
     if not context.guided:
         return scene, None

@@ -101,6 +101,8 @@ class RunPlan:
             changes=self.model.spectral and o.changes == "auto",
             denoise=o.denoise == "auto",
             mtf_named=o.mtf_gain is not None or o.sensor is not None,
+            stored=self.scene.packing.dtype,
+            packing=self.packing,
         )
 
     @property

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dualsr_geo.engine.inputs import InputReader, read_registered_guide
+from dualsr_geo.errors import InputError
+from dualsr_geo.raster.normalization import WIDE_TYPES, Normalization, choose_normalization
+from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import local_displacement
 from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import sample_margin
@@ -25,10 +32,13 @@ class SceneSample:
         The scene and its guide in `sample_windows`, the guide's local displacement undone.
     field : DisplacementField or None
         The displacement that was undone.
+    normalization : Normalization or None
+        By which the scene in the windows is shifted and scaled.
     """
 
     windows: tuple[Sample, ...]
     field: DisplacementField | None
+    normalization: Normalization | None = None
 
 
 def survey_scene(reader: InputReader, shape: tuple[int, int], options: SurveyOptions) -> Survey:
@@ -52,22 +62,61 @@ def survey_scene(reader: InputReader, shape: tuple[int, int], options: SurveyOpt
 def sample_scene(reader: InputReader, shape: tuple[int, int], options: RegistrationOptions) -> SceneSample:
     """Read a scene's sample, after the local displacement of its guide is estimated; see `survey_scene`."""
     with one_thread():
+        windows = sample_windows(shape)
+        cubes, normalization = _read_sample(reader, windows, options)
+        reader = reader if normalization is None else reader.normalized(normalization)
         field = _estimate_displacement(reader, shape, options)
         margin = sample_margin(options.ratio)
-        samples = tuple(
-            Sample(
-                reader.read_scene(window),
-                read_registered_guide(reader, window.scaled(options.ratio).grown(margin), field),
-            )
-            for window in sample_windows(shape)
+        guides = (
+            read_registered_guide(reader, window.scaled(options.ratio).grown(margin), field) for window in windows
         )
-        return SceneSample(samples, field)
+        return SceneSample(tuple(map(Sample, cubes, guides)), field, normalization)
+
+
+def _read_sample(
+    reader: InputReader, windows: Sequence[Window], options: RegistrationOptions
+) -> tuple[list[NDArray[np.float32]], Normalization | None]:
+    """Return the scene in the windows, normalized if 32-bit floats do not hold it as it is.
+
+    Only scenes of types that a 32-bit float may not hold are read twice, in 64-bit floats before.
+    """
+    packing = options.packing if isinstance(options, SurveyOptions) else None
+    if not isinstance(options, SurveyOptions) or packing is None:
+        return [reader.read_scene(window) for window in windows], None
+    exact = reader.normalized(Normalization.exact(len(packing.scales))) if options.stored in WIDE_TYPES else reader
+    cubes = [exact.read_scene(window) for window in windows]
+    normalization = choose_normalization(cubes, options.stored, packing)
+    _require_affine(options, normalization)
+    if exact is reader and normalization is None:
+        return cubes, None
+    own = reader if normalization is None else reader.normalized(normalization)
+    return [own.read_scene(window) for window in windows], normalization
 
 
 def survey_sample(sample: SceneSample, options: SurveyOptions) -> Survey:
     """Survey a scene from its sample; see `survey_scene`."""
     with one_thread():
-        return replace(estimate_survey(sample.windows, options), displacement=sample.field)
+        survey = estimate_survey(sample.windows, options)
+        return replace(survey, displacement=sample.field, normalization=sample.normalization)
+
+
+def _require_affine(options: SurveyOptions, normalization: Normalization | None) -> None:
+    """Check that a model gives the same result for shifted values, if the values have to be shifted.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    if normalization is None or not options.model.uses_ratios:
+        return
+    shifted = next(((band, origin) for band, origin in enumerate(normalization.origins, 1) if origin), None)
+    if shifted is not None:
+        raise InputError(
+            f"Band {shifted[0]} of the scene holds values from {shifted[1]:.10g}, whose steps 32-bit floats hold only as "
+            f"differences from that, and `{options.model.name}` takes ratios of the values. Give --model auto or gsa, or "
+            "--dtype float32 to round the values."
+        )
 
 
 def _estimate_displacement(

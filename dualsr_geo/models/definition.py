@@ -88,6 +88,8 @@ class Model:
     licence: str = "Apache-2.0"
     sha256: str | None = None
 
+    # Whether the result depends on ratios of values, so that a shift of all values of a band changes it.
+    uses_ratios: ClassVar[bool] = False
     # The frozen dataclass that `estimate` returns; `dualsr_geo.serialization` can read and write it.
     state_type: ClassVar[type | None] = None
 

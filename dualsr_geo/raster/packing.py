@@ -6,12 +6,15 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
+
+if TYPE_CHECKING:
+    from dualsr_geo.raster.normalization import Normalization
 
 # Float values within this fraction of the nodata value are nodata.
 NODATA_TOLERANCE = 1e-6
@@ -27,6 +30,11 @@ class Decoding:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     nodata: tuple[float | None, ...]
+    # Of a scene that 32-bit floats do not hold as it is (raster/normalization.py): physical value of each band that
+    # becomes 0, and the unit of the result.
+    origins: tuple[float, ...] | None = None
+    unit: float = 1.0
+    dtype: Literal["float32", "float64"] = "float32"
 
     def select(self, indices: Sequence[int]) -> Decoding:
         """Return the decoding of some of the bands."""
@@ -34,25 +42,77 @@ class Decoding:
             tuple(self.scales[i] for i in indices),
             tuple(self.offsets[i] for i in indices),
             tuple(self.nodata[i] for i in indices),
+            None if self.origins is None else tuple(self.origins[i] for i in indices),
+            self.unit,
+            self.dtype,
         )
 
+    def normalized(self, normalization: Normalization) -> Decoding:
+        """Return the decoding whose physical values are shifted and scaled."""
+        n = normalization
+        return replace(self, origins=n.origins, unit=n.unit, dtype=n.dtype)
+
     def physical(self, stored: NDArray[Any], bands: Sequence[int]) -> NDArray[np.float32]:
-        """Return ``stored * scale + offset``, NaN where nodata or not finite.
+        """Return ``stored * scale + offset``, NaN where nodata or not finite; less origin and by unit, if there are.
 
         Parameters
         ----------
         stored : array, shape (band, y, x)
         bands : sequence of int
             Zero-based band of each plane of `stored`.
+
+        Raises
+        ------
+        InputError
+            If a value is beyond the range of a 32-bit float.
         """
-        out = np.empty(stored.shape, np.float32)
+        out = np.empty(stored.shape, self.dtype)
         # A band at a time in float64: rounded once, and never a float64 copy of the cube.
         for values, band, target in zip(stored, bands, out, strict=True):
-            physical = np.multiply(values, self.scales[band], dtype=np.float64) + self.offsets[band]
-            with np.errstate(over="ignore"):
-                target[...] = physical
-            target[_is_nodata(values, self.nodata[band]) | ~np.isfinite(target)] = np.nan
+            with np.errstate(over="ignore", invalid="ignore"):
+                target[...] = self._physical(values, band)
+            missing = _is_nodata(values, self.nodata[band]) | ~np.isfinite(values)
+            target[missing] = np.nan
+            if not np.isfinite(target).all():
+                _require_range(values, target, missing, band)
         return out
+
+    def _physical(self, values: NDArray[Any], band: int) -> NDArray[np.float64]:
+        scale, offset = self.scales[band], self.offsets[band]
+        if self.origins is None or self.origins[band] == 0:
+            physical: NDArray[np.float64] = np.multiply(values, scale, dtype=np.float64) + offset
+            return physical if self.unit == 1 else physical / self.unit
+        origin = self.origins[band]
+        # In stored values, so that integers are subtracted as integers; what is left of the origin is no whole step.
+        start = (origin - offset) / scale
+        if values.dtype.kind != "f":
+            start = round(start)
+        rest = (start * scale + offset) - origin
+        return (_difference(values, start) * scale + rest) / self.unit
+
+
+def _difference(values: NDArray[Any], start: float) -> NDArray[np.float64]:
+    """Return ``values - start``, exact for integers of 64 bits that are near each other."""
+    rounded = values.astype(np.float64)
+    if values.dtype.kind == "f" or values.dtype.itemsize < 8:
+        return rounded - start
+    info = np.iinfo(values.dtype)
+    nearest = min(max(int(start), int(info.min)), int(info.max))
+    # Unsigned arithmetic is modular: the difference is right wherever it fits 64 bits with sign.
+    near = (values.view(np.uint64) - np.array(nearest, values.dtype).view(np.uint64)).view(np.int64)
+    far = rounded - float(nearest)
+    return np.where(np.abs(far) < 2.0**62, near.astype(np.float64), far) + float(nearest - int(start))
+
+
+def _require_range(values: NDArray[Any], physical: NDArray[np.floating], missing: NDArray[np.bool_], band: int) -> None:
+    """Check that every value that is there is finite as a physical one."""
+    lost = ~np.isfinite(physical) & ~missing
+    if lost.any():
+        value = float(values[lost][0])
+        raise InputError(
+            f"Band {band + 1} holds the stored value {value:g}, which makes no 32-bit float. If it marks missing pixels, "
+            f"give --nodata {value:g}; else leave the band out by --bidx."
+        )
 
 
 def _is_nodata(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | np.bool_:

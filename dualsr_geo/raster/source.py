@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.windows import Window
 
@@ -53,6 +54,10 @@ class Source(Readable, Protocol):
 
     def crop(self, window: Window) -> Source:
         """Return the source of a window, which is inside the grid; it holds no more of an array than that."""
+        ...
+
+    def normalized(self, normalization: Normalization) -> Source:
+        """Return the source whose values are shifted and scaled."""
         ...
 
     def files_read(self) -> tuple[str, ...]:
@@ -119,6 +124,10 @@ class BaseSource(ABC):
         """Return the source of some of the bands, zero-based."""
 
     @abstractmethod
+    def normalized(self, normalization: Normalization) -> Source:
+        """Return the source whose values are shifted and scaled."""
+
+    @abstractmethod
     def files_read(self) -> tuple[str, ...]:
         """Return the files or the store that it reads; none for an array."""
 
@@ -155,6 +164,10 @@ class StoredSource(BaseSource):
         chosen = tuple(self.indices[i] for i in indices)
         return replace(self, indices=chosen, decoding=self.decoding.select(indices))
 
+    def normalized(self, normalization: Normalization) -> Self:
+        """Return the source whose values are shifted and scaled."""
+        return replace(self, decoding=self.decoding.normalized(normalization))
+
 
 @dataclass(frozen=True)
 class CroppedSource(BaseSource):
@@ -183,6 +196,10 @@ class CroppedSource(BaseSource):
     def select(self, indices: Sequence[int]) -> CroppedSource:
         """Return the source of some of the bands, zero-based."""
         return replace(self, source=self.source.select(indices))
+
+    def normalized(self, normalization: Normalization) -> CroppedSource:
+        """Return the source whose values are shifted and scaled."""
+        return replace(self, source=self.source.normalized(normalization))
 
     def crop(self, window: Window) -> CroppedSource:
         """Return the source of a window of this window."""

@@ -131,7 +131,8 @@ def _describe_tests(wald_pairs: list[Mapping[str, Any]]) -> str:
 
 def _describe_pair(pair: Mapping[str, Any]) -> str:
     error = "" if pair["error"] is None else f" +- {pair['error']:.0%}"
-    ratio = max(pair["excess"], 1 / pair["excess"])
+    # Without variance, as in a constant scene, there is no excess to compare.
+    ratio = max(pair["excess"], 1 / pair["excess"]) if pair["excess"] else 1.0
     comparison = f", where the correction is {ratio:.2g} times {'weaker' if pair['excess'] > 1 else 'stronger'}"
     return f"{pair['best']:.0%}{error} at {pair['ratio']}x{comparison if ratio > MIN_ENERGY_RATIO else ''}"
 

@@ -16,6 +16,7 @@ from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, Block, Filled, guided_pixels
 from dualsr_geo.fusion.prepared_guide import prepare_guide
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.methods.regression import MODEL
+from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.options import RegistrationOptions
@@ -67,6 +68,10 @@ class SurveyOptions(RegistrationOptions):
         Whether to leave the guide out where it shows something else than the scene.
     denoise : bool
         Whether to denoise the guide where its noise costs more than the filter.
+    stored : str
+        Type in which the scene is stored.
+    packing : Packing or None
+        Of the product, which decides on the steps that have to be kept; None where 32-bit floats hold all values.
     """
 
     model: Model = MODEL
@@ -76,6 +81,8 @@ class SurveyOptions(RegistrationOptions):
     detail: bool = False
     changes: bool = False
     denoise: bool = True
+    stored: str = "float32"
+    packing: Packing | None = None
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Window]:

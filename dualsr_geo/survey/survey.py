@@ -17,6 +17,7 @@ from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.uncertainty import ErrorModel
 from dualsr_geo.fusion.wald.scene_sample import GuideStatistics, SceneStatistics
 from dualsr_geo.models.definition import Model
+from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import Placement
 from dualsr_geo.registration.shift import guide_margin, move_guide
@@ -33,6 +34,7 @@ _PARTS: dict[str, type] = {
     "changes": ChangeModel,
     "uncertainty": ErrorModel,
     "detail": DetailAssessment,
+    "normalization": Normalization,
 }
 
 
@@ -60,6 +62,9 @@ class Survey:
         Standard deviations of the product's errors; None unless uncertainty is requested.
     detail : DetailAssessment or None
         Assessment of the product's detail; None unless requested, and for scenes too small to be degraded.
+    normalization : Normalization or None
+        Shift and scale by which the scene's values are computed; all values of the survey are in these terms. None
+        where 32-bit floats hold them as they are.
     notes : tuple of str
         Notes for the user.
     """
@@ -73,6 +78,7 @@ class Survey:
     model_state: Any = None
     uncertainty: ErrorModel | None = None
     detail: DetailAssessment | None = None
+    normalization: Normalization | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -136,7 +142,7 @@ class Survey:
             The run's model, which defines the type of its state; without it the state is left out.
         """
         parts: dict[str, Any] = {
-            name: None if value[name] is None else from_json(kind, value[name]) for name, kind in _PARTS.items()
+            name: None if value.get(name) is None else from_json(kind, value[name]) for name, kind in _PARTS.items()
         }
         state, kind = value["model_state"], None if model is None else model.state_type
         parts["model_state"] = None if state is None or kind is None else from_json(kind, state)

@@ -2,9 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
+import rasterio
+import xarray as xr
 from delivered import counts, raster
 from hostile_case import Case, check
+
+import dualsr_geo
 
 SIDE = 24
 
@@ -53,7 +58,132 @@ PSFS = (
     Case("a PSF that never ends", device("/dev/zero"), error=r"--psf /dev/zero is no PSF.*regular", apart=True),
 )  # fmt: skip
 
-CASES = PSFS
+
+# ---- values ------------------------------------------------------------------------------
+
+
+def pixels(dtype, low, high, bands=3, side=SIDE):
+    """A smooth cube of values from `low` to `high`; of integers each step is one of the type."""
+    step = np.random.default_rng(3).integers(0, 2, (bands, side, side))
+    field = counts(5, (bands, side, side), 0, 1000, "float64") + 20 * step
+    share = (field - field.min()) / np.ptp(field)
+    if np.dtype(dtype).kind in "iu":
+        return np.array([min(high, low + round(v * (high - low))) for v in share.ravel().tolist()], dtype).reshape(
+            share.shape
+        )
+    return (low + share * (high - low)).astype(dtype)
+
+
+def values(cube, *options, output="o.tif", **tags):
+    def make(folder):
+        raster(folder / "s.tif", cube, 8.0, **tags)
+        return ["upscale", "s.tif", "--scale", "2", "-o", output, *options]
+
+    return make
+
+
+def near(cube, overshoot=0.35):
+    """Check that the product has the mean of the scene, and exceeds its range by no more than detail does."""
+
+    def verify(folder, _outcome):
+        with rasterio.open(folder / "o.tif") as file:
+            product = file.read()
+        assert product.dtype == cube.dtype
+        for band, scene in zip(product, cube, strict=True):
+            # Differences from the smallest value, exact in Python.
+            base = scene.min().item()
+            found, truth = (np.array([v - base for v in b.ravel().tolist()], float) for b in (band, scene))
+            found, truth = found / truth.max(), truth / truth.max()
+            span = 1.0
+            assert np.isfinite(found).all()
+            assert found.min() >= -overshoot * span
+            assert found.max() <= (1 + overshoot) * span
+            assert abs(found.mean() - truth.mean()) < 0.02 * span
+            degraded = found.reshape(SIDE, 2, SIDE, 2).mean((1, 3)).ravel()
+            assert np.corrcoef(degraded, truth)[0, 1] > 0.97
+
+    return verify
+
+
+def constant(value, dtype):
+    cube = np.full((3, SIDE, SIDE), value, dtype)
+
+    def verify(folder, _outcome):
+        with rasterio.open(folder / "o.tif") as file:
+            assert (file.read() == cube[0, 0, 0]).all()
+
+    return Case(f"a constant {dtype} scene of {value}", values(cube), verify=verify)
+
+
+def same_lazily(cube, **options):
+    """The accessor gives the bytes of the command line."""
+
+    def make(folder):
+        raster(folder / "s.tif", cube, 8.0)
+        dualsr_geo.upscale("s.tif", "o.tif", scale=2, **options)
+        with rasterio.open(folder / "o.tif") as file:
+            stored = file.read()
+        array = xr.open_dataarray(folder / "s.tif", engine="rasterio", mask_and_scale=False)
+
+        def run():
+            lazy = array.dualsr.upscale(scale=2, **options).compute().to_numpy()
+            assert lazy.dtype == stored.dtype
+            assert (lazy == stored).all()
+
+        return run
+
+    return make
+
+
+TOP = 2**64 - 1
+WIDE = {
+    "uint32 near its top": pixels("uint32", 4294900005, 4294900050),
+    "uint32 of a small range": pixels("uint32", 3_000_000_000, 3_000_100_000),
+    "int32 near its bottom": pixels("int32", -(2**31), -(2**31) + 3000),
+    "uint64 near its top": pixels("uint64", TOP - 4000, TOP),
+    "int64 near its bottom": pixels("int64", -(2**63), -(2**63) + 5000),
+    "int64 of large values": pixels("int64", 2**53 + 1, 2**53 + 800),
+    "float64 of 1e9 and little more": pixels("float64", 1e9 + 0.5, 1e9 + 5),
+    "float64 of -1e12 and little more": pixels("float64", -1e12, -1e12 + 3),
+    "float64 of 1e300": pixels("float64", 1e300, 5e300),
+    "float64 of 1e-297": pixels("float64", 5e-298, 5e-297),
+    "float64 of 1e-310": pixels("float64", 1e-310, 9e-310),
+    "float32 of 1e-30": pixels("float32", 1e-30, 9e-30),
+    "float32 of 1e35": pixels("float32", 1e35, 9e35),
+    "float64 of usual values": pixels("float64", 0.01, 0.6),
+    "uint16": pixels("uint16", 300, 65000),
+    "uint32 of usual values": pixels("uint32", 0, 2**22),
+}
+MIXED = np.stack([pixels("float64", 1, 9)[0], pixels("float64", 1e300, 5e300)[0]])
+ONE_LARGE = np.where(np.arange(SIDE * SIDE).reshape(SIDE, SIDE) == 77, -1.7e308, pixels("float64", 1, 9))
+VALUES = (
+    *(Case(name, values(cube), verify=near(cube)) for name, cube in WIDE.items()),
+    *(
+        Case(f"{name}, {' '.join(options)}", values(cube, *options), verify=near(cube))
+        for name, cube in list(WIDE.items())[:7:3]
+        for options in (("--model", "bicubic"), ("--tile", "8"))
+    ),
+    Case(
+        "uint32 of all its values",
+        values(pixels("uint32", 0, 2**32 - 1)),
+        error=r"Band 1 .* to 3842431793 .*--dtype float32",
+    ),
+    Case("uint32 of all its values as float32", values(pixels("uint32", 0, 2**32 - 1), "-t", "float32")),
+    Case("uint64 of all its values", values(pixels("uint64", 0, TOP)), error=r"Band 1 .*--dtype float32"),
+    Case("float64 of bands of 1 and of 1e300", values(MIXED), error=r"Band 1 .*e\+300.*--nodata"),
+    Case("float64 with one of -1.7e308", values(ONE_LARGE), error=r"Band 1 .*1\.7e\+308.*--nodata"),
+    Case("float64 with one of -1.7e308 as nodata", values(ONE_LARGE, "--nodata", "-1.7e308")),
+    constant(4294900005, "uint32"),
+    constant(TOP - 5, "uint64"),
+    constant(1e9 + 0.3, "float64"),
+    constant(1e300, "float64"),
+    constant(0, "uint16"),
+    constant(3, "uint8"),
+    constant(0.5, "float32"),
+    *(Case(f"{name}, lazily", same_lazily(cube)) for name, cube in list(WIDE.items())[:11:5]),
+)
+
+CASES = (*PSFS, *VALUES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -60,7 +60,7 @@ def summarise(
         correction=plan.model.provenance(survey.model_state).get("correction"),
         refinement=_refinement(fine_stage),
         guide=_guide(plan, survey, records),
-        consistency=_consistency(records, plan.scene.count),
+        consistency=_consistency(records, plan.scene.count, _unit(survey)),
         uncertainty=_uncertainty(survey, records),
         detail=_detail(survey, plan.scene.count),
         clipped=ClippingSummary(sum(r.below_minimum for r in records), sum(r.saturated for r in records)),
@@ -102,10 +102,12 @@ def _blur(placement: Placement) -> BlurSummary:
 
 def _noise(survey: Survey, bands: int) -> dict[str, Any]:
     """Return the noise of every band and its standard error; None where noise cannot be separated from signal."""
-    noise = survey.statistics.noise
-    each: dict[str, NDArray[Any]] = {"std_per_band": noise, "error_per_band": survey.statistics.noise_error}
+    noise, unit = survey.statistics.noise, _unit(survey)
+    each = {"std_per_band": noise, "error_per_band": survey.statistics.noise_error}
     rounded = {
-        name: [float(f"{value:.4g}") if std > 0 else None for value, std in zip(values, noise, strict=True)]
+        name: [
+            float(f"{unit * float(value):.4g}") if std > 0 else None for value, std in zip(values, noise, strict=True)
+        ]
         for name, values in each.items()
     }
     return {
@@ -170,14 +172,19 @@ def _coverage_by_tile(records: Sequence[TileRecord], columns: int) -> tuple[tupl
     return tuple(shares[i : i + columns] for i in range(0, len(shares), columns))
 
 
-def _consistency(records: Sequence[TileRecord], bands: int) -> ConsistencySummary:
+def _unit(survey: Survey) -> float:
+    """Return the unit in which values are computed, physical units."""
+    return 1.0 if survey.normalization is None else survey.normalization.unit
+
+
+def _consistency(records: Sequence[TileRecord], bands: int, unit: float) -> ConsistencySummary:
     squared_error = np.sum([r.squared_error for r in records], axis=0)
     pixels = np.sum([r.pixels for r in records], axis=0)
     # One band has no spectrum, so no angle.
     angles = sum(r.angle_count for r in records) if bands > 1 else 0
-    rmse = np.sqrt(squared_error / np.maximum(pixels, 1))
+    rmse = unit * np.sqrt(squared_error / np.maximum(pixels, 1))
     return ConsistencySummary(
-        rmse=float(np.sqrt(squared_error.sum() / pixels.sum())) if pixels.sum() else None,
+        rmse=unit * float(np.sqrt(squared_error.sum() / pixels.sum())) if pixels.sum() else None,
         sam_deg=sum(r.angle_sum_deg for r in records) / angles if angles else None,
         rmse_per_band=tuple(float(f"{v:.6g}") if n else None for v, n in zip(rmse, pixels, strict=True)),
     )
@@ -187,12 +194,12 @@ def _uncertainty(survey: Survey, records: Sequence[TileRecord]) -> dict[str, Any
     """Return the mean standard deviation of every band, and the Wald pairs that the deviations rest on."""
     if survey.uncertainty is None:
         return None
-    sums = np.sum([r.deviation_sum for r in records], axis=0)
+    unit, sums = _unit(survey), np.sum([r.deviation_sum for r in records], axis=0)
     pixels = np.sum([r.deviation_count for r in records], axis=0)
     levels = {"guided": survey.uncertainty.guided, "alone": survey.uncertainty.unguided}
     return {
         "is": "standard deviation of the error, 1.645 of them to either side for 90 %",
-        "mean_per_band": [float(f"{s / n:.6g}") if n else None for s, n in zip(sums, pixels, strict=True)],
+        "mean_per_band": [float(f"{unit * s / n:.6g}") if n else None for s, n in zip(sums, pixels, strict=True)],
         **{
             name: {"wald_ratio": level.ratio, "trend": round(level.trend, 4), "growth": round(level.growth, 4)}
             for name, level in levels.items()

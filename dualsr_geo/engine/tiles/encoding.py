@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.packing import Packing, holds
 
 # Side of the window of lr pixels whose minimum is the lower limit in darker places than the sample has.
@@ -66,6 +67,7 @@ def encode(
     rows: slice,
     low: float | torch.Tensor,
     hole: torch.Tensor | None,
+    normalization: Normalization | None = None,
 ) -> Encoded:
     """Encode physical values.
 
@@ -81,8 +83,12 @@ def encode(
         Lower limit, physical units.
     hole : Tensor of bool, shape (band, Y, X), or None
         Pixels without a value.
+    normalization : Normalization or None
+        By which values and limit, and the physical values that are returned, are shifted and scaled.
     """
     cut = _cut(values, low, hole)
+    if normalization is not None:
+        return _encode_normalized(values, packing, rows, hole, normalization, cut)
     if packing.is_float:
         stored = values.numpy(force=True).astype(packing.dtype, copy=True)
         _put_holes(stored, packing, hole)
@@ -98,8 +104,58 @@ def encode(
     return Encoded(stored, physical, cut, saturated)
 
 
+def _encode_normalized(
+    values: torch.Tensor,
+    packing: Packing,
+    rows: slice,
+    hole: torch.Tensor | None,
+    normalization: Normalization,
+    cut: int,
+) -> Encoded:
+    """Encode values that are shifted and scaled, in 64-bit floats and integers, a band at a time."""
+    stored = np.empty(tuple(values.shape), packing.dtype)
+    physical, saturated = values, 0
+    valid = None if hole is None else ~hole.numpy(force=True)
+    for at, band in enumerate(range(rows.start, rows.stop)):
+        plane = values[at].numpy(force=True).astype(np.float64) * normalization.unit
+        origin = normalization.origins[band]
+        if packing.is_float:
+            with np.errstate(over="ignore"):
+                stored[at] = plane + origin
+            continue
+        scale, offset = packing.scales[band], packing.offsets[band]
+        start = round((origin - offset) / scale)
+        rest = origin - (start * scale + offset)
+        steps = np.round((plane + rest) / scale)
+        clipped = _within(steps, packing.dtype, start)
+        out = clipped != steps
+        saturated += int(np.count_nonzero(out if valid is None else out & valid[at]))
+        # Modular arithmetic of 64 bits: exact wherever the sum fits the type.
+        total = clipped.astype(np.int64).view(np.uint64) + np.uint64(start % 2**64)
+        stored[at] = total.view(np.int64).astype(packing.dtype)
+        decoded = (clipped * scale - rest) / normalization.unit
+        physical[at] = torch.from_numpy(decoded.astype(np.float32)).to(values.device)
+    if not packing.is_float:
+        _avoid_nodata(stored, packing)
+    _put_holes(stored, packing, hole)
+    return Encoded(stored, physical, cut, saturated)
+
+
+def _within(steps: NDArray[np.float64], dtype: str, start: int) -> NDArray[np.float64]:
+    """Clip steps from `start` to the range of an integer type, and to the range of 64-bit integers."""
+    info = np.iinfo(dtype)
+    # The largest 64-bit float below 2^63.
+    limit = 2**63 - 1024
+    clipped: NDArray[np.float64] = np.clip(steps, max(info.min - start, -limit), min(info.max - start, limit))
+    return clipped
+
+
 def encode_deviation(
-    values: torch.Tensor, packing: Packing, rows: slice, hole: torch.Tensor | None
+    values: torch.Tensor,
+    packing: Packing,
+    rows: slice,
+    hole: torch.Tensor | None,
+    normalization: Normalization | None = None,
 ) -> NDArray[np.generic]:
     """Encode standard deviations, rounded up, so that no uncertain value is stored with a standard deviation of 0.
 
@@ -111,12 +167,15 @@ def encode_deviation(
         Of the product's values.
     rows : slice
     hole : Tensor of bool, shape (band, Y, X), or None
+    normalization : Normalization or None
+        Of the product's values.
     """
-    own = packing.deviations
+    own, shared = packing.deviations, None if normalization is None else normalization.deviations
     if not own.is_float:
-        step = _column(own.scales[rows], values)
+        unit = 1.0 if shared is None else shared.unit
+        step = _column(tuple(s / unit for s in own.scales[rows]), values)
         values.div_(step).ceil_().mul_(step)
-    return encode(values, own, rows, 0.0, hole).stored
+    return encode(values, own, rows, 0.0, hole, shared).stored
 
 
 def _column(values: tuple[float, ...], like: torch.Tensor) -> torch.Tensor:
@@ -158,13 +217,18 @@ def _to_integer(steps: torch.Tensor, packing: Packing, hole: torch.Tensor | None
     stored = (values if info.bits < 32 else np.clip(values.astype(np.float64), info.min, info.max)).astype(
         packing.dtype
     )
+    _avoid_nodata(stored, packing)
+    _put_holes(stored, packing, hole)
+    return stored
+
+
+def _avoid_nodata(stored: NDArray[np.generic], packing: Packing) -> None:
+    """Change values that equal nodata by one step."""
     nodata = packing.nodata
     if nodata is not None and holds(packing.dtype, nodata):
         clash = stored == int(nodata)
         if clash.any():
-            stored[clash] = int(nodata) - 1 if nodata > info.min else int(nodata) + 1
-    _put_holes(stored, packing, hole)
-    return stored
+            stored[clash] = int(nodata) - 1 if nodata > np.iinfo(packing.dtype).min else int(nodata) + 1
 
 
 def _put_holes(stored: NDArray[np.generic], packing: Packing, hole: torch.Tensor | None) -> None:

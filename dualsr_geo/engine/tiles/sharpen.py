@@ -71,7 +71,9 @@ def sharpen_tile(
         statistics.coverage = inputs.coverage
         statistics.guided = inputs.coverage * valid[0].size
         statistics.withheld = inputs.withheld * valid[0].size
-        check = ConsistencyCheck(context.survey.psf, context.shape, tile.core, inputs.device)
+        check = ConsistencyCheck(
+            context.survey.psf, context.shape, tile.core, inputs.device, context.survey.normalization
+        )
         for rows in ranges:
             encoded = core.bands(rows, valid)
             statistics.cut += encoded.cut
@@ -155,7 +157,8 @@ class _Core:
     def bands(self, rows: slice, valid: NDArray[np.bool_]) -> Encoded:
         """Return some bands of the core, encoded."""
         values, low = self._values(rows)
-        return encode(values, self.context.packing, rows, low, self._hole(valid[rows]))
+        hole = self._hole(valid[rows])
+        return encode(values, self.context.packing, rows, low, hole, self.context.survey.normalization)
 
     def _hole(self, valid: NDArray[np.bool_]) -> torch.Tensor | None:
         """Return the pixels without a value, (band, Y, X); None if there are none."""
@@ -174,7 +177,8 @@ class _Core:
         # Bands with too few valid pixels are not used, and have no estimate.
         valid = valid[rows] & np.array([i is not None for i in positions])[:, None, None]
         statistics.add_deviations(rows, values, valid, self.context.ratio)
-        return encode_deviation(values, self.context.packing, rows, self._hole(valid))
+        hole = self._hole(valid)
+        return encode_deviation(values, self.context.packing, rows, hole, self.context.survey.normalization)
 
     def _sigma(self, some: slice) -> torch.Tensor:
         model, blend = self.context.survey.uncertainty, self.inputs.window.blend

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded, blur_matrix
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.tiles.artefacts import ArtefactSums
+from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.windows import Window
 
 # Consistency is measured on every fourth lr row: a quarter of the cost, and the same result.
@@ -92,9 +93,18 @@ class ConsistencyCheck:
         Rows and columns of the scene, lr pixels.
     core : Window
     device : torch.device
+    normalization : Normalization or None
+        Of the values; spectral angles are those of physical values.
     """
 
-    def __init__(self, psf: Psf, shape: tuple[int, int], core: Window, device: torch.device) -> None:
+    def __init__(
+        self,
+        psf: Psf,
+        shape: tuple[int, int],
+        core: Window,
+        device: torch.device,
+        normalization: Normalization | None = None,
+    ) -> None:
         (height, width), reach = shape, psf.reach_lr
         rows = np.arange(core.y0 and core.y0 + reach, core.y1 if core.y1 == height else core.y1 - reach)
         columns = np.arange(core.x0 and core.x0 + reach, core.x1 if core.x1 == width else core.x1 - reach)
@@ -103,6 +113,7 @@ class ConsistencyCheck:
         by = blur_matrix(psf.taps_y, psf.start_y, psf.ratio, height, core.y0, core.y1)[self.rows]
         bx = blur_matrix(psf.taps_x, psf.start_x, psf.ratio, width, core.x0, core.x1)[self.columns]
         self.by, self.bx = (Banded(m, BLOCK_LR, device) for m in (by, bx))
+        self.normalization = normalization
         # Sums over the bands of products of the degraded product and the scene, (y, x).
         self.dot: torch.Tensor | None = None
         self.degraded_square: torch.Tensor | None = None
@@ -131,6 +142,10 @@ class ConsistencyCheck:
         statistics.pixels[rows] += valid.sum((1, 2)).cpu().numpy()
         with_data = valid.any(2).any(1)
         a, b = degraded[with_data].double(), observed[with_data].double()
+        if self.normalization is not None:
+            n = self.normalization
+            origins = torch.tensor(n.origins[rows], dtype=torch.float64, device=a.device)[with_data] / n.unit
+            a, b = a + origins[:, None, None], b + origins[:, None, None]
         self.dot = _plus(self.dot, (a * b).sum(0))
         self.degraded_square = _plus(self.degraded_square, (a * a).sum(0))
         self.scene_square = _plus(self.scene_square, (b * b).sum(0))

@@ -21,6 +21,7 @@ from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.readers.hdf5 import Hdf5Source, part_of, reading
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.georeferencing import parse_crs
+from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.packing import Decoding, Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.source import BaseSource, thumbnail_indices
@@ -172,6 +173,10 @@ class OrthorectifiedSwath(BaseSource):
         """Return the source of some of the bands, zero-based."""
         return replace(self, swath=self.swath.select(indices))
 
+    def normalized(self, normalization: Normalization) -> OrthorectifiedSwath:
+        """Return the source whose values are shifted and scaled."""
+        return replace(self, swath=self.swath.normalized(normalization))
+
     def files_read(self) -> tuple[str, ...]:
         """Return the granule."""
         return self.swath.files_read()
@@ -186,7 +191,7 @@ class OrthorectifiedSwath(BaseSource):
 
     def _gather(self, y: NDArray[Any], x: NDArray[Any], bands: Sequence[int]) -> NDArray[np.float32]:
         """Return the pixels of the swath that the table names; no more of the swath is read than spans them."""
-        out = np.full((len(bands), *y.shape), np.nan, np.float32)
+        out = np.full((len(bands), *y.shape), np.nan, self.swath.decoding.dtype)
         covered = (y > 0) & (x > 0)
         if covered.any():
             rows, columns = y[covered] - 1, x[covered] - 1

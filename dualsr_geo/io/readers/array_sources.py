@@ -22,6 +22,7 @@ from dualsr_geo.io.readers.rasterio_source import file_stamp, local_stamp
 from dualsr_geo.io.storage.store_errors import store_errors_as
 from dualsr_geo.io.storage.urls import for_display
 from dualsr_geo.io.storage.zarr_groups import array_stamp, zarr_location
+from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.source import BaseSource, StoredSource, thumbnail_indices
 from dualsr_geo.raster.windows import Window
@@ -67,7 +68,8 @@ class ZarrSource(StoredSource):
     def read_last_pixel(self) -> None:
         """Read the last pixel of the last band, so that a damaged store is detected when it is opened."""
         height, width = self.size
-        self._load([len(self.indices) - 1], Window(height - 1, height, width - 1, width))
+        exact = self.normalized(Normalization.exact(len(self.indices)))
+        exact.read(Window(height - 1, height, width - 1, width), [len(self.indices) - 1])
 
     def files_read(self) -> tuple[str, ...]:
         """Return the group."""
@@ -150,6 +152,10 @@ class ArraySource(BaseSource):
     def select(self, indices: Sequence[int]) -> ArraySource:
         """Return the source of some of the bands, zero-based."""
         return ArraySource(self.array[list(indices)], self.decoding.select(indices))
+
+    def normalized(self, normalization: Normalization) -> ArraySource:
+        """Return the source whose values are shifted and scaled."""
+        return replace(self, decoding=self.decoding.normalized(normalization))
 
     def crop(self, window: Window) -> ArraySource:
         """Return the source of a window; its array holds no more than that."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.source import BaseSource, Source
 from dualsr_geo.raster.windows import Window
 
@@ -54,6 +55,15 @@ class BandStack(BaseSource):
         order = tuple((used.index(part), index) for part, index in chosen)
         return BandStack(tuple(self.parts[part] for part in used), order)
 
+    def normalized(self, normalization: Normalization) -> BandStack:
+        """Return the source whose values are shifted and scaled."""
+        origins = dict(zip(self.order, normalization.origins, strict=True))
+        parts = []
+        for at, part in enumerate(self.parts):
+            own = tuple(origins.get((at, i), 0.0) for i in range(part.shape[0]))
+            parts.append(part.normalized(replace(normalization, origins=own)))
+        return replace(self, parts=tuple(parts))
+
     def files_read(self) -> tuple[str, ...]:
         """Return the files of all parts, each once."""
         return tuple(dict.fromkeys(f for part in self.parts for f in part.files_read()))
@@ -65,9 +75,11 @@ class BandStack(BaseSource):
     def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
         # Each part is read once for all of its bands.
         chosen = [self.order[b] for b in bands]
-        out = np.empty((len(chosen), *window.shape), np.float32)
+        out: NDArray[np.float32] | None = None
         for part, source in enumerate(self.parts):
             rows = [row for row, (p, _) in enumerate(chosen) if p == part]
             if rows:
-                out[rows] = source.read(window, [chosen[row][1] for row in rows])
-        return out
+                values = source.read(window, [chosen[row][1] for row in rows])
+                out = np.empty((len(chosen), *window.shape), values.dtype) if out is None else out
+                out[rows] = values
+        return np.empty((0, *window.shape), np.float32) if out is None else out

@@ -33,6 +33,7 @@ from dualsr_geo.io.storage.object_store import explain_gdal
 from dualsr_geo.io.storage.urls import for_display, gdal_path, redact, url_of
 from dualsr_geo.raster.bands import DEVIATION_OF, Band, parse_bidx
 from dualsr_geo.raster.georeferencing import parse_crs
+from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.packing import (
     Decoding,
     Packing,
@@ -342,4 +343,6 @@ def _read_last_block(source: RasterSource, dataset: DatasetReader) -> None:
     height, width = source.size
     rows, columns = dataset.block_shapes[source.indices[-1]]
     y0, x0 = (height - 1) // rows * rows, (width - 1) // columns * columns
-    source.read(Window(y0, height, x0, width), [len(source.indices) - 1])
+    # As 64-bit floats: whether 32-bit ones hold the values is decided later.
+    exact = source.normalized(Normalization.exact(len(source.indices)))
+    exact.read(Window(y0, height, x0, width), [len(source.indices) - 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from dualsr_geo.models.methods._injection import InjectionModel
 @dataclass(frozen=True)
 class Brovey(InjectionModel):
     """Multiply every band by the guide over the mean of all bands; of several guide bands the mean is used."""
+
+    uses_ratios: ClassVar[bool] = True
 
     # The kernel of Keys, as in GDAL.
     cubic_a = -0.5

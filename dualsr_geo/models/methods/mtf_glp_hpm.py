@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ MAX_MODULATION = 5.0
 @dataclass(frozen=True)
 class MtfGlpHpm(InjectionModel):
     """Multiply every band by its synthetic guide over the low frequencies of that guide."""
+
+    uses_ratios: ClassVar[bool] = True
 
     def inject(self, state: Injection, cube: Tensor, guide: Tensor, operator: Operator) -> Sharpened:  # noqa: ARG002
         """Return the injection on one window; see `InjectionModel.inject`."""
