@@ -103,7 +103,7 @@ def _blur(placement: Placement) -> BlurSummary:
 def _noise(survey: Survey, bands: int) -> dict[str, Any]:
     """Return the noise of every band and its standard error; None where noise cannot be separated from signal."""
     noise, unit = survey.statistics.noise, _unit(survey)
-    each = {"std_per_band": noise, "error_per_band": survey.statistics.noise_error}
+    each: dict[str, NDArray[Any]] = {"std_per_band": noise, "error_per_band": survey.statistics.noise_error}
     rounded = {
         name: [
             float(f"{unit * float(value):.4g}") if std > 0 else None for value, std in zip(values, noise, strict=True)
