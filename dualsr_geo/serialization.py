@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import types
@@ -131,6 +132,40 @@ def write_atomically(path: Path, content: str | bytes, *, sync: bool = False) ->
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the disk has the content of a file.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
+    """
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_directory(folder: Path) -> None:
+    """Wait until the disk has the names in a folder, e.g. after a file in it was replaced.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
+    """
+    if os.name == "nt":
+        # Windows opens no folders.
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems keep no folders of their own.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def _scalar_to_json(value: object) -> Any:

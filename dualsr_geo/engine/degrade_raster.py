@@ -114,10 +114,13 @@ def degrade_scene(opened: Scene, spec: OutputSpec, scale: int, mtf_gain: float, 
     require_tiles(spec.shape[1:], spec.tile, opened.name)
     require_room(spec)
     identity = {"scene": opened.source.fingerprint(), "scale": scale, "mtf_gain": mtf_gain}
-    store = TileStore.begin(spec, identity, resume=False, overwrite=overwrite)
-    for tile in Tiling(spec.shape[1:], spec.tile, psf.reach_lr + 1):
-        _degrade_tile(opened, psf, spec, store, tile)
-    store.finish({"software": "dualsr-geo", "degraded": {"scale": scale, "mtf_gain": mtf_gain}}, None)
+    spec = replace(spec, resumable=False)
+    with spec.destination.locked() as require_held:
+        store = TileStore.begin(spec, identity, resume=False, overwrite=overwrite)
+        for tile in Tiling(spec.shape[1:], spec.tile, psf.reach_lr + 1):
+            _degrade_tile(opened, psf, spec, store, tile)
+        require_held()
+        store.finish({"software": "dualsr-geo", "degraded": {"scale": scale, "mtf_gain": mtf_gain}}, None)
     return {"output": spec.path, "scale": scale, "shape": list(spec.shape[1:]), "bands": opened.count}
 
 
@@ -165,9 +168,10 @@ def _output_spec(
 def _degrade_tile(scene: Scene, psf: Psf, spec: OutputSpec, store: TileStore, tile: Tile) -> None:
     op = operator(psf, (spec.shape[1], spec.shape[2]), tile.padded)
     rows, columns = tile.core.within(tile.padded).slices
+    chunks: dict[str, int | None] = {}
     for bands in store.band_ranges():
         values = scene.source.read(tile.padded.scaled(psf.ratio), range(bands.start, bands.stop))
         with one_thread(), torch.inference_mode():
             stored = encode_degraded(degrade_window(values, op)[:, rows, columns], spec.packing, bands)
-        store.write(tile.core, bands, stored)
-    store.mark(tile.index, {})
+        chunks |= store.write(tile.core, bands, stored)
+    store.mark(tile.index, {}, chunks)

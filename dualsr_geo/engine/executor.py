@@ -76,10 +76,11 @@ def process_tile(plan: TilePlan, index: int) -> TileRecord:
     with tile_errors(context.tiling, index, "Run again with --resume to redo only what is missing."):
         cube, guide = read_tile(plan.inputs, context, tile)
         target = tile.core.scaled(context.ratio)
+        chunks: dict[str, int | None] = {}
         for bands, stored in sharpen_tile(context, tile, cube, guide, statistics, plan.store.band_ranges()):
-            plan.store.write(target, bands, stored)
+            chunks |= plan.store.write(target, bands, stored)
         mark = statistics.to_json()
-        plan.store.mark(index, mark)
+        plan.store.mark(index, mark, chunks)
     return TileRecord.from_json(mark)
 
 

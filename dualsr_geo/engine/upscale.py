@@ -30,9 +30,9 @@ from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
 from dualsr_geo.engine.run_report import report_data_of_run
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tiles.context import TileContext
-from dualsr_geo.errors import DualSRError, DualSRWarning
+from dualsr_geo.errors import DualSRError, DualSRWarning, ResumeError
 from dualsr_geo.io.storage.defects import reports_defects
-from dualsr_geo.io.writers.disk_space import disk_full_errors
+from dualsr_geo.io.writers.disk_space import disk_errors
 from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.io.writers.tile_store import TileStore
@@ -147,13 +147,16 @@ def _sharpen(
     progress: Progress | None,
 ) -> tuple[RunSummary, list[TileRecord]]:
     """Survey the scene, sharpen its tiles, and write the product; resume where an interrupted run ended."""
-    store = TileStore.begin(spec, plan.identity, resume=plan.options.resume, overwrite=plan.options.overwrite)
-    survey = _survey(plan, store, client)
-    log("scene surveyed", tiles=len(plan.tiling), tile=plan.sizes.tile, model=plan.model.name, notes=list(survey.notes))
-    context = _with_fine_stage(plan, store, plan.context_for(survey))
-    records = _run_tiles(TilePlan(plan.inputs, context, store), plan.sizes.jobs, client, progress, log)
-    summary = summarise(plan, survey, records, context.fine_stage, output=spec.path)
-    store.finish(provenance_of(plan, summary), to_json(survey))
+    with spec.destination.locked() as require_held:
+        store = TileStore.begin(spec, plan.identity, resume=plan.options.resume, overwrite=plan.options.overwrite)
+        survey = _survey(plan, store, client)
+        notes = list(survey.notes)
+        log("scene surveyed", tiles=len(plan.tiling), tile=plan.sizes.tile, model=plan.model.name, notes=notes)
+        context = _with_fine_stage(plan, store, plan.context_for(survey))
+        records = _run_tiles(TilePlan(plan.inputs, context, store), plan.sizes.jobs, client, progress, log)
+        summary = summarise(plan, survey, records, context.fine_stage, output=spec.path)
+        require_held()
+        store.finish(provenance_of(plan, summary), to_json(survey))
     return summary, records
 
 
@@ -172,7 +175,7 @@ def _survey(plan: RunPlan, store: TileStore, client: Any) -> Survey:
     """Survey the scene, here or on the cluster, or take the survey of the interrupted run."""
     stored = store.record().get("survey")
     if stored is not None:
-        return Survey.from_json(stored, plan.model)
+        return _stored_survey(plan, store, stored)
     arguments = plan.inputs, plan.scene.shape, plan.survey_options
     try:
         if client is None:
@@ -189,10 +192,20 @@ def _survey(plan: RunPlan, store: TileStore, client: Any) -> Survey:
     return survey
 
 
+def _stored_survey(plan: RunPlan, store: TileStore, stored: Any) -> Survey:  # JSON
+    try:
+        return Survey.from_json(stored, plan.model)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ResumeError(
+            f"The survey of the interrupted run in {store.spec.destination.work} is damaged ({error}). Leave --resume out "
+            "to start again."
+        ) from error
+
+
 def _with_fine_stage(plan: RunPlan, store: TileStore, context: TileContext) -> TileContext:
     """Fit the fine stage to the scene if the plan has one, or take the fit of the interrupted run."""
     read = partial(read_tile, plan.inputs, context)
-    with disk_full_errors(store.spec.destination), one_thread(), store.file(FINE_STAGE_FILE) as path:
+    with disk_errors(store.spec), one_thread(), store.file(FINE_STAGE_FILE) as path:
         return replace(context, fine_stage=fit_fine_stage_once(path, context, plan.survey_options, read))
 
 

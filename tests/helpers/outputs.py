@@ -63,9 +63,10 @@ def tiles_of(spec: OutputSpec) -> Tiling:
 def write_tiles(store: TileStore, values: NDArray[Any], order: int = 1) -> None:
     for tile in list(tiles_of(store.spec))[::order]:
         if tile.index not in store.done():
+            chunks = {}
             for bands in store.band_ranges():
-                store.write(tile.core, bands, values[(bands, *tile.core.slices)])
-            store.mark(tile.index, {"overshoot": np.int64(3)})
+                chunks |= store.write(tile.core, bands, values[(bands, *tile.core.slices)])
+            store.mark(tile.index, {"overshoot": np.int64(3)}, chunks)
 
 
 def write_output(spec: OutputSpec, order: int = 1, overwrite: bool = False) -> NDArray[Any]:

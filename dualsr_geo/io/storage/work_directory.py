@@ -1,25 +1,19 @@
-"""Work directories of runs, on disk or in an object store: record of the run, marks of its tiles, their values."""
+"""Work directory of a run, on disk or in an object store: record of the run, marks of its tiles, their values.
+
+Every document has a checksum, and a mark has those of the chunks of its tile. A mark is written after the disk has
+the chunks (fsync), or after the store has confirmed them, so that a mark that survives a power cut is true.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-import obstore
 from zarr.storage import ObjectStore
 
-from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.object_store import delete, is_object, names_below, open_store, read_object, zarr_store
-from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.serialization import PARTIAL, write_atomically
+from dualsr_geo.io.storage.checksums import CheckedValues
 
 RECORD = "run.json"
 MARKS = "done"
@@ -55,185 +49,55 @@ class WorkDirectory(Protocol):
         ...
 
     def read(self, name: str) -> dict[str, Any]:
-        """Return a JSON document."""
+        """Return a JSON document.
+
+        Raises
+        ------
+        ResumeError
+            If it is missing or damaged.
+        """
         ...
 
-    def put(self, name: str, value: object) -> None:
+    def put(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON document, of which a reader sees the old or the new one, nothing between."""
         ...
 
-    def marks(self) -> dict[int, dict[str, Any]]:
-        """Return the documents of the finished tiles, in order of their indices."""
+    def marks(self) -> dict[int, dict[str, Any] | None]:
+        """Return the documents of the finished tiles, in order of their indices; None for a damaged one."""
         ...
 
-    def remove_marks(self) -> None:
-        """Mark no tile as finished."""
+    def remove_marks(self, indices: Iterable[int] | None = None) -> None:
+        """Mark no tile as finished, or those not."""
         ...
 
     def values(self) -> Path | ObjectStore[Any]:
         """Return the location of the values, as Zarr opens it."""
         ...
 
+    def checked_values(self) -> CheckedValues:
+        """Return a Zarr store of the values that keeps the checksums of what is written to it."""
+        ...
+
+    def sync(self, keys: Iterable[str]) -> None:
+        """Wait until the names of some objects of the values, which `checked_values` wrote, are on disk."""
+        ...
+
+    def checksums(self, keys: Iterable[str]) -> dict[str, int | None]:
+        """Return the checksums of objects of the values; None for one that is missing."""
+        ...
+
+    def metadata(self, name: str) -> bytes | None:
+        """Return a document of the values; None if it is missing."""
+        ...
+
+    def put_metadata(self, name: str, content: bytes) -> None:
+        """Write a document of the values."""
+        ...
+
+    def make_room(self, keys: Iterable[str]) -> None:
+        """Remove what is no object in the place of objects of the values."""
+        ...
+
     def file(self, name: str) -> AbstractContextManager[Path]:
         """Return a context with the path of a file on disk; a file that is written there is kept."""
         ...
-
-
-@dataclass(frozen=True)
-class LocalWorkDirectory:
-    """A work directory on disk."""
-
-    path: Path
-
-    def require_parent(self, way_out: str) -> None:
-        """Check that it can be created; `way_out` is what to give instead.
-
-        Raises
-        ------
-        OutputError
-            If its parent folder is missing or not writable.
-        """
-        parent = self.path.parent
-        if not parent.is_dir():
-            raise OutputError(
-                f"The folder {parent} of {self.path.name.removesuffix(WORK)} does not exist. "
-                f"Create it, or give {way_out}."
-            )
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise OutputError(f"The folder {parent} is not writable. Give {way_out}.")
-
-    def require_ours(self, way_out: str) -> None:
-        """Check that nothing else has its name; `way_out` is what to give instead.
-
-        Raises
-        ------
-        OutputError
-            If it exists, has no record, and holds more than the rest of a record that was not finished.
-        """
-        if not self.path.exists() or (self.path / RECORD).is_file():
-            return
-        if not self.path.is_dir() or any(not p.name.removeprefix(".").startswith(RECORD) for p in self.path.iterdir()):
-            raise OutputError(
-                f"{self.path} is needed as the work directory, but is not ours. Move it, or give {way_out}."
-            )
-
-    def create(self) -> None:
-        """Create it, empty."""
-        self.path.mkdir()
-
-    def remove(self) -> None:
-        """Remove it: the marks before the values, and the record, by which it is recognised, last."""
-        if not self.path.exists():
-            return
-        shutil.rmtree(self.path / MARKS, ignore_errors=True)
-        for item in self.path.iterdir():
-            if item.is_dir():
-                shutil.rmtree(item)
-            elif item.name != RECORD:
-                item.unlink()
-        (self.path / RECORD).unlink(missing_ok=True)
-        self.path.rmdir()
-
-    def remove_partial_files(self) -> None:
-        """Remove the files that a killed process did not finish."""
-        files = [*self.path.rglob(f"*{PARTIAL}"), *self.path.glob("stage.*"), *self.path.glob("product*")]
-        for file in files:
-            file.unlink()
-        (self.path / MARKS).mkdir(exist_ok=True)
-
-    def has(self, name: str) -> bool:
-        """Return whether a file exists."""
-        return (self.path / name).exists()
-
-    def read(self, name: str) -> dict[str, Any]:
-        """Return a JSON document."""
-        document: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
-        return document
-
-    def put(self, name: str, value: object) -> None:
-        """Write a JSON document, of which a reader sees the old or the new one, nothing between."""
-        write_atomically(self.path / name, json.dumps(value, sort_keys=True))
-
-    def marks(self) -> dict[int, dict[str, Any]]:
-        """Return the documents of the finished tiles, in order of their indices."""
-        indices = sorted(int(p.stem) for p in (self.path / MARKS).glob("*.json"))
-        return {i: self.read(f"{MARKS}/{i}.json") for i in indices}
-
-    def remove_marks(self) -> None:
-        """Mark no tile as finished."""
-        shutil.rmtree(self.path / MARKS, ignore_errors=True)
-        (self.path / MARKS).mkdir()
-
-    def values(self) -> Path:
-        """Return the path of the Zarr group with the values."""
-        return self.path / VALUES
-
-    @contextmanager
-    def file(self, name: str) -> Iterator[Path]:
-        """Return a context with the path of a file; a file that is written there is kept."""
-        yield self.path / name
-
-
-@dataclass(frozen=True)
-class StoreWorkDirectory:
-    """A work directory in an object store, where an object appears whole or not at all."""
-
-    url: str
-
-    def create(self) -> None:
-        """Do nothing: a store has no folders."""
-
-    def remove(self) -> None:
-        """Remove it: the marks before the values, and the record, by which it is recognised, last."""
-        names = names_below(self.url, OutputError)
-        with store_errors_as(OutputError, self.url):
-            delete(self.url, [n for n in names if n.startswith(f"{MARKS}/")])
-            delete(self.url, [n for n in names if n != RECORD and not n.startswith(f"{MARKS}/")])
-            delete(self.url, [n for n in names if n == RECORD])
-
-    def remove_partial_files(self) -> None:
-        """Do nothing: an object that was not finished does not exist."""
-
-    def has(self, name: str) -> bool:
-        """Return whether an object exists."""
-        return is_object(f"{self.url}/{name}", OutputError)
-
-    def read(self, name: str) -> dict[str, Any]:
-        """Return a JSON document."""
-        document: dict[str, Any] = json.loads(read_object(f"{self.url}/{name}", OutputError))
-        return document
-
-    def put(self, name: str, value: object) -> None:
-        """Write a JSON document, of which a reader sees the old or the new one, nothing between."""
-        self._put(name, json.dumps(value, sort_keys=True).encode())
-
-    def marks(self) -> dict[int, dict[str, Any]]:
-        """Return the documents of the finished tiles, in order of their indices."""
-        indices = sorted(int(Path(n).stem) for n in names_below(self.url, OutputError, MARKS))
-        with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-            return dict(zip(indices, pool.map(lambda i: self.read(f"{MARKS}/{i}.json"), indices), strict=True))
-
-    def remove_marks(self) -> None:
-        """Mark no tile as finished."""
-        names = names_below(self.url, OutputError, MARKS)
-        with store_errors_as(OutputError, self.url):
-            delete(self.url, names)
-
-    def values(self) -> ObjectStore[Any]:
-        """Return the store of the Zarr group with the values."""
-        return zarr_store(f"{self.url}/{VALUES}", read_only=False)
-
-    @contextmanager
-    def file(self, name: str) -> Iterator[Path]:
-        """Return a context with the path of a file on disk; a file that is written there is put in the store."""
-        with TemporaryDirectory(prefix="dualsr-") as folder:
-            path, exists = Path(folder) / name, self.has(name)
-            if exists:
-                path.write_bytes(read_object(f"{self.url}/{name}", OutputError))
-            yield path
-            if path.exists() and not exists:
-                self._put(name, path)
-
-    def _put(self, name: str, content: bytes | Path) -> None:
-        with store_errors_as(OutputError, self.url):
-            obstore.put(open_store(self.url), name, content)

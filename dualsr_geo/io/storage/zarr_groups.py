@@ -12,12 +12,14 @@ from zarr.storage import ObjectStore
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.storage.names import expanded, fits_file_system
-from dualsr_geo.io.storage.object_store import is_object, open_store, stamp, zarr_store
+from dualsr_geo.io.storage.object_store import is_object, open_store, read_object, stamp, zarr_store
 from dualsr_geo.io.storage.store_errors import ErrorType, store_errors_as
 from dualsr_geo.io.storage.urls import is_url, is_writable, split
 
 # Documents of a group or array of version 3 and 2; without one of them a folder is no Zarr.
 ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
+# Attribute of the groups of this program that holds their provenance.
+RECORDS = "dualsr"
 
 
 def is_zarr(location: str) -> bool:
@@ -33,6 +35,16 @@ def is_zarr(location: str) -> bool:
 def has_group(url: str, error_type: ErrorType) -> bool:
     """Return whether a Zarr group or array is at a URL; raise `error_type` if the store refuses."""
     return any(is_object(f"{url}/{name}", error_type) for name in ZARR_DOCUMENTS)
+
+
+def is_our_group(location: str) -> bool:
+    """Return whether a group is a product of this program, by the record that it carries."""
+    try:
+        name = f"{location}/zarr.json"
+        document = json.loads(read_object(name, InputError) if is_url(name) else Path(name).read_bytes())
+        return bool(document["attributes"][RECORDS])
+    except (OSError, InputError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def zarr_location(location: str) -> str | ObjectStore[Any]:

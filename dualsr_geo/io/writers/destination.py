@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from dualsr_geo.errors import OutputError
+from dualsr_geo.io.storage.store_lock import Check
 from dualsr_geo.io.storage.urls import for_display, is_url, normalized
 from dualsr_geo.io.storage.work_directory import WorkDirectory
 from dualsr_geo.io.writers.local_destination import LocalDestination
@@ -76,6 +78,23 @@ class Destination(Protocol):
         ------
         OutputError
             If the store refuses.
+        """
+        ...
+
+    def locked(self) -> AbstractContextManager[Check]:
+        """Keep other runs away from the output and its work directory, for the life of this one.
+
+        Only the process of the run itself holds the lock; its workers write tiles without it.
+
+        Yields
+        ------
+        callable
+            Raises OutputError if the lock was lost, as one in a store can be; to be called before `TileStore.finish`.
+
+        Raises
+        ------
+        OutputError
+            If another run holds it; the message names its process, host and start.
         """
         ...
 

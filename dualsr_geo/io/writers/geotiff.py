@@ -97,7 +97,7 @@ def _require_disk_space(spec: OutputSpec) -> None:
     free, needed = shutil.disk_usage(folder).free, DISK_FACTOR * stored
     if free < needed:
         reason = f"{free >> 20} MiB are free, the output needs about {needed >> 20} MiB"
-        raise disk_full_error(spec.destination, reason)
+        raise disk_full_error(spec, reason)
 
 
 def _write_stage(spec: OutputSpec, values: Any, records: Mapping[str, Any], stage: Path) -> None:
@@ -160,7 +160,7 @@ def _require_all_blocks(path: Path, spec: OutputSpec) -> None:
     """Check for writes that failed while the file was closed, of which GDAL reports nothing."""
     block = missing_block(path)
     if block is not None:
-        raise disk_full_error(spec.destination, f"{block} of {path.name} is missing")
+        raise disk_full_error(spec, f"{block} of {path.name} is missing")
 
 
 @contextmanager
@@ -176,7 +176,7 @@ def _gdal_errors(spec: OutputSpec, stage: Path) -> Iterator[None]:
         # GDAL hides the system's reason and deletes a failed copy, which is as large as the stage.
         needed = max(1 << 20, 2 * stage.stat().st_size if stage.exists() else 0)
         if shutil.disk_usage(folder).free < needed:
-            raise disk_full_error(spec.destination, reason) from error
+            raise disk_full_error(spec, reason) from error
         raise OutputError(
             f"GDAL could not write {spec.path}: {' '.join(str(reason).split())}. Check --co and the disk; "
             "the finished tiles are kept, so run again with --resume."

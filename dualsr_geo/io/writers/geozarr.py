@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 
+from dualsr_geo.io.storage.zarr_groups import RECORDS
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
@@ -71,7 +72,7 @@ def write_geozarr_metadata(folder: Path | Store, spec: OutputSpec, records: Mapp
     for variable in spec.variables:
         group[variable.name].attrs.put(variable_attrs(variable, auxiliary))
     tags = {"gdal_metadata": plain_values(spec.tags)} if spec.tags else {}
-    group.attrs.put({"Conventions": "CF-1.11", "dualsr": dict(records), **tags, **map_attrs(spec.geobox)})
+    group.attrs.put({"Conventions": "CF-1.11", RECORDS: dict(records), **tags, **map_attrs(spec.geobox)})
     with warnings.catch_warnings():
         # Consolidated metadata is not in the v3 specification, but xarray and GDAL read it.
         warnings.filterwarnings("ignore", message="Consolidated metadata")

@@ -14,6 +14,7 @@ from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.locations import read_bytes
 from dualsr_geo.io.storage.store_settings import gdal_options
 from dualsr_geo.io.storage.urls import gdal_path
+from dualsr_geo.io.storage.zarr_groups import RECORDS
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.serialization import plain_values
 from dualsr_geo.version import __version__
@@ -32,10 +33,10 @@ def read_record(path: str, format_: str, key: str) -> dict[str, Any] | None:
     try:
         if format_ == "Zarr":
             document = json.loads(read_bytes(f"{path}/zarr.json", OutputError))
-            return dict(document["attributes"]["dualsr"][key])
+            return dict(document["attributes"][RECORDS][key])
         with rasterio.Env(**gdal_options(path)), rasterio.open(gdal_path(path)) as dataset:
             return dict(json.loads(dataset.tags(ns="DUALSR")[key.upper()]))
-    except (OSError, RasterioError, ValueError, KeyError, TypeError):
+    except (OSError, RasterioError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -50,6 +50,8 @@ class OutputSpec:
         Creation options, ``--co NAME=VALUE``; they override the defaults.
     uncertainty : bool
         Whether the standard deviation of the error of every value is stored, too.
+    resumable : bool
+        Whether the command that writes it has ``--resume``.
     """
 
     destination: Destination
@@ -62,6 +64,7 @@ class OutputSpec:
     tile: int
     options: tuple[tuple[str, str], ...] = ()
     uncertainty: bool = False
+    resumable: bool = True
 
     @property
     def path(self) -> str:

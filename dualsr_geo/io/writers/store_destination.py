@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
 
 from dualsr_geo.errors import OutputError
+from dualsr_geo.io.storage.local_work_directory import LocalWorkDirectory
 from dualsr_geo.io.storage.object_store import delete, has_objects, is_object, names_below, open_store
+from dualsr_geo.io.storage.side_files import require_name
 from dualsr_geo.io.storage.store_errors import store_errors_as
+from dualsr_geo.io.storage.store_lock import OWNER, Check, locked_in_store
+from dualsr_geo.io.storage.store_work_directory import StoreWorkDirectory
 from dualsr_geo.io.storage.urls import for_display, is_writable, split, url_of
-from dualsr_geo.io.storage.work_directory import (
-    CONCURRENT_REQUESTS,
-    RECORD,
-    VALUES,
-    WORK,
-    LocalWorkDirectory,
-    StoreWorkDirectory,
-    WorkDirectory,
-)
-from dualsr_geo.io.storage.zarr_groups import ZARR_DOCUMENTS, has_group
+from dualsr_geo.io.storage.work_directory import CONCURRENT_REQUESTS, RECORD, VALUES, WORK, WorkDirectory
+from dualsr_geo.io.storage.zarr_groups import ZARR_DOCUMENTS, has_group, is_our_group
 from dualsr_geo.io.writers.local_destination import SIDECARS, sidecars
 from dualsr_geo.raster.scene import Scene
 
@@ -65,6 +62,7 @@ class StoreDestination:
     def require_apart(self, inputs: Sequence[Scene]) -> None:
         """Check that the output replaces none of its inputs."""
         self._require_object_url()
+        require_name(self.path, "another --output")
         for url in (url_of(f) for scene in inputs for f in scene.source.files_read()):
             if url is not None and f"{for_display(url).rstrip('/')}/".startswith(f"{for_display(self.path)}/"):
                 raise OutputError(
@@ -79,6 +77,11 @@ class StoreDestination:
         if (file or group) and not overwrite:
             raise OutputError(f"{self.path} exists. Give --overwrite to replace it, or another --output.")
         if self.format == "Zarr":
+            if group and not is_our_group(self.path):
+                raise OutputError(
+                    f"{self.path} exists and is no product of dualsr-geo, so it is not replaced. Remove it, or give "
+                    "another --output."
+                )
             self._require_free_for_group(file=file, others=inside and not group)
             return
         if inside:
@@ -92,10 +95,24 @@ class StoreDestination:
         # A run that was killed while it put a group there left objects that are no group yet.
         if file or (others and not ours):
             raise OutputError(f"{self.path} exists and is not Zarr, so it is not replaced. Give another --output.")
-        if not ours and has_objects(self.work, OutputError):
+        if not ours and any(name != OWNER for name in names_below(self.work, OutputError)):
             raise OutputError(
                 f"{self.work} is needed as the work directory, but is not ours. Move it, or give another --output."
             )
+
+    @contextmanager
+    def locked(self) -> Iterator[Check]:
+        """Keep other runs away from the output, whatever their work directories."""
+        self._require_object_url()
+        with locked_in_store(f"{self.path}{WORK}", self.path) as require_held:
+            if self.format == "Zarr":
+                yield require_held
+                return
+            folder, way_out = LocalWorkDirectory(self.folder), "another --work-dir"
+            folder.require_parent(way_out)
+            folder.require_ours(way_out)
+            with folder.locked(self.path):
+                yield require_held
 
     def require_writable(self) -> None:
         """Check, by writing an object, that a file can be put there; a group is written there from the beginning."""

@@ -1,13 +1,15 @@
 """Store that the tiles of a run are written to, and from which its output is written.
 
 Its work directory, ``<path>.part``, is the checkpoint of the run. It is removed when the output is in its
-place. That of a Zarr group for an object store is in the store, too.
+place. That of a Zarr group for an object store is in the store, too. A run holds the lock of its destination
+(`Destination.locked`) from before `begin` until after `finish`; workers that write tiles need none.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +17,30 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
 
-from dualsr_geo.errors import OutputError, TileError
+from dualsr_geo.errors import DualSRWarning, OutputError, TileError
+from dualsr_geo.io.storage.checksums import checksum
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.work_directory import MARKS, RECORD, VALUES, WorkDirectory
+from dualsr_geo.io.storage.work_directory import MARKS, RECORD, WorkDirectory
 from dualsr_geo.io.writers.creation_options import require_options
-from dualsr_geo.io.writers.disk_space import disk_full_errors
+from dualsr_geo.io.writers.disk_space import disk_errors
 from dualsr_geo.io.writers.geotiff import make_tiff
 from dualsr_geo.io.writers.geozarr import write_geozarr_metadata
 from dualsr_geo.io.writers.output_records import PROVENANCE, fingerprint, full_identity, require_same_run
 from dualsr_geo.io.writers.output_spec import OutputSpec
+from dualsr_geo.io.writers.stored_values import (
+    CHUNKS,
+    STATISTICS,
+    TILE,
+    chunk_keys,
+    damaged_tiles,
+    restore_documents,
+)
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.serialization import plain_values
+
+# Key of the record with the checksums of the files of `TileStore.file`.
+FILES = "files"
 
 
 @dataclass(frozen=True)
@@ -63,25 +76,32 @@ class TileStore:
         OptionError
             If a creation option is unknown, or the format takes none.
         ResumeError
-            If the interrupted run had another identity.
+            If the interrupted run had another identity, or its record is damaged.
+
+        Warns
+        -----
+        DualSRWarning
+            If finished tiles of the interrupted run are damaged; they are computed again.
         """
         store, destination = cls(spec), spec.destination
         destination.roll_back()
         destination.require_free(overwrite=overwrite)
         require_options(spec)
         destination.require_writable()
-        with disk_full_errors(destination):
+        with disk_errors(spec):
             work = store._work
             if resume and work.has(RECORD):
-                require_same_run(spec, store.record()["identity"], full_identity(spec, identity))
+                require_same_run(spec, store.record().get("identity", {}), full_identity(spec, identity))
                 work.remove_partial_files()
+                store._redo_damaged()
             else:
                 work.remove()
                 work.create()
                 work.put(RECORD, {"identity": full_identity(spec, identity)})
+                work.remove_marks()
             # Not a part of the identity: an output in another format keeps the tiles.
             store.remember("fingerprint", fingerprint(spec, identity))
-            store._create_arrays()
+            restore_documents(work, spec)
         return store
 
     def record(self) -> dict[str, Any]:
@@ -90,12 +110,25 @@ class TileStore:
 
     def remember(self, key: str, value: object) -> None:
         """Add a JSON value to the record of the run, atomically."""
-        with disk_full_errors(self.spec.destination):
+        with disk_errors(self.spec):
             self._work.put(RECORD, {**self.record(), key: value})
 
-    def file(self, name: str) -> AbstractContextManager[Path]:
-        """Return a context with the path of a file of the work directory; a file that is written there is kept."""
-        return self._work.file(name)
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """Return a context with the path of a file of the work directory; a file that is written there is kept.
+
+        A file that is not as it was written does not exist in the context.
+        """
+        files = self.record().get(FILES, {})
+        with self._work.file(name) as path:
+            intact = path.exists() and checksum(path.read_bytes()) == files.get(name)
+            if name in files and not intact:
+                self._warn(f"{name} is damaged or missing and is made again.")
+            if not intact:
+                path.unlink(missing_ok=True)
+            yield path
+            if path.exists() and not intact:
+                self.remember(FILES, {**files, name: checksum(path.read_bytes())})
 
     def abandon(self) -> None:
         """Remove the work directory of a run that has nothing to resume."""
@@ -106,8 +139,8 @@ class TileStore:
         count, step = self.spec.shape[0], self.spec.chunks[0]
         return tuple(slice(b, min(b + step, count)) for b in range(0, count, step))
 
-    def write(self, window: Window, bands: slice, values: NDArray[Any]) -> None:
-        """Store a part of the output.
+    def write(self, window: Window, bands: slice, values: NDArray[Any]) -> dict[str, int | None]:
+        """Store a part of the output, and wait until the disk or the store has it.
 
         Parameters
         ----------
@@ -118,6 +151,11 @@ class TileStore:
             those of their standard deviations.
         values : array, shape (band, y, x)
             Packed, in the dtype of the output.
+
+        Returns
+        -------
+        dict of str to int or None
+            The checksums of the chunks by key, for `mark`; None for a chunk of nothing but the fill value.
 
         Raises
         ------
@@ -136,16 +174,30 @@ class TileStore:
         if values.shape != expected or values.dtype != dtype:
             raise ValueError(f"values are {values.dtype} {values.shape}, the region holds {dtype} {expected}")
         with self._errors():
-            self._arrays("r+")[variable][region] = values
+            store = self._work.checked_values()
+            name = self.spec.variables[variable].name
+            zarr.open_array(store, path=name, mode="r+", zarr_format=3)[region] = values
+        return store.checksums
 
-    def mark(self, index: int, stats: Mapping[str, object]) -> None:
-        """Mark a tile as finished, atomically; only after all its writes returned."""
-        with disk_full_errors(self.spec.destination):
-            self._work.put(f"{MARKS}/{index}.json", plain_values(stats))
+    def mark(self, index: int, stats: Mapping[str, object], chunks: Mapping[str, int | None]) -> None:
+        """Mark a tile as finished, atomically; only after all its writes returned.
+
+        Parameters
+        ----------
+        index : int
+        stats : mapping
+            JSON; `done` returns it.
+        chunks : mapping of str to int or None
+            What the writes of the tile returned.
+        """
+        mark = {TILE: index, CHUNKS: dict(chunks), STATISTICS: plain_values(stats)}
+        with disk_errors(self.spec):
+            self._work.sync(key for key, value in chunks.items() if value is not None)
+            self._work.put(f"{MARKS}/{index}.json", mark)
 
     def done(self) -> dict[int, dict[str, Any]]:
         """Return the statistics of the finished tiles by index."""
-        return self._work.marks()
+        return {i: mark[STATISTICS] for i, mark in self._work.marks().items() if mark is not None}
 
     def finish(self, provenance: Mapping[str, object], survey: Mapping[str, object] | None) -> None:
         """Write the output, put it in its place at once, and remove the work directory.
@@ -197,25 +249,26 @@ class TileStore:
     @contextmanager
     def _errors(self) -> Iterator[None]:
         """Raise the errors of a full disk and of an object store as ours."""
-        with disk_full_errors(self.spec.destination), store_errors_as(OutputError, self.spec.path):
+        with disk_errors(self.spec), store_errors_as(OutputError, self.spec.path):
             yield
 
-    def _create_arrays(self) -> None:
-        """Create the arrays unless they exist; marks without an array mean nothing."""
-        if all(self._work.has(f"{VALUES}/{v.name}/zarr.json") for v in self.spec.variables):
-            return
-        self._work.remove_marks()
-        group = zarr.open_group(self._work.values(), mode="w", zarr_format=3)
-        for variable in self.spec.variables:
-            group.create_array(
-                variable.name,
-                shape=variable.shape,
-                chunks=variable.chunks,
-                dtype=variable.packing.dtype,
-                fill_value=variable.fill,
-                compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
-                dimension_names=("band", "y", "x"),
-            )
+    def _redo_damaged(self) -> None:
+        """Verify the finished tiles and the documents of the arrays; what is damaged is made again, with a warning."""
+        work, spec = self._work, self.spec
+        damaged = damaged_tiles(work, spec)
+        work.remove_marks(damaged)
+        marked = set(work.marks())
+        for index in set(range(spec.tiles)) - marked:
+            work.make_room(chunk_keys(spec, index))
+        documents = restore_documents(work, spec)
+        if damaged:
+            total = len(damaged) + len(marked)
+            self._warn(f"{len(damaged)} of {total} finished tiles are damaged and are computed again.")
+        elif documents and marked:
+            self._warn("the description of the stored values is damaged and is written again.")
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(f"The interrupted run in {self.spec.destination.work}: {text}", DualSRWarning, stacklevel=4)
 
     def _require_whole_chunks(self, region: tuple[slice, ...]) -> None:
         axes = zip(("bands", "rows", "columns"), region, self.spec.shape, self.spec.chunks, strict=True)

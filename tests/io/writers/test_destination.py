@@ -71,7 +71,13 @@ def test_a_replacement_that_was_killed_between_its_renames_is_rolled_back(tmp_pa
     spec = a_spec(tmp_path / "out.zarr", "Zarr")
     write_output(spec)
     store = TileStore.begin(spec, IDENTITY, resume=False, overwrite=True)
-    os.replace(spec.path, store.spec.destination.folder / "old.zarr")
+    backup = store.spec.destination.folder / "old.zarr"
+    os.replace(spec.path, backup)
+    # A folder of this name is only a backup if the run recorded that it made one.
+    with pytest.raises(OutputError, match="not ours"):
+        TileStore.begin(spec, IDENTITY, resume=False, overwrite=False)
+    assert not Path(spec.path).exists()
+    store.remember("has_backup", True)
     with pytest.raises(OutputError, match="exists"):
         TileStore.begin(spec, IDENTITY, resume=False, overwrite=False)
     assert is_same_output(spec, IDENTITY)

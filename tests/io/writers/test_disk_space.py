@@ -37,7 +37,7 @@ def test_a_full_disk_while_tiles_are_written(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OutputError, match=rf"disk is full at {re.escape(str(tmp_path))}.*a\.tif\.part.*--resume"):
-        store.mark(0, {})
+        store.mark(0, {}, {})
     monkeypatch.undo()
     assert store.done() == {}
     assert not list(store.spec.destination.folder.rglob("*.partial"))

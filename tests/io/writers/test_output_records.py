@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -11,10 +10,13 @@ from outputs import (
     FORMATS,
     IDENTITY,
     a_spec,
+    tiles_of,
+    values_of,
     write_output,
 )
 
 from dualsr_geo.errors import ResumeError
+from dualsr_geo.io.storage.checksums import decode, encode
 from dualsr_geo.io.writers.output_records import is_same_output
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.version import __version__
@@ -24,7 +26,8 @@ def test_a_run_continues_only_with_the_same_identity(tmp_path: Path) -> None:
     spec = a_spec(tmp_path / "a.tif")
     store = TileStore.begin(spec, IDENTITY, resume=True, overwrite=False)
     store.remember("survey", {"gain": [0.1, float("nan")]})
-    store.mark(0, {"n": 1})
+    values, tile = values_of(spec), tiles_of(spec)[0]
+    store.mark(0, {"n": 1}, store.write(tile.core, slice(0, 5), values[(slice(None), *tile.core.slices)]))
     again = TileStore.begin(spec, IDENTITY, resume=True, overwrite=False)
     assert again.done() == {0: {"n": 1}}
     assert again.record()["survey"]["gain"][0] == 0.1
@@ -39,9 +42,9 @@ def test_a_run_continues_only_with_the_same_identity(tmp_path: Path) -> None:
 def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
     store = TileStore.begin(a_spec(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
     record = store.spec.destination.folder / "run.json"
-    document = json.loads(record.read_text())
+    document = decode(record.read_bytes())
     document["identity"]["dualsr_geo"] = "0.1.0"
-    record.write_text(json.dumps(document))
+    record.write_bytes(encode(document))
     refused = (
         rf"a\.tif\.part was begun by dualsr-geo 0\.1\.0, and dualsr-geo {re.escape(__version__)} cannot continue it\. "
         r"Finish it with dualsr-geo 0\.1\.0, or leave --resume out to start again\."

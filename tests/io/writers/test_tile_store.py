@@ -27,7 +27,7 @@ from outputs import (
     write_tiles,
 )
 
-from dualsr_geo.errors import TileError
+from dualsr_geo.errors import DualSRWarning, TileError
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Window
@@ -86,9 +86,10 @@ def test_a_store_can_be_pickled(tmp_path: Path) -> None:
 
 def test_marks_without_their_array_are_removed(tmp_path: Path) -> None:
     store = TileStore.begin(a_spec(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
-    store.mark(0, {})
+    store.mark(0, {}, {})
     (store.spec.destination.folder / "store.zarr" / "reflectance" / "zarr.json").unlink()
-    assert TileStore.begin(store.spec, IDENTITY, resume=True, overwrite=False).done() == {}
+    with pytest.warns(DualSRWarning, match="1 of 1 finished tiles are damaged and are computed again"):
+        assert TileStore.begin(store.spec, IDENTITY, resume=True, overwrite=False).done() == {}
 
 
 def test_partial_files_of_killed_writers_are_removed_on_resume(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_partial_files_of_killed_writers_are_removed_on_resume(tmp_path: Path) -
 def test_nothing_is_finished_while_tiles_are_missing(tmp_path: Path) -> None:
     store = TileStore.begin(a_spec(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
     for index in (0, 1, 3, 4, 5):
-        store.mark(index, {})
+        store.mark(index, {}, {})
     with pytest.raises(TileError, match="1 of 6 tiles.*tile 2"):
         store.finish({}, None)
     assert not Path(store.spec.path).exists()
