@@ -16,8 +16,8 @@ from dualsr_geo.batch.scene_entry import SceneEntry, entry_of
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.registry import is_delivery
 from dualsr_geo.io.storage.object_store import names_below
+from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS
 from dualsr_geo.io.storage.urls import is_writable
-from dualsr_geo.io.storage.zarr_groups import ZARR_DOCUMENTS
 
 # Suffixes of rasters.
 RASTER_SUFFIXES = (

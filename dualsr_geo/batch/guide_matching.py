@@ -37,12 +37,15 @@ class GuideRule:
         The guides of scenes by path, name or STAC id.
     allow_unguided : bool
         Whether a scene whose guide is missing is sharpened without a guide.
+    tables : tuple of str
+        The files of `table`.
     """
 
     patterns: tuple[str, ...] = ()
     match: re.Pattern[str] | None = None
     table: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     allow_unguided: bool = False
+    tables: tuple[str, ...] = ()
 
 
 def guide_rule(rgb: Sequence[str], *, match: str | None = None, allow_unguided: bool = False) -> GuideRule:
@@ -79,7 +82,7 @@ def guide_rule(rgb: Sequence[str], *, match: str | None = None, allow_unguided: 
             )
     rows = [row for table in tables for row in _rows(table)]
     table = {scene: tuple(g for s, g in rows if s == scene and g) for scene, _ in rows}
-    return GuideRule(patterns, expression, table, allow_unguided)
+    return GuideRule(patterns, expression, table, allow_unguided, tuple(tables))
 
 
 def _rows(path: str) -> list[tuple[str, str]]:

@@ -6,22 +6,19 @@ whether a product is finished, and of which run, is read from the product itself
 
 from __future__ import annotations
 
+import errno
 import json
-import os
-import socket
 import threading
-import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-from filelock import FileLock, Timeout
-
 from dualsr_geo.batch.scene_record import SceneRecord
-from dualsr_geo.errors import OutputError
+from dualsr_geo.errors import DualSRWarning, OutputError
+from dualsr_geo.io.storage.ownership import locked, owner_of
 from dualsr_geo.serialization import plain_values, write_atomically
 
 JOURNAL_FILE, LOCK_FILE, OWNER_FILE = "batch.jsonl", "batch.lock", "batch.owner.json"
@@ -49,28 +46,51 @@ class Journal:
         """Return the settings of the batch and the records of its scenes by key; both are empty without a journal.
 
         A line that a kill cut short is ignored.
+
+        Raises
+        ------
+        OutputError
+            If the journal cannot be read.
+
+        Warns
+        -----
+        DualSRWarning
+            If lines are damaged; their scenes have the state of an earlier line, or none.
         """
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            *lines, cut = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return {}, {}
+        except OSError as error:
+            raise OutputError(
+                f"The journal {self.path} cannot be read: {error.strerror}. Make it readable, or give another --output."
+            ) from error
         settings: dict[str, Any] = {}
         records: dict[str, SceneRecord] = {}
-        for line in lines:
-            try:
-                values = json.loads(line)
-            except ValueError:
-                continue
-            if "scene" in values:
-                records[values["scene"]] = SceneRecord.from_journal(values)
-            else:
-                settings = values
+        damaged = 0
+        for line in (*lines, cut):
+            value = _value(line)
+            if isinstance(value, SceneRecord):
+                records[value.scene] = value
+            elif value is not None:
+                settings = value
+            elif line is not cut and line.strip():
+                damaged += 1
+        if damaged:
+            text = (
+                f"The journal {self.path} has {damaged} damaged line{'s' * (damaged > 1)} of {len(lines)}, which "
+                f"{'are' if damaged > 1 else 'is'} ignored: whether a product is finished is read from the product."
+            )
+            warnings.warn(text, DualSRWarning, stacklevel=2)
         return settings, records
 
     def rewrite(self, settings: Mapping[str, Any], records: Mapping[str, SceneRecord]) -> None:
         """Replace the journal at once: a line of the settings, and one of each scene."""
         lines = [settings, *(record.to_json() for record in records.values())]
-        write_atomically(self.path, "".join(f"{json.dumps(plain_values(line))}\n" for line in lines))
+        try:
+            write_atomically(self.path, "".join(f"{json.dumps(plain_values(line))}\n" for line in lines))
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def append(self, record: SceneRecord) -> None:
         """Write the new state of a scene.
@@ -85,48 +105,47 @@ class Journal:
             with _append_lock, self.path.open("ab", buffering=0) as file:
                 file.write(line)
         except OSError as error:
-            raise OutputError(
-                f"The journal {self.path} cannot be written: {error.strerror}. Make it writable, then give --resume."
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        way_out = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Make it writable"
+        return OutputError(
+            f"The journal {self.path} cannot be written: {error.strerror}. {way_out}, then give --resume."
+        )
 
     def owner(self) -> dict[str, Any] | None:
         """Return pid, host and since of the process that works on the batch; None if there is none, or it died."""
-        try:
-            owner: dict[str, Any] = json.loads((self.folder / OWNER_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        owner = owner_of(self.folder / OWNER_FILE)
+        if owner is None or (owner.is_here and not owner.is_alive):
             return None
-        on_other_host = owner.get("host") != socket.gethostname()
-        return owner if on_other_host or psutil.pid_exists(int(owner.get("pid", -1))) else None
+        return {"pid": owner.pid, "host": owner.host, "since": owner.since}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other batches out of the folder.
-
-        The lock is that of the system (flock), which ends with the process.
 
         Raises
         ------
         OutputError
             If another process has the lock; the message names the process, its host and its start.
         """
-        lock = FileLock(self.folder / LOCK_FILE)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise OutputError(
-                f"{self.folder} is being worked on{self._by_owner()}. Wait for it, or give another --output."
-            ) from error
-        try:
-            owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")}
-            write_atomically(self.folder / OWNER_FILE, json.dumps(owner))
-            yield
-        finally:
-            (self.folder / OWNER_FILE).unlink(missing_ok=True)
-            lock.release()
 
-    def _by_owner(self) -> str:
-        owner = self.owner()
-        return "" if owner is None else f" by process {owner['pid']} on {owner['host']} since {owner['since']}"
+        def refuse(holder: str) -> OutputError:
+            return OutputError(f"{self.folder} is being worked on{holder}. Wait for it, or give another --output.")
+
+        with locked(self.folder / LOCK_FILE, self.folder / OWNER_FILE, refuse):
+            yield
+
+
+def _value(line: bytes) -> SceneRecord | dict[str, Any] | None:
+    """Return the record of a scene or the settings of the batch in a line; None for a damaged line."""
+    try:
+        values = json.loads(line)
+        if "scene" in values:
+            return SceneRecord.from_journal(values)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return values if isinstance(values, dict) and isinstance(values.get("options"), dict) else None
 
 
 def one_line(text: object) -> str:

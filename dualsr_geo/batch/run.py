@@ -18,7 +18,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from dualsr_geo import resources
-from dualsr_geo.batch.journal import Journal, one_line
+from dualsr_geo.batch.journal import JOURNAL_FILE, LOCK_FILE, OWNER_FILE, Journal, one_line
 from dualsr_geo.batch.scene_record import SceneRecord, count_statuses
 from dualsr_geo.batch.stac_output import write_collection, write_item
 from dualsr_geo.batch.tasks import Batch, Task, failure, list_tasks, prepare, product_name
@@ -27,12 +27,16 @@ from dualsr_geo.engine.records.run_summary import RunSummary
 from dualsr_geo.engine.upscale import run_plan
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.locations import exists
-from dualsr_geo.io.storage.urls import relative_to
+from dualsr_geo.io.storage.side_files import is_same_file, require_side_file
+from dualsr_geo.io.storage.urls import is_url, relative_to
 from dualsr_geo.serialization import plain_values, write_atomically
 from dualsr_geo.threads import one_thread
 
 # The order of scenes by the status that they have: those that were never tried come first.
 STATUS_ORDER = ("planned", "done", "failed", "skipped")
+SUMMARY_JSON, SUMMARY_CSV, COLLECTION = "summary.json", "summary.csv", "items.json"
+# What a batch writes to its folder, apart from products and what describes one product.
+FILES = (JOURNAL_FILE, LOCK_FILE, OWNER_FILE, SUMMARY_JSON, SUMMARY_CSV, COLLECTION)
 COLUMNS = ("scene", "product", "status", "reason", "seconds", "rmse", "sam_deg", "peak_memory_bytes", "notes")
 
 OnRecord = Callable[[SceneRecord], None]
@@ -68,7 +72,13 @@ def run(
         If the batch cannot start, or the journal cannot be written. The failure of a scene raises nothing.
     """
     tasks = list_tasks(sources, batch)
-    batch.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        batch.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {batch.folder} cannot be created: {error.strerror}. Give another --output."
+        ) from error
+    _require_no_input(sources, tasks, batch)
     journal = Journal(batch.folder)
     with journal.locked():
         previous = _previous_records(journal, batch)
@@ -85,6 +95,22 @@ def run(
     return [records[t.entry.key] for t in tasks]
 
 
+def _require_no_input(sources: Sequence[str], tasks: Sequence[Task], batch: Batch) -> None:
+    """Check that no file of the batch itself is one that it reads.
+
+    Raises
+    ------
+    OutputError
+        If one is.
+    """
+    inputs = {*sources, *batch.rule.tables, *(t.entry.path for t in tasks), *(g for t in tasks for g in t.guides)}
+    existing = [path for name in FILES if (path := batch.folder / name).exists()]
+    for path in existing:
+        for name in inputs:
+            if not is_url(name) and is_same_file(path, Path(name)):
+                raise OutputError(f"The batch writes {path}, which is the input {name}. Give another --output.")
+
+
 def _previous_records(journal: Journal, batch: Batch) -> dict[str, SceneRecord]:
     """Return the records of an earlier run to continue.
 
@@ -97,14 +123,21 @@ def _previous_records(journal: Journal, batch: Batch) -> dict[str, SceneRecord]:
     """
     previous, records = journal.read()
     options = batch.options
-    if not previous or (options.overwrite and not options.resume):
+    if not (previous or records) or (options.overwrite and not options.resume):
         return {}
     if not options.resume:
         raise OutputError(
             f"{batch.folder} holds a batch of {len(records)} scenes, {count_statuses(records.values())['done']} of them "
             "done. Give --resume to continue it, --overwrite to replace it, or another --output."
         )
-    old, new = ({"software": v["software"], **v["options"]} for v in (previous, plain_values(batch.settings)))
+    if not previous and not options.overwrite:
+        raise ResumeError(
+            f"The options of the batch in {batch.folder} are damaged in its journal. Give --overwrite with --resume to "
+            "keep the products of the options that you give, and to replace others."
+        )
+    old, new = (
+        {"software": v.get("software"), **v.get("options", {})} for v in (previous, plain_values(batch.settings))
+    )
     changes = [f"{k} was {old.get(k)}, is {v}" for k, v in new.items() if old.get(k) != v]
     if changes and not options.overwrite:
         raise ResumeError(
@@ -189,6 +222,16 @@ def _sharpen(task: Task, batch: Batch, client: Any, log: LogEvent, start: float)
     # The page is written after the product is finished, so one that exists next to a finished product is complete.
     is_reported = options.resume and not options.overwrite and page.exists() and exists(spec.path, OutputError)
     report = page if batch.report and not is_reported else None
+    if batch.stac:
+        # An item of this name that an earlier run wrote is replaced; a file that the scene is read from is not.
+        inputs = [task.entry.path, task.entry.key, *plan.input_files]
+        require_side_file(
+            path.with_suffix(".json"),
+            "--stac",
+            inputs=inputs,
+            overwrite=options.overwrite,
+            is_ours=lambda head: b'"stac_version"' in head,
+        )
     try:
         return run_plan(plan, spec, log, start, client=client, report=report), path
     except ResumeError:
@@ -235,10 +278,17 @@ def _write_summary(journal: Journal, batch: Batch) -> None:
     settings, scenes = journal.read()
     records = list(scenes.values())
     summary = {**settings, "counts": count_statuses(records), "scenes": [r.to_json() for r in records]}
-    write_atomically(batch.folder / "summary.json", json.dumps(summary, indent=1))
-    write_atomically(batch.folder / "summary.csv", _table(records))
-    if batch.stac:
-        write_collection(batch.folder / "items.json", [batch.folder / r.item for r in records if r.item is not None])
+    try:
+        write_atomically(batch.folder / SUMMARY_JSON, json.dumps(summary, indent=1))
+        write_atomically(batch.folder / SUMMARY_CSV, _table(records))
+        if batch.stac:
+            items = [batch.folder / r.item for r in records if r.item is not None]
+            write_collection(batch.folder / COLLECTION, items)
+    except OSError as error:
+        raise OutputError(
+            f"The summary in {batch.folder} cannot be written: {error.strerror or error}. The finished products are kept: "
+            "make it writable or make room, then give --resume."
+        ) from error
 
 
 def _table(records: Iterable[SceneRecord]) -> str:

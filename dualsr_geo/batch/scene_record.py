@@ -74,9 +74,34 @@ class SceneRecord:
 
     @classmethod
     def from_journal(cls, values: Mapping[str, Any]) -> SceneRecord:
-        """Return the record of a line of the journal; the fields of other versions are ignored."""
+        """Return the record of a line of the journal; the fields of other versions are ignored.
+
+        Raises
+        ------
+        ValueError
+            If `to_json` cannot have written it.
+        """
         names = {f.name for f in fields(cls)}
-        return from_json(cls, {k: v for k, v in values.items() if k in names})
+        known = {k: v for k, v in values.items() if k in names}
+        record = from_json(cls, known)
+        for name, types in _TYPES.items():
+            value = getattr(record, name)
+            if not all(isinstance(v, types) for v in (value if isinstance(value, tuple) else (value,))):
+                raise ValueError(f"{name} is {value!r}")
+        if record.status not in STATUSES or not record.scene:
+            raise ValueError(f"status is {record.status!r}")
+        return record
+
+
+_NOTHING = type(None)
+# The types of fields, or of their elements.
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("scene", "status", "reason"), (str,)),
+    **dict.fromkeys(("product", "model", "report", "item", "traceback", "notes"), (str, _NOTHING)),
+    **dict.fromkeys(("seconds", "rmse", "sam_deg"), (int, float, _NOTHING)),
+    **dict.fromkeys(("scale", "shape", "bands", "peak_memory_bytes"), (int, _NOTHING)),
+    "interrupted": (bool,),
+}
 
 
 def count_statuses(records: Iterable[SceneRecord]) -> dict[str, int]:

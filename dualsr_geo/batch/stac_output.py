@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from pystac.extensions.raster import DataType, NoDataStrings, RasterBand, Raster
 from pystac.utils import str_to_datetime
 
 from dualsr_geo.batch.scene_record import SceneRecord
+from dualsr_geo.errors import DualSRWarning
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.locations import modified
 from dualsr_geo.io.storage.urls import absolute, relative_to
@@ -71,7 +73,12 @@ def write_collection(path: Path, items: Iterable[Path]) -> None:
     """Write an item collection; the hrefs of its assets start at its own folder."""
     features = []
     for item_path in items:
-        item = pystac.Item.from_file(str(item_path.absolute()))
+        try:
+            item = pystac.Item.from_file(str(item_path.absolute()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError) as error:
+            text = f"The STAC item {item_path} cannot be read ({type(error).__name__}) and is left out of {path.name}."
+            warnings.warn(text, DualSRWarning, stacklevel=2)
+            continue
         for asset in item.assets.values():
             asset.href = relative_to(asset.get_absolute_href() or asset.href, path.parent.absolute())
         features.append(item.to_dict(include_self_link=False, transform_hrefs=False))

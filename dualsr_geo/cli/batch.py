@@ -109,9 +109,10 @@ def batch(
     if dry_run:
         statuses = _print_plans(src, settings, as_json=as_json)
     else:
+        from dualsr_geo.batch.run import FILES  # noqa: PLC0415
         from dualsr_geo.engine.records import run_log  # noqa: PLC0415  # as all imports of the library: `--help` is fast
 
-        with run_log.json_log(log_json):
+        with run_log.json_log(log_json, inputs=src, outputs=[str(folder / name) for name in FILES]):
             statuses = _run(src, settings, scheduler, gpus, as_json=as_json, quiet=quiet)
     if "failed" in statuses:
         ctx.exit(1)
@@ -176,6 +177,8 @@ def _run(
 
     # Warnings do not name the scene; they are notes in the summary.
     warnings.simplefilter("ignore", DualSRWarning)
+    # Those of the batch itself are in no summary.
+    warnings.filterwarnings("always", "The (journal|STAC item) ", DualSRWarning)
     with (
         connected_client(scheduler, gpus, silent=quiet) as client,
         _record_printer(silent=as_json or quiet) as on_record,
@@ -256,7 +259,7 @@ def _print_status(folder: Path, *, as_json: bool) -> None:
 
     journal = Journal(folder)
     settings, scenes = journal.read()
-    if not settings:
+    if not (settings or scenes):
         raise InputError(f"{folder} holds no batch: it has no {journal.path.name}. Give the --output of a batch.")
     owner, records = journal.owner(), list(scenes.values())
     if as_json:

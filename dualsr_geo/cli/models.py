@@ -59,9 +59,10 @@ def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite
     """
     from dualsr_geo.io.storage.names import require_place  # noqa: PLC0415
     from dualsr_geo.models.checkpoint_import import convert  # noqa: PLC0415  # loads torch
-    from dualsr_geo.models.weights import save  # noqa: PLC0415
+    from dualsr_geo.models.weights import require_weights_file, save  # noqa: PLC0415
 
-    tensors, card = convert(checkpoint, scale)
     path = require_place(output or Path(checkpoint).with_suffix(".safetensors"), "--output")
+    require_weights_file(path, [checkpoint])
+    tensors, card = convert(checkpoint, scale)
     save(path, tensors, card, overwrite=overwrite)
     print_result(f"{path}: {card.network}, {card.ratio}x, {card.width} channels")

@@ -189,8 +189,14 @@ def upscale(  # one keyword an option, passed on untouched
     if dry_run:
         print_result(json.dumps(preparation.dry_run(scene, output, rgb=rgb, options=run_options), indent=2))
         return
+    read = [str(p) for p in (scene, *rgb, psf, chosen["model"], chosen["half_model"]) if p is not None]
+    if report is not None:
+        from dualsr_geo.report.page import require_report  # noqa: PLC0415
+
+        require_report(report, overwrite=True, inputs=read)
+    written = [str(p) for p in (output, report) if p is not None]
     with (
-        run_log.json_log(log_json),
+        run_log.json_log(log_json, inputs=read, outputs=written),
         connected_client(scheduler, gpus, silent=quiet) as client,
         _progress_bar(hidden=quiet or as_json) as progress,
     ):

@@ -59,6 +59,8 @@ class RunPlan:
         Decisions in opening a delivered product, a sentence each.
     capacity : WorkerCapacity or None
         Of the workers that run the tiles; None for this process.
+    input_files : tuple of str
+        Paths and URLs that the run reads, weights included; no side file may be one of them.
     """
 
     scene: Scene
@@ -72,6 +74,7 @@ class RunPlan:
     options: Options
     delivery_notes: tuple[str, ...] = ()
     capacity: tile_size.WorkerCapacity | None = None
+    input_files: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> SourceReader:

@@ -71,11 +71,21 @@ def prepare(
     # A worker may run in another directory.
     spec = specify_output(plan, path if client is None else absolute(path))
     spec.destination.require_apart([delivery.scene, *guides])
+    plan = replace(plan, input_files=_input_files(scene, rgb, [delivery.scene, *guides], options))
     plan = _with_previous_tile(plan, spec)
     spec = specify_output(plan, spec.path)
     if not options.resume:
         require_room(spec)
     return plan, spec
+
+
+def _input_files(
+    scene: Where, rgb: Where | Sequence[Where] | None, opened: Sequence[Scene], options: Options
+) -> tuple[str, ...]:
+    """Return the paths and URLs that a run reads: as given, the files behind them, and weights."""
+    given = [scene, *([rgb] if isinstance(rgb, str | os.PathLike) else rgb or ()), options.model, options.half_model]
+    files = [file for s in opened for file in s.source.files_read()]
+    return tuple(dict.fromkeys([*(os.fspath(path) for path in given if path is not None), *files]))
 
 
 def specify_output(plan: RunPlan, path: str) -> OutputSpec:

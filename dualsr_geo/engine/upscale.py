@@ -25,7 +25,7 @@ from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.engine.preparation import Where, prepare
 from dualsr_geo.engine.records.provenance import provenance_of, summarise
-from dualsr_geo.engine.records.run_log import LogEvent, scene_log
+from dualsr_geo.engine.records.run_log import LogEvent, log_files, scene_log
 from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
 from dualsr_geo.engine.run_report import report_data_of_run
 from dualsr_geo.engine.scene_survey import survey_scene
@@ -123,7 +123,8 @@ def run_plan(
     """
     options = plan.options
     if report is not None:
-        require_report(report, overwrite=options.overwrite or options.resume)
+        inputs, outputs = plan.input_files, (spec.path, *log_files())
+        require_report(report, overwrite=options.overwrite, resume=options.resume, inputs=inputs, outputs=outputs)
     records: list[TileRecord] | None
     if options.resume and is_same_output(spec, plan.identity):
         records = None

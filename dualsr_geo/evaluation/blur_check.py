@@ -11,8 +11,8 @@ from dualsr_geo.engine.plan import plan_run
 from dualsr_geo.engine.preparation import open_inputs
 from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.evaluation.blur_plot import plot_blur
+from dualsr_geo.evaluation.plot_file import require_plot, write_plot
 from dualsr_geo.io.storage.defects import reports_defects
-from dualsr_geo.io.storage.names import require_place
 from dualsr_geo.models.unguided_correction import nyquist_gains
 from dualsr_geo.registration.guide_placement import Placement, assumed_placement
 from dualsr_geo.survey.sampling import SurveyOptions
@@ -53,9 +53,11 @@ def check_blur(
         For all inputs and options that `upscale` refuses.
     """
     if plot is not None:
-        require_place(plot, "--plot")
+        require_plot(plot, [scene])
     options = replace(changed(options, changes), model="interpolation", scale=scale)
     delivery, _ = open_inputs(scene, None, options)
+    if plot is not None:
+        require_plot(plot, [scene], [delivery.scene])
     plan = plan_run(delivery.scene, [], options)
     sample = sample_scene(plan.inputs, plan.scene.shape, plan.survey_options)
     # A named sensor is compared with the scene, too.
@@ -64,7 +66,7 @@ def check_blur(
     used = _used(shown, plan.survey_options)
     facts = {"scale": scale, **_facts(shown, used)}
     if plot is not None:
-        plot_blur(shown.scene_blur, used.psf).save(plot, format="PNG")
+        write_plot(plot_blur(shown.scene_blur, used.psf), plot)
         facts["plot"] = os.fspath(plot)
     return facts
 

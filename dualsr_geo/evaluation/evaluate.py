@@ -164,7 +164,7 @@ def evaluate(
     """
     options = changed(options, changes)
     if report is not None:
-        require_report(report, overwrite=options.overwrite)
+        require_report(report, overwrite=options.overwrite, inputs=_paths([scene, *_as_list(rgb)]))
     trust = options.trust_references
     delivery = open_delivered(
         scene,
@@ -207,6 +207,10 @@ def evaluate(
 def _scene_mtf_gain(mtf_gain: float | None, scene: Scene) -> float:
     sensor_gain = None if scene.sensor is None else scene.sensor.mtf_gain
     return next((gain for gain in (mtf_gain, sensor_gain) if gain is not None), DEFAULT_MTF_GAIN)
+
+
+def _paths(rasters: Sequence[Raster]) -> list[str]:
+    return [os.fspath(r) for r in rasters if isinstance(r, str | os.PathLike)]
 
 
 def _as_list(rgb: Raster | Sequence[Raster] | None) -> list[Raster]:

@@ -19,10 +19,10 @@ from dualsr_geo.engine.preparation import open_inputs
 from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.errors import OptionError
 from dualsr_geo.evaluation.guide_plot import plot_guide
+from dualsr_geo.evaluation.plot_file import require_plot, write_plot
 from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.prepared_guide import MIN_GUIDED_SHARE, prepare_guide
 from dualsr_geo.io.storage.defects import reports_defects
-from dualsr_geo.io.storage.names import require_place
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.registration.guide_placement import sample_margin
@@ -96,18 +96,21 @@ def check_guide(
         inputs and options that `upscale` refuses.
     """
     options = replace(changed(options, changes), model="regression", coregister="local")
+    given = [scene, *([rgb] if isinstance(rgb, str | os.PathLike) else rgb or ())]
     if plot is not None:
-        require_place(plot, "--plot")
+        require_plot(plot, given)
     delivery, guides = open_inputs(scene, rgb, options)
     if not guides:
         raise OptionError(f"{scene} has no guide to be checked. Give one as --rgb.")
+    if plot is not None:
+        require_plot(plot, given, [delivery.scene, *guides])
     plan = plan_run(delivery.scene, guides, options)
     inspection = _inspect(plan)
     facts = {"guides": [_guide_facts(g, plan.scene) for g in guides], **_fit_facts(inspection)}
     facts["advice"] = _advice(facts)
     if plot is not None:
         image = plot_guide(plan.scene.shape, plan.ratio, inspection.survey, inspection.guides, inspection.use)
-        image.save(plot, format="PNG")
+        write_plot(image, plot)
         facts["plot"] = os.fspath(plot)
     return facts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from safetensors.torch import save as to_bytes
 
 from dualsr_geo.errors import InputError, OutputError
 from dualsr_geo.io.storage.names import require_name
+from dualsr_geo.io.storage.side_files import require_side_file
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.messages import one_line
 from dualsr_geo.serialization import write_atomically
@@ -148,6 +149,29 @@ def save(
         raise OutputError(
             f"{output} could not be written: {error.strerror}. Free some space, or give another --output."
         ) from error
+
+
+def require_weights_file(path: Path, inputs: Iterable[str | os.PathLike[str]], *, resume: bool = False) -> None:
+    """Check, before a training, that weights can be written to a path without loss.
+
+    Parameters
+    ----------
+    path : Path
+    inputs : iterable of path
+        What the training reads.
+    resume : bool
+        Whether an existing file has to be one of weights, which the training then continues.
+
+    Raises
+    ------
+    OutputError
+        As `require_side_file`.
+    InputError
+        If an existing file holds no weights.
+    """
+    require_side_file(path, "--output", inputs=inputs, overwrite=True)
+    if resume and path.exists():
+        read_card(path)
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:

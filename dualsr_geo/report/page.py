@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +17,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.names import require_name
+from dualsr_geo.io.storage.side_files import require_side_file
 from dualsr_geo.report import figures
 from dualsr_geo.report.data import Crop, ReportData
 from dualsr_geo.report.script_data import script_data
@@ -34,26 +35,36 @@ from dualsr_geo.serialization import plain_values, write_atomically
 
 # Base64 of all cubes together: a page of this size opens at once and can be mailed.
 BUDGET_BYTES = 12_000_000
+# By this in its head a page is recognised that an earlier run wrote.
+MARK = '<meta name="generator" content="dualsr-geo">'
 SCRIPTS = ("charts.js", "cubes.js", "report.js")
 
 
-def require_report(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def require_report(
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    outputs: Iterable[str | os.PathLike[str]] = (),
+) -> None:
     """Check that a report can be written, before the work that it describes.
+
+    Parameters
+    ----------
+    path : path
+    overwrite, resume : bool
+        Whether an existing file may be replaced, or only a report.
+    inputs, outputs : iterable of path
+        As for `require_side_file`.
 
     Raises
     ------
     OutputError
-        If the directory is missing or not writable, or the file exists and may not be replaced.
+        As `require_side_file`.
     """
-    file = Path(require_name(path, "report", OutputError))
-    if not file.parent.is_dir():
-        raise OutputError(f"The directory {file.parent} of {file} does not exist. Create it, or give another --report.")
-    if file.is_dir():
-        raise OutputError(f"{file} is a directory, but a report is a file. Give another --report.")
-    if file.exists() and not overwrite:
-        raise OutputError(f"{file} exists. Give --overwrite to replace it, or another --report.")
-    if not os.access(file.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"The directory {file.parent} is not writable. Give another --report.")
+    is_report = (lambda head: MARK.encode() in head) if resume else None
+    require_side_file(path, "--report", inputs=inputs, outputs=outputs, overwrite=overwrite, is_ours=is_report)
 
 
 def write_report(data: ReportData, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

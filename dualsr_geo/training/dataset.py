@@ -17,7 +17,7 @@ from PIL import Image
 
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.io.scenes import open_scene
-from dualsr_geo.io.storage.zarr_groups import ZARR_DOCUMENTS
+from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS
 from dualsr_geo.raster.windows import Window
 
 # Suffixes of scenes in a folder; a path of a file is opened whatever its suffix.

@@ -16,7 +16,11 @@ from torch import distributed
 
 from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.io.storage.names import require_name, require_place
+from dualsr_geo.io.storage.side_files import kind_of
 from dualsr_geo.models import weights
+from dualsr_geo.models.weights import require_weights_file
+from dualsr_geo.training import checkpoint, log
+from dualsr_geo.training.config import FILE as CONFIG_FILE
 from dualsr_geo.training.config import TrainingConfig, load_config, steps_within
 from dualsr_geo.training.dataset import Reference, load, split
 from dualsr_geo.training.registry import TRAINABLE_NETWORKS, TaskOptions, TrainableNetwork
@@ -103,6 +107,8 @@ def train_network(
     path = require_place(output, "--output")
     folder = path.with_name(f"{path.stem}.training")
     _require_free(path, folder, resume=resume, overwrite=overwrite)
+    begin = [] if request.begin is None else [request.begin]
+    require_weights_file(path, [*references, *begin], resume=resume and not overwrite)
     if request.network not in TRAINABLE_NETWORKS:
         networks = ", ".join(TRAINABLE_NETWORKS)
         raise OptionError(f"--network {request.network} cannot be trained. Give one of {networks}.")
@@ -127,11 +133,22 @@ def train_network(
 
 
 def _require_free(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
+    _require_training_folder(folder)
     if resume or overwrite:
         return
     for existing in (path, folder):
         if existing.exists():
             raise OutputError(f"{existing} exists. Give --resume to continue it, or --overwrite to start again.")
+
+
+def _require_training_folder(folder: Path) -> None:
+    """Check that the folder of a training is none of something else."""
+    kind = kind_of(folder, follow=True)
+    names = {p.name for p in folder.iterdir()} if kind == "folder" else set()
+    if kind not in (None, "folder") or (names and not names & {CONFIG_FILE, checkpoint.FILE, log.FILE}):
+        raise OutputError(
+            f"{folder} is needed for the checkpoints, but is not that of a training. Move it, or give another --output."
+        )
 
 
 def _pretrained(task: TrainingTask, network: str, path: str) -> TrainingTask:

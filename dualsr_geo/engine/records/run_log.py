@@ -10,13 +10,14 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.names import require_name
+from dualsr_geo.errors import DualSRWarning, OutputError
+from dualsr_geo.io.storage.side_files import require_side_file
 from dualsr_geo.io.storage.urls import for_display
 
 LogEvent = Callable[..., None]
@@ -78,23 +79,30 @@ def _without_credentials(value: Any) -> Any:  # JSON
 
 
 @contextmanager
-def json_log(path: str | None) -> Iterator[None]:
+def json_log(path: str | None, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> Iterator[None]:
     """Write the log as lines of JSON.
 
     Parameters
     ----------
     path : str or None
-        A file, to which lines are appended; ``-`` for standard error; None for no log.
+        A file, to which lines are appended if it is such a log; ``-`` for standard error; None for no log.
+    inputs, outputs : iterable of str
+        What else the command reads and writes; see `require_side_file`.
 
     Raises
     ------
     OutputError
-        If the file cannot be written.
+        If the file cannot be written, or is something else.
+
+    Warns
+    -----
+    DualSRWarning
+        If the disk refuses later on; the run continues without the log.
     """
     if path is None:
         yield
         return
-    handler, level = _handler(path), _log.level
+    handler, level = _handler(path, inputs, outputs), _log.level
     handler.setFormatter(JsonLines())
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)
@@ -103,14 +111,51 @@ def json_log(path: str | None) -> Iterator[None]:
     finally:
         _log.setLevel(level)
         _log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            # What the disk refused is not written by closing the file either.
+            handler.close()
 
 
-def _handler(path: str) -> logging.Handler:
+def log_files() -> tuple[str, ...]:
+    """Return the files to which the log is written now."""
+    return tuple(h.baseFilename for h in _log.handlers if isinstance(h, logging.FileHandler))
+
+
+class _LogFile(logging.FileHandler):
+    """A file that lines are appended to until the disk refuses, which is a warning."""
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  # the name of logging
+        """Warn of an error once, and write no more; logging would print a traceback for each line."""
+        error = sys.exc_info()[1]
+        self.addFilter(lambda _: False)
+        reason = getattr(error, "strerror", None) or str(error)
+        text = f"--log-json {self.baseFilename} cannot be written: {reason}. The run continues without it."
+        warnings.warn(text, DualSRWarning, stacklevel=2)
+
+
+def _is_log(head: bytes) -> bool:
+    """Return whether a file begins with a line of a log, or is empty."""
+    line = head.partition(b"\n")[0]
+    try:
+        return not line or "event" in json.loads(line)
+    except (ValueError, TypeError, RecursionError):
+        # A first line that is longer than what is read of the file.
+        return line.startswith(b'{"time": ') and b'"event": ' in line
+
+
+def _handler(path: str, inputs: Iterable[str], outputs: Iterable[str]) -> logging.Handler:
     if path == STANDARD_ERROR:
         return logging.StreamHandler(sys.stderr)
     require_name(path, "log (--log-json)", OutputError)
     try:
-        return logging.FileHandler(path, encoding="utf-8")
+        require_side_file(path, "--log-json", inputs=inputs, outputs=outputs, is_ours=_is_log)
+    except OutputError as error:
+        if "--overwrite" not in str(error):
+            raise
+        raise OutputError(
+            f"{path} exists and is no log, to which lines could be added. Give another --log-json, or -."
+        ) from error
+    try:
+        return _LogFile(path, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"--log-json {path} cannot be written: {error.strerror}. Give another file, or -.") from error

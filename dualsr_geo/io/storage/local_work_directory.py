@@ -13,7 +13,7 @@ from typing import Any
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.checksums import CheckedValues, SyncedStore, checksum, decode, encode
 from dualsr_geo.io.storage.ownership import locked
-from dualsr_geo.io.storage.side_files import kind_of, require_name
+from dualsr_geo.io.storage.side_files import kind_of, require_output_name
 from dualsr_geo.io.storage.work_directory import MARKS, RECORD, VALUES, WORK
 from dualsr_geo.serialization import PARTIAL, sync_directory, write_atomically
 
@@ -41,7 +41,7 @@ class LocalWorkDirectory:
             If its name is none for a file, or its parent folder is missing or not writable.
         """
         output, parent = self.path.with_name(self.path.name.removesuffix(WORK)), self.path.parent
-        require_name(output, way_out, WORK)
+        require_output_name(output, way_out, WORK)
         if not parent.is_dir():
             raise OutputError(f"The folder {parent} of {output.name} does not exist. Create it, or give {way_out}.")
         if not os.access(parent, os.W_OK | os.X_OK):

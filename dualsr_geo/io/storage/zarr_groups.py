@@ -13,11 +13,10 @@ from zarr.storage import ObjectStore
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.storage.names import expanded, fits_file_system
 from dualsr_geo.io.storage.object_store import is_object, open_store, read_object, stamp, zarr_store
+from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS
 from dualsr_geo.io.storage.store_errors import ErrorType, store_errors_as
 from dualsr_geo.io.storage.urls import is_url, is_writable, split
 
-# Documents of a group or array of version 3 and 2; without one of them a folder is no Zarr.
-ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 # Attribute of the groups of this program that holds their provenance.
 RECORDS = "dualsr"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from dualsr_geo.errors import OutputError
 from dualsr_geo.io.storage.local_work_directory import BACKUP, HAS_BACKUP, LocalWorkDirectory
-from dualsr_geo.io.storage.side_files import is_same_file, kind_of, require_name
+from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS, is_same_file, kind_of, require_output_name
 from dualsr_geo.io.storage.store_lock import Check
 from dualsr_geo.io.storage.work_directory import RECORD, VALUES, WORK
-from dualsr_geo.io.storage.zarr_groups import ZARR_DOCUMENTS, is_our_group
+from dualsr_geo.io.storage.zarr_groups import is_our_group
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.serialization import sync_directory, sync_file
 
@@ -57,7 +57,7 @@ class LocalDestination:
     def require_apart(self, inputs: Sequence[Scene]) -> None:
         """Check that the output replaces none of its inputs, nor a file that one of them reads."""
         place = self._place
-        require_name(place, "another --output", WORK)
+        require_output_name(place, "another --output", WORK)
         try:
             is_folder = place.is_dir()
         except PermissionError as error:

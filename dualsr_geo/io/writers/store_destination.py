@@ -15,13 +15,13 @@ import obstore
 from dualsr_geo.errors import OutputError
 from dualsr_geo.io.storage.local_work_directory import LocalWorkDirectory
 from dualsr_geo.io.storage.object_store import delete, has_objects, is_object, names_below, open_store
-from dualsr_geo.io.storage.side_files import require_name
+from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS, require_output_name
 from dualsr_geo.io.storage.store_errors import store_errors_as
 from dualsr_geo.io.storage.store_lock import OWNER, Check, locked_in_store
 from dualsr_geo.io.storage.store_work_directory import StoreWorkDirectory
 from dualsr_geo.io.storage.urls import for_display, is_writable, split, url_of
 from dualsr_geo.io.storage.work_directory import CONCURRENT_REQUESTS, RECORD, VALUES, WORK, WorkDirectory
-from dualsr_geo.io.storage.zarr_groups import ZARR_DOCUMENTS, has_group, is_our_group
+from dualsr_geo.io.storage.zarr_groups import has_group, is_our_group
 from dualsr_geo.io.writers.local_destination import SIDECARS, sidecars
 from dualsr_geo.raster.scene import Scene
 
@@ -62,7 +62,7 @@ class StoreDestination:
     def require_apart(self, inputs: Sequence[Scene]) -> None:
         """Check that the output replaces none of its inputs."""
         self._require_object_url()
-        require_name(self.path, "another --output")
+        require_output_name(self.path, "another --output")
         for url in (url_of(f) for scene in inputs for f in scene.source.files_read()):
             if url is not None and f"{for_display(url).rstrip('/')}/".startswith(f"{for_display(self.path)}/"):
                 raise OutputError(

@@ -29,7 +29,7 @@ from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.names import require_place
 from dualsr_geo.models import weights
 from dualsr_geo.models.networks.guided import GuidedNetwork
-from dualsr_geo.models.weights import SHIPPED, Card, read_card, read_tensors
+from dualsr_geo.models.weights import SHIPPED, Card, read_card, read_tensors, require_weights_file
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.training import log
@@ -152,6 +152,7 @@ def finetune(
     _require_free(path, overwrite=overwrite)
     guides = guides_of(scenes, rgb)
     begin = Path(request.begin) if request.begin is not None else SHIPPED / "guided.safetensors"
+    require_weights_file(path, [*scenes, *guides, begin])
     card, tensors = _read_begin(begin)
     with torch.no_grad(), threadpool_limits(1, user_api="blas"):
         pairs = _read_pairs(scenes, guides, request)
