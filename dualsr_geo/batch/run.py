@@ -27,8 +27,8 @@ from dualsr_geo.engine.records.run_summary import RunSummary
 from dualsr_geo.engine.upscale import run_plan
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.locations import exists
-from dualsr_geo.io.storage.side_files import is_same_file, require_side_file
-from dualsr_geo.io.storage.urls import is_url, relative_to
+from dualsr_geo.io.storage.side_files import require_no_input, require_side_file
+from dualsr_geo.io.storage.urls import relative_to
 from dualsr_geo.serialization import plain_values, write_atomically
 from dualsr_geo.threads import one_thread
 
@@ -104,11 +104,9 @@ def _require_no_input(sources: Sequence[str], tasks: Sequence[Task], batch: Batc
         If one is.
     """
     inputs = {*sources, *batch.rule.tables, *(t.entry.path for t in tasks), *(g for t in tasks for g in t.guides)}
-    existing = [path for name in FILES if (path := batch.folder / name).exists()]
-    for path in existing:
-        for name in inputs:
-            if not is_url(name) and is_same_file(path, Path(name)):
-                raise OutputError(f"The batch writes {path}, which is the input {name}. Give another --output.")
+    for path in (batch.folder / name for name in FILES):
+        if path.exists():
+            require_no_input(path, "the file of the batch", inputs, folders=False)
 
 
 def _previous_records(journal: Journal, batch: Batch) -> dict[str, SceneRecord]:

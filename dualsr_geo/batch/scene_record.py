@@ -88,7 +88,7 @@ class SceneRecord:
             value = getattr(record, name)
             if not all(isinstance(v, types) for v in (value if isinstance(value, tuple) else (value,))):
                 raise ValueError(f"{name} is {value!r}")
-        if record.status not in STATUSES or not record.scene:
+        if record.status not in STATUSES:
             raise ValueError(f"status is {record.status!r}")
         return record
 

@@ -17,6 +17,7 @@ from dualsr_geo.io.storage.urls import absolute
 from dualsr_geo.io.storage.work_directory import RECORD
 from dualsr_geo.io.writers.creation_options import require_options
 from dualsr_geo.io.writers.destination import default_output, destination_at
+from dualsr_geo.io.writers.geotiff import require_possible
 from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
 from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
 from dualsr_geo.raster import grid
@@ -134,6 +135,7 @@ def require_output(plan: RunPlan, spec: OutputSpec) -> None:
         return
     spec.destination.require_free(overwrite=plan.options.overwrite)
     require_options(spec)
+    require_possible(spec)
 
 
 def dry_run(

@@ -134,8 +134,7 @@ def require_side_file(
         raise OutputError(f"{file} is a directory, but {option} is a file. Give {way_out}.")
     if kind not in (None, "file"):
         raise OutputError(f"{option} {file} is a {kind}, not a file. Give {way_out}.")
-    for other in inputs:
-        _require_no_input(file, os.fspath(other), option)
+    require_no_input(file, option, inputs)
     for other in outputs:
         _require_no_output(file, os.fspath(other), option)
     if kind == "file" and not overwrite and not (is_ours is not None and is_ours(_head(file, way_out))):
@@ -146,7 +145,29 @@ def require_side_file(
     return file
 
 
-def _require_no_input(file: Path, name: str, option: str) -> None:
+def require_no_input(
+    file: Path, option: str, inputs: Iterable[str | os.PathLike[str]], *, folders: bool = True
+) -> None:
+    """Check that a file, which `option` names, is no input, and none of a folder that is one; URLs are no files.
+
+    Parameters
+    ----------
+    file : Path
+    option : str
+    inputs : iterable of path
+    folders : bool
+        Whether all files in a folder are inputs.
+
+    Raises
+    ------
+    OutputError
+        If it is.
+    """
+    for name in inputs:
+        _require_other_than(file, os.fspath(name), option, folders=folders)
+
+
+def _require_other_than(file: Path, name: str, option: str, *, folders: bool) -> None:
     other, exists = Path(name), False
     with suppress(OSError, ValueError):
         exists = not is_url(name) and other.exists()
@@ -154,7 +175,7 @@ def _require_no_input(file: Path, name: str, option: str) -> None:
         return
     if is_same_file(file, other):
         raise OutputError(f"{option} {file} is the input {name} itself. Give another {option}.")
-    inside = other.is_dir() and Path(os.path.realpath(other)) in Path(os.path.realpath(file)).parents
+    inside = folders and other.is_dir() and Path(os.path.realpath(other)) in Path(os.path.realpath(file)).parents
     if inside and (file.exists() or any((other / document).exists() for document in ZARR_DOCUMENTS)):
         raise OutputError(f"{option} {file} is a file of the input {name}. Give another {option}.")
 

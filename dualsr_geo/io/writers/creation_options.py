@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 from rasterio.enums import Compression, Resampling
 
 from dualsr_geo.errors import OptionError
@@ -41,6 +42,25 @@ def require_options(spec: OutputSpec) -> None:
     for name, names, examples in choices:
         if name in requested and requested[name].lower() not in names.__members__:
             raise OptionError(f"--co {name}={requested[name]} is unknown. Give {examples}.")
+    _require_type(spec, requested)
+
+
+def _require_type(spec: OutputSpec, requested: Mapping[str, str]) -> None:
+    """Check the options that do not hold the values of the output; GDAL prints lines of its own and leaves holes."""
+    dtype, count = spec.packing.dtype, sum(v.shape[0] for v in spec.variables)
+    compression = requested.get("COMPRESS", "").upper()
+    way_out = f"Give --co COMPRESS=ZSTD, DEFLATE or LZW, which keep {dtype} as it is"
+    if compression.startswith("CCITT"):
+        raise OptionError(
+            f"--co COMPRESS={compression} is for images of one bit, and the output is {dtype}. {way_out}."
+        )
+    if compression in ("JPEG", "WEBP") and dtype != "uint8":
+        raise OptionError(f"--co COMPRESS={compression} holds only uint8, and the output is {dtype}. {way_out}.")
+    if compression == "WEBP" and count not in (3, 4):
+        raise OptionError(f"--co COMPRESS=WEBP holds 3 or 4 bands, and the output has {count}. {way_out}.")
+    bits = requested.get("NBITS")
+    if bits is not None and bits != str(8 * np.dtype(dtype).itemsize):
+        raise OptionError(f"--co NBITS={bits} would cut values of {dtype}. Leave it out, or give --dtype.")
 
 
 def requested_options(spec: OutputSpec) -> dict[str, str]:

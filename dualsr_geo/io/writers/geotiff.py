@@ -22,9 +22,10 @@ from rasterio import windows
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
 
 from dualsr_geo._compat import gdal_error_type
-from dualsr_geo.errors import OutputError
+from dualsr_geo.errors import OptionError, OutputError
 from dualsr_geo.io.writers.creation_options import (
     NO,
     THREADS,
@@ -46,6 +47,8 @@ CACHE_BYTES = 32 << 20
 WINDOW_BYTES = 16 << 20
 # Stage and output, each with a third more for its overviews, compress about as well as the stored tiles.
 DISK_FACTOR = 2
+# Side of the image on which creation options are tried.
+TRIAL_PX = 128
 
 # rasterio.shutil.copy takes no GDAL version; the COG driver can interleave by band since 3.11.
 # Before, it holds 700 MiB for 128 bands, and the GTiff driver makes a valid COG in 120.
@@ -88,6 +91,38 @@ def make_tiff(spec: OutputSpec, values: Any, records: Mapping[str, Any]) -> Path
         copy_domains(stage, output)
         stage.unlink()
     return output
+
+
+def require_possible(spec: OutputSpec) -> None:
+    """Check, before the work, that GDAL can write what the creation options request, on a small image in memory.
+
+    Raises
+    ------
+    OptionError
+        If it cannot.
+    """
+    if spec.format == "Zarr" or not spec.options:
+        return
+    whole = spec.stacked
+    values = np.zeros((len(whole.bands), TRIAL_PX, TRIAL_PX), whole.packing.dtype)
+    with MemoryFile(ext=".tif") as stage, MemoryFile(ext=".tif") as output:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                form = {"driver": "GTiff", "count": len(values), "height": TRIAL_PX, "width": TRIAL_PX}
+                with stage.open(**form, dtype=values.dtype, interleave="band") as target:
+                    target.write(values)
+                _copy(whole, stage.name, output.name)
+        except (RasterioError, gdal_error_type()) as error:
+            given = " ".join(f"--co {name}={value}" for name, value in spec.options)
+            raise OptionError(
+                f"{given}: GDAL cannot write {len(values)} bands of {whole.packing.dtype} so "
+                f"({_reason(error).replace(output.name, 'output').replace(Path(output.name).name, 'output')}). Give other creation options, or none."
+            ) from error
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error.__cause__ or error).split()).rstrip(".")
 
 
 def _require_disk_space(spec: OutputSpec) -> None:
@@ -148,7 +183,7 @@ def _build_overviews(spec: OutputSpec, stage: Path, resampling: str) -> None:
         target.build_overviews(levels, Resampling[resampling.lower()])
 
 
-def _copy(spec: OutputSpec, stage: Path, output: Path) -> None:
+def _copy(spec: OutputSpec, stage: Path | str, output: Path | str) -> None:
     options = cog_options(spec)
     if spec.format == "COG" and HAS_BAND_COG:
         rasterio.shutil.copy(str(stage), str(output), driver="COG", **options)
@@ -159,8 +194,19 @@ def _copy(spec: OutputSpec, stage: Path, output: Path) -> None:
 def _require_all_blocks(path: Path, spec: OutputSpec) -> None:
     """Check for writes that failed while the file was closed, of which GDAL reports nothing."""
     block = missing_block(path)
-    if block is not None:
+    if block is None:
+        return
+    if shutil.disk_usage(path.parent).free < path.stat().st_size:
         raise disk_full_error(spec, f"{block} of {path.name} is missing")
+    raise OutputError(
+        f"GDAL did not write {block} of {spec.path}, though the disk has room. Check --co and the disk; {_kept(spec)}"
+    )
+
+
+def _kept(spec: OutputSpec) -> str:
+    if not spec.resumable:
+        return "then run again."
+    return "the finished tiles are kept, so run again with --resume."
 
 
 @contextmanager
@@ -178,8 +224,7 @@ def _gdal_errors(spec: OutputSpec, stage: Path) -> Iterator[None]:
         if shutil.disk_usage(folder).free < needed:
             raise disk_full_error(spec, reason) from error
         raise OutputError(
-            f"GDAL could not write {spec.path}: {' '.join(str(reason).split())}. Check --co and the disk; "
-            "the finished tiles are kept, so run again with --resume."
+            f"GDAL could not write {spec.path}: {_reason(error)}. Check --co and the disk; {_kept(spec)}"
         ) from error
     finally:
         for file in folder.glob("stage.*"):

@@ -24,7 +24,7 @@ from dualsr_geo.io.storage.store_errors import store_errors_as
 from dualsr_geo.io.storage.work_directory import MARKS, RECORD, WorkDirectory
 from dualsr_geo.io.writers.creation_options import require_options
 from dualsr_geo.io.writers.disk_space import disk_errors
-from dualsr_geo.io.writers.geotiff import make_tiff
+from dualsr_geo.io.writers.geotiff import make_tiff, require_possible
 from dualsr_geo.io.writers.geozarr import write_geozarr_metadata
 from dualsr_geo.io.writers.output_records import PROVENANCE, fingerprint, full_identity, require_same_run
 from dualsr_geo.io.writers.output_spec import OutputSpec
@@ -87,6 +87,7 @@ class TileStore:
         destination.roll_back()
         destination.require_free(overwrite=overwrite)
         require_options(spec)
+        require_possible(spec)
         destination.require_writable()
         with disk_errors(spec):
             work = store._work

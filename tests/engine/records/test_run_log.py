@@ -97,7 +97,7 @@ def test_lines_are_appended_and_the_handler_is_removed(tmp_path):
 
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
     with (
-        pytest.raises(OutputError, match="--log-json .*no/such.*Give another file"),
+        pytest.raises(OutputError, match="directory .*/no of .*no/such does not exist.*give another --log-json"),
         run_log.json_log(str(tmp_path / "no/such")),
     ):
         pass
