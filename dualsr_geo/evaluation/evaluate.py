@@ -180,6 +180,9 @@ def evaluate(
         place_guide(opened, g)
         for g in [g for r in rasters for g in open_guides(r, trust_references=trust)] or delivery.guides
     ]
+    if report is not None:
+        files = [file for s in (opened, *guides) for file in s.source.files_read()]
+        require_report(report, overwrite=options.overwrite, inputs=files)
     scale = choose_scale(opened, guides, options)
     names = choose_models(models, opened.count, guides, scale)
     with ExitStack() as stack:
