@@ -146,7 +146,6 @@ def _is_log(head: bytes) -> bool:
 def _handler(path: str, inputs: Iterable[str], outputs: Iterable[str]) -> logging.Handler:
     if path == STANDARD_ERROR:
         return logging.StreamHandler(sys.stderr)
-    require_name(path, "log (--log-json)", OutputError)
     try:
         require_side_file(path, "--log-json", inputs=inputs, outputs=outputs, is_ours=_is_log)
     except OutputError as error:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.store_lock import Check
 from dualsr_geo.io.storage.urls import for_display, is_url, normalized
-from dualsr_geo.io.storage.work_directory import WorkDirectory
+from dualsr_geo.io.storage.work.directory import WorkDirectory
+from dualsr_geo.io.storage.work.store_lock import Check
 from dualsr_geo.io.writers.local_destination import LocalDestination
 from dualsr_geo.io.writers.store_destination import StoreDestination
 from dualsr_geo.raster.scene import Scene

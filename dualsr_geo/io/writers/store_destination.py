@@ -13,14 +13,14 @@ from pathlib import Path
 import obstore
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.local_work_directory import LocalWorkDirectory
 from dualsr_geo.io.storage.object_store import delete, has_objects, is_object, names_below, open_store
 from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS, require_output_name
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.store_lock import OWNER, Check, locked_in_store
-from dualsr_geo.io.storage.store_work_directory import StoreWorkDirectory
 from dualsr_geo.io.storage.urls import for_display, is_writable, split, url_of
-from dualsr_geo.io.storage.work_directory import CONCURRENT_REQUESTS, RECORD, VALUES, WORK, WorkDirectory
+from dualsr_geo.io.storage.work.directory import CONCURRENT_REQUESTS, RECORD, VALUES, WORK, WorkDirectory
+from dualsr_geo.io.storage.work.local_directory import LocalWorkDirectory
+from dualsr_geo.io.storage.work.store_directory import StoreWorkDirectory
+from dualsr_geo.io.storage.work.store_lock import OWNER, Check, locked_in_store
 from dualsr_geo.io.storage.zarr_groups import has_group, is_our_group
 from dualsr_geo.io.writers.local_destination import SIDECARS, sidecars
 from dualsr_geo.raster.scene import Scene
