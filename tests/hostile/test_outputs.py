@@ -74,6 +74,12 @@ def fifo(name):
     return lambda folder: os.mkfifo(folder / name)
 
 
+def psf(folder):
+    from dualsr_geo.degradation.psf import Psf
+
+    (folder / "psf.json").write_text(json.dumps(Psf.from_mtf(2, 0.3).to_json()))
+
+
 def bound_socket(folder):
     # The path of a socket has at most 107 bytes.
     with socket.socket(socket.AF_UNIX) as made:
@@ -283,7 +289,7 @@ CASES = (
     Case("--report and --log-json are one file", sharpen("-o", "out/o.tif", "--report", "out/a", "--log-json", "out/a"),
          r"out/a is the output out/a itself", verify=nothing_at("out/a", "out/o.tif")),
     Case("--report on the PSF", sharpen("-o", "out/o.tif", "--report", "psf.json", "--overwrite", "--psf", "psf.json",
-         prepare=lambda folder: _psf(folder)), r"psf\.json is the input psf\.json itself"),
+         prepare=psf), r"psf\.json is the input psf\.json itself"),
     Case("--report with --resume on a text", sharpen("-o", "out/o.tif", "--report", "notes.html", "--resume",
          prepare=file_with("notes.html")), r"notes\.html exists\. Give --overwrite"),
     Case("--log-json on a text", sharpen("-o", "out/o.tif", "--log-json", "notes.txt", prepare=file_with("notes.txt")),
@@ -394,12 +400,6 @@ CASES = (
          prepare=file_with("out/summary.csv", "scene,guide\nscene.tif,pan.tif\n")), r"is the input out/summary\.csv itself",
          verify=holds("out/summary.csv", "scene,guide\nscene.tif,pan.tif\n")),
 )  # fmt: skip
-
-
-def _psf(folder):
-    from dualsr_geo.degradation.psf import Psf
-
-    (folder / "psf.json").write_text(json.dumps(Psf.from_mtf(2, 0.3).to_json()))
 
 
 def _upscale(output):

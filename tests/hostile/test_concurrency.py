@@ -1,0 +1,242 @@
+"""Two runs onto one output: one product, byte-identical to that of a lone run, and one clear refusal."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from delivered import raster
+
+import dualsr_geo
+from dualsr_geo.engine.degrade_raster import degrade
+from dualsr_geo.errors import OutputError
+from dualsr_geo.io.storage.work import store_lock
+from dualsr_geo.io.storage.work.local_directory import LocalWorkDirectory
+from dualsr_geo.io.storage.work.ownership import Owner
+
+# A run that stops after its first tile until it reads a line, or that does so before it begins.
+RUN = """
+import sys, time
+import dualsr_geo
+from dualsr_geo.errors import DualSRError
+scene, output, model, wait, work_dir = sys.argv[1:]
+def progress(done, total):
+    if wait == "tile" and done == 1:
+        print("tile", flush=True)
+        sys.stdin.readline()
+    time.sleep(0.02)
+if wait == "start":
+    print("ready", flush=True)
+    sys.stdin.readline()
+try:
+    dualsr_geo.upscale(scene, output, scale=2, model=model, tile=8, jobs=1, progress=progress, work_dir=work_dir or None)
+except DualSRError as error:
+    sys.exit(f"Error: {error}")
+"""
+OPTIONS = {"scale": 2, "tile": 8, "jobs": 1}
+OUTPUTS = ("o.tif", "o.zarr", "s3://scenes/out/o.zarr", "s3://scenes/out/o.tif")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    cube = np.random.default_rng(1).integers(500, 5000, (3, 24, 26)).astype("uint16")
+    return raster(tmp_path_factory.mktemp("scene") / "scene.tif", cube, 8.0)
+
+
+@pytest.fixture(scope="module")
+def alone(scene, tmp_path_factory):
+    """Return the bytes of an output of a lone run by suffix and model."""
+    outputs = {}
+
+    def output(name, model):
+        key = name.rpartition(".")[2], model
+        if key not in outputs:
+            place = tmp_path_factory.mktemp("alone") / f"o.{key[0]}"
+            dualsr_geo.upscale(scene, place, model=model, **OPTIONS)
+            outputs[key] = bytes_of(str(place), None)
+        return outputs[key]
+
+    return output
+
+
+def bytes_of(place, bucket):
+    """Return the digests of an output by the names of its files."""
+    if "://" in place:
+        key = place.removeprefix("s3://scenes/")
+        contents = bucket.group(key) if place.endswith(".zarr") else {"": bucket.get(key)}
+    elif place.endswith(".zarr"):
+        from pathlib import Path
+
+        contents = {str(p.relative_to(place)): p.read_bytes() for p in Path(place).rglob("*") if p.is_file()}
+    else:
+        with open(place, "rb") as file:
+            contents = {"": file.read()}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
+@contextlib.contextmanager
+def started(scene, place, model, wait, work_dir=""):
+    """Start a run as a process of its own; yield it after the line that it prints."""
+    command = [sys.executable, "-c", RUN, str(scene), str(place), model, wait, str(work_dir)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as run:
+        try:
+            assert run.stdout.readline(), run.stderr.read()
+            yield run
+        finally:
+            run.kill()
+
+
+def go_on(run):
+    """Let a run continue to its end; return what it prints as an error."""
+    return run.communicate("\n", timeout=120)[1].strip()
+
+
+def place_of(output, tmp_path):
+    return output if "://" in output else str(tmp_path / output)
+
+
+@pytest.mark.parametrize("output", ["o.tif", "s3://scenes/out/o.zarr"])
+def test_a_second_run_is_refused_and_the_first_is_undisturbed(scene, alone, bucket, tmp_path, output):
+    place = place_of(output, tmp_path)
+    expected = alone(output, "regression")
+    with started(scene, place, "regression", "tile") as first:
+        holder = rf"is being written by process {first.pid} on {re.escape(socket.gethostname())} since 2\d{{3}}-"
+        for options in ({}, {"resume": True}, {"overwrite": True}, {"resume": True, "overwrite": True}):
+            with pytest.raises(OutputError, match=holder) as refused:
+                dualsr_geo.upscale(scene, place, model="interpolation", **OPTIONS, **options)
+            assert "\n" not in str(refused.value)
+        assert not go_on(first)
+    assert bytes_of(place, bucket) == expected
+    assert not os.path.lexists(f"{place}.part")
+    assert not bucket.keys("out/o.zarr.part")
+
+
+def test_a_thread_of_the_same_process_is_refused(scene, alone, tmp_path):
+    place, entered, leave = tmp_path / "o.tif", threading.Event(), threading.Event()
+
+    def progress(_done, _total):
+        entered.set()
+        assert leave.wait(60)
+
+    first = threading.Thread(
+        target=lambda: dualsr_geo.upscale(scene, place, model="regression", progress=progress, **OPTIONS)
+    )
+    first.start()
+    assert entered.wait(60)
+    with pytest.raises(OutputError, match=f"is being written by process {os.getpid()} on"):
+        dualsr_geo.upscale(scene, place, model="interpolation", overwrite=True, **OPTIONS)
+    leave.set()
+    first.join()
+    assert bytes_of(str(place), None) == alone("o.tif", "regression")
+
+
+def test_a_degraded_scene_is_locked_too(scene, tmp_path):
+    place = tmp_path / "o.tif"
+    with (
+        LocalWorkDirectory(tmp_path / "o.tif.part").locked(str(place)),
+        pytest.raises(OutputError, match="o.tif is being written by process"),
+    ):
+        degrade(scene, place, scale=2, overwrite=True)
+    degrade(scene, place, scale=2)
+    assert [p.name for p in tmp_path.iterdir()] == ["o.tif"]
+
+
+def test_a_lock_of_a_killed_run_holds_nothing(scene, alone, bucket):
+    place = "s3://scenes/out/o.zarr"
+    with started(scene, place, "regression", "tile") as first:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        assert "out/o.zarr.part/owner.json" in bucket.keys("out/")
+        dualsr_geo.upscale(scene, place, model="regression", resume=True, **OPTIONS)
+    assert bytes_of(place, bucket) == alone("o.zarr", "regression")
+    assert not bucket.keys("out/o.zarr.part")
+
+
+def other_owner(bucket, **changes):
+    """Put the owner object of a run on another machine."""
+    values = {**Owner.this_process().to_json(), "host": "elsewhere", "token": "theirs", **changes}
+    bucket.client.put_object(Bucket=bucket.name, Key="out/o.zarr.part/owner.json", Body=json.dumps(values))
+
+
+def test_a_run_on_another_machine_is_taken_for_killed_when_it_no_longer_reports(scene, bucket, monkeypatch):
+    place = "s3://scenes/out/o.zarr"
+    other_owner(bucket, pid=4711)
+    with pytest.raises(OutputError, match=r"is being written by process 4711 on elsewhere .*after 300 s"):
+        dualsr_geo.upscale(scene, place, model="interpolation", **OPTIONS)
+    monkeypatch.setattr(store_lock, "STALE_S", -60.0)
+    dualsr_geo.upscale(scene, place, model="interpolation", **OPTIONS)
+    assert not bucket.keys("out/o.zarr.part")
+
+
+def test_a_damaged_owner_object_is_a_refusal_until_it_is_old(scene, bucket, monkeypatch):
+    bucket.client.put_object(Bucket=bucket.name, Key="out/o.zarr.part/owner.json", Body=b"\xff[")
+    with pytest.raises(OutputError, match=r"is being written by another run, which reported .* s ago"):
+        dualsr_geo.upscale(scene, "s3://scenes/out/o.zarr", model="interpolation", **OPTIONS)
+    monkeypatch.setattr(store_lock, "STALE_S", -60.0)
+    dualsr_geo.upscale(scene, "s3://scenes/out/o.zarr", model="interpolation", **OPTIONS)
+
+
+def test_a_run_that_lost_its_lock_publishes_nothing(scene, bucket, monkeypatch):
+    monkeypatch.setattr(store_lock, "HEARTBEAT_S", 0.05)
+
+    def progress(done, total):
+        if done == total:
+            other_owner(bucket)
+
+    with pytest.raises(OutputError, match="another run has taken over its work directory"):
+        dualsr_geo.upscale(scene, "s3://scenes/out/o.zarr", model="interpolation", progress=progress, **OPTIONS)
+    assert not [k for k in bucket.keys("out/") if not k.startswith("out/o.zarr.part/")]
+    assert json.loads(bucket.get("out/o.zarr.part/owner.json"))["token"] == "theirs"
+
+
+def test_a_store_without_conditions_is_locked_by_looking(bucket, monkeypatch):
+    def unsupported(store, name, content, mode=None):
+        if mode is not None:
+            raise store_lock.NotSupportedError("no conditions here")
+        return real(store, name, content)
+
+    real = store_lock.obstore.put
+    monkeypatch.setattr(store_lock.obstore, "put", unsupported)
+    folder, output = "s3://scenes/out/o.zarr.part", "s3://scenes/out/o.zarr"
+    with store_lock.locked_in_store(folder, output) as require_held:
+        require_held()
+        with pytest.raises(OutputError, match="is being written by process"):
+            store_lock.locked_in_store(folder, output).__enter__()
+        require_held()
+    assert not bucket.keys("out/")
+
+
+def race(scene, alone, bucket, tmp_path, output, models):
+    """Start two runs at one moment; check that the product is that of one, and that the other was refused."""
+    place = place_of(output, tmp_path)
+    with (
+        started(scene, place, models[0], "start", tmp_path) as one,
+        started(scene, place, models[1], "start", tmp_path) as two,
+    ):
+        for run in (one, two):
+            run.stdin.write("\n")
+            run.stdin.flush()
+        errors = [run.communicate(timeout=120)[1].strip() for run in (one, two)]
+    refused = [e for e in errors if e]
+    assert len(refused) == 1, errors
+    assert re.fullmatch(r"Error: .* is being written( by (process \d+|another run).*)?\. Wait for it.*", refused[0]), (
+        errors
+    )
+    winner = models[errors.index("")]
+    assert bytes_of(place, bucket) == alone(output, winner)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("round_", range(10))
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_of_two_runs_at_one_moment_one_makes_the_product(scene, alone, bucket, tmp_path, output, round_):
+    race(scene, alone, bucket, tmp_path, output, ("regression", "interpolation")[:: 1 if round_ % 2 else -1])
