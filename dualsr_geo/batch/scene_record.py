@@ -82,8 +82,8 @@ class SceneRecord:
             If `to_json` cannot have written it.
         """
         names = {f.name for f in fields(cls)}
-        known = {k: v for k, v in values.items() if k in names}
-        record = from_json(cls, known)
+        fields_of_line = {k: v for k, v in values.items() if k in names}
+        record = from_json(cls, fields_of_line)
         for name, types in _TYPES.items():
             value = getattr(record, name)
             if not all(isinstance(v, types) for v in (value if isinstance(value, tuple) else (value,))):

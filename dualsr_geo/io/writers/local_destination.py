@@ -62,7 +62,7 @@ class LocalDestination:
             is_folder = place.is_dir()
         except PermissionError as error:
             raise OutputError(f"{place.parent} cannot be read: {error.strerror}. Give another --output.") from error
-        beside = [*(place.with_name(place.name + s) for s in SIDECARS),
+        described_by = [*(place.with_name(place.name + s) for s in SIDECARS),
                   *(place.with_name(place.stem + s) for s in STEM_SIDECARS)]  # fmt: skip
         for path in (Path(f) for scene in inputs for f in scene.source.files_read()):
             if not path.exists():
@@ -71,7 +71,7 @@ class LocalDestination:
             parents = path.resolve().parents if is_folder else ()
             if any(is_same_file(place, p) for p in (path, *parents)):
                 raise OutputError(f"The output {place} is the input {path} itself. Give another --output.")
-            if any(p.exists() and p.samefile(path) for p in beside):
+            if any(p.exists() and p.samefile(path) for p in described_by):
                 raise OutputError(
                     f"The output {place} replaces the files that describe it, of which one is the input {path}. "
                     "Give another --output."

@@ -1,4 +1,4 @@
-"""What the work directory of a run has to hold, and what of it is intact when the run is resumed."""
+"""What the work directory of a run has to hold, and which of its tiles are intact when the run is resumed."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def array_documents(spec: OutputSpec) -> dict[str, bytes]:
     return {key: value.to_bytes() for key, value in objects.items()}
 
 
-def has_structure(found: bytes | None, expected: bytes) -> bool:
+def has_structure(content: bytes | None, expected: bytes) -> bool:
     """Return whether a document describes the same array or group; attributes are added when a run ends."""
     try:
-        return found is not None and _structure(found) == _structure(expected)
+        return content is not None and _structure(content) == _structure(expected)
     except (ValueError, AttributeError, RecursionError):
         return False
 
@@ -50,7 +50,7 @@ def _structure(document: bytes) -> dict[str, Any]:
 
 
 def chunk_keys(spec: OutputSpec, index: int) -> list[str]:
-    """Return the keys of all chunks of a tile, which holds them alone."""
+    """Return the keys of all chunks of a tile, which shares them with no other."""
     core = Tiling(spec.shape[1:], spec.tile, 0)[index].core
     spans = ((0, spec.shape[0]), (core.y0, core.y1), (core.x0, core.x1))
     numbers = [range(a // step, -(-b // step)) for (a, b), step in zip(spans, spec.chunks, strict=True)]

@@ -70,8 +70,8 @@ class LocalWorkDirectory:
         begun = kind_of(self.path / RECORD) is not None
         if BACKUP in names and not self.has_backup():
             return False
-        known = {RECORD, MARKS, VALUES, BACKUP, LOCK, OWNER} if begun else {LOCK, OWNER}
-        return all(n in known or (begun and _is_temporary(n)) for n in names)
+        names_of_runs = {RECORD, MARKS, VALUES, BACKUP, LOCK, OWNER} if begun else {LOCK, OWNER}
+        return all(n in names_of_runs or (begun and _is_temporary(n)) for n in names)
 
     def has_backup(self) -> bool:
         """Return whether a run has put the group here that its output replaces."""
@@ -82,7 +82,7 @@ class LocalWorkDirectory:
 
     @contextmanager
     def locked(self, output: str) -> Iterator[None]:
-        """Keep other runs out of it; a folder in which the run leaves nothing is removed.
+        """Keep other runs out; a folder in which the run leaves nothing is removed.
 
         Raises
         ------
@@ -110,9 +110,9 @@ class LocalWorkDirectory:
         if not self.path.exists():
             return
         remove(self.path / MARKS)
-        kept = {RECORD, LOCK, OWNER}
+        last = {RECORD, LOCK, OWNER}
         for item in self.path.iterdir():
-            if item.name not in kept:
+            if item.name not in last:
                 remove(item)
         remove(self.path / RECORD)
         if not (self.path / LOCK).exists():

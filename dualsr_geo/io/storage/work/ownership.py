@@ -122,12 +122,12 @@ def locked(
         As `refuse` returns it if another process or thread has the lock; or if the lock cannot be written.
     """
     try:
-        held = _acquire(lock, prepare)
+        lock_of_system = _acquire(lock, prepare)
     except OSError as error:
         raise OutputError(
             f"{lock.parent} cannot be locked: {error.strerror or error}. Give another --output."
         ) from error
-    if held is None:
+    if lock_of_system is None:
         holder = owner_of(owner)
         raise refuse("" if holder is None else f" by {holder}")
     try:
@@ -139,7 +139,7 @@ def locked(
         with suppress(OSError):
             owner.unlink(missing_ok=True)
             leave()
-        held.release()
+        lock_of_system.release()
 
 
 def _acquire(path: Path, prepare: Callable[[], None]) -> FileLock | None:
@@ -157,7 +157,7 @@ def _acquire(path: Path, prepare: Callable[[], None]) -> FileLock | None:
             return None
         except FileNotFoundError:
             pass
-        # The run that held the lock ended and removed its file.
+        # The run that lock_of_system the lock ended and removed its file.
         lock.release()
         time.sleep(0.01)
     return None

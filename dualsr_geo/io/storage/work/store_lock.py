@@ -88,13 +88,13 @@ class _StoreLock:
         """
         if self._put("create"):
             return
-        found = self._read()
-        if found is None:
+        other = self._read()
+        if other is None:
             # The other run ended in between.
             if self._put("create"):
                 return
-            found = self._read()
-        owner, age_s, version = found or (None, 0.0, {})
+            other = self._read()
+        owner, age_s, version = other or (None, 0.0, {})
         killed = not owner.is_alive if owner is not None and owner.is_here else age_s > STALE_S
         if not (killed and self._put(version)):
             raise self._refusal(owner, age_s)
@@ -153,9 +153,9 @@ class _StoreLock:
     def _adopt(self) -> bool:
         if self._token() != self.token:
             return False
-        found = self._read()
-        self.version = {} if found is None else found[2]
-        return found is not None
+        other = self._read()
+        self.version = {} if other is None else other[2]
+        return other is not None
 
     def _token(self) -> str | None:
         try:
@@ -167,11 +167,11 @@ class _StoreLock:
     def _read(self) -> tuple[Owner | None, float, dict[str, Any]] | None:
         """Return owner, age in seconds and version of the object; None if there is none."""
         try:
-            found = obstore.get(open_store(self.folder), OWNER)
+            answer = obstore.get(open_store(self.folder), OWNER)
         except FileNotFoundError:
             return None
-        age_s = (datetime.now(UTC) - found.meta["last_modified"]).total_seconds()
-        return Owner.read(bytes(found.bytes())), age_s, _version(found.meta)
+        age_s = (datetime.now(UTC) - answer.meta["last_modified"]).total_seconds()
+        return Owner.read(bytes(answer.bytes())), age_s, _version(answer.meta)
 
     def _refusal(self, owner: Owner | None, age_s: float) -> OutputError:
         holder = "another run" if owner is None else str(owner)
