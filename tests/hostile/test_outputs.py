@@ -257,7 +257,7 @@ OWNER_DAMAGES = {
 }
 
 NAMES = (
-    ("a name of 300 bytes", "n" * 300, "bytes.*; file systems take 255"),
+    ("a name of 300 bytes", "n" * 300, "too long.*file systems take 255"),
     ("a name that has no room for .part", "n" * 250 + ".tif", "with the ending .part"),
     ("a name that is not UTF-8", os.fsdecode(b"out/\xff.tif"), "is not UTF-8"),
     ("the home of nobody", "~nosuchuser/o.tif", "does not exist"),
@@ -318,8 +318,8 @@ CASES = (
          "w.safetensors", "--overwrite", prepare=file_with("w.training/thesis.tex")), r"not that of a training"),
     Case("imported weights on their checkpoint", command("models", "import", "w.pth", "-o", "w.pth", "--overwrite",
          prepare=file_with("w.pth")), r"w\.pth is the input w\.pth itself"),
-    Case("a sample on a scene", command("sample", ".", "--size", "8", "8"), r"scene\.tif exists\. Give --overwrite"),
-    Case("a sample on a link", command("sample", "out", "--size", "8", "8", "--overwrite",
+    Case("a sample on a scene", command("sample", ".", "--size", "8", "8"), r"scene\.tif exists and is no sample"),
+    Case("a sample on a link", command("sample", "out", "--size", "8", "8",
          prepare=link("out/scene.tif", "../scene.tif")), r"out/scene\.tif exists"),
     Case("a sample below a file", command("sample", "scene.tif/new", "--size", "8", "8"), r"cannot be (written|read)"),
 
@@ -370,7 +370,7 @@ CASES = (
     *(Case(f"a group: {name}", sharpen("-o", path, "-f", "zarr"), error) for name, path, error in NAMES),
     *(Case(f"a report: {name}", sharpen("-o", "out/o.tif", "--report", path.replace(".tif", ".html")), error,
            verify=nothing_at("out/o.tif")) for name, path, error in NAMES if ".part" not in error),
-    Case("an output with a NUL", in_python(lambda: _upscale("out/o\0.tif")), r"NUL"),
+    Case("an output with a NUL", in_python(lambda: _upscale("out/o\0.tif")), r"zero byte"),
     Case("an output without a name", in_python(lambda: _upscale("")), r"is empty|suffix"),
 
     # Creation options.
