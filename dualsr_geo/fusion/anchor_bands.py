@@ -16,6 +16,10 @@ from scipy.linalg import qr
 # 8 anchor bands lose at most 0.05 dB against all bands on five scenes, and cost a sixth to a tenth on 128 bands
 # (examples/benchmark/anchors.py).
 ANCHOR_COUNT = 8
+# Anchor bands of scenes of at most so many bands, which have fewer directions: against all bands 3 of 4 lose at most
+# 0.002 dB (SN6), 4 of 6 and 8 at most 0.009 dB (Sentinel-2, Landsat, WorldView-2), as `examples/benchmark/anchors.py
+# --scenes wv2 sn6 --guides own` shows, and cost half.
+ANCHORS_OF_FEW = ((4, 3), (8, 4))
 # Ridge of the regression on the anchor bands, as a share of their variance.
 RIDGE = 1e-4
 # A band is not corrected where the anchor bands explain less than the first share of its variance (R2), corrected
@@ -42,8 +46,13 @@ class AnchorBands:
     spread: NDArray[np.float32]
 
 
+def anchor_count(bands: int) -> int:
+    """Return the largest number of anchor bands of a scene of so many bands."""
+    return next((count for most, count in ANCHORS_OF_FEW if bands <= most), ANCHOR_COUNT)
+
+
 def choose_anchor_bands(
-    spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int = ANCHOR_COUNT
+    spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int | None = None
 ) -> AnchorBands:
     """Choose the anchor bands of a scene and estimate the weights that carry them to all bands.
 
@@ -53,14 +62,15 @@ def choose_anchor_bands(
         Without NaN.
     weight : array, shape (pixel,)
         0..1, how valid a pixel is.
-    count : int
-        Of anchor bands; with no more bands than that, every band is an anchor band.
+    count : int, optional
+        Of anchor bands, by default `anchor_count`; with no more bands than that, every band is an anchor band.
 
     Returns
     -------
     AnchorBands
         The bands by QR with pivoting, the weights by ridge regression of all bands on them.
     """
+    count = anchor_count(len(spectra)) if count is None else count
     if len(spectra) <= count:
         return AnchorBands(tuple(range(len(spectra))), np.eye(len(spectra), dtype=np.float32))
     used = weight > 0

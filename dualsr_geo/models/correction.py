@@ -21,7 +21,7 @@ from dualsr_geo.fusion.blocks import WHOLE_WEIGHT
 from dualsr_geo.fusion.prepared_guide import ramp
 from dualsr_geo.fusion.spectra import DetailPlanes
 from dualsr_geo.models import guided_correction, unguided_correction
-from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.guided_inputs import GuidedInputs, GuidedWindow
 from dualsr_geo.models.loading import guided_network, unguided_network
 from dualsr_geo.models.unguided_correction import UnguidedInputs
 from dualsr_geo.models.weights import Weights
@@ -107,7 +107,7 @@ class CorrectionState:
 def learned_detail(
     networks: LearnedCorrection,
     state: CorrectionState,
-    window: guided_correction.GuidedWindow | None,
+    window: GuidedWindow | None,
     observed: Tensor,
     weight: Tensor | None,
     psf: Psf,

@@ -22,19 +22,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.candidates import Candidate, Clustered, ClusteredLocal, Line, Local, Unguided
-from dualsr_geo.fusion.coarse_stage import GuidedStart
-from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs, standardise
-from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.fusion.regression_inputs import standardise
+from dualsr_geo.models.guided_inputs import GuidedInputs, GuidedWindow
 from dualsr_geo.models.networks import guided as network_of
 from dualsr_geo.models.unguided_correction import null_space_part, nyquist_gains
 
@@ -65,76 +61,6 @@ ANCHORS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class GuidedWindow:
-    """A window of a scene with its training-free start.
-
-    Attributes
-    ----------
-    space : Subspace
-    cube : Tensor, shape (band, y, x)
-        The filled lr window.
-    components : Tensor, shape (component, y, x)
-        The coefficients of `cube`.
-    hr : Tensor, shape (component, ratio * y, ratio * x)
-        The start.
-    guided : GuidedStart
-        Guide, regressions and weights of the candidates.
-    psf : Psf
-    closed : Consistency
-        The closed form of the components, where the guide is used.
-    weight : Tensor, shape (y, x), or None
-        Validity of the pixels, 0..1; None where all are valid.
-    origin : (int, int)
-        Row and column of the window's first lr pixel in the scene.
-    """
-
-    space: Subspace
-    cube: Tensor
-    components: Tensor
-    hr: Tensor
-    guided: GuidedStart
-    psf: Psf
-    closed: Consistency
-    weight: Tensor | None = None
-    origin: tuple[int, int] = (0, 0)
-
-    @cached_property
-    def expand(self) -> Tensor:
-        """The matrix from components to bands, (band, component)."""
-        return torch.as_tensor(self.space.expand, device=self.cube.device)
-
-    @cached_property
-    def pair(self) -> RegressionInputs:
-        """The inputs of the candidates, which share what depends only on the guide."""
-        guided, weight = self.guided, self.guided.guide.weight
-        if self.weight is not None:
-            weight = self.weight if weight is None else weight * self.weight
-        return prepare_inputs(self.components, guided.guide.values, guided.fit, self.closed.operator, weight)
-
-    def start(self, bands: Sequence[int], *, spectral: bool) -> Tensor:
-        """Return the start of some bands or components less the scene's mean, (band, ratio * y, ratio * x)."""
-        some = list(bands)
-        if spectral:
-            return self.hr[some]
-        start = torch.einsum("bk,kyx->byx", self.expand[some], self.hr)
-        return start + self.closed.operator.upsample(self._rest(some))
-
-    def centred(self, cube: Tensor, bands: Sequence[int], *, spectral: bool) -> Tensor:
-        """Return some bands or components of a cube (band, ...) less the scene's mean."""
-        mean = torch.as_tensor(self.space.mean, device=cube.device)[:, None, None]
-        if not spectral:
-            return (cube - mean)[list(bands)]
-        project = torch.as_tensor(self.space.project[list(bands)], device=cube.device)
-        return torch.einsum("kb,byx->kyx", project, cube - mean)
-
-    def _rest(self, some: list[int]) -> Tensor:
-        """Return the part of some lr bands outside the subspace, (band, y, x)."""
-        mean = torch.as_tensor(self.space.mean, device=self.cube.device)[some, None, None]
-        carried = torch.einsum("bk,kyx->byx", self.expand[some], self.components)
-        return self.cube[some] - mean - carried
-
-
-@dataclass(frozen=True)
 class NetworkInput:
     """Inputs of the network for some anchors, and the terms that its outputs weigh.
 
@@ -157,8 +83,68 @@ class NetworkInput:
     error: Tensor
 
 
+@dataclass(frozen=True)
+class AnchorPlanes:
+    """What the network reads of some anchors of a window, in physical units.
+
+    The network's input copies most of these planes, so it is formed piece by piece; see `part`.
+
+    Attributes
+    ----------
+    starts : Tensor, shape (anchor, 3, Y, X)
+        The mixture of the network's candidates of the anchor, and the starts of the bands before and after it.
+    others : Tensor, shape (anchor, candidate, Y, X)
+        As in `NetworkInput`.
+    residuals : Tensor, shape (anchor, plane, Y, X)
+    guide : Tensor, shape (plane, Y, X)
+    constants : Tensor, shape (anchor, constant)
+    weights : Tensor, shape (anchor, candidate)
+    error : Tensor, shape (anchor,)
+    std : Tensor, shape (anchor, 3)
+        Standard deviations of the bands of `starts`.
+    """
+
+    starts: Tensor
+    others: Tensor
+    residuals: Tensor
+    guide: Tensor
+    constants: Tensor
+    weights: Tensor
+    error: Tensor
+    std: Tensor
+
+    def part(self, rows: slice = slice(None), place: tuple[slice, slice] = (slice(None), slice(None))) -> NetworkInput:
+        """Return the input of the network for some of the anchors and a part of the window.
+
+        Parameters
+        ----------
+        rows : slice
+            Anchors.
+        place : (slice, slice)
+            Rows and columns of the window, pixels of the target grid.
+        """
+        starts, others, residuals = (v[(rows, slice(None), *place)] for v in (self.starts, self.others, self.residuals))
+        std, error = self.std[rows, :, None, None], self.error[rows, None, None, None]
+        guide = self.guide[(slice(None), *place)]
+        parts = [
+            starts[:, :1] / std[:, :1],
+            others[:, :-1] / error,
+            others[:, -1:] / std[:, :1],
+            residuals / error,
+            starts[:, 1:] / std[:, 1:],
+            guide.expand(len(starts), *guide.shape),
+        ]
+        planes = torch.cat(parts, 1).clamp_(-LARGEST_INPUT_STD, LARGEST_INPUT_STD)
+        return NetworkInput(planes, self.constants[rows], others, self.weights[rows], self.error[rows])
+
+
 def network_input(window: GuidedWindow, terms: GuidedInputs, anchors: Sequence[int]) -> NetworkInput:
     """Return the inputs of the network for some bands or components of a window."""
+    return anchor_planes(window, terms, anchors).part()
+
+
+def anchor_planes(window: GuidedWindow, terms: GuidedInputs, anchors: Sequence[int]) -> AnchorPlanes:
+    """Return what the network reads of some bands or components of a window."""
     some = list(anchors)
     std, error, noise, weights = (
         torch.from_numpy(v).to(window.cube) for v in (terms.std, terms.error, terms.noise, terms.weights)
@@ -167,26 +153,20 @@ def network_input(window: GuidedWindow, terms: GuidedInputs, anchors: Sequence[i
     std, error = std.clamp_min(tiny), error.clamp_min(tiny)
     others, residuals = _others(window, terms, some)
     own, rest = _own_weights(weights[some])
-    near = [[min(max(i + n, 0), len(std) - 1) for i in some] for n in (0, -1, 1)]
-    starts = [window.start(n, spectral=terms.spectral) / _plane(std[n]) for n in near]
+    near = torch.tensor([[i, max(i - 1, 0), min(i + 1, len(std) - 1)] for i in some])
+    starts = _starts(window, near, spectral=terms.spectral)
     if rest:
-        mixture = (own[:, :, None, None] * others).sum(1)
-        others = others - mixture[:, None]
-        starts[0] = starts[0] + mixture / _plane(std[some])
-    unit = _plane(error[some])
-    parts = [
-        starts[0][:, None],
-        others[:, :-1] / unit[:, None],
-        others[:, -1:] / _plane(std[some])[:, None],
-        residuals / unit[:, None],
-        starts[1][:, None],
-        starts[2][:, None],
-        _guide(window, terms).expand(len(some), -1, -1, -1),
-    ]
+        mixture = torch.einsum("ac,acyx->ayx", own, others)
+        others -= mixture[:, None]
+        starts[:, 0] += mixture
     constants = _constants(terms, window.psf, std[some], error[some], noise[some], own)
-    return NetworkInput(
-        torch.cat(parts, 1).clamp_(-LARGEST_INPUT_STD, LARGEST_INPUT_STD), constants, others, own, error[some]
-    )
+    return AnchorPlanes(starts, others, residuals, _guide(window, terms), constants, own, error[some], std[near])
+
+
+def _starts(window: GuidedWindow, near: Tensor, *, spectral: bool) -> Tensor:
+    """Return the starts of the anchors and of their neighbours, (anchor, 3, Y, X); each is computed once."""
+    each, place = torch.unique(near, return_inverse=True)
+    return window.start(each.tolist(), spectral=spectral)[place]
 
 
 def _network_indices() -> list[int]:
@@ -220,10 +200,10 @@ def _constants(terms: GuidedInputs, psf: Psf, std: Tensor, error: Tensor, noise:
 
 
 def _guide(window: GuidedWindow, terms: GuidedInputs) -> Tensor:
-    """Return the principal components of the guide, (1, plane, Y, X)."""
+    """Return the principal components of the guide, (plane, Y, X)."""
     guide = standardise(window.guided.guide.values, window.guided.fit)
     directions = torch.from_numpy(terms.look).to(guide)
-    return (directions @ guide.flatten(1)).view(1, -1, *guide.shape[1:])
+    return (directions @ guide.flatten(1)).view(-1, *guide.shape[1:])
 
 
 def _others(window: GuidedWindow, terms: GuidedInputs, anchors: list[int]) -> tuple[Tensor, Tensor]:
@@ -305,14 +285,28 @@ def correct(
         Physical units, or those of the components, without the part that the sensor would have recorded.
         `dualsr_geo.models.unguided_correction.spread` carries it to all bands.
     """
-    ratio = window.psf.ratio
-    origin = window.origin[0] * ratio, window.origin[1] * ratio
     out = []
     for some in _chunks(terms.anchors.bands):
-        inputs = network_input(window, terms, some)
-        outputs = network(inputs.planes, inputs.constants, ratio, origin, orientations=orientations)
-        out.append(without_observed_part(window, terms, detail(inputs, *outputs), some))
+        planes = anchor_planes(window, terms, some)
+        change = _changes(network, window, planes, orientations)
+        out.append(without_observed_part(window, terms, change, some))
     return torch.cat(out) * terms.share
+
+
+def _changes(
+    network: network_of.GuidedNetwork, window: GuidedWindow, planes: AnchorPlanes, orientations: int
+) -> Tensor:
+    """Return the change of some anchors that the network's outputs give, (anchor, Y, X), piece by piece."""
+    ratio, (top, left) = window.psf.ratio, (n * window.psf.ratio for n in window.origin)
+    count, _, height, width = planes.others.shape
+    out = planes.others.new_empty(count, height, width)
+    for rows in range(count):
+        for piece in network.pieces((height, width), ratio, (top, left)):
+            inputs = planes.part(slice(rows, rows + 1), piece.padded.slices)
+            origin = top + piece.padded.y0, left + piece.padded.x0
+            change = detail(inputs, *network(inputs.planes, inputs.constants, ratio, origin, orientations=orientations))
+            out[rows][piece.core.slices] = change[(0, *piece.core.within(piece.padded).slices)]
+    return out
 
 
 def _chunks(bands: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -1,18 +1,24 @@
-"""Inputs of the guided network that are fixed for a scene: anchor bands, scales and mixture."""
+"""Inputs of the guided network: those that are fixed for a scene (anchor bands, scales and mixture), and a window."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from dualsr_geo.fusion.anchor_bands import AnchorBands, choose_anchor_bands
+from dualsr_geo.degradation.consistency import Consistency
+from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion.anchor_bands import AnchorBands, anchor_count, choose_anchor_bands
+from dualsr_geo.fusion.coarse_stage import GuidedStart
+from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs
 from dualsr_geo.fusion.scene_regression import GuideFit
 from dualsr_geo.fusion.subspace import Subspace
 
-# Number of leading components that are corrected on noisy scenes.
-MAX_COMPONENTS = 8
 # The regression's error is no less than this share of a band's standard deviation.
 MIN_ERROR_SHARE = 0.01
 # Principal directions of the guide are standardised as if they had at least this share of the largest variance.
@@ -75,7 +81,7 @@ class GuidedInputs:
         weight : array, shape (pixel,)
             Validity of the pixels, 0..1.
         count : int, optional
-            Largest number of anchors; by default 8, bands or components.
+            Largest number of anchors, bands or components; by default `anchor_count`.
         """
         used, regression = weight > 0, fit.fit
         spectra, guide, w = spectra[:, used], guide[:, used], weight[used].astype(np.float64)
@@ -95,6 +101,76 @@ class GuidedInputs:
         return cls(anchors, not space.keeps_rest, *arrays)
 
 
+@dataclass(frozen=True)
+class GuidedWindow:
+    """A window of a scene with its training-free start.
+
+    Attributes
+    ----------
+    space : Subspace
+    cube : Tensor, shape (band, y, x)
+        The filled lr window.
+    components : Tensor, shape (component, y, x)
+        The coefficients of `cube`.
+    hr : Tensor, shape (component, ratio * y, ratio * x)
+        The start.
+    guided : GuidedStart
+        Guide, regressions and weights of the candidates.
+    psf : Psf
+    closed : Consistency
+        The closed form of the components, where the guide is used.
+    weight : Tensor, shape (y, x), or None
+        Validity of the pixels, 0..1; None where all are valid.
+    origin : (int, int)
+        Row and column of the window's first lr pixel in the scene.
+    """
+
+    space: Subspace
+    cube: Tensor
+    components: Tensor
+    hr: Tensor
+    guided: GuidedStart
+    psf: Psf
+    closed: Consistency
+    weight: Tensor | None = None
+    origin: tuple[int, int] = (0, 0)
+
+    @cached_property
+    def expand(self) -> Tensor:
+        """The matrix from components to bands, (band, component)."""
+        return torch.as_tensor(self.space.expand, device=self.cube.device)
+
+    @cached_property
+    def pair(self) -> RegressionInputs:
+        """The inputs of the candidates, which share what depends only on the guide."""
+        guided, weight = self.guided, self.guided.guide.weight
+        if self.weight is not None:
+            weight = self.weight if weight is None else weight * self.weight
+        return prepare_inputs(self.components, guided.guide.values, guided.fit, self.closed.operator, weight)
+
+    def start(self, bands: Sequence[int], *, spectral: bool) -> Tensor:
+        """Return the start of some bands or components less the scene's mean, (band, ratio * y, ratio * x)."""
+        some = list(bands)
+        if spectral:
+            return self.hr[some]
+        start = torch.einsum("bk,kyx->byx", self.expand[some], self.hr)
+        return start + self.closed.operator.upsample(self._rest(some))
+
+    def centred(self, cube: Tensor, bands: Sequence[int], *, spectral: bool) -> Tensor:
+        """Return some bands or components of a cube (band, ...) less the scene's mean."""
+        mean = torch.as_tensor(self.space.mean, device=cube.device)[:, None, None]
+        if not spectral:
+            return (cube - mean)[list(bands)]
+        project = torch.as_tensor(self.space.project[list(bands)], device=cube.device)
+        return torch.einsum("kb,byx->kyx", project, cube - mean)
+
+    def _rest(self, some: list[int]) -> Tensor:
+        """Return the part of some lr bands outside the subspace, (band, y, x)."""
+        mean = torch.as_tensor(self.space.mean, device=self.cube.device)[some, None, None]
+        carried = torch.einsum("bk,kyx->byx", self.expand[some], self.components)
+        return self.cube[some] - mean - carried
+
+
 def _anchors(
     space: Subspace,
     spectra: NDArray[np.float32],
@@ -104,9 +180,9 @@ def _anchors(
 ) -> tuple[AnchorBands, NDArray[np.float32], NDArray[np.float32]]:
     """Return the anchors, and of all bands or components their rows of `expand` and values less the mean."""
     if space.keeps_rest:
-        chosen = choose_anchor_bands(spectra, weight, *(() if count is None else (count,)))
+        chosen = choose_anchor_bands(spectra, weight, count)
         return chosen, space.expand, spectra - space.mean[:, None]
-    number = min(space.count, MAX_COMPONENTS if count is None else count)
+    number = min(space.count, anchor_count(len(spectra)) if count is None else count)
     leading = AnchorBands(tuple(range(number)), space.expand[:, :number].copy())
     return leading, np.eye(space.count, dtype=np.float32), z
 

@@ -20,8 +20,8 @@ from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.uncertainty import ConsistentStart
 from dualsr_geo.fusion.wald.pairs import WaldPair
 from dualsr_geo.fusion.wald.starts import consistent_start
-from dualsr_geo.models.guided_correction import GuidedWindow, correct
-from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.guided_correction import correct
+from dualsr_geo.models.guided_inputs import GuidedInputs, GuidedWindow
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.shrinkage import Evidence, Prior, sums_by_part
 

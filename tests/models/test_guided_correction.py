@@ -19,7 +19,8 @@ from dualsr_geo.fusion.anchor_bands import AnchorBands
 from dualsr_geo.fusion.blocks import components
 from dualsr_geo.fusion.prepared_guide import prepare_guide
 from dualsr_geo.models import guided_correction
-from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.guided_inputs import GuidedInputs, GuidedWindow
+from dualsr_geo.models.networks import guided as network_module
 from dualsr_geo.models.networks.guided import ARCHITECTURE, GuidedNetwork
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.raster.windows import Window
@@ -46,9 +47,7 @@ def part(survey: Survey, lr: np.ndarray, guide: np.ndarray, at: Window, holes: n
     )
     z = components(survey.space, cube)
     hr = coarse_stage.sharpen(z, None, guided_start, closed, unguided_form)
-    return guided_correction.GuidedWindow(
-        survey.space, cube, z, hr, guided_start, survey.psf, closed, origin=(at.y0, at.x0)
-    )
+    return GuidedWindow(survey.space, cube, z, hr, guided_start, survey.psf, closed, origin=(at.y0, at.x0))
 
 
 @given(st.integers(1, 20), st.integers(1, 5), st.integers(9, 19), st.integers(9, 19), st.sampled_from([2, 3, 4, 8]))
@@ -95,6 +94,22 @@ def test_a_tile_with_its_halo_equals_the_whole(ratio, guides, noise):
     tiled = tile[(slice(None), *core.within(at).scaled(ratio).slices)]
     assert float(expected.abs().max()) > 1e-3
     assert float((expected - tiled).abs().max()) <= 1e-5 * float(np.ptp(lr))
+
+
+@pytest.mark.parametrize(("ratio", "origin"), [(4, (0, 0)), (3, (5, 7)), (12, (1, 2))])
+@torch.inference_mode()
+def test_pieces_of_a_window_equal_the_whole(ratio, origin, monkeypatch):
+    lr, guide, psf = scene_and_guide(3, 1, 23, 19, ratio)
+    window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
+    window = replace(window, origin=origin)
+    network = random_guided_network()
+    whole = guided_correction.correct(network, window, terms)
+    monkeypatch.setattr(network_module, "PIECE_SIDE_PX", 30)
+    shape = tuple(n * ratio for n in lr.shape[1:])
+    assert len(list(network.pieces(shape, ratio, tuple(n * ratio for n in origin)))) > 2
+    pieces = guided_correction.correct(network, window, terms)
+    assert float(whole.abs().max()) > 0
+    torch.testing.assert_close(pieces, whole, rtol=0, atol=2e-6 * float(whole.abs().max()))
 
 
 @torch.inference_mode()

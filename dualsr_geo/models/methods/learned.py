@@ -25,8 +25,7 @@ from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample
 from dualsr_geo.models import correction, guided_shrinkage, unguided_shrinkage
 from dualsr_geo.models.correction import CorrectionState, LearnedCorrection, PairEvidence
 from dualsr_geo.models.definition import Model
-from dualsr_geo.models.guided_correction import GuidedWindow
-from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.guided_inputs import GuidedInputs, GuidedWindow
 from dualsr_geo.models.guided_shrinkage import guided_window
 from dualsr_geo.models.loading import guided_network, unguided_network
 from dualsr_geo.models.methods._guard import guard, guarded_block
@@ -149,8 +148,7 @@ class Learned(Model):
         """Return the inputs of the unguided network with the shrinkage factor, and the evidence for it."""
         space, noise = common.statistics.space, common.statistics.noise
         spectra, weight = stack([c for c, _ in sample.filled]), stack([w for _, w in sample.filled])
-        count = () if common.anchors is None else (common.anchors,)
-        inputs = UnguidedInputs.of(space, spectra, weight, noise, *count)
+        inputs = UnguidedInputs.of(space, spectra, weight, noise, common.anchors)
         if not self.correction.shrinks:
             return inputs, ()
         if guided and sample.is_covered:

@@ -10,7 +10,7 @@ weights serves all ratios. Above ratio 8 the network reads averages of several p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import torch
@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from dualsr_geo.models.networks.architecture import Architecture
 from dualsr_geo.models.networks.layers import Conv, Residual, channels_last
+from dualsr_geo.raster.windows import Tile, Tiling
 
 # Number of planes: the start, seven differences of candidates, four errors, two neighbours, three of the guide.
 PLANES = 17
@@ -34,6 +35,8 @@ GAINS = (4, 5)
 # The eight orientations of a square for test-time augmentation, half a turn second: quarter turns, and
 # whether columns are reversed.
 ORIENTATIONS = ((0, False), (2, False), (1, False), (3, False), (0, True), (2, True), (1, True), (3, True))
+# Largest side of a piece, pixels. Its reach adds a fifth to the pixels; larger pieces are not faster, and take memory.
+PIECE_SIDE_PX = 512
 # Factor on the initial weights of the second convolution of a block, so that the sum over the blocks starts small.
 INITIAL_RESIDUAL_SCALE = 0.2
 
@@ -81,9 +84,31 @@ class GuidedNetwork(nn.Module):
         reach_px = (FOLD * (2 * self.depth + 2) + FOLD) * averaged_px(ratio)
         return -(-reach_px // ratio)
 
+    def pieces(self, shape: tuple[int, int], ratio: int, origin: tuple[int, int]) -> Iterator[Tile]:
+        """Yield pieces of a window (y, x) with what the network reads around them, pixels of the target grid.
+
+        The network's output on the core of each piece equals that on the whole window.
+
+        Parameters
+        ----------
+        shape : (int, int)
+            Of the window.
+        ratio : int
+        origin : (int, int)
+            As in `forward`.
+        """
+        cell = FOLD * averaged_px(ratio)
+        # Pieces begin where folded pixels begin.
+        before = origin[0] % cell, origin[1] % cell
+        frame = shape[0] + before[0], shape[1] + before[1]
+        count = -(-max(frame) // PIECE_SIDE_PX)
+        side = -(-max(frame) // (count * cell)) * cell
+        for piece in Tiling(frame, side, cell * (2 * self.depth + 3)):
+            core, padded = (w.moved(-before[0], -before[1]).clipped(shape) for w in (piece.core, piece.padded))
+            yield Tile(piece.index, core, padded)
+
     def lowered(self, dtype: torch.dtype = torch.bfloat16) -> Self:
         """Convert all convolutions but the last to `dtype`, and return the network."""
-        self.first.to(dtype)
         self.blocks.to(dtype)
         return self
 
@@ -126,6 +151,8 @@ class GuidedNetwork(nn.Module):
             order = torch.arange(constants.shape[1])
             order[list(GAINS)] = order[list(GAINS[::-1])]
             constants = constants[:, order]
+        if not (turns or mirrored):
+            return self._folded(planes, constants, averaged)
         rotated = torch.rot90(planes, turns, (2, 3))
         output = self._folded(rotated.flip(3) if mirrored else rotated, constants, averaged)
         return torch.rot90(output.flip(3) if mirrored else output, -turns, (2, 3))

@@ -16,8 +16,8 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import coarse_stage
 from dualsr_geo.fusion.blocks import components
 from dualsr_geo.fusion.prepared_guide import PreparedGuide
-from dualsr_geo.models.guided_correction import GuidedWindow, NetworkInput, detail, network_input, without_observed_part
-from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.guided_correction import NetworkInput, detail, network_input, without_observed_part
+from dualsr_geo.models.guided_inputs import GuidedInputs, GuidedWindow
 from dualsr_geo.models.methods.regression import RegressionState
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.survey.estimation import estimate_survey
