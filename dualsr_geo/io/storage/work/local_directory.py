@@ -93,8 +93,15 @@ class LocalWorkDirectory:
         def refuse(holder: str) -> OutputError:
             return OutputError(f"{output} is being written{holder}. Wait for it, or give another --output.")
 
-        with locked(self.path / LOCK, self.path / OWNER, refuse, prepare=self.create, leave=self._remove_empty):
+        with locked(self.path / LOCK, self.path / OWNER, refuse, prepare=self._prepare_lock, leave=self._remove_empty):
             yield
+
+    def _prepare_lock(self) -> None:
+        self.create()
+        for name in (LOCK, OWNER):
+            if kind_of(self.path / name) not in (None, "file"):
+                # A run makes files of these names.
+                remove(self.path / name)
 
     def _remove_empty(self) -> None:
         if [p.name for p in self.path.iterdir()] == [LOCK]:
