@@ -237,10 +237,10 @@ def _require_one_date(scene: xr.DataArray | xr.Dataset) -> None:
 def _upscale(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> xr.DataArray | xr.Dataset:
     from dualsr_geo.engine.lazy import as_dataarray, as_dataset  # noqa: PLC0415  # loads torch
     from dualsr_geo.engine.plan import plan_run  # noqa: PLC0415
+    from dualsr_geo.engine.preparation import scene_nodata  # noqa: PLC0415
     from dualsr_geo.io.scenes import open_guides, open_scene  # noqa: PLC0415
 
-    nodata = options.nodata if options.dtype is None else None
-    scene = open_scene(array, bidx=options.bidx, nodata=nodata, sensor=options.sensor)
+    scene = open_scene(array, bidx=options.bidx, nodata=scene_nodata(options), sensor=options.sensor)
     plan = plan_run(
         scene,
         [image for guide in guides for image in open_guides(guide, trust_references=options.trust_references)],

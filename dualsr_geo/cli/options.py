@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -35,6 +36,15 @@ def _bytes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> i
     return size
 
 
+def _nodata(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | str | None:
+    """Read a number, nan or auto."""
+    if value is None or value == "auto":
+        return value
+    with suppress(ValueError):
+        return float(value)
+    raise click.BadParameter(f"`{value}` is no number. Give a number, nan or auto.")
+
+
 output = click.option("-o", "--output", type=click.Path(), help="File or store of the product.")
 format_ = click.option(
     "-f", "--format", "--driver", "format", type=click.Choice(["COG", "GTiff", "Zarr"], case_sensitive=False),
@@ -59,7 +69,10 @@ creation = click.option(
     help="Creation option of the GDAL driver. Repeatable.",
 )  # fmt: skip
 overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
-nodata = click.option("--nodata", type=float, help="Nodata value of the scene or, with --dtype, of the product.")
+nodata = click.option(
+    "--nodata", metavar="VALUE|auto", callback=_nodata,
+    help="Nodata value of the scene or, with --dtype, of the product; auto: that of undeclared fill, if there is any.",
+)  # fmt: skip
 dtype = click.option(
     "-t", "--dtype", type=click.Choice(DTYPES), help="Data type of the product.  [default: that of the scene]"
 )

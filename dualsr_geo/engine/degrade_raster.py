@@ -23,7 +23,7 @@ from dualsr_geo.io.writers.destination import default_output, destination_at
 from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.packing import Packing
+from dualsr_geo.raster.packing import Nodata, Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Tile, Tiling
 from dualsr_geo.threads import one_thread
@@ -69,7 +69,7 @@ def degrade(
     bidx: str | None = None,
     format: str | None = None,  # noqa: A002  # the name that rio and GDAL use
     dtype: str | None = None,
-    nodata: float | None = None,
+    nodata: Nodata = None,
     creation: tuple[tuple[str, str], ...] = (),
     overwrite: bool = False,
     trust_references: bool = False,
@@ -93,7 +93,12 @@ def degrade(
     dict
         output, scale, shape, bands.
     """
-    opened = open_scene(scene, bidx=bidx, nodata=nodata if dtype is None else None, trust_references=trust_references)
+    opened = open_scene(
+        scene,
+        bidx=bidx,
+        nodata=nodata if dtype is None or nodata == "auto" else None,
+        trust_references=trust_references,
+    )
     require_degradable(opened, scale, mtf_gain)
     place = output if output is not None else default_output(scene, opened, f"_d{scale}")
     spec = _output_spec(opened, os.fspath(place), scale, format, creation)

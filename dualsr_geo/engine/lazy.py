@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +32,7 @@ from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics
-from dualsr_geo.errors import OptionError
+from dualsr_geo.errors import DualSRWarning, OptionError
 from dualsr_geo.fusion.guide_noise.filter import REACH_PX
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.scenes import open_scene
@@ -39,7 +40,7 @@ from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.to_xarray import labelled
 from dualsr_geo.io.writers.output_spec import deviation_attrs
 from dualsr_geo.models.definition import is_refined
-from dualsr_geo.raster import grid
+from dualsr_geo.raster import fill, grid
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
@@ -176,7 +177,11 @@ def _survey(
     options: SurveyOptions,
 ) -> Survey:
     """Survey the scene from the pieces that the survey reads."""
-    return survey_scene(_reader(pieces, blocks), shape, options)
+    survey = survey_scene(_reader(pieces, blocks), shape, options)
+    for note in survey.notes:
+        if note.endswith(fill.ADVICE):
+            warnings.warn(note, DualSRWarning, stacklevel=2)
+    return survey
 
 
 @reports_defects

@@ -123,6 +123,11 @@ def psf(name: str, value: Any) -> Psf:
     raise _wrong(name, value, "a dualsr_geo.Psf")
 
 
+def number_or_auto(name: str, value: Any) -> Any:
+    """Return a number, or ``"auto"``; raises KeywordError for anything else."""
+    return value if value == "auto" else number(name, value)
+
+
 def pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:
     """Return pairs of names and values, from pairs or a mapping; raises KeywordError for anything else."""
     items: Iterable[Any] = value.items() if isinstance(value, Mapping) else value
@@ -147,7 +152,8 @@ def _shown(value: Any) -> str:
 TYPES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("scale", "spectral", "orientations", "tile", "jobs"), integer),
     **dict.fromkeys(("published", "uncertainty", "overwrite", "resume", "trust_references"), flag),
-    **dict.fromkeys(("mtf_gain", "gsd", "nodata"), number),
+    **dict.fromkeys(("mtf_gain", "gsd"), number),
+    "nodata": number_or_auto,
     **dict.fromkeys(
         ("fine", "precision", "coregister", "changes", "denoise", "bidx", "sensor", "device", "format"), text
     ),

@@ -11,6 +11,7 @@ from dualsr_geo.engine.option_types import TYPES
 from dualsr_geo.engine.tile_size import MAX_TILE_SIDE, MIN_TILE_SIDE
 from dualsr_geo.errors import KeywordError, OptionError
 from dualsr_geo.io.storage.defects import unknown_name
+from dualsr_geo.raster.packing import Nodata
 
 FineStageName = Literal["none", "consistency", "backprojection", "backprojection-pixel", "finenet", "finenet-per-tile"]
 Precision = Literal["float32", "bfloat16"]
@@ -76,7 +77,8 @@ class Options:
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     format, dtype, nodata, creation
-        Of the product, as GDAL knows them.
+        Of the product, as GDAL knows them; without a `dtype`, `nodata` is the scene's as well. ``"auto"`` is the value
+        of undeclared fill, if the scene has some.
     overwrite, resume : bool
     trust_references : bool
         Whether scene and guides may refer to files outside their folders (VRT, HDF5), and any driver of GDAL opens them.
@@ -113,7 +115,7 @@ class Options:
     # Product.
     format: str | None = None
     dtype: str | None = None
-    nodata: float | None = None
+    nodata: Nodata = None
     creation: tuple[tuple[str, str], ...] = ()
     overwrite: bool = False
     resume: bool = False

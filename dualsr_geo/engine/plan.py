@@ -29,7 +29,7 @@ from dualsr_geo.models.definition import (
 )
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.packing import Packing
+from dualsr_geo.raster.packing import Nodata, Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Tiling
 from dualsr_geo.survey.error_calibration import MIN_SIDE_PX
@@ -104,7 +104,7 @@ class RunPlan:
             changes=self.model.spectral and o.changes == "auto",
             denoise=o.denoise == "auto",
             mtf_named=o.mtf_gain is not None or o.sensor is not None,
-            stored=self.scene.packing.dtype,
+            scene=self.scene.packing,
             packing=self.packing,
         )
 
@@ -229,7 +229,7 @@ def require_uncertainty(model: Model, fine: str, shape: tuple[int, int]) -> None
         )
 
 
-def product_packing(scene: Scene, dtype: str | None = None, nodata: float | None = None) -> Packing:
+def product_packing(scene: Scene, dtype: str | None = None, nodata: Nodata = None) -> Packing:
     """Return the packing of the product: the scene's, or the requested one, with nodata if the scene has holes.
 
     Integers without a nodata value get one: 0 if the type is unsigned, else its smallest. A valid
@@ -239,9 +239,10 @@ def product_packing(scene: Scene, dtype: str | None = None, nodata: float | None
     ----------
     scene : Scene
     dtype : str, optional
-    nodata : float, optional
+    nodata : float or "auto", optional
+        The scene has that of ``"auto"`` already.
     """
-    packing = scene.packing.cast(dtype, nodata)
+    packing = scene.packing.cast(dtype, None if nodata == "auto" else nodata)
     has_holes = scene.packing.is_float or scene.packing.nodata is not None or scene.source.masked
     if packing.is_float or packing.nodata is not None or not has_holes:
         return packing

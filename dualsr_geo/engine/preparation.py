@@ -21,16 +21,22 @@ from dualsr_geo.io.writers.geotiff import require_possible
 from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
 from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
 from dualsr_geo.raster import grid
+from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.raster.scene import Scene
 
 Where = str | os.PathLike[str]
+
+
+def scene_nodata(options: Options) -> Nodata:
+    """Return the nodata value by which the scene is read: with a type of the product, a number is the product's."""
+    return options.nodata if options.dtype is None or options.nodata == "auto" else None
 
 
 def open_inputs(
     scene: Where, rgb: Where | Sequence[Where] | None, options: Options
 ) -> tuple[Delivery, Sequence[Scene]]:
     """Open a scene or a delivered product, and the guides: those of `rgb`, else the product's own."""
-    nodata = options.nodata if options.dtype is None else None
+    nodata = scene_nodata(options)
     trust = options.trust_references
     delivery = open_delivered(
         scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor, trust_references=trust

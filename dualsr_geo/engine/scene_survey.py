@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.engine.inputs import InputReader, read_registered_guide
 from dualsr_geo.errors import InputError
+from dualsr_geo.raster.fill import find_fill
 from dualsr_geo.raster.normalization import WIDE_TYPES, Normalization, choose_normalization
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import local_displacement
@@ -83,9 +84,10 @@ def _read_sample(
     packing = options.packing if isinstance(options, SurveyOptions) else None
     if not isinstance(options, SurveyOptions) or packing is None:
         return [reader.read_scene(window) for window in windows], None
-    exact = reader.normalized(Normalization.exact(len(packing.scales))) if options.stored in WIDE_TYPES else reader
+    stored = "float32" if options.scene is None else options.scene.dtype
+    exact = reader.normalized(Normalization.exact(len(packing.scales))) if stored in WIDE_TYPES else reader
     cubes = [exact.read_scene(window) for window in windows]
-    normalization = choose_normalization(cubes, options.stored, packing)
+    normalization = choose_normalization(cubes, stored, packing)
     _require_affine(options, normalization)
     if exact is reader and normalization is None:
         return cubes, None
@@ -97,7 +99,18 @@ def survey_sample(sample: SceneSample, options: SurveyOptions) -> Survey:
     """Survey a scene from its sample; see `survey_scene`."""
     with one_thread():
         survey = estimate_survey(sample.windows, options)
-        return replace(survey, displacement=sample.field, normalization=sample.normalization)
+        notes = (*_fill_notes(sample, survey.used, options), *survey.notes)
+        return replace(survey, displacement=sample.field, normalization=sample.normalization, notes=notes)
+
+
+def _fill_notes(sample: SceneSample, used: Sequence[int], options: SurveyOptions) -> tuple[str, ...]:
+    """Return a note if the scene holds fill that its metadata do not declare."""
+    if options.scene is None:
+        return ()
+    chosen, n = list(used), sample.normalization
+    cubes = [window.cube[chosen] for window in sample.windows]
+    fill = find_fill(cubes, options.scene.select(tuple(chosen)), None if n is None else n.select(chosen))
+    return () if fill is None else (fill.note,)
 
 
 def _require_affine(options: SurveyOptions, normalization: Normalization | None) -> None:

@@ -21,8 +21,10 @@ from dualsr_geo.evaluation.wald_protocol import GDAL, ModelResult, WaldTrial, ch
 from dualsr_geo.io.products.delivery import describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides, open_scene
 from dualsr_geo.io.storage.defects import reports_defects
+from dualsr_geo.io.undeclared_fill import warn_of_fill
 from dualsr_geo.io.writers.output_records import read_record
 from dualsr_geo.raster import grid
+from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.report.data import ReportData
 from dualsr_geo.report.gather import gather_report_data, read_survey
@@ -43,7 +45,7 @@ def score_product(
     *,
     scale: int | None = None,
     bidx: str | None = None,
-    nodata: float | None = None,
+    nodata: Nodata = None,
     jobs: int | None = None,
     trust_references: bool = False,
 ) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def score_product(
         Ratio of pixel sizes in ERGAS; without it ERGAS is None.
     bidx : str, optional
         Bands of both, as rio writes them.
-    nodata : float, optional
+    nodata : float or "auto", optional
         Nodata value of both, instead of the one that each declares.
     jobs : int, optional
         Threads; one a core by default.
@@ -79,6 +81,7 @@ def score_product(
     product, truth = (
         open_scene(r, bidx=bidx, nodata=nodata, trust_references=trust_references) for r in (estimate, reference)
     )
+    warn_of_fill(truth)
     _require_same_grid(product, truth)
     scores = score(product.source, truth.source, ratio=_require_scale(scale) or 1, jobs=jobs).to_json()
     if scale is None:
@@ -175,6 +178,7 @@ def evaluate(
         trust_references=trust,
     )
     opened = delivery.scene
+    warn_of_fill(opened)
     rasters = _as_list(rgb)
     guides = [
         place_guide(opened, g)

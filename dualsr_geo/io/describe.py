@@ -9,8 +9,9 @@ from typing import Any
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.storage.urls import shown
+from dualsr_geo.io.undeclared_fill import warn_of_fill
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.packing import Packing
+from dualsr_geo.raster.packing import Nodata, Packing
 from dualsr_geo.raster.scene import Scene
 
 Location = str | os.PathLike[str]
@@ -22,7 +23,7 @@ def describe(
     *,
     rgb: Location | None = None,
     bidx: str | None = None,
-    nodata: float | None = None,
+    nodata: Nodata = None,
     gsd: float | None = None,
     sensor: str | None = None,
     trust_references: bool = False,
@@ -33,7 +34,7 @@ def describe(
     ----------
     scene, rgb : path
     bidx : str, optional
-    nodata : float, optional
+    nodata : float or "auto", optional
     gsd : float, optional
         Pixel size of the bands of a product with several, metres.
     sensor : str, optional
@@ -46,12 +47,15 @@ def describe(
     dict
         scene, shape, gsd, unit, crs, transform, bands, dtype, nodata, scales, offsets, band_table; sensor
         where it is identified; product (sensor, level, notes) for a product as delivered; guide (gsd, bands)
-        and largest_scale with a guide or with sharper bands of the product.
+        and largest_scale with a guide or with sharper bands of the product; undeclared_fill (value, share) where
+        pixels look missing without being declared so.
     """
     delivery = open_delivered(
         scene, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor, trust_references=trust_references
     )
     description = {"scene": shown(scene), **_describe_scene(delivery.scene)}
+    if (fill := warn_of_fill(delivery.scene)) is not None:
+        description["undeclared_fill"] = {"value": fill.value, "share": round(fill.share, 4)}
     if delivery.sensor:
         product = {"sensor": delivery.sensor, "level": delivery.level, "notes": list(delivery.notes)}
         description["product"] = product

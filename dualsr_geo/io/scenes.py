@@ -24,7 +24,9 @@ from dualsr_geo.io.storage.names import expanded, require_name
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.io.storage.urls import canonical, shown
 from dualsr_geo.io.storage.zarr_groups import is_zarr
+from dualsr_geo.io.undeclared_fill import automatic_nodata
 from dualsr_geo.raster.bands import parse_bidx
+from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.raster.scene import Scene, preview
 from dualsr_geo.raster.source import Source
 
@@ -47,7 +49,7 @@ def open_scene(
     where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
     *,
     bidx: str | None = None,
-    nodata: float | None = None,
+    nodata: Nodata = None,
     gsd: float | None = None,
     sensor: str | None = None,
     trust_references: bool = False,
@@ -62,9 +64,10 @@ def open_scene(
     bidx : str, optional
         Bands to use, from 1, as in rio: ``"1"``, ``"1,3"``, ``"2..5"``. An alpha band that it names is used
         as a spectral band.
-    nodata : float, optional
+    nodata : float or "auto", optional
         Stored value of missing pixels, instead of the one that the file states. Masks and alpha bands
-        apply in addition.
+        apply in addition. ``"auto"`` is the value of undeclared fill, where the file states none and there is some
+        (docs/conventions.md).
     gsd : float, optional
         Pixel size of the bands to use of a product with several, metres.
     sensor : str, optional
@@ -98,7 +101,7 @@ def open_delivered(
     where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
     *,
     bidx: str | None = None,
-    nodata: float | None = None,
+    nodata: Nodata = None,
     gsd: float | None = None,
     sensor: str | None = None,
     trust_references: bool = False,
@@ -118,7 +121,11 @@ def open_delivered(
         name = shown(path)
         require_no_special_file(path)
     with damage_as_input_error(name), trusting(trust_references):
-        return _opened(where, path, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)
+        if nodata != "auto":
+            return _opened(where, path, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)
+        delivery = _opened(where, path, bidx=bidx, nodata=None, gsd=gsd, sensor=sensor)
+        value = automatic_nodata(delivery.scene)
+        return delivery if value is None else _opened(where, path, bidx=bidx, nodata=value, gsd=gsd, sensor=sensor)
 
 
 def _opened(

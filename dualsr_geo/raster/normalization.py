@@ -133,7 +133,7 @@ def _origin(band: int, extent: BandRange, stored: str, packing: Packing) -> floa
         raise InputError(
             f"Band {band + 1} of the scene holds values from {extent.low:.10g} to {extent.high:.10g} in steps of "
             f"{step:g}, more than the {MAX_SPAN_STEPS:.0f} steps of the 32-bit floats in which they are computed. Give "
-            "--dtype float32 to round them, or --bidx without the band."
+            "--nodata if one end marks missing pixels, --dtype float32 to round the values, or --bidx without the band."
         )
     return extent.low
 

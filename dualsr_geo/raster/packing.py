@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Float values within this fraction of the nodata value are nodata.
 NODATA_TOLERANCE = 1e-6
+# A nodata value as a user gives it: that of undeclared fill, if there is any, for "auto".
+Nodata = float | Literal["auto"] | None
 # Range of the magnitude of a scale, and largest magnitude of an offset: with any other, the physical values of 16-bit
 # integers, or their steps, leave the range of a 32-bit float.
 SCALE_LIMITS = (1e-30, 1e30)

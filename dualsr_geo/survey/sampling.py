@@ -68,8 +68,8 @@ class SurveyOptions(RegistrationOptions):
         Whether to leave the guide out where it shows something else than the scene.
     denoise : bool
         Whether to denoise the guide where its noise costs more than the filter.
-    stored : str
-        Type in which the scene is stored.
+    scene : Packing or None
+        Of the scene; None for values of 32-bit floats without packing.
     packing : Packing or None
         Of the product, which decides on the steps that have to be kept; None where 32-bit floats hold all values.
     """
@@ -81,7 +81,7 @@ class SurveyOptions(RegistrationOptions):
     detail: bool = False
     changes: bool = False
     denoise: bool = True
-    stored: str = "float32"
+    scene: Packing | None = None
     packing: Packing | None = None
 
 

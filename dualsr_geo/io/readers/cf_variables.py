@@ -52,7 +52,8 @@ def values_of(cube: xr.DataArray, where: str, requested: float | None, *, raw: b
     nodata = resolve_nodata(stated, requested, dtype, where)
     packing = Packing(dtype, scales, offsets, nodata)
     if decoded:
-        return Decoding((1.0,) * count, (0.0,) * count, (None,) * count), packing
+        given = None if requested is None else tuple(requested * s + o for s, o in zip(scales, offsets, strict=True))
+        return Decoding((1.0,) * count, (0.0,) * count, given or (None,) * count), packing
     return Decoding(scales, offsets, (nodata,) * count), packing
 
 

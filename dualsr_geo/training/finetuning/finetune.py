@@ -30,6 +30,7 @@ from dualsr_geo.io.storage.names import require_place
 from dualsr_geo.models import weights
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.weights import SHIPPED, Card, read_card, read_tensors, require_weights_file
+from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.training import log
@@ -98,7 +99,7 @@ class FinetuningRequest:
     seed: int = 0
     scale: int | None = None
     bidx: str | None = None
-    nodata: float | None = None
+    nodata: Nodata = None
     licence: str = "unknown"
     note: str = ""
 
