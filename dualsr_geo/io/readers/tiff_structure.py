@@ -152,7 +152,7 @@ def require_complete(path: Path) -> None:
     if missing is not None:
         raise InputError(
             f"{path} has {path.stat().st_size} bytes, and {missing} is beyond its end: the file is truncated, and "
-            "metadata or pixels are lost. Fetch it again."
+            "metadata or pixels are lost; fetch it again."
         )
 
 
