@@ -24,7 +24,7 @@ from torch import Tensor
 from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.operators import cubic_kernel
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.anchor_bands import AnchorBands, choose_anchor_bands
+from dualsr_geo.fusion.anchor_bands import ANCHOR_COUNT, AnchorBands, choose_anchor_bands
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.models.networks.unguided import NEIGHBOURS
 
@@ -109,7 +109,7 @@ class UnguidedInputs:
         spectra: NDArray[np.float32],
         weight: NDArray[np.float32],
         noise: NDArray[np.floating],
-        count: int | None = None,
+        count: int = ANCHOR_COUNT,
     ) -> UnguidedInputs:
         """Estimate the inputs of a scene from a sample.
 
@@ -122,8 +122,9 @@ class UnguidedInputs:
             Validity of the pixels, 0..1.
         noise : array, shape (band,)
             Standard deviation of the noise; 0 where it cannot be separated from the signal.
-        count : int, optional
-            Largest number of anchors; by default `dualsr_geo.fusion.anchor_bands.anchor_count`.
+        count : int
+            Largest number of anchors. Fewer for scenes of few bands, as with a guide, would lose 0.03 dB on Sentinel-2, and
+            the network is fast.
         """
         if not space.keeps_rest:
             spectra = space.expand @ space.components(spectra) + space.mean[:, None]

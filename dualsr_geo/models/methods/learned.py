@@ -148,7 +148,8 @@ class Learned(Model):
         """Return the inputs of the unguided network with the shrinkage factor, and the evidence for it."""
         space, noise = common.statistics.space, common.statistics.noise
         spectra, weight = stack([c for c, _ in sample.filled]), stack([w for _, w in sample.filled])
-        inputs = UnguidedInputs.of(space, spectra, weight, noise, common.anchors)
+        count = () if common.anchors is None else (common.anchors,)
+        inputs = UnguidedInputs.of(space, spectra, weight, noise, *count)
         if not self.correction.shrinks:
             return inputs, ()
         if guided and sample.is_covered:
