@@ -173,7 +173,12 @@ def _models(scene: str, guide: str, ratio: int, degradation: str) -> Iterator[Co
 
 def _runs_with(model: Model, guide: str) -> bool:
     """Say whether a model is run with a guide: those that use none run once for all guides, ours both ways."""
-    return model.guided == (guide != "none") or (model.networks and guide == "none")
+    return model.guided == (guide != "none") or (guide == "none" and _has_unguided_network(model))
+
+
+def _has_unguided_network(model: Model) -> bool:
+    """Say whether one of ours sharpens without a guide, too; `regression` without one is `interpolation`."""
+    return model.record["ours"] is not None
 
 
 def _means_something(disturbance: Disturbance, model: Model, guide: str) -> bool:

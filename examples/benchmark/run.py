@@ -45,12 +45,12 @@ def located(cube: Floats, gsd: float) -> xr.DataArray:
 
 
 def sharpened(pair: Pair, one: Combination) -> tuple[Floats, float]:
-    """Run a model with the accessor, or a contender; return the product (band, y, x) and the time, seconds."""
+    """Run a model with the accessor, or a contender; return the product (band, y, x) and the time of the processor, seconds."""
     if one.model in CONTENDERS:
         return best(one.model, pair)
     scene = located(pair.scene, float(pair.ratio))
     guide = None if pair.guide is None else located(pair.guide, 1.0)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with warnings.catch_warnings():
         # Some of the runs have a displaced guide or an unlikely PSF on purpose.
         warnings.simplefilter("ignore", DualSRWarning)
@@ -62,7 +62,7 @@ def sharpened(pair: Pair, one: Combination) -> tuple[Floats, float]:
             coregister=ALL_DEGRADATIONS[one.degradation].coregister,
         )
         made: Floats = lazy.compute(scheduler="single-threaded").to_numpy()
-    return made, time.perf_counter() - begin
+    return made, time.process_time() - begin
 
 
 def measured(one: Combination) -> dict[str, str]:

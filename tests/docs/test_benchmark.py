@@ -247,12 +247,19 @@ def test_the_grid_has_no_combination_twice_and_none_that_means_nothing():
     assert {one.scene for one in grid} == set(combinations.DEFAULT)
     for one in grid:
         model = combinations.models()[one.model]
-        assert model.guided == (one.guide != "none") or model.networks
+        assert model.guided == (one.guide != "none") or model.name in ("auto", "learned")
         assert one.guide != "none" or not one.disturbance.startswith("shift")
         assert combinations.takes_psf(model) or not one.disturbance.startswith("psf")
         assert one.disturbance == "none" or (
             one.degradation == "mtf" and one.ratio == (2 if one.scene == "dsen2" else 4)
         )
+
+
+def test_our_networks_run_with_and_without_a_guide():
+    grid = combinations.chosen(["jasper", "x4", "mtf", "disturbance=none"])
+    unguided = {one.model for one in grid if one.guide == "none"}
+    assert unguided == {"interpolation", "bicubic", "auto", "learned"}
+    assert {one.model for one in grid if one.guide == "rgb"} >= {"auto", "learned", "regression", "gsa"}
 
 
 def test_only_matches_whole_values():
