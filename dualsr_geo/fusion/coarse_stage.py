@@ -33,11 +33,14 @@ class GuidedStart:
     fit : SceneRegression
     mixture : Tensor, shape (component, candidate)
         Weights of the candidates.
+    passes : int
+        How often the residual is smoothed before the closed form adds it.
     """
 
     guide: PreparedGuide
     fit: SceneRegression
     mixture: torch.Tensor
+    passes: int = 0
 
 
 def sharpen(
@@ -75,7 +78,8 @@ def sharpen(
         observed = components[first:last]
         estimate = None if mixture is None else mixture.evaluate(first, last)
         if estimate is not None and consistent:
-            estimate += closed.spread(_continued(closed.residual(estimate, observed), weight), first)
+            residual = continued(closed.residual(estimate, observed), weight)
+            estimate += closed.spread(smoothed(residual, 0 if guided is None else guided.passes), first)
         if estimate is None or blend is not None:
             unguided = closed_unguided.spread(observed, first) if consistent else operator.upsample(observed)
             estimate = unguided if estimate is None or blend is None else torch.lerp(unguided, estimate, blend)
@@ -94,12 +98,21 @@ def _product(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | N
     return b if a is None else a if b is None else a * b
 
 
-def _continued(residual: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+def continued(residual: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     """Continue a residual into holes from its neighbours, so that nothing rings at their edge."""
     if weight is None:
         return residual
     hole = residual.new_full((), torch.nan)
     return fill_holes(torch.where(weight > 0, residual, hole), residual.new_zeros(len(residual)))[0]
+
+
+def smoothed(planes: torch.Tensor, passes: int) -> torch.Tensor:
+    """Return planes (..., y, x) smoothed by [1 2 1] / 4 along both axes; edges are repeated."""
+    for _ in range(passes):
+        p = torch.nn.functional.pad(planes, (1, 1, 1, 1), mode="replicate")
+        p = (p[..., :-2, :] + 2 * p[..., 1:-1, :] + p[..., 2:, :]) / 4
+        planes = (p[..., :-2] + 2 * p[..., 1:-1] + p[..., 2:]) / 4
+    return planes
 
 
 def _chunks(count: int) -> Iterator[tuple[int, int]]:

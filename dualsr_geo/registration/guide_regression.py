@@ -61,16 +61,26 @@ class GuideRegression:
         self.used = [inside(b.weight) for b in blocks]
         rows = [np.vstack([b.components[:, u], np.ones(u.sum())]).T for b, u in zip(blocks, self.used, strict=True)]
         self.basis = np.linalg.qr(np.concatenate(rows))[0]
+        # The guide of each block, blurred along x by the taps and the start that it was blurred by last.
+        self._across: dict[int, tuple[tuple[tuple[float, ...], int], Array]] = {}
 
     def degraded(self, psf: Psf) -> Array:
         """Return the degraded guide at the pixels that count, (guide band, pixel)."""
         out = []
-        for block, used in zip(self.blocks, self.used, strict=True):
-            height, width = used.shape
+        for index, used in enumerate(self.used):
+            height = len(used)
             dy = blur_matrix(psf.taps_y, psf.start_y, self.ratio, height, 0, height)
-            dx = blur_matrix(psf.taps_x, psf.start_x, self.ratio, width, 0, width)
-            out.append((dy @ (block.guide @ dx.T))[:, used])
+            out.append((dy @ self._blurred_across(index, psf))[:, used])
         return np.concatenate(out, 1)
+
+    def _blurred_across(self, index: int, psf: Psf) -> Array:
+        """Return the guide of a block, blurred and decimated along x: half the searches move along y only."""
+        key = psf.taps_x, psf.start_x
+        if self._across.get(index, (None,))[0] != key:
+            width = self.used[index].shape[1]
+            dx = blur_matrix(*key, self.ratio, width, 0, width)
+            self._across[index] = key, self.blocks[index].guide @ dx.T
+        return self._across[index][1]
 
     def unexplained(self, psf: Psf) -> float:
         """Return 1 - R2 of the degraded guide on the scene, 0..1."""

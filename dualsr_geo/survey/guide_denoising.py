@@ -40,6 +40,8 @@ FIRST_STEP, FURTHER_STEP = 0.005, 0.02
 COMPRESSED_FACTOR = 0.5
 # Noise that raises the logarithm of the squared error on the pair by less than this does not matter.
 NEGLIGIBLE = 0.005
+# White noise that raises it by less is not worth trying filters; the step for the first one is five times as large.
+LEAST_LOSS = 0.001
 # A guide of one band is denoised only where the estimate from the scene exceeds that from the guide by at most this
 # factor. Otherwise the guide has detail that the scene's bands do not explain, which a filter takes away with the noise:
 # with 1 % of noise the real pans of WorldView-2 and SpaceNet 6 (factors of 1.4 and 2.4) lose 0.2 dB by it.
@@ -169,10 +171,13 @@ def choose_denoising(sample: GuidedSample, scene_noise: NDArray[np.float64]) -> 
 
 def _chosen(sample: GuidedSample, noise: NoiseLevel) -> GuideDenoising:
     """Return the filter that serves the sample best."""
-    clean = _pair_error(sample.blocks(None), sample, None)
-    first = _pair_error(sample.blocks(None), sample, _kept(noise, None))
+    blocks = sample.blocks(None)
+    clean = _pair_error(blocks, sample, None)
+    first = _pair_error(blocks, sample, _kept(noise, None))
     least, chosen = first, None
-    for level in strengths(noise) if _is_confirmed(noise) else ():
+    # White noise that costs next to nothing leaves a filter nothing to gain.
+    is_due = _is_confirmed(noise) and (not noise.white or first - clean > LEAST_LOSS)
+    for level in strengths(noise) if is_due else ():
         guide_filter = GuideFilter(noise.mean, noise.directions, level)
         error = _pair_error(sample.blocks(guide_filter), sample, _kept(noise, guide_filter))
         if error < least - (FIRST_STEP if chosen is None else FURTHER_STEP):

@@ -120,15 +120,16 @@ def _unshared(detail: Array) -> float | None:
     return float(1 - values[-1] / values.sum())
 
 
-def note_repeated_pixels(cubes: Sequence[Array], what: str) -> list[str]:
+def note_repeated_pixels(repeated: tuple[float, float], what: str) -> list[str]:
     """Return a note if the pixels of `what` (scene, guide) are repeated.
 
     Parameters
     ----------
-    cubes : sequence of array, shape (band, y, x)
+    repeated : (float, float)
+        As `repetition` returns.
     what : str
     """
-    y, x = repetition(cubes)
+    y, x = repeated
     if (y, x) == (1, 1):
         return []
     note = (

@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, Block, Filled, guided_pixels
+from dualsr_geo.fusion.blocks import MAX_WHOLE_PX, Block, Filled
 from dualsr_geo.fusion.prepared_guide import prepare_guide
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.methods.regression import MODEL
@@ -136,12 +136,10 @@ def guided_blocks(
     return out, mean
 
 
-def relevance(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the relevance of the guide to each band (R2, 0..1), and its response, (guide band, band).
-
-    The response is the non-negative combination of the bands that is nearest to each guide band.
-    """
-    spectra, guide, weight = guided_pixels(blocks, blur)
+def relevance(
+    spectra: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the relevance of the guide to each band, R2, 0..1; the parameters are what `guided_pixels` returns."""
     used = weight > 0
     x, y = spectra[:, used].astype(np.float64), guide[:, used].astype(np.float64)
     xc, yc = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
@@ -151,7 +149,18 @@ def relevance(blocks: Sequence[Block], blur: Psf) -> tuple[NDArray[np.float32], 
     gram += 1e-9 * np.trace(gram) / len(gram) * np.eye(len(gram)) + 1e-30 * np.eye(len(gram))
     slope = np.linalg.solve(gram, yc @ xc.T)
     residual = ((xc - slope.T @ yc) ** 2).sum(1) / np.maximum((xc**2).sum(1), 1e-30)
+    return np.asarray(np.clip(1 - residual, 0, 1), np.float32)
+
+
+def response(
+    spectra: NDArray[np.float32], guide: NDArray[np.float32], weight: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the response of the guide, (guide band, band), from what `guided_pixels` returns.
+
+    It is the non-negative combination of the bands that is nearest to each guide band.
+    """
+    used = weight > 0
+    x, y = spectra[:, used].astype(np.float64), guide[:, used].astype(np.float64)
     step = max(1, x.shape[1] // RESPONSE_PX)
     design = np.vstack([x[:, ::step], np.ones(x[:, ::step].shape[1])]).T
-    response = np.stack([nnls(design, row[::step])[0][:-1] for row in y])
-    return np.clip(1 - residual, 0, 1).astype(np.float32), response.astype(np.float32)
+    return np.stack([nnls(design, row[::step])[0][:-1] for row in y]).astype(np.float32)

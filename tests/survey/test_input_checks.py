@@ -62,7 +62,7 @@ def test_scenes_as_measured_have_no_repetition(change):
     if change == "single":
         cube = cube[:1]
     assert repetition([cube]) == (1, 1)
-    assert note_repeated_pixels([cube], "scene") == []
+    assert note_repeated_pixels(repetition([cube]), "scene") == []
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.005])

@@ -19,8 +19,8 @@ from dualsr_geo.engine.records.run_summary import (
     RunSummary,
     TileRecord,
 )
-from dualsr_geo.engine.tiles import artefacts
 from dualsr_geo.engine.tiles.fine_stage import FineStage
+from dualsr_geo.fusion import artefacts
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.unguided_correction import nyquist_gains
 from dualsr_geo.registration.guide_placement import Placement

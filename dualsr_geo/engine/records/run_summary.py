@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo import serialization
-from dualsr_geo.engine.tiles.artefacts import ArtefactSums
+from dualsr_geo.fusion.artefacts import ArtefactSums
 
 # Fields of a summary that the product does not carry: they follow from it, or differ from run to run.
 NOT_CARRIED = ("output", "shape", "bands", "seconds", "peak_memory_bytes", "report", "already_finished")

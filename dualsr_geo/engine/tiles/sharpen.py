@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.engine.tiles import artefacts
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.encoding import Encoded, empty_value, encode, encode_deviation, floor
 from dualsr_geo.engine.tiles.fine_stage import FineStageInput
 from dualsr_geo.engine.tiles.reconstruction import TileInputs, prepare, reconstruct, refine, stage_input
 from dualsr_geo.engine.tiles.statistics import ConsistencyCheck, TileStatistics
+from dualsr_geo.fusion import artefacts
 from dualsr_geo.fusion.anchor_bands import AnchorBands
 from dualsr_geo.fusion.uncertainty import ErrorPredictors, error_predictors, standard_deviation
 from dualsr_geo.models.reconstruction import Reconstruction

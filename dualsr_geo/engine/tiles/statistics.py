@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded, blur_matrix
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine.tiles.artefacts import ArtefactSums
+from dualsr_geo.fusion.artefacts import ArtefactSums
 from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.windows import Window
 

@@ -110,6 +110,8 @@ class CommonEstimates:
         Fine stage of the run.
     anchors : int or None
         Largest number of anchor bands; None for the model's own choice.
+    repetition : float
+        Mean number of times that a pixel of the scene is repeated along an axis; 1 in a scene as measured.
     """
 
     statistics: SceneStatistics
@@ -121,3 +123,4 @@ class CommonEstimates:
     noisy_pairs: WaldPairs | None = None
     fine: str = "none"
     anchors: int | None = None
+    repetition: float = 1.0

@@ -20,7 +20,7 @@ from dualsr_geo.raster.windows import Window
 
 
 def spectral_window(
-    inputs: WindowInputs, fit: GuideFit | None, ridges: NDArray[np.float32] | None
+    inputs: WindowInputs, fit: GuideFit | None, ridges: NDArray[np.float32] | None, passes: int = 0
 ) -> SpectralReconstruction:
     """Return the training-free start of a window.
 
@@ -31,12 +31,14 @@ def spectral_window(
         Regressions on the guide; None without a guide.
     ridges : array, shape (component,), or None
         Ridges of the closed form where the guide is used; None without a guide.
+    passes : int
+        How often the residual is smoothed where the guide is used.
     """
     statistics, guided = inputs.statistics, None
     unguided_form = inputs.closed_form(statistics.ridges.tolist())
     closed = unguided_form if ridges is None else inputs.closed_form(ridges.tolist())
     if fit is not None and inputs.guide is not None:
-        guided = GuidedStart(inputs.guide, fit.fit, torch.from_numpy(fit.mixture))
+        guided = GuidedStart(inputs.guide, fit.fit, torch.from_numpy(fit.mixture), passes)
     hr = coarse_stage.sharpen(
         inputs.components, inputs.weight, guided, closed, unguided_form, consistent=inputs.consistent
     )

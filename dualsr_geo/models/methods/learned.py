@@ -206,8 +206,7 @@ class Learned(Model):
     def reconstruct(self, inputs: WindowInputs, state: LearnedState) -> Reconstruction:
         """Sharpen a window, and correct the result."""
         regression = state.regression
-        fitted = (None, None) if regression is None else (regression.fit, regression.ridges)
-        start = spectral_window(inputs, *fitted)
+        start = spectral_window(inputs, *((None, None) if regression is None else regression.start))
         detail = self._detail(inputs, start, state)
         return guard(replace(start, spectra=replace(start.spectra, added=detail)), inputs)
 

@@ -18,6 +18,7 @@ from dualsr_geo.fusion.wald.pairs import WaldPair, mixture_of
 from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample
 from dualsr_geo.fusion.wald.starts import coarse_start, component_ridges, guided_start
 from dualsr_geo.models.definition import Model
+from dualsr_geo.models.methods._smoothing import ResidualSmoothing, choose_smoothing, describe_smoothing
 from dualsr_geo.models.methods._spectral import restored, spectral_window
 from dualsr_geo.models.reconstruction import Reconstruction, WindowInputs
 
@@ -38,11 +39,19 @@ class RegressionState:
         that the regressions do not explain.
     principal_gain_db : float
         See `dualsr_geo.fusion.wald.candidate_weights.principal_gain_db`.
+    smoothing : ResidualSmoothing or None
+        Of the residual that the closed form adds; None where the scene leaves no lattice.
     """
 
     fit: GuideFit
     ridges: NDArray[np.float32]
     principal_gain_db: float = -math.inf
+    smoothing: ResidualSmoothing | None = None
+
+    @property
+    def start(self) -> tuple[GuideFit, NDArray[np.float32], int]:
+        """What `spectral_window` needs."""
+        return self.fit, self.ridges, 0 if self.smoothing is None else self.smoothing.passes
 
 
 def estimate_regression(common: CommonEstimates) -> RegressionState | None:
@@ -56,12 +65,17 @@ def estimate_regression(common: CommonEstimates) -> RegressionState | None:
     weights, errors = scene_weights(common.pairs)
     fit = GuideFit(regression, mixture_of(space, weights), weights)
     gain = principal_gain_db(errors, by_energy=not space.keeps_rest)
-    return RegressionState(fit, _ridges(common, fit), gain)
+    ridges = _ridges(common, fit)
+    return RegressionState(fit, ridges, gain, choose_smoothing(common, fit, ridges))
 
 
 def regression_notes(state: RegressionState | None) -> tuple[str, ...]:
-    """Return a note if the guide's first principal direction serves the scene better than all its bands."""
-    if state is None or state.principal_gain_db < MIN_PRINCIPAL_GAIN_DB:
+    """Return notes on a lattice that is smoothed, and on a guide whose first direction serves better than all bands."""
+    return () if state is None else (*describe_smoothing(state.smoothing), *_describe_direction(state))
+
+
+def _describe_direction(state: RegressionState) -> tuple[str, ...]:
+    if state.principal_gain_db < MIN_PRINCIPAL_GAIN_DB:
         return ()
     bands, gain = len(state.fit.fit.guide_mean), state.principal_gain_db
     note = (
@@ -116,7 +130,7 @@ class Regression(Model):
 
     def reconstruct(self, inputs: WindowInputs, state: RegressionState | None) -> Reconstruction:
         """Sharpen a window; outside the guide it is interpolated."""
-        return spectral_window(inputs, *((None, None) if state is None else (state.fit, state.ridges)))
+        return spectral_window(inputs, *((None, None) if state is None else state.start))
 
     def restore(self, pair: WaldPair, state: RegressionState | None) -> list[Tensor]:
         """Return the sharpened blocks of a Wald pair; see `Model.restore`."""

@@ -18,8 +18,8 @@ from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.engine.records.provenance import _guide_noise, provenance_of, summarise
 from dualsr_geo.engine.records.run_summary import ArtefactSummary, RunSummary, TileRecord
-from dualsr_geo.engine.tiles.artefacts import ArtefactSums
 from dualsr_geo.engine.tiles.statistics import TileStatistics
+from dualsr_geo.fusion.artefacts import ArtefactSums
 from dualsr_geo.fusion.guide_noise.filter import GuideFilter
 from dualsr_geo.fusion.guide_noise.level import NoiseLevel
 from dualsr_geo.fusion.subspace import Subspace

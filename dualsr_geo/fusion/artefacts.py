@@ -12,7 +12,7 @@ differences, which show the imprint of the scene's pixels and hardly that of smo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,16 +69,31 @@ class ArtefactSums:
     @property
     def lattice(self) -> float | None:
         """Root mean square modulation of the steps over the positions, less chance; None with too few windows."""
-        if self.windows < MIN_WINDOWS:
-            return None
+        return mean_lattice([self])
+
+    @property
+    def modulation(self) -> float:
+        """Variance of the steps over the positions, less chance, which may be negative; needs two windows."""
         mean = self.steps / self.windows
         variance = (self.squares / mean.size - (mean**2).mean() * self.windows) / (self.windows - 1)
-        return float(np.sqrt(max(0.0, ((mean - 1) ** 2).mean() - variance / self.windows)))
+        return float(((mean - 1) ** 2).mean() - variance / self.windows)
 
     @property
     def overshoot(self) -> float | None:
         """Share of the pixels beyond the range of their neighbours, 0..1; None without pixels."""
         return self.beyond / self.pixels if self.pixels else None
+
+
+def mean_lattice(sums: Sequence[ArtefactSums]) -> float | None:
+    """Return the lattice of separate planes whose first pixels may be at different positions within two lr pixels.
+
+    None if they have too few windows in all.
+    """
+    used = [s for s in sums if s.windows > 1]
+    windows = sum(s.windows for s in used)
+    if windows < MIN_WINDOWS:
+        return None
+    return float(np.sqrt(max(0.0, sum(s.windows * s.modulation for s in used) / windows)))
 
 
 def measured_bands(used: Sequence[int]) -> tuple[int, ...]:
@@ -121,12 +136,14 @@ def measure(
     origin : (int, int)
         First row and column of the core in the scene, lr pixels.
     """
-    ratio = plane.shape[0] // valid.shape[0]
-    shares = _relative_steps(plane, valid, origin, ratio)
-    pixels, beyond = _overshoot(plane, scene, valid, core, ratio)
-    if not len(shares):
-        return ArtefactSums(pixels=pixels, beyond=beyond)
-    return ArtefactSums(len(shares), shares.sum(0), float((shares**2).sum()), pixels, beyond)
+    pixels, beyond = _overshoot(plane, scene, valid, core, plane.shape[0] // valid.shape[0])
+    return replace(measure_steps(plane, valid, origin), pixels=pixels, beyond=beyond)
+
+
+def measure_steps(plane: torch.Tensor, valid: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) -> ArtefactSums:
+    """Measure the steps of a plane, without its overshoot; see `measure`."""
+    shares = _relative_steps(plane, valid, origin, plane.shape[0] // valid.shape[0])
+    return ArtefactSums(len(shares), shares.sum(0), float((shares**2).sum())) if len(shares) else ArtefactSums()
 
 
 def _relative_steps(

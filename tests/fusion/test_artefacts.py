@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from wald_cases import product, surveyed
 
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine.tiles.artefacts import MAX_BANDS, MIN_WINDOWS, ArtefactSums, measure, measured_bands, total
+from dualsr_geo.fusion.artefacts import MAX_BANDS, MIN_WINDOWS, ArtefactSums, measure, measured_bands, total
 from dualsr_geo.survey.sampling import SurveyOptions
 
 
@@ -141,9 +142,17 @@ def sample() -> synthetic.Sample:
     return synthetic.make((72, 91), bands=5, seed=1)
 
 
-def figures(scene, guide, psf=None):
-    survey = surveyed(scene, guide, SurveyOptions(4, psf=psf))
+def measured(scene, guide, survey):
     (statistics,) = product(scene, guide, survey)[1]
+    return statistics
+
+
+def without_smoothing(survey):
+    return replace(survey, model_state=replace(survey.model_state, smoothing=None))
+
+
+def figures(scene, guide):
+    statistics = measured(scene, guide, surveyed(scene, guide, SurveyOptions(4)))
     return statistics.artefacts, statistics.guide_artefacts
 
 
@@ -161,8 +170,13 @@ def test_a_clean_product_is_like_its_guide(sample):
 def test_a_blur_far_too_wide_overshoots(sample):
     bands, height, width = sample.reference.shape
     box = sample.reference.reshape(bands, height // 4, 4, width // 4, 4).mean((2, 4))
-    made, reference = figures(box, sample.guide, Psf.from_mtf(4, 0.05))
-    assert made.overshoot > 0.3 + reference.overshoot
+    survey = surveyed(box, sample.guide, SurveyOptions(4, psf=Psf.from_mtf(4, 0.05)))
+    smoothed, plain = (measured(box, sample.guide, s) for s in (survey, without_smoothing(survey)))
+    reference = plain.guide_artefacts
+    assert plain.artefacts.overshoot > 0.3 + reference.overshoot
+    # Its lattice is smoothed away, and much of the overshoot with it.
+    assert survey.model_state.smoothing is not None
+    assert smoothed.artefacts.overshoot < 0.2 + reference.overshoot
 
 
 def test_repeated_pixels_are_a_lattice(sample):
