@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+from dualsr_geo.argument_types import checked, integer, number, raster, rasters, wrong
 from dualsr_geo.engine.options import Options, changed
-from dualsr_geo.errors import BandError, InputError
+from dualsr_geo.errors import BandError, InputError, OptionError
 from dualsr_geo.io.storage.defects import reports_defects
 
 if TYPE_CHECKING:
@@ -61,9 +62,12 @@ class ArrayAccessor:
             If an input or an option cannot be used.
         """
         chosen = changed(options, changes)
-        return _by_date(self._array, lambda array, date: _upscale(array, _guides(rgb, date), chosen))
+        guides = [] if rgb is None else rasters("rgb", rgb)
+        _require_dates(self._array, guides)
+        return _by_date(self._array, lambda array, date: _upscale(array, _guides(guides, date), chosen))
 
     @reports_defects
+    @checked(scale=integer, mtf_gain=number)
     def degrade(self, *, scale: int, mtf_gain: float = 0.3) -> xr.DataArray:
         """Blur by a Gaussian MTF and keep every `scale`-th pixel.
 
@@ -80,6 +84,7 @@ class ArrayAccessor:
         return result
 
     @reports_defects
+    @checked(reference=raster, rgb=rasters)
     def evaluate(
         self,
         reference: Guide | None = None,
@@ -115,6 +120,7 @@ class ArrayAccessor:
         return _evaluate(self._array, reference, rgb, scale, keywords)
 
     @reports_defects
+    @checked(longest=integer)
     def quicklook(self, bands: Sequence[int] | None = None, *, longest: int = 1024) -> Image:
         """Return a small picture, in natural colours if the wavelengths are known.
 
@@ -152,6 +158,7 @@ class DatasetAccessor:
         return _with_deviations(product, deviations[0]) if deviations else product
 
     @reports_defects
+    @checked(scale=integer, mtf_gain=number)
     def degrade(self, *, scale: int, mtf_gain: float = 0.3) -> xr.Dataset:
         """Blur and decimate; see `ArrayAccessor.degrade`."""
 
@@ -161,6 +168,7 @@ class DatasetAccessor:
         return _by_variable(self._dataset, degrade)[0]
 
     @reports_defects
+    @checked(reference=raster, rgb=rasters)
     def evaluate(
         self,
         reference: Guide | None = None,
@@ -173,6 +181,7 @@ class DatasetAccessor:
         return _evaluate(self._dataset, reference, rgb, scale, keywords)
 
     @reports_defects
+    @checked(longest=integer)
     def quicklook(self, bands: Sequence[int] | None = None, *, longest: int = 1024) -> Image:
         """Return a small picture; see `ArrayAccessor.quicklook`."""
         return _quicklook(self._dataset, bands, longest)
@@ -212,6 +221,8 @@ def _quicklook(scene: xr.DataArray | xr.Dataset, bands: Sequence[int] | None, lo
     from dualsr_geo.report.quicklook import quicklook, visible_bands  # noqa: PLC0415
 
     _require_one_date(scene)
+    if longest < 1:
+        raise OptionError(f"`longest` is {longest} pixels. Give 1 or more.")
     opened = open_scene(scene)
     chosen = visible_bands(opened.bands, opened.count) if bands is None else _zero_based(bands, opened.count)
     step = max(1.0, max(opened.shape) / longest)
@@ -221,6 +232,9 @@ def _quicklook(scene: xr.DataArray | xr.Dataset, bands: Sequence[int] | None, lo
 
 
 def _zero_based(bands: Sequence[int], count: int) -> tuple[int, ...]:
+    if isinstance(bands, str | bytes) or not isinstance(bands, Iterable):
+        raise wrong("bands", bands, "a list of one or three band numbers, e.g. [3, 2, 1]")
+    bands = [integer("bands", band) for band in bands]
     if len(bands) not in (1, 3) or not all(1 <= b <= count for b in bands):
         raise BandError(
             f"A picture has one or three bands, and the scene has {count}; the bands are {list(bands)}. "
@@ -261,18 +275,27 @@ def _array_of(scene: Scene) -> xr.DataArray:
 # ---- time stacks -------------------------------------------------------------------------
 
 
-def _guides(rgb: Guide | Sequence[Guide] | None, date: int | None) -> list[Guide]:
+def _guides(guides: Sequence[Guide], date: int | None) -> list[Guide]:
     """Return the guides of a date of the scene."""
-    if rgb is None:
-        return []
-    if isinstance(rgb, xr.DataArray | xr.Dataset | str | os.PathLike):
-        rgb = [rgb]
-    return [_of_date(guide, date) for guide in rgb]
+    return [_of_date(guide, date) for guide in guides]
+
+
+def _require_dates(scene: xr.DataArray, guides: Sequence[Guide]) -> None:
+    """Check that the scene has dates, if it has a time dimension, and each guide one date or as many as the scene."""
+    if TIME in scene.dims and not scene.sizes[TIME]:
+        raise InputError(f"The scene has the dimension {TIME} of no date. Give one or more, or drop the dimension.")
+    dates = scene.sizes[TIME] if TIME in scene.dims else 1
+    for guide in guides:
+        if isinstance(guide, xr.DataArray | xr.Dataset) and guide.sizes.get(TIME, dates) != dates:
+            raise InputError(
+                f"The guide has {guide.sizes[TIME]} dates and the scene {dates}. Give one image for each date of the scene, "
+                f"or one without the dimension {TIME} for all, e.g. rgb=guide.isel({TIME}=0)."
+            )
 
 
 def _of_date(guide: Guide, date: int | None) -> Guide:
-    if date is not None and isinstance(guide, xr.DataArray | xr.Dataset) and TIME in guide.dims:
-        return guide.isel({TIME: date})
+    if isinstance(guide, xr.DataArray | xr.Dataset) and TIME in guide.dims:
+        return guide.isel({TIME: date or 0})
     return guide
 
 
@@ -280,6 +303,7 @@ def _by_date(array: xr.DataArray, work: Callable[[xr.DataArray, int | None], Any
     """Apply `work` to each date of a scene and its index, and stack the results."""
     if TIME not in array.dims:
         return work(array, None)
+    _require_dates(array, ())
     results = [work(array.isel({TIME: i}), i) for i in range(array.sizes[TIME])]
     stack = xr.concat(results, dim=array[TIME] if TIME in array.coords else TIME, join="override")
     stack.encoding = results[0].encoding
@@ -322,11 +346,20 @@ def _stacked(layers: Sequence[xr.DataArray]) -> xr.DataArray:
     cube.encoding = dict(layers[0].encoding)
     for single, several, default in PACKED:
         for target, sources in ((cube.attrs, [v.attrs for v in layers]), (cube.encoding, [v.encoding for v in layers])):
-            values = [float(source.get(single, default)) for source in sources]
+            values = [_packing_value(single, source.get(single, default)) for source in sources]
             if len(set(values)) > 1:
                 target.pop(single, None)
                 target[several] = values
     return cube.transpose(TIME, "band", ...) if TIME in cube.dims else cube
+
+
+def _packing_value(name: str, value: Any) -> float:  # whatever an attribute holds
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"A variable of the Dataset has the attribute {name} = {value!r}. Set a number, or remove it."
+        ) from None
 
 
 def _require_one_nodata(layers: Sequence[xr.DataArray]) -> None:

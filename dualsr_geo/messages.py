@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 # A name that is longer than most paths is shortened: enough of both ends to recognise it.
 LONG_NAME = re.compile(r"(\S{200})\S{200,}(\S{40})")
@@ -27,3 +29,12 @@ def one_line(text: object, limit: int | None = None) -> str:
     if line.isprintable():
         return line
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def unknown_name(names: Iterable[str], name: str, kind: str) -> str:
+    """Return that there is no such name, with the nearest one, or with all of them."""
+    existing = sorted(names)
+    nearest = difflib.get_close_matches(name, existing, 1)
+    return f"There is no {kind} `{name}`. " + (
+        f"Did you mean `{nearest[0]}`?" if nearest else f"Give one of {', '.join(existing)}."
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -11,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from dualsr_geo.argument_types import flag, integer, number, path, shown, text, wrong
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.errors import KeywordError, OptionError
-from dualsr_geo.messages import one_line
+from dualsr_geo.errors import OptionError
 
 # Units that dask lacks or reads otherwise: K, M and G are binary, as in GDAL, and a number is in MiB.
 BARE_UNITS = {"": "MiB", "K": "KiB", "M": "MiB", "G": "GiB"}
-# Larger numbers do not fit into 64 bits.
-MAX_INTEGER = 2**63 - 1
-# Characters of a value in a message.
-MAX_SHOWN = 60
+
+# Data types that a product can have.
+DTYPES = ("uint8", "uint16", "int16", "int8", "uint32", "int32", "float32", "float64")
 
 
 def parse_size(text: str) -> int | None:
@@ -37,90 +34,32 @@ def parse_size(text: str) -> int | None:
     return None
 
 
-def integer(name: str, value: Any) -> int:
-    """Return a value as an integer.
-
-    Raises
-    ------
-    KeywordError
-        If it is none, or a truth value.
-    OptionError
-        If it does not fit into 64 bits.
-    """
-    if isinstance(value, bool | np.bool_):
-        raise _wrong(name, value, f"an integer, e.g. {name}=4")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise _wrong(name, value, f"an integer, e.g. {name}=4") from None
-    if abs(number) > MAX_INTEGER:
-        raise OptionError(
-            f"`{name}` is {one_line(number, MAX_SHOWN)}, which does not fit into 64 bits. Give a smaller number."
-        )
-    return number
-
-
-def number(name: str, value: Any) -> float:
-    """Return a value as a number; raises as `integer`."""
-    if isinstance(value, bool | np.bool_ | str | bytes):
-        raise _wrong(name, value, "a number")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise _wrong(name, value, "a number") from None
-    except OverflowError:
-        raise OptionError(
-            f"`{name}` is {one_line(value, MAX_SHOWN)}, which is beyond the largest float. Give a smaller number."
-        ) from None
-
-
-def flag(name: str, value: Any) -> bool:
-    """Return a truth value; raises KeywordError for anything else."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    raise _wrong(name, value, "True or False")
-
-
-def text(name: str, value: Any) -> str:
-    """Return a text; raises KeywordError for anything else."""
-    if isinstance(value, str):
-        return value
-    raise _wrong(name, value, "text, e.g. '1,3' or '2..5'" if name == "bidx" else "text")
-
-
-def path(name: str, value: Any) -> str:
-    """Return a path as text; raises KeywordError for anything else."""
-    plain = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if isinstance(plain, str):
-        return plain
-    raise _wrong(name, value, "a path")
-
-
 def size(name: str, value: Any) -> int:
     """Return a number of bytes, from a number or from text as on the command line; raises as `integer`."""
     if not isinstance(value, str):
         return integer(name, value)
     count = parse_size(value)
     if count is None:
-        raise OptionError(f"`{name}` is {_shown(value)}, which is no size. Give bytes, or text such as '4GB'.")
+        raise OptionError(f"`{name}` is {shown(value)}, which is no size. Give bytes, or text such as '4GB'.")
     return count
 
 
 def dtype(name: str, value: Any) -> str:
     """Return the name of a data type; raises KeywordError for anything else."""
-    if isinstance(value, str):
-        return value
     try:
-        return str(np.dtype(value))
+        kind = str(np.dtype(value))
     except TypeError:
-        raise _wrong(name, value, "a data type, e.g. 'uint16'") from None
+        kind = ""
+    if kind not in DTYPES or value is None:
+        raise wrong(name, value, f"one of {', '.join(DTYPES)}")
+    return kind
 
 
 def psf(name: str, value: Any) -> Psf:
     """Return a PSF; raises KeywordError for anything else."""
     if isinstance(value, Psf):
         return value
-    raise _wrong(name, value, "a dualsr_geo.Psf")
+    raise wrong(name, value, "a dualsr_geo.Psf")
 
 
 def number_or_auto(name: str, value: Any) -> Any:
@@ -134,18 +73,10 @@ def pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:
     try:
         result = tuple((str(key), str(content)) for key, content in items)
     except (TypeError, ValueError):
-        raise _wrong(name, value, "pairs of a name and a value") from None
+        raise wrong(name, value, "pairs of a name and a value") from None
     if isinstance(value, str):
-        raise _wrong(name, value, "pairs of a name and a value")
+        raise wrong(name, value, "pairs of a name and a value")
     return result
-
-
-def _wrong(name: str, value: Any, expected: str) -> KeywordError:
-    return KeywordError(f"`{name}` is {_shown(value)} ({type(value).__name__}). Give {expected}.")
-
-
-def _shown(value: Any) -> str:
-    return one_line(repr(value), MAX_SHOWN)
 
 
 # The type of each option.

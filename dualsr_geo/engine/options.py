@@ -11,6 +11,7 @@ from dualsr_geo.engine.option_types import TYPES
 from dualsr_geo.engine.tile_size import MAX_TILE_SIDE, MIN_TILE_SIDE
 from dualsr_geo.errors import KeywordError, OptionError
 from dualsr_geo.io.storage.defects import unknown_name
+from dualsr_geo.messages import unknown_name
 from dualsr_geo.raster.packing import Nodata
 
 FineStageName = Literal["none", "consistency", "backprojection", "backprojection-pixel", "finenet", "finenet-per-tile"]
@@ -184,6 +185,8 @@ def require_valid(options: Options) -> None:
         raise OptionError(
             f"--orientations {options.orientations} is not between 1 and {MAX_ORIENTATIONS}. A square has eight: give 8, or leave it out."
         )
+    if options.max_memory is not None and options.max_memory < 1:
+        raise OptionError(f"--max-memory {options.max_memory} leaves no memory. Give e.g. 4GB, or leave it out.")
     if options.jobs is not None and options.jobs < 1:
         raise OptionError(f"--jobs {options.jobs} runs nothing. Give 1 or more.")
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from dualsr_geo.argument_types import checked, integer, path
 from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import plan_run
 from dualsr_geo.engine.preparation import open_inputs
@@ -19,6 +20,7 @@ from dualsr_geo.survey.sampling import SurveyOptions
 
 
 @reports_defects
+@checked(scene=path, scale=integer, plot=path)
 def check_blur(
     scene: str | os.PathLike[str],
     *,

@@ -12,6 +12,7 @@ from typing import Any
 
 import xarray as xr
 
+from dualsr_geo.argument_types import checked, function, integer, number, path, paths, raster, rasters, text
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN
 from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import choose_scale, place_guide, plan_run
@@ -39,6 +40,7 @@ GUIDE_MTF_GAIN = 0.15
 
 
 @reports_defects
+@checked(estimate=raster, reference=raster, scale=integer, bidx=text, nodata=number, jobs=integer)
 def score_product(
     estimate: Raster,
     reference: Raster,
@@ -122,6 +124,9 @@ def _corner(scene: Scene) -> str:
 
 
 @reports_defects
+@checked(
+    scene=raster, rgb=rasters, models=paths, mtf_gain=number, guide_mtf_gain=number, report=path, progress=function
+)
 def evaluate(
     scene: Raster,
     *,

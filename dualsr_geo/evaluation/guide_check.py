@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from dualsr_geo.argument_types import checked, path, path_or_paths
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import RunPlan, plan_run
@@ -61,6 +62,7 @@ class GuideInspection:
 
 
 @reports_defects
+@checked(scene=path, rgb=path_or_paths, plot=path)
 def check_guide(
     scene: str | os.PathLike[str],
     *,

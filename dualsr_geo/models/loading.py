@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from dualsr_geo.argument_types import checked, flag
+from dualsr_geo.argument_types import path as path_argument
 from dualsr_geo.errors import DualSRError, InputError
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.messages import one_line
@@ -172,6 +174,7 @@ def _unchanged(weights: Weights) -> str:
 
 
 @reports_defects
+@checked(path=path_argument, published=flag)
 def load_model(path: str | os.PathLike[str], published: bool = False) -> TrainedNetwork:  # noqa: FBT001, FBT002  # the documented call
     """Load a network from its weights.
 

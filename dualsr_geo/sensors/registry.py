@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
+from dualsr_geo.argument_types import text
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.sensors.builtin import BUILT_IN
 from dualsr_geo.sensors.definition import Sensor
@@ -55,6 +56,7 @@ def find(name: str) -> Sensor:
     OptionError
         If there is none; the message names the nearest.
     """
+    text("name", name)
     registry = sensors()
     if name in registry:
         return registry[name]
@@ -68,9 +70,9 @@ def find(name: str) -> Sensor:
     )
 
 
-def normalised(text: str) -> str:
+def normalised(name: str) -> str:
     """Return a name in lower case without spaces and punctuation, for comparisons."""
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _load(point: EntryPoint) -> tuple[Sensor, ...]:

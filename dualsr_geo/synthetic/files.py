@@ -13,6 +13,7 @@ from rasterio.errors import RasterioError
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from dualsr_geo.argument_types import checked, path
 from dualsr_geo.errors import OutputError
 from dualsr_geo.io.storage.defects import describe, reports_defects
 from dualsr_geo.io.storage.names import require_name
@@ -30,6 +31,7 @@ BLOCK_ROWS = 256
 
 
 @reports_defects
+@checked(folder=path)
 def write(folder: str | Path, **options: Any) -> tuple[Path, Path]:
     """Write a synthetic scene and its guide as GeoTIFFs.
 
@@ -54,8 +56,8 @@ def write(folder: str | Path, **options: Any) -> tuple[Path, Path]:
     """
     place = Path(require_name(folder, "folder", OutputError))
     scene, guide = place / "scene.tif", place / f"{options.get('guide', 'rgb')}.tif"
-    for path in (scene, guide):
-        _require_free(path)
+    for file in (scene, guide):
+        _require_free(file)
     sample = make(**options)
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ with its number of bands.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.transform import from_origin
 from scipy.ndimage import shift as shift_image
 
+from dualsr_geo.argument_types import checked, integer, number, text, two_integers, wrong
 from dualsr_geo.degradation.operators import blur_matrix
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
 from dualsr_geo.errors import OptionError
@@ -99,6 +101,16 @@ def _mixed(spectra: Array, abundances: Array) -> Array:
 
 
 @reports_defects
+@checked(
+    shape=two_integers,
+    ratio=integer,
+    bands=integer,
+    guide=text,
+    seed=integer,
+    noise=number,
+    mtf_gain=number,
+    gsd_m=number,
+)
 def make(
     shape: tuple[int, int] = (61, 97),
     *,
@@ -143,6 +155,8 @@ def make(
         If a value is out of range, or the sample would not fit into the memory of the machine.
     """
     _require_options(shape, ratio, bands, guide, seed)
+    _require_values(noise, gsd_m, shift_px)
+    wavelengths_nm = None if wavelengths_nm is None else _wavelengths(wavelengths_nm)
     if wavelengths_nm is None:
         wavelengths_nm = np.linspace(400.0, 1000.0 if bands <= 60 else 2450.0, bands)
     size = (shape[0] * ratio + 2 * MARGIN_PX, shape[1] * ratio + 2 * MARGIN_PX)
@@ -185,6 +199,30 @@ def _require_options(shape: tuple[int, int], ratio: int, bands: int, guide: str,
             f"A sample of {shape[0]} x {shape[1]} pixels at ratio {ratio} takes about {needed / 2**30:.0f} GiB of memory, and "
             f"this machine has {memory / 2**30:.0f} GiB. Give a smaller --size or --scale."
         )
+
+
+def _require_values(noise: float, gsd_m: float, shift_px: tuple[float, float]) -> None:
+    if not 0 <= noise < math.inf:
+        raise OptionError(f"`noise` is {noise:g}. Give a standard deviation of 0 or more.")
+    if not 0 < gsd_m < math.inf:
+        raise OptionError(f"`gsd_m` is {gsd_m:g}. Give a pixel size above 0, in metres.")
+    try:
+        is_pair = len(shift_px) == 2 and all(math.isfinite(v) for v in shift_px)
+    except (TypeError, ValueError):
+        is_pair = False
+    if not is_pair:
+        raise wrong("shift_px", shift_px, "two finite numbers, pixels")
+
+
+def _wavelengths(values: Any) -> NDArray[np.float64]:
+    """Return wavelengths as an array; raises KeywordError where they are none."""
+    try:
+        wavelengths = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        wavelengths = np.empty(0)
+    if wavelengths.ndim != 1 or not wavelengths.size or not np.isfinite(wavelengths).all():
+        raise wrong("wavelengths_nm", values, "a list of wavelengths, in nanometres")
+    return wavelengths
 
 
 def degrade(abundances: Array, psf: Psf, shape: tuple[int, int]) -> Array:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import inspect
 import os
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from dualsr_geo.errors import DualSRError, KeywordError, MemoryLimitError, UnexpectedError
+from dualsr_geo.errors import DualSRError, MemoryLimitError, UnexpectedError
 from dualsr_geo.io.storage.urls import redact
 from dualsr_geo.messages import one_line
 
@@ -35,15 +33,6 @@ def describe(error: BaseException) -> str:
     """Return type and text of an error as one line without secrets."""
     text = one_line(redact(str(error)), MAX_TEXT)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def unknown_name(names: Iterable[str], name: str, kind: str) -> str:
-    """Return that there is no such name, with the nearest one, or with all of them."""
-    existing = sorted(names)
-    nearest = difflib.get_close_matches(name, existing, 1)
-    return f"There is no {kind} `{name}`. " + (
-        f"Did you mean `{nearest[0]}`?" if nearest else f"Give one of {', '.join(existing)}."
-    )
 
 
 def write_traceback(error: BaseException) -> str | None:
@@ -72,8 +61,7 @@ def reports_defects(function: Callable[Arguments, Result]) -> Callable[Arguments
     """Return a public function that raises only errors of one line.
 
     A `DualSRError` passes, and so does a warning that the caller made an error. Memory that does not suffice becomes
-    `MemoryLimitError`, arguments that the function does not take become `KeywordError`, and any other error becomes
-    `UnexpectedError`, with the original as its cause.
+    `MemoryLimitError`, and any other error becomes `UnexpectedError`, with the original as its cause.
     """
 
     @functools.wraps(function)
@@ -83,8 +71,6 @@ def reports_defects(function: Callable[Arguments, Result]) -> Callable[Arguments
         except (DualSRError, Warning):
             raise
         except Exception as error:
-            if isinstance(error, TypeError):
-                _require_arguments(function, args, kwargs)
             raise _as_public(error, _call(function, args, kwargs)) from error
 
     return wrapper
@@ -96,19 +82,6 @@ def _as_public(error: Exception, call: str) -> DualSRError:
             f"The memory does not suffice for {call} ({describe(error)}). Give a smaller `tile` or `max_memory`, or fewer bands."
         )
     return UnexpectedError(f"{call} failed unexpectedly: {describe(error)}. {REPORT}, with the traceback.")
-
-
-def _require_arguments(function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-    """Raise KeywordError where a function does not take these arguments."""
-    signature = inspect.signature(function)
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        name = function.__name__
-        unknown = [k for k in kwargs if k not in signature.parameters]
-        names = [p for p in signature.parameters if p not in {"self", "cls"}]
-        text = unknown_name(names, unknown[0], f"argument of {name}") if unknown else f"{name}: {error}."
-        raise KeywordError(text) from None
 
 
 def _call(function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> str:
