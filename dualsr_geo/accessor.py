@@ -33,6 +33,7 @@ class ArrayAccessor:
         self._array = array
 
     @reports_defects
+    @checked(rgb=rasters)
     def upscale(
         self,
         *,
@@ -62,7 +63,7 @@ class ArrayAccessor:
             If an input or an option cannot be used.
         """
         chosen = changed(options, changes)
-        guides = [] if rgb is None else rasters("rgb", rgb)
+        guides: list[Guide] = [] if rgb is None else list(rgb)  # type: ignore[arg-type]  # several, as `rasters` returns
         _require_dates(self._array, guides)
         return _by_date(self._array, lambda array, date: _upscale(array, _guides(guides, date), chosen))
 

@@ -172,6 +172,13 @@ def function(name: str, value: Any) -> Any:
     raise wrong(name, value, "a function")
 
 
+def cluster_client(name: str, value: Any) -> Any:
+    """Return a client of a dask cluster; raises KeywordError for anything else."""
+    if hasattr(value, "submit") and hasattr(value, "scheduler_info"):
+        return value
+    raise wrong(name, value, "a distributed.Client")
+
+
 def two_integers(name: str, value: Any) -> tuple[int, int]:
     """Return two integers; raises KeywordError for anything else."""
     try:

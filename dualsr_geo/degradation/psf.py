@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dualsr_geo.argument_types import number
 from dualsr_geo.errors import OptionError, excerpt
 
 # MTF gain at the lr Nyquist frequency where nothing else is known: typical of optical sensors, and the usual assumption
@@ -69,6 +70,7 @@ class Psf:
         OptionError
             Unless 0 < gain < 1.
         """
+        gain = number("gain", gain)
         if not 0 < gain < 1:
             raise OptionError(f"An MTF gain at Nyquist of {gain:g} is not between 0 and 1. Give e.g. 0.3.")
         sigma = ratio / math.pi * math.sqrt(-2 * math.log(gain))

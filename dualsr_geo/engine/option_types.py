@@ -57,9 +57,12 @@ def dtype(name: str, value: Any) -> str:
 
 def psf(name: str, value: Any) -> Psf:
     """Return a PSF; raises KeywordError for anything else."""
-    if isinstance(value, Psf):
-        return value
-    raise wrong(name, value, "a dualsr_geo.Psf")
+    if not isinstance(value, Psf):
+        raise wrong(name, value, "a dualsr_geo.Psf")
+    try:
+        return Psf.from_json(value.to_json())
+    except (ValueError, TypeError) as error:
+        raise OptionError(f"`{name}` is no PSF: {error}. Give ratio, taps_y, taps_x, start_y and start_x.") from error
 
 
 def number_or_auto(name: str, value: Any) -> Any:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from dualsr_geo import resources
-from dualsr_geo.argument_types import checked, function, path, path_or_paths
+from dualsr_geo.argument_types import checked, cluster_client, function, path, path_or_paths
 from dualsr_geo.engine import dask_cluster, executor
 from dualsr_geo.engine.executor import TilePlan
 from dualsr_geo.engine.fine_stage.fit import fit_fine_stage_once
@@ -49,7 +49,7 @@ Progress = Callable[[int, int], None]
 
 
 @reports_defects
-@checked(scene=path, output=path, rgb=path_or_paths, report=path, progress=function)
+@checked(scene=path, output=path, rgb=path_or_paths, client=cluster_client, report=path, progress=function)
 def upscale(
     scene: Where,
     output: Where | None = None,

@@ -30,7 +30,7 @@ def damage_as_input_error(where: str, advice: str = "Fetch it again, or write it
     """
     try:
         yield
-    except DualSRError:
+    except (DualSRError, Warning):
         raise
     except MemoryError as error:
         raise InputError(

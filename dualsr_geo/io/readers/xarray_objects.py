@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -120,6 +121,7 @@ def as_cube(array: xr.DataArray, where: str) -> xr.DataArray:
             f"{where} has the dimensions {', '.join(map(str, array.dims))}, of which none are recognised as "
             "y and x. Rename the spatial dimensions to y and x."
         )
+    _require_values(array, where)
     single = [d for d in array.dims if d not in dims and array.sizes[d] == 1]
     if array.ndim > 3:
         array = array.isel(dict.fromkeys(single[: array.ndim - 3], 0))
@@ -134,11 +136,20 @@ def as_cube(array: xr.DataArray, where: str) -> xr.DataArray:
     return array.transpose(band, *dims)
 
 
+def _require_values(array: xr.DataArray, where: str) -> None:
+    """Check that an array has values, and a known number of them."""
+    if any(math.isnan(n) for n in array.shape):
+        raise InputError(f"{where} has chunks of unknown sizes. Compute them first: .data.compute_chunk_sizes().")
+    if 0 in array.shape:
+        sizes = ", ".join(f"{d} ({n})" for d, n in array.sizes.items())
+        raise InputError(f"{where} has the dimensions {sizes}, so it holds no value. Give one or more of each.")
+
+
 def _stack(planes: Sequence[xr.DataArray], *, nodata: float | None, group: Mapping[Any, Any]) -> Scene:
     """Return 2-D variables as the bands of one scene, each with its own packing."""
     singles = [open_array(plane, nodata=nodata, group=group) for plane in planes]
     sources = [s.source for s in singles if isinstance(s.source, ArraySource)]
-    if len({(s.shape, s.geobox) for s in singles}) > 1:
+    if len({(s.shape, s.geobox, p.dims[-2:]) for s, p in zip(singles, planes, strict=True)}) > 1:
         sizes = ", ".join(f"{s.name} {s.shape[0]} x {s.shape[1]}" for s in singles[:5])
         raise InputError(f"The variables of the Dataset are on different grids ({sizes}). Give only those of one grid.")
     cubes = [_without_own_coords(s.array) for s in sources]
