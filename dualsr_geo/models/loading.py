@@ -93,6 +93,22 @@ def _correction(weights: Weights, device: str) -> nn.Module:
     return network.to(device).eval()
 
 
+def require_weights(weights: Weights) -> None:
+    """Check that a file holds the weights of its network, also where a scene would not use them.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    _require_buildable(weights.path, weights.sha256, published=weights.published)
+
+
+@lru_cache(maxsize=16)
+def _require_buildable(path: str, _sha256: str, *, published: bool) -> None:
+    _build(path, read_card(path), published=published)
+
+
 def _build(path: str | os.PathLike[str], card: Card, *, published: bool) -> nn.Module:
     tensors = read_tensors(path)
     _require_numbers(path, tensors)

@@ -17,6 +17,7 @@ from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.models.architectures import architecture_of
 from dualsr_geo.models.checkpoint_import import MIN_RATIO
 from dualsr_geo.models.definition import Model
+from dualsr_geo.models.loading import require_weights
 from dualsr_geo.models.methods import BUILT_IN, GROUP, model_names
 from dualsr_geo.models.methods.band_network import BandNetworkModel
 from dualsr_geo.models.methods.learned import with_own_network
@@ -84,9 +85,11 @@ def load_model(name: str | os.PathLike[str], *, published: bool = False, precisi
 def _of_weights(path: Path, *, published: bool, precision: str) -> Model:
     card = read_card(path)
     require_tiling(path, card)
+    weights = weights_of(path, published=published, precision=precision)
+    require_weights(weights)
     if architecture_of(card.network).standalone:
         return BandNetworkModel.of(path, card, published=published, precision=precision)
-    return with_own_network(path, weights_of(path, published=published, precision=precision), card.licence)
+    return with_own_network(path, weights, card.licence)
 
 
 def require_tiling(path: Path, card: Card) -> None:
