@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from pathlib import Path
 
 import click
 
@@ -58,10 +57,10 @@ def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite
     by dualsr_geo.load_model in Python.
     """
     from dualsr_geo.io.storage.names import require_place  # noqa: PLC0415
-    from dualsr_geo.models.checkpoint_import import convert  # noqa: PLC0415  # loads torch
+    from dualsr_geo.models.checkpoint_import import convert, require_checkpoint  # noqa: PLC0415  # loads torch
     from dualsr_geo.models.weights import require_weights_file, save  # noqa: PLC0415
 
-    path = require_place(output or Path(checkpoint).with_suffix(".safetensors"), "--output")
+    path = require_place(output or require_checkpoint(checkpoint).with_suffix(".safetensors"), "--output")
     require_weights_file(path, [checkpoint])
     tensors, card = convert(checkpoint, scale)
     save(path, tensors, card, overwrite=overwrite)

@@ -65,6 +65,22 @@ def convert(path: str | os.PathLike[str], scale: int | None = None) -> tuple[dic
     return tensors, card
 
 
+def require_checkpoint(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a checkpoint.
+
+    Raises
+    ------
+    InputError
+        If there is no file at the path.
+    """
+    checkpoint = Path(require_name(path, "checkpoint"))
+    if checkpoint.exists() and not checkpoint.is_file():
+        raise InputError(f"{path} is no regular file. Give the file that the authors' code saved.")
+    if not checkpoint.is_file():
+        raise InputError(f"The checkpoint {path} does not exist. Give the file that the authors' code saved.")
+    return checkpoint
+
+
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Read the state of a checkpoint; no code in the file is executed.
 
@@ -73,11 +89,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     InputError
         If the file is missing, damaged, contains more than tensors, or no state.
     """
-    checkpoint = Path(require_name(path, "checkpoint"))
-    if checkpoint.exists() and not checkpoint.is_file():
-        raise InputError(f"{path} is no regular file. Give the file that the authors' code saved.")
-    if not checkpoint.is_file():
-        raise InputError(f"The checkpoint {path} does not exist. Give the file that the authors' code saved.")
+    checkpoint = require_checkpoint(path)
     try:
         with warnings.catch_warnings():
             # torch warns about pickles that it then refuses.

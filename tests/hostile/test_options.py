@@ -121,7 +121,7 @@ NAMED_CASES = (
     Case("a scene that is not UTF-8", command("upscale", NOT_UTF8, "--scale", "2"), "is not UTF-8"),
     Case("the home of nobody", command("info", "~nosuchuser/x.tif"), "~nosuchuser/x.tif does not exist"),
     Case("models of commas", command("evaluate", "scene.tif", "--scale", "2", "--models", ","), "--models names no model"),
-    Case("a plot in no folder", command("guide-check", "scene.tif", "--rgb", "pan.tif", "--plot", "no/x.png"), "folder no of no/x.png does not exist.*--plot"),
+    Case("a plot in no folder", command("guide-check", "scene.tif", "--rgb", "pan.tif", "--plot", "no/x.png"), "no of no/x.png does not exist.*--plot"),
     Case("a folder as a checkpoint", command("models", "import", "."), "^Error: . is no regular file"),
     Case("a sample into a file", command("sample", "text.txt"), "text.txt' is a file", code=2),
     Case("a sample below a file", command("sample", "text.txt/x"), "cannot be written to text.txt/x.*Not a directory"),
