@@ -106,6 +106,11 @@ def number(name: str, value: Any) -> float:
         ) from None
 
 
+def number_or_auto(name: str, value: Any) -> Any:
+    """Return a number, or ``"auto"``; raises KeywordError for anything else."""
+    return value if isinstance(value, str) and value == "auto" else number(name, value)
+
+
 def flag(name: str, value: Any) -> bool:
     """Return a truth value; raises KeywordError for anything else."""
     if isinstance(value, bool | np.bool_):

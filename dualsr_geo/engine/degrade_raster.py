@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsr_geo.argument_types import checked, flag, integer, number, path, text
+from dualsr_geo.argument_types import checked, flag, integer, number, number_or_auto, path, text
 from dualsr_geo.degradation.operators import Operator, operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.plan import product_packing
@@ -61,7 +61,16 @@ def degrade_window(values: NDArray[np.float32], op: Operator) -> torch.Tensor:
 
 
 @reports_defects
-@checked(scene=path, output=path, scale=integer, mtf_gain=number, bidx=text, format=text, nodata=number, overwrite=flag)
+@checked(
+    scene=path,
+    output=path,
+    scale=integer,
+    mtf_gain=number,
+    bidx=text,
+    format=text,
+    nodata=number_or_auto,
+    overwrite=flag,
+)
 def degrade(
     scene: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,

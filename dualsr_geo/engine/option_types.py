@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dualsr_geo.argument_types import flag, integer, number, path, shown, text, wrong
+from dualsr_geo.argument_types import flag, integer, number, number_or_auto, path, shown, text, wrong
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import OptionError
 
@@ -63,11 +63,6 @@ def psf(name: str, value: Any) -> Psf:
         return Psf.from_json(value.to_json())
     except (ValueError, TypeError) as error:
         raise OptionError(f"`{name}` is no PSF: {error}. Give ratio, taps_y, taps_x, start_y and start_x.") from error
-
-
-def number_or_auto(name: str, value: Any) -> Any:
-    """Return a number, or ``"auto"``; raises KeywordError for anything else."""
-    return value if value == "auto" else number(name, value)
 
 
 def pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,6 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.option_types import TYPES
 from dualsr_geo.engine.tile_size import MAX_TILE_SIDE, MIN_TILE_SIDE
 from dualsr_geo.errors import KeywordError, OptionError
-from dualsr_geo.io.storage.defects import unknown_name
 from dualsr_geo.messages import unknown_name
 from dualsr_geo.raster.packing import Nodata
 

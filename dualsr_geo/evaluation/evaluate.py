@@ -12,7 +12,18 @@ from typing import Any
 
 import xarray as xr
 
-from dualsr_geo.argument_types import checked, function, integer, number, path, paths, raster, rasters, text
+from dualsr_geo.argument_types import (
+    checked,
+    function,
+    integer,
+    number,
+    number_or_auto,
+    path,
+    paths,
+    raster,
+    rasters,
+    text,
+)
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN
 from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import choose_scale, place_guide, plan_run
@@ -40,7 +51,7 @@ GUIDE_MTF_GAIN = 0.15
 
 
 @reports_defects
-@checked(estimate=raster, reference=raster, scale=integer, bidx=text, nodata=number, jobs=integer)
+@checked(estimate=raster, reference=raster, scale=integer, bidx=text, nodata=number_or_auto, jobs=integer)
 def score_product(
     estimate: Raster,
     reference: Raster,

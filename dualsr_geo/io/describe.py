@@ -6,7 +6,7 @@ import math
 import os
 from typing import Any
 
-from dualsr_geo.argument_types import checked, flag, number, path, text
+from dualsr_geo.argument_types import checked, flag, number, number_or_auto, path, text
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.storage.urls import shown
@@ -19,7 +19,7 @@ Location = str | os.PathLike[str]
 
 
 @reports_defects
-@checked(scene=path, rgb=path, bidx=text, nodata=number, gsd=number, sensor=text, trust_references=flag)
+@checked(scene=path, rgb=path, bidx=text, nodata=number_or_auto, gsd=number, sensor=text, trust_references=flag)
 def describe(
     scene: Location,
     *,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import xarray as xr
 
-from dualsr_geo.argument_types import checked, flag, number, raster, text
+from dualsr_geo.argument_types import checked, flag, number, number_or_auto, raster, text
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.products.registry import open_product
@@ -46,7 +46,7 @@ __all__ = [
 
 
 @reports_defects
-@checked(where=raster, bidx=text, nodata=number, gsd=number, sensor=text, trust_references=flag)
+@checked(where=raster, bidx=text, nodata=number_or_auto, gsd=number, sensor=text, trust_references=flag)
 def open_scene(
     where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
     *,
