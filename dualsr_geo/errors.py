@@ -2,19 +2,20 @@
 
 Every error is a `DualSRError` and also the built-in error that a Python user expects.
 A message states what contradicts what, with values and units, and then what to do. It is one line, also where it
-quotes another library or a file name with line breaks.
+quotes another library or a file name with line breaks, and it shows no secret of a URL.
 """
 
 from __future__ import annotations
 
 from dualsr_geo.messages import one_line
+from dualsr_geo.redaction import redact
 
 
 class DualSRError(Exception):
     """An error that the user can correct; the command line prints it as one line and exits with 1."""
 
     def __str__(self) -> str:
-        return one_line(super().__str__())
+        return one_line(redact(super().__str__()))
 
 
 class InputError(DualSRError, ValueError):

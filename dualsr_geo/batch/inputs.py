@@ -14,6 +14,7 @@ from dualsr_geo.batch.stac_input import entry_of_item, read_items
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.registry import is_delivery
 from dualsr_geo.io.storage.special_files import require_no_special_file
+from dualsr_geo.io.storage.urls import shown
 
 
 def list_entries(
@@ -49,7 +50,7 @@ def list_entries(
 
 def _entries_of(source: str, asset: str | None, guides: Sequence[str], exclude: str) -> Iterable[SceneEntry]:
     """List the scenes of one source."""
-    suffix = Path(source.partition("?")[0]).suffix.lower()
+    suffix = Path(shown(source) if is_remote(source) else source).suffix.lower()
     path = source if is_remote(source) else os.path.abspath(os.path.expanduser(source))
     if suffix in (".json", ".geojson") and (is_remote(source) or _is_document(path)):
         items = (i if isinstance(i, SceneEntry) else entry_of_item(i, asset, guides) for i in read_items(path))

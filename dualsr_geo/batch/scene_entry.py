@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dualsr_geo.io.storage.special_files import special_file_error
-from dualsr_geo.io.storage.urls import for_display
+from dualsr_geo.io.storage.urls import shown
+from dualsr_geo.redaction import remember
 
 # The prefix of a GDAL driver or of a URL. A drive has one letter.
 PREFIX = re.compile(r"[A-Za-z]\w+:")
@@ -48,7 +49,7 @@ class SceneEntry:
     @property
     def key(self) -> str:
         """The name of the scene in the journal: its path, or its URL without credentials and query."""
-        return for_display(self.path) if is_remote(self.path) else self.path
+        return shown(self.path) if is_remote(self.path) else self.path
 
 
 def is_remote(path: str) -> bool:
@@ -58,7 +59,8 @@ def is_remote(path: str) -> bool:
 
 def entry_of(path: str) -> SceneEntry:
     """Return the entry of a path or URL."""
-    bare = path.partition("?")[0].rstrip("/") if is_remote(path) else path
+    remember(path)
+    bare = shown(path).rstrip("/") if is_remote(path) else path
     name = bare.rpartition("/")[2]
     return SceneEntry(path, _stem(name), error="" if is_remote(path) else special_file_error(path))
 

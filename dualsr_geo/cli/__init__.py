@@ -25,6 +25,7 @@ from dualsr_geo.cli.surface import finish, one_line_errors
 from dualsr_geo.cli.train import train
 from dualsr_geo.cli.upscale import upscale
 from dualsr_geo.errors import DualSRWarning
+from dualsr_geo.redaction import redact, remember
 from dualsr_geo.version import __version__
 
 __all__ = ["main"]
@@ -42,14 +43,19 @@ def _print_warning(
     # A full disk behind standard error stops no run.
     with contextlib.suppress(OSError):
         if issubclass(category, DualSRWarning):
-            click.echo(f"Warning: {message}", err=True)
+            click.echo(f"Warning: {redact(str(message))}", err=True)
         else:
             text = warnings.formatwarning(message, category, filename, lineno, line)
             (file or sys.stderr).write(text)
 
 
 class _Commands(click.Group):
-    """Prints every error as one line."""
+    """Prints every error as one line, without the secrets of the arguments."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the secrets of the arguments, so that no output shows them."""
+        remember(*args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # click's own signature
         """Run a command."""

@@ -13,6 +13,7 @@ import click
 
 from dualsr_geo.errors import DualSRError, TileError, UnexpectedError
 from dualsr_geo.messages import one_line
+from dualsr_geo.redaction import masked, redact
 
 # Key of the context of the running command, and of --debug, in the data that the contexts of a command line share.
 MAX_INTEGER = 2**63 - 1
@@ -88,7 +89,7 @@ def one_line_errors(ctx: click.Context) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise _interrupted(ctx) from error
     except click.ClickException as error:
-        error.message = one_line(error.message)  # type: ignore[misc]  # final in click 8.5
+        error.message = one_line(redact(error.message))  # type: ignore[misc]  # final in click 8.5
         raise
     except DualSRError as error:
         _print_traceback(ctx, error)
@@ -134,6 +135,8 @@ def print_progress(text: str, *, err: bool = True) -> None:
 
 
 def _print(text: str, *, err: bool = False) -> None:
+    # JSON stays as it is but for the secrets of this command line.
+    text = masked(text)
     try:
         click.echo(text, err=err)
     except UnicodeEncodeError:
@@ -217,7 +220,6 @@ def _report(error: BaseException) -> str:
 def _command(ctx: click.Context) -> str:
     """Return the running command, and its first argument."""
     from dualsr_geo.io.storage.defects import MAX_NAME  # noqa: PLC0415
-    from dualsr_geo.io.storage.urls import redact  # noqa: PLC0415
 
     running: click.Context = ctx.meta.get(RUNNING, ctx)
     for param in running.command.params:

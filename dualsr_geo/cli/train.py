@@ -144,7 +144,7 @@ def train(  # one keyword an option, passed on untouched
     """  # noqa: D301  # click looks for the character, which a raw string has not
     import torch  # noqa: PLC0415
 
-    from dualsr_geo.io.readers.references import trusting  # noqa: PLC0415  # loads rasterio
+    from dualsr_geo.io.readers.references.local import trusting  # noqa: PLC0415  # loads rasterio
 
     click.get_current_context().with_resource(trusting(trust_references))
     if chosen["minutes"] is not None and chosen["steps"] is not None:

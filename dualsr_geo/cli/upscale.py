@@ -235,16 +235,17 @@ def connected_client(address: str | None, gpus: int | None = None, *, silent: bo
     from distributed import Client  # noqa: PLC0415
 
     from dualsr_geo.errors import OptionError  # noqa: PLC0415
+    from dualsr_geo.io.storage.urls import shown  # noqa: PLC0415
 
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise OptionError(
-            f"--scheduler {address} does not answer ({error}). Start a cluster with `dask scheduler`, or give its address."
+            f"--scheduler {shown(address)} does not answer ({error}). Start a cluster with `dask scheduler`, or give its address."
         ) from error
     with client:
         if not silent and client.dashboard_link:
-            print_progress(f"The dashboard of the cluster is {client.dashboard_link}")
+            print_progress(f"The dashboard of the cluster is {shown(client.dashboard_link)}")
         yield client
 
 

@@ -15,21 +15,22 @@ from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
 from dualsr_geo.io.readers.damage import damage_as_input_error
 from dualsr_geo.io.readers.gdal import Raster, open_raster
 from dualsr_geo.io.readers.rasterio_source import RasterSource
-from dualsr_geo.io.readers.references import trusting
+from dualsr_geo.io.readers.references.local import trusting
 from dualsr_geo.io.readers.sensor_detection import add_sensor, add_sensor_of_bands
 from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset
 from dualsr_geo.io.readers.zarr import open_zarr
 from dualsr_geo.io.storage.defects import reports_defects
-from dualsr_geo.io.storage.known_secrets import remember
 from dualsr_geo.io.storage.names import expanded, require_name
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.io.storage.urls import canonical, shown
+from dualsr_geo.io.storage.web import require_answer
 from dualsr_geo.io.storage.zarr_groups import is_zarr
 from dualsr_geo.io.undeclared_fill import automatic_nodata
 from dualsr_geo.raster.bands import parse_bidx
 from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.raster.scene import Scene, preview
 from dualsr_geo.raster.source import Source
+from dualsr_geo.redaction import remember
 
 __all__ = [
     "ArraySource",
@@ -122,6 +123,7 @@ def open_delivered(
         where = path = canonical(where)
         name = shown(path)
         require_no_special_file(path)
+        require_answer(path)
     with damage_as_input_error(name), trusting(trust_references):
         if nodata != "auto":
             return _opened(where, path, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)

@@ -26,8 +26,8 @@ from rasterio.enums import ColorInterp
 
 from dualsr_geo._compat import is_in_memory
 from dualsr_geo.errors import BandError, DualSRWarning, InputError, OptionError
-from dualsr_geo.io.readers import gdal
 from dualsr_geo.io.readers.dataset_cache import MAX_OPEN_DATASETS, _datasets, open_quietly
+from dualsr_geo.io.readers.references import opening
 from dualsr_geo.io.scenes import ArraySource, RasterSource, Scene, ZarrSource, open_scene, preview
 from dualsr_geo.raster.georeferencing import geobox_of
 from dualsr_geo.raster.packing import Decoding
@@ -344,7 +344,7 @@ def test_a_raster_is_opened_once_whatever_bands_and_sensor_are_given(
     values = cube(rng, "uint16", (8, 17, 23))
     path = write(tmp_path / "a.tif", values, transform=Affine(2, 0, 364095, 0, -2, 5809965))
     opened = []
-    monkeypatch.setattr(gdal, "open_quietly", lambda uri, **o: opened.append(uri) or open_quietly(uri, **o))
+    monkeypatch.setattr(opening, "open_quietly", lambda uri, *a: opened.append(uri) or open_quietly(uri, *a))
     scene = open_scene(path, bidx="8,2", sensor="worldview-2")
     assert opened == [path]
     assert [b.wavelength_nm for b in scene.bands] == [923.4, 479.1]

@@ -18,7 +18,8 @@ from typing import Any
 
 from dualsr_geo.errors import DualSRWarning, OutputError
 from dualsr_geo.io.storage.side_files import require_side_file
-from dualsr_geo.io.storage.urls import for_display
+from dualsr_geo.io.storage.urls import for_display, shown
+from dualsr_geo.redaction import remember
 
 LogEvent = Callable[..., None]
 STANDARD_ERROR = "-"
@@ -45,9 +46,10 @@ def scene_log(scene: str, output: str | None) -> Iterator[LogEvent]:
         ``log(event, **facts)``; the facts must be fit for JSON. ``elapsed_s`` is added.
     """
     start = time.monotonic()
+    remember(scene, output or "")
 
     def log(event: str, *, level: int = logging.INFO, **facts: Any) -> None:
-        record = {"scene": scene, **facts, "elapsed_s": round(time.monotonic() - start, 3)}
+        record = {"scene": shown(scene), **facts, "elapsed_s": round(time.monotonic() - start, 3)}
         # Credentials are removed here, since others than our own handlers may listen.
         _log.log(level, event, extra={"facts": _without_credentials(record)})
 

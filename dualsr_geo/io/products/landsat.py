@@ -12,7 +12,7 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, named_bands, repacked, stack
 from dualsr_geo.io.products.metadata_files import Groups, parse_groups, to_number
 from dualsr_geo.io.readers.gdal import open_raster
-from dualsr_geo.io.readers.references import require_inside
+from dualsr_geo.io.readers.references.local import require_inside
 from dualsr_geo.raster.scene import Scene
 
 SPACECRAFT = {"LANDSAT_8": "landsat-8", "LANDSAT_9": "landsat-9"}

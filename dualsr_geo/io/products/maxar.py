@@ -10,7 +10,7 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, named_bands
 from dualsr_geo.io.products.metadata_files import Groups, parse_groups, to_number
 from dualsr_geo.io.readers.gdal import open_raster
-from dualsr_geo.io.readers.references import require_inside
+from dualsr_geo.io.readers.references.local import require_inside
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
 

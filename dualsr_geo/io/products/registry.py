@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from dualsr_geo.io.products import emit, enmap, landsat, matlab, maxar, prisma, sentinel2
 from dualsr_geo.io.products.delivery import Delivery
-from dualsr_geo.io.readers.references import require_own_hdf5
+from dualsr_geo.io.readers.references.local import require_own_hdf5
 from dualsr_geo.io.storage.names import expanded, fits_file_system
 from dualsr_geo.sensors.registry import find
 

@@ -20,7 +20,7 @@ from dualsr_geo.errors import InputError, excerpt
 from dualsr_geo.io.readers.damage import damage_as_input_error
 from dualsr_geo.io.readers.rasterio_source import file_stamp, local_stamp
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.urls import for_display
+from dualsr_geo.io.storage.urls import shown
 from dualsr_geo.io.storage.zarr_groups import array_stamp, zarr_location
 from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.packing import Decoding
@@ -77,7 +77,7 @@ class ZarrSource(StoredSource):
 
     def fingerprint(self) -> dict[str, object]:
         """Return URI and bands, and what changes with the stored values."""
-        identity = {"uri": for_display(self.uri), "variable": self.variable, "bands": list(self.indices)}
+        identity = {"uri": shown(self.uri), "variable": self.variable, "bands": list(self.indices)}
         return {**identity, **array_stamp(self.uri, self.variable)}
 
     def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
@@ -87,7 +87,7 @@ class ZarrSource(StoredSource):
         advice = "The store is damaged or incomplete; write it again."
         with (
             store_errors_as(InputError, self.uri),
-            damage_as_input_error(f"{for_display(self.uri)}: `{self.variable}`", advice),
+            damage_as_input_error(f"{shown(self.uri)}: `{self.variable}`", advice),
         ):
             return self._read(bands, rows, columns)
 
@@ -102,7 +102,7 @@ class ZarrSource(StoredSource):
             stored = np.asarray(array.oindex[tuple(selection)])
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{for_display(self.uri)}: `{self.variable}` cannot be read: {excerpt(str(error))}. "
+                f"{shown(self.uri)}: `{self.variable}` cannot be read: {excerpt(str(error))}. "
                 "The store is damaged or incomplete; write it again."
             ) from error
         last = [a for a in (band_axis, y_axis, x_axis) if a is not None]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dualsr_geo.errors import DualSRError, InputError, excerpt
-from dualsr_geo.io.storage.urls import redact
+from dualsr_geo.redaction import redact
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
-from dualsr_geo.io.readers.drivers import SELF_CONTAINED
+from dualsr_geo.io.readers.references.drivers import SELF_CONTAINED
 from dualsr_geo.io.storage.store_settings import gdal_options
 
 # Datasets that a thread keeps open. Sentinel-2 has one file per band: six of the scene, four of the guide.

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
@@ -21,16 +20,14 @@ from rasterio.io import DatasetReader
 
 from dualsr_geo.errors import DualSRWarning, InputError
 from dualsr_geo.io.readers.block_sizes import require_block
-from dualsr_geo.io.readers.dataset_cache import open_quietly, reason
-from dualsr_geo.io.readers.drivers import family
+from dualsr_geo.io.readers.dataset_cache import open_quietly
 from dualsr_geo.io.readers.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, netcdf_geobox
 from dualsr_geo.io.readers.rasterio_source import RasterSource
-from dualsr_geo.io.readers.references import allowed_drivers, require_own_files
+from dualsr_geo.io.readers.references.opening import Access, open_checked
 from dualsr_geo.io.readers.tags import LAYOUT_DOMAINS, useful_tags
 from dualsr_geo.io.readers.tiff_structure import require_complete, strip_shape
 from dualsr_geo.io.storage.names import expanded, fits_file_system
-from dualsr_geo.io.storage.object_store import explain_gdal
-from dualsr_geo.io.storage.urls import for_display, gdal_path, redact, url_of
+from dualsr_geo.io.storage.urls import gdal_path, shown, url_of
 from dualsr_geo.raster.bands import DEVIATION_OF, Band, parse_bidx
 from dualsr_geo.raster.georeferencing import parse_crs
 from dualsr_geo.raster.normalization import Normalization
@@ -45,6 +42,7 @@ from dualsr_geo.raster.packing import (
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.wavelengths import Spectrum, from_envi, from_imagery, from_name, from_tags
 from dualsr_geo.raster.windows import Window
+from dualsr_geo.redaction import redact
 
 # Suffixes of the data file of an ENVI header.
 ENVI_SUFFIXES = ("", ".img", ".dat", ".bin", ".raw", ".bsq", ".bil", ".bip", ".envi")
@@ -87,22 +85,11 @@ def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Raster
         rasters.
     """
     uri = _locate(where)
-    drivers = allowed_drivers(uri)
-    # Raw files may be shorter than their header says; GDAL would read zeros there.
-    with rasterio.Env(RAW_CHECK_FILE_SIZE="YES"):
-        try:
-            dataset = open_quietly(uri, drivers=drivers)
-        except RasterioError as error:
-            if url_of(uri) is not None:
-                raise InputError(explain_gdal(where, reason(error, uri))) from None
-            raise InputError(
-                f"{redact(where)} cannot be opened: {redact(reason(error, uri))}. Give a raster that GDAL opens, or a Zarr group."
-            ) from error
+    dataset, access = open_checked(uri, where)
     with dataset:
         if dataset.count:
-            require_own_files(dataset, uri)
-            return _describe(dataset, uri, bidx, nodata)
-        inner = _only_subdataset(dataset, for_display(where), drivers)
+            return _describe(dataset, uri, bidx, nodata, access)
+        inner = _only_subdataset(dataset, shown(where), access)
     return open_raster(inner, bidx=bidx, nodata=nodata)
 
 
@@ -117,18 +104,18 @@ def _locate(where: str) -> str:
         # A subdataset or a URL; one letter is a Windows drive.
         if re.match(r"[A-Za-z][A-Za-z0-9+_]+:", where):
             return where
-        raise InputError(f"{where} does not exist. Give the path of a raster or of a Zarr group.")
+        raise InputError(f"{shown(where)} does not exist. Give the path of a raster or of a Zarr group.")
     if path.suffix.lower() == ".hdr":
         candidates = [path.with_suffix(s) for s in ENVI_SUFFIXES] + [path.with_suffix("").with_suffix(".img")]
         path = next((p for p in candidates if p.is_file() and p != path), path)
     return os.path.abspath(path)
 
 
-def _only_subdataset(dataset: DatasetReader, where: str, drivers: tuple[str, ...]) -> str:
+def _only_subdataset(dataset: DatasetReader, where: str, access: Access) -> str:
     usable: list[tuple[int, str, str]] = []
     for name in dataset.subdatasets:
         try:
-            with open_quietly(name, drivers=drivers) as inner:
+            with open_quietly(name, access.config, access.drivers) as inner:
                 if inner.count and min(inner.shape) > 1:
                     height, width = inner.shape
                     size = f"{height} x {width} px, bands: {inner.count}"
@@ -146,7 +133,7 @@ def _only_subdataset(dataset: DatasetReader, where: str, drivers: tuple[str, ...
     raise InputError(f"{where} holds {len(usable)} rasters. Give one of these as the scene: {listed}{more}.")
 
 
-def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float | None) -> Raster:
+def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float | None, access: Access) -> Raster:
     for file in _local_tiffs(dataset):
         require_complete(file)
     _require_mask_file(dataset)
@@ -156,14 +143,16 @@ def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float 
         indexes = spectral
     else:
         indexes = [i + 1 for i in parse_bidx(bidx, dataset.count)]
-    where = for_display(dataset.files[0] if dataset.files else uri)
-    scene = _scene(dataset, uri, indexes, nodata, where)
+    where = shown(dataset.files[0] if dataset.files else uri)
+    scene = _scene(dataset, uri, indexes, nodata, where, access)
     listed = sorted({*spectral, *indexes})
     bands = scene.bands if listed == indexes else _bands(dataset, listed)
     return Raster(scene, bands, tuple(listed.index(i) for i in indexes))
 
 
-def _scene(dataset: DatasetReader, uri: str, indexes: Sequence[int], nodata: float | None, where: str) -> Scene:
+def _scene(
+    dataset: DatasetReader, uri: str, indexes: Sequence[int], nodata: float | None, where: str, access: Access
+) -> Scene:
     for i in indexes:
         require_numbers(dataset.dtypes[i - 1], where)
     dtype = str(np.result_type(*(dataset.dtypes[i - 1] for i in indexes)))
@@ -176,11 +165,11 @@ def _scene(dataset: DatasetReader, uri: str, indexes: Sequence[int], nodata: flo
         dtype,
         _mask(dataset, indexes),
         tuple(dataset.files),
-        FILE_ORDER if without_transform else (),
+        (*access.config, *(FILE_ORDER if without_transform else ())),
         indices=tuple(i - 1 for i in indexes),
         size=dataset.shape,
         decoding=decoding,
-        drivers=family(dataset.driver),
+        drivers=access.drivers,
     )
     _require_block(dataset, indexes[-1], where)
     _read_last_block(source, dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,11 +16,13 @@ from rasterio.io import DatasetReader
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.dataset_cache import borrow, reason
-from dualsr_geo.io.readers.drivers import SELF_CONTAINED
+from dualsr_geo.io.readers.references.drivers import SELF_CONTAINED
 from dualsr_geo.io.storage.object_store import explain_gdal, stamp
-from dualsr_geo.io.storage.urls import for_display, redact, url_of
+from dualsr_geo.io.storage.store_settings import gdal_options
+from dualsr_geo.io.storage.urls import shown, url_of
 from dualsr_geo.raster.source import StoredSource
 from dualsr_geo.raster.windows import Window
+from dualsr_geo.redaction import redact
 
 
 def file_stamp(path: str) -> dict[str, object]:
@@ -81,7 +84,7 @@ class RasterSource(StoredSource):
     def fingerprint(self) -> dict[str, object]:
         """Return URI, bands, and size and time of every file behind it."""
         return {
-            "uri": for_display(self.uri),
+            "uri": shown(self.uri),
             "bands": self._indexes(range(len(self.indices))),
             "files": [file_stamp(f) for f in self.files_read()],
         }
@@ -99,7 +102,8 @@ class RasterSource(StoredSource):
         part = rasterio.windows.Window.from_slices(*window.slices)
         try:
             dataset = self._dataset()
-            stored = dataset.read(indexes, window=part, out_shape=shape, out_dtype=self.dtype)
+            with self._environment():
+                stored = dataset.read(indexes, window=part, out_shape=shape, out_dtype=self.dtype)
             values = self.decoding.physical(stored, bands)
             if self.mask == "shared":
                 values[:, dataset.read_masks(indexes[0], window=part, out_shape=shape) == 0] = np.nan
@@ -110,10 +114,17 @@ class RasterSource(StoredSource):
             if url is not None:
                 raise InputError(explain_gdal(url, reason(error))) from None
             raise InputError(
-                f"{redact(self.uri)}: rows {window.y0} to {window.y1}, columns {window.x0} to {window.x1} "
+                f"{shown(self.uri)}: rows {window.y0} to {window.y1}, columns {window.x0} to {window.x1} "
                 f"cannot be read: {reason(error)}. The file is damaged or incomplete; fetch it again."
             ) from error
         return values
+
+    def _environment(self) -> AbstractContextManager[object]:
+        """Return the options under which values are read: the sources of a remote VRT are opened when they are read."""
+        if "VRT" not in self.drivers or url_of(self.uri) is None:
+            return nullcontext()
+        environment: AbstractContextManager[object] = rasterio.Env(**gdal_options(self.uri), **dict(self.config))
+        return environment
 
     def _dataset(self) -> DatasetReader:
         # Neither the datasets of the parent of a forked process nor those of a replaced file are used.

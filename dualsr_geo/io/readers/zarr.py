@@ -22,7 +22,7 @@ from dualsr_geo.io.readers.xarray_objects import (
 )
 from dualsr_geo.io.storage.object_store import has_objects
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.urls import for_display, is_writable
+from dualsr_geo.io.storage.urls import for_display, is_writable, shown
 from dualsr_geo.io.storage.zarr_groups import split_array, zarr_location
 from dualsr_geo.raster.scene import Scene
 
@@ -41,18 +41,18 @@ def open_zarr(where: str, *, nodata: float | None) -> Scene:
         cubes, planes = candidates(dataset)
         variable = choose_variable(cubes or planes, dataset, where, where.rstrip("/") + "/{}")
     elif variable not in dataset:
-        raise InputError(f"{uri} holds no `{variable}`. It holds {', '.join(map(str, dataset.data_vars))}.")
+        raise InputError(f"{shown(uri)} holds no `{variable}`. It holds {', '.join(map(str, dataset.data_vars))}.")
     array = dataset[variable]
     # Only its metadata are used; xarray would read all values to add a dimension.
-    cube = as_cube(array.copy(data=np.broadcast_to(np.zeros((), array.dtype), array.shape)), for_display(where))
-    decoding, packing = values_of(cube, for_display(where), nodata, raw=True)
+    cube = as_cube(array.copy(data=np.broadcast_to(np.zeros((), array.dtype), array.shape)), shown(where))
+    decoding, packing = values_of(cube, shown(where), nodata, raw=True)
     band, y, x = (array.dims.index(d) if d in array.dims else -1 for d in cube.dims)
     size = (cube.shape[1], cube.shape[2])
     axes = (None if band < 0 else band, y, x)
     chunk = array.encoding.get("shards") or array.encoding.get("chunks") or array.shape
-    require_chunk(tuple(chunk), array.dtype.itemsize, f"{for_display(uri)}: `{variable}`")
+    require_chunk(tuple(chunk), array.dtype.itemsize, f"{shown(uri)}: `{variable}`")
     source = ZarrSource(uri, variable, axes, indices=tuple(range(len(cube))), size=size, decoding=decoding)
-    scene = scene_of_cube(cube, source, packing, dataset.attrs, Path(for_display(uri)).stem, for_display(where))
+    scene = scene_of_cube(cube, source, packing, dataset.attrs, Path(shown(uri)).stem, shown(where))
     source.read_last_pixel()
     return scene
 
@@ -68,8 +68,6 @@ def _open_group(uri: str, where: str) -> xr.Dataset:
         except (OSError, ValueError, KeyError, BaseZarrError) as error:
             # Zarr raises no error of its own for a missing group or bucket.
             if is_writable(uri) and not has_objects(uri, InputError):
-                raise InputError(f"{for_display(where)} does not exist. Give the URL of a Zarr group.") from None
-            raise InputError(
-                f"{for_display(where)} cannot be opened as a Zarr group: {for_display(str(error))}."
-            ) from error
+                raise InputError(f"{shown(where)} does not exist. Give the URL of a Zarr group.") from None
+            raise InputError(f"{shown(where)} cannot be opened as a Zarr group: {for_display(str(error))}.") from error
     return with_scalars_as_coords(dataset)

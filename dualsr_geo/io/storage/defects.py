@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from dualsr_geo.errors import DualSRError, MemoryLimitError, UnexpectedError
-from dualsr_geo.io.storage.urls import redact
 from dualsr_geo.messages import one_line
+from dualsr_geo.redaction import redact
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

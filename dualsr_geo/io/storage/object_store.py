@@ -23,7 +23,7 @@ from zarr.storage import ObjectStore
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.storage.store_errors import ErrorType, explain, meaning_of, store_errors_as
 from dualsr_geo.io.storage.store_settings import environment, retry_options, s3_config, setting
-from dualsr_geo.io.storage.urls import for_display, is_writable, split, url_of
+from dualsr_geo.io.storage.urls import is_writable, shown, split, url_of
 
 # Seconds to wait for the first byte of a file on the web.
 STAMP_TIMEOUT_S = 30
@@ -176,7 +176,7 @@ def stamp(path: str) -> dict[str, object]:
     url = url_of(path)
     if url is None:
         return {"path": path}
-    name_only: dict[str, object] = {"path": for_display(url)}
+    name_only: dict[str, object] = {"path": shown(url)}
     if not is_writable(url):
         return name_only | _web_stamp(url)
     root, _, name = url.rpartition("/")

@@ -10,7 +10,7 @@ from obstore.exceptions import BaseError
 
 from dualsr_geo.errors import DualSRError
 from dualsr_geo.io.storage.store_settings import setting
-from dualsr_geo.io.storage.urls import for_display, split
+from dualsr_geo.io.storage.urls import for_display, shown, split
 
 ErrorType = type[DualSRError]
 
@@ -54,8 +54,8 @@ def explain(url: str, reason: str) -> str:
     """Return one line for the error text of a store; nothing of a request is in it."""
     meaning = meaning_of(url, reason)
     if meaning is None:
-        return f"{for_display(url)}: {for_display(reason.partition(chr(10))[0])[:300].rstrip('.')}. {_RESUME}."
-    return f"{for_display(url)}: {meaning}"
+        return f"{shown(url)}: {for_display(reason.partition(chr(10))[0])[:300].rstrip('.')}. {_RESUME}."
+    return f"{shown(url)}: {meaning}"
 
 
 def meaning_of(url: str, reason: str) -> str | None:
@@ -67,6 +67,6 @@ def meaning_of(url: str, reason: str) -> str | None:
     for pattern, meaning, way_out in _MEANINGS:
         if re.search(pattern, text, re.IGNORECASE):
             retries, timeout_s = setting("GDAL_HTTP_MAX_RETRY"), setting("GDAL_HTTP_TIMEOUT")
-            bucket = split(for_display(url))[1]
+            bucket = split(shown(url))[1]
             return f"{meaning.format(bucket=bucket, retries=retries, timeout=timeout_s)}. {way_out}"
     return None

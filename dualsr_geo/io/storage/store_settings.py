@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from dualsr_geo.errors import InputError
 from dualsr_geo.io.storage.urls import WRITABLE, url_of
 
 # GDAL itself neither retries nor limits the time, so that a busy store ends a run and a dead one hangs it.
@@ -17,7 +18,19 @@ GDAL_DEFAULTS = {
     "GDAL_HTTP_RETRY_DELAY": "0.5",  # s
     "GDAL_HTTP_TIMEOUT": "120",  # s
     "GDAL_HTTP_CONNECTTIMEOUT": "10",  # s
+    # A transfer that stands still for so long has failed.
+    "GDAL_HTTP_LOW_SPEED_TIME": "10",  # s
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",  # bytes a second
     "CPL_VSIL_CURL_NON_CACHED": ":".join((*WRITABLE.values(), "/vsicurl/")),
+}
+
+# Smallest and largest value of the settings that are numbers.
+LIMITS = {
+    "GDAL_HTTP_MAX_RETRY": (0, 100),
+    "GDAL_HTTP_RETRY_DELAY": (0, 3600),
+    "GDAL_HTTP_TIMEOUT": (0.001, 86400),
+    "GDAL_HTTP_CONNECTTIMEOUT": (0.001, 86400),
+    "GDAL_HTTP_LOW_SPEED_TIME": (1, 86400),
 }
 
 # Variables that decide which store is opened and how; a change of one opens it again.
@@ -27,8 +40,31 @@ YES, NO = ("YES", "TRUE", "ON", "1"), ("NO", "FALSE", "OFF", "0")
 
 
 def setting(name: str) -> str:
-    """Return the value of one of `GDAL_DEFAULTS`: the environment's, else the default."""
-    return os.environ.get(name, GDAL_DEFAULTS[name])
+    """Return the value of one of `GDAL_DEFAULTS`: the environment's, else the default.
+
+    Raises
+    ------
+    InputError
+        If it should be a number and is none, or is out of its range.
+    """
+    text = os.environ.get(name, GDAL_DEFAULTS[name])
+    if name in LIMITS:
+        _require_number(name, text)
+    return text
+
+
+def _require_number(name: str, text: str) -> None:
+    (low, high), is_count = LIMITS[name], name == "GDAL_HTTP_MAX_RETRY"
+    try:
+        is_valid = low <= (int(text) if is_count else float(text)) <= high
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        kind = "whole number" if is_count else "number of seconds"
+        raise InputError(
+            f"{name}={text[:40]} in the environment is no {kind} from {low:g} to {high:g}. Set one, or unset it "
+            f"(default {GDAL_DEFAULTS[name]})."
+        )
 
 
 def environment() -> tuple[tuple[str, str], ...]:
@@ -41,6 +77,8 @@ def gdal_options(path: str) -> dict[str, str]:
     url = url_of(path)
     if url is None:
         return {}
+    for name in LIMITS:
+        setting(name)
     options = {k: v for k, v in GDAL_DEFAULTS.items() if k not in os.environ}
     if "AWS_SHARED_CREDENTIALS_FILE" in os.environ:
         options["CPL_AWS_CREDENTIALS_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"]
@@ -56,6 +94,8 @@ def gdal_options(path: str) -> dict[str, str]:
 def retry_options(settings: Mapping[str, str]) -> dict[str, Any]:
     """Return obstore's options for GDAL's settings of retries and timeouts."""
     values = {**GDAL_DEFAULTS, **settings}
+    for name in LIMITS:
+        _require_number(name, values[name])
     client = {"timeout": f"{values['GDAL_HTTP_TIMEOUT']}s", "connect_timeout": f"{values['GDAL_HTTP_CONNECTTIMEOUT']}s"}
     backoff = {"init_backoff": timedelta(seconds=float(values["GDAL_HTTP_RETRY_DELAY"]))}
     retries = {"max_retries": int(values["GDAL_HTTP_MAX_RETRY"]), "backoff": backoff}

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.storage.known_secrets import PORT, masked, split_user
+from dualsr_geo.redaction import public_part, redact
 
 # Schemes of the stores that an output can be written to, and the prefix of each in GDAL.
 WRITABLE = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
@@ -17,16 +17,6 @@ READABLE = (*WRITABLE, "http", "https")
 
 # GDAL reads a stream from its begin to its end only, a file in any order.
 _STREAMING = re.compile(r"^/vsi(curl|s3|gs|az)_streaming(?=[/?])")
-# User and password of a URL. A password may hold `/` and `@`, which then are not encoded as they should be.
-_USER = re.compile(rf"(?<=://)(?:[^\s/@:\['\"<>]*:(?!{PORT})[^\s'\"<>]*@|[^\s/?#'\"<>]*@)")
-_QUERY = re.compile(r"((?:://|/vsi\w+)[^\s?#'\"<>]*)[?#](\S*)")
-# Punctuation of a sentence after a URL.
-_CLOSING = re.compile(r"[)\]'\"<>:;,.]*$")
-# Settings of a database or a service in its connection string.
-_SETTING = re.compile(
-    r"(?i)\b(user|password|passwd|pwd|api_?key|token|secret|credential|signature|sig)(\s*=\s*)"
-    r"('[^']*'|\"[^\"]*\"|[^\s&,;'\"]+)"
-)
 
 
 def canonical(location: str | os.PathLike[str]) -> str:
@@ -82,6 +72,12 @@ def is_writable(location: str) -> bool:
     return is_url(location) and location.partition("://")[0].lower() in WRITABLE
 
 
+def is_web(location: str) -> bool:
+    """Return whether a location, or its name in GDAL, is on the web rather than in an object store."""
+    url = url_of(location)
+    return url is not None and not is_writable(url)
+
+
 def gdal_path(location: str) -> str:
     """Return what GDAL opens: ``/vsis3/bucket/key``, ``/vsicurl/https://...``, or a path as it is."""
     scheme, _, rest = location.partition("://")
@@ -124,7 +120,7 @@ def shown(location: str | os.PathLike[str]) -> str:
     text = _gdal_names_as_urls(os.fspath(location))
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         scheme, mark, rest = text.partition("://")
-        return scheme + mark + re.split(r"[?#]", split_user(rest)[1], maxsplit=1)[0]
+        return scheme + mark + public_part(rest)
     return redact(text)
 
 
@@ -137,13 +133,6 @@ def _gdal_names_as_urls(text: str) -> str:
     for scheme, prefix in WRITABLE.items():
         text = text.replace(prefix, f"{scheme}://")
     return re.sub(r"(?i)/vsicurl/(?=https?://)", "", text)
-
-
-def redact(text: str) -> str:
-    """Return a text without what may be secret: user, password, query and fragment of URLs, and all known secrets."""
-    text = _USER.sub("", masked(text))
-    text = _QUERY.sub(lambda m: m[1] + _CLOSING.findall(m[2])[0], text)
-    return _SETTING.sub(r"\1\2...", text)
 
 
 def split(url: str) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.urls import for_display, is_url, normalized
+from dualsr_geo.io.storage.urls import is_url, normalized, shown
 from dualsr_geo.io.storage.work.directory import WorkDirectory
 from dualsr_geo.io.storage.work.store_lock import Check
 from dualsr_geo.io.writers.local_destination import LocalDestination
@@ -149,9 +149,7 @@ def default_output(where: str | os.PathLike[str], scene: Scene, suffix: str) -> 
         If the scene is in a store or on the web, where nothing is written by default.
     """
     if is_url(os.fspath(where)):
-        raise OutputError(
-            f"{for_display(os.fspath(where))} is a URL, next to which no output is written. Give --output."
-        )
+        raise OutputError(f"{shown(os.fspath(where))} is a URL, next to which no output is written. Give --output.")
     place, files = Path(where), scene.source.files_read()
     if place.is_dir() and files and place.resolve() in Path(files[0]).resolve().parents:
         # The folder of a product stands for the files in it; "." has no name.

@@ -16,7 +16,7 @@ from dualsr_geo.errors import OutputError
 from dualsr_geo.io.storage.object_store import delete, has_objects, is_object, names_below, open_store
 from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS, require_output_name
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.urls import for_display, is_writable, split, url_of
+from dualsr_geo.io.storage.urls import is_writable, shown, split, url_of
 from dualsr_geo.io.storage.work.directory import CONCURRENT_REQUESTS, RECORD, VALUES, WORK, WorkDirectory
 from dualsr_geo.io.storage.work.local_directory import LocalWorkDirectory
 from dualsr_geo.io.storage.work.store_directory import StoreWorkDirectory
@@ -64,10 +64,8 @@ class StoreDestination:
         self._require_object_url()
         require_output_name(self.path, "another --output")
         for url in (url_of(f) for scene in inputs for f in scene.source.files_read()):
-            if url is not None and f"{for_display(url).rstrip('/')}/".startswith(f"{for_display(self.path)}/"):
-                raise OutputError(
-                    f"The output {self.path} is the input {for_display(url)} itself. Give another --output."
-                )
+            if url is not None and f"{shown(url).rstrip('/')}/".startswith(f"{shown(self.path)}/"):
+                raise OutputError(f"The output {self.path} is the input {shown(url)} itself. Give another --output.")
 
     def require_free(self, *, overwrite: bool) -> None:
         """Check, by reading only, that the output can be written."""
@@ -165,11 +163,16 @@ class StoreDestination:
         scheme, bucket, key = split(self.path)
         if not is_writable(self.path):
             raise OutputError(
-                f"{for_display(self.path)}: {scheme}:// can be read, not written. Give --output s3://, gs://, az:// or a file."
+                f"{shown(self.path)}: {scheme}:// can be read, not written. Give --output s3://, gs://, az:// or a file."
+            )
+        if shown(self.path) != self.path:
+            raise OutputError(
+                f"--output {shown(self.path)} has a user, a password or a query, which an object's name has not. "
+                f"Give {scheme}://bucket/name.tif, and credentials in the environment (docs/stores.md)."
             )
         if not (bucket and key):
             raise OutputError(
-                f"{for_display(self.path)} names no object in a bucket. Give --output {scheme}://bucket/name.tif."
+                f"{shown(self.path)} names no object in a bucket. Give --output {scheme}://bucket/name.tif."
             )
 
 

@@ -20,8 +20,8 @@ import h5py
 from rasterio.io import DatasetReader
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.readers import drivers
-from dualsr_geo.io.readers.linked_files import Reference, references_of_hdf5, references_of_vrt
+from dualsr_geo.io.readers.references import drivers
+from dualsr_geo.io.readers.references.linked_files import Reference, references_of_hdf5, references_of_vrt
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.io.storage.urls import shown, url_of
 
@@ -36,7 +36,7 @@ PIXEL_SIDECARS = (".ovr", ".OVR", ".msk", ".MSK", ".msk.ovr")
 SIDECARS = (*PIXEL_SIDECARS, ".aux.xml", ".aux", ".AUX")
 # Archives, of which GDAL opens a file.
 _ARCHIVE = re.compile(r"^(/vsi(?:zip|tar|gzip|7z|rar)/|/vsisubfile/[^,]*,|(?:zip|tar|gzip)(?:\+\w+)?://)")
-_VIRTUAL = re.compile(r"^/vsi(?!mem/|curl/|s3/|gs/|az/|zip/|tar/|gzip/|7z/|rar/|subfile/|adls/|oss/|swift/)")
+_VIRTUAL = re.compile(r"^/vsi(?!mem/|curl[/?]|s3/|gs/|az/|zip/|tar/|gzip/|7z/|rar/|subfile/|adls/|oss/|swift/)")
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
 _PREFIX = re.compile(r"([A-Za-z]\w+):")
 

@@ -1,0 +1,1 @@
+"""Files that a scene may name, and drivers that may open it."""
