@@ -43,6 +43,18 @@ def test_a_full_disk_while_tiles_are_written(tmp_path: Path, monkeypatch: pytest
     assert not list(store.spec.destination.folder.rglob("*.partial"))
 
 
+def test_a_command_that_cannot_resume_does_not_advise_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = a_spec(tmp_path / "a.tif", resumable=False)
+    store = TileStore.begin(spec, IDENTITY, resume=False, overwrite=False)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OutputError, match=r"disk is full at .*Make room, then run again\.$"):
+        store.mark(0, {}, {})
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Any:
     place = tmp_path / "disk"
