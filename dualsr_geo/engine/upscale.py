@@ -130,6 +130,7 @@ def run_plan(
     records: list[TileRecord] | None
     if options.resume and is_same_output(spec, plan.identity):
         records = None
+        TileStore(spec).remove_leftovers(plan.identity)
         summary = replace(_read_summary(plan, spec), **_cost(began))
         log("scene was finished", output=spec.path)
     else:

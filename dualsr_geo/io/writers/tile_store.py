@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from dualsr_geo.errors import DualSRWarning, OutputError, TileError
+from dualsr_geo.errors import DualSRWarning, OutputError, ResumeError, TileError
 from dualsr_geo.io.storage.store_errors import store_errors_as
 from dualsr_geo.io.storage.work.checksums import checksum
 from dualsr_geo.io.storage.work.directory import MARKS, RECORD, WorkDirectory
@@ -134,6 +134,17 @@ class TileStore:
     def abandon(self) -> None:
         """Remove the work directory of a run that has nothing to resume."""
         self._work.remove()
+
+    def remove_leftovers(self, identity: Mapping[str, object]) -> None:
+        """Remove the work directory of the run whose output is in its place, if it was killed while it did so itself."""
+        spec, work = self.spec, self._work
+        with suppress(OutputError, ResumeError):
+            begun = work.has(RECORD)
+            if begun and self.record().get("fingerprint") != fingerprint(spec, identity):
+                return
+            if begun or (spec.destination.keeps_values_on_disk and spec.destination.folder.is_dir()):
+                with spec.destination.locked():
+                    work.remove()
 
     def band_ranges(self) -> tuple[slice, ...]:
         """Return the blocks of bands in which a tile is to be written."""

@@ -42,9 +42,9 @@ def test_a_run_continues_only_with_the_same_identity(tmp_path: Path) -> None:
 def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
     store = TileStore.begin(a_spec(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
     record = store.spec.destination.folder / "run.json"
-    document = decode(record.read_bytes())
+    document = decode("run.json", record.read_bytes())
     document["identity"]["dualsr_geo"] = "0.1.0"
-    record.write_bytes(encode(document))
+    record.write_bytes(encode("run.json", document))
     refused = (
         rf"a\.tif\.part was begun by dualsr-geo 0\.1\.0, and dualsr-geo {re.escape(__version__)} cannot continue it\. "
         r"Finish it with dualsr-geo 0\.1\.0, or leave --resume out to start again\."

@@ -14,7 +14,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 from dualsr_geo.serialization import write_atomically
 
-# Key of the checksum of all other keys.
+# Key of the checksum of the name of the document and of all other keys.
 CHECKSUM = "crc32"
 
 
@@ -27,18 +27,18 @@ def checksum(content: bytes) -> int:
     return zlib.crc32(content)
 
 
-def encode(value: Mapping[str, Any]) -> bytes:
-    """Return a mapping that JSON can hold as the bytes of a document with its checksum."""
-    return _text({**value, CHECKSUM: checksum(_text(value))})
+def encode(name: str, value: Mapping[str, Any]) -> bytes:
+    """Return a mapping that JSON can hold as the bytes of the document of a name, with its checksum."""
+    return _text({**value, CHECKSUM: _document_checksum(name, value)})
 
 
-def decode(content: bytes) -> dict[str, Any]:
+def decode(name: str, content: bytes) -> dict[str, Any]:
     """Return the mapping of a document that `encode` made.
 
     Raises
     ------
     ValueError
-        If the document is damaged; the message says how.
+        If the document is damaged, or has another name; the message says how.
     """
     try:
         value = json.loads(content)
@@ -47,9 +47,13 @@ def decode(content: bytes) -> dict[str, Any]:
     if not isinstance(value, dict) or CHECKSUM not in value:
         raise ValueError("it has no checksum, being damaged or of an earlier version")
     expected = value.pop(CHECKSUM)
-    if expected != checksum(_text(value)):
+    if expected != _document_checksum(name, value):
         raise ValueError("its content does not match its checksum")
     return value
+
+
+def _document_checksum(name: str, value: Mapping[str, Any]) -> int:
+    return checksum(name.encode() + b"\n" + _text(value))
 
 
 def _text(value: Mapping[str, Any]) -> bytes:

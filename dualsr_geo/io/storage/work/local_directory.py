@@ -140,7 +140,7 @@ class LocalWorkDirectory:
     def read(self, name: str) -> dict[str, Any]:
         """Return a JSON document."""
         try:
-            return decode((self.path / name).read_bytes())
+            return decode(name, (self.path / name).read_bytes())
         except OSError as error:
             reason = f"cannot be read: {error.strerror}"
         except ValueError as error:
@@ -149,7 +149,7 @@ class LocalWorkDirectory:
 
     def put(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON document, of which a reader sees the old or the new one, nothing between."""
-        write_atomically(self.path / name, encode(value), sync=name == RECORD)
+        write_atomically(self.path / name, encode(name, value), sync=name == RECORD)
 
     def marks(self) -> dict[int, dict[str, Any] | None]:
         """Return the documents of the finished tiles, in order of their indices; None for a damaged one."""
@@ -180,10 +180,10 @@ class LocalWorkDirectory:
 
     def sync(self, keys: Iterable[str]) -> None:
         """Wait until the names of some objects of the values, which `checked_values` wrote, are on disk."""
-        folders = {parent for key in keys for parent in Path(key).parents}
-        for folder in sorted(folders, key=lambda f: -len(f.parts)):
-            with suppress(FileNotFoundError):
-                sync_directory(self.values() / folder)
+        # Not of the folders above: what a power cut takes away with them is recognised by its checksum.
+        with suppress(FileNotFoundError):
+            for folder in {self.values() / Path(key).parent for key in keys}:
+                sync_directory(folder)
 
     def checksums(self, keys: Iterable[str]) -> dict[str, int | None]:
         """Return the checksums of objects of the values; None for one that is missing."""

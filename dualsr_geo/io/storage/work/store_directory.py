@@ -48,7 +48,7 @@ class StoreWorkDirectory:
     def read(self, name: str) -> dict[str, Any]:
         """Return a JSON document."""
         try:
-            return decode(read_object(f"{self.url}/{name}", OutputError))
+            return decode(name, read_object(f"{self.url}/{name}", OutputError))
         except OutputError:
             raise
         except ValueError as error:
@@ -56,7 +56,7 @@ class StoreWorkDirectory:
 
     def put(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON document, of which a reader sees the old or the new one, nothing between."""
-        self._put(name, encode(value))
+        self._put(name, encode(name, value))
 
     def marks(self) -> dict[int, dict[str, Any] | None]:
         """Return the documents of the finished tiles, in order of their indices; None for a damaged one."""
