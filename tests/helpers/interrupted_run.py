@@ -50,6 +50,20 @@ def kill_before_publishing(action, scene, output, **options):
     return _exit_code(_context.Process(target=_killed_before, args=(action, scene, output, options)))
 
 
+def run_at_once(runs, environment):
+    """Begin several runs at one moment; return the message of the error of each, empty for none."""
+    barrier, pipes, processes = _context.Barrier(len(runs)), [], []
+    for args, options in runs:
+        receiver, sender = _context.Pipe(duplex=False)
+        processes.append(_context.Process(target=_reported, args=(sender, barrier, environment, args, options)))
+        processes[-1].start()
+        pipes.append(receiver)
+    messages = [pipe.recv() for pipe in pipes]
+    for process in processes:
+        process.join()
+    return messages
+
+
 def kill_after(seconds, action, *args, **options):
     """Run in a process that is killed after a time."""
     return _exit_code(_context.Process(target=_plain, args=(action, args, options)), seconds)
@@ -81,6 +95,18 @@ def _killed_before(action, scene, output, options):
 
     _watch(tell)
     _plain(action, (scene, output), options)
+
+
+def _reported(sender, barrier, environment, args, options):
+    os.environ.clear()
+    os.environ.update(environment)
+    message = ""
+    barrier.wait(120)
+    try:
+        sharpen(*args, progress=lambda _done, _total: time.sleep(0.02), **options)
+    except Exception as error:  # noqa: BLE001  # the test reads it
+        message = f"{type(error).__name__}: {error}"
+    sender.send(message)
 
 
 def _counted(sender, action, args, options):

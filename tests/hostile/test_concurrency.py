@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 
+import interrupted_run as runs
 import numpy as np
 import pytest
 from delivered import raster
@@ -22,22 +23,18 @@ from dualsr_geo.io.storage.work import store_lock
 from dualsr_geo.io.storage.work.local_directory import LocalWorkDirectory
 from dualsr_geo.io.storage.work.ownership import Owner
 
-# A run that stops after its first tile until it reads a line, or that does so before it begins.
+# A run that stops after its first tile until it reads a line.
 RUN = """
-import sys, time
+import sys
 import dualsr_geo
 from dualsr_geo.errors import DualSRError
-scene, output, model, wait, work_dir = sys.argv[1:]
+scene, output, model = sys.argv[1:]
 def progress(done, total):
-    if wait == "tile" and done == 1:
+    if done == 1:
         print("tile", flush=True)
         sys.stdin.readline()
-    time.sleep(0.02)
-if wait == "start":
-    print("ready", flush=True)
-    sys.stdin.readline()
 try:
-    dualsr_geo.upscale(scene, output, scale=2, model=model, tile=8, jobs=1, progress=progress, work_dir=work_dir or None)
+    dualsr_geo.upscale(scene, output, scale=2, model=model, tile=8, jobs=1, progress=progress)
 except DualSRError as error:
     sys.exit(f"Error: {error}")
 """
@@ -83,9 +80,9 @@ def bytes_of(place, bucket):
 
 
 @contextlib.contextmanager
-def started(scene, place, model, wait, work_dir=""):
+def started(scene, place, model):
     """Start a run as a process of its own; yield it after the line that it prints."""
-    command = [sys.executable, "-c", RUN, str(scene), str(place), model, wait, str(work_dir)]
+    command = [sys.executable, "-c", RUN, str(scene), str(place), model]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as run:
         try:
@@ -108,7 +105,7 @@ def place_of(output, tmp_path):
 def test_a_second_run_is_refused_and_the_first_is_undisturbed(scene, alone, bucket, tmp_path, output):
     place = place_of(output, tmp_path)
     expected = alone(output, "regression")
-    with started(scene, place, "regression", "tile") as first:
+    with started(scene, place, "regression") as first:
         holder = rf"is being written by process {first.pid} on {re.escape(socket.gethostname())} since 2\d{{3}}-"
         for options in ({}, {"resume": True}, {"overwrite": True}, {"resume": True, "overwrite": True}):
             with pytest.raises(OutputError, match=holder) as refused:
@@ -152,7 +149,7 @@ def test_a_degraded_scene_is_locked_too(scene, tmp_path):
 
 def test_a_lock_of_a_killed_run_holds_nothing(scene, alone, bucket):
     place = "s3://scenes/out/o.zarr"
-    with started(scene, place, "regression", "tile") as first:
+    with started(scene, place, "regression") as first:
         first.send_signal(signal.SIGKILL)
         first.wait()
         assert "out/o.zarr.part/owner.json" in bucket.keys("out/")
@@ -218,21 +215,16 @@ def test_a_store_without_conditions_is_locked_by_looking(bucket, monkeypatch):
 def race(scene, alone, bucket, tmp_path, output, models):
     """Start two runs at one moment; check that the product is that of one, and that the other was refused."""
     place = place_of(output, tmp_path)
-    with (
-        started(scene, place, models[0], "start", tmp_path) as one,
-        started(scene, place, models[1], "start", tmp_path) as two,
-    ):
-        for run in (one, two):
-            run.stdin.write("\n")
-            run.stdin.flush()
-        errors = [run.communicate(timeout=120)[1].strip() for run in (one, two)]
+    options = [{"model": model, "work_dir": str(tmp_path)} for model in models]
+    errors = runs.run_at_once([((str(scene), place), o) for o in options], dict(os.environ))
     refused = [e for e in errors if e]
     assert len(refused) == 1, errors
-    assert re.fullmatch(r"Error: .* is being written( by (process \d+|another run).*)?\. Wait for it.*", refused[0]), (
+    assert re.match(r"OutputError: .* is being written( by (process \d+|another run)|\.).*Wait for it", refused[0]), (
         errors
     )
-    winner = models[errors.index("")]
-    assert bytes_of(place, bucket) == alone(output, winner)
+    assert bytes_of(place, bucket) == alone(output, models[errors.index("")])
+    assert not os.path.lexists(f"{place}.part")
+    assert not [key for key in bucket.keys("out/") if ".part" in key]
 
 
 @pytest.mark.hostile
