@@ -19,6 +19,7 @@ from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.options import RegistrationOptions
 from dualsr_geo.survey.estimation import estimate_survey
 from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.survey.stored_values import note_stored_values
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 
@@ -99,18 +100,20 @@ def survey_sample(sample: SceneSample, options: SurveyOptions) -> Survey:
     """Survey a scene from its sample; see `survey_scene`."""
     with one_thread():
         survey = estimate_survey(sample.windows, options)
-        notes = (*_fill_notes(sample, survey.used, options), *survey.notes)
+        notes = (*_value_notes(sample, survey.used, options), *survey.notes)
         return replace(survey, displacement=sample.field, normalization=sample.normalization, notes=notes)
 
 
-def _fill_notes(sample: SceneSample, used: Sequence[int], options: SurveyOptions) -> tuple[str, ...]:
-    """Return a note if the scene holds fill that its metadata do not declare."""
-    if options.scene is None:
+def _value_notes(sample: SceneSample, used: Sequence[int], options: SurveyOptions) -> tuple[str, ...]:
+    """Return notes if the scene holds undeclared fill, or values that the product's type does not hold."""
+    if options.scene is None or options.packing is None:
         return ()
-    chosen, n = list(used), sample.normalization
-    cubes = [window.cube[chosen] for window in sample.windows]
-    fill = find_fill(cubes, options.scene.select(tuple(chosen)), None if n is None else n.select(chosen))
-    return () if fill is None else (fill.note,)
+    scene, product = (p.select(tuple(used)) for p in (options.scene, options.packing))
+    normalization = None if sample.normalization is None else sample.normalization.select(used)
+    cubes = [window.cube[list(used)] for window in sample.windows]
+    fill = find_fill(cubes, scene, normalization)
+    fill_notes = () if fill is None else (fill.note,)
+    return (*fill_notes, *note_stored_values(cubes, scene, product, normalization))
 
 
 def _require_affine(options: SurveyOptions, normalization: Normalization | None) -> None:

@@ -27,6 +27,8 @@ MAX_SPAN_STEPS = 2.0**24
 # 64-bit floats are computed as they are up to this ratio of value and range: 2^16 steps are left of the range then, as
 # many as 16-bit integers have.
 MAX_VALUE_TO_RANGE = 256.0
+# A product of 32-bit floats that has fewer steps than this between the values of a band is constant, or nearly so.
+MIN_FLOAT32_STEPS = 16
 # Magnitudes that are computed as they are. Their squares, and sums of these, are within the range of a 32-bit float: with
 # magnitudes from 5e-15 to 5e13 products are the same to the bit, and beyond they are not.
 MAGNITUDES = (2.0**-46, 2.0**43)
@@ -124,6 +126,11 @@ def _origin(band: int, extent: BandRange, stored: str, packing: Packing) -> floa
     largest = _reach(extent, 0.0)
     if packing.is_float:
         span = extent.high - extent.low
+        if packing.dtype == "float32" and 0 < span < MIN_FLOAT32_STEPS * largest * 2.0**-23:
+            raise InputError(
+                f"Band {band + 1} of the scene holds values from {extent.low:.17g} to {extent.high:.17g}, between which "
+                f"32-bit floats have fewer than {MIN_FLOAT32_STEPS} steps. Give --dtype {stored}, or another one."
+            )
         fine = largest <= MAX_VALUE_TO_RANGE * span if span > 0 else _is_float32(extent.low)
         return extent.low if packing.dtype == "float64" and not fine else 0.0
     step = abs(packing.scales[band])

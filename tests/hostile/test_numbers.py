@@ -74,9 +74,11 @@ def pixels(dtype, low, high, bands=3, side=SIDE):
     return (low + share * (high - low)).astype(dtype)
 
 
-def values(cube, *options, output="o.tif", **tags):
+def values(cube, *options, output="o.tif", guide=False, **tags):
     def make(folder):
         raster(folder / "s.tif", cube, 8.0, **tags)
+        if guide:
+            raster(folder / "g.tif", counts(2, (1, 2 * SIDE, 2 * SIDE)), 4.0)
         return ["upscale", "s.tif", "--scale", "2", "-o", output, *options]
 
     return make
@@ -180,6 +182,29 @@ VALUES = (
     constant(0, "uint16"),
     constant(3, "uint8"),
     constant(0.5, "float32"),
+    Case(
+        "500 to 5000 as uint8",
+        values(pixels("uint16", 500, 5000), "-t", "uint8"),
+        warning=r"100\.0% .*500 to .*0 to 255.*--dtype",
+    ),
+    Case("-500 to 500 as uint16", values(pixels("int16", -500, 500), "-t", "uint16"), warning=r"% .*-500 to .*--dtype"),
+    Case(
+        "0 to 0.6 as uint8",
+        values(pixels("float32", 0.0, 0.6), "-t", "uint8"),
+        warning=r"little .*0 to 0\.\d+.*--dtype",
+    ),
+    Case("0 to 5000 as int16", values(pixels("uint16", 0, 5000), "-t", "int16")),
+    Case("a constant scene", values(np.full((3, SIDE, SIDE), 7, "uint16")), warning="constant"),
+    Case(
+        "uint32 of fine steps as float32",
+        values(WIDE["uint32 near its top"], "-t", "float32"),
+        error=r"Band 1 .*--dtype uint32",
+    ),
+    Case(
+        "ratios of fine steps",
+        values(WIDE["uint32 near its top"], "--model", "brovey", "--rgb", "g.tif", guide=True),
+        error=r"Band 1 .*`brovey` takes ratios.*--model",
+    ),
     *(Case(f"{name}, lazily", same_lazily(cube)) for name, cube in list(WIDE.items())[:11:5]),
 )
 
