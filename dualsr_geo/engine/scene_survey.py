@@ -23,6 +23,9 @@ from dualsr_geo.survey.stored_values import note_stored_values
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 
+# Largest magnitude of a guide: of larger values 32-bit floats do not hold the squares.
+MAX_GUIDE_MAGNITUDE = 1e18
+
 
 @dataclass(frozen=True)
 class SceneSample:
@@ -72,7 +75,25 @@ def sample_scene(reader: InputReader, shape: tuple[int, int], options: Registrat
         guides = (
             read_registered_guide(reader, window.scaled(options.ratio).grown(margin), field) for window in windows
         )
-        return SceneSample(tuple(map(Sample, cubes, guides)), field, normalization)
+        samples = tuple(map(Sample, cubes, guides))
+        _require_magnitude([s.guide for s in samples if s.guide is not None])
+        return SceneSample(samples, field, normalization)
+
+
+def _require_magnitude(guides: Sequence[NDArray[np.float32]]) -> None:
+    """Check that 32-bit floats hold the squares of a guide's values.
+
+    Raises
+    ------
+    InputError
+        If they do not.
+    """
+    largest = max((float(np.fmax.reduce(np.abs(g), None)) for g in guides), default=0.0)
+    if largest > MAX_GUIDE_MAGNITUDE:
+        raise InputError(
+            f"The guide has values of up to {largest:g}, which cannot be computed with. Declare them as nodata where they "
+            "mark missing pixels (rio edit-info --nodata), or scale the guide (gdal_translate -scale)."
+        )
 
 
 def _read_sample(

@@ -125,6 +125,12 @@ def bands_with_data(cubes: Sequence[torch.Tensor]) -> tuple[int, ...]:
     """
     counts = sum(torch.isfinite(c).sum((1, 2)) for c in cubes)
     used = tuple(int(i) for i in torch.nonzero(torch.as_tensor(counts) >= MIN_VALID_PX).flatten())
+    most = int(torch.as_tensor(counts).max())
+    if not used and most:
+        raise InputError(
+            f"The scene has {most} valid pixel{'s' * (most > 1)} among {sum(c[0].numel() for c in cubes)} sampled ones, and its noise and "
+            f"blur are estimated from at least {MIN_VALID_PX}. Give a larger part of the scene, or check its nodata value."
+        )
     if not used:
         raise InputError(
             f"The scene holds no valid pixel in {sum(c[0].numel() for c in cubes)} sampled ones: all nodata. "

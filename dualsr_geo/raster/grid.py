@@ -6,14 +6,17 @@ A grid is an `odc.geo` GeoBox: CRS, affine (of pixel corners) and shape.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from odc.geo.geom import BoundingBox
+from odc.geo.geom import BoundingBox, Geometry
+from pyproj.exceptions import ProjError
 
-from dualsr_geo.errors import GridError, ScaleError
+from dualsr_geo.errors import GridError, ScaleError, excerpt
 
 # A guide that other software resampled to "0.5 m" has 0.5 m within a fraction of a percent, so a ratio
 # of 3.98 counts as 4.
@@ -78,12 +81,45 @@ def gsd(box: GeoBox, like: GeoBox | None = None) -> float:
         return math.sqrt(abs(box.affine.determinant))
     # A degree at the centre of `like` is not as long as one at the centre of a larger guide.
     height, width = like.shape
-    centre = like.crs.transformer_to_crs(box.crs)(*(like.affine @ (width / 2, height / 2)))
-    x, y = ~box.affine @ centre
-    points = [box.affine @ (x + i, y + j) for i, j in ((0, 0), (1, 0), (0, 1))]
-    to_like = box.crs.transformer_to_crs(like.crs)
-    (ox, oy), (ax, ay), (bx, by) = (to_like(*p) for p in points)
-    return math.sqrt(abs((ax - ox) * (by - oy) - (ay - oy) * (bx - ox)))
+    to_box, to_like = _transformer(like.crs, box.crs), _transformer(box.crs, like.crs)
+    x, y = ~box.affine @ to_box(*(like.affine @ (width / 2, height / 2)))
+    origin, *others = (to_like(*(box.affine @ (x + i, y + j))) for i, j in ((0, 0), (1, 0), (0, 1)))
+    (ax, ay), (bx, by) = ((_turned(px - origin[0], like.crs), py - origin[1]) for px, py in others)
+    side = math.sqrt(abs(ax * by - ay * bx))
+    if not 0 < side < math.inf:
+        raise GridError(
+            f"The pixels of the guide ({crs_name(box)}) have no size in the CRS of the scene ({crs_name(like)}) there, as at "
+            "a pole. Warp both to one CRS of that place (gdalwarp -t_srs)."
+        )
+    return side
+
+
+def _transformer(source: CRS, target: CRS) -> Callable[[float, float], tuple[float, float]]:
+    """Return the transformation of positions from one CRS to another.
+
+    Raises
+    ------
+    GridError
+        If there is none, as from a local CRS.
+    """
+    try:
+        transform: Callable[[float, float], tuple[float, float]] = source.transformer_to_crs(target)
+    except ProjError as error:
+        raise _no_transformation(source, target) from error
+    return transform
+
+
+def _no_transformation(source: CRS, target: CRS) -> GridError:
+    names = (f"EPSG:{crs.epsg}" if crs.epsg else excerpt(str(crs.proj.name)) for crs in (source, target))
+    return GridError(
+        f"No transformation leads from the CRS of one image to that of the other ({' and '.join(names)}), as from a local "
+        "one. Set the right CRS of both (rio edit-info --crs), or warp one to the CRS of the other (gdalwarp)."
+    )
+
+
+def _turned(difference: float, crs: CRS) -> float:
+    """Return a difference along x, of longitudes across the antimeridian the shorter way round."""
+    return (difference + 180) % 360 - 180 if crs.geographic and abs(difference) > 180 else difference
 
 
 def unit(box: GeoBox) -> str:
@@ -119,15 +155,23 @@ def require_same_world(scene: GeoBox, guide: GeoBox) -> None:
     scene_extent, guide_extent = scene.extent, guide.extent
     if scene.crs is not None and guide.crs is not None:
         # In the guide's CRS first: a global guide has no extent in the scene's UTM zone.
-        if not _disjoint(scene_extent.to_crs(guide.crs).boundingbox, guide_extent.boundingbox):
+        if not _disjoint(_in_crs(scene_extent, guide.crs).boundingbox, guide_extent.boundingbox):
             return
-        guide_extent = guide_extent.to_crs(scene.crs)
+        guide_extent = _in_crs(guide_extent, scene.crs)
     scene_box, guide_box = scene_extent.boundingbox, guide_extent.boundingbox
     if _disjoint(scene_box, guide_box):
         raise GridError(
             f"The guide covers {_sides(guide_box)}, the scene {_sides(scene_box)} ({unit(scene)}): "
             "they do not overlap. Give a guide of the same place as --rgb."
         )
+
+
+def _in_crs(extent: Geometry, crs: CRS) -> Geometry:
+    try:
+        return extent.to_crs(crs)
+    except ProjError as error:
+        assert extent.crs is not None
+        raise _no_transformation(extent.crs, crs) from error
 
 
 def _sides(box: BoundingBox) -> str:

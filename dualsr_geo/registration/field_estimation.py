@@ -221,6 +221,9 @@ class _Quadratic:
             shifts = np.kron(np.eye(2), np.ones((len(b) // 2, 1)))
             return np.asarray(shifts @ np.linalg.lstsq(shifts.T @ a @ shifts, -shifts.T @ b, rcond=None)[0])
         level = np.trace(self.a.sum(0)) / np.trace(self._roughness)
+        if level == 0:
+            # A guide without slopes, as a constant one, has no displacement.
+            return np.zeros(len(b))
         rounding = 1e-12 * np.trace(a) / len(a) * np.eye(len(a))
         return np.asarray(np.linalg.solve(a + stiffness * level * self._roughness + rounding, -b))
 

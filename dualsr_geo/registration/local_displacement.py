@@ -80,7 +80,7 @@ def estimate_local_displacement(
         None where one shift explains the guide as well.
     """
     reached = [i for i, g in enumerate(guides) if np.isfinite(g).any()]
-    if not reached:
+    if not any(_varies(guides[i]) for i in reached):
         return None
     tensors = [torch.from_numpy(np.ascontiguousarray(cubes[i])) for i in reached]
     used = list(bands_with_data(tensors))
@@ -97,6 +97,12 @@ def estimate_local_displacement(
             return None
         field = estimate.field
     return field
+
+
+def _varies(guide: NDArray[np.float32]) -> bool:
+    """Say whether a band of a guide has two values."""
+    planes = guide.reshape(len(guide), -1)
+    return bool((np.fmax.reduce(planes, 1) > np.fmin.reduce(planes, 1)).any())
 
 
 def _filled(cubes: Sequence[torch.Tensor]) -> list[Filled]:
