@@ -245,7 +245,9 @@ def displaced_guide(guide: Guide, field: Displacement | None) -> Guide:
 def _apply(
     affine: Affine, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
+    # A position that a projection does not have is infinite.
+    with np.errstate(invalid="ignore"):
+        return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
 
 
 def _crop(box: GeoBox, window: Window) -> GeoBox:

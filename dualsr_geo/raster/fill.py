@@ -23,6 +23,8 @@ MIN_CONNECTED_SHARE = 0.8
 # if its distance from the fill is below this share of the usual one of the scene, and fill has fewer near ones.
 NEAR_SHARE = 0.1
 MAX_NEAR_SHARE = 0.2
+# Where more neighbours than this share are equal in all bands, the raster is a map of labels or flags, and 0 is a class.
+MAX_EQUAL_SHARE = 0.5
 # The end of the sentence on fill, by which it is found among the notes of a survey.
 ADVICE = "or --nodata auto if they are missing."
 
@@ -71,7 +73,12 @@ def find_fill(
         values = _physical(stored, packing, normalization, cubes[0].dtype)
         masks = [_equal(c, values) for c in cubes]
         share = sum(int(m.sum()) for m in masks) / max(count, 1)
-        if MIN_SHARE <= share < 1 and _is_connected(masks) and _is_abrupt(cubes, masks, values):
+        if (
+            MIN_SHARE <= share < 1
+            and _is_connected(masks)
+            and _is_abrupt(cubes, masks, values)
+            and _is_measured(cubes, masks)
+        ):
             return Fill(stored, share)
     return None
 
@@ -118,6 +125,16 @@ def _is_connected(masks: Sequence[NDArray[np.bool_]]) -> bool:
         total += int(sizes.sum())
         connected += int(sizes[sizes >= MIN_REGION_PX].sum())
     return connected >= MIN_CONNECTED_SHARE * total
+
+
+def _is_measured(cubes: Sequence[NDArray[np.floating]], masks: Sequence[NDArray[np.bool_]]) -> bool:
+    """Say whether the other pixels differ from their neighbours, as measured ones do and those of a map of labels do not."""
+    equal = total = 0
+    for cube, mask in zip(cubes, masks, strict=True):
+        both = ~mask[:, 1:] & ~mask[:, :-1] & np.isfinite(cube[0, :, 1:]) & np.isfinite(cube[0, :, :-1])
+        equal += int(((cube[:, :, 1:] == cube[:, :, :-1]).all(0) & both).sum())
+        total += int(both.sum())
+    return equal <= MAX_EQUAL_SHARE * total
 
 
 def _is_abrupt(

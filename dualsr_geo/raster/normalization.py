@@ -153,7 +153,7 @@ def _is_float32(value: float) -> bool:
 def _require_dynamic_range(cubes: Sequence[NDArray[np.floating]], origins: Sequence[float], largest: float) -> None:
     """Check that no band is lost next to the largest value of the scene."""
     for band, origin in enumerate(origins):
-        magnitudes = np.abs(np.concatenate([c[band].ravel() for c in cubes]))
+        magnitudes = np.abs(np.concatenate([c[band].ravel() for c in cubes]).astype(np.float64))
         magnitudes = magnitudes[magnitudes > 0]
         usual = float(np.median(magnitudes)) if len(magnitudes) else 0.0
         if origin == 0 and 0 < usual < largest / MAX_DYNAMIC_RANGE:
