@@ -131,7 +131,7 @@ GUIDES = (
                scene_place=from_origin(-96, 96, 8, 8)), error=r"guide|overlap"),
     Case("a scene in degrees at the pole, polar guide",
          guide(PAN, crs="EPSG:3413", place=from_origin(-96, 96, 4, 4), scene_crs=DEGREES,
-               scene_place=from_bounds(-180, 89.99, 180, 90, SIDE, SIDE)), verify=sized(2 * SIDE, 2 * SIDE)),
+               scene_place=from_bounds(-180, 89.99, 180, 90, SIDE, SIDE)), warning="guide"),
     Case("a guide outside the range of its CRS", guide(PAN, place=from_origin(1e12, 5.8e6, 4, 4)), error="do not overlap"),
     Case("a guide in degrees outside the Earth", guide(PAN, crs=DEGREES, place=from_bounds(500, 100, 501, 101, 48, 48)), error="overlap|CRS"),
     *(
