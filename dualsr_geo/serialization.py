@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsr_geo.messages import one_line
+
 T = TypeVar("T")
 
 # How the name of a temporary file ends that a killed process may leave.
@@ -247,3 +249,18 @@ def _optional_reader(hint: Any, members: tuple[Any, ...]) -> Callable[[Any], Any
     if len(others) > 1:
         raise TypeError(f"from_json cannot tell the types of {hint} apart.")
     return lambda value: None if value is None else _reader(others[0])(value)
+
+
+# ---- tables ------------------------------------------------------------------------------
+
+# Spreadsheets take a text that begins so for a formula, which may read files and call programs (OWASP, CSV injection);
+# the last four are the wide forms, which some of them take for the same.
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def csv_cell(value: object) -> str:
+    """Return a value as text of a cell, in one line; a text that would be a formula begins with an apostrophe."""
+    text = one_line(value)
+    if not isinstance(value, str):
+        return text
+    return f"'{text}" if text.startswith(FORMULA_SIGNS) or value.startswith(FORMULA_SIGNS) else text

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import time
 from asyncio import CancelledError
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import islice
@@ -18,9 +16,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from dualsr_geo import resources
-from dualsr_geo.batch.journal import JOURNAL_FILE, LOCK_FILE, OWNER_FILE, Journal, one_line
+from dualsr_geo.batch.journal import JOURNAL_FILE, LOCK_FILE, OWNER_FILE, Journal
 from dualsr_geo.batch.scene_record import SceneRecord, count_statuses
 from dualsr_geo.batch.stac_output import write_collection, write_item
+from dualsr_geo.batch.summary_table import summary_table
 from dualsr_geo.batch.tasks import Batch, Task, failure, list_tasks, prepare, product_name
 from dualsr_geo.engine.records.run_log import LogEvent, scene_log
 from dualsr_geo.engine.records.run_summary import RunSummary
@@ -37,7 +36,6 @@ STATUS_ORDER = ("planned", "done", "failed", "skipped")
 SUMMARY_JSON, SUMMARY_CSV, COLLECTION = "summary.json", "summary.csv", "items.json"
 # What a batch writes to its folder, apart from products and what describes one product.
 FILES = (JOURNAL_FILE, LOCK_FILE, OWNER_FILE, SUMMARY_JSON, SUMMARY_CSV, COLLECTION)
-COLUMNS = ("scene", "product", "status", "reason", "seconds", "rmse", "sam_deg", "peak_memory_bytes", "notes")
 
 OnRecord = Callable[[SceneRecord], None]
 
@@ -278,7 +276,7 @@ def _write_summary(journal: Journal, batch: Batch) -> None:
     summary = {**settings, "counts": count_statuses(records), "scenes": [r.to_json() for r in records]}
     try:
         write_atomically(batch.folder / SUMMARY_JSON, json.dumps(summary, indent=1))
-        write_atomically(batch.folder / SUMMARY_CSV, _table(records))
+        write_atomically(batch.folder / SUMMARY_CSV, summary_table(records))
         if batch.stac:
             items = [batch.folder / r.item for r in records if r.item is not None]
             write_collection(batch.folder / COLLECTION, items)
@@ -287,14 +285,3 @@ def _write_summary(journal: Journal, batch: Batch) -> None:
             f"The summary in {batch.folder} cannot be written: {error.strerror or error}. The finished products are kept: "
             "make it writable or make room, then give --resume."
         ) from error
-
-
-def _table(records: Iterable[SceneRecord]) -> str:
-    """Return the records as CSV, one line a scene."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    for record in records:
-        cells = {**record.to_json(), "notes": " ".join(record.notes or ())}
-        table.writerow([one_line(cells.get(name, "")) for name in COLUMNS])
-    return text.getvalue()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dualsr_geo.serialization import write_atomically
+from dualsr_geo.serialization import csv_cell, write_atomically
 
 FILE = "log.csv"
 SCORE_UNITS = {"psnr": "dB", "sam": "deg"}
@@ -54,7 +54,7 @@ def write_log(rows: Sequence[Row], folder: Path) -> None:
     columns = list(dict.fromkeys((scene, k) for row in rows for scene, scores in row.scores.items() for k in scores))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["step", "seconds", "loss", "rate", *(f"{scene} {score}" for scene, score in columns)])
+    table.writerow(["step", "seconds", "loss", "rate", *(csv_cell(f"{scene} {score}") for scene, score in columns)])
     for row in rows:
         values = [row.scores.get(scene, {}).get(score) for scene, score in columns]
         cells = ("" if v is None else f"{v:.4f}" for v in values)

@@ -95,7 +95,7 @@ def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Raster
 
 def _locate(where: str) -> str:
     """Return an absolute path (workers may run elsewhere), or what GDAL resolves itself."""
-    if where.startswith(("<", "/vsi")):
+    if where.startswith(("<", "/vsi")) and not os.path.lexists(where):
         return where
     if url_of(where) is not None:
         return gdal_path(where)
