@@ -14,6 +14,7 @@ guided network was not trained with it and corrects the mixture of the others
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -204,11 +205,7 @@ class FittedMixture:
         inputs, mean = self.inputs, self.mean
         out = mean.features[first:last] @ inputs.features.flatten(1)
         out = out.view(-1, *inputs.features.shape[1:])
-        if mean.intercept is not None:
-            out += inputs.operator.upsample(mean.intercept[first:last])
-        if mean.slopes is not None:
-            for slope, guide in zip(mean.slopes, inputs.guide, strict=True):
-                out.addcmul_(inputs.operator.upsample(slope[first:last]), guide)
+        _add_local(out, mean, inputs, slice(first, last))
         return out
 
 
@@ -227,6 +224,35 @@ def fit_mixture(inputs: RegressionInputs, weights: torch.Tensor) -> FittedMixtur
         if bool((weight != 0).any()):
             mean = _add(mean, candidate.fit(inputs), weight)
     return FittedMixture(inputs, mean or Unguided().fit(inputs))
+
+
+def evaluate_each(inputs: RegressionInputs, chosen: Sequence[int]) -> torch.Tensor:
+    """Return some candidates on the target grid, (candidate, component, ratio * y, ratio * x).
+
+    The guide's features, which are most of the memory, are read once for all of them.
+
+    Parameters
+    ----------
+    inputs : RegressionInputs
+        Of one window.
+    chosen : sequence of int
+        Indices in `CANDIDATES`.
+    """
+    fitted = [CANDIDATES[index].fit(inputs) for index in chosen]
+    features = torch.cat([one.features for one in fitted])
+    out = (features @ inputs.features.flatten(1)).view(len(fitted), -1, *inputs.features.shape[1:])
+    for values, one in zip(out, fitted, strict=True):
+        _add_local(values, one, inputs, slice(None))
+    return out
+
+
+def _add_local(out: torch.Tensor, fitted: FittedCandidate, inputs: RegressionInputs, some: slice) -> None:
+    """Add the part of a candidate that changes from place to place to some of its components."""
+    if fitted.intercept is not None:
+        out += inputs.operator.upsample(fitted.intercept[some])
+    if fitted.slopes is not None:
+        for slope, guide in zip(fitted.slopes, inputs.guide, strict=True):
+            out.addcmul_(inputs.operator.upsample(slope[some]), guide)
 
 
 def _add(total: FittedCandidate | None, fitted: FittedCandidate, weight: torch.Tensor) -> FittedCandidate:

@@ -7,16 +7,16 @@ with its halo gives the values that the whole scene gives.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.operators import Operator
-from dualsr_geo.fusion.candidates import FittedMixture, fit_mixture
+from dualsr_geo.fusion.candidates import fit_mixture
 from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.prepared_guide import PreparedGuide
-from dualsr_geo.fusion.regression_inputs import prepare_inputs
+from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs
 from dualsr_geo.fusion.scene_regression import SceneRegression
 
 # Components that are evaluated together; more of them leave the cache.
@@ -35,12 +35,28 @@ class GuidedStart:
         Weights of the candidates.
     passes : int
         How often the residual is smoothed before the closed form adds it.
+    inputs : RegressionInputs, optional
+        Those of `regression_inputs`, where they are needed more than once; they take much memory.
     """
 
     guide: PreparedGuide
     fit: SceneRegression
     mixture: torch.Tensor
     passes: int = 0
+    inputs: RegressionInputs | None = None
+
+    def regression_inputs(
+        self, components: torch.Tensor, weight: torch.Tensor | None, operator: Operator
+    ) -> RegressionInputs:
+        """Return the inputs of the candidates; the parameters are those of `sharpen`."""
+        if self.inputs is not None:
+            return self.inputs
+        both = _product(weight, self.guide.weight)
+        return prepare_inputs(components, self.guide.values, self.fit, operator, both)
+
+    def with_inputs(self, components: torch.Tensor, weight: torch.Tensor | None, operator: Operator) -> GuidedStart:
+        """Return the same with the inputs of the candidates."""
+        return replace(self, inputs=self.regression_inputs(components, weight, operator))
 
 
 def sharpen(
@@ -71,7 +87,9 @@ def sharpen(
     Tensor, shape (component, ratio * y, ratio * x)
     """
     operator = closed.operator
-    mixture = None if guided is None else _fitted(components, weight, guided, operator)
+    mixture = None
+    if guided is not None:
+        mixture = fit_mixture(guided.regression_inputs(components, weight, operator), guided.mixture)
     blend = None if guided is None else guided.guide.blend
     out = components.new_empty(len(components), operator.cubic_y.shape[0], operator.cubic_x.shape[0])
     for first, last in _chunks(len(components)):
@@ -85,13 +103,6 @@ def sharpen(
             estimate = unguided if estimate is None or blend is None else torch.lerp(unguided, estimate, blend)
         out[first:last] = estimate
     return out
-
-
-def _fitted(
-    components: torch.Tensor, weight: torch.Tensor | None, guided: GuidedStart, operator: Operator
-) -> FittedMixture:
-    both = _product(weight, guided.guide.weight)
-    return fit_mixture(prepare_inputs(components, guided.guide.values, guided.fit, operator, both), guided.mixture)
 
 
 def _product(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:

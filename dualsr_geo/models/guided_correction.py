@@ -216,19 +216,15 @@ def _others(window: GuidedWindow, terms: GuidedInputs, anchors: list[int]) -> tu
     observed = torch.einsum("bk,kyx->byx", rows, window.components)
     start = torch.einsum("bk,kyx->byx", rows, window.hr)
     pair = replace(window.pair, components=observed, fit=window.guided.fit.combined(rows.cpu().numpy()))
-    degraded = operator.degrade(start)
-    others, residuals = [], {}
-    for index, position in enumerate(_network_indices()):
-        one = rows.new_zeros(len(rows), len(candidates.CANDIDATES))
-        one[:, position] = 1
-        candidate = candidates.fit_mixture(pair, one).evaluate(0, len(rows))
-        lr = operator.degrade(candidate)
-        if index in RESIDUAL_CANDIDATES:
-            residuals[index] = observed - lr
-        others.append(candidate.sub_(start).sub_(_spread(window, terms, lr - degraded, anchors)))
-    energy = torch.stack([residuals[i] for i in RESIDUAL_CANDIDATES], 1).square()
-    near = torch.nn.functional.avg_pool2d(energy, 3, 1, 1, count_include_pad=False).sqrt()
-    return torch.stack(others, 1), operator.upsample(near).clamp_min(0)
+    others = candidates.evaluate_each(pair, _network_indices())
+    lr = operator.degrade(others)
+    residuals = observed - lr[list(RESIDUAL_CANDIDATES)]
+    others -= start
+    lr -= operator.degrade(start)
+    for candidate, residual in zip(others, lr, strict=True):
+        candidate.sub_(_spread(window, terms, residual, anchors))
+    near = torch.nn.functional.avg_pool2d(residuals.square(), 3, 1, 1, count_include_pad=False).sqrt()
+    return others.transpose(0, 1), operator.upsample(near.transpose(0, 1)).clamp_min(0)
 
 
 def _spread(window: GuidedWindow, terms: GuidedInputs, residual: Tensor, anchors: list[int]) -> Tensor:

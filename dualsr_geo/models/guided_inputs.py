@@ -15,7 +15,7 @@ from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.anchor_bands import AnchorBands, anchor_count, choose_anchor_bands
 from dualsr_geo.fusion.coarse_stage import GuidedStart
-from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs
+from dualsr_geo.fusion.regression_inputs import RegressionInputs
 from dualsr_geo.fusion.scene_regression import GuideFit
 from dualsr_geo.fusion.subspace import Subspace
 
@@ -143,10 +143,7 @@ class GuidedWindow:
     @cached_property
     def pair(self) -> RegressionInputs:
         """The inputs of the candidates, which share what depends only on the guide."""
-        guided, weight = self.guided, self.guided.guide.weight
-        if self.weight is not None:
-            weight = self.weight if weight is None else weight * self.weight
-        return prepare_inputs(self.components, guided.guide.values, guided.fit, self.closed.operator, weight)
+        return self.guided.regression_inputs(self.components, self.weight, self.closed.operator)
 
     def start(self, bands: Sequence[int], *, spectral: bool) -> Tensor:
         """Return the start of some bands or components less the scene's mean, (band, ratio * y, ratio * x)."""

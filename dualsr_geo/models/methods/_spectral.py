@@ -20,7 +20,12 @@ from dualsr_geo.raster.windows import Window
 
 
 def spectral_window(
-    inputs: WindowInputs, fit: GuideFit | None, ridges: NDArray[np.float32] | None, passes: int = 0
+    inputs: WindowInputs,
+    fit: GuideFit | None,
+    ridges: NDArray[np.float32] | None,
+    passes: int = 0,
+    *,
+    is_corrected: bool = False,
 ) -> SpectralReconstruction:
     """Return the training-free start of a window.
 
@@ -33,12 +38,16 @@ def spectral_window(
         Ridges of the closed form where the guide is used; None without a guide.
     passes : int
         How often the residual is smoothed where the guide is used.
+    is_corrected : bool
+        Whether a network corrects the start; it needs the inputs of the regressions again.
     """
     statistics, guided = inputs.statistics, None
     unguided_form = inputs.closed_form(statistics.ridges.tolist())
     closed = unguided_form if ridges is None else inputs.closed_form(ridges.tolist())
     if fit is not None and inputs.guide is not None:
         guided = GuidedStart(inputs.guide, fit.fit, torch.from_numpy(fit.mixture), passes)
+        if is_corrected:
+            guided = guided.with_inputs(inputs.components, inputs.weight, closed.operator)
     hr = coarse_stage.sharpen(
         inputs.components, inputs.weight, guided, closed, unguided_form, consistent=inputs.consistent
     )
