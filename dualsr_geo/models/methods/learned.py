@@ -206,12 +206,8 @@ class Learned(Model):
     def reconstruct(self, inputs: WindowInputs, state: LearnedState) -> Reconstruction:
         """Sharpen a window, and correct the result."""
         regression = state.regression
-<<<<<<< HEAD
-        start = spectral_window(inputs, *((None, None) if regression is None else regression.start))
-=======
-        fitted = (None, None) if regression is None else (regression.fit, regression.ridges)
+        fitted = (None, None) if regression is None else regression.start
         start = spectral_window(inputs, *fitted, is_corrected=True)
->>>>>>> dc61fc3 (The inputs of the regressions are formed once a tile, and the candidates of the network evaluated together)
         detail = self._detail(inputs, start, state)
         return guard(replace(start, spectra=replace(start.spectra, added=detail)), inputs)
 
