@@ -124,14 +124,13 @@ def print_result(text: str) -> None:
 
 
 def print_progress(text: str, *, err: bool = True) -> None:
-    """Print a line of progress; a full disk behind the output stops no run."""
+    """Print a line of progress; a full disk behind the output stops no run, and `print_result` reports it."""
     try:
         _print(text, err=err)
     except BrokenPipeError:
         raise
     except OSError:
-        if not err:
-            _discard_output()
+        return
 
 
 def _print(text: str, *, err: bool = False) -> None:
