@@ -6,8 +6,10 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from torch import distributed
 from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.io.storage.names import require_name, require_place
 from dualsr_geo.io.storage.side_files import kind_of
+from dualsr_geo.io.storage.work.local_directory import LOCK, OWNER
+from dualsr_geo.io.storage.work.ownership import locked
 from dualsr_geo.models import weights
 from dualsr_geo.models.weights import require_weights_file
 from dualsr_geo.training import checkpoint, log
@@ -129,7 +133,35 @@ def train_network(
         weights.save(path, result.network.state_dict(), full_card, overwrite=True)
 
     callbacks = Callbacks(save_weights, progress)
-    return train(started, config, folder, resume=resume, device=device, callbacks=callbacks)
+    with _locked(folder, path):
+        return train(started, config, folder, resume=resume, device=device, callbacks=callbacks)
+
+
+@contextmanager
+def _locked(folder: Path, output: Path) -> Iterator[None]:
+    """Keep other trainings out of the folder; of several processes of one training the first holds the lock.
+
+    Raises
+    ------
+    OutputError
+        If another training has the lock; the message names its process, host and start.
+    """
+    parallel = distributed.is_available() and distributed.is_initialized()
+    if parallel and distributed.get_rank() != 0:
+        yield
+        return
+
+    def refuse(holder: str) -> OutputError:
+        return OutputError(f"{output} is being trained{holder}. Wait for it, or give another --output.")
+
+    def leave() -> None:
+        (folder / LOCK).unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+    prepare = partial(folder.mkdir, parents=True, exist_ok=True)
+    with locked(folder / LOCK, folder / OWNER, refuse, prepare=prepare, leave=leave):
+        yield
 
 
 def _require_free(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
@@ -145,7 +177,7 @@ def _require_training_folder(folder: Path) -> None:
     """Check that the folder of a training is none of something else."""
     kind = kind_of(folder, follow=True)
     names = {p.name for p in folder.iterdir()} if kind == "folder" else set()
-    if kind not in (None, "folder") or (names and not names & {CONFIG_FILE, checkpoint.FILE, log.FILE}):
+    if kind not in (None, "folder") or (names and not names & {CONFIG_FILE, checkpoint.FILE, log.FILE, LOCK}):
         raise OutputError(
             f"{folder} is needed for the checkpoints, but is not that of a training. Move it, or give another --output."
         )

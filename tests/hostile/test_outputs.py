@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,11 @@ def psf(folder):
     from dualsr_geo.degradation.psf import Psf
 
     (folder / "psf.json").write_text(json.dumps(Psf.from_mtf(2, 0.3).to_json()))
+
+
+def zipped(folder):
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.write(folder / "scene.tif", "scene.tif")
 
 
 def bound_socket(folder):
@@ -290,6 +296,10 @@ CASES = (
          r"out/a is the output out/a itself", verify=nothing_at("out/a", "out/o.tif")),
     Case("--report on the PSF", sharpen("-o", "out/o.tif", "--report", "psf.json", "--overwrite", "--psf", "psf.json",
          prepare=psf), r"psf\.json is the input psf\.json itself"),
+    Case("--report on the archive of the scene", command("upscale", "/vsizip/a.zip/scene.tif", *FAST, "-o", "out/o.tif",
+         "--report", "a.zip", "--overwrite", prepare=zipped), r"a\.zip is the input .*a\.zip/scene\.tif itself"),
+    Case("an output on the archive of the scene", command("upscale", "/vsizip/a.zip/scene.tif", *FAST, "-o", "a.zip", "-f", "cog",
+         "--overwrite", prepare=zipped), r"output a\.zip is the input a\.zip itself"),
     Case("--report with --resume on a text", sharpen("-o", "out/o.tif", "--report", "notes.html", "--resume",
          prepare=file_with("notes.html")), r"notes\.html exists\. Give --overwrite"),
     Case("--log-json on a text", sharpen("-o", "out/o.tif", "--log-json", "notes.txt", prepare=file_with("notes.txt")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,6 +17,9 @@ from dualsr_geo.io.storage.urls import is_url
 PRODUCT_SUFFIXES = (".tif", ".tiff", ".zarr", ".part")
 # The kind of an existing file is recognised by so many bytes.
 HEAD_BYTES = 4096
+# Prefixes of files in archives, and the quoted file of a subdataset: `/vsizip/a.zip/b.tif`, `NETCDF:"a.nc":data`.
+_VIRTUAL = re.compile(r"^(/vsi(?:zip|tar|gzip|7z|rar)/|/vsisubfile/[^,]*,|(?:zip|tar|gzip)(?:\+\w+)?://)+")
+_QUOTED = re.compile(r'"([^"]+)"')
 # Documents of a Zarr group or array of version 3 and 2; without one of them a folder is no Zarr.
 ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
@@ -75,6 +79,19 @@ def require_output_name(path: str | os.PathLike[str], way_out: str, suffix: str 
             f"The name {name[:40]}... has {len(name.encode())} bytes with the ending {suffix} of the work directory, and "
             f"file systems take {MAX_NAME_BYTES}. Give {way_out}."
         )
+
+
+def path_on_disk(name: str) -> Path:
+    """Return the file or folder of an input as GDAL names it: itself, or the archive or container that it is in."""
+    text = _VIRTUAL.sub("", name).partition("!")[0]
+    for candidate in (text, *_QUOTED.findall(text)[:1], *text.split(":")[1:]):
+        path = Path(candidate)
+        if candidate and path.exists():
+            return path
+        archive = next((p for p in path.parents if p.is_file()), None)
+        if archive is not None:
+            return archive
+    return Path(name)
 
 
 def is_same_file(one: Path, other: Path) -> bool:
@@ -170,6 +187,7 @@ def require_no_input(
 def _require_other_than(file: Path, name: str, option: str, *, folders: bool) -> None:
     other, exists = Path(name), False
     with suppress(OSError, ValueError):
+        other = path_on_disk(name)
         exists = not is_url(name) and other.exists()
     if not exists:
         return

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS, is_same_file, kind_of, require_output_name
+from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS, is_same_file, kind_of, path_on_disk, require_output_name
 from dualsr_geo.io.storage.work.directory import RECORD, VALUES, WORK
 from dualsr_geo.io.storage.work.local_directory import BACKUP, HAS_BACKUP, LocalWorkDirectory
 from dualsr_geo.io.storage.work.store_lock import Check
@@ -64,7 +64,7 @@ class LocalDestination:
             raise OutputError(f"{place.parent} cannot be read: {error.strerror}. Give another --output.") from error
         described_by = [*(place.with_name(place.name + s) for s in SIDECARS),
                   *(place.with_name(place.stem + s) for s in STEM_SIDECARS)]  # fmt: skip
-        for path in (Path(f) for scene in inputs for f in scene.source.files_read()):
+        for path in (path_on_disk(f) for scene in inputs for f in scene.source.files_read()):
             if not path.exists():
                 continue
             # An output may be a folder, which is replaced with all files in it.

@@ -106,9 +106,13 @@ def test_partial_files_of_killed_writers_are_removed_on_resume(tmp_path: Path) -
 
 def test_nothing_is_finished_while_tiles_are_missing(tmp_path: Path) -> None:
     store = TileStore.begin(a_spec(tmp_path / "a.tif"), IDENTITY, resume=False, overwrite=False)
-    for index in (0, 1, 3, 4, 5):
-        store.mark(index, {}, {})
-    with pytest.raises(TileError, match="1 of 6 tiles.*tile 2"):
+    write_tiles(store, values_of(store.spec))
+    (store.spec.destination.folder / "done" / "2.json").unlink()
+    with pytest.raises(TileError, match="1 of 6 tiles are not finished or damaged.*tile 2"):
+        store.finish({}, None)
+    chunk = next((store.spec.destination.folder / "store.zarr" / "reflectance" / "c").rglob("0/0/0"))
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    with pytest.raises(TileError, match="2 of 6 tiles are not finished or damaged.*tile 0"):
         store.finish({}, None)
     assert not Path(store.spec.path).exists()
 
