@@ -147,6 +147,18 @@ def test_a_degraded_scene_is_locked_too(scene, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["o.tif"]
 
 
+def test_a_second_training_is_refused(tmp_path):
+    from dualsr_geo.training import train
+
+    folder, output = tmp_path / "w.training", tmp_path / "w.safetensors"
+    with (
+        train._locked(folder, output),
+        pytest.raises(OutputError, match=f"w.safetensors is being trained by process {os.getpid()} on"),
+    ):
+        train._locked(folder, output).__enter__()
+    assert not folder.exists()
+
+
 def test_a_lock_of_a_killed_run_holds_nothing(scene, alone, bucket):
     place = "s3://scenes/out/o.zarr"
     with started(scene, place, "regression") as first:
