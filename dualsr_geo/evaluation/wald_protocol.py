@@ -192,7 +192,8 @@ def run_model(trial: WaldTrial, name: str, options: Options) -> ModelResult:
             raise
         return ModelResult(name, product, None, 0.0, 0, (), str(error))
     seconds, peak = time.monotonic() - start, resources.peak()
-    scores = score(open_scene(product).source, trial.reference, ratio=trial.scale, jobs=options.jobs)
+    # Both are of this program, so a model that changes the range of the values is bad, and in the same unit.
+    scores = score(open_scene(product).source, trial.reference, ratio=trial.scale, jobs=options.jobs, one_unit=False)
     return ModelResult(name, product, scores, seconds, peak, notes)
 
 

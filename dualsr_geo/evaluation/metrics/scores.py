@@ -86,7 +86,13 @@ class Scores:
 
 
 def score(
-    estimate: Image, reference: Image, *, ratio: int, peak: float | None = None, jobs: int | None = None
+    estimate: Image,
+    reference: Image,
+    *,
+    ratio: int,
+    peak: float | None = None,
+    jobs: int | None = None,
+    one_unit: bool = True,
 ) -> Scores:
     """Score an estimate against its reference, tile by tile.
 
@@ -101,6 +107,8 @@ def score(
         more.
     jobs : int, optional
         Threads; by default one a core, at most 8. The scores do not depend on it.
+    one_unit : bool
+        Whether to check, by the ranges of their values, that both are in one unit.
 
     Returns
     -------
@@ -115,7 +123,7 @@ def score(
         If `ratio` or `jobs` is below 1 or `peak` is not positive.
     """
     _require_options(ratio, peak, jobs)
-    return measure(pair(estimate, reference), KINDS, ratio=ratio, peak=peak, jobs=jobs)
+    return measure(pair(estimate, reference, one_unit=one_unit), KINDS, ratio=ratio, peak=peak, jobs=jobs)
 
 
 def psnr(estimate: Image, reference: Image, *, peak: float | None = None) -> float:
