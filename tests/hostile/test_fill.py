@@ -84,7 +84,7 @@ def in_notes(_folder, outcome):
 
 SENTENCE = r"exactly {} in all bands.*--nodata {} or --nodata auto"
 ZERO = SENTENCE.format(0, 0)
-CASES = (
+ALL = (
     *(
         Case(f"fill of {value} in {dtype}", command(filled(value, dtype)), warning=SENTENCE.format(text, text))
         for value, dtype, text in (
@@ -123,6 +123,22 @@ CASES = (
 )  # fmt: skip
 
 
+# A product takes a second: the quick list has a product of each kind.
+SLOW = {
+    *(f"fill of {v} in {d}" for v, d in ((65535, "uint16"), (0, "uint8"), (255, "uint8"), (0, "float32"), (-9999, "float64"), (0, "int32"))),
+    "fill, evaluate", "fill, guide-check", "fill, lazily in chunks", "fill, lazily and masked", "fill, lazily, nodata auto",
+    "fill of -9999, --nodata auto", "fill, --nodata auto of another type", "no fill, --nodata auto", "fill, degrade --nodata auto",
+}  # fmt: skip
+CASES = tuple(c for c in ALL if c.name not in SLOW)
+LONG_CASES = tuple(c for c in ALL if c.name in SLOW)
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_answer(case, tmp_path):
+    check(case, tmp_path)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("case", LONG_CASES, ids=str)
+def test_long(case, tmp_path):
     check(case, tmp_path)
