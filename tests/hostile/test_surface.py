@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from click.testing import CliRunner
 from delivered import raster
 from hostile_case import Case, check
@@ -184,7 +186,16 @@ def test_an_interrupt_says_what_is_kept(tmp_path):
     assert not (tmp_path / "o.tif").exists()
 
 
+def without_pixel_size(folder):
+    cube = np.ones((3, 16, 16), "uint16")
+    profile = {"driver": "GTiff", "count": 3, "height": 16, "width": 16, "dtype": "uint16", "crs": "EPSG:32633"}
+    with rasterio.open(folder / "a.tif", "w", **profile, transform=Affine(0, 0, 4e5, 0, -8, 5e6)) as target:
+        target.write(cube)
+    return ["info", "a.tif"]
+
+
 CASES = (
+    Case("pixels without a size", without_pixel_size, "has the place of 1 pixel and no pixel size, so it has no grid"),
     Case("a name with a line break", lambda _: ["info", "a\nb.tif"], r"^Error: a b\.tif does not exist"),
     Case("a name with escape codes", lambda _: ["info", "\x1b[31mred.tif"], r"^Error: \\x1b\[31mred.tif does not exist"),
     Case("an option that does not exist", lambda _: ["info", "a.tif", "--scael", "2"], "No such option.*--scael", code=2),

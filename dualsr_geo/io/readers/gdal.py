@@ -266,10 +266,19 @@ def _tags(dataset: DatasetReader) -> Mapping[str, Mapping[str, str]]:
     return {d: items for d, items in tags.items() if items}
 
 
+# Control points that an affine grid takes. GDAL reads fewer from a TIFF whose pixels have no size.
+MIN_CONTROL_POINTS = 3
+
+
 def _geobox(dataset: DatasetReader, where: str) -> GeoBox:
     transform: Affine = dataset.transform
     if transform == Affine.identity():
         points = len(dataset.gcps[0])
+        if 0 < points < MIN_CONTROL_POINTS:
+            raise InputError(
+                f"{where} has the place of {points} pixel{'s' * (points > 1)} and no pixel size, so it has no grid. Set its extent "
+                "(rio edit-info --transform, gdal_edit -a_ullr)."
+            )
         if points:
             raise InputError(
                 f"{where} is located by {points} ground control points, not by a grid. "
