@@ -1,5 +1,6 @@
 """Runs that are killed at a moment that a number chooses, in processes that begin with everything imported."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -64,6 +65,25 @@ def run_at_once(runs, environment):
     return messages
 
 
+@contextlib.contextmanager
+def held(scene, output, **options):
+    """Run in a process that waits after its first tile; yield it, and a function that lets it end and returns its error."""
+    ours, theirs = _context.Pipe()
+    process = _context.Process(target=_waiting, args=(theirs, dict(os.environ), (scene, output), options))
+    process.start()
+
+    def go_on():
+        ours.send("go on")
+        return ours.recv()
+
+    try:
+        assert ours.recv() == "tile"
+        yield process, go_on
+    finally:
+        process.kill()
+        process.join()
+
+
 def kill_after(seconds, action, *args, **options):
     """Run in a process that is killed after a time."""
     return _exit_code(_context.Process(target=_plain, args=(action, args, options)), seconds)
@@ -95,6 +115,23 @@ def _killed_before(action, scene, output, options):
 
     _watch(tell)
     _plain(action, (scene, output), options)
+
+
+def _waiting(connection, environment, args, options):
+    os.environ.clear()
+    os.environ.update(environment)
+
+    def progress(done, _total):
+        if done == 1:
+            connection.send("tile")
+            connection.recv()
+
+    message = ""
+    try:
+        sharpen(*args, progress=progress, **options)
+    except Exception as error:  # noqa: BLE001  # the test reads it
+        message = f"{type(error).__name__}: {error}"
+    connection.send(message)
 
 
 def _reported(sender, barrier, environment, args, options):

@@ -1,14 +1,10 @@
 """Two runs onto one output: one product, byte-identical to that of a lone run, and one clear refusal."""
 
-import contextlib
 import hashlib
 import json
 import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 
 import interrupted_run as runs
@@ -23,21 +19,6 @@ from dualsr_geo.io.storage.work import store_lock
 from dualsr_geo.io.storage.work.local_directory import LocalWorkDirectory
 from dualsr_geo.io.storage.work.ownership import Owner
 
-# A run that stops after its first tile until it reads a line.
-RUN = """
-import sys
-import dualsr_geo
-from dualsr_geo.errors import DualSRError
-scene, output, model = sys.argv[1:]
-def progress(done, total):
-    if done == 1:
-        print("tile", flush=True)
-        sys.stdin.readline()
-try:
-    dualsr_geo.upscale(scene, output, scale=2, model=model, tile=8, jobs=1, progress=progress)
-except DualSRError as error:
-    sys.exit(f"Error: {error}")
-"""
 OPTIONS = {"scale": 2, "tile": 8, "jobs": 1}
 OUTPUTS = ("o.tif", "o.zarr", "s3://scenes/out/o.zarr", "s3://scenes/out/o.tif")
 
@@ -79,24 +60,6 @@ def bytes_of(place, bucket):
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
-@contextlib.contextmanager
-def started(scene, place, model):
-    """Start a run as a process of its own; yield it after the line that it prints."""
-    command = [sys.executable, "-c", RUN, str(scene), str(place), model]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as run:
-        try:
-            assert run.stdout.readline(), run.stderr.read()
-            yield run
-        finally:
-            run.kill()
-
-
-def go_on(run):
-    """Let a run continue to its end; return what it prints as an error."""
-    return run.communicate("\n", timeout=120)[1].strip()
-
-
 def place_of(output, tmp_path):
     return output if "://" in output else str(tmp_path / output)
 
@@ -105,13 +68,13 @@ def place_of(output, tmp_path):
 def test_a_second_run_is_refused_and_the_first_is_undisturbed(scene, alone, bucket, tmp_path, output):
     place = place_of(output, tmp_path)
     expected = alone(output, "regression")
-    with started(scene, place, "regression") as first:
+    with runs.held(str(scene), place) as (first, go_on):
         holder = rf"is being written by process {first.pid} on {re.escape(socket.gethostname())} since 2\d{{3}}-"
         for options in ({}, {"resume": True}, {"overwrite": True}, {"resume": True, "overwrite": True}):
             with pytest.raises(OutputError, match=holder) as refused:
                 dualsr_geo.upscale(scene, place, model="interpolation", **OPTIONS, **options)
             assert "\n" not in str(refused.value)
-        assert not go_on(first)
+        assert not go_on()
     assert bytes_of(place, bucket) == expected
     assert not os.path.lexists(f"{place}.part")
     assert not bucket.keys("out/o.zarr.part")
@@ -161,9 +124,9 @@ def test_a_second_training_is_refused(tmp_path):
 
 def test_a_lock_of_a_killed_run_holds_nothing(scene, alone, bucket):
     place = "s3://scenes/out/o.zarr"
-    with started(scene, place, "regression") as first:
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+    with runs.held(str(scene), place) as (first, _):
+        first.kill()
+        first.join()
         assert "out/o.zarr.part/owner.json" in bucket.keys("out/")
         dualsr_geo.upscale(scene, place, model="regression", resume=True, **OPTIONS)
     assert bytes_of(place, bucket) == alone("o.zarr", "regression")

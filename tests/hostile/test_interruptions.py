@@ -240,13 +240,13 @@ def calls(scenes, tmp_path_factory):
     return counts
 
 
-@pytest.mark.parametrize("case", range(6))
+@pytest.mark.parametrize("case", range(4))
 @pytest.mark.parametrize("form", ["cog", "zarr"])
 def test_a_killed_run_leaves_nothing_that_only_looks_finished(case, form, scenes, undisturbed, calls, tmp_path):
     kill_and_resume(case, form, scenes, undisturbed, calls, tmp_path)
 
 
-@pytest.mark.parametrize("case", range(2))
+@pytest.mark.parametrize("case", range(1))
 def test_a_killed_batch_leaves_nothing_that_only_looks_finished(case, scenes, undisturbed, calls, tmp_path):
     kill_and_resume_batch(case, scenes, undisturbed, calls, tmp_path)
 
