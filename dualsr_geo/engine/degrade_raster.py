@@ -24,9 +24,11 @@ from dualsr_geo.io.writers.destination import default_output, destination_at
 from dualsr_geo.io.writers.output_spec import OutputSpec, format_of
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster import grid
+from dualsr_geo.raster.normalization import WIDE_TYPES, Normalization, choose_normalization
 from dualsr_geo.raster.packing import Nodata, Packing
 from dualsr_geo.raster.scene import Scene
-from dualsr_geo.raster.windows import Tile, Tiling
+from dualsr_geo.raster.source import Source
+from dualsr_geo.raster.windows import Tile, Tiling, Window
 from dualsr_geo.threads import one_thread
 
 # Side of a tile, lr pixels, and the largest side of the hr pixels that it reads: the tiles of larger ratios are smaller.
@@ -157,12 +159,41 @@ def require_degradable(scene: Scene, scale: int, mtf_gain: float) -> Psf:
     return Psf.from_mtf(scale, mtf_gain)
 
 
-def encode_degraded(values: torch.Tensor, packing: Packing, bands: slice) -> NDArray[np.generic]:
+def read_normalized(
+    source: Source, window: Window, bands: range, stored: str, packing: Packing
+) -> tuple[NDArray[np.float32], Normalization | None]:
+    """Return a window of some bands of a scene, normalized where 32-bit floats do not hold it, and how.
+
+    Parameters
+    ----------
+    source : Source
+    window : Window
+    bands : range
+    stored : str
+        Type in which the scene is stored.
+    packing : Packing
+        Of all bands of the product.
+    """
+    if stored not in WIDE_TYPES:
+        return source.read(window, bands), None
+    exact = source.normalized(Normalization.exact(source.shape[0])).read(window, bands)
+    own = choose_normalization([exact], stored, packing.select(tuple(bands)), first_band=bands.start)
+    if own is None:
+        return exact.astype(np.float32), None
+    origins = np.zeros(source.shape[0])
+    origins[bands.start : bands.stop] = own.origins
+    normalization = replace(own, origins=tuple(origins.tolist()))
+    return source.normalized(normalization).read(window, bands), normalization
+
+
+def encode_degraded(
+    values: torch.Tensor, packing: Packing, bands: slice, normalization: Normalization | None = None
+) -> NDArray[np.generic]:
     """Return degraded values (band, y, x), NaN where there is no value, as they are stored."""
     values = values.contiguous()
     hole = torch.isnan(values)
     values[hole] = 0.0
-    return encode(values, packing, bands, float("-inf"), hole if bool(hole.any()) else None).stored
+    return encode(values, packing, bands, float("-inf"), hole if bool(hole.any()) else None, normalization).stored
 
 
 def _output_spec(
@@ -186,8 +217,10 @@ def _degrade_tile(scene: Scene, psf: Psf, spec: OutputSpec, store: TileStore, ti
     rows, columns = tile.core.within(tile.padded).slices
     chunks: dict[str, int | None] = {}
     for bands in store.band_ranges():
-        values = scene.source.read(tile.padded.scaled(psf.ratio), range(bands.start, bands.stop))
+        window, chosen = tile.padded.scaled(psf.ratio), range(bands.start, bands.stop)
+        values, normalization = read_normalized(scene.source, window, chosen, scene.packing.dtype, spec.packing)
         with one_thread(), torch.inference_mode():
-            stored = encode_degraded(degrade_window(values, op)[:, rows, columns], spec.packing, bands)
+            degraded = degrade_window(values, op)[:, rows, columns]
+            stored = encode_degraded(degraded, spec.packing, bands, normalization)
         chunks |= store.write(tile.core, bands, stored)
     store.mark(tile.index, {}, chunks)

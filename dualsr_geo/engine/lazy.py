@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.chunked_sources import ChunkedSource, InputPiece, Key, PieceReader, with_sources
-from dualsr_geo.engine.degrade_raster import degrade_window, encode_degraded, require_degradable
+from dualsr_geo.engine.degrade_raster import degrade_window, encode_degraded, read_normalized, require_degradable
 from dualsr_geo.engine.fine_stage.fit import fit_fine_stage
 from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.plan import RunPlan, product_packing
@@ -266,15 +266,17 @@ def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
     like = source.array
     lazy = replace(source, array=like if like.chunks is not None else like.chunk())
     packing = product_packing(scene)
-    block = delayed(_degrade, pure=True)(lazy, psf, packing)
+    block = delayed(_degrade, pure=True)(lazy, psf, scene.packing.dtype, packing)
     stored = da.from_delayed(block, (scene.count, *target.shape), packing.dtype)
     return labelled(stored, packing, scene, like, target)
 
 
 @reports_defects
-def _degrade(source: ArraySource, psf: Psf, packing: Packing) -> NDArray[np.generic]:
+def _degrade(source: ArraySource, psf: Psf, stored: str, packing: Packing) -> NDArray[np.generic]:
     count, height, width = source.shape
     shape = height // psf.ratio, width // psf.ratio
-    cube = source.read(Window(0, shape[0] * psf.ratio, 0, shape[1] * psf.ratio))
+    window = Window(0, shape[0] * psf.ratio, 0, shape[1] * psf.ratio)
+    cube, normalization = read_normalized(source, window, range(count), stored, packing)
     with one_thread(), torch.inference_mode():
-        return encode_degraded(degrade_window(cube, operator(psf, shape)), packing, slice(0, count))
+        degraded = degrade_window(cube, operator(psf, shape))
+        return encode_degraded(degraded, packing, slice(0, count), normalization)

@@ -84,7 +84,9 @@ class BandRange:
         return cls(float(low), float(high))
 
 
-def choose_normalization(cubes: Sequence[NDArray[np.floating]], stored: str, packing: Packing) -> Normalization | None:
+def choose_normalization(
+    cubes: Sequence[NDArray[np.floating]], stored: str, packing: Packing, *, first_band: int = 0
+) -> Normalization | None:
     """Return the normalization that a scene needs; None where 32-bit floats hold its values as they are.
 
     Parameters
@@ -95,6 +97,8 @@ def choose_normalization(cubes: Sequence[NDArray[np.floating]], stored: str, pac
         Type in which the scene is stored.
     packing : Packing
         Of the product.
+    first_band : int
+        Zero-based number of the first of these bands in the scene, for messages.
 
     Raises
     ------
@@ -102,13 +106,13 @@ def choose_normalization(cubes: Sequence[NDArray[np.floating]], stored: str, pac
         If a band spans more than 32-bit floats hold.
     """
     ranges = [BandRange.of(cubes, band) for band in range(len(packing.scales))]
-    origins = tuple(_origin(band, extent, stored, packing) for band, extent in enumerate(ranges))
+    origins = tuple(_origin(band, extent, stored, packing, first_band) for band, extent in enumerate(ranges))
     largest = max((_reach(r, o) for r, o in zip(ranges, origins, strict=True)), default=0.0)
     unit = 1.0
     if largest > 0 and not MAGNITUDES[0] <= largest <= MAGNITUDES[1]:
         # The smallest 64-bit floats have no reciprocal.
         unit = 2.0 ** max(math.floor(math.log2(largest)), -1000)
-        _require_dynamic_range(cubes, origins, largest)
+        _require_dynamic_range(cubes, origins, largest, first_band)
     return None if unit == 1 and not any(origins) else Normalization(origins, unit)
 
 
@@ -119,16 +123,16 @@ def _reach(extent: BandRange, origin: float) -> float:
     return max(abs(extent.low - origin), abs(extent.high - origin))
 
 
-def _origin(band: int, extent: BandRange, stored: str, packing: Packing) -> float:
+def _origin(band: int, extent: BandRange, stored: str, packing: Packing, first_band: int) -> float:
     """Return the origin that a band needs, or 0."""
-    if stored not in WIDE_TYPES and packing.is_float:
+    if math.isnan(extent.low) or (stored not in WIDE_TYPES and packing.is_float):
         return 0.0
     largest = _reach(extent, 0.0)
     if packing.is_float:
         span = extent.high - extent.low
         if packing.dtype == "float32" and 0 < span < MIN_FLOAT32_STEPS * largest * 2.0**-23:
             raise InputError(
-                f"Band {band + 1} of the scene holds values from {extent.low:.17g} to {extent.high:.17g}, between which "
+                f"Band {first_band + band + 1} of the scene holds values from {extent.low:.17g} to {extent.high:.17g}, between which "
                 f"32-bit floats have fewer than {MIN_FLOAT32_STEPS} steps. Give --dtype {stored}, or another one."
             )
         fine = largest <= MAX_VALUE_TO_RANGE * span if span > 0 else _is_float32(extent.low)
@@ -138,7 +142,7 @@ def _origin(band: int, extent: BandRange, stored: str, packing: Packing) -> floa
         return 0.0
     if extent.high - extent.low > MAX_SPAN_STEPS * step and stored in WIDE_TYPES:
         raise InputError(
-            f"Band {band + 1} of the scene holds values from {extent.low:.10g} to {extent.high:.10g} in steps of "
+            f"Band {first_band + band + 1} of the scene holds values from {extent.low:.10g} to {extent.high:.10g} in steps of "
             f"{step:g}, more than the {MAX_SPAN_STEPS:.0f} steps of the 32-bit floats in which they are computed. Give "
             "--nodata if one end marks missing pixels, --dtype float32 to round the values, or --bidx without the band."
         )
@@ -150,7 +154,9 @@ def _is_float32(value: float) -> bool:
         return float(np.float32(value)) == value
 
 
-def _require_dynamic_range(cubes: Sequence[NDArray[np.floating]], origins: Sequence[float], largest: float) -> None:
+def _require_dynamic_range(
+    cubes: Sequence[NDArray[np.floating]], origins: Sequence[float], largest: float, first_band: int
+) -> None:
     """Check that no band is lost next to the largest value of the scene."""
     for band, origin in enumerate(origins):
         magnitudes = np.abs(np.concatenate([c[band].ravel() for c in cubes]).astype(np.float64))
@@ -158,7 +164,7 @@ def _require_dynamic_range(cubes: Sequence[NDArray[np.floating]], origins: Seque
         usual = float(np.median(magnitudes)) if len(magnitudes) else 0.0
         if origin == 0 and 0 < usual < largest / MAX_DYNAMIC_RANGE:
             raise InputError(
-                f"Band {band + 1} of the scene has values of about {usual:g}, and the largest value of the scene is "
+                f"Band {first_band + band + 1} of the scene has values of about {usual:g}, and the largest value of the scene is "
                 f"{largest:g}: 32-bit floats do not hold both. If the largest marks missing pixels, give it as --nodata; "
                 "else leave its band out by --bidx."
             )

@@ -10,6 +10,7 @@ from delivered import counts, raster
 from hostile_case import Case, check
 
 import dualsr_geo
+from dualsr_geo.engine.degrade_raster import degrade
 
 SIDE = 24
 
@@ -137,6 +138,31 @@ def same_lazily(cube, **options):
     return make
 
 
+def degraded(cube):
+    """Degrade a scene, on disk and lazily."""
+
+    def make(folder):
+        raster(folder / "s.tif", cube, 8.0)
+        array = xr.open_dataarray(folder / "s.tif", engine="rasterio", mask_and_scale=False)
+
+        def run():
+            degrade("s.tif", "d.tif", scale=2)
+            with rasterio.open("d.tif") as file:
+                stored = file.read()
+            assert (array.dualsr.degrade(scale=2).compute().to_numpy() == stored).all()
+            base = cube.min().item()
+            found, truth = (
+                np.array([v - base for v in c.ravel().tolist()], float).reshape(c.shape) for c in (stored, cube)
+            )
+            means = truth.reshape(3, SIDE // 2, 2, SIDE // 2, 2).mean((2, 4))
+            assert np.abs(found - means).max() < 0.3 * truth.max()
+            assert len(np.unique(found)) > 20
+
+        return run
+
+    return make
+
+
 TOP = 2**64 - 1
 WIDE = {
     "uint32 near its top": pixels("uint32", 4294900005, 4294900050),
@@ -205,12 +231,22 @@ VALUES = (
         values(WIDE["uint32 near its top"], "--model", "brovey", "--rgb", "g.tif", guide=True),
         error=r"Band 1 .*`brovey` takes ratios.*--model",
     ),
+    *(
+        Case(f"{name}, degraded", degraded(WIDE[name]))
+        for name in (
+            "uint32 near its top",
+            "uint64 near its top",
+            "float64 of 1e9 and little more",
+            "float64 of 1e300",
+            "uint16",
+        )
+    ),
     *(Case(f"{name}, lazily", same_lazily(cube)) for name, cube in list(WIDE.items())[:11:5]),
 )
 
 # A product takes a second: the quick list has the refusals, and a product of each kind.
 QUICK = {
-    "a good PSF", "uint32 near its top", "uint64 near its top", "float64 of 1e9 and little more", "float64 of 1e300",
+    "a good PSF", "uint32 near its top, degraded", "uint64 near its top, degraded", "float64 of 1e300, degraded", "uint32 near its top", "uint64 near its top", "float64 of 1e9 and little more", "float64 of 1e300",
     "float32 of 1e-30", "500 to 5000 as uint8", "0 to 0.6 as uint8", "a constant scene", "a constant uint16 scene of 0",
     "uint32 near its top, lazily", "uint64 near its top, --tile 8",
 }  # fmt: skip
