@@ -18,6 +18,7 @@ from PIL import Image
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS
+from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.raster.windows import Window
 
 # Suffixes of scenes in a folder; a path of a file is opened whatever its suffix.
@@ -203,6 +204,7 @@ def _read_pngs(files: Sequence[Path], name: str) -> Reference:
     """Read a scene of one-band PNGs; its wavelengths are CAVE's if it has as many bands."""
     planes: list[NDArray[np.float32]] = []
     for file in files:
+        require_no_special_file(file)
         with Image.open(file) as image:
             plane = np.asarray(image)
         if plane.ndim != 2 or (planes and plane.shape != planes[0].shape):

@@ -226,10 +226,7 @@ def within(function: Callable[[], Result], url: str, seconds: float) -> Result:
 
 
 def _no_answer(url: str, seconds: float) -> str:
-    return (
-        f"{shown(url)}: the server does not answer in {seconds:g} s. Check the network, and try later; "
-        "GDAL_HTTP_TIMEOUT in the environment shortens the limit."
-    )
+    return f"{shown(url)}: the server does not answer in {seconds:g} s. Check the network, and try later."
 
 
 def _answer_seconds() -> float:
