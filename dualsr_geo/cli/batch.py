@@ -120,8 +120,13 @@ def batch(
 
 def _places(output: str, work_dir: str | None) -> tuple[Path, str | None]:
     """Return the folder of the journal, and the URL of the products if they are written to a store."""
+    from dualsr_geo.errors import OutputError  # noqa: PLC0415
+    from dualsr_geo.io.storage.names import require_name  # noqa: PLC0415
     from dualsr_geo.io.storage.urls import is_url  # noqa: PLC0415
 
+    for folder, option in ((output, "--output"), (work_dir, "--work-dir")):
+        if folder is not None:
+            require_name(folder, f"folder of {option}", OutputError)
     if not is_url(output):
         if work_dir is not None:
             raise click.UsageError("--work-dir is for an --output in an object store. Leave it out.")
