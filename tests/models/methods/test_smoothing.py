@@ -68,12 +68,24 @@ def test_a_scene_as_measured_is_not_smoothed(ratio, noise):
     assert not any("lattice" in n for n in survey.notes)
 
 
+def test_fringes_of_a_blur_far_too_wide_are_smoothed():
+    one = synthetic.make((40, 42), ratio=4, bands=6, seed=3)
+    bands, height, width = one.reference.shape
+    box = one.reference.reshape(bands, height // 4, 4, width // 4, 4).mean((2, 4))
+    survey = surveyed(box, one.guide, SurveyOptions(4, psf=Psf.from_mtf(4, 0.05)))
+    smoothing = survey.model_state.smoothing
+    assert smoothing.fringes > 1.6
+    assert any("fringes of colour" in n or "lattice" in n for n in survey.notes)
+    made, rough = (product(box, one.guide, s)[0] for s in (survey, unsmoothed(survey)))
+    assert psnr(made, one.reference) > psnr(rough, one.reference) + 0.5
+
+
 def test_a_scene_too_small_for_the_figure_is_smoothed_once_if_its_pixels_are_repeated():
     one = sample(5, shape=(12, 13))
     survey = surveyed(doubled(one), one.guide, SurveyOptions(2))
     smoothing = survey.model_state.smoothing
     assert (smoothing.passes, smoothing.lattice) == (1, None)
-    assert any("because the scene's pixels are repeated" in n for n in survey.notes)
+    assert any("smoothed over 3 pixels" in n for n in survey.notes)
     assert surveyed(one.scene, one.guide, SurveyOptions(4)).model_state.smoothing is None
 
 
