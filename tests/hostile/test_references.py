@@ -75,6 +75,16 @@ def nested(folder):
     (folder / "scene/inner.vrt").write_text(vrt("../other/secret.tif"))
 
 
+def header(folder):
+    """A header of ER Mapper in the folder of the scene, which names raw values elsewhere."""
+    (folder / "scene/inner.ers").write_text(
+        'DatasetHeader Begin\n Version = "6.0"\n DataSetType = ERStorage\n DataType = Raster\n ByteOrder = LSBFirst\n'
+        ' DataFile = "../other/secret.bin"\n'
+        " RasterInfo Begin\n  CellType = Unsigned8BitInteger\n  NrOfLines = 12\n  NrOfCellsPerLine = 12\n"
+        "  NrOfBands = 1\n RasterInfo End\nDatasetHeader End\n"
+    )
+
+
 def link(folder):
     (folder / "scene/link.tif").symlink_to(folder / "other/secret.tif")
 
@@ -221,6 +231,7 @@ def maxar(folder):
 
 
 CASES = (
+    Case("a VRT of a header that names raw values", scene_of(vrt("inner.ers"), more=header), error=OUTSIDE),
     Case("a VRT of a file next to it", upscale(vrt("a.tif")), verify=the_product_is_of("scene/a.tif")),
     Case("a VRT of a file below it", scene_of(vrt("tiles/b.tif"))),
     Case("a VRT of an absolute path in its folder", scene_of(lambda f: vrt(f"{f}/scene/a.tif", 0))),

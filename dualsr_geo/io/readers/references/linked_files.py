@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
@@ -13,6 +14,10 @@ import h5py
 
 from dualsr_geo.errors import InputError
 
+# Bytes in which GDAL looks for the mark of a format.
+HEAD_BYTES = 1024
+# A VRT of a hundred thousand tiles is smaller.
+MAX_VRT_BYTES = 1 << 28
 # Elements of a VRT whose text is a file, lower case as GDAL compares them: sources of bands, of warped and of
 # pansharpened images, and elevation models.
 _FILE_ELEMENTS = {"sourcefilename", "sourcedataset", "sourcevrttilenames", "dempath", "cutlinedatasource"}
@@ -41,7 +46,38 @@ class Reference:
     raw: bool = False
 
 
+def head_of(path: str) -> bytes:
+    """Return the first bytes of a file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. Make it readable, or give another.") from error
+
+
 # ---- VRT ---------------------------------------------------------------------------------
+
+
+def vrt_text(path: str) -> bytes:
+    """Return the text of a VRT.
+
+    Raises
+    ------
+    InputError
+        If it is larger than any mosaic's.
+    """
+    size = Path(path).stat().st_size
+    if size > MAX_VRT_BYTES:
+        raise InputError(
+            f"{path} is a VRT of {size >> 20} MiB, more than {MAX_VRT_BYTES >> 20} MiB. Give a smaller one."
+        )
+    return Path(path).read_bytes()
 
 
 def references_of_vrt(text: bytes, where: str) -> list[Reference]:

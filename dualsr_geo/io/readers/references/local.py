@@ -21,16 +21,18 @@ from rasterio.io import DatasetReader
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.references import drivers
-from dualsr_geo.io.readers.references.linked_files import Reference, references_of_hdf5, references_of_vrt
+from dualsr_geo.io.readers.references.linked_files import (
+    Reference,
+    head_of,
+    references_of_hdf5,
+    references_of_vrt,
+    vrt_text,
+)
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.io.storage.urls import shown, url_of
 
 FLAG = "--trust-references"
-# Bytes in which GDAL looks for the mark of a format.
-HEAD_BYTES = 1024
 VRT_MARK = b"<VRTDataset"
-# A VRT of a hundred thousand tiles is smaller.
-MAX_VRT_BYTES = 1 << 28
 # Files that GDAL opens with a raster of their name; those that hold pixels may be of any format.
 PIXEL_SIDECARS = (".ovr", ".OVR", ".msk", ".MSK", ".msk.ovr")
 SIDECARS = (*PIXEL_SIDECARS, ".aux.xml", ".aux", ".AUX")
@@ -97,13 +99,28 @@ def require_own_files(dataset: DatasetReader, uri: str) -> None:
     path = inner_file(uri)
     if _trusted.get() or not os.path.exists(path):
         return
+    require_own_files_of(dataset, path, uri)
+
+
+def named_files(uri: str) -> list[str]:
+    """Return the files that a VRT names, those that they name included, real paths; none for any other scene."""
+    path = inner_file(uri)
+    if _trusted.get() or not os.path.isfile(path) or VRT_MARK not in head_of(path):
+        return []
     home = _Home.of(path)
-    overview = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE")
-    if overview is not None:
-        home.require_overview(overview, path)
+    home.check(path)
+    return sorted(home.checked - {os.path.realpath(path)})
+
+
+def require_own_files_of(dataset: DatasetReader, source: str, uri: str) -> None:
+    """Check the files that GDAL reads for a source of a scene; raises as `require_own_files`."""
+    home = _Home.of(inner_file(uri))
     for file in dataset.files:
         if os.path.exists(file):
-            home.require_inside(file, path)
+            home.require_inside(file, source)
+    overview = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE")
+    if overview is not None:
+        home.require_overview(overview, source)
 
 
 def require_own_hdf5(path: str | os.PathLike[str]) -> None:
@@ -183,9 +200,9 @@ class _Home:
         self._check_sidecars(path)
         if os.path.isdir(path):
             return drivers.SELF_CONTAINED
-        head = _head(path)
+        head = head_of(path)
         if VRT_MARK in head:
-            for reference in references_of_vrt(_vrt_text(path), path):
+            for reference in references_of_vrt(vrt_text(path), path):
                 self._check_reference(reference, path)
             return drivers.VRT_FORMATS
         if b"\0" not in head and any(mark in head for mark in drivers.FOREIGN_MARKS):
@@ -280,20 +297,3 @@ def _refuse(named_by: str, name: str, why: str, way_out: str = "Move both into o
 
 def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _head(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}. Make it readable, or give another.") from error
-
-
-def _vrt_text(path: str) -> bytes:
-    size = os.path.getsize(path)
-    if size > MAX_VRT_BYTES:
-        raise InputError(
-            f"{path} is a VRT of {size >> 20} MiB, more than {MAX_VRT_BYTES >> 20} MiB. Give a smaller one."
-        )
-    return Path(path).read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import rasterio
 from rasterio.errors import RasterioError
@@ -10,8 +11,15 @@ from rasterio.io import DatasetReader
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.dataset_cache import open_quietly, reason
-from dualsr_geo.io.readers.references.drivers import SELF_CONTAINED, VRT_FORMATS, family
-from dualsr_geo.io.readers.references.local import FLAG, allowed_drivers, require_own_files, trusted
+from dualsr_geo.io.readers.references.drivers import HDF5_FORMATS, SELF_CONTAINED, VRT_FORMATS, family
+from dualsr_geo.io.readers.references.local import (
+    FLAG,
+    allowed_drivers,
+    named_files,
+    require_own_files,
+    require_own_files_of,
+    trusted,
+)
 from dualsr_geo.io.readers.references.remote import allowed_remote_drivers
 from dualsr_geo.io.storage.object_store import explain_gdal
 from dualsr_geo.io.storage.urls import is_web, shown, url_of
@@ -61,7 +69,23 @@ def open_checked(uri: str, where: str) -> tuple[DatasetReader, Access]:
         except RasterioError as error:
             raise InputError(_explained(uri, where, error)) from (None if url_of(uri) is not None else error)
     require_own_files(dataset, uri)
+    for source in named_files(uri):
+        _require_own_source(source, uri)
     return dataset, access
+
+
+def _require_own_source(source: str, uri: str) -> None:
+    """Check a file that a VRT names: GDAL opens it by any driver, and some formats name files of their own."""
+    if not Path(source).is_file():
+        return
+    try:
+        with open_quietly(source, (), (*SELF_CONTAINED, *HDF5_FORMATS, *VRT_FORMATS)) as dataset:
+            require_own_files_of(dataset, source, uri)
+    except RasterioError as error:
+        raise InputError(
+            f"{shown(uri)} refers to {shown(source)}, which cannot be opened: {redact(reason(error, source))}. "
+            f"Fetch it again, or give {FLAG} if you trust the file."
+        ) from error
 
 
 def _open(uri: str, access: Access) -> tuple[DatasetReader, Access]:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.references import drivers
-from dualsr_geo.io.readers.references.linked_files import Reference, references_of_hdf5, references_of_vrt
-from dualsr_geo.io.readers.references.local import FLAG, HEAD_BYTES, VRT_MARK, inner_file
+from dualsr_geo.io.readers.references.linked_files import HEAD_BYTES, Reference, references_of_hdf5, references_of_vrt
+from dualsr_geo.io.readers.references.local import FLAG, VRT_MARK, inner_file
 from dualsr_geo.io.storage.remote_file import open_remote, read_range, read_text
 from dualsr_geo.io.storage.urls import shown, url_of
 from dualsr_geo.io.storage.web import DOCUMENT_S, within
