@@ -238,7 +238,9 @@ def test_killed_and_resumed_the_products_are_the_same(stored, expected, tmp_path
             os.kill(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1
-        intact.append({name: content == expected[name] for name, content in products(stored).items()})
+        # The lock of a killed run stays next to its product until it is resumed.
+        whole = {name: content for name, content in products(stored).items() if ".part/" not in name}
+        intact.append({name: content == expected[name] for name, content in whole.items()})
     last = subprocess.run(command, capture_output=True, text=True, check=False)
     assert last.returncode == 0, last.stderr
     assert all(all(products.values()) for products in intact)

@@ -119,6 +119,10 @@ class Destination(Protocol):
         """
         ...
 
+    def has_leftovers(self) -> bool:
+        """Return whether a run that was killed left a work directory or a lock."""
+        ...
+
     def roll_back(self) -> None:
         """Restore the old group if a process was killed while it replaced it."""
         ...

@@ -136,6 +136,10 @@ class LocalDestination:
         os.replace(self.folder / VALUES, self._place)
         sync_directory(self._place.parent)
 
+    def has_leftovers(self) -> bool:
+        """Return whether there is a work directory."""
+        return self.folder.is_dir()
+
     def roll_back(self) -> None:
         """Restore the old group if a process was killed between the two renames; a group of another origin is left."""
         if kind_of(self._place) is None and self.work_directory.has_backup():

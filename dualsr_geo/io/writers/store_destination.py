@@ -155,6 +155,10 @@ class StoreDestination:
         delete(self.path, [n for n in names if n in ZARR_DOCUMENTS])
         delete(self.path, [n for n in names if n not in ZARR_DOCUMENTS])
 
+    def has_leftovers(self) -> bool:
+        """Return whether there is an object in the work directory in the store, or a folder on disk."""
+        return (self.keeps_values_on_disk and self.folder.is_dir()) or has_objects(f"{self.path}{WORK}", OutputError)
+
     def roll_back(self) -> None:
         """Do nothing: a group is copied, and the old one is removed before."""
 

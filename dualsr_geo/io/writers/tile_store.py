@@ -139,12 +139,12 @@ class TileStore:
         """Remove the work directory of the run whose output is in its place, if it was killed while it did so itself."""
         spec, work = self.spec, self._work
         with suppress(OutputError, ResumeError):
-            begun = work.has(RECORD)
-            if begun and self.record().get("fingerprint") != fingerprint(spec, identity):
+            if not spec.destination.has_leftovers():
                 return
-            if begun or (spec.destination.keeps_values_on_disk and spec.destination.folder.is_dir()):
-                with spec.destination.locked():
-                    work.remove()
+            if work.has(RECORD) and self.record().get("fingerprint") != fingerprint(spec, identity):
+                return
+            with spec.destination.locked():
+                work.remove()
 
     def band_ranges(self) -> tuple[slice, ...]:
         """Return the blocks of bands in which a tile is to be written."""
