@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from dualsr_geo.io.storage.work.ownership import locked
 from dualsr_geo.models import weights
 from dualsr_geo.models.weights import require_weights_file
 from dualsr_geo.training import checkpoint, log
+from dualsr_geo.training.command_line import command_line
 from dualsr_geo.training.config import FILE as CONFIG_FILE
 from dualsr_geo.training.config import TrainingConfig, load_config, steps_within
 from dualsr_geo.training.dataset import Reference, load, split
@@ -242,7 +242,7 @@ def _note(request: TrainingRequest, result: TrainingResult) -> str:
     config = result.config
     note = {
         "note": request.note,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "steps": f"{result.step} of {config.steps}",
         "minutes": round(result.seconds / 60, 1),
         "torch": torch.__version__,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.training import log
+from dualsr_geo.training.command_line import command_line
 from dualsr_geo.training.config import MIN_STEPS, RESERVED_TIME_SHARE, TrainingConfig, require_minutes
 from dualsr_geo.training.finetuning.holdout import HoldoutResult, score_blocks, score_holdout
 from dualsr_geo.training.finetuning.task import FinetuningTask
@@ -318,7 +318,7 @@ def _note(request: FinetuningRequest, begin: Path, result: HoldoutResult) -> str
     """Return the card's record of a fine-tuning, as JSON."""
     note = {
         "note": request.note,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "begin_sha256": weights.sha256(begin),
         "torch": torch.__version__,
         "seed": request.seed,
