@@ -232,14 +232,18 @@ def connected_client(address: str | None, gpus: int | None = None, *, silent: bo
     if address is None:
         yield None
         return
+    import dask  # noqa: PLC0415
     from distributed import Client  # noqa: PLC0415
 
     from dualsr_geo.errors import OptionError  # noqa: PLC0415
     from dualsr_geo.io.storage.urls import shown  # noqa: PLC0415
 
+    before = dask.config.get("scheduler", None)
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
+        # A client that fails on the form of its address leaves itself behind as dask's scheduler.
+        dask.config.set(scheduler=before)
         raise OptionError(
             f"--scheduler {shown(address)} does not answer ({error}). Start a cluster with `dask scheduler`, or give its address."
         ) from error

@@ -47,12 +47,12 @@ class AnchorBands:
 
 
 def anchor_count(bands: int) -> int:
-    """Return the largest number of anchor bands of a scene of so many bands."""
+    """Return the largest number of anchor bands of the guided network for a scene of so many bands."""
     return next((count for most, count in ANCHORS_OF_FEW if bands <= most), ANCHOR_COUNT)
 
 
 def choose_anchor_bands(
-    spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int | None = None
+    spectra: NDArray[np.float32], weight: NDArray[np.float32], count: int = ANCHOR_COUNT
 ) -> AnchorBands:
     """Choose the anchor bands of a scene and estimate the weights that carry them to all bands.
 
@@ -62,15 +62,14 @@ def choose_anchor_bands(
         Without NaN.
     weight : array, shape (pixel,)
         0..1, how valid a pixel is.
-    count : int, optional
-        Of anchor bands, by default `anchor_count`; with no more bands than that, every band is an anchor band.
+    count : int
+        Of anchor bands; with no more bands than that, every band is an anchor band.
 
     Returns
     -------
     AnchorBands
         The bands by QR with pivoting, the weights by ridge regression of all bands on them.
     """
-    count = anchor_count(len(spectra)) if count is None else count
     if len(spectra) <= count:
         return AnchorBands(tuple(range(len(spectra))), np.eye(len(spectra), dtype=np.float32))
     used = weight > 0

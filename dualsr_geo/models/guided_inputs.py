@@ -176,10 +176,11 @@ def _anchors(
     count: int | None,
 ) -> tuple[AnchorBands, NDArray[np.float32], NDArray[np.float32]]:
     """Return the anchors, and of all bands or components their rows of `expand` and values less the mean."""
+    count = anchor_count(len(spectra)) if count is None else count
     if space.keeps_rest:
         chosen = choose_anchor_bands(spectra, weight, count)
         return chosen, space.expand, spectra - space.mean[:, None]
-    number = min(space.count, anchor_count(len(spectra)) if count is None else count)
+    number = min(space.count, count)
     leading = AnchorBands(tuple(range(number)), space.expand[:, :number].copy())
     return leading, np.eye(space.count, dtype=np.float32), z
 

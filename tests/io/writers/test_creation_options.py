@@ -15,6 +15,7 @@ from outputs import (
 )
 
 from dualsr_geo.errors import OptionError, OutputError
+from dualsr_geo.io.writers import tile_store
 from dualsr_geo.io.writers.output_records import is_same_output
 from dualsr_geo.io.writers.tile_store import TileStore
 
@@ -54,7 +55,18 @@ def test_options_that_gdal_would_ignore_are_refused_before_the_work(tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_an_option_that_gdal_refuses_keeps_the_tiles(tmp_path: Path) -> None:
+def test_an_option_that_gdal_refuses_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"--co BLOCKSIZE=17: GDAL cannot write .*Bad value 17") as caught:
+        write_output(a_spec(tmp_path / "a.tif", options=(("BLOCKSIZE", "17"),)))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_option_that_gdal_refuses_after_the_work_keeps_the_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if GDAL refused only the large image.
+    monkeypatch.setattr(tile_store, "require_possible", lambda _spec: None)
     spec = a_spec(tmp_path / "a.tif", options=(("BLOCKSIZE", "17"),))
     with pytest.raises(OutputError, match=r"(?s)could not write .*a\.tif.*--co.*--resume") as caught:
         write_output(spec)
