@@ -207,14 +207,14 @@ def failing(path, *, error):
 
 
 def test_a_defect_names_call_type_and_text_without_secrets():
-    original = ZeroDivisionError("by zero\nat https://user:pw@host/x?sig=1")
+    original = ZeroDivisionError("by zero\nat https://user:secret-word@host/x?sig=1")
     with pytest.raises(
         UnexpectedError, match=r"failing\('a.tif'\) failed unexpectedly: ZeroDivisionError: by zero at"
     ) as caught:
         failing("a.tif", error=original)
     assert caught.value.__cause__ is original
     assert "\n" not in str(caught.value)
-    assert "pw" not in str(caught.value)
+    assert "secret-word" not in str(caught.value)
     assert "Please report it" in str(caught.value)
 
 
