@@ -83,7 +83,8 @@ def finish(command: click.Command) -> None:
 def one_line_errors(ctx: click.Context) -> Iterator[None]:
     """Turn every error into one that click prints as one line, and exits with 1; usage errors keep their code."""
     try:
-        yield
+        with _silent_hooks(ctx):
+            yield
     except (click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
     except KeyboardInterrupt as error:
@@ -101,6 +102,21 @@ def one_line_errors(ctx: click.Context) -> Iterator[None]:
     except Exception as error:
         _print_traceback(ctx, error)
         raise click.ClickException(_foreign(ctx, error)) from error
+
+
+@contextlib.contextmanager
+def _silent_hooks(ctx: click.Context) -> Iterator[None]:
+    """Print no traceback of errors that compiled code cannot raise, unless ``--debug`` requests tracebacks.
+
+    rasterio prints one where a message of GDAL holds bytes of a damaged file; GDAL's error itself is raised.
+    """
+    before = sys.excepthook, sys.unraisablehook
+    if not ctx.meta.get(DEBUG, False):
+        sys.excepthook, sys.unraisablehook = (lambda *_: None), (lambda _: None)
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = before
 
 
 def print_result(text: str) -> None:

@@ -241,11 +241,11 @@ def connected_client(address: str | None, gpus: int | None = None, *, silent: bo
     before = dask.config.get("scheduler", None)
     try:
         client = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # distributed raises almost any for a text that is no address
         # A client that fails on the form of its address leaves itself behind as dask's scheduler.
         dask.config.set(scheduler=before)
         raise OptionError(
-            f"--scheduler {shown(address)} does not answer ({error}). Start a cluster with `dask scheduler`, or give its address."
+            f"--scheduler {shown(address)} does not answer ({str(error) or type(error).__name__}). Start a cluster with `dask scheduler`, or give its address."
         ) from error
     with client:
         if not silent and client.dashboard_link:

@@ -172,6 +172,18 @@ def heeds_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def test_errors_that_compiled_code_cannot_raise_print_no_traceback(monkeypatch, scene):
+    def describe(*_arguments, **_keywords):
+        error = UnicodeDecodeError("utf-8", b"\xc5", 0, 1, "invalid continuation byte")
+        sys.excepthook(type(error), error, None)
+        raise InputError("The file is damaged.")
+
+    hook = sys.excepthook
+    monkeypatch.setattr("dualsr_geo.io.describe.describe", describe)
+    assert run("info", scene).stderr.splitlines() == ["Error: The file is damaged."]
+    assert sys.excepthook is hook
+
+
 @pytest.mark.slow
 def test_an_interrupt_says_what_is_kept(tmp_path):
     cube = np.random.default_rng(1).integers(500, 5000, (4, 400, 400)).astype("uint16")
