@@ -18,7 +18,7 @@ from typing import Any
 
 from dualsr_geo.batch.scene_record import SceneRecord
 from dualsr_geo.errors import DualSRWarning, OutputError
-from dualsr_geo.io.storage.work.ownership import locked, owner_of
+from dualsr_geo.io.storage.work_directory.ownership import locked, owner_of
 from dualsr_geo.serialization import plain_values, write_atomically
 
 JOURNAL_FILE, LOCK_FILE, OWNER_FILE = "batch.jsonl", "batch.lock", "batch.owner.json"

@@ -14,7 +14,7 @@ from dualsr_geo.engine.size_limits import free_disk_bytes, require_room
 from dualsr_geo.io.products.delivery import Delivery, describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.urls import absolute
-from dualsr_geo.io.storage.work.directory import RECORD
+from dualsr_geo.io.storage.work_directory.directory import RECORD
 from dualsr_geo.io.writers.creation_options import require_options
 from dualsr_geo.io.writers.destination import default_output, destination_at
 from dualsr_geo.io.writers.geotiff import require_possible

@@ -18,8 +18,8 @@ from torch import distributed
 from dualsr_geo.errors import InputError, OptionError, OutputError
 from dualsr_geo.io.storage.names import require_name, require_place
 from dualsr_geo.io.storage.side_files import kind_of
-from dualsr_geo.io.storage.work.local_directory import LOCK, OWNER
-from dualsr_geo.io.storage.work.ownership import locked
+from dualsr_geo.io.storage.work_directory.local_directory import LOCK, OWNER
+from dualsr_geo.io.storage.work_directory.ownership import locked
 from dualsr_geo.models import weights
 from dualsr_geo.models.weights import require_weights_file
 from dualsr_geo.training import checkpoint, log

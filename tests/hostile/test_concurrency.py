@@ -15,9 +15,9 @@ from delivered import raster
 import dualsr_geo
 from dualsr_geo.engine.degrade_raster import degrade
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.work import store_lock
-from dualsr_geo.io.storage.work.local_directory import LocalWorkDirectory
-from dualsr_geo.io.storage.work.ownership import Owner
+from dualsr_geo.io.storage.work_directory import store_lock
+from dualsr_geo.io.storage.work_directory.local_directory import LocalWorkDirectory
+from dualsr_geo.io.storage.work_directory.ownership import Owner
 
 OPTIONS = {"scale": 2, "tile": 8, "jobs": 1}
 OUTPUTS = ("o.tif", "o.zarr", "s3://scenes/out/o.zarr", "s3://scenes/out/o.tif")

@@ -21,7 +21,7 @@ from dualsr_geo.errors import InputError, OutputError, ResumeError
 from dualsr_geo.io.readers.rasterio_source import file_stamp
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.object_store import zarr_store
-from dualsr_geo.io.storage.work.store_directory import StoreWorkDirectory
+from dualsr_geo.io.storage.work_directory.store_directory import StoreWorkDirectory
 from dualsr_geo.io.writers.destination import destination_at
 from dualsr_geo.io.writers.store_destination import PART_BYTES
 from dualsr_geo.raster.windows import Window

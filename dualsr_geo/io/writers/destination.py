@@ -10,8 +10,8 @@ from typing import Protocol
 
 from dualsr_geo.errors import OutputError
 from dualsr_geo.io.storage.urls import is_url, normalized, shown
-from dualsr_geo.io.storage.work.directory import WorkDirectory
-from dualsr_geo.io.storage.work.store_lock import Check
+from dualsr_geo.io.storage.work_directory.directory import WorkDirectory
+from dualsr_geo.io.storage.work_directory.store_lock import Check
 from dualsr_geo.io.writers.local_destination import LocalDestination
 from dualsr_geo.io.writers.store_destination import StoreDestination
 from dualsr_geo.raster.scene import Scene

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from dualsr_geo.errors import OutputError
 from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS, is_same_file, kind_of, path_on_disk, require_output_name
-from dualsr_geo.io.storage.work.directory import RECORD, VALUES, WORK
-from dualsr_geo.io.storage.work.local_directory import BACKUP, HAS_BACKUP, LocalWorkDirectory
-from dualsr_geo.io.storage.work.store_lock import Check
+from dualsr_geo.io.storage.work_directory.directory import RECORD, VALUES, WORK
+from dualsr_geo.io.storage.work_directory.local_directory import BACKUP, HAS_BACKUP, LocalWorkDirectory
+from dualsr_geo.io.storage.work_directory.store_lock import Check
 from dualsr_geo.io.storage.zarr_groups import is_our_group
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.serialization import sync_directory, sync_file

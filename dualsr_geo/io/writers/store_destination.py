@@ -17,10 +17,10 @@ from dualsr_geo.io.storage.object_store import delete, has_objects, is_object, n
 from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS, require_output_name
 from dualsr_geo.io.storage.store_errors import store_errors_as
 from dualsr_geo.io.storage.urls import is_writable, shown, split, url_of
-from dualsr_geo.io.storage.work.directory import CONCURRENT_REQUESTS, RECORD, VALUES, WORK, WorkDirectory
-from dualsr_geo.io.storage.work.local_directory import LocalWorkDirectory
-from dualsr_geo.io.storage.work.store_directory import StoreWorkDirectory
-from dualsr_geo.io.storage.work.store_lock import OWNER, Check, locked_in_store
+from dualsr_geo.io.storage.work_directory.directory import CONCURRENT_REQUESTS, RECORD, VALUES, WORK, WorkDirectory
+from dualsr_geo.io.storage.work_directory.local_directory import LocalWorkDirectory
+from dualsr_geo.io.storage.work_directory.store_directory import StoreWorkDirectory
+from dualsr_geo.io.storage.work_directory.store_lock import OWNER, Check, locked_in_store
 from dualsr_geo.io.storage.zarr_groups import has_group, is_our_group
 from dualsr_geo.io.writers.local_destination import SIDECARS, sidecars
 from dualsr_geo.raster.scene import Scene

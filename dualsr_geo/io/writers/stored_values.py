@@ -12,7 +12,7 @@ from zarr.codecs import BloscCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from dualsr_geo.io.storage.work.directory import WorkDirectory
+from dualsr_geo.io.storage.work_directory.directory import WorkDirectory
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster.windows import Tiling
 

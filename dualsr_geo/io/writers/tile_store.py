@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from dualsr_geo.errors import DualSRWarning, OutputError, ResumeError, TileError
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.work.checksums import checksum
-from dualsr_geo.io.storage.work.directory import MARKS, RECORD, WorkDirectory
+from dualsr_geo.io.storage.work_directory.checksums import checksum
+from dualsr_geo.io.storage.work_directory.directory import MARKS, RECORD, WorkDirectory
 from dualsr_geo.io.writers.creation_options import require_options
 from dualsr_geo.io.writers.disk_space import disk_errors
 from dualsr_geo.io.writers.geotiff import make_tiff, require_possible

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dualsr_geo.errors import OutputError
-from dualsr_geo.io.storage.work.local_directory import LocalWorkDirectory
+from dualsr_geo.io.storage.work_directory.local_directory import LocalWorkDirectory
 
 
 def test_records_marks_and_files_are_kept(tmp_path):

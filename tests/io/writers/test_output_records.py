@@ -16,7 +16,7 @@ from outputs import (
 )
 
 from dualsr_geo.errors import ResumeError
-from dualsr_geo.io.storage.work.checksums import decode, encode
+from dualsr_geo.io.storage.work_directory.checksums import decode, encode
 from dualsr_geo.io.writers.output_records import is_same_output
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.version import __version__

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from zarr.storage import ObjectStore
 
-from dualsr_geo.io.storage.work.checksums import CheckedValues
+from dualsr_geo.io.storage.work_directory.checksums import CheckedValues
 
 RECORD = "run.json"
 MARKS = "done"

@@ -16,9 +16,9 @@ from zarr.storage import ObjectStore
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.object_store import delete, is_object, names_below, open_store, read_object, zarr_store
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.work.checksums import CheckedValues, checksum, decode, encode
-from dualsr_geo.io.storage.work.directory import CONCURRENT_REQUESTS, MARKS, RECORD, VALUES
-from dualsr_geo.io.storage.work.store_lock import OWNER
+from dualsr_geo.io.storage.work_directory.checksums import CheckedValues, checksum, decode, encode
+from dualsr_geo.io.storage.work_directory.directory import CONCURRENT_REQUESTS, MARKS, RECORD, VALUES
+from dualsr_geo.io.storage.work_directory.store_lock import OWNER
 
 
 @dataclass(frozen=True)

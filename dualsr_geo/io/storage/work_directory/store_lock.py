@@ -18,7 +18,7 @@ from dualsr_geo.errors import OutputError
 from dualsr_geo.io.storage.object_store import delete, open_store
 from dualsr_geo.io.storage.store_errors import store_errors_as
 from dualsr_geo.io.storage.store_settings import setting
-from dualsr_geo.io.storage.work.ownership import Owner
+from dualsr_geo.io.storage.work_directory.ownership import Owner
 
 # The object, in the work directory.
 OWNER = "owner.json"

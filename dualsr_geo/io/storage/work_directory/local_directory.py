@@ -12,9 +12,9 @@ from typing import Any
 
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.side_files import kind_of, require_output_name
-from dualsr_geo.io.storage.work.checksums import CheckedValues, SyncedStore, checksum, decode, encode
-from dualsr_geo.io.storage.work.directory import MARKS, RECORD, VALUES, WORK
-from dualsr_geo.io.storage.work.ownership import locked
+from dualsr_geo.io.storage.work_directory.checksums import CheckedValues, SyncedStore, checksum, decode, encode
+from dualsr_geo.io.storage.work_directory.directory import MARKS, RECORD, VALUES, WORK
+from dualsr_geo.io.storage.work_directory.ownership import locked
 from dualsr_geo.serialization import PARTIAL, sync_directory, write_atomically
 
 # A group that is replaced, until the new one is in its place; and the key of the record that says so.
