@@ -2,7 +2,7 @@
 
     python examples/benchmark/stages.py OUTPUT.json upscale scene.tif --rgb pan.tif --model auto -o product.tif
 
-runs the command line in this process and writes seconds by stage. A sample counts for the innermost function of
+runs the command line in this process and writes seconds by stage. A sample counts for the innermost module of
 `STAGES` on a thread's stack, and is weighed by the processor time since the last one, so that waiting costs nothing.
 """
 
@@ -18,20 +18,19 @@ from types import FrameType
 
 # Seconds between two samples.
 INTERVAL_S = 0.01
-# Stage of a part of a file's name, or of a function in it; the innermost frame that fits decides.
+# Stage of a part of a file's name; the innermost frame that fits decides.
 STAGES = (
-    ("importlib", None, "import"),
-    ("dualsr_geo/models/networks/", None, "network"),
-    ("dualsr_geo/degradation/", None, "consistency"),
-    ("dualsr_geo/engine/tiles/encoding", None, "encode"),
-    ("dualsr_geo/io/writers/geotiff", None, "finish"),
-    ("dualsr_geo/io/writers/", None, "store"),
-    ("dualsr_geo/io/readers/", None, "read"),
-    ("dualsr_geo/io/alignment", None, "read"),
-    ("dualsr_geo/engine/scene_survey", None, "survey"),
-    ("dualsr_geo/models/methods/", None, "candidates"),
-    ("dualsr_geo/fusion/", None, "candidates"),
-    ("dualsr_geo/engine/tiles/", None, "rest of the tile"),
+    ("importlib", "import"),
+    ("dualsr_geo/models/networks/", "network"),
+    ("dualsr_geo/degradation/", "consistency"),
+    ("dualsr_geo/engine/tiles/encoding", "encode"),
+    ("dualsr_geo/io/writers/geotiff", "finish"),
+    ("dualsr_geo/io/writers/", "store"),
+    ("dualsr_geo/io/readers/", "read"),
+    ("dualsr_geo/io/alignment", "read"),
+    ("dualsr_geo/models/methods/", "candidates"),
+    ("dualsr_geo/fusion/", "candidates"),
+    ("dualsr_geo/engine/tiles/", "rest of the tile"),
 )
 # A survey runs models, too: what is under it is the survey's.
 OUTER = ("dualsr_geo/engine/scene_survey", "survey")
@@ -45,7 +44,7 @@ def stage_of(frame: FrameType | None) -> str | None:
         if OUTER[0] in name:
             return OUTER[1]
         if stage is None:
-            stage = next((s for part, _, s in STAGES if part in name), None)
+            stage = next((s for part, s in STAGES if part in name), None)
         frame = frame.f_back
     return stage
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from zarr.storage import ObjectStore
 
+from dualsr_geo.errors import ResumeError
 from dualsr_geo.io.storage.work_directory.checksums import CheckedValues
 
 RECORD = "run.json"
@@ -101,3 +102,11 @@ class WorkDirectory(Protocol):
     def file(self, name: str) -> AbstractContextManager[Path]:
         """Return a context with the path of a file on disk; a file that is written there is kept."""
         ...
+
+
+def read_mark(directory: WorkDirectory, index: int) -> dict[str, Any] | None:
+    """Return the mark of a tile; None if it is damaged."""
+    try:
+        return directory.read(f"{MARKS}/{index}.json")
+    except ResumeError:
+        return None

@@ -13,7 +13,7 @@ from typing import Any
 from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.side_files import kind_of, require_output_name
 from dualsr_geo.io.storage.work_directory.checksums import CheckedValues, SyncedStore, checksum, decode, encode
-from dualsr_geo.io.storage.work_directory.directory import MARKS, RECORD, VALUES, WORK
+from dualsr_geo.io.storage.work_directory.directory import MARKS, RECORD, VALUES, WORK, read_mark
 from dualsr_geo.io.storage.work_directory.ownership import locked
 from dualsr_geo.serialization import PARTIAL, sync_directory, write_atomically
 
@@ -154,13 +154,7 @@ class LocalWorkDirectory:
     def marks(self) -> dict[int, dict[str, Any] | None]:
         """Return the documents of the finished tiles, in order of their indices; None for a damaged one."""
         indices = sorted(int(p.stem) for p in (self.path / MARKS).glob("*.json") if _is_index(p.stem))
-        return {i: self._mark(i) for i in indices}
-
-    def _mark(self, index: int) -> dict[str, Any] | None:
-        try:
-            return self.read(f"{MARKS}/{index}.json")
-        except ResumeError:
-            return None
+        return {i: read_mark(self, i) for i in indices}
 
     def remove_marks(self, indices: Iterable[int] | None = None) -> None:
         """Mark no tile as finished, or those not."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,7 @@ from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.object_store import delete, is_object, names_below, open_store, read_object, zarr_store
 from dualsr_geo.io.storage.store_errors import store_errors_as
 from dualsr_geo.io.storage.work_directory.checksums import CheckedValues, checksum, decode, encode
-from dualsr_geo.io.storage.work_directory.directory import CONCURRENT_REQUESTS, MARKS, RECORD, VALUES
+from dualsr_geo.io.storage.work_directory.directory import CONCURRENT_REQUESTS, MARKS, RECORD, VALUES, read_mark
 from dualsr_geo.io.storage.work_directory.store_lock import OWNER
 
 
@@ -63,13 +64,7 @@ class StoreWorkDirectory:
         stems = [Path(n).stem for n in names_below(self.url, OutputError, MARKS)]
         indices = sorted(int(stem) for stem in stems if stem.isascii() and stem.isdecimal())
         with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-            return dict(zip(indices, pool.map(self._mark, indices), strict=True))
-
-    def _mark(self, index: int) -> dict[str, Any] | None:
-        try:
-            return self.read(f"{MARKS}/{index}.json")
-        except ResumeError:
-            return None
+            return dict(zip(indices, pool.map(partial(read_mark, self), indices), strict=True))
 
     def remove_marks(self, indices: Iterable[int] | None = None) -> None:
         """Mark no tile as finished, or those not."""
