@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.command import Command
 from dualsr_geo.cli.surface import print_progress, print_result
 from dualsr_geo.cli.upscale import connected_client, read_psf, upscale
 from dualsr_geo.errors import DualSRWarning
@@ -30,7 +31,9 @@ SCENE_OPTIONS = (
 MAX_PRINTED = 20
 
 
-@click.command(short_help="Sharpen many scenes.", params=[p for p in upscale.params if p.name in SCENE_OPTIONS])
+@click.command(
+    cls=Command, short_help="Sharpen many scenes.", params=[p for p in upscale.params if p.name in SCENE_OPTIONS]
+)
 @click.argument("src", nargs=-1)
 @click.option(
     "-o",

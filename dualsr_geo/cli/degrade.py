@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.command import Command
 from dualsr_geo.cli.surface import print_result
 
 
-@click.command(short_help="Blur and decimate a raster like a coarser sensor.")
+@click.command(cls=Command, short_help="Blur and decimate a raster like a coarser sensor.")
 @click.argument("scene", type=click.Path())
 @options.product
 @click.option("--scale", type=int, required=True, help="Ratio of pixel sizes.")

@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.command import Command
 from dualsr_geo.cli.surface import print_result
+from dualsr_geo.cli.upscale import require_scene
 
 # Columns of the table: name, heading, number of decimals.
 COLUMNS = (
@@ -34,7 +36,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     return None if value is None else tuple(n.strip() for n in value.split(",") if n.strip())
 
 
-@click.command(short_help="Score a product, or compare models on a scene.")
+@click.command(cls=Command, short_help="Score a product, or compare models on a scene.")
 @click.argument("scene", type=click.Path())
 @click.option(
     "--reference",
@@ -104,7 +106,10 @@ def evaluate(  # one keyword an option, passed on untouched
     from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
 
     if not chosen["rgb"] and scale is None and not is_delivery(scene):
-        raise click.UsageError("Without --rgb the ratio is unknown. Give --scale, or --reference to score a product.")
+        require_scene(scene, chosen)
+        raise click.UsageError(
+            "Without a guide --scale is required. Give --rgb GUIDE, or e.g. --scale 2, or --reference to score a product."
+        )
     from dualsr_geo.evaluation.evaluate import evaluate as run  # noqa: PLC0415
 
     given = {k: v for k, v in chosen.items() if v is not None}

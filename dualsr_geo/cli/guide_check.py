@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.command import Command
 from dualsr_geo.cli.surface import print_result
 
 
-@click.command("guide-check", short_help="Check how well a guide fits a scene.")
+@click.command("guide-check", cls=Command, short_help="Check how well a guide fits a scene.")
 @click.argument("scene", type=click.Path())
 @click.option(
     "--rgb",

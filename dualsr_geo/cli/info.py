@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.command import Command
 from dualsr_geo.cli.surface import print_result
 
 
-@click.command(short_help="Describe a scene.")
+@click.command(cls=Command, short_help="Describe a scene.")
 @click.argument("scene", type=click.Path())
 @click.option(
     "--rgb", "--pan", "--guide", "rgb", type=click.Path(), help="Also print the largest ratio that this guide allows."

@@ -45,12 +45,23 @@ def _nodata(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     raise click.BadParameter(f"`{value}` is no number. Give a number, nan or auto.")
 
 
+def _joined(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Join the bands of several --bidx."""
+    return ",".join(values) if values else None
+
+
 output = click.option("-o", "--output", type=click.Path(), help="File or store of the product.")
 format_ = click.option(
     "-f", "--format", "--driver", "format", type=click.Choice(["COG", "GTiff", "Zarr"], case_sensitive=False),
     help="Format of the product.  [default: by the suffix of --output, .tif COG, .zarr Zarr]",
 )  # fmt: skip
-bidx = click.option("-b", "--bidx", help="Bands of the scene, e.g. 1, 1,3 or 2..5.  [default: all]")
+bidx = click.option(
+    "-b",
+    "--bidx",
+    multiple=True,
+    callback=_joined,
+    help="Bands of the scene, e.g. 1, 1,3 or 2..5. Repeatable.  [default: all]",
+)
 trust_references = click.option(
     "--trust-references",
     is_flag=True,
@@ -74,7 +85,10 @@ nodata = click.option(
     help="Nodata value of the scene or, with --dtype, of the product; auto: that of undeclared fill, if there is any.",
 )  # fmt: skip
 dtype = click.option(
-    "-t", "--dtype", type=click.Choice(DTYPES), help="Data type of the product.  [default: that of the scene]"
+    "-t",
+    "--dtype",
+    type=click.Choice(DTYPES, case_sensitive=False),
+    help="Data type of the product.  [default: that of the scene]",
 )
 scheduler = click.option("--scheduler", metavar="tcp://...", help="Address of a dask cluster that runs the tiles.")
 gpus = click.option(

@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.command import Command
 from dualsr_geo.cli.surface import print_progress, print_result
 
 # Options of the training configuration, and of the training task; each has the name of a field there.
@@ -29,7 +30,7 @@ COMMON_OPTIONS = ("references", "output", "network", "rgb", "device", "jobs", "o
 MAX_THREADS = 1024
 
 
-@click.command(short_help="Train a network on references, or finetune one to a scene and its guide.")
+@click.command(cls=Command, short_help="Train a network on references, or finetune one to a scene and its guide.")
 @click.argument("references", type=click.Path(), nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(), required=True, help="Weights file to write, .safetensors.")
 @click.option(

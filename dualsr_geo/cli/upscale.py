@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.command import Command
 from dualsr_geo.cli.surface import print_progress, print_result
 from dualsr_geo.report.summary import describe_run
 
@@ -29,7 +30,7 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
     return int(digits) if len(digits) < len(str(sys.maxsize)) else sys.maxsize
 
 
-@click.command(short_help="Sharpen a scene.")
+@click.command(cls=Command, short_help="Sharpen a scene.")
 @click.argument("scene", type=click.Path())
 @options.product
 @click.option(
@@ -179,7 +180,8 @@ def upscale(  # one keyword an option, passed on untouched
     from dualsr_geo.models.methods import model_names  # noqa: PLC0415
 
     if not rgb and chosen["scale"] is None and chosen["model"] in model_names() and not is_delivery(scene):
-        raise click.UsageError("Without --rgb the ratio is unknown. Give --scale, e.g. --scale 4.")
+        require_scene(scene, chosen)
+        raise click.UsageError("Without a guide --scale is required. Give --rgb GUIDE, or e.g. --scale 2.")
     from dualsr_geo.engine import preparation  # noqa: PLC0415
     from dualsr_geo.engine import upscale as engine  # noqa: PLC0415  # loads torch
     from dualsr_geo.engine.options import Options  # noqa: PLC0415
@@ -207,6 +209,13 @@ def upscale(  # one keyword an option, passed on untouched
         print_result(json.dumps(result))
     elif not quiet:
         print_result(describe_run(result))
+
+
+def require_scene(scene: str, chosen: Mapping[str, Any]) -> None:
+    """Raise the error of a scene that cannot be opened, which comes before that of any option."""
+    from dualsr_geo.io.scenes import open_scene  # noqa: PLC0415  # loads rasterio
+
+    open_scene(scene, gsd=chosen["gsd"], sensor=chosen["sensor"], trust_references=chosen["trust_references"])
 
 
 def read_psf(path: str | None) -> Psf | None:

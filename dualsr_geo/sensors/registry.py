@@ -49,7 +49,7 @@ def sensors() -> Mapping[str, Sensor]:
 
 
 def find(name: str) -> Sensor:
-    """Return a sensor by its name, or by an alias that only one sensor has.
+    """Return a sensor by its name, or by an alias, in any case; an alias of a sensor and its pan band is the sensor's.
 
     Raises
     ------
@@ -61,12 +61,16 @@ def find(name: str) -> Sensor:
     if name in registry:
         return registry[name]
     candidates = [s for s in registry.values() if normalised(name) in {normalised(a) for a in (s.name, *s.aliases)}]
-    if len(candidates) == 1:
-        return candidates[0]
-    near = [s.name for s in candidates] or difflib.get_close_matches(name.lower(), registry, 3, cutoff=SIMILARITY)
-    hint = f"; {' or '.join(near)} may be meant" if near else ""
+    pans = {s.guide for s in candidates}
+    if len(main := [s for s in candidates if s.name not in pans]) == 1:
+        return main[0]
+    if candidates:
+        *others, last = [s.name for s in candidates]
+        raise OptionError(f"`{name}` may be {', '.join(others)} or {last}. Give one of these names.")
+    near = difflib.get_close_matches(name.lower(), registry, 3, cutoff=SIMILARITY)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise OptionError(
-        f"There is no sensor `{name}`{hint}. Give one of `dualsr-geo sensors list`, or install its plugin (docs/sensors.md)."
+        f"There is no sensor `{name}`.{hint} Give one of `dualsr-geo sensors list`, or install its plugin (docs/sensors.md)."
     )
 
 

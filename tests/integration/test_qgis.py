@@ -87,7 +87,7 @@ def test_qgis_says_the_one_line_of_a_mistake(home, tmp_path):
     scene, _ = synthetic.write(tmp_path, shape=(9, 11), bands=3, guide="pan")
     ran = processed(home, "dualsr:upscale", "--", f"SCENE={scene}", f"OUTPUT={tmp_path / 'p.tif'}")
     assert ran.returncode != 0
-    assert "Without --rgb the ratio is unknown. Give --scale, e.g. --scale 4." in ran.stderr
+    assert "Without a guide --scale is required. Give --rgb GUIDE, or e.g. --scale 2." in ran.stderr
     assert "Traceback" not in ran.stderr
     assert not (tmp_path / "p.tif").exists()
 

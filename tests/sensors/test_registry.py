@@ -309,12 +309,13 @@ def test_a_name_that_is_taken_stays_with_who_has_it(package):
 
 def test_a_sensor_is_found_by_an_alias_that_only_one_has():
     assert find("S2A") is find("sentinel-2a")
-    with pytest.raises(OptionError, match="worldview-2 or worldview-2-pan may be meant"):
-        find("WV02")
+    assert find("wv02") is find("worldview-2")
+    with pytest.raises(OptionError, match="`WV03` may be worldview-3, worldview-3-pan or worldview-3-swir"):
+        find("WV03")
 
 
 def test_an_unknown_sensor_names_the_nearest():
-    with pytest.raises(OptionError, match=r"no sensor `sentinel-2d`; sentinel-2.* or sentinel-2"):
+    with pytest.raises(OptionError, match=r"no sensor `sentinel-2d`. Did you mean sentinel-2.* or sentinel-2"):
         find("sentinel-2d")
 
 

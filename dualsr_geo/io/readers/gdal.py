@@ -104,6 +104,8 @@ def _locate(where: str) -> str:
         # A subdataset or a URL; one letter is a Windows drive.
         if re.match(r"[A-Za-z][A-Za-z0-9+_]+:", where):
             return where
+        if where == "-":
+            raise InputError("The scene - is a pipe, and a scene is read in pieces that are not in order. Give a file.")
         raise InputError(f"{shown(where)} does not exist. Give the path of a raster or of a Zarr group.")
     if path.suffix.lower() == ".hdr":
         candidates = [path.with_suffix(s) for s in ENVI_SUFFIXES] + [path.with_suffix("").with_suffix(".img")]

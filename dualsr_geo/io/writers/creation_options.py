@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from rasterio.enums import Compression, Resampling
 
-from dualsr_geo.errors import OptionError
+from dualsr_geo.errors import DualSRWarning, OptionError
 from dualsr_geo.io.writers.output_spec import OutputSpec
+from dualsr_geo.messages import unknown_name
 
 # Side of a block of the file, pixels.
 BLOCK_PX = 512
@@ -23,6 +27,16 @@ NO = ("NO", "FALSE", "OFF", "0")
 PREDICTED = {"ZSTD", "DEFLATE", "LZW"}
 # GTiff's numbers of the COG driver's names.
 PREDICTORS = {"YES": "2", "STANDARD": "2", "FLOATING_POINT": "3", "NO": "1"}
+
+# What GDAL writes of a name that no driver knows.
+NO_SUCH_OPTION = "does not support creation option"
+# Creation options that a GeoTIFF or a COG may be given here: those of GDAL's COG driver first, then those of GTiff.
+NAMES = (
+    "COMPRESS", "LEVEL", "PREDICTOR", "BLOCKSIZE", "BIGTIFF", "NUM_THREADS", "OVERVIEWS", "OVERVIEW_RESAMPLING",
+    "SPARSE_OK", "INTERLEAVE", "TILED", "BLOCKXSIZE", "BLOCKYSIZE", "ZLEVEL", "ZSTD_LEVEL", "LZMA_PRESET", "JPEG_QUALITY",
+    "WEBP_LEVEL", "WEBP_LOSSLESS", "MAX_Z_ERROR", "DISCARD_LSB", "NBITS", "PHOTOMETRIC", "ALPHA", "PROFILE", "TFW", "RPB",
+    "RPCTXT", "ENDIANNESS", "GEOTIFF_VERSION", "GEOTIFF_KEYS_FLAVOR", "STREAMABLE_OUTPUT",
+)  # fmt: skip
 
 
 def require_options(spec: OutputSpec) -> None:
@@ -61,6 +75,49 @@ def _require_type(spec: OutputSpec, requested: Mapping[str, str]) -> None:
     bits = requested.get("NBITS")
     if bits is not None and bits != str(8 * np.dtype(dtype).itemsize):
         raise OptionError(f"--co NBITS={bits} would cut values of {dtype}. Leave it out, or give --dtype.")
+
+
+class _Collector(logging.Handler):
+    """Keeps the messages of warnings."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self.messages.append(record.getMessage())
+
+
+@contextmanager
+def gdal_warnings() -> Iterator[Sequence[str]]:
+    """Yield a sequence to which the warnings of GDAL in this block are added."""
+    collector, log = _Collector(), logging.getLogger("rasterio")
+    log.addHandler(collector)
+    try:
+        yield collector.messages
+    finally:
+        log.removeHandler(collector)
+
+
+def warn_of_ignored(spec: OutputSpec, messages: Sequence[str]) -> None:
+    """Warn of the requested creation options that GDAL ignores.
+
+    Parameters
+    ----------
+    spec : OutputSpec
+    messages : sequence of str
+        Warnings of GDAL while it wrote with these options.
+    """
+    for name, value in requested_options(spec).items():
+        message = next((m for m in messages if name in m.replace("=", " ").split()), None)
+        if message is None:
+            continue
+        reason = message.partition(" in ")[2].rstrip(".")
+        if NO_SUCH_OPTION in message:
+            reason = unknown_name(NAMES, name, "creation option")
+        text = f"--co {name}={value} is ignored by GDAL: {reason}"
+        warnings.warn(text, DualSRWarning, stacklevel=2)
 
 
 def requested_options(spec: OutputSpec) -> dict[str, str]:

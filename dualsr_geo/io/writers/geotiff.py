@@ -31,10 +31,12 @@ from dualsr_geo.io.writers.creation_options import (
     THREADS,
     block_side,
     cog_options,
+    gdal_warnings,
     gtiff_options,
     overview_levels,
     predictor,
     requested_options,
+    warn_of_ignored,
 )
 from dualsr_geo.io.writers.disk_space import disk_full_error
 from dualsr_geo.io.writers.geotiff_tags import write_tags
@@ -112,13 +114,15 @@ def require_possible(spec: OutputSpec) -> None:
                 form = {"driver": "GTiff", "count": len(values), "height": TRIAL_PX, "width": TRIAL_PX}
                 with stage.open(**form, dtype=values.dtype, interleave="band") as target:
                     target.write(values)
-                _copy(whole, stage.name, output.name)
+                with gdal_warnings() as refusals:
+                    _copy(whole, stage.name, output.name)
         except (RasterioError, gdal_error_type()) as error:
             given = " ".join(f"--co {name}={value}" for name, value in spec.options)
             raise OptionError(
                 f"{given}: GDAL cannot write {len(values)} bands of {whole.packing.dtype} so "
                 f"({_reason(error).replace(output.name, 'output').replace(Path(output.name).name, 'output')}). Give other creation options, or none."
             ) from error
+    warn_of_ignored(spec, refusals)
 
 
 def _reason(error: BaseException) -> str:

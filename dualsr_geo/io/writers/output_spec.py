@@ -16,6 +16,8 @@ from dualsr_geo.raster.bands import DEVIATION_OF, Band
 from dualsr_geo.raster.packing import Packing
 
 FORMATS = ("COG", "GTiff", "Zarr")
+# Names that GDAL's programs read as standard output.
+STANDARD_OUTPUT = ("-", "/vsistdout/", "/vsistdout_redirect/")
 SUFFIXES = {".tif": "COG", ".tiff": "COG", ".zarr": "Zarr"}
 
 # Of four depths tried, this one read both a band (0.03 s) and a spectrum (0.012 s) fast.
@@ -194,6 +196,10 @@ def format_of(path: str, requested: str | None) -> str:
     OptionError
         If the format is unknown, or there is neither.
     """
+    if path in STANDARD_OUTPUT:
+        raise OptionError(
+            f"The output {path} is a pipe, and a product is written in pieces that are not in order. Give the path of a file."
+        )
     if requested is not None:
         formats = {name.lower(): name for name in FORMATS}
         if requested.lower() not in formats:

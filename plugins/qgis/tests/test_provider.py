@@ -212,7 +212,7 @@ def test_a_mistake_is_the_one_line_of_the_command(chosen, pair, tmp_path):
     scene = str(pair[0])
     _, fine, feedback = run(chosen, "upscale", {"SCENE": scene, "OUTPUT": str(tmp_path / "p.tif")})
     assert not fine
-    assert feedback.failed == ["Without --rgb the ratio is unknown. Give --scale, e.g. --scale 4."]
+    assert feedback.failed == ["Without a guide --scale is required. Give --rgb GUIDE, or e.g. --scale 2."]
     assert list(tmp_path.iterdir()) == []
 
 
