@@ -255,7 +255,13 @@ def _upscale(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> 
     from dualsr_geo.engine.preparation import scene_nodata  # noqa: PLC0415
     from dualsr_geo.io.scenes import open_guides, open_scene  # noqa: PLC0415
 
-    scene = open_scene(array, bidx=options.bidx, nodata=scene_nodata(options), sensor=options.sensor)
+    scene = open_scene(
+        array,
+        bidx=options.bidx,
+        nodata=scene_nodata(options),
+        sensor=options.sensor,
+        wavelengths=options.wavelengths,
+    )
     plan = plan_run(
         scene,
         [image for guide in guides for image in open_guides(guide, trust_references=options.trust_references)],

@@ -125,6 +125,15 @@ def text(name: str, value: Any) -> str:
     raise wrong(name, value, "text, e.g. '1,3' or '2..5'" if name == "bidx" else "text")
 
 
+def text_or_numbers(name: str, value: Any) -> str | tuple[float, ...]:
+    """Return a text or a path as text, or several numbers; raises KeywordError for anything else."""
+    if isinstance(value, str | os.PathLike):
+        return path(name, value)
+    if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
+        raise wrong(name, value, "a path, a range such as '400:2500', or numbers")
+    return tuple(number(name, item) for item in value)
+
+
 def path(name: str, value: Any) -> str:
     """Return a path as text; raises KeywordError for anything else."""
     plain = os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Options of `upscale` that hold for each scene.
 SCENE_OPTIONS = (
-    "format", "bidx", "dtype", "nodata", "creation", "gsd", "sensor", "trust_references", "scale", "model", "fine", "half_model", "published",
+    "format", "bidx", "dtype", "nodata", "creation", "gsd", "sensor", "wavelengths", "trust_references", "scale", "model", "fine", "half_model", "published",
     "precision", "spectral", "orientations", "uncertainty", "coregister", "changes", "denoise", "psf", "mtf_gain", "tile", "jobs", "max_memory", "device",
 )  # fmt: skip
 # Failed scenes that are printed; all of them are in the summary.

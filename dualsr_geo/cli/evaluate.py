@@ -65,6 +65,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 @options.nodata
 @options.gsd
 @options.sensor
+@options.wavelengths
 @options.trust_references
 @options.jobs
 @options.max_memory

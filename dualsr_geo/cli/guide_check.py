@@ -26,6 +26,7 @@ from dualsr_geo.cli.surface import print_result
 @options.bidx
 @options.gsd
 @options.sensor
+@options.wavelengths
 @options.trust_references
 @click.option("--scale", type=int, help="Ratio of pixel sizes.  [default: the largest that the guide allows]")
 @click.option(

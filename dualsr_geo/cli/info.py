@@ -21,6 +21,7 @@ from dualsr_geo.cli.surface import print_result
 @options.nodata
 @options.gsd
 @options.sensor
+@options.wavelengths
 @options.trust_references
 @click.option("--blur", is_flag=True, help="Also estimate the blur of the scene, as `upscale` does without a guide.")
 @click.option("--scale", type=click.IntRange(2), default=2, help="Ratio of pixel sizes for --blur.  [default: 2]")
@@ -56,7 +57,10 @@ def _text(description: dict[str, Any]) -> str:
     if sensor := description.get("sensor"):
         lines.append(f"sensor:  {sensor['said'].removeprefix('Sensor').lstrip(': ')}")
     if product := description.get("product"):
-        lines.append(f"product: {product['sensor']} {product['level']}. {' '.join(product['notes'])}")
+        name = f"{product['sensor']} {product['level']}".rstrip()
+        lines.append(f"product: {name}. {' '.join(product['notes'])}")
+    if opened := description.get("opened"):
+        lines.append(f"opened:  {' '.join(opened)}")
     if description.get("largest_scale"):
         lines.append(f"guide:   allows --scale {description['largest_scale']}")
     if blur := description.get("blur"):

@@ -75,6 +75,12 @@ sensor = click.option(
     metavar="NAME",
     help="Sensor of the scene; see `dualsr-geo sensors list`.  [default: by the metadata]",
 )
+wavelengths = click.option(
+    "--wavelengths",
+    metavar="FILE|FIRST:LAST",
+    help="Wavelengths of the bands: a text or CSV file, first and last in nm, e.g. 400:2500, or bands of a sensor, e.g. "
+    "aviris-classic:4..107,113..153.  [default: those of the file]",
+)
 creation = click.option(
     "--co", "--profile", "creation", multiple=True, metavar="NAME=VALUE", callback=_creation,
     help="Creation option of the GDAL driver. Repeatable.",

@@ -44,6 +44,7 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
 )
 @options.gsd
 @options.sensor
+@options.wavelengths
 @options.trust_references
 @click.option("--scale", type=int, help="Ratio of pixel sizes.  [default: the largest that the guide allows]")
 @click.option(

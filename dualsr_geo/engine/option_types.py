@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from dualsr_geo.argument_types import flag, integer, number, number_or_auto, path, shown, text, wrong
+from dualsr_geo.argument_types import (
+    flag,
+    integer,
+    number,
+    number_or_auto,
+    path,
+    shown,
+    text,
+    text_or_numbers,
+    wrong,
+)
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import OptionError
 
@@ -83,6 +93,7 @@ TYPES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("published", "uncertainty", "overwrite", "resume", "trust_references"), flag),
     **dict.fromkeys(("mtf_gain", "gsd"), number),
     "nodata": number_or_auto,
+    "wavelengths": text_or_numbers,
     **dict.fromkeys(
         ("fine", "precision", "coregister", "changes", "denoise", "bidx", "sensor", "device", "format"), text
     ),

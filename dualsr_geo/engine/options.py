@@ -68,6 +68,9 @@ class Options:
         Which bands of a product with several pixel sizes, metres.
     sensor : str or None
         The sensor that took the scene, by its name in the registry; left out, the metadata decides.
+    wavelengths : str or sequence of float, or None
+        Those of the scene's bands, instead of the file's: a text or CSV file, first and last in nm (``"400:2500"``),
+        bands of a sensor (``"aviris-classic:4..107,113..153"``), or numbers.
     tile : int or None
         Side of a tile's core, lr pixels; left out, `max_memory` decides.
     jobs : int or None
@@ -106,6 +109,7 @@ class Options:
     bidx: str | None = None
     gsd: float | None = None
     sensor: str | None = None
+    wavelengths: str | tuple[float, ...] | None = None
     trust_references: bool = False
     # Tiles and machine.
     tile: int | None = None

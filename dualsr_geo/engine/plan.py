@@ -148,6 +148,7 @@ class RunPlan:
             **(
                 {"sensor": self.scene.sensor.sensor} if self.scene.sensor is not None and self.scene.sensor.used else {}
             ),
+            **({} if o.wavelengths is None else {"wavelengths": [b.wavelength_nm for b in self.scene.bands]}),
             **({"uncertainty": True} if o.uncertainty else {}),
             **({} if o.spectral is None else {"spectral": min(o.spectral, self.scene.count)}),
             **model.identity,

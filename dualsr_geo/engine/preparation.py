@@ -39,7 +39,13 @@ def open_inputs(
     nodata = scene_nodata(options)
     trust = options.trust_references
     delivery = open_delivered(
-        scene, bidx=options.bidx, nodata=nodata, gsd=options.gsd, sensor=options.sensor, trust_references=trust
+        scene,
+        bidx=options.bidx,
+        nodata=nodata,
+        gsd=options.gsd,
+        sensor=options.sensor,
+        wavelengths=options.wavelengths,
+        trust_references=trust,
     )
     paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
     guides = [guide for path in paths for guide in open_guides(path, trust_references=trust)]

@@ -191,6 +191,7 @@ def evaluate(
         nodata=options.nodata,
         gsd=options.gsd,
         sensor=options.sensor,
+        wavelengths=options.wavelengths,
         trust_references=trust,
     )
     opened = delivery.scene

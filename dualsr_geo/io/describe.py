@@ -6,11 +6,12 @@ import math
 import os
 from typing import Any
 
-from dualsr_geo.argument_types import checked, flag, number, number_or_auto, path, text
+from dualsr_geo.argument_types import checked, flag, number, number_or_auto, path, text, text_or_numbers
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.storage.urls import shown
 from dualsr_geo.io.undeclared_fill import warn_of_fill
+from dualsr_geo.io.wavelength_list import Given
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Nodata, Packing
 from dualsr_geo.raster.scene import Scene
@@ -19,7 +20,16 @@ Location = str | os.PathLike[str]
 
 
 @reports_defects
-@checked(scene=path, rgb=path, bidx=text, nodata=number_or_auto, gsd=number, sensor=text, trust_references=flag)
+@checked(
+    scene=path,
+    rgb=path,
+    bidx=text,
+    nodata=number_or_auto,
+    gsd=number,
+    sensor=text,
+    wavelengths=text_or_numbers,
+    trust_references=flag,
+)
 def describe(
     scene: Location,
     *,
@@ -28,6 +38,7 @@ def describe(
     nodata: Nodata = None,
     gsd: float | None = None,
     sensor: str | None = None,
+    wavelengths: Given | None = None,
     trust_references: bool = False,
 ) -> dict[str, Any]:
     """Describe a scene: its grid, bands and packing as they are read.
@@ -41,6 +52,8 @@ def describe(
         Pixel size of the bands of a product with several, metres.
     sensor : str, optional
         The instrument, where the metadata do not name it.
+    wavelengths : str or sequence of float, optional
+        Those of the bands, instead of the file's; see `open_scene`.
     trust_references : bool
         Whether scene and guide may refer to files outside their folders; see `open_scene`.
 
@@ -48,12 +61,19 @@ def describe(
     -------
     dict
         scene, shape, gsd, unit, crs, transform, bands, dtype, nodata, scales, offsets, band_table; sensor
-        where it is identified; product (sensor, level, notes) for a product as delivered; guide (gsd, bands)
+        where it is identified; product (sensor, level, notes) for a product as delivered; opened (sentences) for a
+        file of arrays; guide (gsd, bands)
         and largest_scale with a guide or with sharper bands of the product; undeclared_fill (value, share) where
         pixels look missing without being declared so.
     """
     delivery = open_delivered(
-        scene, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor, trust_references=trust_references
+        scene,
+        bidx=bidx,
+        nodata=nodata,
+        gsd=gsd,
+        sensor=sensor,
+        wavelengths=wavelengths,
+        trust_references=trust_references,
     )
     description = {"scene": shown(scene), **_describe_scene(delivery.scene)}
     if (fill := warn_of_fill(delivery.scene)) is not None:
@@ -61,6 +81,8 @@ def describe(
     if delivery.sensor:
         product = {"sensor": delivery.sensor, "level": delivery.level, "notes": list(delivery.notes)}
         description["product"] = product
+    elif delivery.notes:
+        description["opened"] = list(delivery.notes)
     box = delivery.scene.geobox
     for guide in delivery.guides if rgb is None else open_guides(rgb, trust_references=trust_references):
         grid.require_same_world(box, guide.geobox)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 
 import xarray as xr
 
-from dualsr_geo.argument_types import checked, flag, number, number_or_auto, raster, text
+from dualsr_geo.argument_types import checked, flag, number, number_or_auto, raster, text, text_or_numbers
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.products.registry import open_product
@@ -26,6 +27,7 @@ from dualsr_geo.io.storage.urls import canonical, shown
 from dualsr_geo.io.storage.web import require_answer
 from dualsr_geo.io.storage.zarr_groups import is_zarr
 from dualsr_geo.io.undeclared_fill import automatic_nodata
+from dualsr_geo.io.wavelength_list import Given, WavelengthList, read_wavelengths
 from dualsr_geo.raster.bands import parse_bidx
 from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.raster.scene import Scene, preview
@@ -47,7 +49,15 @@ __all__ = [
 
 
 @reports_defects
-@checked(where=raster, bidx=text, nodata=number_or_auto, gsd=number, sensor=text, trust_references=flag)
+@checked(
+    where=raster,
+    bidx=text,
+    nodata=number_or_auto,
+    gsd=number,
+    sensor=text,
+    wavelengths=text_or_numbers,
+    trust_references=flag,
+)
 def open_scene(
     where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
     *,
@@ -55,6 +65,7 @@ def open_scene(
     nodata: Nodata = None,
     gsd: float | None = None,
     sensor: str | None = None,
+    wavelengths: Given | None = None,
     trust_references: bool = False,
 ) -> Scene:
     """Open a scene, lazily: only metadata are read, and one block to check that the file is complete.
@@ -76,6 +87,9 @@ def open_scene(
     sensor : str, optional
         The instrument (`dualsr_geo.sensors.sensors`), where the metadata do not name it, e.g. ``"cave"``
         for a MATLAB file.
+    wavelengths : str or sequence of float, optional
+        Those of the bands, instead of the file's: a text or CSV file, first and last in nm (``"400:2500"``), bands of a
+        sensor (``"aviris-classic:4..107,113..153"``), or numbers. One for each band of the file.
     trust_references : bool
         Whether it may refer to files outside its folder, and from a store or the web outside its host, and whether
         any driver of GDAL may open it, also those of databases and services (docs/archives.md).
@@ -96,7 +110,13 @@ def open_scene(
         the scene contradicts it.
     """
     return open_delivered(
-        where, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor, trust_references=trust_references
+        where,
+        bidx=bidx,
+        nodata=nodata,
+        gsd=gsd,
+        sensor=sensor,
+        wavelengths=wavelengths,
+        trust_references=trust_references,
     ).scene
 
 
@@ -107,6 +127,7 @@ def open_delivered(
     nodata: Nodata = None,
     gsd: float | None = None,
     sensor: str | None = None,
+    wavelengths: Given | None = None,
     trust_references: bool = False,
 ) -> Delivery:
     """Open a scene as `open_scene` does, with the sharper bands of its product as guides.
@@ -124,12 +145,14 @@ def open_delivered(
         name = shown(path)
         require_no_special_file(path)
         require_answer(path)
+    listed = None if wavelengths is None else read_wavelengths(wavelengths)
     with damage_as_input_error(name), trusting(trust_references):
+        opened = partial(_opened, where, path, bidx=bidx, gsd=gsd, sensor=sensor, listed=listed)
         if nodata != "auto":
-            return _opened(where, path, bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor)
-        delivery = _opened(where, path, bidx=bidx, nodata=None, gsd=gsd, sensor=sensor)
+            return opened(nodata=nodata)
+        delivery = opened(nodata=None)
         value = automatic_nodata(delivery.scene)
-        return delivery if value is None else _opened(where, path, bidx=bidx, nodata=value, gsd=gsd, sensor=sensor)
+        return delivery if value is None else opened(nodata=value)
 
 
 def _opened(
@@ -140,10 +163,13 @@ def _opened(
     nodata: float | None,
     gsd: float | None,
     sensor: str | None,
+    listed: WavelengthList | None,
 ) -> Delivery:
-    product = None if path is None else open_product(path, gsd=gsd, sensor=sensor, nodata=nodata)
+    count = None if listed is None else listed.count
+    product = None if path is None else open_product(path, gsd=gsd, sensor=sensor, nodata=nodata, count=count)
     if product is not None:
-        return replace(product, scene=_selected(add_sensor(product.scene, sensor, product.sensor), bidx))
+        scene = add_sensor(_with_wavelengths(product.scene, listed), sensor, product.sensor)
+        return replace(product, scene=_selected(scene, bidx))
     if gsd is not None:
         raise OptionError(f"--gsd {gsd:g} selects among the pixel sizes of a product; {path} has one. Leave it out.")
     if isinstance(where, xr.DataArray):
@@ -154,8 +180,13 @@ def _opened(
         scene = open_zarr(os.fspath(where), nodata=nodata)
     else:
         raster = _open_file(os.fspath(where), bidx, nodata)
-        return Delivery(add_sensor_of_bands(raster.scene, raster.bands, raster.places, sensor))
-    return Delivery(_selected(add_sensor(scene, sensor), bidx))
+        bands = raster.bands if listed is None else listed.applied(raster.bands)
+        return Delivery(add_sensor_of_bands(raster.scene, bands, raster.places, sensor))
+    return Delivery(_selected(add_sensor(_with_wavelengths(scene, listed), sensor), bidx))
+
+
+def _with_wavelengths(scene: Scene, listed: WavelengthList | None) -> Scene:
+    return scene if listed is None else replace(scene, bands=listed.applied(scene.bands))
 
 
 def open_guides(

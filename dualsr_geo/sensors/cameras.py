@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking, bands_of, responses_of
 
-MATLAB_OPENER = "dualsr_geo.io.products.matlab:open_delivery"
+MATLAB_OPENER = "dualsr_geo.io.products.arrays.matlab:open_delivery"
 
 SENSORS = (
     Sensor(

@@ -6,7 +6,7 @@ from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking, bands_o
 
 # Absorption by water vapour, where EMIT's products mark bands as bad (`good_wavelengths`).
 WATER_VAPOUR_NM = ((1327.0, 1432.0), (1774.0, 1960.0))
-MATLAB_OPENER = "dualsr_geo.io.products.matlab:open_delivery"
+MATLAB_OPENER = "dualsr_geo.io.products.arrays.matlab:open_delivery"
 
 SENSORS = (
     Sensor(

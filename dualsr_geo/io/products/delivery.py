@@ -46,7 +46,7 @@ class Delivery:
 
 
 def describe_delivery(delivery: Delivery, *, has_guide: bool) -> tuple[str, ...]:
-    """Return sentences for the user about how a product was opened; none for a plain raster.
+    """Return sentences for the user about how a product or a file of arrays was opened; none for a plain raster.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def describe_delivery(delivery: Delivery, *, has_guide: bool) -> tuple[str, ...]
         Whether the user gives a guide, so that the product's own bands are not used.
     """
     if not delivery.sensor:
-        return ()
+        return delivery.notes
     own = () if has_guide else tuple(f"Guided by the product's own {_band_text(g)}." for g in delivery.guides)
     opened = f"Opened as {delivery.sensor} {delivery.level}".rstrip()
     return (f"{opened}: {_band_text(delivery.scene)}.", *own, *delivery.notes)

@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from dualsr_geo.io.products import emit, enmap, landsat, matlab, maxar, prisma, sentinel2
+from dualsr_geo.io.products import emit, enmap, landsat, maxar, prisma, sentinel2
+from dualsr_geo.io.products.arrays import hdf5, matlab, numpy_files
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.readers.references.local import require_own_hdf5
 from dualsr_geo.io.storage.names import expanded, fits_file_system
@@ -32,10 +33,27 @@ class ProductReader(Protocol):
         ...
 
 
-READERS: tuple[ProductReader, ...] = (sentinel2, landsat, enmap, prisma, emit, maxar, matlab)
+class ArrayReader(Protocol):
+    """What a reader module of files of arrays holds, which do not state their number of bands."""
+
+    def looks_like(self, path: Path, /) -> bool:
+        """See `ProductReader`."""
+        ...
+
+    def open_delivery(
+        self, path: Path, /, *, gsd: float | None, sensor: str | None, nodata: float | None, count: int | None = None
+    ) -> Delivery:
+        """Open a scene of `count` bands, where the user gives their wavelengths."""
+        ...
 
 
-def open_product(where: str, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery | None:
+ARRAY_READERS: tuple[ArrayReader, ...] = (matlab, numpy_files, hdf5)
+READERS: tuple[ProductReader, ...] = (sentinel2, landsat, enmap, prisma, emit, maxar, *ARRAY_READERS)
+
+
+def open_product(
+    where: str, *, gsd: float | None, sensor: str | None, nodata: float | None, count: int | None = None
+) -> Delivery | None:
     """Open a product as delivered; None if no reader recognises the path.
 
     Parameters
@@ -48,6 +66,8 @@ def open_product(where: str, *, gsd: float | None, sensor: str | None, nodata: f
         The instrument, where the product does not state it; its own reader is tried first.
     nodata : float or None
         Instead of the nodata value of the product.
+    count : int or None
+        Number of bands, where the user gives their wavelengths; for a file of arrays, which does not state it.
 
     Raises
     ------
@@ -61,6 +81,9 @@ def open_product(where: str, *, gsd: float | None, sensor: str | None, nodata: f
     if reader is None:
         return None
     require_own_hdf5(path if path.exists() else Path(str(path).partition("#")[0]))
+    for arrays in ARRAY_READERS:
+        if arrays is reader:
+            return arrays.open_delivery(path, gsd=gsd, sensor=sensor, nodata=nodata, count=count)
     return reader.open_delivery(path, gsd=gsd, sensor=sensor, nodata=nodata)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+from rasterio.dtypes import check_dtype
 from rasterio.enums import Compression, Resampling
 
 from dualsr_geo.errors import DualSRWarning, OptionError
@@ -50,6 +51,11 @@ def require_options(spec: OutputSpec) -> None:
     if spec.format == "Zarr" and spec.options:
         name, value = spec.options[0]
         raise OptionError(f"--co {name}={value}: Zarr takes no creation options. Leave it out, or give --format COG.")
+    if spec.format != "Zarr" and not check_dtype(spec.packing.dtype):
+        raise OptionError(
+            f"The output would be {spec.packing.dtype}, as the scene is, which {spec.format} does not hold. Give --dtype "
+            "float32, or --format Zarr."
+        )
     requested = requested_options(spec)
     choices = (("COMPRESS", Compression, "ZSTD, DEFLATE, LZW, LERC or NONE"),
                ("OVERVIEW_RESAMPLING", Resampling, "AVERAGE, NEAREST or CUBIC"))  # fmt: skip
