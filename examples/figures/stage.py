@@ -114,9 +114,9 @@ def holed(picture: Array, nothing: Mask) -> Array:
     return np.where(nothing[..., None], np.asarray(mpl.colors.to_rgb(PURPLE), np.float32), picture)
 
 
-def board(rows: Sequence[Sequence[Panel]], shape: Shape, *, right: int = 0, foot: int = 0) -> Figure:
+def board(rows: Sequence[Sequence[Panel]], shape: Shape, *, right: int = 0, foot: int = 0, zoom: int = ZOOM) -> Figure:
     """Lay out panels whose pixels are whole numbers of the figure's pixels, so that there are no seams."""
-    high, wide = ZOOM * shape[0], ZOOM * shape[1]
+    high, wide = zoom * shape[0], zoom * shape[1]
     width = GAP_PX + len(rows[0]) * (wide + GAP_PX) + right
     height = len(rows) * (high + TITLE_PX) + GAP_PX + foot
     figure = Figure((width / DPI, height / DPI), dpi=DPI)
