@@ -54,7 +54,7 @@ def _text(check: dict[str, Any]) -> str:
     lines.append(f"scale:     {check['scale']}; px are pixels of the product")
     changed = "" if check["changed"] is None else f", and differs from it in {check['changed']:.1%}"
     lines.append(f"covers:    {check['coverage']:.1%} of the scene{changed}")
-    lines.append(f"shift:     {_pair(check['shift_px'], check['shift_error_px'], '+.2f')} px down and right")
+    lines.append(f"shift:     {check['shift']}")
     field = check["field"]
     local = field and f"up to {field['largest_px']:.2f} px, root mean square {field['rms_px']:.2f} px"
     lines.append(f"local:     {local or 'no local displacement detected'}")

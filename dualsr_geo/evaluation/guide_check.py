@@ -28,6 +28,7 @@ from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
+from dualsr_geo.registration.shift_description import describe_shift
 from dualsr_geo.survey.input_checks import repetition
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
@@ -88,8 +89,8 @@ def check_guide(
     Returns
     -------
     dict
-        guides (gsd, unit, bands and GSD ratio of each), scale, coverage, shift_px, shift_error_px, field,
-        sigma_px, sigma_error_px, relevance, changed, repeated, notes, advice.
+        guides (gsd, unit, bands and GSD ratio of each), scale, coverage, shift (in words), shift_px, shift_error_px,
+        field, sigma_px, sigma_error_px, relevance, changed, repeated, notes, advice.
 
     Raises
     ------
@@ -169,6 +170,7 @@ def _fit_facts(inspection: GuideInspection) -> dict[str, Any]:
     return {
         "scale": inspection.ratio,
         "coverage": round(float(valid.mean()), 4),
+        "shift": describe_shift((float(shift[0]), float(shift[1])), survey.placement.shift_error_px),
         "shift_px": [round(float(v), 3) for v in shift],
         "shift_error_px": survey.placement.shift_error_px and [round(v, 3) for v in survey.placement.shift_error_px],
         "field": field,

@@ -25,6 +25,7 @@ from dualsr_geo.registration.guide_regression import RegressionBlock
 from dualsr_geo.registration.options import RegistrationOptions
 from dualsr_geo.registration.scene_blur.estimate import SceneBlur
 from dualsr_geo.registration.shift import SHIFT_SUPPORT_PX, move_guide
+from dualsr_geo.registration.shift_description import describe_shift
 
 # The PSF is estimated on about so many lr pixels; more of them do not change it, but take seconds.
 SAMPLE_PX = 16384
@@ -149,8 +150,8 @@ def estimate_placement(
             shift = _sum(shift, residual)
     elif max(map(abs, shift)) > NOTED_SHIFT_PX:
         placement = placement.noting(
-            f"The guide is displaced by {shift[0]:+.2f} px down and {shift[1]:+.2f} px right against the scene (hr pixels) "
-            "and is not moved: the product has the guide's position. Give --coregister auto to move the guide."
+            f"The guide lay {describe_shift(shift)} (pixels of the product) and was not moved: the product has the guide's "
+            "position. Give --coregister auto to move the guide."
         )
     return _with_width(placement, narrow_estimate(estimate, blocks(placement.moved_px)), options)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dualsr_geo.registration.shift_description import describe_move
+
 # A correction that is so many times stronger or weaker on a degraded scene than on the scene itself is mentioned.
 MIN_ENERGY_RATIO = 1.5
 # A smaller gain by denoising is not given as a number, dB.
@@ -48,14 +50,10 @@ def describe_guide(guide: Mapping[str, Any] | None) -> list[str]:
     """
     if guide is None:
         return []
-    down, right = (
-        _with_error(shift, error)
-        for shift, error in zip(guide["shift_px"], guide["shift_error_px"] or (None, None), strict=True)
-    )
     relevance = [r for r in guide["relevance"] or () if r is not None]
     mean = sum(relevance) / len(relevance) if relevance else 0.0
-    shift = f"is displaced by {down} px down and {right} px right"
-    sentences = [f"covers {guide['coverage']:.0%} of the scene, {shift}, explains {mean:.0%} of the bands' variance"]
+    move = describe_move(guide["shift_px"], guide["moved_px"], guide["shift_error_px"])
+    sentences = [f"covers {guide['coverage']:.0%} of the scene, {move}, explains {mean:.0%} of the bands' variance"]
     if field := guide["field"]:
         sentences.append(
             f"is distorted by {field['rms_px']:.2f} px (root mean square), {field['largest_px']:.2f} px at most; "
@@ -82,10 +80,6 @@ def _describe_noise(noise: Mapping[str, Any] | None) -> list[str]:
     size = f"{noise['gain_db']:.1f}" if noise["gain_db"] >= SMALLEST_GAIN_DB else f"less than {SMALLEST_GAIN_DB:g}"
     gain = f"which lowers the error by {size} dB when the degraded scene is restored"
     return [f"has {kind} of {std} (standard deviation, band by band) and is denoised, {gain}"]
-
-
-def _with_error(shift: float, error: float | None) -> str:
-    return f"{shift:+.2f}" if error is None else f"{shift:+.2f} (+- {error:.2f})"
 
 
 def describe_correction(correction: Mapping[str, Any] | None) -> list[str]:

@@ -19,6 +19,7 @@ from dualsr_geo.raster.source import Readable
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.block_shifts import BlockPair, block_windows, estimate_block_shifts
 from dualsr_geo.registration.shift import guide_margin, move_guide
+from dualsr_geo.registration.shift_description import describe_move
 from dualsr_geo.report.data import Crop, Shift
 from dualsr_geo.report.figures import rms_over_bands
 from dualsr_geo.report.quicklook import visible_bands
@@ -204,7 +205,7 @@ def shifts(inputs: ReportInputs) -> tuple[tuple[Shift, ...], str]:
         for w in block_windows(shape)
     ]
     measured = estimate_block_shifts(blocks, inputs.psf)
-    dy, dx = inputs.moved_px
+    (dy, dx), placement = inputs.moved_px, None if inputs.survey is None else inputs.survey.placement
     places = tuple(
         Shift(
             (s.window.y0 + s.window.y1) / 2 / shape[0],
@@ -215,9 +216,8 @@ def shifts(inputs: ReportInputs) -> tuple[tuple[Shift, ...], str]:
         for s in measured
     )
     gsd = f"{grid.gsd(inputs.product.geobox):.3g} {grid.unit(inputs.product.geobox)}"
-    move = (
-        f"the guide was moved by {-dy:+.2f} px down and {-dx:+.2f} px right"
-        if (dy, dx) != (0, 0)
-        else "the guide was not moved"
-    )
-    return places, f"Measured in {len(measured)} of {len(blocks)} blocks, in pixels of the product ({gsd}); {move}."
+    measure = f"Measured in {len(measured)} of {len(blocks)} blocks, in pixels of the product ({gsd})"
+    if placement is None:
+        return places, f"{measure}."
+    move = describe_move(placement.shift_px, placement.moved_px, placement.shift_error_px)
+    return places, f"{measure}; the guide {move}."

@@ -24,7 +24,7 @@ import xarray as xr
 from dask.callbacks import Callback
 
 from dualsr_geo import Options
-from dualsr_geo.engine import lazy
+from dualsr_geo.engine.lazy import graph as lazy
 from dualsr_geo.engine.plan import plan_run
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.resources import peak

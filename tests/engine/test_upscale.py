@@ -26,6 +26,7 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import DualSRWarning, InputError, OutputError
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.raster.windows import Window
+from dualsr_geo.registration.shift_description import describe_shift
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::rasterio.errors.NotGeoreferencedWarning",
@@ -457,11 +458,13 @@ def test_a_displaced_guide_is_measured_and_moved(
     inner = np.s_[:, 8:-8, 8:-8]
     auto = rmse(values_of(tmp_path / "auto.tif")[inner], sample.reference[inner])
     assert auto < 1.1 * rmse(expected[inner], sample.reference[inner])
-    with pytest.warns(DualSRWarning, match=r"px down and .*--coregister auto") as caught:
+    with pytest.warns(DualSRWarning, match=r"px too .*--coregister auto") as caught:
         left = upscale(scene, tmp_path / "off.tif", rgb=guide, coregister="off")
-    assert f"{left['guide']['shift_px'][0]:+.2f} px down and {left['guide']['shift_px'][1]:+.2f} px right" in str(
-        caught[0].message
-    )
+    words = describe_shift(left["guide"]["shift_px"])
+    assert ("too low" in words, "too far right" in words) == (shift[0] > 0, shift[1] > 0)
+    assert f"The guide lay {words} (pixels of the product) and was not moved" in str(caught[0].message)
+    assert summary["guide"]["shift"].endswith(" and was moved back.")
+    assert left["guide"]["shift"].endswith(" and was not moved.")
     assert left["guide"]["moved_px"] == [0, 0]
     np.testing.assert_allclose(left["guide"]["shift_px"], shift, atol=0.1)
     # The product is then displaced as the guide is.

@@ -21,6 +21,7 @@ def guide(**changes):
     facts = {
         "coverage": 0.98,
         "shift_px": [1.5, -2.0],
+        "moved_px": [1.5, -2.0],
         "shift_error_px": [0.02, 0.03],
         "relevance": [0.9, None, 0.7],
         "field": None,
@@ -51,7 +52,7 @@ def result(**changes):
 
 
 def test_a_run_is_described_line_by_line():
-    shift = "is displaced by +1.50 (+- 0.02) px down and -2.00 (+- 0.03) px right"
+    shift = "lay 1.5 px too low and 2.0 px too far left (+-0.03 px) and was moved back"
     difference = "the product differs from the scene by 0.0123 (RMSE), 0.51 degrees (mean spectral angle)"
     assert describe_run(result()).splitlines() == [
         "out.tif: 8 bands, 400 x 300 pixels, 4x sharper",
@@ -122,7 +123,7 @@ def test_a_denoised_guide_is_described_with_its_noise(gain_db, text):
 def test_an_uneven_guide_that_shows_something_else_is_described():
     field = {"rms_px": 0.456, "largest_px": 1.234}
     first, *others = describe_guide(guide(shift_error_px=None, field=field, withheld=0.0123))
-    assert "displaced by +1.50 px down and -2.00 px right" in first
+    assert "lay 1.5 px too low and 2.0 px too far left and was moved back," in first
     assert others == [
         "is distorted by 0.46 px (root mean square), 1.23 px at most; the distortion is corrected",
         "is not used in 1.2% of the scene, where it shows something else",

@@ -24,6 +24,7 @@ from dualsr_geo.fusion import artefacts
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.unguided_correction import nyquist_gains
 from dualsr_geo.registration.guide_placement import Placement
+from dualsr_geo.registration.shift_description import describe_move
 from dualsr_geo.survey.guide_denoising import GuideDenoising
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.version import __version__
@@ -147,6 +148,7 @@ def _guide(plan: RunPlan, survey: Survey, records: Sequence[TileRecord]) -> Guid
         relevance=None if relevance is None else _per_band(relevance, survey.used, plan.scene.count),
         coverage_by_tile=_coverage_by_tile(records, plan.tiling.grid[1]) if coverage < 1 else None,
         noise=None if survey.denoising is None else _guide_noise(survey.denoising),
+        shift=f"The guide {describe_move(placement.shift_px, placement.moved_px, placement.shift_error_px)}.",
     )
 
 

@@ -106,7 +106,9 @@ class GuideSummary:
     shift_px, shift_error_px : (float, float)
         By how much the guide is displaced down and right, hr pixels, and the standard error of that, or None.
     moved_px : (float, float)
-        How much of the shift is undone, hr pixels.
+        The part of the shift that is undone, hr pixels: the guide is read that far down and right.
+    shift : str
+        The same in words: where the guide lay, and whether it was moved back.
     coverage, withheld : float
         Shares of the scene that the guide covers, and where it shows something else and is not used.
     field : mapping or None
@@ -128,6 +130,7 @@ class GuideSummary:
     relevance: tuple[float | None, ...] | None
     coverage_by_tile: tuple[tuple[float, ...], ...] | None = None
     noise: GuideNoiseSummary | None = None
+    shift: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping, without what is None by default."""

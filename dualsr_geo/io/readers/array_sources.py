@@ -27,6 +27,9 @@ from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.source import BaseSource, StoredSource, thumbnail_indices
 from dualsr_geo.raster.windows import Window
 
+# Values of an array that are read at once to look for missing ones, 64 MiB of float32.
+MAX_VALUES = 2**24
+
 
 @lru_cache(maxsize=16)
 def _zarr_array(  # process and time of writing are only part of the key of the cache
@@ -143,6 +146,18 @@ class ArraySource(BaseSource):
         """Whether the array can hold NaN."""
         return self.array.dtype.kind == "f"
 
+    def has_missing(self) -> bool:
+        """Return whether a value of the array is missing; the array is read, up to the first one."""
+        if not self.masked:
+            return False
+        count, height, width = self.array.shape
+        rows = max(1, MAX_VALUES // width)
+        return any(
+            not np.isfinite(self._stored(slice(band, band + 1), slice(y, y + rows), slice(None))).all()
+            for band in range(count)
+            for y in range(0, height, rows)
+        )
+
     def thumbnail(self, band: int, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Return one band subsampled to `shape` (y, x), NaN where invalid; a lazy array reads only these pixels."""
         _, height, width = self.shape
@@ -179,8 +194,11 @@ class ArraySource(BaseSource):
         return self._pick(bands, *window.slices)
 
     def _pick(self, bands: Sequence[int], rows: Any, columns: Any) -> NDArray[np.float32]:
-        part = self.array[_as_slice(list(bands))][:, rows][:, :, columns]
+        return self.decoding.physical(self._stored(_as_slice(list(bands)), rows, columns), bands)
+
+    def _stored(self, bands: slice | list[int], rows: Any, columns: Any) -> NDArray[Any]:
+        part = self.array[bands][:, rows][:, :, columns]
         # Threads also on a distributed worker, where the default scheduler would wait for the cluster.
         with dask.config.set(scheduler="threads"):
             stored: NDArray[Any] = part.to_numpy()
-        return self.decoding.physical(stored, bands)
+        return stored

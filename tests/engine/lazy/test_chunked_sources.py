@@ -12,7 +12,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.engine.chunked_sources import ChunkedSource, Chunks, InputPiece
+from dualsr_geo.engine.lazy.chunked_sources import ChunkedSource, Chunks, InputPiece
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.windows import Window

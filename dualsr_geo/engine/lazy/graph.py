@@ -12,20 +12,16 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import torch
-import xarray as xr
-from dask.delayed import delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.tokenize import tokenize
 from numpy.typing import NDArray
 
-from dualsr_geo.degradation.operators import operator
-from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine.chunked_sources import ChunkedSource, InputPiece, Key, PieceReader, with_sources
-from dualsr_geo.engine.degrade_raster import degrade_window, encode_degraded, read_normalized, require_degradable
 from dualsr_geo.engine.fine_stage.fit import fit_fine_stage
 from dualsr_geo.engine.inputs import read_tile
-from dualsr_geo.engine.plan import RunPlan, product_packing
+from dualsr_geo.engine.lazy.chunked_sources import ChunkedSource, InputPiece, Key, PieceReader, with_sources
+from dualsr_geo.engine.plan import RunPlan
+from dualsr_geo.engine.records.product_attributes import record_of
+from dualsr_geo.engine.records.run_summary import TileRecord
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tile_errors import tile_errors
 from dualsr_geo.engine.tiles.context import TileContext
@@ -35,13 +31,10 @@ from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.errors import DualSRWarning, OptionError
 from dualsr_geo.fusion.guide_noise.filter import REACH_PX
 from dualsr_geo.io.readers.array_sources import ArraySource
-from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.defects import reports_defects
-from dualsr_geo.io.to_xarray import labelled
-from dualsr_geo.io.writers.output_spec import deviation_attrs
 from dualsr_geo.models.definition import is_refined
-from dualsr_geo.raster import fill, grid
 from dualsr_geo.raster.packing import Packing
+from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import local_displacement
@@ -55,13 +48,18 @@ from dualsr_geo.version import __version__
 MAX_TILES = 10**5
 # Pieces of scene and guide that groups of tiles share; see `_tiles_per_piece`.
 MAX_PIECES = 6400
+NO_NODATA = (
+    "Values of the scene are missing (NaN), and no stored value marks them, so that a file of integers would lose them. "
+    "Give nodata, e.g. nodata=65535."
+)
 
 
 def upscale(plan: RunPlan) -> da.Array:
     """Return the product as a lazy array, (band, Y, X), stored values.
 
     With uncertainty the standard deviations follow, as many bands again. Blocks are tiles. Keys follow
-    from the inputs, so the same call has the same graph.
+    from the inputs, so the same call has the same graph. Where missing values of the scene
+    are NaN and no stored value marks them, the product has floats, and they are NaN there too.
 
     Parameters
     ----------
@@ -86,7 +84,15 @@ def upscale(plan: RunPlan) -> da.Array:
     count = plan.scene.count * (1 + plan.options.uncertainty)
     tile, ratio = plan.sizes.tile, plan.ratio
     sides = (tuple(min(tile, n - i) * ratio for i in range(0, n, tile)) for n in plan.scene.shape)
-    return da.Array(graph, name, ((count,), *sides), meta=np.empty((0, 0, 0), plan.packing.dtype))
+    dtype = nan_type_of(plan.scene, plan.packing) or plan.packing.dtype
+    return da.Array(graph, name, ((count,), *sides), meta=np.empty((0, 0, 0), dtype))
+
+
+def nan_type_of(scene: Scene, packing: Packing) -> str | None:
+    """Return the type of stored values with NaN where there is none; None where a stored value marks them, or none is missing."""
+    if packing.is_float or packing.nodata is not None or not scene.source.masked:
+        return None
+    return "float32" if np.dtype(packing.dtype).itemsize <= 2 else "float64"
 
 
 def _without_values(plan: RunPlan) -> tuple[InputPiece, list[da.Array]]:
@@ -117,9 +123,10 @@ def _tasks(plan: RunPlan, whole: InputPiece, name: str, token: str) -> dict[Any,
         return pieces, [piece.keys() for piece in pieces]
 
     survey, fine_stage = (f"dualsr_{what}-{token}" for what in ("survey", "fine"))
+    nan_type = nan_type_of(plan.scene, plan.packing)
     sampled = sample_windows(shape)
     surveyed = [*sampled, *(local_displacement.windows(shape) if local else [])]
-    tasks: dict[Any, tuple[Any, ...]] = {survey: (_survey, *near(surveyed), shape, plan.survey_options)}
+    tasks: dict[Any, tuple[Any, ...]] = {survey: (_survey, *near(surveyed), shape, plan.survey_options, name)}
     refined = is_refined(plan.model, plan.fine)
     if refined:
         tasks[fine_stage] = (_fit_fine_stage, context_for, survey, *near(sampled), plan.survey_options)
@@ -130,7 +137,7 @@ def _tasks(plan: RunPlan, whole: InputPiece, name: str, token: str) -> dict[Any,
         piece = whole.near(Window(first.y0, last.y1, first.x0, last.x1), plan.ratio, margin)
         key = (f"dualsr_piece-{token}", i, j)
         tasks[key] = (_prepare_piece, context_for, survey, fine_stage if refined else None, piece, piece.keys())
-        tasks |= {(name, 0, r, c): (_sharpen, key, r * columns + c) for r, c in members}
+        tasks |= {(name, 0, r, c): (_sharpen, key, r * columns + c, name, nan_type) for r, c in members}
     return tasks
 
 
@@ -175,12 +182,14 @@ def _survey(
     blocks: Sequence[Sequence[NDArray[Any]]],
     shape: tuple[int, int],
     options: SurveyOptions,
+    name: str,
 ) -> Survey:
-    """Survey the scene from the pieces that the survey reads."""
+    """Survey the scene from the pieces that the survey reads, and warn as a run to a file does."""
     survey = survey_scene(_reader(pieces, blocks), shape, options)
     for note in survey.notes:
-        if note.endswith(fill.ADVICE):
-            warnings.warn(note, DualSRWarning, stacklevel=2)
+        warnings.warn(note, DualSRWarning, stacklevel=2)
+    if (record := record_of(name)) is not None:
+        record.add_survey(survey)
     return survey
 
 
@@ -198,85 +207,38 @@ def _fit_fine_stage(
         return fit_fine_stage(context, options, partial(read_tile, _reader(pieces, blocks), context))
 
 
-def _sharpen(piece: PreparedPiece, index: int) -> NDArray[np.generic]:
-    """Sharpen one tile in memory."""
+def _sharpen(piece: PreparedPiece, index: int, name: str, nan_type: str | None) -> NDArray[np.generic]:
+    """Sharpen one tile in memory; with `nan_type` its values have that type, and are NaN where the scene has none."""
     context, tile = piece.context, piece.context.tiling[index]
     shape = (context.count * (1 + (context.survey.uncertainty is not None)), *tile.core.scaled(context.ratio).shape)
     with tile_errors(context.tiling, index):
         cube, guide = read_tile(piece.reader, context, tile)
         out = np.empty(shape, context.packing.dtype)
-        for bands, stored in sharpen_tile(context, tile, cube, guide, TileStatistics(context.count)):
+        statistics = TileStatistics(context.count)
+        for bands, stored in sharpen_tile(context, tile, cube, guide, statistics):
             out[bands] = stored
-    return out
+    if (record := record_of(name)) is not None:
+        record.add_tile(index, TileRecord.from_json(statistics.to_json()))
+    if nan_type is None:
+        return out
+    missing = np.isnan(cube[(slice(None), *tile.core.within(tile.padded).slices)])
+    return with_nan(out, missing, nan_type, context.ratio)
 
 
-def as_dataarray(plan: RunPlan, like: xr.DataArray) -> xr.DataArray:
-    """Return the lazy product with the scene's coordinates, attributes and encoding.
-
-    If the scene is masked (floats of an integer file, NaN where there is no value), so is the product;
-    otherwise its values are those stored.
-
-    Parameters
-    ----------
-    plan : RunPlan
-    like : DataArray, dims (band, y, x)
-        The scene.
-    """
-    return labelled(upscale(plan), plan.packing, plan.scene, like, plan.target)
-
-
-def as_dataset(plan: RunPlan, like: xr.DataArray) -> xr.Dataset:
-    """Return the lazy product with the standard deviations of its errors, ``uncertainty``, in the same form.
+def with_nan(stored: NDArray[np.generic], missing: NDArray[np.bool_], dtype: str, ratio: int) -> NDArray[np.generic]:
+    """Return stored values as floats, NaN where the scene has none.
 
     Parameters
     ----------
-    plan : RunPlan
-        With uncertainty.
-    like : DataArray, dims (band, y, x)
-        The scene.
+    stored : array, shape (band, ratio * y, ratio * x)
+        Bands of the scene, and perhaps their standard deviations.
+    missing : array, shape (band, y, x)
+    dtype : str
+    ratio : int
     """
-    stored, count = upscale(plan), plan.scene.count
-    product, sigma = (
-        labelled(part, packing, plan.scene, like, plan.target)
-        for part, packing in ((stored[:count], plan.packing), (stored[count:], plan.packing.deviations))
-    )
-    name = str(like.name or plan.scene.name)
-    product.attrs["ancillary_variables"] = "uncertainty"
-    sigma.attrs |= deviation_attrs(sigma.attrs, name)
-    return xr.Dataset({name: product, "uncertainty": sigma})
-
-
-def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
-    """Blur a scene by a Gaussian MTF and decimate it, as one lazy block.
-
-    Parameters
-    ----------
-    array : DataArray, dims y, x and at most one more
-    scale : int
-        Ratio of pixel sizes; rows and columns beyond a multiple of the ratio are left out.
-    mtf_gain : float
-        MTF gain at the coarse Nyquist frequency.
-    """
-    scene = open_scene(array)
-    psf = require_degradable(scene, scale, mtf_gain)
-    target = grid.coarsen(scene.geobox, scale)
-    source = scene.source
-    if not isinstance(source, ArraySource):
-        raise TypeError(f"{scene.name} is no xarray object")
-    like = source.array
-    lazy = replace(source, array=like if like.chunks is not None else like.chunk())
-    packing = product_packing(scene)
-    block = delayed(_degrade, pure=True)(lazy, psf, scene.packing.dtype, packing)
-    stored = da.from_delayed(block, (scene.count, *target.shape), packing.dtype)
-    return labelled(stored, packing, scene, like, target)
-
-
-@reports_defects
-def _degrade(source: ArraySource, psf: Psf, stored: str, packing: Packing) -> NDArray[np.generic]:
-    count, height, width = source.shape
-    shape = height // psf.ratio, width // psf.ratio
-    window = Window(0, shape[0] * psf.ratio, 0, shape[1] * psf.ratio)
-    cube, normalization = read_normalized(source, window, range(count), stored, packing)
-    with one_thread(), torch.inference_mode():
-        degraded = degrade_window(cube, operator(psf, shape))
-        return encode_degraded(degraded, packing, slice(0, count), normalization)
+    values = stored.astype(dtype)
+    if missing.any():
+        warnings.warn(NO_NODATA, DualSRWarning, stacklevel=2)
+        hole = missing.repeat(ratio, 1).repeat(ratio, 2)
+        values[np.concatenate([hole] * (len(stored) // len(missing)))] = np.nan
+    return values

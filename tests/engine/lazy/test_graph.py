@@ -14,7 +14,7 @@ from dask.core import flatten
 
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.engine import lazy
+from dualsr_geo.engine.lazy import graph as lazy
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.errors import OptionError

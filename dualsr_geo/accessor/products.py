@@ -1,0 +1,50 @@
+"""Products of a scene of xarray, of each date of a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from dualsr_geo.accessor.dates import Guide, by_date, guides_by_date
+from dualsr_geo.engine.options import Options
+
+if TYPE_CHECKING:
+    from dualsr_geo.raster.scene import Scene
+
+
+def sharpen(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> Any:  # see `ArrayAccessor.upscale`
+    """Return the lazy product of a scene, or of each date of a stack."""
+    pairs = guides_by_date(array, guides)
+    return by_date(array, lambda one, date: _sharpen_one(one, pairs[date or 0], options))
+
+
+def _sharpen_one(array: xr.DataArray, guides: Sequence[Guide], options: Options) -> xr.DataArray | xr.Dataset:
+    from dualsr_geo.engine.lazy.products import as_dataarray, as_dataset  # noqa: PLC0415  # loads torch
+    from dualsr_geo.engine.plan import plan_run  # noqa: PLC0415
+    from dualsr_geo.engine.preparation import scene_nodata  # noqa: PLC0415
+    from dualsr_geo.io.scenes import open_guides, open_scene  # noqa: PLC0415
+
+    scene = open_scene(
+        array,
+        bidx=options.bidx,
+        nodata=scene_nodata(options),
+        sensor=options.sensor,
+        wavelengths=options.wavelengths,
+    )
+    plan = plan_run(
+        scene,
+        [image for guide in guides for image in open_guides(guide, trust_references=options.trust_references)],
+        options,
+    )
+    cube = _array_of(scene)
+    return as_dataset(plan, cube) if options.uncertainty else as_dataarray(plan, cube)
+
+
+def _array_of(scene: Scene) -> xr.DataArray:
+    from dualsr_geo.io.readers.array_sources import ArraySource  # noqa: PLC0415
+
+    if not isinstance(scene.source, ArraySource):
+        raise TypeError(f"{scene.name} is no xarray object")
+    return scene.source.array

@@ -1,0 +1,1 @@
+"""Lazy products: graphs of dask, and xarray objects."""
