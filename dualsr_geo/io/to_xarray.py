@@ -18,8 +18,9 @@ from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
 
 # Attributes and encoding by which xarray and rioxarray describe the packing.
+NODATA_KEYS = ("_FillValue", "missing_value", "nodata", "nodatavals")
 PACKING_KEYS = (
-    "dtype", "rasterio_dtype", "_FillValue", "missing_value", "nodata", "nodatavals",
+    "dtype", "rasterio_dtype", *NODATA_KEYS,
     "scale_factor", "add_offset", "scales", "offsets",
 )  # fmt: skip
 
@@ -44,7 +45,9 @@ def labelled(stored: da.Array, packing: Packing, scene: Scene, like: xr.DataArra
     decoding = packing if _is_decoded(scene) else without_scale
     values = da.map_blocks(_decoded, stored, decoding, like.dtype, dtype=like.dtype) if masked else stored
     out = _with_sensor_bands(_labelled_like(values, like, target), scene)
-    return out if packing == scene.packing else _repacked(out, packing, masked=masked)
+    if packing == scene.packing and _states_nodata(like, packing):
+        return out
+    return _repacked(out, packing, masked=masked)
 
 
 def _with_sensor_bands(out: xr.DataArray, scene: Scene) -> xr.DataArray:
@@ -54,6 +57,13 @@ def _with_sensor_bands(out: xr.DataArray, scene: Scene) -> xr.DataArray:
     columns = {"wavelength": [b.wavelength_nm for b in scene.bands], "fwhm": [b.fwhm_nm for b in scene.bands]}
     missing = {name: (out.dims[0], c, {"units": "nm"}) for name, c in columns.items() if name not in out.coords}
     return out.assign_coords(missing)
+
+
+def _states_nodata(like: xr.DataArray, packing: Packing) -> bool:
+    """Return whether an array states the nodata value of a packing, as it does not where a user gives the value."""
+    if packing.nodata is None or packing.is_float:
+        return True
+    return any(k in statements for statements in (like.attrs, like.encoding) for k in NODATA_KEYS)
 
 
 def _is_decoded(scene: Scene) -> bool:

@@ -59,6 +59,12 @@ class Sentences(list[str]):
     def __str__(self) -> str:
         return "; ".join(self)
 
+    def __deepcopy__(self, _: dict[int, Any]) -> Sentences:
+        """Return the sentences as they are now."""
+        copied = Sentences()
+        copied[:] = self
+        return copied
+
     def __reduce__(self) -> tuple[type[list[str]], tuple[list[str]]]:
         return list, (list(self),)
 
@@ -90,8 +96,8 @@ class ProductRecord:
             for sentences in attributes.values():
                 sentences.parts.setdefault(label, None)
                 sentences.records.append(self)
-            for name, known in self.measured.items():
-                self._put(label, attributes, name, known)
+            for name, measured in self.measured.items():
+                self._put(label, attributes, name, measured)
 
     def add_survey(self, survey: Survey) -> None:
         """Add what the survey of the scene measures."""
