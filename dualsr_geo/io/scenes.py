@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 from functools import partial
 
 import xarray as xr
 
 from dualsr_geo.argument_types import checked, flag, number, number_or_auto, raster, text, text_or_numbers
-from dualsr_geo.errors import InputError, OptionError
+from dualsr_geo.errors import DualSRWarning, InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.products.registry import open_product
 from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
+from dualsr_geo.io.readers.color_table import has_color_table, in_colors
 from dualsr_geo.io.readers.damage import damage_as_input_error
 from dualsr_geo.io.readers.gdal import Raster, open_raster
 from dualsr_geo.io.readers.rasterio_source import RasterSource
@@ -137,6 +139,29 @@ def open_delivered(
     Delivery
         Without guides, except for a product as delivered.
     """
+    delivery = _delivered(
+        where,
+        bidx=bidx,
+        nodata=nodata,
+        gsd=gsd,
+        sensor=sensor,
+        wavelengths=wavelengths,
+        trust_references=trust_references,
+    )
+    _warn_of_labels(delivery.scene)
+    return delivery
+
+
+def _delivered(
+    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
+    *,
+    bidx: str | None = None,
+    nodata: Nodata = None,
+    gsd: float | None = None,
+    sensor: str | None = None,
+    wavelengths: Given | None = None,
+    trust_references: bool = False,
+) -> Delivery:
     if isinstance(where, xr.DataArray | xr.Dataset):
         path, name = None, f"The array {where.name or 'scene'}" if isinstance(where, xr.DataArray) else "The Dataset"
     else:
@@ -192,9 +217,25 @@ def _with_wavelengths(scene: Scene, listed: WavelengthList | None) -> Scene:
 def open_guides(
     where: str | os.PathLike[str] | xr.DataArray | xr.Dataset, *, trust_references: bool = False
 ) -> tuple[Scene, ...]:
-    """Open the guides that a path offers: the sharpest bands of a product as delivered, else the whole image."""
-    delivery = open_delivered(where, trust_references=trust_references)
-    return delivery.guides or (delivery.scene,)
+    """Open the guides that a path offers: the sharpest bands of a product as delivered, else the whole image.
+
+    A color table becomes red, green and blue.
+    """
+    delivery = _delivered(where, trust_references=trust_references)
+    return delivery.guides or (in_colors(delivery.scene),)
+
+
+def _warn_of_labels(scene: Scene) -> None:
+    """Warn where a scene is a map of classes, by its metadata."""
+    thematic = any(t.get("LAYER_TYPE", "").lower() == "thematic" for t in (scene.bands[0].tags, scene.tags.get("", {})))
+    if thematic or has_color_table(scene):
+        warnings.warn(
+            f"{shown(next(iter(scene.source.files_read()), scene.name))} looks like a map of labels "
+            f"({'LAYER_TYPE=thematic' if thematic else 'colour table'}): "
+            "the mean of classes 1 and 3 is not class 2. Give measured values.",
+            DualSRWarning,
+            stacklevel=2,
+        )
 
 
 def _selected(scene: Scene, bidx: str | None) -> Scene:

@@ -159,7 +159,6 @@ def _scene(
         require_numbers(dataset.dtypes[i - 1], where)
     dtype = str(np.result_type(*(dataset.dtypes[i - 1] for i in indexes)))
     decoding, packing = _values(dataset, indexes, dtype, nodata, where)
-    _warn_of_labels(dataset, indexes[0], where)
     without_transform = dataset.driver == "netCDF" and dataset.transform == Affine.identity()
     geobox = netcdf_geobox(dataset, where) if without_transform else _geobox(dataset, where)
     source = RasterSource(
@@ -300,17 +299,6 @@ def _geobox(dataset: DatasetReader, where: str) -> GeoBox:
         )
     text = netcdf_crs(dataset) if dataset.driver == "netCDF" else None
     return GeoBox(dataset.shape, transform, parse_crs(dataset.crs.to_wkt() if dataset.crs else text, where))
-
-
-def _warn_of_labels(dataset: DatasetReader, index: int, where: str) -> None:
-    thematic = any(t.get("LAYER_TYPE", "").lower() == "thematic" for t in (dataset.tags(index), dataset.tags()))
-    if thematic or dataset.colorinterp[index - 1] == ColorInterp.palette:
-        warnings.warn(
-            f"{where} looks like a map of labels ({'LAYER_TYPE=thematic' if thematic else 'colour table'}): "
-            "the mean of classes 1 and 3 is not class 2. Give measured values.",
-            DualSRWarning,
-            stacklevel=2,
-        )
 
 
 def _local_tiffs(dataset: DatasetReader) -> list[Path]:

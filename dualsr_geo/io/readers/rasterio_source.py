@@ -89,6 +89,11 @@ class RasterSource(StoredSource):
             "files": [file_stamp(f) for f in self.files_read()],
         }
 
+    def color_table(self) -> list[tuple[int, int, int, int]]:
+        """Return the colors (red, green, blue, alpha) of the values 0, 1, ... of a band with a color table."""
+        colors = self._dataset().colormap(self.indices[0] + 1)
+        return [colors.get(value, (0, 0, 0, 0)) for value in range(max(colors, default=0) + 1)]
+
     def _indexes(self, bands: Sequence[int]) -> list[int]:
         """Return bands as rasterio counts them, from 1."""
         return [self.indices[i] + 1 for i in bands]
