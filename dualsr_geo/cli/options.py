@@ -24,11 +24,6 @@ def _creation(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
     return tuple(pairs)
 
 
-def _joined(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> str | None:
-    """Join the bands of a repeated option: ``-b 1 -b 2`` is ``-b 1,2``, as in GDAL."""
-    return ",".join(values) or None
-
-
 def _bytes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
     """Read a size such as ``4GB`` or ``800MiB``."""
     if value is None:
