@@ -21,7 +21,7 @@ from dualsr_geo.cli.info import info
 from dualsr_geo.cli.models import models
 from dualsr_geo.cli.sample import sample
 from dualsr_geo.cli.sensors import sensors
-from dualsr_geo.cli.surface import finish, one_line_errors
+from dualsr_geo.cli.surface import above_progress, finish, one_line_errors
 from dualsr_geo.cli.train import train
 from dualsr_geo.cli.upscale import upscale
 from dualsr_geo.errors import DualSRWarning
@@ -41,7 +41,7 @@ def _print_warning(
 ) -> None:
     """Print a `DualSRWarning` as one line, and any other warning as Python does."""
     # A full disk behind standard error stops no run.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), above_progress():
         if issubclass(category, DualSRWarning):
             click.echo(f"Warning: {redact(str(message))}", err=True)
         else:

@@ -10,6 +10,7 @@ import click
 from dualsr_geo.cli import options
 from dualsr_geo.cli.command import Command
 from dualsr_geo.cli.surface import print_result
+from dualsr_geo.report.summary import counted
 
 
 @click.command(cls=Command, short_help="Blur and decimate a raster like a coarser sensor.")
@@ -37,5 +38,5 @@ def degrade(
 
     result = run(scene, output, scale=scale, mtf_gain=mtf_gain, **chosen)
     height, width = result["shape"]
-    text = f"{result['output']}: {result['bands']} bands, {height} x {width} pixels, {scale}x coarser"
+    text = f"{result['output']}: {counted(result['bands'], 'band')}, {height} x {width} pixels, {scale}x coarser"
     print_result(json.dumps(result) if as_json else text)

@@ -116,6 +116,9 @@ log_json = click.option(
     metavar="FILE|-",
     help="Append each event of the run to a file as a line of JSON; - is standard error.",
 )
+verbose = click.option(
+    "-v", "--verbose", is_flag=True, help="Print what was measured and how the product was tested, and each stage."
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary.")
 
 

@@ -20,6 +20,8 @@ MAX_INTEGER = 2**63 - 1
 # Characters of a value in a message.
 MAX_SHOWN = 40
 RUNNING, DEBUG = "dualsr_geo.running", "dualsr_geo.debug"
+# Key of a function that returns what an interrupt leaves.
+INTERRUPTED = "dualsr_geo.interrupted"
 
 
 def _note_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click's own signature
@@ -152,12 +154,25 @@ def print_progress(text: str, *, err: bool = True) -> None:
 def _print(text: str, *, err: bool = False) -> None:
     # JSON stays as it is but for the secrets of this command line.
     text = masked(text)
-    try:
-        click.echo(text, err=err)
-    except UnicodeEncodeError:
-        # A file name that is not UTF-8, or an output that is not.
-        stream = sys.stderr if err else sys.stdout
-        click.echo(text.encode(stream.encoding or "utf-8", "backslashreplace"), err=err)
+    with above_progress():
+        try:
+            click.echo(text, err=err)
+        except UnicodeEncodeError:
+            # A file name that is not UTF-8, or an output that is not.
+            stream = sys.stderr if err else sys.stdout
+            click.echo(text.encode(stream.encoding or "utf-8", "backslashreplace"), err=err)
+
+
+@contextlib.contextmanager
+def above_progress() -> Iterator[None]:
+    """Remove the line of progress from the terminal while something is printed."""
+    if "tqdm" not in sys.modules or not sys.stderr.isatty():
+        yield
+        return
+    from tqdm import tqdm  # noqa: PLC0415  # loaded already
+
+    with tqdm.external_write_mode():
+        yield
 
 
 def _discard_output() -> None:
@@ -171,11 +186,14 @@ def _discard_output() -> None:
 def _interrupted(ctx: click.Context) -> click.Abort:
     """Print what an interrupt leaves, and return the error that ends the program."""
     running: click.Context = ctx.meta.get(RUNNING, ctx)
+    text = ""
     if any(p.name == "resume" for p in running.command.params):
+        text = "Stopped. Finished parts are kept: run the same command with --resume to continue."
+    if INTERRUPTED in ctx.meta:
+        text = ctx.meta[INTERRUPTED]()
+    if text:
         with contextlib.suppress(OSError):
-            click.echo(
-                "\nInterrupted. Finished parts are kept: run the same command with --resume to continue.", err=True
-            )
+            click.echo(f"\n{one_line(redact(text))}", err=True)
     return click.Abort()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 
 from dualsr_geo.cli import options
 from dualsr_geo.cli.command import Command
+from dualsr_geo.cli.progress import run_displayed
 from dualsr_geo.cli.surface import print_progress, print_result
 from dualsr_geo.report.summary import describe_run
 
@@ -152,6 +153,7 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
 @options.log_json
 @options.as_json
 @options.quiet
+@options.verbose
 def upscale(  # one keyword an option, passed on untouched
     *,
     scene: str,
@@ -165,6 +167,7 @@ def upscale(  # one keyword an option, passed on untouched
     log_json: str | None,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
     **chosen: Any,  # as click parsed them
 ) -> None:
     """Sharpen SCENE, guided by a sharper image (--rgb) or without a guide (--scale).
@@ -177,6 +180,38 @@ def upscale(  # one keyword an option, passed on untouched
         dualsr-geo upscale scene.tif --rgb pan.tif
         dualsr-geo upscale scene.tif --scale 2 -o sharper.zarr
     """  # noqa: D301  # click looks for the character, which a raw string has not
+    if quiet and verbose:
+        raise click.UsageError("--quiet prints nothing, and --verbose prints more. Give one of them.")
+    # The lines of JSON would break that of the progress.
+    hidden = quiet or as_json or dry_run or log_json == "-"
+    with run_displayed("Starting", hidden=hidden, verbose=verbose):
+        result = _run(
+            scene, output, rgb, psf, scheduler=scheduler, gpus=gpus, report=report, dry_run=dry_run,
+            log_json=log_json, quiet=quiet, chosen=chosen,
+        )  # fmt: skip
+    if dry_run:
+        print_result(json.dumps(result, indent=2))
+    elif as_json:
+        print_result(json.dumps(result))
+    elif not quiet:
+        print_result(describe_run(result, verbose=verbose))
+
+
+def _run(
+    scene: str,
+    output: str | None,
+    rgb: tuple[str, ...],
+    psf: str | None,
+    *,
+    scheduler: str | None,
+    gpus: int | None,
+    report: str | None,
+    dry_run: bool,
+    log_json: str | None,
+    quiet: bool,
+    chosen: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the result of a run, or with --dry-run its plan."""
     from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
     from dualsr_geo.models.methods import model_names  # noqa: PLC0415
 
@@ -190,8 +225,7 @@ def upscale(  # one keyword an option, passed on untouched
 
     run_options = Options(psf=read_psf(psf), **chosen)
     if dry_run:
-        print_result(json.dumps(preparation.dry_run(scene, output, rgb=rgb, options=run_options), indent=2))
-        return
+        return preparation.dry_run(scene, output, rgb=rgb, options=run_options)
     read = [str(p) for p in (scene, *rgb, psf, chosen["model"], chosen["half_model"]) if p is not None]
     if report is not None:
         from dualsr_geo.report.page import require_report  # noqa: PLC0415
@@ -201,15 +235,8 @@ def upscale(  # one keyword an option, passed on untouched
     with (
         run_log.json_log(log_json, inputs=read, outputs=written),
         connected_client(scheduler, gpus, silent=quiet) as client,
-        _progress_bar(hidden=quiet or as_json) as progress,
     ):
-        result = engine.upscale(
-            scene, output, rgb=rgb, options=run_options, client=client, report=report, progress=progress
-        )
-    if as_json:
-        print_result(json.dumps(result))
-    elif not quiet:
-        print_result(describe_run(result))
+        return engine.upscale(scene, output, rgb=rgb, options=run_options, client=client, report=report)
 
 
 def require_scene(scene: str, chosen: Mapping[str, Any]) -> None:
@@ -261,20 +288,3 @@ def connected_client(address: str | None, gpus: int | None = None, *, silent: bo
         if not silent and client.dashboard_link:
             print_progress(f"The dashboard of the cluster is {shown(client.dashboard_link)}")
         yield client
-
-
-@contextmanager
-def _progress_bar(*, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Yield a function that updates a progress bar; None without a terminal."""
-    if hidden or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm  # noqa: PLC0415
-
-    with tqdm(unit="tile", leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield progress

@@ -77,12 +77,12 @@ def _facts(plan: RunPlan, product: Scene, summary: RunSummary) -> dict[str, str]
     result, (sigma_y, sigma_x) = summary.to_json(), summary.psf.sigma_px
     model = [
         f"{summary.model}, fine stage {summary.fine}",
-        *sentences.describe_correction(summary.correction),
-        *sentences.describe_fine_stage(summary.refinement, summary.fine),
+        *(f"network {s}" for s in sentences.describe_correction(summary.correction)),
+        *(f"fine stage {s}" for s in sentences.describe_fine_stage(summary.refinement, summary.fine)),
     ]
     facts = {
         "Pixels": [f"{before:.4g} to {after:.4g} {grid.unit(product.geobox)}"],
-        "Size": [f"{product.count} bands, {height} x {width} pixels"],
+        "Size": [f"{sentences.counted(product.count, 'band')}, {height} x {width} pixels"],
         "Model": model,
         "Blur": [
             f"sigma {sigma_y:.2f} x {sigma_x:.2f} px ({summary.psf.source})",

@@ -26,7 +26,7 @@ from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.engine.preparation import Where, prepare
 from dualsr_geo.engine.records.provenance import provenance_of, summarise
-from dualsr_geo.engine.records.run_log import LogEvent, log_files, scene_log
+from dualsr_geo.engine.records.run_log import LogEvent, begin_stage, log_files, scene_log
 from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
 from dualsr_geo.engine.run_report import report_data_of_run
 from dualsr_geo.engine.scene_survey import survey_scene
@@ -37,6 +37,7 @@ from dualsr_geo.io.writers.disk_space import disk_errors
 from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.io.writers.tile_store import TileStore
+from dualsr_geo.models.definition import is_refined
 from dualsr_geo.report.page import require_report, write_report
 from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.survey import Survey
@@ -96,6 +97,7 @@ def upscale(
     began = time.monotonic()
     options = changed(options, changes)
     with scene_log(os.fspath(scene), None if output is None else os.fspath(output)) as log:
+        begin_stage(log, "inputs")
         plan, spec = prepare(scene, output, rgb=rgb, options=options, client=client)
         return run_plan(plan, spec, log, began, client=client, report=report, progress=progress).to_json()
 
@@ -139,6 +141,7 @@ def run_plan(
         log("scene finished", output=spec.path, seconds=summary.seconds, peak_memory_bytes=summary.peak_memory_bytes)
     if report is None:
         return summary
+    begin_stage(log, "report")
     write_report(report_data_of_run(plan, spec, summary, records), report, overwrite=True)
     return replace(summary, report=os.fspath(report))
 
@@ -153,13 +156,17 @@ def _sharpen(
     """Survey the scene, sharpen its tiles, and write the product; resume where an interrupted run ended."""
     with spec.destination.locked() as require_held:
         store = TileStore.begin(spec, plan.identity, resume=plan.options.resume, overwrite=plan.options.overwrite)
+        begin_stage(log, "survey", work=spec.destination.work)
         survey = _survey(plan, store, client)
         notes = list(survey.notes)
         log("scene surveyed", tiles=len(plan.tiling), tile=plan.sizes.tile, model=plan.model.name, notes=notes)
+        if is_refined(plan.model, plan.fine):
+            begin_stage(log, "fine stage")
         context = _with_fine_stage(plan, store, plan.context_for(survey))
         records = _run_tiles(TilePlan(plan.inputs, context, store), plan.sizes.jobs, client, progress, log)
         summary = summarise(plan, survey, records, context.fine_stage, output=spec.path)
         require_held()
+        begin_stage(log, "output", format=spec.format)
         store.finish(provenance_of(plan, summary), to_json(survey))
     return summary, records
 
@@ -225,6 +232,7 @@ def _run_tiles(
     total = len(plan.context.tiling)
     remaining = [index for index in range(total) if index not in records]
     tiles = executor.run_here(plan, remaining, jobs) if client is None else executor.run_on(client, plan, remaining)
+    begin_stage(log, "tiles", done=len(records), tiles=total)
     if progress is not None:
         progress(len(records), total)
     for tile in tiles:

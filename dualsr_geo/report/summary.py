@@ -16,28 +16,54 @@ MIN_LATTICE = 0.3
 MIN_GUIDED_LATTICE = 0.15
 # Overshoot beyond the guide's from which a sentence is written; clean pairs have 0.08 at most.
 MIN_OVERSHOOT = 0.2
+# Times from here on are given in minutes, seconds.
+LONG_S = 300
 
 
-def describe_run(result: Mapping[str, Any]) -> str:
-    """Return what `dualsr_geo.upscale` returned as a few lines of text."""
+def describe_run(result: Mapping[str, Any], *, verbose: bool = False) -> str:
+    """Return what `dualsr_geo.upscale` returned as a few lines of text; with `verbose` also how it was tested."""
     if result.get("already_finished"):
         return f"{result['output']} is already finished; nothing was computed."
     height, width = result["shape"]
     sensor = result["sensor"]
+    bands = counted(result["bands"], "band")
     lines = [
-        f"{result['output']}: {result['bands']} bands, {height} x {width} pixels, {result['scale']}x sharper",
+        f"{result['output']}: {bands}, {height} x {width} pixels, {result['scale']}x sharper",
         *result["opened"],
         *([] if sensor is None else [sensor["said"]]),
-        *(f"guide: {sentence}" for sentence in describe_guide(result["guide"])),
+        *(f"Guide: {sentence}" for sentence in describe_guide(result["guide"])),
         *describe_assumption(result["psf"]),
-        *describe_correction(result["correction"]),
-        *describe_fine_stage(result["refinement"], result["fine"]),
-        *(f"detail: {sentence}" for sentence in describe_detail(result["detail"])),
-        *(f"artefacts: {sentence}" for sentence in describe_artefacts(result.get("artefacts"))),
-        *(f"consistency: {sentence}" for sentence in describe_consistency(result["consistency"])),
-        f"cost: {describe_cost(result)}",
+        *(f"Network: {sentence}" for sentence in describe_correction(result["correction"], verbose=verbose)),
+        *(f"Fine stage: {s}" for s in describe_fine_stage(result["refinement"], result["fine"], verbose=verbose)),
+        *(f"Self-test: {sentence}" for sentence in describe_detail(result["detail"])),
+        *(f"Artefacts: {sentence}" for sentence in describe_artefacts(result.get("artefacts"))),
+        *(f"Consistency: {sentence}" for sentence in describe_consistency(result["consistency"])),
+        *(describe_measurements(result) if verbose else []),
+        describe_cost(result),
     ]
     return "\n".join(lines)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 band``, ``2 bands``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def describe_measurements(result: Mapping[str, Any]) -> list[str]:
+    """Return what was measured of the blur and the noise of the scene, for those who want to know.
+
+    Parameters
+    ----------
+    result : mapping
+        As returned by `dualsr_geo.upscale`.
+    """
+    psf, noise = result["psf"], [std for std in result["noise"]["std_per_band"] if std is not None]
+    sigma_y, sigma_x = psf["sigma_px"]
+    gain = "" if psf.get("gain") is None else f", MTF gain {psf['gain']:.2f} at Nyquist"
+    lines = [f"Blur: sigma {sigma_y:.2f} x {sigma_x:.2f} px of the product{gain} ({psf['source']})"]
+    if noise:
+        lines.append(f"Noise of the scene: standard deviation {min(noise):.3g} to {max(noise):.3g}, by band")
+    return [*lines, f"Model: {result['model']}, fine stage {result['fine']}"]
 
 
 def describe_guide(guide: Mapping[str, Any] | None) -> list[str]:
@@ -53,7 +79,7 @@ def describe_guide(guide: Mapping[str, Any] | None) -> list[str]:
     relevance = [r for r in guide["relevance"] or () if r is not None]
     mean = sum(relevance) / len(relevance) if relevance else 0.0
     move = describe_move(guide["shift_px"], guide["moved_px"], guide["shift_error_px"])
-    sentences = [f"covers {guide['coverage']:.0%} of the scene, {move}, explains {mean:.0%} of the bands' variance"]
+    sentences = [f"covers {share(guide['coverage'])} of the scene, {move}, explains {mean:.0%} of the bands' variance"]
     if field := guide["field"]:
         sentences.append(
             f"is distorted by {field['rms_px']:.2f} px (root mean square), {field['largest_px']:.2f} px at most; "
@@ -61,8 +87,15 @@ def describe_guide(guide: Mapping[str, Any] | None) -> list[str]:
         )
     sentences += _describe_noise(guide.get("noise"))
     if guide["withheld"]:
-        sentences.append(f"is not used in {guide['withheld']:.1%} of the scene, where it shows something else")
+        sentences.append(
+            f"ignored in {guide['withheld']:.1%} of the scene, where it disagrees with the scene (changes, clouds, shadows)"
+        )
     return sentences
+
+
+def share(value: float) -> str:
+    """Return a share in percent, in which only a whole is 100 %."""
+    return "more than 99%" if 0.995 <= value < 1 else f"{value:.0%}"
 
 
 def describe_assumption(psf: Mapping[str, Any]) -> list[str]:
@@ -76,33 +109,32 @@ def _describe_noise(noise: Mapping[str, Any] | None) -> list[str]:
     if noise is None or noise["filter_std_per_band"] is None:
         return []
     std = ", ".join(f"{v:.3g}" for v in noise["std_per_band"])
-    kind = "noise" if noise["white"] else "noise of a compressed image"
+    kind = "" if noise["white"] else " of a compressed image"
     size = f"{noise['gain_db']:.1f}" if noise["gain_db"] >= SMALLEST_GAIN_DB else f"less than {SMALLEST_GAIN_DB:g}"
-    gain = f"which lowers the error by {size} dB when the degraded scene is restored"
-    return [f"has {kind} of {std} (standard deviation, band by band) and is denoised, {gain}"]
+    return [
+        f"has noise{kind} (standard deviation {std}) and is denoised, which lowers the error by {size} dB in a test"
+    ]
 
 
-def describe_correction(correction: Mapping[str, Any] | None) -> list[str]:
-    """Return a sentence for each learned correction: the fraction that is applied, and the reason.
+def describe_correction(correction: Mapping[str, Any] | None, *, verbose: bool = False) -> list[str]:
+    """Return a sentence for each network: the strength at which it is used, and with `verbose` the reason.
 
     Parameters
     ----------
     correction : mapping or None
         ``correction`` of a run's result.
+    verbose : bool
     """
+    correction = correction or {}
     sentences = []
-    for network, shrinkage in (correction or {}).items():
-        start = "regression" if network == "guided" else "interpolation"
-        fraction = f"{shrinkage['share']:.0%}" if shrinkage["share"] else "none"
-        tests = _describe_tests(shrinkage["wald_pairs"])
-        sentences.append(
-            f"{fraction} of the network's correction to `{start}` is applied" + (f" ({tests})" if tests else "")
-        )
+    for network, shrinkage in correction.items():
+        place = " where there is no guide" if network != "guided" and "guided" in correction else ""
+        sentences.append(_describe_strength(shrinkage, place, verbose=verbose))
     return sentences
 
 
-def describe_fine_stage(refinement: Mapping[str, Any] | None, fine: str) -> list[str]:
-    """Return a sentence on what fraction of a fine stage is applied, and why; none for a stage without a fraction.
+def describe_fine_stage(refinement: Mapping[str, Any] | None, fine: str, *, verbose: bool = False) -> list[str]:
+    """Return a sentence on the strength at which a fine stage is used; none for a stage that is not fitted.
 
     Parameters
     ----------
@@ -110,17 +142,24 @@ def describe_fine_stage(refinement: Mapping[str, Any] | None, fine: str) -> list
         ``refinement`` of a run's result.
     fine : str
         ``fine`` of the same.
+    verbose : bool
+        Whether to return the reason too.
     """
-    if refinement is None:
-        return []
-    tests = _describe_tests(refinement["wald_pairs"]) or "it cannot be tested on this scene"
-    return [f"{refinement['share']:.0%} of the correction by --fine {fine} is applied ({tests})"]
+    return [] if refinement is None else [_describe_strength(refinement, f" ({fine})", verbose=verbose)]
 
 
-def _describe_tests(wald_pairs: list[Mapping[str, Any]]) -> str:
-    """Return what fraction of a correction restores the degraded scene best; empty without a test."""
-    pairs = "; ".join(_describe_pair(pair) for pair in wald_pairs)
-    return pairs and f"best fraction when the degraded scene is restored: {pairs}"
+def _describe_strength(shrinkage: Mapping[str, Any], place: str, *, verbose: bool) -> str:
+    """Return at which strength a correction is used, and why."""
+    pairs = shrinkage["wald_pairs"]
+    if not shrinkage["share"]:
+        reason = "a test on this scene does not support it" if pairs else "it cannot be tested on this scene"
+        text = f"not used{place}, since {reason}"
+    else:
+        text = f"used at {shrinkage['share']:.0%} strength{place}" + (
+            ", chosen by testing on this scene" if pairs else ""
+        )
+    tests = "; ".join(_describe_pair(pair) for pair in pairs)
+    return f"{text} (best strength when the degraded scene is restored: {tests})" if verbose and tests else text
 
 
 def _describe_pair(pair: Mapping[str, Any]) -> str:
@@ -143,9 +182,10 @@ def describe_detail(detail: Mapping[str, Any] | None) -> list[str]:
         return []
     mean = detail["mean"]
     guide, neither = mean["hallucination_guide"], mean["hallucination_neither"]
-    origin = f" ({guide:.0%} from the guide, {neither:.0%} from neither image)" if "contradicted" in mean else ""
-    shares = f"{mean['improvement']:.0%} improved, {mean['omission']:.0%} omitted, {guide + neither:.0%} hallucinated"
-    return [f"{shares}{origin}, when the scene degraded {detail['wald_ratio']}x is restored"]
+    origin = f" ({guide:.0%} copied from the guide)" if "contradicted" in mean else ""
+    test = f"made {detail['wald_ratio']} times coarser and sharpened again, the scene has"
+    shares = f"{mean['improvement']:.0%} of the true detail recovered and {mean['omission']:.0%} missed"
+    return [f"{test} {shares}; false detail {guide + neither:.0%}{origin}"]
 
 
 def describe_artefacts(artefacts: Mapping[str, Any] | None) -> list[str]:
@@ -187,12 +227,15 @@ def describe_consistency(consistency: Mapping[str, Any]) -> list[str]:
     """
     if consistency["rmse"] is None:
         return []
-    angle = "" if consistency["sam_deg"] is None else f", {consistency['sam_deg']:.2g} degrees (mean spectral angle)"
+    angle = "" if consistency["sam_deg"] is None else f" and {consistency['sam_deg']:.2g} degrees of spectral angle"
     return [
-        f"degraded to the scene's pixels, the product differs from the scene by {consistency['rmse']:.3g} (RMSE){angle}"
+        f"degraded back to the scene's pixels, the product matches the scene to {consistency['rmse']:.3g} (RMSE){angle}"
     ]
 
 
 def describe_cost(result: Mapping[str, Any]) -> str:
     """Return time and memory of a run."""
-    return f"{result['seconds']:.1f} s, {result['peak_memory_bytes'] / 2**20:.0f} MiB of memory at most"
+    seconds, memory = result["seconds"], result["peak_memory_bytes"]
+    time = f"{seconds:.1f} s" if seconds < LONG_S else f"{seconds / 60:.0f} min"
+    size = f"{memory / 1e9:.1f} GB" if memory >= 1e9 else f"{memory / 1e6:.0f} MB"
+    return f"Finished in {time}; peak memory {size}."

@@ -478,9 +478,7 @@ def test_quiet_prints_nothing_and_the_default_a_summary(scene: Path, tmp_path: P
     assert (quiet.exit_code, quiet.output) == (0, "")
     loud = run("upscale", scene, "--scale", 2, "-o", tmp_path / "b.tif")
     assert "3 bands, 48 x 62 pixels, 2x sharper" in loud.stdout
-    line = (
-        r"^(\d+%|none) of the network's correction to `interpolation` is applied \(best fraction .* restored: .* at 2x"
-    )
+    line = r"^Network: (used at \d+% strength, chosen by testing|not used, since a test) on this scene"
     assert re.search(line, loud.stdout, re.MULTILINE)
     assert loud.stderr == ""
 

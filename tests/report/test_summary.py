@@ -12,9 +12,10 @@ from dualsr_geo.report.summary import (
     describe_fine_stage,
     describe_guide,
     describe_run,
+    share,
 )
 
-BEST = "best fraction when the degraded scene is restored"
+BEST = "best strength when the degraded scene is restored"
 
 
 def guide(**changes):
@@ -42,7 +43,14 @@ def result(**changes):
         "correction": {"guided": {"share": 0.8, "wald_pairs": []}},
         "refinement": None,
         "fine": "consistency",
-        "psf": {"assumption": "An MTF gain of 0.50 is assumed."},
+        "model": "auto",
+        "psf": {
+            "assumption": "An MTF gain of 0.50 is assumed.",
+            "sigma_px": [1.2, 1.3],
+            "gain": 0.31,
+            "source": "guide",
+        },
+        "noise": {"std_per_band": [2.0, None, 3.5]},
         "detail": None,
         "consistency": {"rmse": 0.01234, "sam_deg": 0.512},
         "seconds": 12.34,
@@ -53,17 +61,37 @@ def result(**changes):
 
 def test_a_run_is_described_line_by_line():
     shift = "lay 1.5 px too low and 2.0 px too far left (+-0.03 px) and was moved back"
-    difference = "the product differs from the scene by 0.0123 (RMSE), 0.51 degrees (mean spectral angle)"
     assert describe_run(result()).splitlines() == [
         "out.tif: 8 bands, 400 x 300 pixels, 4x sharper",
         "Opened as SAFE.",
         "Sensor: enmap",
-        f"guide: covers 98% of the scene, {shift}, explains 80% of the bands' variance",
+        f"Guide: covers 98% of the scene, {shift}, explains 80% of the bands' variance",
         "An MTF gain of 0.50 is assumed.",
-        "80% of the network's correction to `regression` is applied",
-        f"consistency: degraded to the scene's pixels, {difference}",
-        "cost: 12.3 s, 512 MiB of memory at most",
+        "Network: used at 80% strength",
+        "Consistency: degraded back to the scene's pixels, the product matches the scene to 0.0123 (RMSE) and 0.51 degrees of spectral angle",
+        "Finished in 12.3 s; peak memory 537 MB.",
     ]
+
+
+def test_verbose_adds_what_was_measured():
+    plain, verbose = (describe_run(result(), verbose=v).splitlines() for v in (False, True))
+    assert [line for line in verbose if line not in plain] == [
+        "Blur: sigma 1.20 x 1.30 px of the product, MTF gain 0.31 at Nyquist (guide)",
+        "Noise of the scene: standard deviation 2 to 3.5, by band",
+        "Model: auto, fine stage consistency",
+    ]
+    assert "Noise of the scene" not in describe_run(result(noise={"std_per_band": [None]}), verbose=True)
+
+
+def test_one_band_is_one_band_and_a_long_run_takes_minutes():
+    first, *_, last = describe_run(result(bands=1, seconds=1234.5, peak_memory_bytes=2.55e9)).splitlines()
+    assert first.startswith("out.tif: 1 band, ")
+    assert last == "Finished in 21 min; peak memory 2.5 GB."
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.0, "100%"), (0.997, "more than 99%"), (0.9949, "99%"), (0.0, "0%")])
+def test_only_the_whole_is_100_percent(value, text):
+    assert share(value) == text
 
 
 @pytest.mark.parametrize(
@@ -100,7 +128,7 @@ def test_overshoot_is_described_where_the_guide_has_less(overshoot, guide, texts
     assert len(sentences) == bool(texts)
     assert all(text in sentences[0] for text in texts)
     lines = describe_run(result(artefacts=figures)).splitlines()
-    assert [line for line in lines if line.startswith("artefacts: ")] == [f"artefacts: {s}" for s in sentences]
+    assert [line for line in lines if line.startswith("Artefacts: ")] == [f"Artefacts: {s}" for s in sentences]
 
 
 def test_a_finished_run_is_one_line():
@@ -113,10 +141,10 @@ def test_a_denoised_guide_is_described_with_its_noise(gain_db, text):
     noise = {"std_per_band": [0.261, 1.5], "white": True, "filter_std_per_band": [0.3, 1.6], "gain_db": gain_db}
     sentences = describe_guide(guide(noise=noise))
     assert len(sentences) == 2
-    assert sentences[1].startswith("has noise of 0.261, 1.5 (standard deviation, band by band) and is denoised")
+    assert sentences[1].startswith("has noise (standard deviation 0.261, 1.5) and is denoised")
     assert text in sentences[1]
     compressed = describe_guide(guide(noise={**noise, "white": False}))[1]
-    assert compressed.startswith("has noise of a compressed image of 0.261, 1.5")
+    assert compressed.startswith("has noise of a compressed image (standard deviation 0.261, 1.5)")
     assert len(describe_guide(guide(noise={**noise, "filter_std_per_band": None}))) == 1
 
 
@@ -126,7 +154,7 @@ def test_an_uneven_guide_that_shows_something_else_is_described():
     assert "lay 1.5 px too low and 2.0 px too far left and was moved back," in first
     assert others == [
         "is distorted by 0.46 px (root mean square), 1.23 px at most; the distortion is corrected",
-        "is not used in 1.2% of the scene, where it shows something else",
+        "ignored in 1.2% of the scene, where it disagrees with the scene (changes, clouds, shadows)",
     ]
     assert describe_guide(None) == []
 
@@ -141,17 +169,29 @@ def test_an_uneven_guide_that_shows_something_else_is_described():
 )
 def test_a_correction_is_described_with_its_tests(excess, end):
     pair = {"ratio": 4, "best": 0.9, "error": 0.05, "excess": excess}
-    (line,) = describe_correction({"guided": {"share": 0.8, "wald_pairs": [pair]}})
-    assert line.startswith(f"80% of the network's correction to `regression` is applied ({BEST}: 90%")
+    correction = {"guided": {"share": 0.8, "wald_pairs": [pair]}}
+    assert describe_correction(correction) == ["used at 80% strength, chosen by testing on this scene"]
+    (line,) = describe_correction(correction, verbose=True)
+    assert line.startswith(f"used at 80% strength, chosen by testing on this scene ({BEST}: 90%")
     assert line.endswith(end)
 
 
-def test_a_correction_that_is_not_applied_is_described():
+def test_a_correction_that_is_not_used_is_described():
     pair = {"ratio": 2, "best": -0.4, "error": None, "excess": 1.0}
-    assert describe_correction({"alone": {"share": 0.0, "wald_pairs": [pair]}}) == [
-        f"none of the network's correction to `interpolation` is applied ({BEST}: -40% at 2x)"
+    alone = {"share": 0.0, "wald_pairs": [pair]}
+    assert describe_correction({"alone": alone}) == ["not used, since a test on this scene does not support it"]
+    assert describe_correction({"alone": alone}, verbose=True) == [
+        f"not used, since a test on this scene does not support it ({BEST}: -40% at 2x)"
+    ]
+    assert describe_correction({"alone": {**alone, "wald_pairs": []}}) == [
+        "not used, since it cannot be tested on this scene"
     ]
     assert describe_correction(None) == []
+
+
+def test_the_network_without_a_guide_is_described_by_its_place():
+    correction = {"guided": {"share": 0.7, "wald_pairs": []}, "alone": {"share": 0.4, "wald_pairs": []}}
+    assert describe_correction(correction) == ["used at 70% strength", "used at 40% strength where there is no guide"]
 
 
 def test_a_fine_stage_is_described_with_its_tests():
@@ -159,18 +199,18 @@ def test_a_fine_stage_is_described_with_its_tests():
         {"ratio": 2, "best": 2.15, "error": 0.22, "excess": 1.0},
         {"ratio": 4, "best": 1.07, "error": 0.38, "excess": 1.0},
     ]
-    assert describe_fine_stage({"share": 0.41, "wald_pairs": pairs}, "finenet") == [
-        f"41% of the correction by --fine finenet is applied ({BEST}: 215% +- 22% at 2x; 107% +- 38% at 4x)"
+    assert describe_fine_stage({"share": 0.41, "wald_pairs": pairs}, "finenet", verbose=True) == [
+        f"used at 41% strength (finenet), chosen by testing on this scene ({BEST}: 215% +- 22% at 2x; 107% +- 38% at 4x)"
     ]
     assert describe_fine_stage({"share": 0.0, "wald_pairs": []}, "finenet") == [
-        "0% of the correction by --fine finenet is applied (it cannot be tested on this scene)"
+        "not used (finenet), since it cannot be tested on this scene"
     ]
     assert describe_fine_stage(None, "none") == []
 
 
 @pytest.mark.parametrize(
     ("guided", "hallucinated"),
-    [(True, "7% hallucinated (5% from the guide, 2% from neither image)"), (False, "2% hallucinated")],
+    [(True, "7% (5% copied from the guide)"), (False, "2%")],
 )
 def test_detail_is_described_on_average(guided, hallucinated):
     mean = {
@@ -180,9 +220,8 @@ def test_detail_is_described_on_average(guided, hallucinated):
         "hallucination_neither": 0.02,
         **({"contradicted": 0.2} if guided else {}),
     }
-    assert describe_detail({"mean": mean, "wald_ratio": 3}) == [
-        f"85% improved, 15% omitted, {hallucinated}, when the scene degraded 3x is restored"
-    ]
+    test = "made 3 times coarser and sharpened again, the scene has 85% of the true detail recovered and 15% missed"
+    assert describe_detail({"mean": mean, "wald_ratio": 3}) == [f"{test}; false detail {hallucinated}"]
     assert describe_detail(None) == []
 
 

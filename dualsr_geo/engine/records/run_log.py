@@ -61,6 +61,11 @@ def scene_log(scene: str, output: str | None) -> Iterator[LogEvent]:
         raise
 
 
+def begin_stage(log: LogEvent, stage: str, **facts: Any) -> None:
+    """Log that a stage of a run begins, at the level DEBUG: it is for a display, and no part of the JSON."""
+    log("stage started", level=logging.DEBUG, stage=stage, **facts)
+
+
 class JsonLines(logging.Formatter):
     """A record as one line of JSON: time (UTC), level, event and facts."""
 
@@ -106,8 +111,9 @@ def json_log(path: str | None, *, inputs: Iterable[str] = (), outputs: Iterable[
         return
     handler, level = _handler(path, inputs, outputs), _log.level
     handler.setFormatter(JsonLines())
+    handler.setLevel(logging.INFO)
     _log.addHandler(handler)
-    _log.setLevel(logging.INFO)
+    _log.setLevel(min(level or logging.INFO, logging.INFO))
     try:
         yield
     finally:

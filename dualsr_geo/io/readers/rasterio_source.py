@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.env import hasenv
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
@@ -109,11 +110,11 @@ class RasterSource(StoredSource):
             dataset = self._dataset()
             with self._environment():
                 stored = dataset.read(indexes, window=part, out_shape=shape, out_dtype=self.dtype)
-            values = self.decoding.physical(stored, bands)
-            if self.mask == "shared":
-                values[:, dataset.read_masks(indexes[0], window=part, out_shape=shape) == 0] = np.nan
-            elif self.mask == "own":
-                values[dataset.read_masks(indexes, window=part, out_shape=shape) == 0] = np.nan
+                values = self.decoding.physical(stored, bands)
+                if self.mask == "shared":
+                    values[:, dataset.read_masks(indexes[0], window=part, out_shape=shape) == 0] = np.nan
+                elif self.mask == "own":
+                    values[dataset.read_masks(indexes, window=part, out_shape=shape) == 0] = np.nan
         except RasterioError as error:
             url = url_of(self.uri)
             if url is not None:
@@ -125,9 +126,12 @@ class RasterSource(StoredSource):
         return values
 
     def _environment(self) -> AbstractContextManager[object]:
-        """Return the options under which values are read: the sources of a remote VRT are opened when they are read."""
+        """Return the options under which values are read: the sources of a remote VRT are opened when they are read.
+
+        Outside of an environment of rasterio GDAL prints its warnings itself, once a thread, instead of logging them.
+        """
         if "VRT" not in self.drivers or url_of(self.uri) is None:
-            return nullcontext()
+            return nullcontext() if hasenv() else rasterio.Env()
         environment: AbstractContextManager[object] = rasterio.Env(**gdal_options(self.uri), **dict(self.config))
         return environment
 

@@ -233,10 +233,7 @@ def test_the_summary_states_the_shrinkage_factor(pair, tmp_path):
     ]
     ran = CliRunner().invoke(main, [*map(str, words), "--tile", "64"], catch_exceptions=False)
     assert ran.exit_code == 0
-    assert (
-        "80% of the correction by --fine finenet is applied (best fraction when the degraded scene is restored: "
-        in ran.output
-    )
+    assert "Fine stage: used at 80% strength (finenet), chosen by testing on this scene\n" in ran.output
     ran = CliRunner().invoke(main, [*map(str, words), "--overwrite", "--json"], catch_exceptions=False)
     assert json.loads(ran.output)["refinement"]["share"] == 0.8
 
