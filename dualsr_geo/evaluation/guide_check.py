@@ -25,11 +25,11 @@ from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.prepared_guide import MIN_GUIDED_SHARE, prepare_guide
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.raster import grid
+from dualsr_geo.raster.repeated_pixels import repetition
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.registration.shift_description import describe_shift
-from dualsr_geo.survey.input_checks import repetition
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 

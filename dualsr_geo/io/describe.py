@@ -10,8 +10,9 @@ from dualsr_geo.argument_types import checked, flag, number, number_or_auto, pat
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.storage.urls import shown
-from dualsr_geo.io.undeclared_fill import warn_of_fill
+from dualsr_geo.io.undeclared_fill import warn_of_fill, warn_of_repeated_pixels
 from dualsr_geo.io.wavelength_list import Given
+from dualsr_geo.io.writers.output_records import provenance_at, uncertainty_bands
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Nodata, Packing
 from dualsr_geo.raster.scene import Scene
@@ -64,7 +65,9 @@ def describe(
         where it is identified; product (sensor, level, notes) for a product as delivered; opened (sentences) for a
         file of arrays; guide (gsd, bands)
         and largest_scale with a guide or with sharper bands of the product; undeclared_fill (value, share) where
-        pixels look missing without being declared so.
+        pixels look missing without being declared so; repeated_pixels (y, x) where each is repeated; made_by of a
+        product of this program: software, model, fine, scale, parameters, scene, guide, consistency (rmse, sam_deg),
+        uncertainty_bands (numbers of the bands that are standard deviations, or the name of their variable), notes.
     """
     delivery = open_delivered(
         scene,
@@ -78,6 +81,10 @@ def describe(
     description = {"scene": shown(scene), **_describe_scene(delivery.scene)}
     if (fill := warn_of_fill(delivery.scene)) is not None:
         description["undeclared_fill"] = {"value": fill.value, "share": round(fill.share, 4)}
+    if max(repeated := warn_of_repeated_pixels(delivery.scene)) > 1:
+        description["repeated_pixels"] = [round(float(n), 2) for n in repeated]
+    if (origin := _origin(os.fspath(scene))) is not None:
+        description["made_by"] = origin
     if delivery.sensor:
         product = {"sensor": delivery.sensor, "level": delivery.level, "notes": list(delivery.notes)}
         description["product"] = product
@@ -89,6 +96,26 @@ def describe(
         description["guide"] = {"gsd": grid.gsd(guide.geobox, like=box), "bands": guide.count}
         description["largest_scale"] = grid.largest_ratio(box, guide.geobox)
     return description
+
+
+def _origin(scene: str) -> dict[str, Any] | None:
+    """Return how a product of ours was made; None for any other file."""
+    provenance = provenance_at(scene)
+    if provenance is None:
+        return None
+    consistency = provenance.get("consistency") or {}
+    return {
+        "software": provenance.get("software"),
+        "model": provenance.get("model"),
+        "fine": provenance.get("fine"),
+        "scale": provenance.get("scale"),
+        "parameters": provenance.get("parameters"),
+        "scene": ((provenance.get("inputs") or {}).get("scene") or {}).get("uri"),
+        "guide": ((provenance.get("inputs") or {}).get("guide") or {}).get("uri"),
+        "consistency": {key: consistency.get(key) for key in ("rmse", "sam_deg")},
+        "uncertainty_bands": list(uncertainty_bands(scene)),
+        "notes": provenance.get("notes"),
+    }
 
 
 def _describe_scene(scene: Scene) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Undeclared fill of a scene, looked for in a few windows: a warning, or the nodata value of ``--nodata auto``."""
+"""Undeclared fill and repeated pixels of a scene, looked for in a few windows; the nodata value of ``--nodata auto``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dualsr_geo.errors import DualSRWarning
 from dualsr_geo.raster.fill import Fill, find_fill
 from dualsr_geo.raster.normalization import Normalization
+from dualsr_geo.raster.repeated_pixels import note_repeated_pixels, repetition
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Window
 
@@ -29,15 +31,28 @@ def fill_of(scene: Scene) -> Fill | None:
     ----------
     scene : Scene
     """
-    count = min(scene.count, MAX_BANDS)
-    bands = [i * (scene.count - 1) // max(count - 1, 1) for i in range(count)]
-    source = scene.source.normalized(Normalization.exact(scene.count))
-    cubes = [source.read(window, bands) for window in _windows(scene.shape)]
-    with_data = [i for i in range(count) if any(np.isfinite(c[i]).any() for c in cubes)]
+    bands, cubes = _sample(scene)
+    with_data = [i for i in range(len(bands)) if any(np.isfinite(c[i]).any() for c in cubes)]
     if not with_data:
         return None
     packing = scene.packing.select(tuple(bands[i] for i in with_data))
     return find_fill([c[with_data] for c in cubes], packing)
+
+
+def warn_of_repeated_pixels(scene: Scene) -> tuple[float, float]:
+    """Warn where the pixels of a scene are repeated, and return how many times along y and x."""
+    repeated = repetition(_sample(scene)[1])
+    for note in note_repeated_pixels(repeated, "scene"):
+        warnings.warn(note, DualSRWarning, stacklevel=3)
+    return repeated
+
+
+def _sample(scene: Scene) -> tuple[list[int], list[NDArray[np.float32]]]:
+    """Return some bands, and their values in windows (band, y, x)."""
+    count = min(scene.count, MAX_BANDS)
+    bands = [i * (scene.count - 1) // max(count - 1, 1) for i in range(count)]
+    source = scene.source.normalized(Normalization.exact(scene.count))
+    return bands, [source.read(window, bands) for window in _windows(scene.shape)]
 
 
 def warn_of_fill(scene: Scene) -> Fill | None:

@@ -15,6 +15,7 @@ from dualsr_geo.fusion.subspace import Subspace, estimate_subspace
 from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample, SceneStatistics
 from dualsr_geo.fusion.wald.starts import ridge
+from dualsr_geo.raster.repeated_pixels import note_repeated_pixels, repetition
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.survey import detail_assessment, error_calibration, guide_checks, input_checks
 from dualsr_geo.survey.guide_estimation import estimate_guide, explained_share
@@ -40,7 +41,7 @@ def estimate_survey(samples: Sequence[Sample], options: SurveyOptions) -> Survey
     """
     statistics, sample = _scene(samples, options)
     cubes = [s.cube[list(statistics.used)] for s in samples]
-    repeated = input_checks.repetition(cubes)
+    repeated = repetition(cubes)
     estimates = estimate_guide(sample, statistics, options, min(repeated))
     common, placement = estimates.common, estimates.placement
     model = options.model
@@ -122,8 +123,8 @@ def _input_notes(
     """Return notes if the scene or the guide is not as an instrument measured it."""
     guides = [s.guide for s in samples if s.guide is not None]
     return (
-        *(input_checks.note_repeated_pixels(repeated, "scene") or input_checks.note_borrowed_detail(cubes)),
-        *input_checks.note_repeated_pixels(input_checks.repetition(guides), "guide"),
+        *(note_repeated_pixels(repeated, "scene") or input_checks.note_borrowed_detail(cubes)),
+        *note_repeated_pixels(repetition(guides), "guide"),
     )
 
 

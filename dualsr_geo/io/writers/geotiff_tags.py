@@ -44,8 +44,16 @@ def dataset_tags(spec: OutputSpec, records: Mapping[str, Any]) -> dict[str, dict
     if spec.geobox.crs is None:
         # GDAL would write an invented local CRS to hold it.
         domains[""].pop("AREA_OR_POINT", None)
+    domains[""] |= product_tags(records)
     texts = {k.upper(): json.dumps(v, sort_keys=True) for k, v in records.items() if v is not None}
     return {**domains, "DUALSR": texts}
+
+
+def product_tags(records: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags that say of a product, to any program, what made it; without a time, so that bytes repeat."""
+    provenance = records.get("lineage") or {}
+    tags = {"TIFFTAG_SOFTWARE": "software", "DUALSR_MODEL": "model", "DUALSR_SCALE": "scale"}
+    return {tag: str(provenance[key]) for tag, key in tags.items() if provenance.get(key) is not None}
 
 
 def _is_tag(name: str, value: object) -> bool:

@@ -14,8 +14,9 @@ from dualsr_geo.errors import OutputError, ResumeError
 from dualsr_geo.io.storage.locations import read_bytes
 from dualsr_geo.io.storage.store_settings import gdal_options
 from dualsr_geo.io.storage.urls import gdal_path
-from dualsr_geo.io.storage.zarr_groups import RECORDS
+from dualsr_geo.io.storage.zarr_groups import RECORDS, is_zarr
 from dualsr_geo.io.writers.output_spec import OutputSpec
+from dualsr_geo.raster.bands import DEVIATION_OF
 from dualsr_geo.serialization import plain_values
 from dualsr_geo.version import __version__
 
@@ -38,6 +39,24 @@ def read_record(path: str, format_: str, key: str) -> dict[str, Any] | None:
             return dict(json.loads(dataset.tags(ns="DUALSR")[key.upper()]))
     except (OSError, RasterioError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def provenance_at(path: str) -> dict[str, Any] | None:
+    """Return the provenance of a product of any format; None where there is none of ours."""
+    return read_record(path, "Zarr" if is_zarr(path) else "COG", PROVENANCE)
+
+
+def uncertainty_bands(path: str) -> tuple[int | str, ...]:
+    """Return the numbers of the bands of a TIFF that are standard deviations, or the name of the variable that is."""
+    try:
+        if is_zarr(path):
+            attributes = json.loads(read_bytes(f"{path}/zarr.json", OutputError))["consolidated_metadata"]["metadata"]
+            names = [a["attributes"].get("ancillary_variables") for a in attributes.values()]
+            return tuple(str(name) for name in names if name)
+        with rasterio.Env(**gdal_options(path)), rasterio.open(gdal_path(path)) as dataset:
+            return tuple(i for i in dataset.indexes if DEVIATION_OF in dataset.tags(i))
+    except (OSError, RasterioError, ValueError, KeyError, TypeError, AttributeError, OutputError):
+        return ()
 
 
 def is_same_output(spec: OutputSpec, identity: Mapping[str, object]) -> bool:
