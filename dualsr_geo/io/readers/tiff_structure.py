@@ -35,7 +35,7 @@ MAX_BLOCKS = 10**7
 
 
 @dataclass(frozen=True)
-class _Tag:
+class Tag:
     """A tag of a directory: type, number of values, and the place of its first byte in the file."""
 
     number: int
@@ -71,7 +71,7 @@ class TiffFile:
     order: str
     big: bool
 
-    def directories(self) -> Iterator[dict[int, _Tag]]:
+    def directories(self) -> Iterator[dict[int, Tag]]:
         """Yield the tags of the directories, those of sub-directories as well.
 
         Raises
@@ -92,20 +92,23 @@ class TiffFile:
                 waiting.extend(int(v) for v in self.values(inner)[:MAX_DIRECTORIES])
             yield tags
 
-    def values(self, tag: _Tag) -> NDArray[np.integer]:
+    def values(self, tag: Tag) -> NDArray[np.integer]:
         """Return the values of a tag of integers."""
-        self.file.seek(tag.start)
-        content = self.file.read(tag.end - tag.start)
-        return np.frombuffer(content, self.order + INTEGERS[tag.kind])
+        return np.frombuffer(self.content(tag), self.order + INTEGERS[tag.kind])
 
-    def value(self, tags: dict[int, _Tag], number: int, default: int) -> int:
+    def content(self, tag: Tag) -> bytes:
+        """Return the bytes of the values of a tag."""
+        self.file.seek(tag.start)
+        return self.file.read(tag.end - tag.start)
+
+    def value(self, tags: dict[int, Tag], number: int, default: int) -> int:
         """Return the only value of a tag of integers; `default` where there is none."""
         tag = tags.get(number)
         if tag is None or tag.kind not in INTEGERS or tag.count < 1 or tag.end > self.size:
             return default
         return int(self.values(tag)[0])
 
-    def _directory(self, start: int) -> tuple[dict[int, _Tag], int]:
+    def _directory(self, start: int) -> tuple[dict[int, Tag], int]:
         if start >= self.size:
             raise EOFError("a directory")
         self.file.seek(start)
@@ -120,7 +123,7 @@ class TiffFile:
             place = table + (i + 1) * layout.size - len(inline)
             if length * TYPE_BYTES.get(kind, 0) > len(inline):
                 (place,) = struct.unpack(self.order + ("Q" if self.big else "I"), inline)
-            tags[number] = _Tag(number, kind, length, place)
+            tags[number] = Tag(number, kind, length, place)
         return tags, self._unpack("Q" if self.big else "I")
 
     def _unpack(self, kind: str) -> int:
@@ -142,7 +145,7 @@ def require_complete(path: Path) -> None:
         If the end of the file is missing.
     """
     with path.open("rb") as file:
-        tiff = _tiff(file, path)
+        tiff = open_tiff(file, path)
         if tiff is None:
             return
         try:
@@ -162,7 +165,7 @@ def strip_shape(path: Path) -> tuple[int, int] | None:
     GDAL reports rows of a single large strip as its blocks, and unpacks the strip from the start for each.
     """
     with path.open("rb") as file:
-        tiff = _tiff(file, path)
+        tiff = open_tiff(file, path)
         try:
             tags = None if tiff is None else next(tiff.directories(), None)
         except EOFError:
@@ -173,7 +176,8 @@ def strip_shape(path: Path) -> tuple[int, int] | None:
         return min(height, tiff.value(tags, ROWS_PER_STRIP, height)), width
 
 
-def _tiff(file: BinaryIO, path: Path) -> TiffFile | None:
+def open_tiff(file: BinaryIO, path: Path) -> TiffFile | None:
+    """Return a TIFF whose file is open at its first byte; None if it is no TIFF."""
     head = file.read(4)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 4:
@@ -182,7 +186,7 @@ def _tiff(file: BinaryIO, path: Path) -> TiffFile | None:
     return TiffFile(file, path.stat().st_size, order, version == 43) if version in (42, 43) else None
 
 
-def _missing(tiff: TiffFile, tags: dict[int, _Tag]) -> str | None:
+def _missing(tiff: TiffFile, tags: dict[int, Tag]) -> str | None:
     """Return what of a directory is beyond the end of the file; None if nothing is."""
     lost = next((t for t in tags.values() if t.end > tiff.size), None)
     if lost is not None:
@@ -193,7 +197,7 @@ def _missing(tiff: TiffFile, tags: dict[int, _Tag]) -> str | None:
     return None
 
 
-def _lacks_block(tiff: TiffFile, tags: dict[int, _Tag], starts: _Tag, sizes: _Tag) -> bool:
+def _lacks_block(tiff: TiffFile, tags: dict[int, Tag], starts: Tag, sizes: Tag) -> bool:
     if {starts.kind, sizes.kind} - INTEGERS.keys() or not 0 < starts.count == sizes.count <= MAX_BLOCKS:
         return False
     begin, length = (tiff.values(t).astype(np.uint64) for t in (starts, sizes))

@@ -26,6 +26,13 @@ THREADS = "2"
 NO = ("NO", "FALSE", "OFF", "0")
 # Compressions to which a predictor applies.
 PREDICTED = {"ZSTD", "DEFLATE", "LZW"}
+# Options that apply to the blocks of a stage as they do to those of a copy of it, compressions without loss, and sides
+# of blocks that GDAL takes for overviews and that bound the memory of the writing, pixels.
+PLAIN_OPTIONS = {
+    "COMPRESS", "LEVEL", "PREDICTOR", "BLOCKSIZE", "BIGTIFF", "NUM_THREADS", "OVERVIEWS", "OVERVIEW_RESAMPLING",
+}  # fmt: skip
+PLAIN_COMPRESSIONS = PREDICTED | {"NONE"}
+PLAIN_BLOCKS_PX = {"128", "256", "512", "1024"}
 # GTiff's numbers of the COG driver's names.
 PREDICTORS = {"YES": "2", "STANDARD": "2", "FLOATING_POINT": "3", "NO": "1"}
 
@@ -131,6 +138,16 @@ def requested_options(spec: OutputSpec) -> dict[str, str]:
     return {name.upper(): value for name, value in spec.options}
 
 
+def has_plain_options(spec: OutputSpec) -> bool:
+    """Return whether the blocks of a file that is written by the options are those of the output, in another order."""
+    requested = requested_options(spec)
+    return (
+        requested.keys() <= PLAIN_OPTIONS
+        and requested.get("COMPRESS", "ZSTD").upper() in PLAIN_COMPRESSIONS
+        and requested.get("BLOCKSIZE", "512") in PLAIN_BLOCKS_PX
+    )
+
+
 def cog_options(spec: OutputSpec) -> dict[str, str]:
     """Return all creation options, in the terms of the COG driver."""
     requested = requested_options(spec)
@@ -173,9 +190,24 @@ def gtiff_options(cog: Mapping[str, str]) -> dict[str, str]:
     return options
 
 
-def predictor(spec: OutputSpec) -> int:
-    """Return the TIFF predictor of the dtype: 3 of floats, 2 of integers."""
-    return 3 if spec.packing.is_float else 2
+def stage_options(spec: OutputSpec) -> dict[str, str]:
+    """Return the creation options of the stage: those of the output if they are plain, else cheap ones."""
+    if has_plain_options(spec):
+        options = gtiff_options(cog_options(spec))
+        options.pop("COPY_SRC_OVERVIEWS", None)
+        return options
+    side = str(block_side(spec.shape[1:]))
+    return {
+        "TILED": "YES", "BLOCKXSIZE": side, "BLOCKYSIZE": side, "INTERLEAVE": "BAND", "COMPRESS": "ZSTD",
+        "ZSTD_LEVEL": "1", "PREDICTOR": "3" if spec.packing.is_float else "2", "BIGTIFF": "YES", "NUM_THREADS": THREADS,
+    }  # fmt: skip
+
+
+def overview_options(stage: Mapping[str, str]) -> dict[str, str]:
+    """Return the configuration of GDAL that makes the blocks of overviews as those of a stage."""
+    names = ("COMPRESS", "PREDICTOR", "ZSTD_LEVEL", "ZLEVEL", "INTERLEAVE")
+    same = {f"{name}_OVERVIEW": stage[name] for name in names if name in stage}
+    return {**same, "GDAL_TIFF_OVR_BLOCKSIZE": stage["BLOCKXSIZE"]}
 
 
 def block_side(shape: tuple[int, int]) -> int:

@@ -1,7 +1,7 @@
 """Writing a COG or a GeoTIFF from the stored tiles, in memory that does not grow with the scene.
 
-The values are written to a band-interleaved stage file, overviews are built on it, and one copy puts
-everything in the order of the output. No writer of a single call is bounded for 100 bands: they took
+The values are written to a band-interleaved stage file, overviews are built on it, and its blocks are put in the order
+of the output, as they are where the creation options are plain, else in a copy by GDAL. No writer of a single call is bounded for 100 bands: they took
 1.4 to 6 GiB for a scene of 1 GiB.
 """
 
@@ -29,19 +29,21 @@ from dualsr_geo.errors import OptionError, OutputError
 from dualsr_geo.io.writers.creation_options import (
     NO,
     THREADS,
-    block_side,
     cog_options,
     gdal_warnings,
     gtiff_options,
+    has_plain_options,
     overview_levels,
-    predictor,
+    overview_options,
     requested_options,
+    stage_options,
     warn_of_ignored,
 )
 from dualsr_geo.io.writers.disk_space import disk_full_error
 from dualsr_geo.io.writers.geotiff_tags import write_tags
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.io.writers.tiff_header import copy_domains, missing_block
+from dualsr_geo.io.writers.tiff_order import write_in_order
 from dualsr_geo.raster.windows import Tiling, Window
 
 # GDAL's cache of blocks, and the values written at once.
@@ -81,16 +83,20 @@ def make_tiff(spec: OutputSpec, values: Any, records: Mapping[str, Any]) -> Path
     folder, requested = spec.destination.folder, requested_options(spec)
     stage, output = folder / "stage.tif", folder / f"product{Path(spec.path).suffix}"
     _require_disk_space(spec)
+    options = stage_options(spec)
     with _gdal_errors(spec, stage):
-        _write_stage(spec, values, records, stage)
+        _write_stage(spec, values, records, stage, options)
         _require_all_blocks(stage, spec)
         if spec.format == "COG" and requested.get("OVERVIEWS", "").upper() != "NONE":
-            _build_overviews(spec, stage, requested.get("OVERVIEW_RESAMPLING", "AVERAGE"))
+            _build_overviews(spec, stage, requested.get("OVERVIEW_RESAMPLING", "AVERAGE"), options)
             _require_all_blocks(stage, spec)
-        _copy(spec, stage, output)
+        if has_plain_options(spec):
+            _reorder(stage, output)
+        else:
+            _copy(spec, stage, output)
+            copy_domains(stage, output)
         if requested.get("SPARSE_OK", "NO").upper() in NO:
             _require_all_blocks(output, spec)
-        copy_domains(stage, output)
         stage.unlink()
     return output
 
@@ -139,19 +145,19 @@ def _require_disk_space(spec: OutputSpec) -> None:
         raise disk_full_error(spec, reason)
 
 
-def _write_stage(spec: OutputSpec, values: Any, records: Mapping[str, Any], stage: Path) -> None:
+def _write_stage(
+    spec: OutputSpec, values: Any, records: Mapping[str, Any], stage: Path, options: Mapping[str, str]
+) -> None:
     count, height, width = spec.shape
-    side = block_side((height, width))
     crs = spec.geobox.crs
     with rasterio.open(
         stage, "w", driver="GTiff", count=count, height=height, width=width, dtype=spec.packing.dtype,
         nodata=spec.packing.nodata, crs=None if crs is None else CRS.from_wkt(crs.to_wkt()),
-        transform=spec.geobox.affine, tiled=True, blockxsize=side, blockysize=side, interleave="band",
-        compress="zstd", zstd_level=1, predictor=predictor(spec), bigtiff="YES", num_threads=THREADS,
+        transform=spec.geobox.affine, **options,
     ) as target:  # fmt: skip
         # Before the pixels: afterwards the header would have to move.
-        write_tags(target, spec, records)
-        for bands, window in _pieces(spec, side):
+        write_tags(target, spec, records, is_copied=not has_plain_options(spec))
+        for bands, window in _pieces(spec, int(options["BLOCKXSIZE"])):
             rows, columns = window.shape
             target.write(
                 values[(bands, *window.slices)],
@@ -171,20 +177,21 @@ def _pieces(spec: OutputSpec, block: int) -> Iterator[tuple[slice, Window]]:
             yield slice(first, min(first + depth, count)), tile.core
 
 
-def _build_overviews(spec: OutputSpec, stage: Path, resampling: str) -> None:
+def _build_overviews(spec: OutputSpec, stage: Path, resampling: str, options: Mapping[str, str]) -> None:
     levels = overview_levels(spec.shape[1:])
     if not levels:
         return
-    options = {
-        "COMPRESS_OVERVIEW": "ZSTD",
-        "ZSTD_LEVEL_OVERVIEW": "1",
-        "PREDICTOR_OVERVIEW": str(predictor(spec)),
-        "INTERLEAVE_OVERVIEW": "BAND",
-        "BIGTIFF_OVERVIEW": "YES",
-        "GDAL_TIFF_OVR_BLOCKSIZE": str(block_side(spec.shape[1:])),
-    }
-    with rasterio.Env(**options), rasterio.open(stage, "r+") as target:
+    with rasterio.Env(**overview_options(options)), rasterio.open(stage, "r+") as target:
         target.build_overviews(levels, Resampling[resampling.lower()])
+
+
+def _reorder(stage: Path, output: Path) -> None:
+    """Make the output of the blocks of the stage, and of what GDAL wrote next to it."""
+    write_in_order(stage, output)
+    for sidecar in [f for f in stage.parent.glob(f"{stage.stem}.*") if f != stage]:
+        suffix = sidecar.name.removeprefix(stage.name)
+        name = output.name + suffix if suffix != sidecar.name else output.stem + sidecar.name.removeprefix(stage.stem)
+        sidecar.replace(output.with_name(name))
 
 
 def _copy(spec: OutputSpec, stage: Path | str, output: Path | str) -> None:

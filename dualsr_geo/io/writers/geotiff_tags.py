@@ -23,12 +23,13 @@ STRUCTURAL_ATTRS = {
 }  # fmt: skip
 
 
-def write_tags(target: DatasetWriter, spec: OutputSpec, records: Mapping[str, Any]) -> None:
-    """Write all metadata but the grid and the dtype."""
+def write_tags(target: DatasetWriter, spec: OutputSpec, records: Mapping[str, Any], *, is_copied: bool) -> None:
+    """Write all metadata but the grid and the dtype, and a placeholder in a file that GDAL copies."""
     domains = dataset_tags(spec, records)
     for domain, items in domains.items():
         target.update_tags(ns=domain or None, **items)
-    target.update_tags(**{PLACEHOLDER: placeholder_for(domains)})
+    if is_copied:
+        target.update_tags(**{PLACEHOLDER: placeholder_for(domains)})
     target.scales, target.offsets = spec.packing.scales, spec.packing.offsets
     target.units = tuple(band.unit or "" for band in spec.bands)
     target.colorinterp = tuple(ColorInterp.__members__.get(b.color, ColorInterp.undefined) for b in spec.bands)
