@@ -45,10 +45,12 @@ class Tag:
 
     @property
     def end(self) -> int:
+        """Place of the byte after the last one."""
         return self.start + self.count * TYPE_BYTES.get(self.kind, 0)
 
     @property
     def name(self) -> str:
+        """Name, or the number of a tag without one."""
         return NAMES.get(self.number, f"tag {self.number}")
 
 

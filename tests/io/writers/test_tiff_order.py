@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
-from outputs import a_spec, write_output
+from outputs import a_spec, tiles_of, values_of, write_output
 from rasterio.enums import Resampling
 from rio_cogeo import cog_validate
 
 from dualsr_geo.io.writers import creation_options, geotiff, tiff_order
+from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.io.writers.tiff_order import write_in_order
+from dualsr_geo.io.writers.tile_store import TileStore
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -25,7 +27,9 @@ def written(path: Path, **options: object) -> np.ndarray:
     """Write a file whose overviews follow its image; return its values."""
     values = np.random.default_rng(0).integers(0, 5000, SHAPE, "uint16")
     form = {"count": SHAPE[0], "height": SHAPE[1], "width": SHAPE[2], "dtype": "uint16", "tiled": True}
-    with rasterio.open(path, "w", driver="GTiff", interleave="band", blockxsize=256, blockysize=256, **form, **options) as f:
+    with rasterio.open(
+        path, "w", driver="GTiff", interleave="band", blockxsize=256, blockysize=256, **form, **options
+    ) as f:
         f.write(values)
     with rasterio.Env(GDAL_TIFF_OVR_BLOCKSIZE="256"), rasterio.open(path, "r+") as f:
         f.build_overviews([2, 4], Resampling.average)
@@ -87,18 +91,31 @@ def test_a_classic_tiff_that_grows_too_large_is_refused(tmp_path: Path, monkeypa
         write_in_order(tmp_path / "a.tif", tmp_path / "b.tif")
 
 
+def write_with_deviations(spec: OutputSpec) -> None:
+    """Write an output with the standard deviations of its values."""
+    store, values, count = TileStore.begin(spec, {}, resume=False, overwrite=False), values_of(spec), spec.shape[0]
+    for tile in tiles_of(spec):
+        part = values[(slice(None), *tile.core.slices)]
+        chunks = store.write(tile.core, slice(0, count), part)
+        store.mark(tile.index, {}, chunks | store.write(tile.core, slice(count, 2 * count), part // 2))
+    store.finish({"software": "dualsr-geo"}, None)
+
+
 @pytest.mark.parametrize("form", ["COG", "GTiff"])
 @pytest.mark.parametrize("uncertainty", [False, True])
-@pytest.mark.parametrize("options", [(), (("COMPRESS", "DEFLATE"), ("BLOCKSIZE", "256"), ("OVERVIEW_RESAMPLING", "NEAREST"))])
+@pytest.mark.parametrize(
+    "options", [(), (("COMPRESS", "DEFLATE"), ("BLOCKSIZE", "256"), ("OVERVIEW_RESAMPLING", "NEAREST"))]
+)
 def test_an_output_is_the_one_that_gdal_copies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, uncertainty: bool, options: tuple[tuple[str, str], ...]
 ) -> None:
     changes = {"shape": (1100, 700), "tile": 256, "uncertainty": uncertainty, "options": options, "attrs": {}}
     moved, copied = (a_spec(tmp_path / f"{n}.tif", form, **changes) for n in ("moved", "copied"))
-    write_output(moved)
+    write = write_with_deviations if uncertainty else write_output
+    write(moved)
     for module in (geotiff, creation_options):
         monkeypatch.setattr(module, "has_plain_options", lambda _: False)
-    write_output(copied)
+    write(copied)
     assert [len(b) for b in blocks(Path(moved.path))] == [len(b) for b in blocks(Path(copied.path))]
     assert list(blocks(Path(moved.path))) == list(blocks(Path(copied.path)))
     with rasterio.open(moved.path) as a, rasterio.open(copied.path) as b:
