@@ -26,7 +26,7 @@ import rasterio
 import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from stage import DPI, INK, TITLE_PX, Panel, board, holed, save
+from panels import DPI, INK, TITLE_PX, Panel, board, holed, save
 
 import dualsr_geo  # noqa: F401  # registers .dualsr
 from dualsr_geo.errors import DualSRWarning
@@ -47,8 +47,11 @@ STRETCH, GAMMA = (1, 99.5), 0.8
 SWIR, NATURAL, INFRARED = (5, 3, 0), (0, 1, 2), (4, 3, 2)
 # Size of a panel, pixels of the target grid.
 SMALL, LARGE, WIDE = (80, 84), (90, 110), (180, 220)
+# Corner of a bright roof in the picture of a displaced guide, rows and columns.
+CROSS = (23, 42)
 BLUE, ORANGE = "#0072b2", "#e69f00"
 PLOT_PX, FOOT_PX = 300, 56
+INFRARED_NM, VAPOUR_NM = 860.0, ((1110.0, 1150.0), (1330.0, 1460.0), (1780.0, 1980.0))
 
 
 # ---- scenes ------------------------------------------------------------------------------
@@ -164,11 +167,15 @@ def displaced() -> Figure:
     pan = np.roll(pan, (3, -2), (1, 2))
     scene, guide, part = located(ms, 30.0), located(pan, 15.0), crop(330, 130, LARGE)
     cubes = {
-        "before: 30 m": repeated(ms, 2),
-        "brovey, guide not moved": product(scene, rgb=guide, coregister="off", model="brovey"),
-        "auto": product(scene, rgb=guide),
+        "scene: 30 m": repeated(ms, 2),
+        "guide not moved": product(scene, rgb=guide, coregister="off"),
+        "default": product(scene, rgb=guide),
     }
-    return board([panels(cubes, NATURAL, part)], LARGE)
+    figure = board([panels(cubes, NATURAL, part)], LARGE)
+    for axis in figure.axes:  # at the same place of each panel
+        axis.axhline(4 * CROSS[0], color="white", lw=1)
+        axis.axvline(4 * CROSS[1], color="white", lw=1)
+    return figure
 
 
 def unguided() -> Figure:
@@ -204,7 +211,7 @@ def holes() -> Figure:
 def change() -> Figure:
     """Draw a guide that shows another place in a rectangle."""
     scene, fine, part = sentinel("im20"), sentinel("im10").copy(), crop(120, 120, SMALL)
-    fine[:, 140:180, 140:180] = fine[:, 400:440, 420:460]
+    fine[:, 140:180, 140:180] = fine[:, 240:280, 190:230]
     arguments = {"rgb": located(fine, 10.0)}
     cubes = {
         "scene: 20 m": repeated(scene, 2),
@@ -215,39 +222,48 @@ def change() -> Figure:
     return board([[before, own("guide: changed in a square", fine, NATURAL, part), ghost, after]], SMALL)
 
 
+def enmap() -> tuple[Array, NDArray[np.float64], tuple[int, ...], xr.DataArray, xr.DataArray]:
+    """Return EnMAP as a truth, its wavelengths, natural colours, and a scene of 120 m with a guide of 30 m."""
+    truth, nm = tif(ENMAP), wavelengths(ENMAP)
+    used = ~np.isnan(truth).any((1, 2))
+    truth, nm = truth[used] / 10_000, nm[used]
+    colours = tuple(int(np.abs(nm - w).argmin()) for w in (650, 550, 460))
+    return truth, nm, colours, degraded(truth, 30.0, 4), located(truth[list(colours)], 30.0)
+
+
 def uncertainty() -> Figure:
     """Draw the error of a product of known truth, and its estimated standard deviation."""
-    truth, part = sentinel("im20"), crop(102, 134, SMALL)
-    scene, guide = degraded(truth, 20.0, 2), degraded(sentinel("im10"), 10.0, 2)
+    truth, nm, colours, scene, guide = enmap()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DualSRWarning)
         both = scene.dualsr.upscale(rgb=guide, uncertainty=True).compute(scheduler="single-threaded")
     sharp, sigma = (np.asarray(v) for v in both.data_vars.values())
-    error = np.abs(sharp - truth)
-    covered = 100 * float((error <= 1.645 * sigma)[:, 8:-8, 8:-8].mean())
-    worst = float(np.percentile(error[3], 99.5))
-    maps = [
-        (title, mpl.colormaps["magma"](np.clip(plane[part] / worst, 0, 1))[..., :3])
-        for title, plane in (("error of band 8A", error[3]), ("estimated sigma", sigma[3]))
-    ]
+    error, band = np.abs(sharp - truth), int(np.abs(nm - INFRARED_NM).argmin())
+    covered = 100 * float((error <= 1.645 * sigma).mean())
     print(f"uncertainty: {covered:.0f} % within 1.645 sigma")  # for the page
-    first, last = panels({"scene: 40 m": repeated(scene.to_numpy(), 2), "product: 20 m": sharp}, SWIR, part)
-    return board([[first, last, *maps]], SMALL)
+    white = float(np.percentile(error[band], 99.5))
+    maps = [
+        (title, mpl.colormaps["magma"](np.clip(plane[band] / white, 0, 1))[..., :3])
+        for title, plane in ((f"error at {INFRARED_NM:.0f} nm", error), ("estimated sigma", sigma))
+    ]
+    whole = (slice(None), slice(None))
+    return board([[*panels({"product: 30 m": sharp}, colours, whole), *maps]], truth.shape[1:])
 
 
 def spectra() -> Figure:
     """Draw spectra of EnMAP: degraded by 4, restored with its own natural colours, and the truth."""
-    truth, nm = tif(ENMAP), wavelengths(ENMAP)
-    used = ~np.isnan(truth).any((1, 2))
-    truth, nm = truth[used] / 10_000, nm[used]
-    red, green, blue = (int(np.abs(nm - w).argmin()) for w in (650, 550, 460))
-    guide, scene = located(truth[[red, green, blue]], 30.0), degraded(truth, 30.0, 4)
-    sharp = product(scene, rgb=guide)
-    cubes = {"scene: 120 m": repeated(scene.to_numpy(), 4), "product: 30 m": sharp, "truth: 30 m": truth}
-    shape = truth.shape[1:]
-    figure = board([panels(cubes, (red, green, blue), (slice(None), slice(None)))], shape, foot=PLOT_PX)
+    truth, nm, colours, scene, guide = enmap()
+    cubes = {
+        "scene: 120 m": repeated(scene.to_numpy(), 4),
+        "product: 30 m": product(scene, rgb=guide),
+        "truth: 30 m": truth,
+    }
+    figure = board([panels(cubes, colours, (slice(None), slice(None)))], truth.shape[1:], foot=PLOT_PX)
+    # In ascending order: two detectors overlap. Nothing where water vapour absorbs all light.
+    order = np.argsort(nm)
+    shown = np.where([any(low < w < high for low, high in VAPOUR_NM) for w in nm], np.nan, 1.0)[order]
     for i, (y, x) in enumerate(remarkable(cubes)):
-        plot(figure, i, nm, {name.split(":")[0]: cube[:, y, x] for name, cube in cubes.items()})
+        plot(figure, i, nm[order], {n.split(":")[0]: cube[order, y, x] * shown for n, cube in cubes.items()})
         figure.axes[2].text(4 * x, 4 * y, str(i + 1), **DOT)
     return figure
 

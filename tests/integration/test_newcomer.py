@@ -14,8 +14,8 @@ RUN = [sys.executable, "-c", "from dualsr_geo.cli import main; main(prog_name='d
 
 def commands():
     text = README.read_text()
-    line = re.search(r"<!-- start -->\s*```sh\n(.*?)\n```", text, re.DOTALL)[1]
-    return [c.split() for c in line.split(" && ") if "dualsr-geo" in c]
+    chain = re.search(r"<!-- start -->\s*```sh\n(.*?)\n```", text, re.DOTALL)[1]
+    return [c.split() for c in re.split(r"\s*&&\s*", chain) if "dualsr-geo" in c]
 
 
 def test_the_first_command_of_the_readme_sharpens_a_scene(tmp_path):
