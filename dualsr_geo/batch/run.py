@@ -38,6 +38,7 @@ SUMMARY_JSON, SUMMARY_CSV, COLLECTION = "summary.json", "summary.csv", "items.js
 FILES = (JOURNAL_FILE, LOCK_FILE, OWNER_FILE, SUMMARY_JSON, SUMMARY_CSV, COLLECTION)
 
 OnRecord = Callable[[SceneRecord], None]
+OnStart = Callable[[int, Mapping[str, SceneRecord]], None]
 
 
 def run(
@@ -46,6 +47,7 @@ def run(
     *,
     client: Any = None,  # distributed.Client is not typed
     on_record: OnRecord | None = None,
+    on_start: OnStart | None = None,
 ) -> list[SceneRecord]:
     """Sharpen the scenes of a batch.
 
@@ -58,6 +60,8 @@ def run(
         The cluster that runs the tiles of all scenes.
     on_record : callable, optional
         Called with the record of each scene that is finished or failed.
+    on_start : callable, optional
+        Called with the number of scenes that will be run, and the records of an earlier run by scene.
 
     Returns
     -------
@@ -80,11 +84,15 @@ def run(
     journal = Journal(batch.folder)
     with journal.locked():
         previous = _previous_records(journal, batch)
-        journal.rewrite(batch.settings, _initial_records(tasks, previous))
+        settings = {**batch.settings, "request": batch.request(sources)}
+        journal.rewrite(settings, _initial_records(tasks, previous))
+        ordered = _ordered(tasks, previous)
+        if on_start is not None:
+            on_start(len(ordered), previous)
         try:
             # Around all scenes: with one such block a scene, the first of two to end would lift the limit of the other.
             with one_thread(), threadpool_limits(1, user_api="blas"):
-                for record in _run_tasks(_ordered(tasks, previous), previous, batch, journal, client):
+                for record in _run_tasks(ordered, previous, batch, journal, client):
                     if on_record is not None:
                         on_record(record)
         finally:
@@ -137,8 +145,8 @@ def _previous_records(journal: Journal, batch: Batch) -> dict[str, SceneRecord]:
     changes = [f"{k} was {old.get(k)}, is {v}" for k, v in new.items() if old.get(k) != v]
     if changes and not options.overwrite:
         raise ResumeError(
-            f"The batch in {batch.folder} has other options: {'; '.join(changes)}. Give the options that it had, or "
-            "--overwrite with --resume to replace the products that differ."
+            f"{batch.folder} was made with other options: {'; '.join(changes)}. Leave them out to continue with those of "
+            "the batch, or give --overwrite with --resume to replace the products that differ."
         )
     return records
 

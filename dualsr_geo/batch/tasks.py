@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,18 @@ from dualsr_geo import resources
 from dualsr_geo.batch.guide_matching import GuideRule, guides_of, matches_rule
 from dualsr_geo.batch.inputs import list_entries
 from dualsr_geo.batch.journal import one_line
-from dualsr_geo.batch.scene_entry import SceneEntry
+from dualsr_geo.batch.scene_entry import SceneEntry, is_remote
 from dualsr_geo.batch.scene_record import SceneRecord, Status
 from dualsr_geo.engine import preparation, tile_size
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan
+from dualsr_geo.engine.records.recorded_options import options_to_record, recordable
 from dualsr_geo.errors import DualSRError, InputError
 from dualsr_geo.io.storage.urls import for_display
 from dualsr_geo.io.writers.output_records import is_same_output
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.version import __version__
 
-# Options that decide how a run is carried out; the products do not depend on them.
-EXECUTION_OPTIONS = ("overwrite", "resume", "jobs", "max_memory", "device", "work_dir", "trust_references")
 # Processor seconds of a scene apart from its pixels; docs/archives.md.
 SETUP_SECONDS = 0.5
 
@@ -70,8 +69,20 @@ class Batch:
     @property
     def settings(self) -> dict[str, Any]:
         """What the products depend on, as the journal keeps it."""
-        options = {k: v for k, v in asdict(self.options).items() if k not in EXECUTION_OPTIONS}
-        return {"software": f"dualsr-geo {__version__}", "options": options}
+        return {"software": f"dualsr-geo {__version__}", "options": options_to_record(self.options)}
+
+    def request(self, sources: Sequence[str]) -> dict[str, Any]:
+        """Return sources and rules as given, JSON, for a batch that resumes this one; URLs, which may hold secrets, are None."""
+        match = self.rule.match
+        return {
+            "sources": recordable([s if is_remote(s) else os.path.abspath(s) for s in sources]),
+            "rgb": recordable([*self.rule.patterns, *map(os.path.abspath, self.rule.tables)]),
+            "match": None if match is None else match.pattern,
+            "alone": self.rule.allow_unguided,
+            "asset": self.asset,
+            "report": self.report,
+            "stac": self.stac,
+        }
 
     @property
     def scene_options(self) -> Options:

@@ -98,14 +98,25 @@ class Display:
             self._line.set_description_str(text, refresh=False)
             self._line.reset()
 
-    def count(self, text: str, done: int, total: int, unit: str = "tiles") -> None:
-        """Show how many of a known number are done; the first call begins the stage."""
+    def count(self, text: str, done: int, total: int, unit: str = "tiles", *, without: bool = False) -> None:
+        """Show how many of a known number are done; the first call begins the stage.
+
+        Parameters
+        ----------
+        text : str
+        done, total : int
+        unit : str
+            What is counted, in the plural.
+        without : bool
+            Whether the last one took no work, and says nothing of the time that is left.
+        """
         line = self._line
         if self._counted != text:
             self.stage(text)
             self._counted, self._first = text, done
         if line is None:
             return
+        self._first += without
         line.bar_format = COUNT
         line.unit, line.total, line.n = unit, total, done
         elapsed = line.format_dict["elapsed"]

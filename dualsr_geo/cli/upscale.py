@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dualsr_geo.cli import options
+from dualsr_geo.cli import options, resume
 from dualsr_geo.cli.command import Command
 from dualsr_geo.cli.progress import run_displayed
 from dualsr_geo.cli.surface import print_progress, print_result
@@ -142,7 +142,7 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
     type=click.Path(file_okay=False),
     help="Folder of the temporary file of a TIFF that is written to an object store.  [default: the current folder]",
 )
-@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run, with the options that are not given.")
 @click.option(
     "--report",
     type=click.Path(),
@@ -215,6 +215,13 @@ def _run(
     from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
     from dualsr_geo.models.methods import model_names  # noqa: PLC0415
 
+    if chosen["resume"]:
+        recorded, guides = resume.recorded_run(scene, output, chosen)
+        taken = {k: v for k, v in resume.not_given(recorded).items() if k in chosen or k == "psf"}
+        rgb, known_psf = rgb or guides, taken.pop("psf", None)
+        chosen = {**chosen, **taken}
+    else:
+        known_psf = None
     if not rgb and chosen["scale"] is None and chosen["model"] in model_names() and not is_delivery(scene):
         require_scene(scene, chosen)
         raise click.UsageError("Without a guide --scale is required. Give --rgb GUIDE, or e.g. --scale 2.")
@@ -223,7 +230,7 @@ def _run(
     from dualsr_geo.engine.options import Options  # noqa: PLC0415
     from dualsr_geo.engine.records import run_log  # noqa: PLC0415
 
-    run_options = Options(psf=read_psf(psf), **chosen)
+    run_options = Options(psf=known_psf or read_psf(psf), **chosen)
     if dry_run:
         return preparation.dry_run(scene, output, rgb=rgb, options=run_options)
     read = [str(p) for p in (scene, *rgb, psf, chosen["model"], chosen["half_model"]) if p is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -61,6 +61,8 @@ class RunPlan:
         Of the workers that run the tiles; None for this process.
     input_files : tuple of str
         Paths and URLs that the run reads, weights included; no side file may be one of them.
+    request : mapping
+        Guides and options as given, JSON, so that a run that resumes this one can take them.
     """
 
     scene: Scene
@@ -75,6 +77,7 @@ class RunPlan:
     delivery_notes: tuple[str, ...] = ()
     capacity: tile_size.WorkerCapacity | None = None
     input_files: tuple[str, ...] = ()
+    request: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def inputs(self) -> SourceReader:

@@ -10,6 +10,7 @@ from typing import Any
 from dualsr_geo.engine import dask_cluster
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
+from dualsr_geo.engine.records.recorded_options import options_to_record, recordable
 from dualsr_geo.engine.size_limits import free_disk_bytes, require_room
 from dualsr_geo.io.products.delivery import Delivery, describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides
@@ -85,11 +86,20 @@ def prepare(
     spec = specify_output(plan, path if client is None else absolute(path))
     spec.destination.require_apart([delivery.scene, *guides])
     plan = replace(plan, input_files=_input_files(scene, rgb, [delivery.scene, *guides], options))
+    plan = replace(plan, request=_request(rgb, options))
     plan = _with_previous_tile(plan, spec)
     spec = specify_output(plan, spec.path)
     if not options.resume:
         require_room(spec)
     return plan, spec
+
+
+def _request(rgb: Where | Sequence[Where] | None, options: Options) -> dict[str, object]:
+    """Return guides and options as the record of a run keeps them; relative paths become absolute."""
+    paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
+    # A subdataset or a connection string is no path; a name may be too long for Path.
+    texts = [os.path.abspath(p) if os.path.exists(p) else os.fspath(p) for p in paths]  # noqa: PTH110
+    return {"rgb": recordable(texts), "options": options_to_record(options)}
 
 
 def _input_files(

@@ -156,6 +156,7 @@ def _sharpen(
     """Survey the scene, sharpen its tiles, and write the product; resume where an interrupted run ended."""
     with spec.destination.locked() as require_held:
         store = TileStore.begin(spec, plan.identity, resume=plan.options.resume, overwrite=plan.options.overwrite)
+        store.remember("request", plan.request)
         begin_stage(log, "survey", work=spec.destination.work)
         survey = _survey(plan, store, client)
         notes = list(survey.notes)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -143,7 +144,7 @@ DONE_KEYS = {
 
 def test_the_lines_of_the_journal_have_the_keys_that_others_read(finished):
     lines = [json.loads(line) for line in (finished / JOURNAL_FILE).read_text().splitlines()]
-    assert set(lines[0]) == {"software", "options"}
+    assert set(lines[0]) == {"software", "options", "request"}
     keys = {
         status: {frozenset(line) for line in lines[1:] if line["status"] == status} for status in ("done", "running")
     }
@@ -357,14 +358,20 @@ def test_the_command_ends_with_the_failures_and_exits_with_1(scenes, tmp_path):
     shutil.copy(scenes / "a_pan.tif", tmp_path / "bad_pan.tif")
     result = cli(scenes, bad, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "-j1")
     assert result.exit_code == 1, result.output
-    lines = result.output.splitlines()
-    assert lines[-2].startswith("3 done, 1 failed, 3 skipped. The summary is ")
-    assert lines[-1].startswith(f"failed  {bad}")
-    status = cli("-o", tmp_path / "out", "--status")
-    assert status.exit_code == 0
-    assert (
-        status.output.splitlines()[-1] == "3 done, 1 failed, 3 skipped. No process is running; continue with --resume."
+    counts = "3 done, 1 failed; 3 files of the sources are guides."
+    assert re.fullmatch(
+        rf"{counts} Finished in \d+ s, \d+\.\d s a scene\. The summary is .*", result.output.splitlines()[-1]
     )
+    (failure,) = result.stderr.splitlines()
+    assert failure.startswith(f"failed  {bad}: cannot be opened")
+    out = tmp_path / "out"
+    for words in (("-o", out, "--status"), ("--status", out)):
+        status = cli(*words)
+        assert status.exit_code == 0
+        *lines, last = status.output.splitlines()
+        assert [line.split()[0] for line in lines] == ["done", "done", "done", "failed"]
+        assert last == f"{counts} Not running. Continue with: dualsr-geo batch -o {out} --resume"
+    assert cli("--status", out, "-v").output.count("\nskipped ") == 3
     os.replace(shutil.copy(scenes / "a.tif", tmp_path / "copy"), bad)
     resumed = cli(
         scenes, bad, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "-j1", "--resume", "--json"
@@ -377,7 +384,9 @@ def test_the_command_plans(scenes, tmp_path):
     words = (scenes, "--rgb", PAN, "-o", tmp_path / "out", "--model", "regression", "--dry-run")
     plans = json.loads(cli(*words, "--json").stdout)
     assert {"scene", "status", "output", "estimated_seconds", "estimated_memory_bytes", "raw_bytes"} <= set(plans[0])
-    assert "3 of 6 scenes: about" in cli(*words).stdout
+    text = cli(*words).stdout
+    assert "3 of 3 scenes: about" in text
+    assert "skipped" not in text
     assert not (tmp_path / "out").exists()
 
 
