@@ -137,7 +137,7 @@ def learned_detail(
     if window is not None and state.guided is not None and state.guided.share > 0:
         assert networks.guided is not None
         network = guided_network(networks.guided, observed.device.type)
-        parts.append((guided_correction.correct(network, window, state.guided), state.guided.anchors))
+        parts.append((guided_correction.correct(network, window, state.guided, core), state.guided.anchors))
     if (window is None or blend is not None) and state.unguided.share > 0:
         parts.append((_unguided_detail(networks, state.unguided, observed, blend, weight, psf, plain),
                       state.unguided.anchors))  # fmt: skip

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from dualsr_geo.degradation.consistency import REACH_LR
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.candidates import Candidate, Clustered, ClusteredLocal, Line, Local, Unguided
@@ -33,6 +34,7 @@ from dualsr_geo.fusion.regression_inputs import standardise
 from dualsr_geo.models.guided_inputs import GuidedInputs, GuidedWindow
 from dualsr_geo.models.networks import guided as network_of
 from dualsr_geo.models.unguided_correction import null_space_part, nyquist_gains
+from dualsr_geo.raster.windows import Window
 
 # The candidates that the shipped network was trained with, in the order of its planes.
 NETWORK_CANDIDATES: tuple[Candidate, ...] = (
@@ -246,8 +248,8 @@ def detail(inputs: NetworkInput, logits: Tensor, residual: Tensor) -> Tensor:
     """
     weights = inputs.weights.clamp_min(MIN_WEIGHT)
     weights = (weights / weights.sum(1, keepdim=True))[:, :, None, None]
-    changes = torch.softmax(weights.log() + LOGIT_SCALE * logits, 1) - weights
-    return (changes * inputs.others).sum(1) + RESIDUAL_SCALE * _plane(inputs.error) * residual
+    changes = torch.softmax(torch.add(weights.log(), logits, alpha=LOGIT_SCALE), 1) - weights
+    return changes.mul_(inputs.others).sum(1) + RESIDUAL_SCALE * _plane(inputs.error) * residual
 
 
 def without_observed_part(
@@ -262,7 +264,12 @@ def without_observed_part(
 
 
 def correct(
-    network: network_of.GuidedNetwork, window: GuidedWindow, terms: GuidedInputs, *, orientations: int = 1
+    network: network_of.GuidedNetwork,
+    window: GuidedWindow,
+    terms: GuidedInputs,
+    core: Window | None = None,
+    *,
+    orientations: int = 1,
 ) -> Tensor:
     """Return the correction of the anchors, shrunk.
 
@@ -271,6 +278,9 @@ def correct(
     network : GuidedNetwork
     window : GuidedWindow
     terms : GuidedInputs
+    core : Window, optional
+        The part of the window whose correction is used, pixels of the target grid; the rest is not valid. By default
+        the whole window.
     orientations : int
         Number of the eight flips and quarter turns over which the network's output is averaged (test-time
         augmentation), 1 to 8. On scenes unlike the training data eight gain 0.05 to 0.2 dB, two half of that.
@@ -281,23 +291,27 @@ def correct(
         Physical units, or those of the components, without the part that the sensor would have recorded.
         `dualsr_geo.models.unguided_correction.spread` carries it to all bands.
     """
+    shape = (window.hr.shape[1], window.hr.shape[2])
+    # The closed form carries what lies within its reach into the core.
+    reach_px = (REACH_LR + 1 + window.psf.reach_lr) * window.psf.ratio
+    region = Window(0, shape[0], 0, shape[1]) if core is None else core.grown(reach_px).clipped(shape)
     out = []
     for some in _chunks(terms.anchors.bands):
         planes = anchor_planes(window, terms, some)
-        change = _changes(network, window, planes, orientations)
+        change = _changes(network, window, planes, region, orientations)
         out.append(without_observed_part(window, terms, change, some))
     return torch.cat(out) * terms.share
 
 
 def _changes(
-    network: network_of.GuidedNetwork, window: GuidedWindow, planes: AnchorPlanes, orientations: int
+    network: network_of.GuidedNetwork, window: GuidedWindow, planes: AnchorPlanes, region: Window, orientations: int
 ) -> Tensor:
-    """Return the change of some anchors that the network's outputs give, (anchor, Y, X), piece by piece."""
+    """Return the change of some anchors that the network's outputs give, (anchor, Y, X); 0 outside the region."""
     ratio, (top, left) = window.psf.ratio, (n * window.psf.ratio for n in window.origin)
     count, _, height, width = planes.others.shape
-    out = planes.others.new_empty(count, height, width)
+    out = planes.others.new_zeros(count, height, width)
     for rows in range(count):
-        for piece in network.pieces((height, width), ratio, (top, left)):
+        for piece in network.pieces(region, (height, width), ratio, (top, left)):
             inputs = planes.part(slice(rows, rows + 1), piece.padded.slices)
             origin = top + piece.padded.y0, left + piece.padded.x0
             change = detail(inputs, *network(inputs.planes, inputs.constants, ratio, origin, orientations=orientations))

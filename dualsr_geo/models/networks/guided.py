@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dualsr_geo.models.networks.architecture import Architecture
-from dualsr_geo.models.networks.layers import Conv, Residual, channels_last
-from dualsr_geo.raster.windows import Tile, Tiling
+from dualsr_geo.models.networks.layers import Conv, Residual, channels_last, is_fused, rectified
+from dualsr_geo.raster.windows import Tile, Tiling, Window
 
 # Number of planes: the start, seven differences of candidates, four errors, two neighbours, three of the guide.
 PLANES = 17
@@ -84,28 +84,36 @@ class GuidedNetwork(nn.Module):
         reach_px = (FOLD * (2 * self.depth + 2) + FOLD) * averaged_px(ratio)
         return -(-reach_px // ratio)
 
-    def pieces(self, shape: tuple[int, int], ratio: int, origin: tuple[int, int]) -> Iterator[Tile]:
-        """Yield pieces of a window (y, x) with what the network reads around them, pixels of the target grid.
+    def pieces(
+        self, region: Window, shape: tuple[int, int], ratio: int, origin: tuple[int, int]
+    ) -> Iterator[Tile]:
+        """Yield pieces of a region with what the network reads around them, pixels of the target grid.
 
-        The network's output on the core of each piece equals that on the whole window.
+        The network's output on the core of each piece equals that on the whole window. The cores cover the region,
+        and a few pixels before it at most.
 
         Parameters
         ----------
+        region : Window
+            Part of the window.
         shape : (int, int)
             Of the window.
         ratio : int
         origin : (int, int)
             As in `forward`.
         """
-        cell = FOLD * averaged_px(ratio)
+        averaged = averaged_px(ratio)
+        cell = FOLD * averaged
         # Pieces begin where folded pixels begin.
-        before = origin[0] % cell, origin[1] % cell
-        frame = shape[0] + before[0], shape[1] + before[1]
+        y0, x0 = region.y0 - (origin[0] + region.y0) % cell, region.x0 - (origin[1] + region.x0) % cell
+        frame = region.y1 - y0, region.x1 - x0
         count = -(-max(frame) // PIECE_SIDE_PX)
         side = -(-max(frame) // (count * cell)) * cell
-        for piece in Tiling(frame, side, cell * (2 * self.depth + 3)):
-            core, padded = (w.moved(-before[0], -before[1]).clipped(shape) for w in (piece.core, piece.padded))
-            yield Tile(piece.index, core, padded)
+        # A cell for each convolution after the other, and one for the interpolation of averaged pixels.
+        reach = cell * (2 * self.depth + 2 + (averaged > 1))
+        for piece in Tiling(frame, side, reach):
+            core = piece.core.moved(y0, x0)
+            yield Tile(piece.index, core.clipped(shape), core.grown(reach).clipped(shape))
 
     def lowered(self, dtype: torch.dtype = torch.bfloat16) -> Self:
         """Convert all convolutions but the last to `dtype`, and return the network."""
@@ -160,12 +168,31 @@ class GuidedNetwork(nn.Module):
     def _folded(self, planes: Tensor, constants: Tensor, averaged: int) -> Tensor:
         if averaged > 1:
             planes = functional.avg_pool2d(planes, averaged)
-        folded = channels_last(functional.pixel_unshuffle(planes, FOLD))
-        features = (self.first(folded) + self.told(constants).to(self.first.weight.dtype)[:, :, None, None]).relu()
+        features = self._first(planes, self.told(constants))
         output = functional.pixel_shuffle(self.last(self.blocks(features)), FOLD).float()
         if averaged > 1:
             output = functional.interpolate(output, scale_factor=averaged, mode="bilinear", align_corners=False)
         return output
+
+
+    def _first(self, planes: Tensor, added: Tensor) -> Tensor:
+        """Return the features of planes (tile, plane, Y, X), to which constants (tile, feature) are added.
+
+        Pixels are folded by the convolution itself: along x, folded pixels are neighbours in memory, and along y
+        it takes every second row.
+        """
+        tiles, count, height, width = planes.shape
+        rows = channels_last(planes).permute(0, 2, 3, 1).reshape(tiles, height, width // FOLD, FOLD * count)
+        pairs = rows.permute(0, 3, 1, 2)
+        folded = self.first.weight.unflatten(1, (count, FOLD, FOLD))
+        # From (feature, plane, within y, within x, y, x) to (feature, (within x, plane), (y, within y), x).
+        weight = channels_last(folded.permute(0, 3, 1, 4, 2, 5).flatten(3, 4).flatten(1, 2))
+        stride, padding = (FOLD, 1), (FOLD, 1)
+        assert self.first.bias is not None
+        if tiles == 1 and is_fused(pairs, weight):
+            return rectified(pairs, weight, self.first.bias + added[0], padding, stride)
+        features = functional.conv2d(pairs.to(weight.dtype), weight, self.first.bias, stride, padding)
+        return (features + added.to(features.dtype)[:, :, None, None]).relu()
 
 
 def averaged_px(ratio: int) -> int:

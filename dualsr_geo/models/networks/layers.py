@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+# Torch computes convolutions of as many values in oneDNN, smaller ones otherwise; only the former are fused, so
+# that a network's output does not depend on it.
+MIN_FUSED_VALUES = 20480
 
 
 class Conv(nn.Conv2d):
@@ -20,6 +27,44 @@ class Conv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Map (tile, feature, y, x) to the same y, x."""
         return super().forward(x.to(self.weight.dtype))
+
+    def rectified(self, x: Tensor) -> Tensor:
+        """Return the ReLU of `forward`, in one pass where torch can."""
+        if not is_fused(x, self.weight):
+            return self(x).relu_()
+        return rectified(x, self.weight, self.bias, self.padding, self.stride)
+
+    def added(self, x: Tensor, other: Tensor) -> Tensor:
+        """Return the sum of `forward` and a tensor of its shape, in one pass where torch can."""
+        if not is_fused(x, self.weight):
+            # torch's addition of two dtypes is ten times slower.
+            return self(x).to(other.dtype).add_(other)
+        once = [1, 1]
+        sizes = (list(self.padding), once, once, 1)
+        fused: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(  # noqa: SLF001  # has no public name
+            x, other, self.weight, self.bias, *sizes, "add", 1.0, None, [], None
+        )
+        return fused
+
+
+def is_fused(x: Tensor, weight: Tensor) -> bool:
+    """Return whether a convolution and what follows are computed in one pass: by oneDNN, in float32, without autograd."""
+    return (
+        not torch.is_grad_enabled()
+        and x.is_cpu
+        and x.dtype == weight.dtype == torch.float32
+        and x.numel() > MIN_FUSED_VALUES
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    )
+
+
+def rectified(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """Return the ReLU of a convolution in one pass; see `is_fused`."""
+    fused: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001  # has no public name
+        x, weight, bias, list(padding), list(stride), [1, 1], 1, "relu", [], ""
+    )
+    return fused
 
 
 class Narrow(Conv):
@@ -48,9 +93,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (tile, feature, y, x) to the same shape; reach 2 pixels."""
-        residual: Tensor = self.second(self.first(x).relu_())
-        # torch's addition of two dtypes is ten times slower.
-        return residual.to(x.dtype).add_(x)
+        return self.second.added(self.first.rectified(x), x)
 
 
 def compose(conv: Conv, weight: Tensor) -> tuple[Tensor, Tensor]:
