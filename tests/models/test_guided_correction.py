@@ -106,10 +106,25 @@ def test_pieces_of_a_window_equal_the_whole(ratio, origin, monkeypatch):
     whole = guided_correction.correct(network, window, terms)
     monkeypatch.setattr(network_module, "PIECE_SIDE_PX", 30)
     shape = tuple(n * ratio for n in lr.shape[1:])
-    assert len(list(network.pieces(shape, ratio, tuple(n * ratio for n in origin)))) > 2
+    whole_window = Window(0, shape[0], 0, shape[1])
+    assert len(list(network.pieces(whole_window, shape, ratio, tuple(n * ratio for n in origin)))) > 2
     pieces = guided_correction.correct(network, window, terms)
     assert float(whole.abs().max()) > 0
     torch.testing.assert_close(pieces, whole, rtol=0, atol=2e-6 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize(("ratio", "origin", "noise"), [(4, (0, 0), 0.0), (3, (5, 7), 0.5)])
+@torch.inference_mode()
+def test_the_correction_of_a_core_equals_that_of_the_whole_window(ratio, origin, noise):
+    lr, guide, psf = scene_and_guide(14, 1, 43, 39, ratio, noise=noise)
+    window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
+    window = replace(window, origin=origin)
+    network, core = random_guided_network(), Window(17, 23, 16, 21).scaled(ratio)
+    whole, some = (guided_correction.correct(network, window, terms, *part) for part in ((), (core,)))
+    # Far from the core nothing is evaluated.
+    assert not torch.equal(some, whole)
+    at = (slice(None), *core.slices)
+    torch.testing.assert_close(some[at], whole[at], rtol=0, atol=2e-6 * float(whole.abs().max()))
 
 
 @torch.inference_mode()

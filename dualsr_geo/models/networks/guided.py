@@ -84,9 +84,7 @@ class GuidedNetwork(nn.Module):
         reach_px = (FOLD * (2 * self.depth + 2) + FOLD) * averaged_px(ratio)
         return -(-reach_px // ratio)
 
-    def pieces(
-        self, region: Window, shape: tuple[int, int], ratio: int, origin: tuple[int, int]
-    ) -> Iterator[Tile]:
+    def pieces(self, region: Window, shape: tuple[int, int], ratio: int, origin: tuple[int, int]) -> Iterator[Tile]:
         """Yield pieces of a region with what the network reads around them, pixels of the target grid.
 
         The network's output on the core of each piece equals that on the whole window. The cores cover the region,
@@ -174,7 +172,6 @@ class GuidedNetwork(nn.Module):
             output = functional.interpolate(output, scale_factor=averaged, mode="bilinear", align_corners=False)
         return output
 
-
     def _first(self, planes: Tensor, added: Tensor) -> Tensor:
         """Return the features of planes (tile, plane, Y, X), to which constants (tile, feature) are added.
 
@@ -184,7 +181,7 @@ class GuidedNetwork(nn.Module):
         tiles, count, height, width = planes.shape
         rows = channels_last(planes).permute(0, 2, 3, 1).reshape(tiles, height, width // FOLD, FOLD * count)
         pairs = rows.permute(0, 3, 1, 2)
-        folded = self.first.weight.unflatten(1, (count, FOLD, FOLD))
+        folded = self.first.weight.view(self.width, count, FOLD, FOLD, *self.first.kernel_size)
         # From (feature, plane, within y, within x, y, x) to (feature, (within x, plane), (y, within y), x).
         weight = channels_last(folded.permute(0, 3, 1, 4, 2, 5).flatten(3, 4).flatten(1, 2))
         stride, padding = (FOLD, 1), (FOLD, 1)

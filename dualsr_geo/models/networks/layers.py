@@ -9,11 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-# Torch computes convolutions of as many values in oneDNN, smaller ones otherwise; only the former are fused, so
-# that a network's output does not depend on it.
-MIN_FUSED_VALUES = 20480
-
-
 class Conv(nn.Conv2d):
     """A convolution with zero padding that keeps the shape and takes values of any dtype.
 
@@ -31,20 +26,24 @@ class Conv(nn.Conv2d):
     def rectified(self, x: Tensor) -> Tensor:
         """Return the ReLU of `forward`, in one pass where torch can."""
         if not is_fused(x, self.weight):
-            return self(x).relu_()
-        return rectified(x, self.weight, self.bias, self.padding, self.stride)
+            return functional.relu_(self(x))
+        return rectified(x, self.weight, self.bias, self._margins)
 
     def added(self, x: Tensor, other: Tensor) -> Tensor:
         """Return the sum of `forward` and a tensor of its shape, in one pass where torch can."""
         if not is_fused(x, self.weight):
             # torch's addition of two dtypes is ten times slower.
-            return self(x).to(other.dtype).add_(other)
+            alike: Tensor = self(x).to(other.dtype)
+            return alike.add_(other)
         once = [1, 1]
-        sizes = (list(self.padding), once, once, 1)
         fused: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(  # noqa: SLF001  # has no public name
-            x, other, self.weight, self.bias, *sizes, "add", 1.0, None, [], None
+            x, other, self.weight, self.bias, self._margins, once, once, 1, "add", 1.0, None, [], None
         )
         return fused
+
+    @property
+    def _margins(self) -> list[int]:
+        return [size // 2 for size in self.kernel_size]
 
 
 def is_fused(x: Tensor, weight: Tensor) -> bool:
@@ -53,16 +52,17 @@ def is_fused(x: Tensor, weight: Tensor) -> bool:
         not torch.is_grad_enabled()
         and x.is_cpu
         and x.dtype == weight.dtype == torch.float32
-        and x.numel() > MIN_FUSED_VALUES
-        and torch.backends.mkldnn.is_available()
+        and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     )
 
 
-def rectified(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Return the ReLU of a convolution in one pass; see `is_fused`."""
+def rectified(
+    x: Tensor, weight: Tensor, bias: Tensor | None, margins: Sequence[int], stride: Sequence[int] = (1, 1)
+) -> Tensor:
+    """Return the ReLU of a convolution with zeros in the margins, in one pass; see `is_fused`."""
     fused: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001  # has no public name
-        x, weight, bias, list(padding), list(stride), [1, 1], 1, "relu", [], ""
+        x, weight, bias, list(margins), list(stride), [1, 1], 1, "relu", [], ""
     )
     return fused
 

@@ -74,6 +74,17 @@ def test_constants_change_the_answer():
     assert not torch.equal(network(planes, constants, 4)[0], network(planes, constants + 1, 4)[0])
 
 
+def test_fused_convolutions_equal_those_with_autograd():
+    network = random_guided_network()
+    planes, constants = random_inputs(1, 128, 96)
+    assert torch.is_grad_enabled()
+    plain = network(planes, constants, 4)
+    with torch.inference_mode():
+        fused = network(planes, constants, 4)
+    for a, b in zip(plain, fused, strict=True):
+        torch.testing.assert_close(b, a.detach(), rtol=0, atol=1e-5 * float(a.detach().abs().max()))
+
+
 @torch.inference_mode()
 def test_lowered_weights_answer_nearly_alike():
     planes, constants = random_inputs(2, 24, 20)
