@@ -292,7 +292,7 @@ def correct(
         `dualsr_geo.models.unguided_correction.spread` carries it to all bands.
     """
     shape = (window.hr.shape[1], window.hr.shape[2])
-    # The closed form carries what lies within its reach into the core.
+    # The closed form carries values within its reach into the core.
     reach_px = (REACH_LR + 1 + window.psf.reach_lr) * window.psf.ratio
     region = Window(0, shape[0], 0, shape[1]) if core is None else core.grown(reach_px).clipped(shape)
     out = []
