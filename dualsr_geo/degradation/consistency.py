@@ -161,6 +161,16 @@ class Consistency:
             return _sum_terms(self.groups[groups[0]], residual)
         return torch.cat([_sum_terms(self.groups[g], r[None]) for g, r in zip(groups, residual, strict=True)])
 
+    def add_spread(self, estimate: torch.Tensor, residual: torch.Tensor, first: int = 0) -> None:
+        """Add the correction to an estimate (component, ratio * y, ratio * x) in place; see `spread`."""
+        groups = self.group_of[first : first + len(residual)]
+        for group in dict.fromkeys(groups):
+            some = [i for i, g in enumerate(groups) if g == group]
+            for my, mx in self.groups[group]:
+                parts = mx.columns(residual[some] if len(some) < len(groups) else residual)
+                for i, part in zip(some, parts, strict=True):
+                    my.add_rows(part[None], estimate[i : i + 1])
+
     def __call__(self, estimate: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
         """Return the estimate, corrected to be consistent with the observation."""
         return estimate + self.spread(self.residual(estimate, observed))
@@ -195,7 +205,7 @@ def consistency(
     win = window or Window(0, shape[0], 0, shape[1])
     lengths = tuple(n if n <= LONG_AXIS else SHORT_AXIS for n in shape)
     distinct = sorted(set(lams))
-    device = operator.blur_y.parts[0][4].device
+    device = operator.blur_y.device
     groups = []
     for lam in distinct:
         pairs = _axis_pairs(psf, (lengths[0], lengths[1]), lam)

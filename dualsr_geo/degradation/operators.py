@@ -22,6 +22,11 @@ from dualsr_geo.raster.windows import Window
 CUBIC_A = -0.75
 # Rows of a banded matrix that are multiplied together, lr pixels; the fastest of 8 to 78.
 BLOCK_LR = 16
+# Narrower planes are multiplied in one batch rather than one after another; the calls would cost more than the copies.
+MIN_LOOP_WIDTH = 256
+
+# First column, the one after the last, and the matrix between.
+Part = tuple[int, int, torch.Tensor]
 
 
 def cubic_kernel(distance: NDArray[np.float64], a: float = CUBIC_A) -> NDArray[np.float64]:
@@ -95,44 +100,75 @@ class Banded:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.shape = matrix.shape
-        self.blocks = [
-            (low, *_support(matrix[low : low + block]), matrix[low : low + block])
-            for low in range(0, len(matrix), block)
-        ]
-        self.parts = [
-            (low, low + len(rows), first, last, torch.from_numpy(rows[:, first:last]).to(device, dtype))
-            for low, first, last, rows in self.blocks
-        ]
+        self.shape, self.block = matrix.shape, block
+        self._matrix = torch.from_numpy(matrix).to(device, dtype)
+        self._ends = _support(matrix)
+        lows = range(0, len(matrix), block)
+        self.parts = [(low, min(low + block, len(matrix)), *self._part(low, low + block)) for low in lows]
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the planes that it multiplies."""
+        return self._matrix.device
+
+    def _part(self, low: int, high: int) -> Part:
+        """Return the first column that the rows low..high read, the one after the last, and the matrix between."""
+        first, last = int(self._ends[0][low:high].min()), int(self._ends[1][low:high].max())
+        return first, last, self._matrix[low:high, first:last].contiguous()
 
     def rows(self, planes: torch.Tensor) -> torch.Tensor:
         """Apply along y: (..., in, x) -> (..., out, x)."""
         out = planes.new_empty(*planes.shape[:-2], self.shape[0], planes.shape[-1])
-        for low, high, first, last, part in self.parts:
-            out[..., low:high, :] = part @ planes[..., first:last, :]
+        if not _in_place(planes) or planes.shape[-1] < MIN_LOOP_WIDTH:
+            for low, high, first, last, part in self.parts:
+                out[..., low:high, :] = part @ planes[..., first:last, :]
+            return out
+        each = zip(planes.flatten(0, -3) if planes.ndim > 2 else [planes], out.view(-1, *out.shape[-2:]), strict=True)
+        for plane, product in each:
+            for low, high, first, last, part in self.parts:
+                torch.mm(part, plane[first:last], out=product[low:high])
         return out
+
+    def add_rows(self, planes: torch.Tensor, out: torch.Tensor) -> None:
+        """Add the product along y of (..., in, x) to (..., out, x), in place and without autograd."""
+        for plane, total in zip(planes.flatten(0, -3), out, strict=True):
+            for low, high, first, last, part in self.parts:
+                total[low:high].addmm_(part, plane[first:last])
+
+    def some_rows(self, planes: torch.Tensor, low: int, high: int) -> torch.Tensor:
+        """Apply the rows low..high along y: (..., in, x) -> (..., high - low, x)."""
+        first, last, part = self._part(low, high)
+        return part @ planes[..., first:last, :]
 
     def columns(self, planes: torch.Tensor) -> torch.Tensor:
         """Apply along x: (..., y, in) -> (..., y, out)."""
         out = planes.new_empty(*planes.shape[:-1], self.shape[0])
+        if not _in_place(planes):
+            for low, high, first, last, part in self.parts:
+                out[..., low:high] = planes[..., first:last] @ part.T
+            return out
+        lines, products = planes.reshape(-1, self.shape[1]), out.view(-1, self.shape[0])
         for low, high, first, last, part in self.parts:
-            out[..., low:high] = planes[..., first:last] @ part.T
+            torch.mm(lines[:, first:last], part.T, out=products[:, low:high])
         return out
 
     def cut(self, low: int, high: int) -> Banded:
         """Return the matrix of the rows low..high."""
-        dense = np.zeros(self.shape)
-        for first_row, first, last, rows in self.blocks:
-            dense[first_row : first_row + len(rows), first:last] = rows[:, first:last]
-        block = len(self.blocks[0][3])
-        part = self.parts[0][4]
-        return Banded(dense[low:high], block, part.device, part.dtype)
+        matrix = self._matrix[low:high]
+        return Banded(matrix.double().numpy(force=True), self.block, matrix.device, matrix.dtype)
 
 
-def _support(rows: NDArray[np.float64]) -> tuple[int, int]:
-    """Return the first column that is not 0, and the one after the last."""
-    used = np.flatnonzero(np.abs(rows).sum(0))
-    return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+def _in_place(planes: torch.Tensor) -> bool:
+    """Return whether products may be written where they belong: on the processor, and without autograd."""
+    return planes.device.type == "cpu" and not (torch.is_grad_enabled() and planes.requires_grad)
+
+
+def _support(matrix: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return of each row the first column that is not 0, and the one after the last."""
+    used = matrix != 0
+    empty = ~used.any(1)
+    first, last = used.argmax(1), matrix.shape[1] - used[:, ::-1].argmax(1)
+    return np.where(empty, 0, first), np.where(empty, 1, last)
 
 
 @dataclass(frozen=True)

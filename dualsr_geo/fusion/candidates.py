@@ -202,11 +202,13 @@ class FittedMixture:
 
     def evaluate(self, first: int, last: int) -> torch.Tensor:
         """Return components first..last on the target grid, (component, ratio * y, ratio * x)."""
-        inputs, mean = self.inputs, self.mean
-        out = mean.features[first:last] @ inputs.features.flatten(1)
-        out = out.view(-1, *inputs.features.shape[1:])
-        _add_local(out, mean, inputs, slice(first, last))
-        return out
+        return _evaluate(self.inputs, [_some(self.mean, slice(first, last))])[0][0]
+
+    def evaluate_degraded(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return all components on the target grid, and their degradation to the lr grid."""
+        estimate, degraded = _evaluate(self.inputs, [self.mean], degrade=True)
+        assert degraded is not None
+        return estimate[0], degraded[0]
 
 
 def fit_mixture(inputs: RegressionInputs, weights: torch.Tensor) -> FittedMixture:
@@ -229,7 +231,7 @@ def fit_mixture(inputs: RegressionInputs, weights: torch.Tensor) -> FittedMixtur
 def evaluate_each(inputs: RegressionInputs, chosen: Sequence[int]) -> torch.Tensor:
     """Return some candidates on the target grid, (candidate, component, ratio * y, ratio * x).
 
-    The guide's features, which are most of the memory, are read once for all of them.
+    The guide's features are formed once for all of them.
 
     Parameters
     ----------
@@ -238,21 +240,79 @@ def evaluate_each(inputs: RegressionInputs, chosen: Sequence[int]) -> torch.Tens
     chosen : sequence of int
         Indices in `CANDIDATES`.
     """
-    fitted = [CANDIDATES[index].fit(inputs) for index in chosen]
-    features = torch.cat([one.features for one in fitted])
-    out = (features @ inputs.features.flatten(1)).view(len(fitted), -1, *inputs.features.shape[1:])
-    for values, one in zip(out, fitted, strict=True):
-        _add_local(values, one, inputs, slice(None))
-    return out
+    return _evaluate(inputs, [CANDIDATES[index].fit(inputs) for index in chosen])[0]
 
 
-def _add_local(out: torch.Tensor, fitted: FittedCandidate, inputs: RegressionInputs, some: slice) -> None:
-    """Add the part of a candidate that changes from place to place to some of its components."""
-    if fitted.intercept is not None:
-        out += inputs.operator.upsample(fitted.intercept[some])
-    if fitted.slopes is not None:
-        for slope, guide in zip(fitted.slopes, inputs.guide, strict=True):
-            out.addcmul_(inputs.operator.upsample(slope[some]), guide)
+def _evaluate(
+    inputs: RegressionInputs, fitted: Sequence[FittedCandidate], *, degrade: bool = False
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Evaluate candidates strip by strip, so that features and estimates stay in the cache.
+
+    Returns
+    -------
+    estimate : Tensor, shape (candidate, component, ratio * y, ratio * x)
+    degraded : Tensor, shape (candidate, component, y, x), or None
+        None unless `degrade`.
+    """
+    features, operator = inputs.features, inputs.operator
+    coefficients = torch.cat([one.features for one in fitted])
+    keys = features.used_by(coefficients)
+    coefficients = torch.cat([coefficients[:, features.spans[key]] for key in keys], 1)
+    local = [_LocalPart.of(one, inputs) for one in fitted]
+    shape = len(fitted), len(coefficients) // len(fitted)
+    estimate = coefficients.new_empty(*shape, *inputs.guide.shape[1:])
+    blurred = coefficients.new_empty(*shape, inputs.guide.shape[1], operator.blur_x.shape[0]) if degrade else None
+    for rows in features.strips(sum(coefficients.shape)):
+        values = features.rows(rows, keys)
+        strip = (coefficients @ values.flatten(1)).view(*shape, *values.shape[1:])
+        for out, part in zip(strip, local, strict=True):
+            part.add_to(out, rows)
+        estimate[:, :, rows] = strip
+        if blurred is not None:
+            blurred[:, :, rows] = operator.blur_x.columns(strip)
+    return estimate, None if blurred is None else operator.blur_y.rows(blurred)
+
+
+@dataclass(frozen=True)
+class _LocalPart:
+    """The part of a candidate that changes from place to place, interpolated along x.
+
+    Attributes
+    ----------
+    inputs : RegressionInputs
+    intercept : Tensor, shape (component, y, X), or None
+    slopes : Tensor, shape (guide band, component, y, X), or None
+    """
+
+    inputs: RegressionInputs
+    intercept: torch.Tensor | None
+    slopes: torch.Tensor | None
+
+    @classmethod
+    def of(cls, fitted: FittedCandidate, inputs: RegressionInputs) -> _LocalPart:
+        """Return the local part of a candidate."""
+        along_x = inputs.operator.cubic_x.columns
+        intercept, slopes = (None if v is None else along_x(v) for v in (fitted.intercept, fitted.slopes))
+        return cls(inputs, intercept, slopes)
+
+    def add_to(self, out: torch.Tensor, rows: slice) -> None:
+        """Add some rows to those of an estimate, (component, y, X)."""
+        along_y = self.inputs.operator.cubic_y
+        if self.intercept is not None:
+            out += along_y.some_rows(self.intercept, rows.start, rows.stop)
+        if self.slopes is not None:
+            for slope, guide in zip(self.slopes, self.inputs.guide, strict=True):
+                out.addcmul_(along_y.some_rows(slope, rows.start, rows.stop), guide[rows])
+
+
+def _some(fitted: FittedCandidate, rows: slice) -> FittedCandidate:
+    """Return a candidate of some components."""
+    slopes, intercept = fitted.slopes, fitted.intercept
+    return FittedCandidate(
+        fitted.features[rows],
+        None if slopes is None else slopes[:, rows],
+        None if intercept is None else intercept[rows],
+    )
 
 
 def _add(total: FittedCandidate | None, fitted: FittedCandidate, weight: torch.Tensor) -> FittedCandidate:

@@ -86,21 +86,34 @@ def sharpen(
     -------
     Tensor, shape (component, ratio * y, ratio * x)
     """
-    operator = closed.operator
-    mixture = None
+    operator, blend = closed.operator, None if guided is None else guided.guide.blend
+    out = None
     if guided is not None:
         mixture = fit_mixture(guided.regression_inputs(components, weight, operator), guided.mixture)
-    blend = None if guided is None else guided.guide.blend
+        out, degraded = mixture.evaluate_degraded()
+        if consistent:
+            closed.add_spread(out, smoothed(continued(components - degraded, weight), guided.passes))
+        if blend is None:
+            return out
+    return _blended(components, out, blend, closed_unguided, consistent=consistent)
+
+
+def _blended(
+    components: torch.Tensor,
+    guided: torch.Tensor | None,
+    blend: torch.Tensor | None,
+    closed: Consistency,
+    *,
+    consistent: bool,
+) -> torch.Tensor:
+    """Return the components without a guide, blended with those that have one, where there are such."""
+    operator = closed.operator
     out = components.new_empty(len(components), operator.cubic_y.shape[0], operator.cubic_x.shape[0])
     for first, last in _chunks(len(components)):
         observed = components[first:last]
-        estimate = None if mixture is None else mixture.evaluate(first, last)
-        if estimate is not None and consistent:
-            residual = continued(closed.residual(estimate, observed), weight)
-            estimate += closed.spread(smoothed(residual, 0 if guided is None else guided.passes), first)
-        if estimate is None or blend is not None:
-            unguided = closed_unguided.spread(observed, first) if consistent else operator.upsample(observed)
-            estimate = unguided if estimate is None or blend is None else torch.lerp(unguided, estimate, blend)
+        estimate = closed.spread(observed, first) if consistent else operator.upsample(observed)
+        if guided is not None and blend is not None:
+            estimate = torch.lerp(estimate, guided[first:last], blend)
         out[first:last] = estimate
     return out
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,6 +13,12 @@ from numpy.typing import NDArray
 from dualsr_geo.degradation.operators import Operator
 from dualsr_geo.fusion.local_regression import Moments
 from dualsr_geo.fusion.scene_regression import ClusterRegression, SceneRegression
+
+# Size of the planes of a strip of rows, bytes, and fewest rows of a strip.
+STRIP_BYTES = 1 << 20
+MIN_STRIP_ROWS = 4
+# Smallest logarithm of a membership over the largest one of the pixel.
+MIN_LOG_MEMBERSHIP = -40.0
 
 
 def standardise(guide: torch.Tensor, fit: SceneRegression) -> torch.Tensor:
@@ -28,6 +36,82 @@ def clip_guide(guide: torch.Tensor, fit: SceneRegression) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
+class GuideFeatures:
+    """Pixel features of a window's guide, formed a few rows at a time, because all of them leave the cache.
+
+    They are membership x (guide, 1) of every cluster regression, then the guide itself, and 1.
+
+    Attributes
+    ----------
+    standardised, clipped : Tensor, shape (guide band, Y, X)
+    fit : SceneRegression
+    """
+
+    standardised: torch.Tensor
+    clipped: torch.Tensor
+    fit: SceneRegression
+
+    @cached_property
+    def spans(self) -> dict[int, slice]:
+        """The features of each cluster regression by its number of clusters, and under 0 the others."""
+        width, first, out = len(self.clipped) + 1, 0, {}
+        for count, regression in self.fit.clusters.items():
+            out[count] = slice(first, first + len(regression.centres) * width)
+            first = out[count].stop
+        out[0] = slice(first, first + width)
+        return out
+
+    def __len__(self) -> int:
+        """Return the number of features."""
+        return self.spans[0].stop
+
+    def used_by(self, coefficients: torch.Tensor) -> tuple[int, ...]:
+        """Return the keys of `spans` whose coefficients (component, feature) are not all 0; at least one."""
+        used = tuple(key for key, span in self.spans.items() if bool(coefficients[:, span].any()))
+        return used or (0,)
+
+    def strips(self, planes: int) -> Iterator[slice]:
+        """Yield strips of rows, of which so many planes stay in the cache."""
+        height, width = self.clipped.shape[1:]
+        rows = max(MIN_STRIP_ROWS, STRIP_BYTES // (4 * planes * width))
+        rows = rows if self.clipped.device.type == "cpu" else height
+        return (slice(low, min(low + rows, height)) for low in range(0, height, rows))
+
+    def rows(self, rows: slice = slice(None), keys: Sequence[int] | None = None) -> torch.Tensor:
+        """Return the features of some rows, (feature, y, X).
+
+        Parameters
+        ----------
+        rows : slice
+            Of the target grid.
+        keys : sequence of int, optional
+            Of `spans`; by default all.
+        """
+        keys = tuple(self.spans) if keys is None else keys
+        clipped, width = self.clipped[:, rows], len(self.clipped) + 1
+        sizes = [self.spans[key].stop - self.spans[key].start for key in keys]
+        out = clipped.new_empty(sum(sizes), *clipped.shape[1:])
+        for key, part in zip(keys, out.split(sizes), strict=True):
+            if key:
+                membership = _membership(clipped, self.fit.clusters[key])
+                each = part.view(-1, width, *clipped.shape[1:])
+                torch.mul(membership[:, None], clipped, out=each[:, :-1])
+                each[:, -1] = membership
+            else:
+                part[:-1], part[-1] = self.standardised[:, rows], 1.0
+        return out
+
+    def degraded(self, key: int, operator: Operator) -> torch.Tensor:
+        """Return the features of a key of `spans` on the lr grid, (feature, y, x)."""
+        span = self.spans[key]
+        count = span.stop - span.start
+        out = self.clipped.new_empty(count, self.clipped.shape[1], operator.blur_x.shape[0])
+        for rows in self.strips(count):
+            out[:, rows] = operator.blur_x.columns(self.rows(rows, (key,)))
+        return operator.blur_y.rows(out)
+
+
+@dataclass(frozen=True)
 class RegressionInputs:
     """A window of the scene and its guide, prepared for the candidates.
 
@@ -37,10 +121,7 @@ class RegressionInputs:
         Spectral coefficients of the lr window.
     guide_lr : Tensor, shape (guide band, y, x)
         The clipped, standardised guide, degraded.
-    features : Tensor, shape (feature, ratio * y, ratio * x)
-        Pixel features of the guide: those of each cluster regression, the standardised guide, and 1.
-    features_lr : Tensor, shape (feature, y, x)
-        The same, degraded.
+    features : GuideFeatures
     guide : Tensor, shape (guide band, ratio * y, ratio * x)
         The clipped, standardised guide.
     weight : Tensor, shape (y, x), or None
@@ -52,13 +133,13 @@ class RegressionInputs:
 
     components: torch.Tensor
     guide_lr: torch.Tensor
-    features: torch.Tensor
-    features_lr: torch.Tensor
+    features: GuideFeatures
     guide: torch.Tensor
     weight: torch.Tensor | None
     fit: SceneRegression
     operator: Operator
     _cache: dict[tuple[float, bool], Moments] = field(default_factory=dict, compare=False)
+    _degraded: dict[int, torch.Tensor] = field(default_factory=dict, compare=False)
 
     def moments(self, width: float, *, principal: bool = False) -> Moments:
         """Return the guide's means and covariances in a Gaussian window.
@@ -101,18 +182,19 @@ class RegressionInputs:
     def clustered(self, clusters: int) -> torch.Tensor:
         """Return the feature coefficients of a cluster regression, the scene-wide one included, (component, feature)."""
         out = self.scene_wide()
-        first = 0
-        for count, regression in self.fit.clusters.items():
-            last = first + regression.coefficients.shape[1]
-            if count == clusters:
-                out[:, first:last] = self._tensor(regression.coefficients)
-            first = last
+        out[:, self.features.spans[clusters]] = self._tensor(self.fit.clusters[clusters].coefficients)
         return out
 
     def residual(self, features: torch.Tensor) -> torch.Tensor:
         """Return what these feature coefficients do not explain on the lr grid, (component, y, x)."""
-        fitted = features @ self.features_lr.flatten(1)
-        return self.components - fitted.view_as(self.components)
+        residual = self.components.flatten(1)
+        for key in self.features.used_by(features):
+            if key not in self._degraded:
+                self._degraded[key] = self.features.degraded(key, self.operator)
+            residual = torch.addmm(
+                residual, features[:, self.features.spans[key]], self._degraded[key].flatten(1), alpha=-1
+            )
+        return residual.view_as(self.components)
 
     def _tensor(self, value: NDArray[np.float32]) -> torch.Tensor:
         return torch.as_tensor(value, device=self.components.device)
@@ -140,30 +222,16 @@ def prepare_inputs(
     """
     standardised = standardise(guide, fit)
     clipped = clip_guide(standardised, fit)
-    features = _all_features(standardised, clipped, fit)
-    features_lr = operator.degrade(features)
-    guide_lr = operator.degrade(clipped)
-    return RegressionInputs(components, guide_lr, features, features_lr, clipped, weight, fit, operator)
-
-
-def _all_features(standardised: torch.Tensor, clipped: torch.Tensor, fit: SceneRegression) -> torch.Tensor:
-    """Return membership x (guide, 1) of every cluster regression, then the guide itself, and 1."""
-    design = torch.cat([clipped, torch.ones_like(clipped[:1])])
-    memberships = [_membership(clipped, regression) for regression in fit.clusters.values()]
-    width = len(design)
-    out = clipped.new_empty(sum(map(len, memberships)) * width + width, *clipped.shape[1:])
-    first = 0
-    for membership in memberships:
-        last = first + len(membership) * width
-        torch.mul(membership[:, None], design, out=out[first:last].view(-1, width, *clipped.shape[1:]))
-        first = last
-    out[first:-1], out[-1] = standardised, 1.0
-    return out
+    features = GuideFeatures(standardised, clipped, fit)
+    return RegressionInputs(components, operator.degrade(clipped), features, clipped, weight, fit, operator)
 
 
 def _membership(guide: torch.Tensor, regression: ClusterRegression) -> torch.Tensor:
     """Return the membership of each pixel in each cluster, (cluster, y, x), 0..1; sums to 1."""
     centres = torch.as_tensor(regression.centres, device=guide.device)
     # Squared distance but for |guide|^2, which the softmax cancels.
-    distance = torch.addmm((centres**2).sum(1)[:, None], centres, guide.flatten(1), alpha=-2)
-    return torch.softmax(distance / (-2 * regression.width**2), 0).view(-1, *guide.shape[1:])
+    scale = 1 / (2 * regression.width**2)
+    distance = torch.addmm((-scale * (centres**2).sum(1))[:, None], centres * (2 * scale), guide.flatten(1))
+    # A softmax whose smallest values are rounding of the largest, but not denormal: those take ten times as long.
+    distance.sub_(distance.amax(0)).clamp_(min=MIN_LOG_MEMBERSHIP).exp_()
+    return distance.div_(distance.sum(0)).view(-1, *guide.shape[1:])

@@ -64,9 +64,7 @@ def test_pixels_without_weight_do_not_count():
     weight[4:7, 5:9] = 0
     inputs = regression_inputs(weight=weight)
     spoilt = torch.where(weight > 0, inputs.components, 1e3)
-    other = RegressionInputs(
-        spoilt, inputs.guide_lr, inputs.features, inputs.features_lr, inputs.guide, weight, inputs.fit, inputs.operator
-    )
+    other = replace(inputs, components=spoilt)
     a, b = (candidates.Local(1.5, 3e-2).fit(p) for p in (inputs, other))
     torch.testing.assert_close(a.slopes, b.slopes, atol=1e-4, rtol=0)
 
@@ -74,7 +72,7 @@ def test_pixels_without_weight_do_not_count():
 def test_the_line_is_the_scene_wide_regression():
     inputs = regression_inputs()
     estimate = candidates.fit_mixture(inputs, only(3, 4)).evaluate(0, 4)
-    y = inputs.features[-4:-1]  # the guide, standardised and not clipped
+    y = inputs.features.rows()[-4:-1]  # the guide, standardised and not clipped
     wanted = torch.einsum("kg,gyx->kyx", torch.from_numpy(inputs.fit.slope), y)
     wanted += torch.from_numpy(inputs.fit.intercept)[:, None, None]
     torch.testing.assert_close(estimate, wanted, atol=1e-5, rtol=0)
