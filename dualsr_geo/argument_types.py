@@ -145,7 +145,7 @@ def path(name: str, value: Any) -> str:
 def paths(name: str, value: Any) -> list[str]:
     """Return several paths; raises KeywordError for anything else, also for a single one."""
     if isinstance(value, str | bytes | os.PathLike) or not isinstance(value, Iterable):
-        raise wrong(name, value, "a sequence of paths")
+        raise wrong(name, value, "a list of names, e.g. ['auto']" if name == "models" else "a sequence of paths")
     return [path(name, item) for item in value]
 
 
@@ -172,6 +172,21 @@ def rasters(name: str, value: Any) -> list[Any]:
     if isinstance(value, bytes | np.ndarray | Mapping) or not isinstance(value, Iterable):
         raise wrong(name, value, "a path, a DataArray or a Dataset, or several")
     return [raster(name, item) for item in value]
+
+
+def only_guide(**given: Any) -> Any:
+    """Return the guide, which functions take as `rgb`, `pan` or `guide`; None without one.
+
+    Raises
+    ------
+    KeywordError
+        If it is given by more than one name.
+    """
+    named = {name: value for name, value in given.items() if value is not None}
+    if len(named) > 1:
+        names = " and ".join(f"`{name}`" for name in named)
+        raise KeywordError(f"{names} name the same argument. Give the guide, or a list of several, by one of them.")
+    return next(iter(named.values()), None)
 
 
 def _is_array(value: Any) -> bool:

@@ -2,12 +2,14 @@
 
 Every error is a `DualSRError` and also the built-in error that a Python user expects.
 A message states what contradicts what, with values and units, and then what to do. It is one line, also where it
-quotes another library or a file name with line breaks, and it shows no secret of a URL.
+quotes another library or a file name with line breaks, and it shows no secret of a URL. It is written with the flags of
+the command line, and has the keywords of Python in Python (`option_names`).
 """
 
 from __future__ import annotations
 
 from dualsr_geo.messages import one_line
+from dualsr_geo.option_names import rendered
 from dualsr_geo.redaction import redact
 
 
@@ -15,7 +17,7 @@ class DualSRError(Exception):
     """An error that the user can correct; the command line prints it as one line and exits with 1."""
 
     def __str__(self) -> str:
-        return one_line(redact(super().__str__()))
+        return one_line(redact(rendered(super().__str__())))
 
 
 class InputError(DualSRError, ValueError):
@@ -70,7 +72,7 @@ class DualSRWarning(UserWarning):
     """A fact that the user should know; the product is right nevertheless."""
 
     def __str__(self) -> str:
-        return one_line(super().__str__())
+        return one_line(rendered(super().__str__()))
 
 
 # Characters of a foreign value or message that one of ours repeats.

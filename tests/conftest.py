@@ -10,6 +10,7 @@ from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 from dualsr_geo import synthetic
+from dualsr_geo.option_names import STYLE
 
 # Threads that wait for a busy core make small matrices ten to a hundred times slower. BLAS is
 # loaded by now and is told; OpenMP, torch's, reads the variable when it starts.
@@ -22,6 +23,10 @@ dask.config.set({"distributed.deploy.lost-worker-timeout": "300s"})
 # The machines that run these are shared: how long one example takes says nothing.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
+
+# Tests compare messages as they are written, with flags; tests/test_option_names.py and tests of Python's surface turn
+# this off and compare the keywords that a user of Python reads.
+os.environ.setdefault(STYLE, "flags")
 
 
 @pytest.fixture(scope="session")

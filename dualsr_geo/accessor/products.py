@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
+from numpy.typing import DTypeLike
 
 from dualsr_geo.accessor.dates import Guide, by_date, guides_by_date
 from dualsr_geo.engine.options import Options
+from dualsr_geo.raster.packing import Nodata
 
 if TYPE_CHECKING:
     from dualsr_geo.raster.scene import Scene
@@ -32,6 +34,7 @@ def _sharpen_one(array: xr.DataArray, guides: Sequence[Guide], options: Options)
         nodata=scene_nodata(options),
         sensor=options.sensor,
         wavelengths=options.wavelengths,
+        gsd=options.gsd,
     )
     plan = plan_run(
         scene,
@@ -40,6 +43,21 @@ def _sharpen_one(array: xr.DataArray, guides: Sequence[Guide], options: Options)
     )
     cube = _array_of(scene)
     return as_dataset(plan, cube) if options.uncertainty else as_dataarray(plan, cube)
+
+
+def degraded(
+    array: xr.DataArray,
+    scale: int,
+    mtf_gain: float,
+    *,
+    bidx: str | None,
+    dtype: DTypeLike | None,
+    nodata: Nodata,
+) -> xr.DataArray:
+    """Return a lazy degraded scene; see `ArrayAccessor.degrade`."""
+    from dualsr_geo.engine.lazy.products import degrade  # noqa: PLC0415  # loads torch
+
+    return degrade(array, scale, mtf_gain, bidx=bidx, dtype=None if dtype is None else str(dtype), nodata=nodata)
 
 
 def _array_of(scene: Scene) -> xr.DataArray:

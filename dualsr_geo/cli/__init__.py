@@ -25,6 +25,7 @@ from dualsr_geo.cli.surface import above_progress, finish, one_line_errors
 from dualsr_geo.cli.train import train
 from dualsr_geo.cli.upscale import upscale
 from dualsr_geo.errors import DualSRWarning
+from dualsr_geo.option_names import flags
 from dualsr_geo.redaction import redact, remember
 from dualsr_geo.version import __version__
 
@@ -61,7 +62,7 @@ class _Commands(click.Group):
         """Run a command."""
         # Without a handler Python prints the log of rasterio, which repeats the error message.
         logging.getLogger("rasterio").addHandler(logging.NullHandler())
-        with one_line_errors(ctx), warnings.catch_warnings():
+        with flags(), one_line_errors(ctx), warnings.catch_warnings():
             warnings.simplefilter("always", DualSRWarning)
             warnings.showwarning = _print_warning
             return super().invoke(ctx)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -36,8 +37,11 @@ class Options:
     ----------
     scale : int or None
         Ratio; left out with a guide, the largest integer not above the GSD ratio.
-    model, fine : str
-        The coarse model, a name or a weights file, and the fine stage; `fine` left out, the model's own.
+    model : str
+        The coarse model: a name (``"auto"``, ``"regression"``, ...) or the weights file of a network.
+    fine : str or None
+        The fine stage: ``"none"``, ``"consistency"``, ``"backprojection"``, ``"backprojection-pixel"``, ``"finenet"`` or
+        ``"finenet-per-tile"``; left out, the model's own.
     half_model : str or None
         Weights of half the ratio, for the fine stage ``"backprojection"`` of networks.
     published : bool
@@ -79,10 +83,19 @@ class Options:
         Bytes, or text such as ``"4GB"``, which is converted; left out, half of the machine's memory.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    format, dtype, nodata, creation
-        Of the product, as GDAL knows them; without a `dtype`, `nodata` is the scene's as well. ``"auto"`` is the value
-        of undeclared fill, if the scene has some.
-    overwrite, resume : bool
+    format : str or None
+        Format of a product on disk: ``"COG"``, ``"GTiff"`` or ``"Zarr"``; left out, the suffix of its name decides.
+    dtype : str or None
+        Data type of the product; left out, the scene's.
+    nodata : float or str, or None
+        Nodata value of the scene or, with a `dtype`, of the product; ``"auto"`` is the value of undeclared fill, if the
+        scene has some.
+    creation : mapping or sequence of pairs
+        Creation options of the GDAL driver of a product on disk.
+    overwrite : bool
+        Replace an existing product on disk.
+    resume : bool
+        Continue an interrupted run to disk.
     trust_references : bool
         Whether scene and guides may refer to files outside their folders (VRT, HDF5), and any driver of GDAL opens them.
     work_dir : str or None
@@ -134,7 +147,9 @@ class Options:
             object.__setattr__(self, field.name, check(field.name, value))
 
 
-def changed(options: Options | None, changes: Mapping[str, Any]) -> Options:
+def changed(
+    options: Options | None, changes: Mapping[str, Any], function: Callable[..., object] | None = None
+) -> Options:
     """Return options with other values.
 
     Parameters
@@ -143,6 +158,8 @@ def changed(options: Options | None, changes: Mapping[str, Any]) -> Options:
         The defaults if left out.
     changes : mapping of str to object
         Names of fields, and their values.
+    function : callable, optional
+        That takes the fields as keywords; its own are suggested for a name that is misspelt as well.
 
     Raises
     ------
@@ -158,9 +175,10 @@ def changed(options: Options | None, changes: Mapping[str, Any]) -> Options:
             f"`options` is a {type(options).__name__}. Give dualsr_geo.Options, or its fields as keywords."
         )
     names = {f.name for f in fields(Options)}
+    own = set() if function is None else set(inspect.signature(function).parameters) - {"self"}
     for name in changes:
         if name not in names:
-            raise KeywordError(unknown_name(names, name, "option"))
+            raise KeywordError(unknown_name(names | own, name, "option"))
     return replace(options, **changes)
 
 

@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import xarray as xr
+
 from dualsr_geo.engine import dask_cluster
+from dualsr_geo.engine.lazy.products import with_own_nodata
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.engine.records.recorded_options import options_to_record, recordable
 from dualsr_geo.engine.size_limits import free_disk_bytes, require_room
+from dualsr_geo.errors import OutputError
 from dualsr_geo.io.products.delivery import Delivery, describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.urls import absolute
@@ -26,6 +30,7 @@ from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.raster.scene import Scene
 
 Where = str | os.PathLike[str]
+Raster = Where | xr.DataArray | xr.Dataset
 
 
 def scene_nodata(options: Options) -> Nodata:
@@ -34,7 +39,7 @@ def scene_nodata(options: Options) -> Nodata:
 
 
 def open_inputs(
-    scene: Where, rgb: Where | Sequence[Where] | None, options: Options
+    scene: Raster, rgb: Raster | Sequence[Raster] | None, options: Options
 ) -> tuple[Delivery, Sequence[Scene]]:
     """Open a scene or a delivered product, and the guides: those of `rgb`, else the product's own."""
     nodata = scene_nodata(options)
@@ -48,16 +53,29 @@ def open_inputs(
         wavelengths=options.wavelengths,
         trust_references=trust,
     )
-    paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
-    guides = [guide for path in paths for guide in open_guides(path, trust_references=trust)]
+    guides = [guide for image in as_list(rgb) for guide in open_guides(image, trust_references=trust)]
     return delivery, guides or delivery.guides
 
 
+def as_list(rgb: Raster | Sequence[Raster] | None) -> list[Raster]:
+    """Return guides as a list, also a single one or none."""
+    if rgb is None:
+        return []
+    return [rgb] if isinstance(rgb, str | os.PathLike | xr.DataArray | xr.Dataset) else list(rgb)
+
+
+def name_of(scene: Raster) -> str:
+    """Return the path of a scene, or what an array is called in a log."""
+    if isinstance(scene, str | os.PathLike):
+        return os.fspath(scene)
+    return str(scene.name or "array") if isinstance(scene, xr.DataArray) else "Dataset"
+
+
 def prepare(
-    scene: Where,
+    scene: Raster,
     output: Where | Callable[[int], Where] | None = None,
     *,
-    rgb: Where | Sequence[Where] | None = None,
+    rgb: Raster | Sequence[Raster] | None = None,
     options: Options,
     client: Any = None,  # distributed.Client is not typed
 ) -> tuple[RunPlan, OutputSpec]:
@@ -77,9 +95,11 @@ def prepare(
     """
     delivery, guides = open_inputs(scene, rgb, options)
     capacity = None if client is None else dask_cluster.worker_capacity(client, options.device)
-    plan = plan_run(delivery.scene, guides, options, capacity)
-    plan = replace(plan, delivery_notes=describe_delivery(delivery, has_guide=bool(rgb)))
+    plan = with_own_nodata(plan_run(delivery.scene, guides, options, capacity), compute=True)
+    plan = replace(plan, delivery_notes=describe_delivery(delivery, has_guide=bool(as_list(rgb))))
     if output is None:
+        if not isinstance(scene, str | os.PathLike):
+            raise OutputError("The scene is an array, next to which no file is written. Give --output.")
         output = default_output(scene, delivery.scene, f"_x{plan.ratio}")
     path = os.fspath(output(plan.ratio) if callable(output) else output)
     # A worker may run in another directory.
@@ -103,12 +123,12 @@ def _request(rgb: Where | Sequence[Where] | None, options: Options) -> dict[str,
 
 
 def _input_files(
-    scene: Where, rgb: Where | Sequence[Where] | None, opened: Sequence[Scene], options: Options
+    scene: Raster, rgb: Raster | Sequence[Raster] | None, opened: Sequence[Scene], options: Options
 ) -> tuple[str, ...]:
     """Return the paths and URLs that a run reads: as given, the files behind them, and weights."""
-    given = [scene, *([rgb] if isinstance(rgb, str | os.PathLike) else rgb or ()), options.model, options.half_model]
+    given = [scene, *as_list(rgb), options.model, options.half_model]
     files = [file for s in opened for file in s.source.files_read()]
-    return tuple(dict.fromkeys([*(os.fspath(path) for path in given if path is not None), *files]))
+    return tuple(dict.fromkeys([*(os.fspath(path) for path in given if isinstance(path, str | os.PathLike)), *files]))
 
 
 def specify_output(plan: RunPlan, path: str) -> OutputSpec:
@@ -161,7 +181,7 @@ def require_output(plan: RunPlan, spec: OutputSpec) -> None:
 
 
 def dry_run(
-    scene: Where, output: Where | None = None, *, rgb: Where | Sequence[Where] | None = None, options: Options
+    scene: Raster, output: Where | None = None, *, rgb: Raster | Sequence[Raster] | None = None, options: Options
 ) -> dict[str, Any]:
     """Return what a run would do, and raise what it would raise before its first tile.
 

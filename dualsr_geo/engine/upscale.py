@@ -14,17 +14,18 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from dualsr_geo import resources
-from dualsr_geo.argument_types import checked, cluster_client, function, path, path_or_paths
+from dualsr_geo.argument_types import checked, cluster_client, function, only_guide, path, raster, rasters
 from dualsr_geo.engine import dask_cluster, executor
 from dualsr_geo.engine.executor import TilePlan
 from dualsr_geo.engine.fine_stage.fit import fit_fine_stage_once
 from dualsr_geo.engine.inputs import read_tile
+from dualsr_geo.engine.option_keywords import OptionKeywords, with_option_keywords
 from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import RunPlan
-from dualsr_geo.engine.preparation import Where, prepare
+from dualsr_geo.engine.preparation import Raster, Where, name_of, prepare
 from dualsr_geo.engine.records.provenance import provenance_of, summarise
 from dualsr_geo.engine.records.run_log import LogEvent, begin_stage, log_files, scene_log
 from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
@@ -49,37 +50,50 @@ FINE_STAGE_FILE = "fine.safetensors"
 Progress = Callable[[int, int], None]
 
 
+@with_option_keywords
 @reports_defects
-@checked(scene=path, output=path, rgb=path_or_paths, client=cluster_client, report=path, progress=function)
+@checked(
+    scene=raster,
+    output=path,
+    rgb=rasters,
+    pan=rasters,
+    guide=rasters,
+    client=cluster_client,
+    report=path,
+    progress=function,
+)
 def upscale(
-    scene: Where,
+    scene: Raster,
     output: Where | None = None,
     *,
-    rgb: Where | Sequence[Where] | None = None,
+    rgb: Raster | Sequence[Raster] | None = None,
+    pan: Raster | Sequence[Raster] | None = None,
+    guide: Raster | Sequence[Raster] | None = None,
     options: Options | None = None,
     client: Any = None,  # distributed.Client is not typed
     report: Where | None = None,
     progress: Progress | None = None,
-    **changes: Any,  # fields of Options, checked by its constructor
+    **keywords: Unpack[OptionKeywords],
 ) -> dict[str, Any]:
     """Sharpen a scene to a product on disk.
 
     Parameters
     ----------
-    scene : path
-        Anything that rasterio or Zarr opens, or a product as delivered.
+    scene : path, DataArray or Dataset
+        Anything that rasterio, Zarr or xarray opens, or a product as delivered.
     output : path, optional
-        ``scene_x<scale>.tif`` in the directory of the scene if left out.
-    rgb : path or sequence of paths, optional
-        The guide; if left out, the product's own sharper bands where it has some.
+        ``scene_x<scale>.tif`` in the directory of the scene if left out; an array needs one.
+    rgb, pan, guide : path, DataArray or Dataset, or several
+        The guide, by any of these names; if left out, the product's own sharper bands where it has some.
     options : Options, optional
+        Options to start from; the keywords replace single ones.
     client : distributed.Client, optional
         Run the tiles there.
     report : path, optional
         An HTML page to write that shows the product and its quality.
     progress : callable, optional
         Called with the numbers of finished tiles and of all tiles.
-    **changes
+    **keywords
         Fields of `Options`.
 
     Returns
@@ -95,10 +109,11 @@ def upscale(
         For any input or option that cannot be carried out; the message names the way out.
     """
     began = time.monotonic()
-    options = changed(options, changes)
-    with scene_log(os.fspath(scene), None if output is None else os.fspath(output)) as log:
+    options = changed(options, keywords, upscale)
+    images = only_guide(rgb=rgb, pan=pan, guide=guide)
+    with scene_log(name_of(scene), None if output is None else os.fspath(output)) as log:
         begin_stage(log, "inputs")
-        plan, spec = prepare(scene, output, rgb=rgb, options=options, client=client)
+        plan, spec = prepare(scene, output, rgb=images, options=options, client=client)
         return run_plan(plan, spec, log, began, client=client, report=report, progress=progress).to_json()
 
 

@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import xarray as xr
+from typing import Any, Unpack
 
 from dualsr_geo.argument_types import (
     checked,
@@ -18,6 +16,7 @@ from dualsr_geo.argument_types import (
     integer,
     number,
     number_or_auto,
+    only_guide,
     path,
     paths,
     raster,
@@ -25,8 +24,10 @@ from dualsr_geo.argument_types import (
     text,
 )
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN
+from dualsr_geo.engine.option_keywords import EvaluationKeywords, with_option_keywords
 from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import choose_scale, place_guide, plan_run
+from dualsr_geo.engine.preparation import Raster, as_list
 from dualsr_geo.errors import GridError, InputError, OptionError
 from dualsr_geo.evaluation.metrics import score
 from dualsr_geo.evaluation.wald_protocol import GDAL, ModelResult, WaldTrial, choose_models, ordered, prepare, run_model
@@ -43,7 +44,6 @@ from dualsr_geo.report.gather import gather_report_data, read_survey
 from dualsr_geo.report.page import require_report, write_report
 from dualsr_geo.report.views import ReportInputs
 
-Raster = str | os.PathLike[str] | xr.DataArray | xr.Dataset
 Progress = Callable[[str], None]
 
 # MTF gain of a pan band at the Nyquist frequency of the scene (docs/algorithm.md).
@@ -134,40 +134,52 @@ def _corner(scene: Scene) -> str:
 # ---- the Wald protocol -------------------------------------------------------------------
 
 
+@with_option_keywords
 @reports_defects
 @checked(
-    scene=raster, rgb=rasters, models=paths, mtf_gain=number, guide_mtf_gain=number, report=path, progress=function
+    scene=raster,
+    rgb=rasters,
+    pan=rasters,
+    guide=rasters,
+    models=paths,
+    mtf_gain=number,
+    guide_mtf_gain=number,
+    report=path,
+    progress=function,
 )
 def evaluate(
     scene: Raster,
     *,
     rgb: Raster | Sequence[Raster] | None = None,
+    pan: Raster | Sequence[Raster] | None = None,
+    guide: Raster | Sequence[Raster] | None = None,
     models: Sequence[str | os.PathLike[str]] | None = None,
     mtf_gain: float | None = None,
     guide_mtf_gain: float = GUIDE_MTF_GAIN,
     options: Options | None = None,
     report: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-    **changes: Any,  # fields of Options
+    **keywords: Unpack[EvaluationKeywords],
 ) -> dict[str, Any]:
     """Compare models by the Wald protocol: degrade scene and guide, sharpen, score against the scene.
 
     Parameters
     ----------
     scene : path, DataArray or Dataset
-    rgb : path, DataArray or Dataset, or several
-        The guide; by default the sharper bands of the product, if it has any.
+    rgb, pan, guide : path, DataArray or Dataset, or several
+        The guide, by any of these names; by default the sharper bands of the product, if it has any.
     models : sequence of str, optional
         By default all models that can run, and ``"gdal-brovey"`` if the guide has one band.
     mtf_gain, guide_mtf_gain : float
         MTF gains at the coarse Nyquist frequency by which scene and guide are degraded, between 0 and 1. The
         scene's is by default that of its sensor, else 0.3. The models do not know them.
     options : Options, optional
+        Options to start from; the keywords replace single ones.
     report : path, optional
         An HTML page to write.
     progress : callable, optional
         Called with the name of a model when it begins.
-    **changes
+    **keywords
         Fields of `Options`, e.g. ``scale=4``.
 
     Returns
@@ -181,9 +193,10 @@ def evaluate(
     DualSRError
         For any input or option that cannot be used.
     """
-    options = changed(options, changes)
+    options = changed(options, keywords, evaluate)
+    images = as_list(only_guide(rgb=rgb, pan=pan, guide=guide))
     if report is not None:
-        require_report(report, overwrite=options.overwrite, inputs=_paths([scene, *_as_list(rgb)]))
+        require_report(report, overwrite=options.overwrite, inputs=_paths([scene, *images]))
     trust = options.trust_references
     delivery = open_delivered(
         scene,
@@ -196,10 +209,9 @@ def evaluate(
     )
     opened = delivery.scene
     warn_of_fill(opened)
-    rasters = _as_list(rgb)
     guides = [
         place_guide(opened, g)
-        for g in [g for r in rasters for g in open_guides(r, trust_references=trust)] or delivery.guides
+        for g in [g for r in images for g in open_guides(r, trust_references=trust)] or delivery.guides
     ]
     if report is not None:
         files = [file for s in (opened, *guides) for file in s.source.files_read()]
@@ -218,7 +230,7 @@ def evaluate(
         comparison = {
             "scene": opened.name,
             "scale": scale,
-            "opened": [*describe_delivery(delivery, has_guide=bool(rasters)), *sensor],
+            "opened": [*describe_delivery(delivery, has_guide=bool(images)), *sensor],
             "protocol": trial.protocol,
             "models": {r.model: r.to_json() for r in results},
         }
@@ -235,12 +247,6 @@ def _scene_mtf_gain(mtf_gain: float | None, scene: Scene) -> float:
 
 def _paths(rasters: Sequence[Raster]) -> list[str]:
     return [os.fspath(r) for r in rasters if isinstance(r, str | os.PathLike)]
-
-
-def _as_list(rgb: Raster | Sequence[Raster] | None) -> list[Raster]:
-    if rgb is None:
-        return []
-    return [rgb] if isinstance(rgb, str | os.PathLike | xr.DataArray | xr.Dataset) else list(rgb)
 
 
 # ---- the report --------------------------------------------------------------------------

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from dualsr_geo.argument_types import checked, path, path_or_paths
+from dualsr_geo.argument_types import checked, only_guide, path, raster, rasters
 from dualsr_geo.degradation.operators import operator
+from dualsr_geo.engine.option_keywords import OptionKeywords, with_option_keywords
 from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import RunPlan, plan_run
-from dualsr_geo.engine.preparation import open_inputs
+from dualsr_geo.engine.preparation import Raster, name_of, open_inputs
 from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.errors import OptionError
 from dualsr_geo.evaluation.guide_plot import plot_guide
@@ -62,28 +63,32 @@ class GuideInspection:
     repetition: tuple[float, float]
 
 
+@with_option_keywords
 @reports_defects
-@checked(scene=path, rgb=path_or_paths, plot=path)
+@checked(scene=raster, rgb=rasters, pan=rasters, guide=rasters, plot=path)
 def check_guide(
-    scene: str | os.PathLike[str],
+    scene: Raster,
     *,
-    rgb: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    rgb: Raster | Sequence[Raster] | None = None,
+    pan: Raster | Sequence[Raster] | None = None,
+    guide: Raster | Sequence[Raster] | None = None,
     plot: str | os.PathLike[str] | None = None,
     options: Options | None = None,
-    **changes: Any,  # fields of Options, checked by its constructor
+    **keywords: Unpack[OptionKeywords],
 ) -> dict[str, Any]:
     """Return how a guide fits a scene, and what to do where it does not.
 
     Parameters
     ----------
-    scene : path
-    rgb : path or sequence of paths, optional
-        The guide; by default the sharper bands of the product, if it has any.
+    scene : path, DataArray or Dataset
+    rgb, pan, guide : path, DataArray or Dataset, or several
+        The guide, by any of these names; by default the sharper bands of the product, if it has any.
     plot : path, optional
         An image to write (.png): the guide, its local displacement as arrows, and red where it shows
         something else than the scene.
     options : Options, optional
-    **changes
+        Options to start from; the keywords replace single ones. `model` and `coregister` have no effect.
+    **keywords
         Fields of `Options`.
 
     Returns
@@ -98,13 +103,14 @@ def check_guide(
         If there is no guide, if it does not overlap the scene or has no common CRS with it, and for all other
         inputs and options that `upscale` refuses.
     """
-    options = replace(changed(options, changes), model="regression", coregister="local")
-    given = [scene, *([rgb] if isinstance(rgb, str | os.PathLike) else rgb or ())]
+    options = replace(changed(options, keywords, check_guide), model="regression", coregister="local")
+    images = only_guide(rgb=rgb, pan=pan, guide=guide)
+    given = [os.fspath(where) for where in (scene, *(images or ())) if isinstance(where, str | os.PathLike)]
     if plot is not None:
         require_plot(plot, given)
-    delivery, guides = open_inputs(scene, rgb, options)
+    delivery, guides = open_inputs(scene, images, options)
     if not guides:
-        raise OptionError(f"{scene} has no guide to be checked. Give one as --rgb.")
+        raise OptionError(f"{name_of(scene)} has no guide to be checked. Give one as --rgb.")
     if plot is not None:
         require_plot(plot, given, [delivery.scene, *guides])
     plan = plan_run(delivery.scene, guides, options)

@@ -196,7 +196,9 @@ def _opened(
         scene = add_sensor(_with_wavelengths(product.scene, listed), sensor, product.sensor)
         return replace(product, scene=_selected(scene, bidx))
     if gsd is not None:
-        raise OptionError(f"--gsd {gsd:g} selects among the pixel sizes of a product; {path} has one. Leave it out.")
+        raise OptionError(
+            f"--gsd {gsd:g} selects among the pixel sizes of a product; {path or 'an array'} has one. Leave it out."
+        )
     if isinstance(where, xr.DataArray):
         scene = open_array(where, nodata=nodata)
     elif isinstance(where, xr.Dataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.raster import grid
+from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
 
@@ -51,11 +53,23 @@ def labelled(stored: da.Array, packing: Packing, scene: Scene, like: xr.DataArra
 
 
 def _with_sensor_bands(out: xr.DataArray, scene: Scene) -> xr.DataArray:
-    """Add wavelength and FWHM of the sensor's bands, where the array has none."""
-    if scene.sensor is None or not scene.sensor.used or out.ndim < 3:
+    """Add wavelength and FWHM of the scene's bands, where the array has none."""
+    return with_band_coordinates(out, scene.bands)
+
+
+def with_band_coordinates(out: xr.DataArray, bands: Sequence[Band]) -> xr.DataArray:
+    """Return an array with the wavelengths and the FWHM of its bands as coordinates, where it has none.
+
+    Parameters
+    ----------
+    out : DataArray, dims (band, y, x)
+    bands : sequence of Band
+    """
+    if out.ndim < 3:
         return out
-    columns = {"wavelength": [b.wavelength_nm for b in scene.bands], "fwhm": [b.fwhm_nm for b in scene.bands]}
-    missing = {name: (out.dims[0], c, {"units": "nm"}) for name, c in columns.items() if name not in out.coords}
+    columns = {"wavelength": [b.wavelength_nm for b in bands], "fwhm": [b.fwhm_nm for b in bands]}
+    known = {name: [np.nan if v is None else v for v in values] for name, values in columns.items() if any(values)}
+    missing = {name: (out.dims[0], c, {"units": "nm"}) for name, c in known.items() if name not in out.coords}
     return out.assign_coords(missing)
 
 

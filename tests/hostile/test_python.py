@@ -97,6 +97,12 @@ OPTIONS = (
     option("scael", 2, "no option `scael`. Did you mean `scale`"),
     option("zzz", 2, "no option `zzz`. Give one of bidx, "),
     option("options", "x", "`options` is a str"),
+    option("gsd", 2.0, "gsd.* selects among the pixel sizes of a product; an array has one"),
+    option("wavelengths", 400, "`wavelengths` is 400"),
+    option("wavelengths", [1, "x"], "`wavelengths` is 'x'"),
+    option("work_dir", 1, "`work_dir` is 1"),
+    option("sacle", 2, "no option `sacle`. Did you mean `scale`"),
+    option("giude", 2, "no option `giude`. Did you mean `guide`"),
     called("a positional argument", lambda: scene().dualsr.upscale(2), "upscale: too many positional arguments"),
 )
 SCENES = (
@@ -136,6 +142,18 @@ GUIDES = (
     guide("that is bytes", lambda: b"x", r"`rgb` is b'x'"),
     guide("that is empty", lambda: pan().isel(x=[]), r"x \(0\).*holds no value"),
     guide("that is the scene", scene, "must be at least twice as sharp"),
+    called(
+        "a guide of two names", lambda: scene().dualsr.upscale(rgb=pan(), pan=pan()), "`rgb` and `pan` name the same"
+    ),
+    called(
+        "a guide of three names",
+        lambda: scene().dualsr.evaluate(rgb=pan(), pan=pan(), guide=pan()),
+        "`guide` name the same",
+    ),
+    called("a pan that is a number", lambda: scene().dualsr.upscale(pan=5), r"`pan` is 5 \(int\)"),
+    called(
+        "a guide that is text without a file", lambda: scene().dualsr.upscale(guide="x.tif"), "x.tif does not exist"
+    ),
     guide("of two dates", lambda: stack(pan(), 2), "The guide has 2 dates and the scene 1"),
     called(
         "fewer guide dates than scene dates",
@@ -151,10 +169,45 @@ METHODS = (
     called("a picture of band 0", lambda: scene().dualsr.quicklook([0]), r"bands are \[0\]"),
     called("degraded by text", lambda: scene().dualsr.degrade(scale="2"), "`scale` is '2'"),
     called("degraded by 2.5", lambda: scene().dualsr.degrade(scale=2.5), "`scale` is 2.5"),
+    called("degraded to a type of text", lambda: scene().dualsr.degrade(scale=2, dtype="x"), "`dtype` is 'x'"),
+    called("degraded bands of a list", lambda: scene().dualsr.degrade(scale=2, bidx=[1]), r"`bidx` is \[1\]"),
+    called(
+        "degraded with an option of upscale",
+        lambda: scene().dualsr.degrade(scale=2, model="auto"),
+        "no argument of degrade `model`",
+    ),
+    called("checked without a guide", lambda: scene().dualsr.guide_check(scale=2), "has no guide to be checked"),
+    called(
+        "checked with a plot that is a number", lambda: scene().dualsr.guide_check(pan=pan(), plot=5), "`plot` is 5"
+    ),
+    called(
+        "checked with a misspelt option",
+        lambda: scene().dualsr.guide_check(pann=pan()),
+        "no option `pann`. Did you mean `pan`",
+    ),
+    called("surveyed without a ratio", lambda: scene().dualsr.survey(), "scale is not known"),  # noqa: PLW0108
+    called("surveyed with a guide that is a number", lambda: scene().dualsr.survey(guide=1), "`guide` is 1"),
+    called("a report without a path", lambda: scene().dualsr.report(), "report: missing a required"),  # noqa: PLW0108
+    called("a report to a number", lambda: scene().dualsr.report(1, scale=2), "`where` is 1"),
+    called("a report to a folder that is none", lambda: scene().dualsr.report("no/where.html", scale=2), "no"),
+    called(
+        "wavelengths that nobody knows",
+        lambda: xr.DataArray(np.ones((3, 9, 9)), dims=("band", "y", "x")).dualsr.with_wavelengths(),
+        "wavelengths of the bands are not known",
+    ),
+    called("wavelengths of another number of bands", lambda: scene().dualsr.with_wavelengths([1.0, 2.0]), "2"),
+    called("wavelengths of a number", lambda: scene().dualsr.with_wavelengths(5), "`wavelengths` is 5"),
+    called(
+        "models with a reference",
+        lambda: scene().dualsr.evaluate(scene(), models=["auto"]),
+        "`models` is for a comparison",
+    ),
     called("degraded by nothing", lambda: scene().dualsr.degrade(), "degrade: missing a required"),  # noqa: PLW0108
     called("degraded with a gain of text", lambda: scene().dualsr.degrade(scale=2, mtf_gain="x"), "`mtf_gain` is 'x'"),
     called("no models", lambda: scene().dualsr.evaluate(scale=2, models=[]), "--models names no model"),
-    called("models of text", lambda: scene().dualsr.evaluate(scale=2, models="auto"), "`models` is 'auto'.*sequence"),
+    called(
+        "models of text", lambda: scene().dualsr.evaluate(scale=2, models="auto"), "`models` is 'auto'.*list of names"
+    ),
     called("a report that is a number", lambda: scene().dualsr.evaluate(scale=2, report=5), "`report` is 5"),
     called("a reference that is a number", lambda: scene().dualsr.evaluate(5), "`reference` is 5"),
     called(
@@ -186,6 +239,8 @@ OTHERS = (
     called("a sample of negative noise", lambda: make((8, 8), noise=-1), "`noise` is -1"),
     called("a sample of no wavelength", lambda: make((8, 8), wavelengths_nm=[]), "`wavelengths_nm` is"),
     called("a sample of another guide", lambda: make((8, 8), guide="x"), "--guide x is not known"),
+    called("an array without an output", lambda: upscale(scene(), scale=2), "array, next to which no file is written"),
+    called("an array of two dates to a file", lambda: upscale(stack(scene(), 2), "o.tif", scale=2), "Select one scene"),
     called("a client that is none", lambda: upscale("s.tif", scale=2, client="tcp://x"), "`client` is 'tcp://x'"),
     called("an argument that does not exist", lambda: dualsr_geo.open_scene("s.tif", bidxx="1"), "Did you mean `bidx`"),
     called("a call without arguments", lambda: upscale(), "upscale: missing a required argument"),  # noqa: PLW0108

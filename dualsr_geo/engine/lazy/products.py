@@ -23,7 +23,7 @@ from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.to_xarray import labelled
 from dualsr_geo.io.writers.output_spec import deviation_attrs
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.packing import Packing
+from dualsr_geo.raster.packing import Nodata, Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.threads import one_thread
@@ -70,27 +70,42 @@ def as_dataset(plan: RunPlan, like: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({name: product, "uncertainty": sigma})
 
 
-def with_own_nodata(plan: RunPlan) -> RunPlan:
-    """Return a plan whose product has a nodata value only if the scene or the user states one, or values are missing."""
+def with_own_nodata(plan: RunPlan, *, compute: bool = False) -> RunPlan:
+    """Return a plan whose product has a nodata value only if the scene or the user states one, or values are missing.
+
+    Parameters
+    ----------
+    plan : RunPlan
+    compute : bool
+        Whether values of dask are computed to find out.
+    """
     if plan.options.nodata is not None:
         return plan
-    return replace(plan, packing=_own_packing(plan.scene, plan.packing))
+    return replace(plan, packing=_own_packing(plan.scene, plan.packing, compute=compute))
 
 
-def _own_packing(scene: Scene, packing: Packing) -> Packing:
+def _own_packing(scene: Scene, packing: Packing, *, compute: bool = False) -> Packing:
     """Return a packing of a product without the nodata value that a masked scene without missing values does not need.
 
-    Values of dask are not known before they are computed: their missing ones are NaN in the product.
+    Values of dask that are not computed are not known: their missing ones are NaN in the product.
     """
     source, stated = scene.source, scene.packing
     if packing.is_float or stated.is_float or stated.nodata is not None or not isinstance(source, ArraySource):
         return packing
-    if source.array.chunks is None and source.has_missing():
+    if (compute or source.array.chunks is None) and source.has_missing():
         return packing
     return replace(packing, nodata=None)
 
 
-def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
+def degrade(
+    array: xr.DataArray,
+    scale: int,
+    mtf_gain: float,
+    *,
+    bidx: str | None = None,
+    dtype: str | None = None,
+    nodata: Nodata = None,
+) -> xr.DataArray:
     """Blur a scene by a Gaussian MTF and decimate it, as one lazy block.
 
     Parameters
@@ -100,8 +115,10 @@ def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
         Ratio of pixel sizes; rows and columns beyond a multiple of the ratio are left out.
     mtf_gain : float
         MTF gain at the coarse Nyquist frequency.
+    bidx, dtype, nodata
+        As for `degrade_raster.degrade`.
     """
-    scene = open_scene(array)
+    scene = open_scene(array, bidx=bidx, nodata=nodata if dtype is None or nodata == "auto" else None)
     psf = require_degradable(scene, scale, mtf_gain)
     target = grid.coarsen(scene.geobox, scale)
     source = scene.source
@@ -109,7 +126,9 @@ def degrade(array: xr.DataArray, scale: int, mtf_gain: float) -> xr.DataArray:
         raise TypeError(f"{scene.name} is no xarray object")
     like = source.array
     lazy = replace(source, array=like if like.chunks is not None else like.chunk())
-    packing = _own_packing(scene, product_packing(scene))
+    packing = product_packing(scene, dtype, nodata)
+    if nodata is None:
+        packing = _own_packing(scene, packing)
     nan_type = nan_type_of(scene, packing)
     block = delayed(_degrade, pure=True)(lazy, psf, scene.packing.dtype, packing, nan_type)
     stored = da.from_delayed(block, (scene.count, *target.shape), nan_type or packing.dtype)
