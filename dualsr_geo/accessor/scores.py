@@ -48,7 +48,7 @@ def evaluate_scene(
     if reference is None:
         return evaluate(scene, rgb=guides, options=options, **given)
     if guides is not None:
-        raise InputError("`reference` scores a finished product, which needs no guide. Give one of the two.")
+        raise InputError("`reference` scores a finished product, which needs no guide (`rgb`). Give one of the two.")
     set_options = {f.name: getattr(options, f.name) for f in fields(options) if getattr(options, f.name) != f.default}
     if unused := [*given, *(name for name in set_options if name not in SCORING)]:
         raise OptionError(f"`{unused[0]}` is for a comparison of models. Leave it out, or leave out `reference`.")

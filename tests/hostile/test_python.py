@@ -192,7 +192,7 @@ METHODS = (
     called("a report to a folder that is none", lambda: scene().dualsr.report("no/where.html", scale=2), "no"),
     called(
         "wavelengths that nobody knows",
-        lambda: xr.DataArray(np.ones((3, 9, 9)), dims=("band", "y", "x")).dualsr.with_wavelengths(),
+        xr.DataArray(np.ones((3, 9, 9)), dims=("band", "y", "x")).dualsr.with_wavelengths,
         "wavelengths of the bands are not known",
     ),
     called("wavelengths of another number of bands", lambda: scene().dualsr.with_wavelengths([1.0, 2.0]), "2"),
