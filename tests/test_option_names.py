@@ -8,7 +8,7 @@ from dualsr_geo.errors import DualSRWarning, OptionError
 from dualsr_geo.option_names import RENAMED, SWITCHES, VALUED, with_keywords
 
 # Flags that only a command line has.
-OWN = {"json", "quiet", "debug", "log-json", "dry-run", "status", "gpus", "plot", "size", "version", "help"}
+OWN = {"verbose", "json", "quiet", "debug", "log-json", "dry-run", "status", "gpus", "plot", "size", "version", "help"}
 COMMANDS = ("upscale", "degrade", "evaluate", "guide-check", "batch", "train")
 
 

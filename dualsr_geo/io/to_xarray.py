@@ -68,8 +68,10 @@ def with_band_coordinates(out: xr.DataArray, bands: Sequence[Band]) -> xr.DataAr
     if out.ndim < 3:
         return out
     columns = {"wavelength": [b.wavelength_nm for b in bands], "fwhm": [b.fwhm_nm for b in bands]}
-    known = {name: [np.nan if v is None else v for v in values] for name, values in columns.items() if any(values)}
-    missing = {name: (out.dims[0], c, {"units": "nm"}) for name, c in known.items() if name not in out.coords}
+    columns_in_nm = {
+        name: [np.nan if v is None else v for v in values] for name, values in columns.items() if any(values)
+    }
+    missing = {name: (out.dims[0], c, {"units": "nm"}) for name, c in columns_in_nm.items() if name not in out.coords}
     return out.assign_coords(missing)
 
 

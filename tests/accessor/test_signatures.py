@@ -36,6 +36,7 @@ CHOICES = {
     "device": options.Device,
 }
 NO_OPTIONS = {
+    "verbose",
     "scene",
     "output",
     "rgb",
