@@ -34,6 +34,7 @@ from dualsr_geo.io.writers.stored_values import (
     TILE,
     chunk_keys,
     damaged_tiles,
+    has_no_empty_chunk,
     restore_documents,
 )
 from dualsr_geo.raster.windows import Window
@@ -187,8 +188,10 @@ class TileStore:
             raise ValueError(f"values are {values.dtype} {values.shape}, the region holds {dtype} {expected}")
         with self._errors():
             store = self._work.checked_values()
-            name = self.spec.variables[variable].name
-            zarr.open_array(store, path=name, mode="r+", zarr_format=3)[region] = values
+            written = self.spec.variables[variable]
+            # Zarr compares every value of a chunk with the fill value, unless it may write empty chunks as well.
+            array = zarr.open_array(store, path=written.name, mode="r+", zarr_format=3)
+            array.with_config({"write_empty_chunks": has_no_empty_chunk(written, values)})[region] = values
         return store.checksums
 
     def mark(self, index: int, stats: Mapping[str, object], chunks: Mapping[str, int | None]) -> None:

@@ -28,6 +28,7 @@ from outputs import (
 )
 
 from dualsr_geo.errors import DualSRWarning, TileError
+from dualsr_geo.io.writers.stored_values import PUBLISHED
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Window
@@ -120,6 +121,7 @@ def test_nothing_is_finished_while_tiles_are_missing(tmp_path: Path) -> None:
 WRITER = """
 import sys; sys.path[:0] = [{helpers!r}, {root!r}]
 import outputs
+from dualsr_geo.io.writers.stored_values import PUBLISHED
 from dualsr_geo.io.writers.tile_store import TileStore
 spec = outputs.a_spec({path!r}, {form!r}, shape=(200, 310), tile=64, count=20)
 store = TileStore.begin(spec, outputs.IDENTITY, resume=True, overwrite=False)
@@ -205,3 +207,43 @@ def test_an_output_of_nodata_only(tmp_path: Path, form: str) -> None:
     store.finish({}, None)
     with rioxarray.open_rasterio(spec.path) if form != "Zarr" else xr.open_zarr(spec.path) as output:
         assert not np.nan_to_num(output["reflectance"].values if form == "Zarr" else output.values).any()
+
+
+@pytest.mark.parametrize("fill", [0, 7, float("nan"), None])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_chunk_is_stored_unless_it_is_nothing_but_the_fill_value(
+    tmp_path: Path, form: str, fill: float | None
+) -> None:
+    packing = Packing("float32", (1.0,) * 2, (0.0,) * 2, fill)
+    spec = a_spec(tmp_path / FORMATS[form], form, count=2, shape=(64, 128), packing=packing)
+    store = TileStore.begin(spec, {}, resume=False, overwrite=False)
+    empty = 0 if fill is None else fill
+    values = np.full((2, 64, 64), empty, "float32")
+    assert store.write(Window(0, 64, 0, 64), slice(0, 2), values) == {"reflectance/c/0/0/0": None}
+    for place in ((0, 0, 0), (1, 63, 63)):
+        part = values.copy()
+        part[place] = 3
+        (stored,) = store.write(Window(0, 64, 64, 128), slice(0, 2), part).values()
+        assert stored is not None
+        array = zarr.open_array(spec.destination.folder / "store.zarr" / "reflectance", mode="r")
+        assert np.array_equal(array[:, :, 64:], part, equal_nan=True)
+
+
+@pytest.mark.parametrize(("begun", "finished"), [("COG", "Zarr"), ("Zarr", "COG"), ("COG", "GTiff")])
+def test_an_output_in_another_format_keeps_the_tiles(
+    tmp_path: Path, begun: str, finished: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    before, after = (a_spec(tmp_path / "output", form) for form in (begun, finished))
+    values = values_of(before)
+    write_tiles(TileStore.begin(before, IDENTITY, resume=False, overwrite=False), values)
+    store = TileStore.begin(after, IDENTITY, resume=True, overwrite=False)
+    assert sorted(store.done()) == list(range(after.tiles))
+    store.finish({}, None)
+    assert not [w for w in recwarn if issubclass(w.category, DualSRWarning)]
+    if finished == "Zarr":
+        written = zarr.open_group(after.path, mode="r")["reflectance"]
+        assert written.compressors[0].cname == PUBLISHED.cname
+        assert np.array_equal(written[...], values)
+    else:
+        with rasterio.open(after.path) as dataset:
+            assert np.array_equal(dataset.read(), values)
