@@ -264,7 +264,7 @@ def integers(cube: Floats, dtype: str, gain: float) -> NDArray[Any]:
 
 
 def make_scenes() -> None:
-    """Write the made-up scenes and their guides into the current folder."""
+    """Write the synthetic scenes and their guides into the current folder."""
     rng = np.random.default_rng(SEED)
     sharp = from_origin(*CORNER, GSD_M / 4, GSD_M / 4)
     whole = from_origin(*CORNER, GSD_M, GSD_M)

@@ -3,7 +3,7 @@
 Run: python examples/benchmark/scene_blur.py train OUT.safetensors [--crops 150] [--without SCENE ...]
      python examples/benchmark/scene_blur.py measure [--weights FILE] [--scenes ...] [--scales 2 4 8] [--noise 0 3]
 
-A training takes a quarter of an hour of one core. It reads the scenes of `ship.learned` and made-up ones.
+A training takes a quarter of an hour of one core. It reads the scenes of `ship.learned` and synthetic ones.
 """
 
 from __future__ import annotations

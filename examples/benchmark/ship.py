@@ -41,7 +41,7 @@ DEGRADATIONS = {
     "alone": "Gaussians of MTF gain 0.15 to 0.5, some unlike along y and x, some off centre, some given wrongly; MATLAB's "
     "bicubic; noise of 1 to 20 % on a fifth; ratios 2, 3, 4, 8",
     "guided": "Gaussians of MTF gain 0.15 to 0.5, some unlike along y and x, some off centre, some given wrongly; MATLAB's "
-    "bicubic; noise of 2 to 15 % on a third, on some guides; pan, camera and made-up guides; ratios 2 to 8",
+    "bicubic; noise of 2 to 15 % on a third, on some guides; pan, camera and synthetic guides; ratios 2 to 8",
 }
 S2 = "multispectral/dsen2_S2A_MSIL1C_20170527_T33UUB.mat"
 S2_BANDS = ("blue", "green", "red", "nir", "swir1", "swir2")

@@ -20,8 +20,8 @@ Shape = tuple[int, int]
 ZOOM = 4
 # Colour-blind safe (Okabe and Ito); nodata.
 PURPLE = "#cc79a7"
-DPI, GAP_PX, TITLE_PX = 100, 12, 34
-INK = {"image.interpolation": "nearest", "axes.titlesize": 13, "axes.titlepad": 7, "font.size": 11}
+DPI, GAP_PX, TITLE_PX = 100, 12, 38
+INK = {"image.interpolation": "nearest", "axes.titlesize": 17, "axes.titlepad": 7, "font.size": 13}
 # Colours are rounded to this, of 255: half the bytes, and no visible difference.
 STEP = 8
 

@@ -171,6 +171,11 @@ def test_the_pages_build_without_a_warning(tmp_path):
     # mkdocs-click's tables show click 8.3's mark of a missing default.
     assert "Sentinel.UNSET" not in commands_page
     assert "mtf_gain" in (tmp_path / "reference/python.html").read_text()
+    # Search works from the disk and without a network.
+    start = (tmp_path / "index.html").read_text()
+    assert 'src="javascripts/iframe-worker.js"' in start
+    assert not re.findall(r'<(?:script|link rel="stylesheet")[^>]*(?:src|href)="https?:', start)
+    assert (tmp_path / "search/search_index.js").stat().st_size > 100_000
 
 
 @pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "plugins/README.md"])

@@ -39,6 +39,9 @@ BANNED = {
     r"rehears(?:al|als|e|ed|es)": "fine-stage trial",
     r"wishes": "options",
     r"bent": "warped, displaced",
+    r"made(?:-|\s)up": "synthetic",
+    r"somebody\selse(?:'s)?": "third-party",
+    r"has\sthe\slast\sword": "takes precedence",
     r"lineage": "provenance",
     r"of\s(?:#\s)?it": "name the thing",
     r"by\swhat(?:\s\w+){1,4}\ssays?": "name the source",
@@ -66,7 +69,12 @@ CONSTANTS = {"MOST", "FEW", "FEWEST", "USUAL", "LEAST", "DOUBT", "SPREAD", "ENOU
 
 def pages():
     """Return every file whose words are checked."""
-    places = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "mkdocs.yml", ROOT / "pyproject.toml"]
+    places = [
+        *sorted(ROOT.glob("*.md")),
+        *sorted((ROOT / "paper").glob("*.md")),
+        ROOT / "mkdocs.yml",
+        ROOT / "pyproject.toml",
+    ]
     places += [p for folder in (*CODE, "docs", "packaging") for p in sorted((ROOT / folder).rglob("*")) if p.is_file()]
     return [p for p in places if p.suffix in KINDS and p.name not in NO_PROSE and "__pycache__" not in p.parts]
 
