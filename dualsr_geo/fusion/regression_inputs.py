@@ -63,7 +63,7 @@ class GuideFeatures:
 
     def __len__(self) -> int:
         """Return the number of features."""
-        return self.spans[0].stop
+        return int(self.spans[0].stop)
 
     def used_by(self, coefficients: torch.Tensor) -> tuple[int, ...]:
         """Return the keys of `spans` whose coefficients (component, feature) are not all 0; at least one."""
@@ -91,7 +91,7 @@ class GuideFeatures:
         clipped, width = self.clipped[:, rows], len(self.clipped) + 1
         sizes = [self.spans[key].stop - self.spans[key].start for key in keys]
         out = clipped.new_empty(sum(sizes), *clipped.shape[1:])
-        for key, part in zip(keys, out.split(sizes), strict=True):
+        for key, part in zip(keys, torch.split(out, sizes), strict=True):
             if key:
                 membership = _membership(clipped, self.fit.clusters[key])
                 each = part.view(-1, width, *clipped.shape[1:])
