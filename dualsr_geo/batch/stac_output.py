@@ -34,7 +34,7 @@ from dualsr_geo.version import __version__
 # pystac has no class for this extension.
 PROCESSING_EXTENSION = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
-ZARR_TYPE = "application/vnd.zarr; version=3"
+MEDIA_TYPES = {".zarr": "application/vnd.zarr; version=3", ".nc": "application/netcdf"}
 NM_PER_UM = 1000.0
 # Points along each edge of a footprint, whose edges are curves in degrees.
 EDGE_POINTS = 10
@@ -95,7 +95,7 @@ def item_of(product: str, record: SceneRecord, acquired: str = "", *, page: Path
     }
     geometry, bbox = _footprint(scene.geobox)
     item = pystac.Item(name.stem, geometry, bbox, when, properties, stac_extensions=[PROCESSING_EXTENSION])
-    media_type = ZARR_TYPE if name.suffix == ".zarr" else COG_TYPE
+    media_type = MEDIA_TYPES.get(name.suffix, COG_TYPE)
     item.add_asset("data", pystac.Asset(product, media_type=media_type, roles=["data"]))
     if page is not None and page.exists():
         item.add_asset("report", pystac.Asset(str(page), media_type="text/html", roles=["metadata"]))

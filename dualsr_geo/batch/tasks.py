@@ -216,7 +216,7 @@ def prepare(task: Task, batch: Batch, *, client: Any = None) -> tuple[RunPlan, O
 
 def product_name(task: Task, batch: Batch, ratio: int) -> str:
     """Return the path of a product below the output."""
-    suffix = ".zarr" if (batch.options.format or "").lower() == "zarr" else ".tif"
+    suffix = {"zarr": ".zarr", "netcdf": ".nc"}.get((batch.options.format or "").lower(), ".tif")
     return str(Path(task.entry.folder, f"{task.entry.stem}_x{ratio}{suffix}"))
 
 

@@ -52,8 +52,8 @@ def _joined(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 
 output = click.option("-o", "--output", type=click.Path(), help="File or store of the product.")
 format_ = click.option(
-    "-f", "--format", "--driver", "format", type=click.Choice(["COG", "GTiff", "Zarr"], case_sensitive=False),
-    help="Format of the product.  [default: by the suffix of --output, .tif COG, .zarr Zarr]",
+    "-f", "--format", "--driver", "format", type=click.Choice(["COG", "GTiff", "netCDF", "Zarr"], case_sensitive=False),
+    help="Format of the product.  [default: by the suffix of --output, .tif COG, .nc netCDF, .zarr Zarr]",
 )  # fmt: skip
 bidx = click.option(
     "-b",

@@ -66,6 +66,8 @@ def _open_uncertainty(spec: OutputSpec) -> Scene | None:
         return None
     if spec.format == "Zarr":
         return open_scene(f"{spec.path}/{spec.variables[1].name}")
+    if spec.format == "netCDF":
+        return open_scene(f'NETCDF:"{spec.path}":{spec.variables[1].name}')
     count = spec.shape[0]
     return open_scene(spec.path, bidx=f"{count + 1}..{2 * count}")
 

@@ -21,7 +21,15 @@ from rasterio.io import DatasetReader
 from dualsr_geo.errors import DualSRWarning, InputError
 from dualsr_geo.io.readers.block_sizes import require_block
 from dualsr_geo.io.readers.dataset_cache import open_quietly
-from dualsr_geo.io.readers.netcdf import FILE_ORDER, netcdf_bands, netcdf_crs, netcdf_geobox
+from dualsr_geo.io.readers.netcdf import (
+    FILE_ORDER,
+    is_upside_down,
+    netcdf_bands,
+    netcdf_crs,
+    netcdf_geobox,
+    netcdf_transform,
+    stated_transform,
+)
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.references.opening import Access, open_checked
 from dualsr_geo.io.readers.tags import LAYOUT_DOMAINS, useful_tags
@@ -115,6 +123,8 @@ def _locate(where: str) -> str:
 
 def _only_subdataset(dataset: DatasetReader, where: str, access: Access) -> str:
     usable: list[tuple[int, str, str]] = []
+    # CF: such variables (an uncertainty, flags) describe another variable and are no scenes.
+    ancillary: set[str] = set()
     for name in dataset.subdatasets:
         try:
             with open_quietly(name, access.config, access.drivers) as inner:
@@ -122,9 +132,11 @@ def _only_subdataset(dataset: DatasetReader, where: str, access: Access) -> str:
                     height, width = inner.shape
                     size = f"{height} x {width} px, bands: {inner.count}"
                     usable.append((inner.count * height * width, name, size))
+                    ancillary.update(inner.tags(1).get("ancillary_variables", "").split())
         except RasterioError:
             # A table, a text or a profile, which cannot be the scene.
             continue
+    usable = [u for u in usable if u[1].rpartition(":")[2] not in ancillary]
     if len(usable) == 1:
         return usable[0][1]
     if not usable:
@@ -160,13 +172,16 @@ def _scene(
     dtype = str(np.result_type(*(dataset.dtypes[i - 1] for i in indexes)))
     decoding, packing = _values(dataset, indexes, dtype, nodata, where)
     without_transform = dataset.driver == "netCDF" and dataset.transform == Affine.identity()
+    upside_down = dataset.driver == "netCDF" and not without_transform and is_upside_down(dataset)
     geobox = netcdf_geobox(dataset, where) if without_transform else _geobox(dataset, where)
+    if upside_down:
+        geobox = GeoBox(geobox.shape, stated_transform(dataset), geobox.crs)
     source = RasterSource(
         uri,
         dtype,
         _mask(dataset, indexes),
         tuple(dataset.files),
-        (*access.config, *(FILE_ORDER if without_transform else ())),
+        (*access.config, *(FILE_ORDER if without_transform or upside_down else ())),
         indices=tuple(i - 1 for i in indexes),
         size=dataset.shape,
         decoding=decoding,
@@ -272,7 +287,7 @@ MIN_CONTROL_POINTS = 3
 
 
 def _geobox(dataset: DatasetReader, where: str) -> GeoBox:
-    transform: Affine = dataset.transform
+    transform: Affine = netcdf_transform(dataset) if dataset.driver == "netCDF" else dataset.transform
     if transform == Affine.identity():
         points = len(dataset.gcps[0])
         if 0 < points < MIN_CONTROL_POINTS:

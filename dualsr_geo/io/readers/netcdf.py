@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xarray as xr
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
@@ -19,6 +21,13 @@ from dualsr_geo.raster.wavelengths import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum
 # this option it leaves them in the order of the file. Where GDAL gives a transform, the option would
 # contradict it.
 FILE_ORDER = (("GDAL_NETCDF_BOTTOMUP", "NO"),)
+
+# Rounding of the coordinates of a file, pixels.
+MAX_ROUNDING_PX = 1e-4
+# Numbers of a transform as GDAL writes it.
+GDAL_NUMBERS = 6
+# Attribute of the netCDF products of this program, as GDAL names it.
+OURS = "NC_GLOBAL#dualsr_scale"
 
 # Groups that may hold the lists: the root, and that of EMIT.
 _GROUPS = ("", "/sensor_band_parameters/")
@@ -50,6 +59,48 @@ def netcdf_geobox(dataset: DatasetReader, where: str) -> GeoBox:
     box = geobox_of(array, {}, where)
     text = dataset.crs.to_wkt() if dataset.crs else netcdf_crs(dataset)
     return GeoBox(box.shape, box.affine, parse_crs(text, where) or box.crs)
+
+
+def netcdf_transform(dataset: DatasetReader) -> Affine:
+    """Return the transform of a file: GDAL's, which it computes from rounded coordinates, or the one that it is a rounding of.
+
+    GDAL, rioxarray and this program write the exact one as the attribute GeoTransform of the grid mapping.
+    """
+    computed: Affine = dataset.transform
+    stated = _stated_transform(dataset)
+    return computed if stated is None or not _nearly_equal(stated, computed, dataset.shape) else stated
+
+
+def is_upside_down(dataset: DatasetReader) -> bool:
+    """Return whether GDAL reverses the rows of a product of this program, whose first row is in the south."""
+    stated = _stated_transform(dataset) if OURS in dataset.tags() else None
+    if stated is None or stated.e <= 0:
+        return False
+    reversed_rows = dataset.transform * Affine.translation(0, dataset.height) * Affine.scale(1, -1)
+    return _nearly_equal(stated, reversed_rows, dataset.shape)
+
+
+def stated_transform(dataset: DatasetReader) -> Affine:
+    """Return the transform that the grid mapping of a product of this program states."""
+    stated = _stated_transform(dataset)
+    if stated is None:
+        raise ValueError(f"{dataset.name} has no GeoTransform")
+    return stated
+
+
+def _stated_transform(dataset: DatasetReader) -> Affine | None:
+    text = next((v for k, v in dataset.tags().items() if k.endswith("#GeoTransform")), "")
+    values = [value for part in text.split() if (value := number(part)) is not None]
+    return Affine.from_gdal(*values) if len(values) == GDAL_NUMBERS else None
+
+
+def _nearly_equal(one: Affine, other: Affine, shape: tuple[int, int]) -> bool:
+    """Return whether the corners of a raster are at the same places but for rounding."""
+    height, width = shape
+    pixel = math.sqrt(abs(other.determinant)) or math.nan
+    corners = ((0, 0), (width, 0), (0, height), (width, height))
+    errors = [abs(a - b) / pixel for corner in corners for a, b in zip(one * corner, other * corner, strict=True)]
+    return max(errors) <= MAX_ROUNDING_PX
 
 
 def netcdf_crs(dataset: DatasetReader) -> str | None:

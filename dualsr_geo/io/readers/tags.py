@@ -15,7 +15,7 @@ _LAYOUT_ITEMS = re.compile(
     r"coordinate_system_string|[xy]_start|band_names|wavelength|wavelength_units|fwhm|bbl|default_bands|"
     r"data_ignore_value|reflectance_scale_factor|data_(gain|offset)_values|Band_\d+|"
     # netCDF: dimensions, and the attributes of every variable, which the bands carry.
-    r"NETCDF_DIM_.*|(?!NC_GLOBAL#)[^#]*#.*"
+    r"NETCDF_DIM_.*|(?!NC_GLOBAL#)[^#]*#.*|NC_GLOBAL#(dualsr_.*|Conventions|source)"
 )
 
 # Attributes of a variable that are in the bands, the packing, the grid or the tags of a scene.

@@ -14,7 +14,7 @@ from dualsr_geo.io.storage.names import MAX_NAME_BYTES, require_name
 from dualsr_geo.io.storage.urls import is_url
 
 # Endings of products and of their work directories, which no other file may have that a command writes.
-PRODUCT_SUFFIXES = (".tif", ".tiff", ".zarr", ".part")
+PRODUCT_SUFFIXES = (".tif", ".tiff", ".nc", ".zarr", ".part")
 # The kind of an existing file is recognised by so many bytes.
 HEAD_BYTES = 4096
 # Prefixes of files in archives, and the quoted file of a subdataset: `/vsizip/a.zip/b.tif`, `NETCDF:"a.nc":data`.

@@ -13,7 +13,8 @@ from rasterio.dtypes import check_dtype
 from rasterio.enums import Compression, Resampling
 
 from dualsr_geo.errors import DualSRWarning, OptionError
-from dualsr_geo.io.writers.output_spec import OutputSpec
+from dualsr_geo.io.writers import netcdf
+from dualsr_geo.io.writers.output_spec import TIFF_FORMATS, OutputSpec
 from dualsr_geo.messages import unknown_name
 
 # Side of a block of the file, pixels.
@@ -58,7 +59,11 @@ def require_options(spec: OutputSpec) -> None:
     if spec.format == "Zarr" and spec.options:
         name, value = spec.options[0]
         raise OptionError(f"--co {name}={value}: Zarr takes no creation options. Leave it out, or give --format COG.")
-    if spec.format != "Zarr" and not check_dtype(spec.packing.dtype):
+    if spec.format == netcdf.FORMAT:
+        netcdf.require_options(spec)
+    if spec.format not in TIFF_FORMATS:
+        return
+    if not check_dtype(spec.packing.dtype):
         raise OptionError(
             f"The output would be {spec.packing.dtype}, as the scene is, which {spec.format} does not hold. Give --dtype "
             "float32, or --format Zarr."

@@ -27,7 +27,7 @@ class Destination(Protocol):
 
     @property
     def format(self) -> str:
-        """``"COG"``, ``"GTiff"`` or ``"Zarr"``."""
+        """``"COG"``, ``"GTiff"``, ``"netCDF"`` or ``"Zarr"``."""
         ...
 
     @property
@@ -136,7 +136,7 @@ def destination_at(path: str | os.PathLike[str], format_: str, work_dir: str | N
     path : path
         Path or URL of the output.
     format_ : str
-        ``"COG"``, ``"GTiff"`` or ``"Zarr"``.
+        ``"COG"``, ``"GTiff"``, ``"netCDF"`` or ``"Zarr"``.
     work_dir : str, optional
         Folder on disk in which a TIFF for an object store is written; the current one by default.
     """

@@ -41,7 +41,7 @@ from dualsr_geo.io.writers.creation_options import (
 )
 from dualsr_geo.io.writers.disk_space import disk_full_error
 from dualsr_geo.io.writers.geotiff_tags import write_tags
-from dualsr_geo.io.writers.output_spec import OutputSpec
+from dualsr_geo.io.writers.output_spec import TIFF_FORMATS, OutputSpec
 from dualsr_geo.io.writers.tiff_header import copy_domains, missing_block
 from dualsr_geo.io.writers.tiff_order import write_in_order
 from dualsr_geo.raster.windows import Tiling, Window
@@ -109,7 +109,7 @@ def require_possible(spec: OutputSpec) -> None:
     OptionError
         If it cannot.
     """
-    if spec.format == "Zarr" or not spec.options:
+    if spec.format not in TIFF_FORMATS or not spec.options:
         return
     whole = spec.stacked
     values = np.zeros((len(whole.bands), TRIAL_PX, TRIAL_PX), whole.packing.dtype)

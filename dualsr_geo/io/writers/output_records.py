@@ -15,6 +15,7 @@ from dualsr_geo.io.storage.locations import read_bytes
 from dualsr_geo.io.storage.store_settings import gdal_options
 from dualsr_geo.io.storage.urls import gdal_path
 from dualsr_geo.io.storage.zarr_groups import RECORDS, is_zarr
+from dualsr_geo.io.writers import netcdf
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster.bands import DEVIATION_OF
 from dualsr_geo.serialization import plain_values
@@ -32,6 +33,8 @@ def read_provenance(spec: OutputSpec) -> dict[str, Any] | None:
 def read_record(path: str, format_: str, key: str) -> dict[str, Any] | None:
     """Return the ``"lineage"`` or ``"survey"`` that an output carries; None if it carries none of ours."""
     try:
+        if format_ == netcdf.FORMAT:
+            return netcdf.read_record(path, key)
         if format_ == "Zarr":
             document = json.loads(read_bytes(f"{path}/zarr.json", OutputError))
             return dict(document["attributes"][RECORDS][key])
@@ -43,12 +46,15 @@ def read_record(path: str, format_: str, key: str) -> dict[str, Any] | None:
 
 def provenance_at(path: str) -> dict[str, Any] | None:
     """Return the provenance of a product of any format; None where there is none of ours."""
-    return read_record(path, "Zarr" if is_zarr(path) else "COG", PROVENANCE)
+    format_ = netcdf.FORMAT if path.lower().endswith(netcdf.SUFFIX) else "Zarr" if is_zarr(path) else "COG"
+    return read_record(path, format_, PROVENANCE)
 
 
 def uncertainty_bands(path: str) -> tuple[int | str, ...]:
     """Return the numbers of the bands of a TIFF that are standard deviations, or the name of the variable that is."""
     try:
+        if path.lower().endswith(netcdf.SUFFIX):
+            return netcdf.ancillary_variables(path)
         if is_zarr(path):
             attributes = json.loads(read_bytes(f"{path}/zarr.json", OutputError))["consolidated_metadata"]["metadata"]
             names = [a["attributes"].get("ancillary_variables") for a in attributes.values()]

@@ -15,10 +15,11 @@ from dualsr_geo.io.writers.destination import Destination
 from dualsr_geo.raster.bands import DEVIATION_OF, Band
 from dualsr_geo.raster.packing import Packing
 
-FORMATS = ("COG", "GTiff", "Zarr")
+TIFF_FORMATS = ("COG", "GTiff")
+FORMATS = ("COG", "GTiff", "netCDF", "Zarr")
 # Names that GDAL's programs read as standard output.
 STANDARD_OUTPUT = ("-", "/vsistdout/", "/vsistdout_redirect/")
-SUFFIXES = {".tif": "COG", ".tiff": "COG", ".zarr": "Zarr"}
+SUFFIXES = {".tif": "COG", ".tiff": "COG", ".nc": "netCDF", ".zarr": "Zarr"}
 
 # Of four depths tried, this one read both a band (0.03 s) and a spectrum (0.012 s) fast.
 BANDS_PER_CHUNK = 16
@@ -75,7 +76,7 @@ class OutputSpec:
 
     @property
     def format(self) -> str:
-        """``"COG"``, ``"GTiff"`` or ``"Zarr"``."""
+        """``"COG"``, ``"GTiff"``, ``"netCDF"`` or ``"Zarr"``."""
         return self.destination.format
 
     @property
@@ -117,6 +118,8 @@ class OutputSpec:
         raw = len(self.variables) * self.raw_bytes
         if self.format == "Zarr":
             return raw if self.destination.keeps_values_on_disk else 0
+        if self.format == "netCDF":
+            return 2 * raw
         overviews = raw // 3 if self.format == "COG" else 0
         return raw + 2 * (raw + overviews)
 
@@ -203,12 +206,12 @@ def format_of(path: str, requested: str | None) -> str:
     if requested is not None:
         formats = {name.lower(): name for name in FORMATS}
         if requested.lower() not in formats:
-            raise OptionError(f"--format {requested} cannot be written. Give --format COG, GTiff or Zarr.")
+            raise OptionError(f"--format {requested} cannot be written. Give --format COG, GTiff, netCDF or Zarr.")
         return formats[requested.lower()]
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise OptionError(
             f"The suffix `{suffix}` of {path} is not that of a format. "
-            "Give --format COG, GTiff or Zarr, or a name that ends in .tif or .zarr."
+            "Give --format COG, GTiff, netCDF or Zarr, or a name that ends in .tif, .nc or .zarr."
         )
     return SUFFIXES[suffix]

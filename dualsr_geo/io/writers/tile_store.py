@@ -22,6 +22,7 @@ from dualsr_geo.errors import DualSRWarning, OutputError, ResumeError, TileError
 from dualsr_geo.io.storage.store_errors import store_errors_as
 from dualsr_geo.io.storage.work_directory.checksums import checksum
 from dualsr_geo.io.storage.work_directory.directory import MARKS, RECORD, WorkDirectory
+from dualsr_geo.io.writers import netcdf
 from dualsr_geo.io.writers.creation_options import require_options
 from dualsr_geo.io.writers.disk_space import disk_errors
 from dualsr_geo.io.writers.geotiff import make_tiff, require_possible
@@ -240,6 +241,8 @@ class TileStore:
             if self.spec.format == "Zarr":
                 write_geozarr_metadata(self._work.values(), self.spec, records)
                 destination.put_group()
+            elif self.spec.format == netcdf.FORMAT:
+                destination.put_file(netcdf.make_netcdf(self.spec, self._arrays("r"), records))
             else:
                 destination.put_file(make_tiff(self.spec.stacked, StackedArrays(self._arrays("r")), records))
             self._work.remove()

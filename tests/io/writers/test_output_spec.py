@@ -30,7 +30,7 @@ def test_chunks_of_usual_tiles(tile: int, side: int) -> None:
 def test_the_format_follows_the_suffix_unless_one_is_requested() -> None:
     assert [format_of(p, None) for p in ("a.tif", "b.TIFF", "c.zarr")] == ["COG", "COG", "Zarr"]
     assert format_of("a.tif", "gtiff") == "GTiff"
-    with pytest.raises(OptionError, match=r"`\.png`.*--format COG, GTiff or Zarr"):
+    with pytest.raises(OptionError, match=r"`\.png`.*--format COG, GTiff, netCDF or Zarr"):
         format_of("a.png", None)
     with pytest.raises(OptionError, match="--format ENVI cannot"):
         format_of("a.tif", "ENVI")
