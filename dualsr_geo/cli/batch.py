@@ -19,7 +19,7 @@ from dualsr_geo.cli.upscale import connected_client, read_psf, upscale
 from dualsr_geo.errors import DualSRWarning
 
 if TYPE_CHECKING:
-    from dualsr_geo.batch.tasks import Batch
+    from dualsr_geo.batching.tasks import Batch
 
 # Options of `upscale` that hold for each scene.
 SCENE_OPTIONS = (
@@ -121,7 +121,7 @@ def batch(
     if dry_run:
         statuses = _print_plans(src, settings, as_json=as_json, verbose=verbose)
     else:
-        from dualsr_geo.batch.run import FILES  # noqa: PLC0415
+        from dualsr_geo.batching.run import FILES  # noqa: PLC0415
         from dualsr_geo.engine.records import run_log  # noqa: PLC0415  # as all imports of the library: `--help` is fast
 
         with run_log.json_log(log_json, inputs=src, outputs=[str(folder / name) for name in FILES]):
@@ -132,7 +132,7 @@ def batch(
 
 def _resumed(folder: Path, src: tuple[str, ...], chosen: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Return sources and options with those of the batch in a folder where the command line gives none."""
-    from dualsr_geo.batch.journal import Journal  # noqa: PLC0415
+    from dualsr_geo.batching.journal import Journal  # noqa: PLC0415
     from dualsr_geo.engine.records.recorded_options import options_from_record, texts_from_record  # noqa: PLC0415
 
     journal = Journal(folder)
@@ -180,8 +180,8 @@ def _places(output: str, work_dir: str | None) -> tuple[Path, str | None]:
 
 
 def _batch(folder: Path, store: str | None, chosen: dict[str, Any], *, on_cluster: bool) -> Batch:
-    from dualsr_geo.batch.guide_matching import guide_rule  # noqa: PLC0415
-    from dualsr_geo.batch.tasks import Batch  # noqa: PLC0415
+    from dualsr_geo.batching.guide_matching import guide_rule  # noqa: PLC0415
+    from dualsr_geo.batching.tasks import Batch  # noqa: PLC0415
     from dualsr_geo.engine.options import Options, require_valid  # noqa: PLC0415
     from dualsr_geo.models.definition import choose_fine  # noqa: PLC0415
     from dualsr_geo.models.registry import load_model  # noqa: PLC0415
@@ -200,7 +200,7 @@ def _batch(folder: Path, store: str | None, chosen: dict[str, Any], *, on_cluste
 
 def _print_plans(src: Sequence[str], batch: Batch, *, as_json: bool, verbose: bool) -> set[str]:
     """Print the plan of each scene; return the statuses that occur."""
-    from dualsr_geo.batch.tasks import plan_scenes  # noqa: PLC0415
+    from dualsr_geo.batching.tasks import plan_scenes  # noqa: PLC0415
 
     with displayed("Planning", hidden=as_json):
         plans = plan_scenes(src, batch)
@@ -223,8 +223,8 @@ def _run(
     hidden: bool,
 ) -> set[str]:
     """Run a batch and print its records; return the statuses that occur."""
-    from dualsr_geo.batch.run import run  # noqa: PLC0415
-    from dualsr_geo.batch.scene_record import count_statuses  # noqa: PLC0415
+    from dualsr_geo.batching.run import run  # noqa: PLC0415
+    from dualsr_geo.batching.scene_record import count_statuses  # noqa: PLC0415
 
     # Warnings do not name the scene; they are notes in the summary.
     warnings.simplefilter("ignore", DualSRWarning)

@@ -15,7 +15,7 @@ from dualsr_geo.cli.surface import print_progress, print_result
 from dualsr_geo.report.summary import counted
 
 if TYPE_CHECKING:
-    from dualsr_geo.batch.scene_record import SceneRecord
+    from dualsr_geo.batching.scene_record import SceneRecord
 
 # Failed scenes that are printed; all of them are in the summary.
 MAX_PRINTED = 20
@@ -71,7 +71,7 @@ class BatchProgress:
 
 def _shown(path: str) -> str:
     """Return a path as one line, from the current folder if it is in it."""
-    from dualsr_geo.batch.journal import one_line  # noqa: PLC0415
+    from dualsr_geo.batching.journal import one_line  # noqa: PLC0415
 
     folder = f"{Path.cwd()}{os.sep}"
     return one_line(path.removeprefix(folder))
@@ -109,7 +109,7 @@ def cost(plans: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _counts(records: Sequence[SceneRecord]) -> str:
-    from dualsr_geo.batch.scene_record import count_statuses  # noqa: PLC0415
+    from dualsr_geo.batching.scene_record import count_statuses  # noqa: PLC0415
 
     counts = count_statuses(records)
     guides = counts.pop("skipped")
@@ -142,8 +142,8 @@ def print_lines(records: Iterable[Mapping[str, Any]], *, verbose: bool) -> None:
 
 def print_status(folder: Path, *, as_json: bool, verbose: bool) -> None:
     """Print the state of the scenes of a batch."""
-    from dualsr_geo.batch.journal import Journal  # noqa: PLC0415
-    from dualsr_geo.batch.scene_record import count_statuses  # noqa: PLC0415
+    from dualsr_geo.batching.journal import Journal  # noqa: PLC0415
+    from dualsr_geo.batching.scene_record import count_statuses  # noqa: PLC0415
     from dualsr_geo.errors import InputError  # noqa: PLC0415
 
     journal = Journal(folder)

@@ -12,7 +12,7 @@ OPTIONS = {"scale": 2, "tile": 8, "jobs": 1, "model": "regression"}
 CALLS = ("replace", "unlink", "rmdir", "mkdir", "fsync")
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["interrupted_run", "dualsr_geo.engine.upscale", "dualsr_geo.batch.run"])
+_context.set_forkserver_preload(["interrupted_run", "dualsr_geo.engine.upscale", "dualsr_geo.batching.run"])
 
 
 def sharpen(scene, output, **options):
@@ -24,8 +24,8 @@ def sharpen(scene, output, **options):
 
 def sharpen_all(folder, output, **options):
     """Sharpen the scenes of a folder as `dualsr-geo batch` does; return their statuses."""
-    from dualsr_geo.batch.run import run
-    from dualsr_geo.batch.tasks import Batch
+    from dualsr_geo.batching.run import run
+    from dualsr_geo.batching.tasks import Batch
     from dualsr_geo.engine.options import Options
 
     return [r.status for r in run([str(folder)], Batch(Path(output), options=Options(**{**OPTIONS, **options})))]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from delivered import raster
 
-from dualsr_geo.batch.journal import Journal
+from dualsr_geo.batching.journal import Journal
 from dualsr_geo.errors import DualSRError, DualSRWarning, UnexpectedError
 
 FORMS = {"cog": ("o.tif", {}), "tiff": ("o.tif", {"format": "GTiff"}), "zarr": ("o.zarr", {})}

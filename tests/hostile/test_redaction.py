@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dualsr_geo import redaction
-from dualsr_geo.batch.scene_entry import entry_of
+from dualsr_geo.batching.scene_entry import entry_of
 from dualsr_geo.cli import main
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.scenes import open_scene

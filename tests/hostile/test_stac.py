@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loopback import loopback
 
-from dualsr_geo.batch.inputs import list_entries
+from dualsr_geo.batching.inputs import list_entries
 from dualsr_geo.cli import main
 from dualsr_geo.errors import DualSRError
 from dualsr_geo.io.readers.references.local import trusting

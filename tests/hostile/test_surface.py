@@ -132,7 +132,7 @@ def test_a_defect_in_one_scene_stops_no_batch(monkeypatch, scene, tmp_path):
             raise ZeroDivisionError("by\nzero")
         return run_plan(plan, *args, **keywords)
 
-    monkeypatch.setattr("dualsr_geo.batch.run.run_plan", broken)
+    monkeypatch.setattr("dualsr_geo.batching.run.run_plan", broken)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = run("batch", scene, tmp_path / "other.tif", "--scale", "2", "-o", tmp_path / "out")

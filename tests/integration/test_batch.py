@@ -23,11 +23,11 @@ from click.testing import CliRunner, Result
 
 import dualsr_geo
 from dualsr_geo import synthetic
-from dualsr_geo.batch import run as batch_run
-from dualsr_geo.batch.guide_matching import guide_rule
-from dualsr_geo.batch.journal import JOURNAL_FILE, Journal
-from dualsr_geo.batch.scene_record import SceneRecord
-from dualsr_geo.batch.tasks import SETUP_SECONDS, Batch, plan_scenes
+from dualsr_geo.batching import run as batch_run
+from dualsr_geo.batching.guide_matching import guide_rule
+from dualsr_geo.batching.journal import JOURNAL_FILE, Journal
+from dualsr_geo.batching.scene_record import SceneRecord
+from dualsr_geo.batching.tasks import SETUP_SECONDS, Batch, plan_scenes
 from dualsr_geo.cli import main
 from dualsr_geo.engine import preparation, tile_size
 from dualsr_geo.engine.options import Options

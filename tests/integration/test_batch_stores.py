@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from store_server import KEY, SECRET
 
 from dualsr_geo import synthetic
-from dualsr_geo.batch.guide_matching import guide_rule
-from dualsr_geo.batch.inputs import list_entries
-from dualsr_geo.batch.run import run
-from dualsr_geo.batch.tasks import Batch, plan_scenes
+from dualsr_geo.batching.guide_matching import guide_rule
+from dualsr_geo.batching.inputs import list_entries
+from dualsr_geo.batching.run import run
+from dualsr_geo.batching.tasks import Batch, plan_scenes
 from dualsr_geo.cli import main
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import InputError, OptionError

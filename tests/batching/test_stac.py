@@ -23,10 +23,10 @@ from pystac.extensions.raster import RasterExtension
 
 import dualsr_geo
 from dualsr_geo import synthetic
-from dualsr_geo.batch import run
-from dualsr_geo.batch.scene_record import SceneRecord
-from dualsr_geo.batch.stac_output import item_of, write_collection, write_item
-from dualsr_geo.batch.tasks import Batch
+from dualsr_geo.batching import run
+from dualsr_geo.batching.scene_record import SceneRecord
+from dualsr_geo.batching.stac_output import item_of, write_collection, write_item
+from dualsr_geo.batching.tasks import Batch
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import InputError
 

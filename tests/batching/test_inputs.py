@@ -9,7 +9,7 @@ from pathlib import Path
 import pystac
 import pytest
 
-from dualsr_geo.batch.inputs import list_entries
+from dualsr_geo.batching.inputs import list_entries
 from dualsr_geo.errors import InputError, OptionError
 
 WHEN = "2024-05-01T10:00:00Z"

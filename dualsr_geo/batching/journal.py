@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dualsr_geo.batch.scene_record import SceneRecord
+from dualsr_geo.batching.scene_record import SceneRecord
 from dualsr_geo.errors import DualSRWarning, OutputError
 from dualsr_geo.io.storage.work_directory.ownership import locked, owner_of
 from dualsr_geo.serialization import plain_values, write_atomically

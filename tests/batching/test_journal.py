@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualsr_geo.batch.journal import JOURNAL_FILE, OWNER_FILE, Journal, one_line
-from dualsr_geo.batch.scene_record import SceneRecord
+from dualsr_geo.batching.journal import JOURNAL_FILE, OWNER_FILE, Journal, one_line
+from dualsr_geo.batching.scene_record import SceneRecord
 from dualsr_geo.errors import OutputError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from dualsr_geo.batch.journal import Journal
+from dualsr_geo.batching.journal import Journal
 with Journal(Path(sys.argv[1])).locked():
     print("locked", flush=True)
     time.sleep(60)

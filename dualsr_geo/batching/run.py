@@ -16,11 +16,11 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from dualsr_geo import resources
-from dualsr_geo.batch.journal import JOURNAL_FILE, LOCK_FILE, OWNER_FILE, Journal
-from dualsr_geo.batch.scene_record import SceneRecord, count_statuses
-from dualsr_geo.batch.stac_output import write_collection, write_item
-from dualsr_geo.batch.summary_table import summary_table
-from dualsr_geo.batch.tasks import Batch, Task, failure, list_tasks, prepare, product_name
+from dualsr_geo.batching.journal import JOURNAL_FILE, LOCK_FILE, OWNER_FILE, Journal
+from dualsr_geo.batching.scene_record import SceneRecord, count_statuses
+from dualsr_geo.batching.stac_output import write_collection, write_item
+from dualsr_geo.batching.summary_table import summary_table
+from dualsr_geo.batching.tasks import Batch, Task, failure, list_tasks, prepare, product_name
 from dualsr_geo.engine.records.run_log import LogEvent, scene_log
 from dualsr_geo.engine.records.run_summary import RunSummary
 from dualsr_geo.engine.upscale import run_plan

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dualsr_geo.batch.discovery import entries_below, entries_in_store, entries_matching, is_scene_folder
-from dualsr_geo.batch.scene_entry import SceneEntry, entry_of, is_remote
-from dualsr_geo.batch.stac_input import entry_of_item, read_items
+from dualsr_geo.batching.discovery import entries_below, entries_in_store, entries_matching, is_scene_folder
+from dualsr_geo.batching.scene_entry import SceneEntry, entry_of, is_remote
+from dualsr_geo.batching.stac_input import entry_of_item, read_items
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.registry import is_delivery
 from dualsr_geo.io.storage.special_files import require_no_special_file

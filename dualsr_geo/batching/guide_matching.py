@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dualsr_geo.batch.discovery import rasters_matching
-from dualsr_geo.batch.scene_entry import SceneEntry, is_remote
+from dualsr_geo.batching.discovery import rasters_matching
+from dualsr_geo.batching.scene_entry import SceneEntry, is_remote
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.storage.locations import exists
 from dualsr_geo.io.storage.special_files import require_no_special_file

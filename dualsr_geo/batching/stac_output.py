@@ -19,7 +19,7 @@ from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import DataType, NoDataStrings, RasterBand, RasterExtension
 from pystac.utils import str_to_datetime
 
-from dualsr_geo.batch.scene_record import SceneRecord
+from dualsr_geo.batching.scene_record import SceneRecord
 from dualsr_geo.errors import DualSRWarning
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.locations import modified

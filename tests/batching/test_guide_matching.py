@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsr_geo.batch.guide_matching import guide_rule, guides_of, matches_rule
-from dualsr_geo.batch.scene_entry import SceneEntry, entry_of
+from dualsr_geo.batching.guide_matching import guide_rule, guides_of, matches_rule
+from dualsr_geo.batching.scene_entry import SceneEntry, entry_of
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.messages import one_line
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualsr_geo.batch.scene_entry import SceneEntry, entry_of, is_remote
-from dualsr_geo.batch.stac_check import FieldError, is_local, require_stac
+from dualsr_geo.batching.scene_entry import SceneEntry, entry_of, is_remote
+from dualsr_geo.batching.stac_check import FieldError, is_local, require_stac
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.references.local import trusted
 from dualsr_geo.io.storage.remote_file import read_text

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 
-from dualsr_geo.batch.scene_record import SceneRecord
+from dualsr_geo.batching.scene_record import SceneRecord
 from dualsr_geo.serialization import csv_cell
 
 COLUMNS = ("scene", "product", "status", "reason", "seconds", "rmse", "sam_deg", "peak_memory_bytes", "notes")

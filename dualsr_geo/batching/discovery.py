@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fsspec.utils import glob_translate
 
-from dualsr_geo.batch.scene_entry import SceneEntry, entry_of
+from dualsr_geo.batching.scene_entry import SceneEntry, entry_of
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.registry import is_delivery
 from dualsr_geo.io.storage.object_store import names_below

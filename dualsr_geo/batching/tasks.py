@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 
 from dualsr_geo import resources
-from dualsr_geo.batch.guide_matching import GuideRule, guides_of, matches_rule
-from dualsr_geo.batch.inputs import list_entries
-from dualsr_geo.batch.journal import one_line
-from dualsr_geo.batch.scene_entry import SceneEntry, is_remote
-from dualsr_geo.batch.scene_record import SceneRecord, Status
+from dualsr_geo.batching.guide_matching import GuideRule, guides_of, matches_rule
+from dualsr_geo.batching.inputs import list_entries
+from dualsr_geo.batching.journal import one_line
+from dualsr_geo.batching.scene_entry import SceneEntry, is_remote
+from dualsr_geo.batching.scene_record import SceneRecord, Status
 from dualsr_geo.engine import preparation, tile_size
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan
