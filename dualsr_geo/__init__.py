@@ -9,12 +9,17 @@ import wrapt
 from dualsr_geo.version import __version__
 
 if TYPE_CHECKING:
+    from dualsr_geo.batching.batch import batch
     from dualsr_geo.degradation.psf import Psf
+    from dualsr_geo.engine.degrade_raster import degrade
     from dualsr_geo.engine.options import Options
     from dualsr_geo.engine.upscale import upscale
     from dualsr_geo.errors import DualSRError, DualSRWarning
+    from dualsr_geo.evaluation.evaluate import evaluate, score_product
+    from dualsr_geo.evaluation.guide_check import check_guide
     from dualsr_geo.io.scenes import Scene, open_scene
     from dualsr_geo.models.loading import load_model
+    from dualsr_geo.training.function import train
 
 __all__ = [
     "DualSRError",
@@ -23,8 +28,14 @@ __all__ = [
     "Psf",
     "Scene",
     "__version__",
+    "batch",
+    "check_guide",
+    "degrade",
+    "evaluate",
     "load_model",
     "open_scene",
+    "score_product",
+    "train",
     "upscale",
 ]
 
@@ -35,8 +46,14 @@ _MODULES = {
     "Options": "engine.options",
     "Psf": "degradation.psf",
     "Scene": "io.scenes",
+    "batch": "batching.batch",
+    "check_guide": "evaluation.guide_check",
+    "degrade": "engine.degrade_raster",
+    "evaluate": "evaluation.evaluate",
     "load_model": "models.loading",
     "open_scene": "io.scenes",
+    "score_product": "evaluation.evaluate",
+    "train": "training.function",
     "upscale": "engine.upscale",
 }
 
