@@ -263,6 +263,29 @@ def test_one_command_packs_a_plugin_that_qgis_would_take(tmp_path):
     assert {f"dualsr_qgis/help/{p}" for p in pictures} <= names
 
 
+@pytest.mark.parametrize("file", sorted((HERE / "dualsr_qgis").glob("*.py")), ids=lambda p: p.name)
+def test_the_plugin_is_written_for_qt5_and_qt6(file):
+    """QGIS 4 has Qt 6, whose enums have no members outside their own names, and PyQt by way of qgis.PyQt only."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    modules = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    assert not [m for m in modules if m.startswith(("PyQt", "PySide"))]
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)):
+            continue
+        if node.value.id.startswith(("Qgs", "Qgis", "Qt")) and node.attr[0].isupper():
+            # An enum, whose member follows, or a class that is called.
+            assert isinstance(parents[node], ast.Attribute | ast.Call), f"{file.name}:{node.lineno} {node.attr}"
+
+
+def test_the_plugin_is_offered_to_qgis_4():
+    told = configparser.ConfigParser(interpolation=None)
+    told.read(HERE / "dualsr_qgis/metadata.txt", encoding="utf-8")
+    assert told["general"]["qgisMaximumVersion"] == "4.99"
+    assert told["general"]["supportsQt6"] == "True"
+
+
 def test_metadata_that_lacks_something_is_refused(tmp_path):
     file = tmp_path / "metadata.txt"
     file.write_text("[general]\nname=x\nversion=1\nemail=\n")

@@ -119,7 +119,7 @@ class Algorithm(QgsProcessingAlgorithm):
 
     def add_scale(self) -> None:
         """Add the field of the scale."""
-        whole, title = QgsProcessingParameterNumber.Integer, "Scale, ratio of pixel sizes (--scale)"
+        whole, title = QgsProcessingParameterNumber.Type.Integer, "Scale, ratio of pixel sizes (--scale)"
         self.addParameter(QgsProcessingParameterNumber(SCALE, title, whole, optional=True, minValue=2))
 
     def pair(self, parameters: dict[str, Any], context: Any) -> list[str]:
@@ -138,7 +138,7 @@ class Algorithm(QgsProcessingAlgorithm):
         extra = QgsProcessingParameterString(
             EXTRA, "Further options, as `dualsr-geo` takes them on the command line", optional=True
         )
-        extra.setFlags(extra.flags() | QgsProcessingParameterDefinition.FlagAdvanced)
+        extra.setFlags(extra.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
         self.addParameter(extra)
 
     def further(self, parameters: dict[str, Any], context: Any) -> list[str]:

@@ -43,4 +43,4 @@ class Plugin:
         button = QPushButton("How to install it")
         button.clicked.connect(lambda: self.iface.openURL(help_page(), False))
         item.layout().addWidget(button)
-        bar.pushWidget(item, Qgis.Warning)
+        bar.pushWidget(item, Qgis.MessageLevel.Warning)

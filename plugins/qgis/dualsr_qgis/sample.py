@@ -52,7 +52,9 @@ class Sample(Algorithm):
         scene, guide = self.call(["sample", folder], feedback)[-2:]
         for path in (scene, guide):
             title = Path(path).stem
-            details = QgsProcessingContext.LayerDetails(title, context.project(), "", QgsProcessingUtils.Raster)
+            details = QgsProcessingContext.LayerDetails(
+                title, context.project(), "", QgsProcessingUtils.LayerHint.Raster
+            )
             context.addLayerToLoadOnCompletion(path, details)
             style_when_loaded(context, path)
         return {FOLDER: folder, SCENE: scene, GUIDE: guide}

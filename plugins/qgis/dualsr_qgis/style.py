@@ -74,8 +74,8 @@ def colour(layer: QgsRasterLayer) -> tuple[int, int, int] | None:
     renderer = QgsMultiBandColorRenderer(provider, *shown) if shown else QgsSingleBandGrayRenderer(provider, 1)
     layer.setRenderer(renderer)
     layer.setContrastEnhancement(
-        QgsContrastEnhancement.StretchToMinimumMaximum,
-        QgsRasterMinMaxOrigin.CumulativeCut,
+        QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum,
+        QgsRasterMinMaxOrigin.Limits.CumulativeCut,
         layer.extent(),
         STRETCH_PIXELS,
     )

@@ -73,7 +73,7 @@ class Upscale(Algorithm):
         deviations = QgsProcessingParameterBoolean(UNCERTAINTY, "Also write standard deviations (--uncertainty)", False)
         page = QgsProcessingParameterBoolean(REPORT, "Also write a page to look at, .html next to it (--report)", False)
         for rare in (models, moves, deviations, page):
-            rare.setFlags(rare.flags() | QgsProcessingParameterDefinition.FlagAdvanced)
+            rare.setFlags(rare.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
             self.addParameter(rare)
         self.add_further()
         self.addParameter(QgsProcessingParameterRasterDestination(OUTPUT, "Sharpened"))

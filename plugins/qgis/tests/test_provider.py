@@ -158,7 +158,10 @@ def test_a_scene_becomes_a_sharpened_layer_in_natural_colours(chosen, pair, tmp_
     nm = wavelengths(out)
     assert [nm[b - 1] for b in rgb(layer.renderer())] == pytest.approx([650, 550, 450], abs=60)
     enhanced = layer.renderer().redContrastEnhancement()
-    assert enhanced.contrastEnhancementAlgorithm() == QgsContrastEnhancement.StretchToMinimumMaximum
+    assert (
+        enhanced.contrastEnhancementAlgorithm()
+        == QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum
+    )
     assert enhanced.minimumValue() < enhanced.maximumValue()
     assert any("96 x 124 pixels, 4x sharper" in line for line in feedback.messages)
     assert feedback.percents == sorted(feedback.percents)
