@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from dualsr_geo.cli import options
 from dualsr_geo.cli.command import Command
+from dualsr_geo.cli.progress import Display, displayed
 from dualsr_geo.cli.surface import print_result
 from dualsr_geo.cli.upscale import require_scene
 
-# Columns of the table: name, heading, number of decimals.
+# Columns of the table: name, heading with unit, number of significant digits, and whether more is better; None for costs.
 COLUMNS = (
-    ("psnr_db", "PSNR", 2),
-    ("psnr_band_mean_db", "band mean", 2),
-    ("ssim", "SSIM", 4),
-    ("sam_deg", "SAM", 3),
-    ("ergas", "ERGAS", 3),
-    ("q2n", "Q2n", 4),
-    ("cc", "CC", 4),
-    ("rmse", "RMSE", None),
-    ("seconds", "s", 1),
-    ("peak_memory_bytes", "MiB", 0),
+    ("psnr_db", "PSNR dB", 4, True),
+    ("psnr_band_mean_db", "by band dB", 4, True),
+    ("ssim", "SSIM", 4, True),
+    ("sam_deg", "SAM deg", 3, False),
+    ("ergas", "ERGAS", 3, False),
+    ("q2n", "Q2n", 4, True),
+    ("cc", "CC", 4, True),
+    ("rmse", "RMSE", 4, False),
+    ("seconds", "time s", 3, None),
+    ("peak_memory_bytes", "memory MiB", 4, None),
 )
 # Units of the columns in terms of those of the scores.
 UNITS = {"peak_memory_bytes": 2**20}
+# Values below are written with an exponent.
+SMALLEST_FIXED = 1e-6
+# Behind the best value of a column, and its explanation.
+BEST, LEGEND = "*", "* is the best value of a column; PSNR by band is the mean of the bands' own."
 
 
 def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -104,6 +108,13 @@ def evaluate(  # one keyword an option, passed on untouched
         )
         print_result(json.dumps(scores) if as_json else table({"product": scores}))
         return
+    with displayed("Starting", hidden=quiet or as_json) as display:
+        comparison = _compare(scene, display, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, **chosen)
+    print_result(json.dumps(comparison) if as_json else _text(comparison))
+
+
+def _compare(scene: str, display: Display, *, scale: int | None, **chosen: Any) -> dict[str, Any]:
+    """Compare models on a scene."""
     from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
 
     if not chosen["rgb"] and scale is None and not is_delivery(scene):
@@ -114,9 +125,8 @@ def evaluate(  # one keyword an option, passed on untouched
     from dualsr_geo.evaluation.evaluate import evaluate as run  # noqa: PLC0415
 
     given = {k: v for k, v in chosen.items() if v is not None}
-    with _model_bar(hidden=quiet or as_json) as progress:
-        comparison = run(scene, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, progress=progress, **given)
-    print_result(json.dumps(comparison) if as_json else _text(comparison))
+    display.stage("Degrading scene and guide")
+    return run(scene, scale=scale, progress=lambda model: display.stage(f"Comparing {model}"), **given)
 
 
 def _require_unused(chosen: Mapping[str, Any]) -> None:
@@ -140,33 +150,42 @@ def _text(comparison: Mapping[str, Any]) -> str:
 
 
 def table(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return scores as aligned text, one line a model."""
+    """Return scores as aligned text, one line a model, the best value of each column marked."""
     width = max(map(len, models))
     columns = [c for c in COLUMNS if any(c[0] in scores for scores in models.values())]
-    lines = [" " * width + "".join(f"{heading:>11}" for _, heading, _ in columns)]
-    for name, scores in models.items():
+    best = {name: _best(models, name, more) for name, _, _, more in columns}
+    lines = [" " * width + "".join(f"{heading:>12} " for _, heading, _, _ in columns)]
+    for model, scores in models.items():
         if "error" in scores:
-            lines.append(f"{name:{width}}  {scores['error']}")
+            lines.append(f"{model:{width}}  {scores['error']}")
             continue
-        lines.append(f"{name:{width}}" + "".join(f"{_cell(scores, k, digits):>11}" for k, _, digits in columns))
-    return "\n".join(lines)
+        cells = (
+            f"{_cell(scores, name, digits):>12}{BEST if model in best[name] else ' '}" for name, _, digits, _ in columns
+        )
+        lines.append(f"{model:{width}}" + "".join(cells))
+    return "\n".join([*(line.rstrip() for line in lines), *([LEGEND] if any(best.values()) else [])])
 
 
-def _cell(scores: Mapping[str, Any], name: str, digits: int | None) -> str:
+def _best(models: Mapping[str, Mapping[str, Any]], name: str, more: bool | None) -> set[str]:  # noqa: FBT001
+    """Return the models with the best value of a column, of several."""
+    values = {m: scores[name] for m, scores in models.items() if scores.get(name) is not None}
+    if more is None or len(values) < 2:
+        return set()
+    extreme = max(values.values()) if more else min(values.values())
+    return {m for m, value in values.items() if value == extreme}
+
+
+def _cell(scores: Mapping[str, Any], name: str, digits: int) -> str:
     value = scores[name]
     if value is None:
         # JSON has no infinity, which is the PSNR of a product that equals its reference.
         return "inf" if name.startswith("psnr") and scores["rmse"] == 0 else "-"
-    return f"{value:.4g}" if digits is None else f"{value / UNITS.get(name, 1):.{digits}f}"
+    return _significant(value / UNITS.get(name, 1), digits)
 
 
-@contextmanager
-def _model_bar(*, hidden: bool) -> Iterator[Callable[[str], None] | None]:
-    """Yield a function that shows the name of the running model; None without a terminal."""
-    if hidden or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm  # noqa: PLC0415
-
-    with tqdm(bar_format="{desc} {elapsed}", leave=False) as bar:
-        yield bar.set_description
+def _significant(value: float, digits: int) -> str:
+    """Return a number with so many significant digits, and no exponent unless it is below 1e-6."""
+    if not value or not math.isfinite(value):
+        return f"{value:.0f}"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{digits - 1}e}" if abs(value) < SMALLEST_FIXED else f"{value:.{max(0, decimals)}f}"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import click
 
 from dualsr_geo.cli import options
+from dualsr_geo.cli.model_text import CITATIONS, PUBLISHED, describe_card, describe_model
 from dualsr_geo.cli.surface import print_result
 
 
@@ -28,26 +31,48 @@ def list_(*, as_json: bool) -> None:
         return
     for model in models().values():
         print_result(f"{model.name:14} {model.summary}")
+    for name, summary in PUBLISHED.items():
+        print_result(f"{name:14} {summary}")
 
 
 @models.command()
 @click.argument("name")
-def show(name: str) -> None:
-    """Print the properties of a model as JSON. NAME is a model of `models list`, or a weights file."""
+@options.as_json
+def show(name: str, *, as_json: bool) -> None:
+    """Show what a model takes, what it was trained on, how good it is, its licence and how to cite it.
+
+    NAME is a model of `models list`, or a weights file. --json prints the model card.
+    """
     from dualsr_geo.models.registry import load_model, model_names  # noqa: PLC0415  # loads torch
 
-    if name in model_names() or not os.path.exists(name):  # noqa: PTH110  # a name may be too long for Path
-        print_result(json.dumps(load_model(name).record, indent=2))
+    if name in PUBLISHED and not os.path.exists(name):  # noqa: PTH110  # a name may be too long for Path
+        values = {"name": name, "summary": PUBLISHED[name], "cite": CITATIONS[name]}
+        print_result(json.dumps(values) if as_json else f"{name}: {PUBLISHED[name]}\ncite: {CITATIONS[name]}")
         return
+    if name in model_names() or not os.path.exists(name):  # noqa: PTH110
+        record = load_model(name).record
+        cards = {k: _card(v["path"]) for k, v in (record["ours"] or {}).items() if isinstance(v, dict)}
+        print_result(json.dumps(record, indent=2) if as_json else describe_model(record, cards))
+        return
+    card = _card(name)
+    print_result(json.dumps(card, indent=2) if as_json else describe_card(card))
+
+
+def _card(path: str) -> dict[str, Any]:
+    """Return the card of a weights file, with its hash."""
     from dualsr_geo.models.weights import read_card, sha256  # noqa: PLC0415  # loads torch
 
-    card = dataclasses.asdict(read_card(name))
-    print_result(json.dumps({**card, "sha256": sha256(name)}, indent=2))
+    return {**dataclasses.asdict(read_card(path)), "sha256": sha256(path)}
 
 
 @models.command("import")
 @click.argument("checkpoint", type=click.Path())
-@options.output
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="Weights file to write.  [default: in the current folder, named as CHECKPOINT]",
+)
 @click.option("--scale", type=int, help="Ratio of the weights; required for SFPN, whose checkpoints do not hold it.")
 @options.overwrite
 def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite: bool) -> None:
@@ -60,7 +85,9 @@ def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite
     from dualsr_geo.models.checkpoint_import import convert, require_checkpoint  # noqa: PLC0415  # loads torch
     from dualsr_geo.models.weights import require_weights_file, save  # noqa: PLC0415
 
-    path = require_place(output or require_checkpoint(checkpoint).with_suffix(".safetensors"), "--output")
+    # Not next to the checkpoint, whose folder may be one that others share.
+    default = Path(require_checkpoint(checkpoint).with_suffix(".safetensors").name)
+    path = require_place(output or default, "--output")
     require_weights_file(path, [checkpoint])
     tensors, card = convert(checkpoint, scale)
     save(path, tensors, card, overwrite=overwrite)

@@ -31,6 +31,7 @@ from dualsr_geo.raster.scene import Scene
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.registration.shift_description import describe_shift
+from dualsr_geo.report.summary import share
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
 
@@ -208,5 +209,5 @@ def _advice(facts: dict[str, Any]) -> list[str]:
             "out there (--changes auto)."
         )
     if facts["coverage"] < 1:
-        advice.append(f"The guide covers {facts['coverage']:.0%} of the scene: the rest is sharpened without it.")
+        advice.append(f"The guide covers {share(facts['coverage'])} of the scene: the rest is sharpened without it.")
     return advice

@@ -171,7 +171,7 @@ real-hyspex               hyspex.tif --rgb hyspex_rgb.tif --scale 4
 # A line is a name and a whole command that prints JSON.
 REPORTS = """
 models                    models list --json
-models-show               models show auto
+models-show               models show auto --json
 sensors                   sensors list --json
 sensors-show              sensors show worldview-2 --json
 info                      info many.tif --rgb many_pan.tif --json
@@ -652,7 +652,7 @@ def imported(parity: Path) -> Iterator[tuple[str, Callable[[], Product]]]:
         torch.set_num_threads(1)
         values = dualsr_geo.load_model(f"{name}.safetensors")(cube, guide)
         torch.set_num_threads(threads)
-        return Product({"values": values}, facts=flat(command("models", "show", f"{name}.safetensors")))
+        return Product({"values": values}, facts=flat(command("models", "show", f"{name}.safetensors", "--json")))
 
     for name, words in NETWORKS.items():
         yield f"import-{name}", lambda name=name, words=words: one(name, words)

@@ -602,8 +602,8 @@ def test_models_are_listed_and_shown() -> None:
         "gsa",
         "mtf-glp-hpm",
     ]
-    assert json.loads(run("models", "show", "bicubic").stdout)["guided"] is False
-    assert len(json.loads(run("models", "show", "auto").stdout)["ours"]["guided"]["sha256"]) == 64
+    assert json.loads(run("models", "show", "bicubic", "--json").stdout)["guided"] is False
+    assert len(json.loads(run("models", "show", "auto", "--json").stdout)["ours"]["guided"]["sha256"]) == 64
     line_of(run("models", "show", "magic"), "`magic`")
 
 

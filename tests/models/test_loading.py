@@ -84,7 +84,7 @@ def test_the_command_imports(tmp_path):
     assert "coarsr" in done.stdout
     card = read_card(tmp_path / "a.safetensors")
     assert (card.ratio, card.source, card.licence) == (4, "a.pth", "unknown")
-    shown = json.loads(run("show", tmp_path / "a.safetensors").stdout)
+    shown = json.loads(run("show", tmp_path / "a.safetensors", "--json").stdout)
     assert (shown["network"], shown["sha256"]) == ("coarsr", sha256(tmp_path / "a.safetensors"))
     again = run("import", theirs, "-o", tmp_path / "a.safetensors")
     assert again.exit_code == 1

@@ -156,7 +156,7 @@ def finetune(
     require_weights_file(path, [*scenes, *guides, begin])
     card, tensors = _read_begin(begin)
     with torch.no_grad(), threadpool_limits(1, user_api="blas"):
-        pairs = _read_pairs(scenes, guides, request)
+        pairs = _read_pairs(scenes, guides, request, started_at, progress or (lambda _line: None))
     task = FinetuningTask(pairs, tensors, request.seed)
     config = _config(task, request, started_at)
     best, result = _train(task, config, progress or (lambda _line: None), request, started_at)
@@ -206,11 +206,19 @@ def _read_begin(path: Path) -> tuple[Card, dict[str, Tensor]]:
 
 
 def _read_pairs(
-    scenes: Sequence[str | os.PathLike[str]], guides: Sequence[Path], request: FinetuningRequest
+    scenes: Sequence[str | os.PathLike[str]],
+    guides: Sequence[Path],
+    request: FinetuningRequest,
+    started_at: float,
+    progress: Callable[[str], None],
 ) -> list[TrainingPair]:
     """Return the Wald pairs of the scenes, or of some spread over an archive if there are many."""
     chosen = np.unique(np.linspace(0, len(scenes) - 1, min(len(scenes), MAX_SCENES)).round().astype(int))
-    sampled_scenes = [_sampled(scenes[i], guides[i], request, MAX_LR_PX // len(chosen)) for i in chosen]
+    sampled_scenes: list[SampledScene] = []
+    for count, i in enumerate(chosen, 1):
+        progress(f"Reading and surveying scene {count} of {len(chosen)}: {os.fspath(scenes[i])}")
+        sampled_scenes.append(_sampled(scenes[i], guides[i], request, MAX_LR_PX // len(chosen)))
+        _require_time(request, time.monotonic() - started_at, count, len(chosen))
     shapes = [b.shape for s in sampled_scenes for b in s.blocks]
     side = held_side(shapes, max(max(s.ratios) for s in sampled_scenes))
     if side is None:
@@ -225,6 +233,22 @@ def _read_pairs(
             "Give a larger scene or several, or use the shipped weights: leave --model out."
         )
     return out
+
+
+def _require_time(request: FinetuningRequest, spent_s: float, count: int, total: int) -> None:
+    """Check after each scene that reading all of them leaves time to train.
+
+    Raises
+    ------
+    OptionError
+        If it does not.
+    """
+    estimate_s = spent_s / count * total
+    if request.steps is None and estimate_s > 60 * request.minutes:
+        raise OptionError(
+            f"--minutes {request.minutes:g} is too little: reading and surveying takes about {estimate_s:.0f} s "
+            f"({count} of {total} took {spent_s:.0f} s). Give more, e.g. {math.ceil(2 * estimate_s / 60) + 1}."
+        )
 
 
 def _names(scenes: Sequence[str | os.PathLike[str]]) -> str:
