@@ -29,7 +29,6 @@ from dualsr_geo.engine.preparation import Raster, Where, name_of, prepare
 from dualsr_geo.engine.records.provenance import provenance_of, summarise
 from dualsr_geo.engine.records.run_log import LogEvent, begin_stage, log_files, scene_log
 from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
-from dualsr_geo.engine.run_report import report_data_of_run
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import DualSRError, DualSRWarning, ResumeError
@@ -39,7 +38,6 @@ from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.models.definition import is_refined
-from dualsr_geo.report.page import require_report, write_report
 from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
@@ -142,6 +140,8 @@ def run_plan(
     """
     options = plan.options
     if report is not None:
+        from dualsr_geo.report.page import require_report  # noqa: PLC0415  # loads jinja2 and PIL
+
         inputs, outputs = plan.input_files, (spec.path, *log_files())
         require_report(report, overwrite=options.overwrite, resume=options.resume, inputs=inputs, outputs=outputs)
     records: list[TileRecord] | None
@@ -156,6 +156,9 @@ def run_plan(
         log("scene finished", output=spec.path, seconds=summary.seconds, peak_memory_bytes=summary.peak_memory_bytes)
     if report is None:
         return summary
+    from dualsr_geo.engine.run_report import report_data_of_run  # noqa: PLC0415  # as above
+    from dualsr_geo.report.page import write_report  # noqa: PLC0415
+
     begin_stage(log, "report")
     write_report(report_data_of_run(plan, spec, summary, records), report, overwrite=True)
     return replace(summary, report=os.fspath(report))

@@ -6,8 +6,7 @@ import os
 import warnings
 from dataclasses import replace
 from functools import partial
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from dualsr_geo.argument_types import checked, flag, number, number_or_auto, raster, text, text_or_numbers
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
@@ -20,8 +19,6 @@ from dualsr_geo.io.readers.gdal import Raster, open_raster
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.references.local import trusting
 from dualsr_geo.io.readers.sensor_detection import add_sensor, add_sensor_of_bands
-from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset
-from dualsr_geo.io.readers.zarr import open_zarr
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.storage.names import expanded, require_name
 from dualsr_geo.io.storage.special_files import require_no_special_file
@@ -35,6 +32,9 @@ from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.raster.scene import Scene, preview
 from dualsr_geo.raster.source import Source
 from dualsr_geo.redaction import remember
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "ArraySource",
@@ -162,14 +162,14 @@ def _delivered(
     wavelengths: Given | None = None,
     trust_references: bool = False,
 ) -> Delivery:
-    if isinstance(where, xr.DataArray | xr.Dataset):
-        path, name = None, f"The array {where.name or 'scene'}" if isinstance(where, xr.DataArray) else "The Dataset"
-    else:
+    if isinstance(where, str | os.PathLike):
         remember(require_name(where, "scene or guide"))
         where = path = canonical(where)
         name = shown(path)
         require_no_special_file(path)
         require_answer(path)
+    else:
+        path, name = None, _name_of_array(where)
     listed = None if wavelengths is None else read_wavelengths(wavelengths)
     with damage_as_input_error(name), trusting(trust_references):
         opened = partial(_opened, where, path, bidx=bidx, gsd=gsd, sensor=sensor, listed=listed)
@@ -199,12 +199,10 @@ def _opened(
         raise OptionError(
             f"--gsd {gsd:g} selects among the pixel sizes of a product; {path or 'an array'} has one. Leave it out."
         )
-    if isinstance(where, xr.DataArray):
-        scene = open_array(where, nodata=nodata)
-    elif isinstance(where, xr.Dataset):
-        scene = open_dataset(where, nodata=nodata)
+    if not isinstance(where, str | os.PathLike):
+        scene = _open_array(where, nodata)
     elif is_zarr(os.fspath(where)):
-        scene = open_zarr(os.fspath(where), nodata=nodata)
+        scene = _open_zarr(os.fspath(where), nodata)
     else:
         raster = _open_file(os.fspath(where), bidx, nodata)
         bands = raster.bands if listed is None else listed.applied(raster.bands)
@@ -214,6 +212,28 @@ def _opened(
 
 def _with_wavelengths(scene: Scene, listed: WavelengthList | None) -> Scene:
     return scene if listed is None else replace(scene, bands=listed.applied(scene.bands))
+
+
+# xarray and the pandas that it loads take half a second, and a run from GeoTIFF to GeoTIFF needs neither. So the
+# readers that need them are imported where an array or a Zarr group is opened.
+def _name_of_array(array: xr.DataArray | xr.Dataset) -> str:
+    from xarray import DataArray  # noqa: PLC0415
+
+    return f"The array {array.name or 'scene'}" if isinstance(array, DataArray) else "The Dataset"
+
+
+def _open_array(array: xr.DataArray | xr.Dataset, nodata: float | None) -> Scene:
+    from xarray import DataArray  # noqa: PLC0415
+
+    from dualsr_geo.io.readers.xarray_objects import open_array, open_dataset  # noqa: PLC0415
+
+    return open_array(array, nodata=nodata) if isinstance(array, DataArray) else open_dataset(array, nodata=nodata)
+
+
+def _open_zarr(where: str, nodata: float | None) -> Scene:
+    from dualsr_geo.io.readers.zarr import open_zarr  # noqa: PLC0415
+
+    return open_zarr(where, nodata=nodata)
 
 
 def open_guides(

@@ -6,11 +6,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyproj
-import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
@@ -18,6 +17,9 @@ from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError, ProjError
 
 from dualsr_geo.errors import InputError, excerpt
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # (y, x) as rioxarray, odc-geo and CF name them.
 SPATIAL_DIMS = (

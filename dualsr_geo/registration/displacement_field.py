@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 from scipy.ndimage import map_coordinates, spline_filter
 
 from dualsr_geo.raster.windows import Window
@@ -116,6 +115,8 @@ def bspline_basis(positions: NDArray[np.floating], length: float, count: int) ->
     count : int
         4 or more.
     """
+    from scipy.interpolate import BSpline  # noqa: PLC0415  # slow, and needed only for local displacements
+
     knots = np.arange(-DEGREE, count + 1) * (length / (count - DEGREE))
     # The last knot of the span itself, but for rounding.
     inside = np.clip(positions, 0, knots[-DEGREE - 1])

@@ -27,6 +27,41 @@ def test_options_and_blurs_do_not_load_torch():
     assert not modules_after(code).intersection(HEAVY)
 
 
+@pytest.mark.parametrize("model", ["brovey", "auto"])
+def test_a_run_from_geotiff_to_geotiff_loads_only_what_it_needs(model, tmp_path):
+    code = (
+        "from dualsr_geo.cli import main\n"
+        f"main(['sample', {str(tmp_path)!r}, '--bands', '4', '--size', '24', '24', '--scale', '2'], standalone_mode=False)"
+    )
+    modules_after(code)
+    scene, pan, product = (str(tmp_path / name) for name in ("scene.tif", "pan.tif", "product.tif"))
+    arguments = ["upscale", scene, "--rgb", pan, "-o", product, "--model", model]
+    loaded = modules_after(f"from dualsr_geo.cli import main; main({arguments!r}, standalone_mode=False)")
+    unneeded = {
+        "xarray",
+        "pandas",
+        "rioxarray",
+        "dask.array",
+        "distributed",
+        "scipy.io",
+        "scipy.interpolate",
+        "scipy.stats",
+    }
+    unneeded |= {"skimage.transform", "matplotlib", "PIL", "h5netcdf", "torch._dynamo", "sympy", "dualsr_geo.training"}
+    assert "torch" in loaded
+    assert not loaded & unneeded
+
+
+def test_the_status_of_a_batch_loads_no_torch(tmp_path):
+    code = (
+        "from click.testing import CliRunner\n"
+        "from dualsr_geo.cli import main\n"
+        f"result = CliRunner().invoke(main, ['batch', '--status', '-o', {str(tmp_path / 'out')!r}])\n"
+        "assert 'no batch' in result.output.lower(), result.output"
+    )
+    assert not modules_after(code) & {"torch", "scipy", "skimage", "xarray", "pandas"}
+
+
 def test_dir_lists_the_public_names():
     assert set(dualsr_geo.__all__) <= set(dir(dualsr_geo))
 

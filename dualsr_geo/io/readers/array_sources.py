@@ -6,11 +6,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 import numpy as np
-import xarray as xr
 import zarr
 from dask.tokenize import tokenize
 from numpy.typing import NDArray
@@ -26,6 +25,9 @@ from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.source import BaseSource, StoredSource, thumbnail_indices
 from dualsr_geo.raster.windows import Window
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # Values of an array that are read at once to look for missing ones, 64 MiB of float32.
 MAX_VALUES = 2**24

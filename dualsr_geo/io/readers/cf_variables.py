@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dualsr_geo.errors import InputError, excerpt
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Decoding, Packing, require_packing, resolve_nodata
 from dualsr_geo.raster.wavelengths import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum, from_columns, from_name, parse_list
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # CF standard names of the centre wavelength of a band.
 _CENTRE_NAMES = ("sensor_band_central_radiation_wavelength", "radiation_wavelength")

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -47,6 +46,8 @@ def netcdf_geobox(dataset: DatasetReader, where: str) -> GeoBox:
     InputError
         If x and y are not evenly spaced.
     """
+    import xarray as xr  # noqa: PLC0415  # loads pandas
+
     height, width = dataset.shape
     # An array of the right shape without memory: only its coordinates are used.
     array = xr.DataArray(np.broadcast_to(np.float32(0), (height, width)), dims=("y", "x"))

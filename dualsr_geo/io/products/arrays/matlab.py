@@ -10,8 +10,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import psutil
-import scipy.io
-import xarray as xr
 from numpy.typing import NDArray
 
 from dualsr_geo.errors import InputError
@@ -85,6 +83,8 @@ class MatlabArrays:
     @cached_property
     def variables(self) -> tuple[Variable, ...]:
         """All its variables."""
+        import scipy.io  # noqa: PLC0415  # loads scipy.sparse
+
         with damage_as_input_error(str(self.path), ADVICE):
             return tuple(Variable(*v) for v in scipy.io.whosmat(self.path))
 
@@ -94,6 +94,8 @@ class MatlabArrays:
 
     def source(self, name: str, layout: ArrayLayout, nodata: float | None) -> tuple[ArraySource, Packing]:
         """Return the source of a variable, which is read now, and how it stores its values."""
+        import xarray as xr  # noqa: PLC0415  # loads pandas
+
         stored = layout.arranged(self._load(name))
         array = xr.DataArray(stored, dims=("band", "y", "x"), name=self.path.stem)
         # MATLAB may store the values of a double array as integers, which then is the type of the array.
@@ -101,6 +103,8 @@ class MatlabArrays:
         return ArraySource(array, decoding), packing
 
     def _load(self, name: str) -> NDArray[np.generic]:
+        import scipy.io  # noqa: PLC0415  # as above
+
         require_memory(next(v for v in self.variables if v.name == name), self.path, "Save it with -v7.3")
         with damage_as_input_error(str(self.path), ADVICE):
             stored = scipy.io.loadmat(self.path, variable_names=[name])[name]

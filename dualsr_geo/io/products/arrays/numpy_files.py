@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from dualsr_geo.io.products.arrays.layout import ArrayLayout, NpySource, unscaled
@@ -114,6 +113,8 @@ class NpzArrays:
 
     def source(self, name: str, layout: ArrayLayout, nodata: float | None) -> tuple[ArraySource, Packing]:
         """Return the source of an array, which is read now, and how it stores its values."""
+        import xarray as xr  # noqa: PLC0415  # loads pandas
+
         stored = layout.arranged(self._load(name))
         native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
         decoding, packing = unscaled(layout.count, nodata, native.dtype.name, self.path.name)
