@@ -30,6 +30,8 @@ BLOCK_PX = 8
 SMOOTHEST_PERCENT = 10
 SMOOTHEST_RMS = 0.796
 MIN_BLOCKS = 9
+# Relative rounding of 64-bit floats, by which a band counts as a combination of others.
+ROUNDING = float(np.finfo(np.float64).eps)
 
 
 def estimate_noise(cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
@@ -72,16 +74,25 @@ def estimate_spatial_noise(
     array, shape (band,)
         Standard deviations, physical units; 0 for a single band and for a sample of few pixels.
     """
-    residuals = [_masked(c, w) for c, w in zip(cubes, weights, strict=True)]
-    count = len(cubes[0])
+    return _spatial_noise([_response(c) for c in cubes], weights)
+
+
+def _spatial_noise(
+    responses: Sequence[NDArray[np.float64]], weights: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float64]:
+    """Return the noise of each band from the mask's responses, (band, y - 2, x - 2); see `estimate_spatial_noise`."""
+    residuals = [_masked(r, w) for r, w in zip(responses, weights, strict=True)]
+    count = len(residuals[0])
     z = np.concatenate([r.reshape(count, -1) for r in residuals], 1)
     z = z[:, np.isfinite(z[0])]
     if count < 2 or z.shape[1] < MIN_BLOCKS * BLOCK_PX**2:
         return np.zeros(count)
     noise = np.zeros(count)
+    # The regression of any band on the others is that of the columns of this factor, which has few rows.
+    factor = np.linalg.qr(z.T, "r")
     for band in range(count):
         others = [b for b in range(count) if b != band]
-        slope = np.linalg.lstsq(z[others].T, z[band], rcond=None)[0]
+        slope = np.linalg.lstsq(factor[:, others], factor[:, band], rcond=ROUNDING * z.shape[1])[0]
         rms = np.concatenate([_block_rms(r[band] - np.tensordot(slope, r[others], 1)) for r in residuals])
         if len(rms) < MIN_BLOCKS:
             return np.zeros(count)
@@ -90,14 +101,19 @@ def estimate_spatial_noise(
     return noise
 
 
-def _masked(cube: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the mask's response, (band, y - 2, x - 2), NaN where a pixel in its support is missing."""
-    if min(weight.shape) < 3:
+def _response(cube: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mask's response, (band, y - 2, x - 2)."""
+    if min(cube.shape[1:]) < 3:
         return np.full((len(cube), 0, 0), np.nan)
-    response = np.stack([convolve(p.astype(np.float64), MASK)[1:-1, 1:-1] for p in cube])
+    return np.stack([convolve(p.astype(np.float64), MASK)[1:-1, 1:-1] for p in cube])
+
+
+def _masked(response: NDArray[np.float64], weight: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return a response with NaN where a pixel in the mask's support is missing."""
+    if not response.size or not (weight < 1).any():
+        return response
     missing = convolve((weight < 1).astype(np.float64), np.ones((3, 3)))[1:-1, 1:-1] > 0
-    response[:, missing] = np.nan
-    return response
+    return np.where(missing, np.nan, response)
 
 
 def _block_rms(plane: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -207,7 +223,13 @@ def noise_standard_errors(
         Physical units.
     """
     parts = [(i, j) for i in range(JACKKNIFE_PARTS) for j in range(JACKKNIFE_PARTS)]
-    estimates = np.stack([estimate_noise(cubes, [_without(w, *part) for w in weights]) for part in parts])
+    left = [[_without(w, *part) for w in weights] for part in parts]
+    if len(cubes[0]) < MIN_SPECTRAL_BANDS:
+        # The response is the same for all parts.
+        responses = [_response(c) for c in cubes]
+        estimates = np.stack([_spatial_noise(responses, w) for w in left])
+    else:
+        estimates = np.stack([estimate_noise(cubes, w) for w in left])
     count = len(parts)
     return np.asarray(np.sqrt((count - 1) / count * ((estimates - estimates.mean(0)) ** 2).sum(0)))
 

@@ -10,6 +10,7 @@ banded matrices, and a tile uses slices of them:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -56,12 +57,9 @@ def blur_matrix(
     low, high : int
         The window, lr pixels.
     """
-    rows = np.arange(low, high)
-    columns = np.clip(rows[:, None] * ratio + start + np.arange(len(taps)), 0, length * ratio - 1)
-    columns = np.clip(columns, low * ratio, high * ratio - 1) - low * ratio
-    matrix = np.zeros((high - low, (high - low) * ratio))
-    np.add.at(matrix, (np.repeat(rows - low, len(taps)), columns.ravel()), np.tile(taps, len(rows)))
-    return matrix
+    rows = np.arange(low, high)[:, None]
+    columns = _within(rows * ratio + start + np.arange(len(taps)), ratio, length, low, high)
+    return _summed(columns, np.asarray(taps), (high - low) * ratio)
 
 
 def cubic_matrix(shift: float, ratio: int, length: int, low: int, high: int, a: float = CUBIC_A) -> NDArray[np.float64]:
@@ -74,10 +72,21 @@ def cubic_matrix(shift: float, ratio: int, length: int, low: int, high: int, a: 
     position = (rows - shift + 0.5) / ratio - 0.5
     near = np.floor(position).astype(int)[:, None] + np.arange(-1, 3)
     weights = cubic_kernel(position[:, None] - near, a)
-    columns = np.clip(np.clip(near, 0, length - 1), low, high - 1) - low
-    matrix = np.zeros((len(rows), high - low))
-    np.add.at(matrix, (np.repeat(rows - low * ratio, 4), columns.ravel()), weights.ravel())
-    return matrix
+    return _summed(_within(near, 1, length, low, high), weights, high - low)
+
+
+def _within(positions: NDArray[np.intp], ratio: int, length: int, low: int, high: int) -> NDArray[np.intp]:
+    """Return positions in a window that repeats its edges, from the window's first one; lr pixels times the ratio."""
+    first, last = max(0, low) * ratio, min(length, high) * ratio - 1
+    # Faster than numpy's `clip`.
+    return np.minimum(np.maximum(positions, first), last) - low * ratio
+
+
+def _summed(columns: NDArray[np.intp], weights: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Return the matrix whose rows have these weights in these columns; weights in one column add up."""
+    flat = columns + np.arange(len(columns))[:, None] * width
+    values = np.broadcast_to(weights, flat.shape).ravel()
+    return np.bincount(flat.ravel(), values, minlength=len(columns) * width).reshape(len(columns), width)
 
 
 class Banded:
@@ -205,7 +214,18 @@ def operator(
     device : str or torch.device
         Of the matrices.
     """
-    win = window or Window(0, shape[0], 0, shape[1])
+    if window is None:
+        return _whole_operator(psf, shape, device)
+    return _operator(psf, shape, window, device)
+
+
+# The blocks of a survey's sample have one size, and each is degraded by one blur dozens of times.
+@lru_cache(maxsize=4)
+def _whole_operator(psf: Psf, shape: tuple[int, int], device: str | torch.device) -> Operator:
+    return _operator(psf, shape, Window(0, shape[0], 0, shape[1]), device)
+
+
+def _operator(psf: Psf, shape: tuple[int, int], win: Window, device: str | torch.device) -> Operator:
     dy, dx = psf.shift_px
     matrices = (
         blur_matrix(psf.taps_y, psf.start_y, psf.ratio, shape[0], win.y0, win.y1),

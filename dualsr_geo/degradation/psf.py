@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,8 @@ def _taps(value: Mapping[str, Any], name: str) -> tuple[float, ...]:
     return tuple(map(float, taps))
 
 
+# Searches move along one axis at a time.
+@lru_cache(maxsize=16)
 def _gaussian_taps(ratio: int, sigma: float, shift: float) -> tuple[tuple[float, ...], int]:
     centre = (ratio - 1) / 2 + shift
     half = math.ceil(4 * sigma) + 1

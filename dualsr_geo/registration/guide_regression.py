@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ Array = NDArray[np.float64]
 
 # lr pixels at a block's edge whose blur reaches beyond it.
 RIM_LR = 2
+# lr pixels that are blurred together: they reach few hr pixels, so that most zeros of the matrix are left out.
+GROUP_LR = 16
 # A pixel counts from this weight on: 1 but for rounding.
 VALID = 0.999
 
@@ -59,6 +62,7 @@ class GuideRegression:
         self.blocks = blocks
         self.ratio = ratio
         self.used = [inside(b.weight) for b in blocks]
+        self._indices = [np.flatnonzero(u) for u in self.used]
         rows = [np.vstack([b.components[:, u], np.ones(u.sum())]).T for b, u in zip(blocks, self.used, strict=True)]
         self.basis = np.linalg.qr(np.concatenate(rows))[0]
         # The guide of each block, blurred along x by the taps and the start that it was blurred by last.
@@ -68,18 +72,17 @@ class GuideRegression:
         """Return the degraded guide at the pixels that count, (guide band, pixel)."""
         out = []
         for index, used in enumerate(self.used):
-            height = len(used)
-            dy = blur_matrix(psf.taps_y, psf.start_y, self.ratio, height, 0, height)
-            out.append((dy @ self._blurred_across(index, psf))[:, used])
+            blur = axis_blur(psf.taps_y, psf.start_y, self.ratio, len(used))
+            planes = blur.rows(self._blurred_across(index, psf))
+            out.append(planes.reshape(len(planes), -1).take(self._indices[index], 1))
         return np.concatenate(out, 1)
 
     def _blurred_across(self, index: int, psf: Psf) -> Array:
         """Return the guide of a block, blurred and decimated along x: half the searches move along y only."""
         key = psf.taps_x, psf.start_x
         if self._across.get(index, (None,))[0] != key:
-            width = self.used[index].shape[1]
-            dx = blur_matrix(*key, self.ratio, width, 0, width)
-            self._across[index] = key, self.blocks[index].guide @ dx.T
+            blur = axis_blur(*key, self.ratio, self.used[index].shape[1])
+            self._across[index] = key, blur.columns(self.blocks[index].guide)
         return self._across[index][1]
 
     def unexplained(self, psf: Psf) -> float:
@@ -88,6 +91,50 @@ class GuideRegression:
         d = d - d.mean(1, keepdims=True)
         d = d / np.maximum(np.sqrt((d**2).sum(1, keepdims=True)), 1e-30)
         return float(1 - ((d @ self.basis) ** 2).sum() / len(d))
+
+
+@dataclass(frozen=True)
+class AxisBlur:
+    """The blur and decimation of one axis, in 64 bits, by groups of lr pixels.
+
+    Attributes
+    ----------
+    groups : tuple of (int, int, int, int, array)
+        The lr pixels of a group, from and to, the hr pixels that they reach, and the weights.
+    length : int
+        lr pixels.
+    """
+
+    groups: tuple[tuple[int, int, int, int, Array], ...]
+    length: int
+
+    def rows(self, planes: Array) -> Array:
+        """Apply along y: (plane, ratio * y, x) -> (plane, y, x)."""
+        out = np.empty((len(planes), self.length, planes.shape[2]))
+        for low, high, first, last, weights in self.groups:
+            out[:, low:high] = weights @ planes[:, first:last]
+        return out
+
+    def columns(self, planes: Array) -> Array:
+        """Apply along x: (plane, y, ratio * x) -> (plane, y, x)."""
+        out = np.empty((*planes.shape[:2], self.length))
+        for low, high, first, last, weights in self.groups:
+            out[:, :, low:high] = planes[:, :, first:last] @ weights.T
+        return out
+
+
+# The blocks of a scene have one size, and both axes often the same blur.
+@lru_cache(maxsize=8)
+def axis_blur(taps: tuple[float, ...], start: int, ratio: int, length: int) -> AxisBlur:
+    """Return the blur of a whole axis of so many lr pixels by taps, which start as those of `Psf` do."""
+    matrix = blur_matrix(taps, start, ratio, length, 0, length)
+    groups = []
+    for low in range(0, length, GROUP_LR):
+        high = min(low + GROUP_LR, length)
+        first = max(0, min(low * ratio + start, length * ratio - 1))
+        last = max(min((high - 1) * ratio + start + len(taps), length * ratio), 1)
+        groups.append((low, high, first, last, matrix[low:high, first:last]))
+    return AxisBlur(tuple(groups), length)
 
 
 def inside(weight: Array) -> NDArray[np.bool_]:
