@@ -89,7 +89,7 @@ def _spatial_noise(
         return np.zeros(count)
     noise = np.zeros(count)
     # The regression of any band on the others is that of the columns of this factor, which has few rows.
-    factor = np.linalg.qr(z.T, "r")
+    factor: NDArray[np.float64] = np.linalg.qr(z.T)[1]
     for band in range(count):
         others = [b for b in range(count) if b != band]
         slope = np.linalg.lstsq(factor[:, others], factor[:, band], rcond=ROUNDING * z.shape[1])[0]

@@ -86,7 +86,8 @@ def _summed(columns: NDArray[np.intp], weights: NDArray[np.float64], width: int)
     """Return the matrix whose rows have these weights in these columns; weights in one column add up."""
     flat = columns + np.arange(len(columns))[:, None] * width
     values = np.broadcast_to(weights, flat.shape).ravel()
-    return np.bincount(flat.ravel(), values, minlength=len(columns) * width).reshape(len(columns), width)
+    sums = np.bincount(flat.ravel(), values, minlength=len(columns) * width)
+    return np.asarray(sums, np.float64).reshape(len(columns), width)
 
 
 class Banded:
