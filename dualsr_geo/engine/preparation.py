@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dualsr_geo.engine import dask_cluster
-from dualsr_geo.engine.lazy.products import with_own_nodata
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.engine.records.recorded_options import options_to_record, recordable
 from dualsr_geo.engine.size_limits import free_disk_bytes, require_room
 from dualsr_geo.errors import OutputError
 from dualsr_geo.io.products.delivery import Delivery, describe_delivery
+from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.urls import absolute
 from dualsr_geo.io.storage.work_directory.directory import RECORD
@@ -29,8 +27,11 @@ from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.raster.scene import Scene
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 Where = str | os.PathLike[str]
-Raster = Where | xr.DataArray | xr.Dataset
+Raster: TypeAlias = "Where | xr.DataArray | xr.Dataset"
 
 
 def scene_nodata(options: Options) -> Nodata:
@@ -61,14 +62,14 @@ def as_list(rgb: Raster | Sequence[Raster] | None) -> list[Raster]:
     """Return guides as a list, also a single one or none."""
     if rgb is None:
         return []
-    return [rgb] if isinstance(rgb, str | os.PathLike | xr.DataArray | xr.Dataset) else list(rgb)
+    return list(rgb) if isinstance(rgb, Sequence) and not isinstance(rgb, str) else [rgb]
 
 
 def name_of(scene: Raster) -> str:
     """Return the path of a scene, or what an array is called in a log."""
     if isinstance(scene, str | os.PathLike):
         return os.fspath(scene)
-    return str(scene.name or "array") if isinstance(scene, xr.DataArray) else "Dataset"
+    return "Dataset" if hasattr(scene, "data_vars") else str(getattr(scene, "name", None) or "array")
 
 
 def prepare(
@@ -95,7 +96,11 @@ def prepare(
     """
     delivery, guides = open_inputs(scene, rgb, options)
     capacity = None if client is None else dask_cluster.worker_capacity(client, options.device)
-    plan = with_own_nodata(plan_run(delivery.scene, guides, options, capacity), compute=True)
+    plan = plan_run(delivery.scene, guides, options, capacity)
+    if isinstance(delivery.scene.source, ArraySource):
+        from dualsr_geo.engine.lazy.products import with_own_nodata  # noqa: PLC0415  # loads xarray
+
+        plan = with_own_nodata(plan, compute=True)
     plan = replace(plan, delivery_notes=describe_delivery(delivery, has_guide=bool(as_list(rgb))))
     if output is None:
         if not isinstance(scene, str | os.PathLike):
