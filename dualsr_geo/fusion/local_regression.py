@@ -78,11 +78,17 @@ class Moments:
         """
         values, dtype = values.double(), values.dtype
         mean = self.average(values)
-        cross = [self.average(values * g) - mean * m for g, m in zip(self.guide, self.mean, strict=True)]
-        inverse = _inverse(self.covariance, ridge)
-        zero = torch.zeros_like(mean)
-        slopes = torch.stack([sum((row[j] * c for j, c in enumerate(cross)), zero) for row in inverse])
-        return slopes.to(dtype), (mean - (slopes * self.mean[:, None]).sum(0)).to(dtype)
+        cross = [
+            self.average(values * g).addcmul_(mean, m, value=-1) for g, m in zip(self.guide, self.mean, strict=True)
+        ]
+        slopes = mean.new_empty(len(cross), *mean.shape, dtype=dtype)
+        for row, slope, guide_mean in zip(_inverse(self.covariance, ridge), slopes, self.mean, strict=True):
+            exact = row[0] * cross[0]
+            for weight, covariance in zip(row[1:], cross[1:], strict=True):
+                exact.addcmul_(weight, covariance)
+            slope.copy_(exact)
+            mean.addcmul_(slope.double(), guide_mean, value=-1)
+        return slopes, mean.to(dtype)
 
 
 def _inverse(covariance: torch.Tensor, ridge: float) -> torch.Tensor:

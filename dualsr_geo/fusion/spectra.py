@@ -66,7 +66,7 @@ class Spectra:
             flat.addmm_(detail.spread[rows], detail.planes)
         out = flat.view(-1, *self.shape)
         if self.rest is not None:
-            out += self.cubic_y.rows(self.cubic_x.columns(self.rest[rows]))
+            self.cubic_y.add_rows(self.cubic_x.columns(self.rest[rows]), out)
         return out
 
     def observed_by(self, response: torch.Tensor) -> torch.Tensor:
