@@ -136,7 +136,9 @@ def _by_table(entry: SceneEntry, rule: GuideRule) -> tuple[str, ...]:
     for key in (entry.key, name, entry.stem):
         if key in rule.table:
             return rule.table[key]
-    raise InputError(f"The table of --rgb has no row for {entry.key}. Add one, or give --alone.")
+    raise InputError(
+        f"The table of --rgb has no row for {entry.key}. Add one, or give --alone to sharpen without a guide."
+    )
 
 
 def _by_pattern(entry: SceneEntry, pattern: str, rule: GuideRule) -> str:
@@ -192,4 +194,6 @@ def _no_single_guide(entry: SceneEntry, pattern: str, path: str, guides: Iterabl
             "Give a pattern that matches one."
         )
     assets = f", and its STAC item has no such asset (it has {', '.join(sorted(entry.assets))})" if entry.assets else ""
-    return f"The guide {path} does not exist{assets}. Correct --rgb {pattern}, or give --alone."
+    return (
+        f"The guide {path} does not exist{assets}. Check --rgb '{pattern}', or give --alone to sharpen without a guide."
+    )

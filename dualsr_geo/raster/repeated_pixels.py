@@ -72,7 +72,7 @@ def note_repeated_pixels(repeated: tuple[float, float], what: str) -> list[str]:
     if (y, x) == (1, 1):
         return []
     note = (
-        f"The {what}'s pixels are repeated {y:.1f} x {x:.1f} times: its grid is finer than what was measured. Give it on "
-        "its own grid, with pixels as many times as large (`gdalwarp -r near -tr`)."
+        f"The {what}'s pixels are repeated {y:.1f} x {x:.1f} times (nearest-neighbour upsampling). Resample it to its true "
+        f"pixel size first, {y:.3g} x {x:.3g} times as large: `gdalwarp -r near -tr WIDTH HEIGHT in.tif out.tif`."
     )
     return [note]

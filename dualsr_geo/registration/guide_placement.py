@@ -203,7 +203,11 @@ def _block(
 
 def _unreliable(assumed: Placement, estimate: BlurEstimate | None, options: RegistrationOptions) -> Placement:
     """Return the assumed placement with a note; of two unreliable widths the narrower, which costs less if wrong."""
-    why = "the sample is too small" if estimate is None else "its optimum is flat or contradicted"
+    why = (
+        "the sample is too small"
+        if estimate is None
+        else "the estimates of its parts disagree, or one blur fits as well as another"
+    )
     blur = (
         ""
         if assumed.source == "default"

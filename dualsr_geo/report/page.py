@@ -34,7 +34,7 @@ from dualsr_geo.report.tables import (
 from dualsr_geo.serialization import plain_values, write_atomically
 
 # Base64 of all cubes together: a page of this size opens at once and can be mailed.
-BUDGET_BYTES = 12_000_000
+BUDGET_BYTES = 6_000_000
 # By this in its head a page is recognised that an earlier run wrote.
 MARK = '<meta name="generator" content="dualsr-geo">'
 SCRIPTS = ("charts.js", "cubes.js", "report.js")

@@ -103,7 +103,7 @@ def test_the_command_prints_text_or_json(folder):
     text = run(*words)
     for line in ("guide:", "scale:", "covers:", "shift:", "local:", "blur:", "explains:"):
         assert f"\n{line}" in f"\n{text}"
-    assert "100.0% of the scene, and differs from it in 0.0%" in text
+    assert "100% of the scene, and differs from it in 0.0%" in text
     assert json.loads(run(*words, "--json"))["scale"] == 4
 
 

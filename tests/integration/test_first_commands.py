@@ -90,3 +90,20 @@ def test_an_output_that_exists_needs_overwrite(folder):
     result = run(folder, "upscale scene.tif --rgb pan.tif -o there.tif")
     assert result.exit_code == 1
     assert re.fullmatch(r"Error: there\.tif exists.*--overwrite.*\n", result.stderr)
+
+
+SUMMARY = r"""out\.tif: 4 bands, 128 x 128 pixels, 4x sharper
+Guide: covers 100% of the scene, (was in place|lay [^,]*) \(\+-0\.0\d* px\)( and was not moved| and was moved back)?, explains \d+% of the bands' variance
+(?:Guide: has noise[^\n]*\n)?Network: (?:used at \d+% strength, chosen by testing|not used, since a test) on this scene[^\n]*
+(?:Network: [^\n]*\n)?Self-test: made 4 times coarser and sharpened again, the scene has \d+% of the true detail recovered and \d+% missed; false detail \d+% \(\d+% copied from the guide\)
+Consistency: degraded back to the scene's pixels, the product matches the scene to 0\.\d+ \(RMSE\) and 0\.\d+ degrees of spectral angle
+Finished in \d+\.\d s; peak memory [\d.]+ [MG]B\.
+"""
+
+
+def test_the_first_product_is_summarised_in_plain_words(folder):
+    result = run(folder, "upscale scene.tif --pan pan.tif -o out.tif")
+    assert (result.stderr, result.exit_code) == ("", 0)
+    assert re.fullmatch(SUMMARY, result.stdout), result.stdout
+    again = run(folder, "upscale scene.tif --pan pan.tif -o out.tif --resume")
+    assert again.stdout == "out.tif is already finished; nothing was computed.\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import re
 
@@ -182,6 +184,31 @@ def test_the_json_is_copied_or_selected(page):
         "software": "dualsr-geo",
         "survey": {"psf": [1.5, 1.25]},
     }
+
+
+@pytest.mark.parametrize("name", ["full", "evil"])
+def test_a_table_is_saved_as_csv_without_formulas(page, name):
+    browser = page(name)
+    text = browser.execute_async_script(
+        """const done = arguments[0];
+        HTMLAnchorElement.prototype.click = () => {};
+        const create = URL.createObjectURL.bind(URL);
+        URL.createObjectURL = (blob) => { blob.text().then(done); return create(blob); };
+        const cell = document.querySelector("#scores tbody th");
+        cell.textContent = '=1+1, "x"';
+        cell.closest(".scroll").nextElementSibling.click();"""
+    )
+    rows = list(csv.reader(io.StringIO(text)))
+    table = find(browser, "#scores")
+    assert len(rows) == len(table.find_elements("css selector", "tr"))
+    assert rows[1][0] == '\'=1+1, "x"'
+    cells = table.find_elements("css selector", "tbody tr:first-child td")
+    assert rows[1][1:] == [c.text for c in cells]
+
+
+def test_the_parameters_are_folded(page):
+    browser = page()
+    assert not find(browser, "dl.provenance").is_displayed()
 
 
 @pytest.mark.parametrize("name", ["evil", "bare", "nothing"])

@@ -92,6 +92,6 @@ def test_the_survey_notes_repeated_pixels_of_scene_and_guide():
     scene = repeated(sample.scene, 2, 2)
     guide = repeated(sample.guide, 2, 2)
     survey = surveyed(scene, guide, SurveyOptions(4))
-    assert "scene's pixels are repeated 2.0 x 2.0 times" in survey.notes[0]
+    assert "scene's pixels are repeated 2.0 x 2.0 times (nearest-neighbour upsampling)" in survey.notes[0]
     assert "guide's pixels are repeated 2.0 x 2.0 times" in survey.notes[1]
     assert "gdalwarp" in survey.notes[0]

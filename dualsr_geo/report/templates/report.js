@@ -245,3 +245,33 @@ if (byId("metric")) {
 if (byId("relevance")) showRelevance();
 if (byId("detail")) showDetail();
 if (byId("copy")) wireCopy();
+
+// ---- tables as CSV ----------------------------------------------------------------------
+
+// Text that a spreadsheet would run as a formula begins with an apostrophe.
+function csvCell(text) {
+  const value = text.trim().replace(/\s+/g, " ");
+  const safe = /^[=+@\-]/.test(value) && !Number.isFinite(Number(value)) ? `'${value}` : value;
+  return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+function csvOf(table) {
+  return [...table.rows].map((row) => [...row.cells].map((cell) => csvCell(cell.textContent)).join(",")).join("\n");
+}
+
+// Add a button below each table; of tables that change, the one is taken that is there when it is pressed.
+function wireCsv(host, name) {
+  const button = make("button", { type: "button" });
+  button.className = "csv";
+  button.textContent = "Save as CSV";
+  button.addEventListener("click", () => {
+    const shown = host.querySelector("table");
+    if (!shown) return;
+    const link = make("a", { href: URL.createObjectURL(new Blob([`${csvOf(shown)}\n`], { type: "text/csv" })), download: `${name}.csv` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+  host.after(button);
+}
+
+document.querySelectorAll(".scroll:not(pre)").forEach((host, i) => wireCsv(host, host.id || `table-${i + 1}`));
