@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.anchor_bands import AnchorBands, anchor_count, choose_anchor_bands
+from dualsr_geo.fusion.anchor_bands import ANCHOR_COUNT, AnchorBands, anchor_count, choose_anchor_bands
 from dualsr_geo.fusion.coarse_stage import GuidedStart
 from dualsr_geo.fusion.regression_inputs import RegressionInputs
 from dualsr_geo.fusion.scene_regression import GuideFit
@@ -27,6 +27,9 @@ MIN_GUIDE_VARIANCE_SHARE = 0.03
 GUIDE_PLANES = 3
 # Smallest variance without the noise, relative to the variance with it.
 MIN_SIGNAL_SHARE = 0.02
+# Anchor bands of a scene of few bands where these carry the errors of the regression to all bands, but for at most this
+# share of their variance. They are what the network corrects.
+FEWEST_ANCHORS, MAX_UNCARRIED_SHARE = 3, 0.03
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class GuidedInputs:
         weight : array, shape (pixel,)
             Validity of the pixels, 0..1.
         count : int, optional
-            Largest number of anchors, bands or components; by default `anchor_count`.
+            Largest number of anchors, bands or components; by default `anchor_count`, or fewer where these suffice.
         """
         used, regression = weight > 0, fit.fit
         spectra, guide, w = spectra[:, used], guide[:, used], weight[used].astype(np.float64)
@@ -90,7 +93,7 @@ class GuidedInputs:
         z = space.components(spectra)
         residual = z - regression.slope @ y - regression.intercept[:, None]
         energy = (z.astype(np.float64) ** 2) @ w
-        anchors, rows, values = _anchors(space, spectra, weight[used], z, count)
+        anchors, rows, values = _anchors(space, spectra, weight[used], z, residual, count)
         noise = np.full(len(rows), space.noise)
         std = _root((values.astype(np.float64) ** 2) @ w, noise)
         error = np.hypot(_root(((rows @ residual).astype(np.float64) ** 2) @ w, noise), MIN_ERROR_SHARE * std)
@@ -173,16 +176,28 @@ def _anchors(
     spectra: NDArray[np.float32],
     weight: NDArray[np.float32],
     z: NDArray[np.float32],
+    residual: NDArray[np.float32],
     count: int | None,
 ) -> tuple[AnchorBands, NDArray[np.float32], NDArray[np.float32]]:
     """Return the anchors, and of all bands or components their rows of `expand` and values less the mean."""
-    count = anchor_count(len(spectra)) if count is None else count
+    most = anchor_count(len(spectra)) if count is None else count
     if space.keeps_rest:
-        chosen = choose_anchor_bands(spectra, weight, count)
+        chosen = choose_anchor_bands(spectra, weight, most)
+        if count is None and FEWEST_ANCHORS < most < ANCHOR_COUNT:
+            fewer = choose_anchor_bands(spectra, weight, FEWEST_ANCHORS)
+            if _uncarried_share(fewer, space.expand @ residual, weight) <= MAX_UNCARRIED_SHARE:
+                chosen = fewer
         return chosen, space.expand, spectra - space.mean[:, None]
-    number = min(space.count, count)
+    number = min(space.count, most)
     leading = AnchorBands(tuple(range(number)), space.expand[:, :number].copy())
     return leading, np.eye(space.count, dtype=np.float32), z
+
+
+def _uncarried_share(anchors: AnchorBands, errors: NDArray[np.float32], weight: NDArray[np.float32]) -> float:
+    """Return the share of the variance of errors (band, pixel) that those of the anchors do not carry to all bands."""
+    rest = errors - anchors.spread @ errors[list(anchors.bands)]
+    uncarried, total = (float((np.square(v, dtype=np.float64) @ weight).sum()) for v in (rest, errors))
+    return uncarried / total if total > 0 else 0.0
 
 
 def _root(square: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -204,3 +204,18 @@ def test_inputs_of_a_clean_scene():
     covariance = np.cov(planes)
     np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-2)
     assert covariance[0, 0] == pytest.approx(1, rel=0.01)
+
+
+@pytest.mark.parametrize(("rank", "count"), [(2, 3), (6, 4)])
+def test_a_scene_of_few_bands_has_three_anchors_where_they_carry_the_errors_to_all_bands(rank, count):
+    _, guide, psf = scene_and_guide(3, 1, 24, 21, 4)
+    # Fields that only their place distinguishes are as many independent directions.
+    fields = np.stack([np.roll(guide[0], (20 * k, 12 * k), (0, 1)) for k in range(rank)])
+    mixture = np.random.default_rng(0).uniform(0.2, 1, (7, rank)).astype(np.float32)
+    mixture[:rank] += np.eye(rank, dtype=np.float32)
+    bands = torch.from_numpy(np.einsum("bk,kyx->byx", mixture, fields))
+    lr = operator(psf, (24, 21)).degrade(bands).numpy()
+    pan = fields.sum(0, keepdims=True)
+    _, terms = scene_window(survey_arrays(lr, pan, psf), lr, pan)
+    assert not terms.spectral
+    assert len(terms.anchors.bands) == count
