@@ -58,7 +58,7 @@ class BatchProgress:
         self.new += record.status == "done" and not is_kept
         if not self._silent:
             failed = record.status == "failed"
-            print_progress(_line(record.to_json(), kept=is_kept), err=failed)
+            print_progress(_line(record.to_json(), is_kept=is_kept), err=failed)
             if failed:
                 self.printed.add(record.scene)
         self._display.count("Sharpening", self._ended, self._total, "scenes", without=is_kept)
@@ -77,18 +77,18 @@ def _shown(path: str) -> str:
     return one_line(path.removeprefix(folder))
 
 
-def _line(record: Mapping[str, Any], *, kept: bool = False) -> str:
-    """Return the line of a scene, from its record or plan as JSON; `kept` is a product that an earlier run finished."""
+def _line(record: Mapping[str, Any], *, is_kept: bool = False) -> str:
+    """Return the line of a scene, from its record or plan as JSON; `is_kept` is a product that an earlier run finished."""
     scene, product = str(record["scene"]), record.get("product") or record.get("output")
     target = f" -> {_shown(str(product))}" if product and record["status"] != "failed" else ""
-    time_ = f" ({record['seconds']:.1f} s)" if record.get("seconds") and not kept else ""
+    time_ = f" ({record['seconds']:.1f} s)" if record.get("seconds") and not is_kept else ""
     reason = (
         str(record.get("reason") or "")
         .removeprefix(f"{scene} ")
         .removeprefix(f"{scene}: ")
         .replace(scene, _shown(scene))
     )
-    status = "kept" if kept else record["status"]
+    status = "kept" if is_kept else record["status"]
     return f"{status:8}{_shown(scene)}{target}{time_}{f': {reason}' if reason else ''}"
 
 

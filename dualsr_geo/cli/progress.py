@@ -60,8 +60,8 @@ def _line(text: str) -> Any:  # tqdm is not typed
             return {**values, "n": int(self.n), "clock": duration(elapsed), "left": left}
 
     # A terminal may not state its size; tqdm writes nothing on one of 0 rows.
-    known = min(os.get_terminal_size(sys.stderr.fileno())) > 0
-    size = {"dynamic_ncols": True} if known else {"ncols": DEFAULT_SIZE[0], "nrows": DEFAULT_SIZE[1]}
+    has_size = min(os.get_terminal_size(sys.stderr.fileno())) > 0
+    size = {"dynamic_ncols": True} if has_size else {"ncols": DEFAULT_SIZE[0], "nrows": DEFAULT_SIZE[1]}
     return Line(desc=text, bar_format=CLOCK, leave=False, file=sys.stderr, miniters=0, **size)
 
 
@@ -192,10 +192,10 @@ class RunProgress(logging.Handler):
         if self._tiles is None:
             return "Stopped before the first tile. Run the same command again."
         done, total = self._tiles
-        kept = (
+        resumable = (
             f"{done} of {total} tile{'s' * (total > 1)} {'is' if total == 1 else 'are'} done and kept in {self._work}."
         )
-        return f"Stopped. {kept} To continue, run the same command with --resume; to start over, without."
+        return f"Stopped. {resumable} To continue, run the same command with --resume; to start over, without."
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Made-up scenes of leaves that hide one another: edges of every size and direction, as sharp as their pixels allow.
+"""Synthetic scenes of leaves that hide one another: edges of every size and direction, as sharp as their pixels allow.
 
 They are unlike any camera's, so that what learns from them besides real scenes does not learn one camera's sharpness.
 """

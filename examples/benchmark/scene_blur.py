@@ -44,7 +44,7 @@ MIN_CORRELATION = 0.3
 MAX_BANDS = 10
 # The gain of kernels without antialiasing is taken as this: no Gaussian has a gain of 1 and more.
 LARGEST_GAIN = 0.98
-MADE_UP = 10
+SYNTHETIC = 10
 NETS, HIDDEN = 3, 64
 
 
@@ -169,7 +169,7 @@ def described(lr: Floats, ratio: int) -> Iterator[Floats]:
 def training_scenes(without: Sequence[str] = ()) -> dict[str, Floats]:
     """Return the scenes to learn from, (band, y, x)."""
     real = {name: cube for name, cube in learned().items() if name not in without}
-    return {**real, **{f"leaves-{i}": dead_leaves(i) for i in range(MADE_UP)}}
+    return {**real, **{f"leaves-{i}": dead_leaves(i) for i in range(SYNTHETIC)}}
 
 
 def drawn(name: str, cube: Floats, crops: int, cache: Path | None) -> Samples:

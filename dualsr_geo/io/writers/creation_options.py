@@ -27,7 +27,7 @@ THREADS = "2"
 NO = ("NO", "FALSE", "OFF", "0")
 # Compressions to which a predictor applies.
 PREDICTED = {"ZSTD", "DEFLATE", "LZW"}
-# Options that apply to the blocks of a stage as they do to those of a copy of it, compressions without loss, and sides
+# Options that apply to the blocks of a stage as they do to those of their copies, compressions without loss, and sides
 # of blocks that GDAL takes for overviews and that bound the memory of the writing, pixels.
 PLAIN_OPTIONS = {
     "COMPRESS", "LEVEL", "PREDICTOR", "BLOCKSIZE", "BIGTIFF", "NUM_THREADS", "OVERVIEWS", "OVERVIEW_RESAMPLING",

@@ -23,7 +23,7 @@ from dualsr_geo.raster.windows import Tiling
 TILE, CHUNKS, STATISTICS = "tile", "chunks", "statistics"
 
 
-# Compression of the chunks. Those of a Zarr product are part of it; others are read once, when the file is written: lz4 takes
+# Compression of the chunks. Those of a Zarr product are part of that product; others are read once, when the file is written: lz4 takes
 # 0.23 and 0.18 s where zstd takes 0.63 and 0.58 s, to write and to read 244 MiB, of which both leave 155 MiB. Blosc names
 # the compressor in each chunk, so that chunks of both are read in one array.
 PUBLISHED = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
@@ -95,8 +95,8 @@ def restore_documents(work: WorkDirectory, spec: OutputSpec) -> int:
     codecs = (PUBLISHED, TEMPORARY) if spec.format == "Zarr" else (TEMPORARY, PUBLISHED)
     # An interrupted run of another format has the other compression.
     expected, other = (array_documents(spec, codec) for codec in codecs)
-    found = {key: work.metadata(key) for key in expected}
-    wrong = [key for key, content in expected.items() if not has_structure(found[key], content)]
+    stored = {key: work.metadata(key) for key in expected}
+    wrong = [key for key, content in expected.items() if not has_structure(stored[key], content)]
     for key in wrong:
         work.put_metadata(key, expected[key])
-    return sum(not has_structure(found[key], other[key]) for key in wrong)
+    return sum(not has_structure(stored[key], other[key]) for key in wrong)

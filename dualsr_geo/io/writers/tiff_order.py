@@ -78,9 +78,9 @@ def _directories(tiff: TiffFile) -> Iterator[Directory]:
         starts, sizes = next((pair for pair in (TILES, STRIPS) if pair[0] in tags), TILES)
         if starts not in tags or sizes not in tags:
             raise ValueError("a directory of the TIFF has no blocks")
-        kept = {n: (tag.kind, tag.count, tiff.content(tag)) for n, tag in tags.items() if n != starts}
+        entries = {n: (tag.kind, tag.count, tiff.content(tag)) for n, tag in tags.items() if n != starts}
         begin, length = (tiff.values(tags[n]).astype(np.uint64) for n in (starts, sizes))
-        yield Directory(kept, starts, begin, length)
+        yield Directory(entries, starts, begin, length)
 
 
 def _moved(tiff: TiffFile, directories: Sequence[Directory]) -> list[Directory]:

@@ -313,7 +313,7 @@ def pixels(path):
     return gdal.Open(str(path)).ReadRaster()
 
 
-def test_a_made_up_scene_is_loaded_with_its_guide(chosen, tmp_path):
+def test_a_synthetic_scene_is_loaded_with_its_guide(chosen, tmp_path):
     results, fine, feedback = run(chosen, "sample", {"FOLDER": str(tmp_path / "try")})
     assert fine, feedback.failed
     assert set(layers()) == {"scene", "pan"}
