@@ -41,7 +41,7 @@ VALUED = frozenset((
 ))  # fmt: skip
 # Values of text that messages name.
 WORDS = (
-    "all|auto|local|off|none|cuda|cpu|COG|GTiff|Zarr|float32|float64|bfloat16|u?int8|u?int16|u?int32|consistency|"
+    "all|auto|local|off|none|cuda|cpu|COG|GTiff|netCDF|Zarr|float32|float64|bfloat16|u?int8|u?int16|u?int32|consistency|"
     "backprojection-pixel|backprojection|finenet-per-tile|finenet|learned|regression|interpolation|bicubic|halving|cosine"
 )
 VALUE = re.compile(

@@ -23,12 +23,28 @@ GDAL_FLAGS = {
 }
 
 
+# Options whose value may be left out, with the values that they take, the first by default.
+OPTIONAL_VALUES = {"--uncertainty": ("bands", "separate")}
+
+
+def _with_values(args: Sequence[str]) -> list[str]:
+    """Return arguments in which options without a value have the default one."""
+    end = args.index("--") if "--" in args else len(args)
+    return [
+        f"{word}={OPTIONAL_VALUES[word][0]}"
+        if word in OPTIONAL_VALUES and i < end and args[i + 1 : i + 2] not in [[v] for v in OPTIONAL_VALUES[word]]
+        else word
+        for i, word in enumerate(args)
+    ]
+
+
 class Command(click.Command):
     """A command of `dualsr-geo`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; flags of GDAL, and arguments that are left over, are usage errors with a remedy."""
         self._require_own_flags(ctx, args)
+        args = _with_values(args)
         ctx.allow_extra_args = True
         super().parse_args(ctx, args)
         if ctx.args and not ctx.resilient_parsing:

@@ -131,6 +131,8 @@ def _origin_lines(origin: dict[str, Any]) -> list[str]:
         numbers = isinstance(bands[0], int)
         where = f"bands {bands[0]} to {bands[-1]} of the file" if numbers else f"the variable {bands[0]}"
         lines.append(f"errors:  {where}: standard deviations of the values, not data")
+    if file := origin["uncertainty_file"]:
+        lines.append(f"errors:  {file}: standard deviations of the values")
     return [*lines, *(f"note:    {note}" for note in origin["notes"] or ())]
 
 

@@ -31,6 +31,14 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
     return int(digits) if len(digits) < len(str(sys.maxsize)) else sys.maxsize
 
 
+class _ChoiceOrNone(click.Choice[str]):
+    """A choice that may be left out, which is False."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the chosen word, or False."""
+        return False if value is False else super().convert(value, param, ctx)
+
+
 @click.command(cls=Command, short_help="Sharpen a scene.")
 @click.argument("scene", type=click.Path())
 @options.product
@@ -93,7 +101,15 @@ def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | No
     help="Without a guide, average the network over this number of flips and quarter turns of the scene; 8 is the most "
     "exact, and takes eight times the network's time.",
 )
-@click.option("--uncertainty", is_flag=True, help="Also write the standard deviation of the error of each value.")
+@click.option(
+    "--uncertainty",
+    type=_ChoiceOrNone(["bands", "separate"]),
+    default=False,
+    is_flag=False,
+    metavar="[bands|separate]",
+    help="Also write the standard deviation of the error of each value: as further bands of the file, or separate, in a "
+    "second file, scene_x4_sigma.tif; in Zarr and netCDF as a variable.  [default of the value: bands]",
+)
 @click.option(
     "--coregister",
     type=click.Choice(["auto", "local", "off"]),

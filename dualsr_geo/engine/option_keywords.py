@@ -20,6 +20,7 @@ from dualsr_geo.engine.options import (
     FineStageName,
     Options,
     Precision,
+    Uncertainty,
 )
 from dualsr_geo.raster.packing import Nodata
 
@@ -40,7 +41,7 @@ class EvaluationKeywords(TypedDict, total=False):
     precision: Precision
     spectral: int | None
     orientations: int
-    uncertainty: bool
+    uncertainty: Uncertainty
     coregister: Coregistration
     changes: ChangeHandling
     denoise: Denoising

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -87,13 +87,23 @@ def pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:
     return result
 
 
+def uncertainty(name: str, value: Any) -> bool | Literal["separate"]:
+    """Return a truth value, True for ``"bands"``, or ``"separate"``; raises KeywordError for anything else."""
+    if isinstance(value, str):
+        if value not in ("bands", "separate"):
+            raise wrong(name, value, "True, 'bands' or 'separate'")
+        return "separate" if value == "separate" else True
+    return flag(name, value)
+
+
 # The type of each option.
 TYPES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("scale", "spectral", "orientations", "tile", "jobs"), integer),
-    **dict.fromkeys(("published", "uncertainty", "overwrite", "resume", "trust_references"), flag),
+    **dict.fromkeys(("published", "overwrite", "resume", "trust_references"), flag),
     **dict.fromkeys(("mtf_gain", "gsd"), number),
     "nodata": number_or_auto,
     "wavelengths": text_or_numbers,
+    "uncertainty": uncertainty,
     **dict.fromkeys(
         ("fine", "precision", "coregister", "changes", "denoise", "bidx", "sensor", "device", "format"), text
     ),

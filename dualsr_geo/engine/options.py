@@ -20,6 +20,7 @@ Coregistration = Literal["auto", "local", "off"]
 ChangeHandling = Literal["auto", "off"]
 Denoising = Literal["auto", "off"]
 Device = Literal["auto", "cpu", "cuda"]
+Uncertainty = bool | Literal["bands", "separate"]
 
 # Largest difference of a sum of taps from 1: taps printed with four digits pass.
 TAP_SUM_TOLERANCE = 1e-3
@@ -53,8 +54,9 @@ class Options:
         scene. Left out, 8; of noisy scenes 8 components. A number above the scene's is all.
     orientations : int
         Number of flips and quarter turns over which the network without a guide is averaged, 1 to 8.
-    uncertainty : bool
-        Whether the product has a standard deviation for every value.
+    uncertainty : bool or str
+        Whether the product has a standard deviation for every value: in a GeoTIFF as further bands (True or ``"bands"``),
+        or in a second file next to it, ``scene_x4_sigma.tif`` (``"separate"``); in Zarr and netCDF as a variable.
     coregister : str
         ``"auto"`` shifts a displaced guide as a whole, ``"local"`` also undoes its local displacement,
         ``"off"`` leaves it and warns.
@@ -111,7 +113,7 @@ class Options:
     precision: Precision = "float32"
     spectral: int | None = None
     orientations: int = 1
-    uncertainty: bool = False
+    uncertainty: Uncertainty = False
     # Registration and blur.
     coregister: Coregistration = "auto"
     changes: ChangeHandling = "auto"

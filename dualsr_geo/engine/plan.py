@@ -102,7 +102,7 @@ class RunPlan:
             model=self.model,
             fine=self.fine,
             anchors=None if o.spectral is None else min(o.spectral, self.scene.count),
-            uncertainty=o.uncertainty,
+            uncertainty=bool(o.uncertainty),
             detail=self.model.spectral and is_consistent(self.model, self.fine),
             changes=self.model.spectral and o.changes == "auto",
             denoise=o.denoise == "auto",
@@ -202,7 +202,7 @@ def plan_run(
         model.block,
         network_planes=planes(model, fine, scene.count),
         streams_bands=model.streams_bands,
-        uncertainty=options.uncertainty,
+        uncertainty=bool(options.uncertainty),
     )
     sizes = tile_size.choose_sizes(scene.shape, requirement, options, capacity)
     require_tiles(scene.shape, sizes.tile, scene.name)

@@ -109,7 +109,8 @@ def prepare(
     path = os.fspath(output(plan.ratio) if callable(output) else output)
     # A worker may run in another directory.
     spec = specify_output(plan, path if client is None else absolute(path))
-    spec.destination.require_apart([delivery.scene, *guides])
+    for destination in spec.destinations:
+        destination.require_apart([delivery.scene, *guides])
     plan = replace(plan, input_files=_input_files(scene, rgb, [delivery.scene, *guides], options))
     plan = replace(plan, request=_request(rgb, options))
     plan = _with_previous_tile(plan, spec)
@@ -148,7 +149,8 @@ def specify_output(plan: RunPlan, path: str) -> OutputSpec:
         name=plan.scene.name,
         tile=plan.sizes.tile * plan.ratio,
         options=plan.options.creation,
-        uncertainty=plan.options.uncertainty,
+        uncertainty=bool(plan.options.uncertainty),
+        separate=plan.options.uncertainty == "separate",
     )
 
 
@@ -180,7 +182,8 @@ def require_output(plan: RunPlan, spec: OutputSpec) -> None:
     """
     if plan.options.resume and is_same_output(spec, plan.identity):
         return
-    spec.destination.require_free(overwrite=plan.options.overwrite)
+    for destination in spec.destinations:
+        destination.require_free(overwrite=plan.options.overwrite)
     require_options(spec)
     require_possible(spec)
 

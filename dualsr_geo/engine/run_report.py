@@ -68,6 +68,8 @@ def _open_uncertainty(spec: OutputSpec) -> Scene | None:
         return open_scene(f"{spec.path}/{spec.variables[1].name}")
     if spec.format == "netCDF":
         return open_scene(f'NETCDF:"{spec.path}":{spec.variables[1].name}')
+    if spec.deviations_destination is not None:
+        return open_scene(spec.deviations_destination.path, bidx=f"1..{spec.shape[0]}")
     count = spec.shape[0]
     return open_scene(spec.path, bidx=f"{count + 1}..{2 * count}")
 

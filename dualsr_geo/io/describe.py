@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from dualsr_geo.argument_types import checked, flag, number, number_or_auto, path, text, text_or_numbers
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.storage.urls import shown
+from dualsr_geo.io.storage.zarr_groups import is_zarr
 from dualsr_geo.io.undeclared_fill import warn_of_fill, warn_of_repeated_pixels
 from dualsr_geo.io.wavelength_list import Given
 from dualsr_geo.io.writers.output_records import provenance_at, uncertainty_bands
+from dualsr_geo.io.writers.output_spec import deviations_path
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Nodata, Packing
 from dualsr_geo.raster.scene import Scene
@@ -67,7 +70,8 @@ def describe(
         and largest_scale with a guide or with sharper bands of the product; undeclared_fill (value, share) where
         pixels look missing without being declared so; repeated_pixels (y, x) where each is repeated; made_by of a
         product of this program: software, model, fine, scale, parameters, scene, guide, consistency (rmse, sam_deg),
-        uncertainty_bands (numbers of the bands that are standard deviations, or the name of their variable), notes.
+        uncertainty_bands (numbers of the bands that are standard deviations, or the name of their variable),
+        uncertainty_file (that of the same run), notes.
     """
     delivery = open_delivered(
         scene,
@@ -114,8 +118,17 @@ def _origin(scene: str) -> dict[str, Any] | None:
         "guide": ((provenance.get("inputs") or {}).get("guide") or {}).get("uri"),
         "consistency": {key: consistency.get(key) for key in ("rmse", "sam_deg")},
         "uncertainty_bands": list(uncertainty_bands(scene)),
+        "uncertainty_file": _file_of_deviations(scene, provenance),
         "notes": provenance.get("notes"),
     }
+
+
+def _file_of_deviations(scene: str, provenance: Mapping[str, Any]) -> str | None:
+    """Return the file of standard deviations that the same run wrote next to a product."""
+    path = deviations_path(scene)
+    other = None if is_zarr(scene) else provenance_at(path)
+    same = other is not None and other.get("fingerprint") == provenance.get("fingerprint")
+    return shown(path) if same else None
 
 
 def _describe_scene(scene: Scene) -> dict[str, Any]:

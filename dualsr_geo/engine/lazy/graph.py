@@ -81,7 +81,7 @@ def upscale(plan: RunPlan) -> da.Array:
     token = tokenize(__version__, plan.context_for, plan.survey_options, *sources)
     name = f"dualsr_tile-{token}"
     graph = HighLevelGraph.from_collections(name, _tasks(plan, whole, name, token), dependencies=arrays)  # type: ignore[arg-type]  # dask types no arrays
-    count = plan.scene.count * (1 + plan.options.uncertainty)
+    count = plan.scene.count * (1 + bool(plan.options.uncertainty))
     tile, ratio = plan.sizes.tile, plan.ratio
     sides = (tuple(min(tile, n - i) * ratio for i in range(0, n, tile)) for n in plan.scene.shape)
     dtype = nan_type_of(plan.scene, plan.packing) or plan.packing.dtype

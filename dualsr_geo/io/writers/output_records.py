@@ -67,13 +67,16 @@ def uncertainty_bands(path: str) -> tuple[int | str, ...]:
 
 def is_same_output(spec: OutputSpec, identity: Mapping[str, object]) -> bool:
     """Return whether the finished output of exactly this run is at the destination."""
-    provenance = read_provenance(spec)
-    return provenance is not None and provenance.get("fingerprint") == fingerprint(spec, identity)
+    expected = fingerprint(spec, identity)
+    records = (read_record(place.path, spec.format, PROVENANCE) for place in spec.destinations)
+    return all(record is not None and record.get("fingerprint") == expected for record in records)
 
 
 def fingerprint(spec: OutputSpec, identity: Mapping[str, object]) -> str:
     """Return the SHA-256 of everything that decides the bytes of an output."""
     form = {"format": spec.format, "options": spec.options}
+    if spec.deviations_destination is not None:
+        form["uncertainty"] = "separate"
     text = json.dumps(plain_values({**full_identity(spec, identity), **form}), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

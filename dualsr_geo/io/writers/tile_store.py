@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,8 @@ class TileStore:
         """
         store, destination = cls(spec), spec.destination
         destination.roll_back()
-        destination.require_free(overwrite=overwrite)
+        for place in spec.destinations:
+            place.require_free(overwrite=overwrite)
         require_options(spec)
         require_possible(spec)
         destination.require_writable()
@@ -244,8 +245,24 @@ class TileStore:
             elif self.spec.format == netcdf.FORMAT:
                 destination.put_file(netcdf.make_netcdf(self.spec, self._arrays("r"), records))
             else:
-                destination.put_file(make_tiff(self.spec.stacked, StackedArrays(self._arrays("r")), records))
+                self._put_tiffs(records)
             self._work.remove()
+
+    def _put_tiffs(self, records: Mapping[str, Any]) -> None:
+        """Write the TIFF, and the one of the standard deviations; put both in their places when both are written."""
+        arrays, deviations = self._arrays("r"), self.spec.deviations_destination
+        if deviations is None:
+            self.spec.destination.put_file(make_tiff(self.spec.stacked, StackedArrays(arrays), records))
+            return
+        # Without the domains that GDAL writes next to a TIFF, which are those of the product.
+        second = replace(self.spec.variables[1], tags={}, bands=self.spec.deviation_bands)
+        written = make_tiff(second, arrays[1], records)
+        deviations_file = written.with_name(f"sigma{written.suffix}")
+        written.replace(deviations_file)
+        first = make_tiff(self.spec.stacked, arrays[0], records)
+        # The product last: where it is, the run is finished.
+        deviations.put_file(deviations_file)
+        self.spec.destination.put_file(first)
 
     def _require_all_tiles(self) -> None:
         done = set(self.done())
