@@ -38,6 +38,7 @@ from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.models.definition import is_refined
+from dualsr_geo.report.results import RunResult
 from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
@@ -112,7 +113,8 @@ def upscale(
     with scene_log(name_of(scene), None if output is None else os.fspath(output)) as log:
         begin_stage(log, "inputs")
         plan, spec = prepare(scene, output, rgb=images, options=options, client=client)
-        return run_plan(plan, spec, log, began, client=client, report=report, progress=progress).to_json()
+        summary = run_plan(plan, spec, log, began, client=client, report=report, progress=progress)
+        return RunResult(summary.to_json())
 
 
 def run_plan(

@@ -42,6 +42,7 @@ from dualsr_geo.raster.scene import Scene
 from dualsr_geo.report.data import ReportData
 from dualsr_geo.report.gather import gather_report_data, read_survey
 from dualsr_geo.report.page import require_report, write_report
+from dualsr_geo.report.results import Comparison, Scores
 from dualsr_geo.report.views import ReportInputs
 
 Progress = Callable[[str], None]
@@ -99,7 +100,7 @@ def score_product(
     scores = score(product.source, truth.source, ratio=_require_scale(scale) or 1, jobs=jobs).to_json()
     if scale is None:
         scores["ergas"] = None
-    return {**ordered(scores), "scale": scale, "seconds": round(time.monotonic() - start, 2)}
+    return Scores({**ordered(scores), "scale": scale, "seconds": round(time.monotonic() - start, 2)})
 
 
 def _require_scale(scale: int | None) -> int | None:
@@ -237,7 +238,7 @@ def evaluate(
         if report is not None:
             write_report(_report_data(opened.name, trial, results), report, overwrite=options.overwrite)
             comparison["report"] = os.fspath(report)
-    return comparison
+    return Comparison(comparison)
 
 
 def _scene_mtf_gain(mtf_gain: float | None, scene: Scene) -> float:

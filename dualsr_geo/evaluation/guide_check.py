@@ -31,6 +31,7 @@ from dualsr_geo.raster.scene import Scene
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.registration.shift_description import describe_shift
+from dualsr_geo.report.results import GuideCheck
 from dualsr_geo.report.summary import share
 from dualsr_geo.survey.survey import Survey
 from dualsr_geo.threads import one_thread
@@ -122,7 +123,7 @@ def check_guide(
         image = plot_guide(plan.scene.shape, plan.ratio, inspection.survey, inspection.guides, inspection.use)
         write_plot(image, plot)
         facts["plot"] = os.fspath(plot)
-    return facts
+    return GuideCheck(facts)
 
 
 def _inspect(plan: RunPlan) -> GuideInspection:

@@ -115,6 +115,10 @@ def _labelled_like(values: da.Array, like: xr.DataArray, target: GeoBox) -> xr.D
     out = xr.DataArray(values, dims=like.dims, coords=other_coords, attrs=dict(like.attrs))
     # By default xarray names an array after its dask graph.
     out.name = like.name
+    # rioxarray keeps the unit of every band; plots take one.
+    units = out.attrs.get("units")
+    if isinstance(units, list | tuple) and len(set(units)) == 1:
+        out.attrs["units"] = units[0]
     out.encoding = _encoding(like)
     return _georeferenced(out, target, str(y), str(x))
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from dualsr_geo.raster import grid
 from dualsr_geo.raster.bands import Band
+from dualsr_geo.raster.html_tables import two_columns
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.source import Source
 
@@ -60,6 +62,30 @@ class Scene:
     def count(self) -> int:
         """Number of bands."""
         return len(self.bands)
+
+    def __repr__(self) -> str:
+        return f"<Scene {self.name}: {', '.join(value for _, value in self._facts)}>"
+
+    def _repr_html_(self) -> str:
+        return two_columns(f"Scene {self.name}", self._facts)
+
+    @property
+    def _facts(self) -> list[tuple[str, str]]:
+        """What a person needs of a scene at a glance: names and values."""
+        (height, width), packing = self.shape, self.packing
+        nodata = "no nodata value" if packing.nodata is None else f"nodata {packing.nodata:g}"
+        centres = [b.wavelength_nm for b in self.bands if b.wavelength_nm is not None]
+        facts = [
+            ("Bands", f"{self.count} band{'s' * (self.count != 1)}"),
+            ("Size", f"{height} x {width} pixels of {grid.gsd(self.geobox):.4g} {grid.unit(self.geobox)}"),
+            ("CRS", grid.crs_name(self.geobox) or "no CRS"),
+            ("Stored as", f"{packing.dtype}, {nodata}"),
+        ]
+        if centres:
+            facts.append(("Wavelengths", f"{min(centres):.4g} to {max(centres):.4g} nm"))
+        if self.sensor is not None:
+            facts.append(("Sensor", self.sensor.sentence))
+        return facts
 
     def select(self, indices: Sequence[int]) -> Scene:
         """Return the scene of some of its bands, zero-based, in the order given."""

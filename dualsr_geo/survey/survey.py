@@ -17,10 +17,13 @@ from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.uncertainty import ErrorModel
 from dualsr_geo.fusion.wald.scene_sample import GuideStatistics, SceneStatistics
 from dualsr_geo.models.definition import Model
+from dualsr_geo.option_names import rendered
+from dualsr_geo.raster.html_tables import two_columns
 from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import Placement
 from dualsr_geo.registration.shift import guide_margin, move_guide
+from dualsr_geo.registration.shift_description import describe_move
 from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.survey.detail import DetailAssessment
 from dualsr_geo.survey.guide_denoising import GuideDenoising, denoised
@@ -80,6 +83,26 @@ class Survey:
     detail: DetailAssessment | None = None
     normalization: Normalization | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Survey: {'; '.join(f'{name.lower()} {value}' for name, value in self._facts)}>"
+
+    def _repr_html_(self) -> str:
+        return two_columns("Survey", self._facts)
+
+    @property
+    def _facts(self) -> list[tuple[str, str]]:
+        """What a person needs of a survey at a glance: names and values; px are pixels of the product."""
+        place, (sigma_y, sigma_x) = self.placement, self.placement.psf.sigma_px
+        facts = [("Blur", f"sigma {sigma_y:.2f} x {sigma_x:.2f} px ({place.source})")]
+        if self.guide is not None:
+            facts.append(("Guide", describe_move(place.shift_px, place.moved_px, place.shift_error_px)))
+            relevance = self.guide.relevance
+            if relevance is not None and np.isfinite(relevance).any():
+                facts.append(("Explained", f"{float(np.nanmean(relevance)):.0%} of the bands' variance"))
+        if self.denoising is not None and self.denoising.filter is not None:
+            facts.append(("Noise", "the guide is denoised"))
+        return facts + [("Warning", rendered(note)) for note in self.notes]
 
     @property
     def psf(self) -> Psf:

@@ -133,8 +133,9 @@ def _write_scene(path: Path, sample: Sample) -> None:
             last = min(first + BLOCK_ROWS, height)
             target.write(_stored(sample.scene_rows(first, last)), window=Window(0, first, width, last - first))
         target.update_tags(ns=NAMESPACE, SAMPLE="scene")
+        # Of the dataset: rioxarray makes a tuple of the units of bands, which plots do not take.
+        target.update_tags(units="reflectance")
         target.scales = (SCALE,) * count
-        target.units = ("reflectance",) * count
         for i, (nm, fwhm) in enumerate(zip(sample.wavelengths_nm, sample.fwhm_nm, strict=True), 1):
             target.set_band_description(i, f"band {i} ({nm:.1f} nm)")
             target.update_tags(i, ns="IMAGERY", CENTRAL_WAVELENGTH_UM=f"{nm / 1000:.6g}", FWHM_UM=f"{fwhm / 1000:.4g}")

@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -254,8 +254,10 @@ def _bands(dataset: DatasetReader, indexes: Sequence[int]) -> tuple[Band, ...]:
     lists = from_envi(dataset.tags(ns="ENVI"), dataset.count)
     if dataset.driver == "netCDF":
         lists = netcdf_bands(dataset)
-    unit = dataset.tags().get("wavelength_units")
-    return tuple(_band(dataset, i, lists, unit) for i in indexes)
+    # The tag `units` is that of rioxarray, of all bands.
+    shared = dataset.tags()
+    bands = (_band(dataset, i, lists, shared.get("wavelength_units")) for i in indexes)
+    return tuple(b if b.unit else replace(b, unit=shared.get("units") or None) for b in bands)
 
 
 def _band(dataset: DatasetReader, index: int, lists: Sequence[Spectrum], unit: str | None) -> Band:
