@@ -120,9 +120,9 @@ def prepare(
     return plan, spec
 
 
-def _request(rgb: Where | Sequence[Where] | None, options: Options) -> dict[str, object]:
-    """Return guides and options as the record of a run keeps them; relative paths become absolute."""
-    paths = [rgb] if isinstance(rgb, str | os.PathLike) else list(rgb or ())
+def _request(rgb: Raster | Sequence[Raster] | None, options: Options) -> dict[str, object]:
+    """Return guides and options as the record of a run keeps them; relative paths become absolute, arrays are left out."""
+    paths = [image for image in as_list(rgb) if isinstance(image, str | os.PathLike)]
     # A subdataset or a connection string is no path; a name may be too long for Path.
     texts = [os.path.abspath(p) if os.path.exists(p) else os.fspath(p) for p in paths]  # noqa: PTH110
     return {"rgb": recordable(texts), "options": options_to_record(options)}

@@ -40,7 +40,7 @@ def test_a_computed_product_states_what_a_run_to_a_file_reports(sharp, result):
     assert json.loads(sharp.attrs["dualsr_parameters"])["scale"] == 4
     assert sharp.attrs["dualsr_shift"][0].split("; ")[0] == result["guide"]["shift"].removesuffix(".")
     assert "lay 1.5 px too low and 2.0 px too far left" in sharp.attrs["dualsr_shift"][0]
-    assert f"by {result['consistency']['rmse']:.3g} (RMSE)" in sharp.attrs["dualsr_consistency"][0]
+    assert f"{result['consistency']['rmse']:.3g} (RMSE)" in sharp.attrs["dualsr_consistency"][0]
     assert sharp.attrs["dualsr_warnings"] == (result["notes"] or ["none"])
 
 
