@@ -223,8 +223,11 @@ def _others(window: GuidedWindow, terms: GuidedInputs, anchors: list[int]) -> tu
     residuals = observed - lr[list(RESIDUAL_CANDIDATES)]
     others -= start
     lr -= operator.degrade(start)
-    for candidate, residual in zip(others, lr, strict=True):
-        candidate.sub_(_spread(window, terms, residual, anchors))
+    for candidate, residual in zip(others, lr.neg_(), strict=True):
+        for row, anchor in enumerate(anchors):
+            # Without ridges, as on clean scenes, the closed form is the same for every band and component.
+            first = anchor if terms.spectral else 0
+            window.closed.add_spread(candidate[row : row + 1], residual[row : row + 1], first)
     near = torch.nn.functional.avg_pool2d(residuals.square(), 3, 1, 1, count_include_pad=False).sqrt()
     return others.transpose(0, 1), operator.upsample(near.transpose(0, 1)).clamp_min(0)
 
