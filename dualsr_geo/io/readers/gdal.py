@@ -28,6 +28,7 @@ from dualsr_geo.io.readers.netcdf import (
     netcdf_crs,
     netcdf_geobox,
     netcdf_transform,
+    require_bands_first,
     stated_transform,
 )
 from dualsr_geo.io.readers.rasterio_source import RasterSource
@@ -151,6 +152,8 @@ def _describe(dataset: DatasetReader, uri: str, bidx: str | None, nodata: float 
     for file in _local_tiffs(dataset):
         require_complete(file)
     _require_mask_file(dataset)
+    if dataset.driver == "netCDF":
+        require_bands_first(dataset, shown(dataset.files[0] if dataset.files else uri))
     spectral = _spectral_indexes(dataset)
     if bidx is None:
         _warn_of_alpha(dataset)

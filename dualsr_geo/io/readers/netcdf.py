@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
+from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.dataset_cache import open_quietly
 from dualsr_geo.raster.georeferencing import SPATIAL_DIMS, geobox_of, parse_crs
 from dualsr_geo.raster.wavelengths import GOOD_NAMES, WAVELENGTH_NAMES, Spectrum, from_columns, number
@@ -60,6 +61,23 @@ def netcdf_geobox(dataset: DatasetReader, where: str) -> GeoBox:
     box = geobox_of(array, {}, where)
     text = dataset.crs.to_wkt() if dataset.crs else netcdf_crs(dataset)
     return GeoBox(box.shape, box.affine, parse_crs(text, where) or box.crs)
+
+
+def require_bands_first(dataset: DatasetReader, where: str) -> None:
+    """Check that the last two dimensions of a variable are not a spatial one and the bands, which GDAL reads as y and x.
+
+    Raises
+    ------
+    InputError
+        If the dimension that GDAL reads as the bands is y or x.
+    """
+    names = dataset.tags().get("NETCDF_DIM_EXTRA", "").strip("{}").split(",")
+    spatial = {name for pair in SPATIAL_DIMS for name in pair}
+    if wrong := [name for name in names if name in spatial]:
+        raise InputError(
+            f"{where} has the bands in its last dimension and `{wrong[0]}` first, which GDAL reads as {dataset.count} bands. "
+            "Write it with the bands first, e.g. by xarray: dataset.transpose(..., 'y', 'x').to_netcdf('bands_first.nc')."
+        )
 
 
 def netcdf_transform(dataset: DatasetReader) -> Affine:
