@@ -41,7 +41,7 @@ from dualsr_geo.models.definition import is_refined
 from dualsr_geo.report.results import RunResult
 from dualsr_geo.serialization import to_json
 from dualsr_geo.survey.survey import Survey
-from dualsr_geo.threads import one_thread
+from dualsr_geo.threads import one_thread, return_freed
 
 # The fitted fine stage, in the work directory.
 FINE_STAGE_FILE = "fine.safetensors"
@@ -184,6 +184,7 @@ def _sharpen(
         if is_refined(plan.model, plan.fine):
             begin_stage(log, "fine stage")
         context = _with_fine_stage(plan, store, plan.context_for(survey))
+        return_freed()
         records = _run_tiles(TilePlan(plan.inputs, context, store), plan.sizes.jobs, client, progress, log)
         summary = summarise(plan, survey, records, context.fine_stage, output=spec.path)
         require_held()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import psutil
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -15,6 +19,7 @@ from dualsr_geo import resources
 from dualsr_geo.engine import tile_size
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import OptionError
+from dualsr_geo.synthetic import write
 
 MIB = 2**20
 SCENE = (629, 583)
@@ -117,3 +122,25 @@ def test_a_tile_that_cuts_blocks_is_refused(tile, advice):
     need = tile_size.MemoryRequirement(31, 3, 4, 24, 3, 1280, streams_bands=True)
     with pytest.raises(OptionError, match=f"--tile {tile} is no whole number of the network's blocks of 3.*{advice}"):
         tile_size.choose_sizes((150, 150), need, Options(tile=tile))
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or torch.version.cuda is not None, reason="the libraries themselves take another size here"
+)
+def test_a_whole_run_stays_below_the_limit(tmp_path):
+    # Without the limit this run takes 680 MB.
+    limit = 650 * 10**6
+    scene, pan = write(tmp_path, bands=48, shape=(200, 200), guide="pan")
+    arguments = [scene, "--rgb", pan, "-o", tmp_path / "product.zarr", "--model", "regression", "--jobs", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "dualsr_geo",
+        "upscale",
+        *arguments,
+        "--max-memory",
+        f"{limit // 10**6}MB",
+        "--json",
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout)["peak_memory_bytes"] <= limit
