@@ -1,4 +1,4 @@
-"""Limit the threads of torch and BLAS, and keep freed memory for reuse."""
+"""Limit the threads of torch and BLAS, keep float32 convolutions exact on a card, and keep freed memory for reuse."""
 
 from __future__ import annotations
 
@@ -29,12 +29,17 @@ _lock = threading.Lock()
 _open_blocks = 0
 _threads_before = 1
 _blas_limit: Any = None
+_tf32_before = False
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch and BLAS on one thread until the last of the open blocks ends, then restore their numbers of threads."""
-    global _open_blocks, _threads_before, _blas_limit  # noqa: PLW0603  # the numbers of threads are global
+    """Run torch and BLAS on one thread until the last of the open blocks ends, then restore their numbers of threads.
+
+    Meanwhile a card computes convolutions of float32 in float32. By default torch rounds their factors to TF32, whose 10 bits
+    leave errors of 1e-3.
+    """
+    global _open_blocks, _threads_before, _blas_limit, _tf32_before  # noqa: PLW0603  # the settings are global
     with _lock:
         # The first call in a new thread copies the number of the process, which would otherwise undo the limit later.
         threads = torch.get_num_threads()
@@ -42,6 +47,8 @@ def one_thread() -> Iterator[None]:
             keep_freed()
             _threads_before = threads
             _blas_limit = _blas().limit(limits=1, user_api="blas")
+            _tf32_before = torch.backends.cudnn.allow_tf32
+            torch.backends.cudnn.allow_tf32 = False
         _open_blocks += 1
         torch.set_num_threads(1)
     try:
@@ -53,6 +60,7 @@ def one_thread() -> Iterator[None]:
             if _open_blocks == 0:
                 torch.set_num_threads(_threads_before)
                 _blas_limit.restore_original_limits()
+                torch.backends.cudnn.allow_tf32 = _tf32_before
 
 
 @cache

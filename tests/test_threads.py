@@ -71,3 +71,14 @@ def test_the_number_of_threads_is_one_in_the_block_and_restored_after_it():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_convolutions_of_float32_are_not_rounded_to_tf32_while_a_tile_runs(monkeypatch, before):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
+    with one_thread():
+        assert not torch.backends.cudnn.allow_tf32
+        with one_thread():
+            assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 is before

@@ -28,7 +28,7 @@ from dualsr_geo.models.networks.coarsr import CoarSR
 
 RATIO, GUIDE_BANDS, WIDTH = 4, 3, 64
 LAYERS = 6
-# Bands of a tile: fewer of larger ones, so that a run takes seconds.
+# Of a turn: fewer bands of larger tiles, so that a run takes seconds.
 PIXELS = 400_000
 LEAST_BANDS = 5
 
@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--processor-time", action="store_true", help="for one thread on a machine with neighbours")
     parser.add_argument("--repeat", type=int, default=4)
+    parser.add_argument("--pixels", type=int, default=PIXELS, help="hr pixels of all bands of a turn, at least")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(
@@ -114,7 +115,7 @@ def main() -> None:
 def rows(dtype: torch.dtype, size: int, arguments: argparse.Namespace) -> None:
     """Measure one type and size, all networks, and print."""
     device, batch = arguments.device, arguments.batch
-    count = max(LEAST_BANDS, PIXELS // (size**2 * batch))
+    count = max(LEAST_BANDS, arguments.pixels // (size**2 * batch))
     lr, guide = cube(size, count, batch, device)
     x = torch.rand(batch, WIDTH, size, size, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
     stack = plain(dtype, device)
