@@ -17,6 +17,7 @@ def run(*arguments):
     return subprocess.run(["sh", str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_on_the_cpu_every_model_equals_itself_and_every_part_is_printed():
     done = run("--device", "cpu", "--tiny", "--budget", "3600")
     assert done.returncode == 0, done.stderr[-2000:]
