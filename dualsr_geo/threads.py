@@ -21,7 +21,7 @@ DASK_TRIM_SETTING = ("MALLOC_TRIM_THRESHOLD_", "65536")
 # The values that glibc reaches by default: parameter and value of mallopt(3), bytes.
 TRIM_THRESHOLD, MMAP_THRESHOLD = (-1, 64 << 20), (-3, 32 << 20)
 
-# Heaps of the C library for all threads; by default it makes eight a core, and each keeps what its threads freed. Two
+# Heaps of the C library for all threads; by default it makes eight per core, and each keeps what its threads freed. Two
 # tiles of `auto` at once take 5 % less memory, and no more time.
 MAX_HEAPS = (-8, 2)
 
@@ -77,9 +77,9 @@ def keep_freed() -> bool:
 
 
 def return_freed() -> None:
-    """Return the memory that is free to the system, and keep less of it from now on; for the end of a stage.
+    """Return the memory that is free to the system, and use two heaps from now on; for the end of a stage.
 
-    The survey allocates many small arrays, tiles a few large ones: what the survey freed is of little use to tiles.
+    The survey allocates many small arrays, tiles a few large ones: tiles can hardly reuse what the survey freed.
     """
     # Only glibc has them.
     with suppress(AttributeError, OSError):
