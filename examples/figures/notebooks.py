@@ -44,7 +44,7 @@ def page(name: str, notebook: Any, images: Path) -> str:
         if cell.cell_type == "markdown":
             parts.append(cell.source)
             continue
-        parts.append(f"{NOT_RUN}\n```python\n{cell.source}\n```")
+        parts.append(f"{NOT_RUN}\n```python\n{cell.source.removesuffix(';')}\n```")
         parts += [shown for output in cell.outputs for shown in rendered(output, name, images, numbers)]
     parts.insert(1, f"*The notebook `examples/notebooks/{name}.ipynb`, with the outputs of a run.*")
     return "\n\n".join(parts) + "\n"

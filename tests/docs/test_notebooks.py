@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,14 @@ def test_a_script_runs(name, tmp_path):
     assert made.returncode == 0, made.stderr
     assert len(made.stdout.splitlines()) == 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_page_of_a_notebook_has_its_cells(path):
+    """`python examples/figures/notebooks.py docs` writes the pages."""
+    nbformat = pytest.importorskip("nbformat")
+    page = (EXAMPLES.parent / "docs" / "notebooks" / f"{path.stem}.md").read_text()
+    for cell in nbformat.read(path, 4).cells:
+        assert cell.source.removesuffix(";") in page
+    for picture in re.findall(r"!\[[^\]]*\]\(\.\./(images/notebooks/[^)]+)\)", page):
+        assert (EXAMPLES.parent / "docs" / picture).stat().st_size < 300_000
