@@ -223,7 +223,9 @@ def operator(
 # The blocks of a survey's sample have one size, and each is degraded by one blur dozens of times.
 @lru_cache(maxsize=4)
 def _whole_operator(psf: Psf, shape: tuple[int, int], device: str | torch.device) -> Operator:
-    return _operator(psf, shape, Window(0, shape[0], 0, shape[1]), device)
+    # A training may use what a survey made; autograd takes no tensors of inference mode.
+    with torch.inference_mode(mode=False):
+        return _operator(psf, shape, Window(0, shape[0], 0, shape[1]), device)
 
 
 def _operator(psf: Psf, shape: tuple[int, int], win: Window, device: str | torch.device) -> Operator:

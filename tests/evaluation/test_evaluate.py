@@ -284,7 +284,7 @@ def test_the_command_compares(folder, comparison):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ((), 2, "--scale, or --reference"),
+        ((), 2, "--scale is required. Give --rgb GUIDE, or e.g. --scale 2, or --reference"),
         (("--scale", 4, "--reference", "REF", "--rgb", "x.tif"), 2, "--rgb has no effect with --reference"),
         (("--reference", "missing.tif"), 1, "missing.tif"),
         (("--scale", 4, "--models", "magic"), 1, "magic"),

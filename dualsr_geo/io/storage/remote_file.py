@@ -10,7 +10,7 @@ import obstore
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.storage.object_store import open_store, read_object
 from dualsr_geo.io.storage.store_errors import store_errors_as
-from dualsr_geo.io.storage.urls import is_writable, shown
+from dualsr_geo.io.storage.urls import is_url, is_writable, shown
 from dualsr_geo.io.storage.web import read_document, read_first, read_part
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ def open_remote(url: str) -> io.BufferedReader:
         If the store or the server refuses.
     """
     return io.BufferedReader(_RemoteFile(url), BUFFER_BYTES)
+
+
+def local_or_remote(path: str) -> str | io.BufferedReader:
+    """Return a path as it is, and the file object of a URL."""
+    return open_remote(path) if is_url(path) else path
 
 
 def read_range(url: str, start: int, count: int) -> bytes:

@@ -15,8 +15,7 @@ import h5py
 import numpy as np
 
 from dualsr_geo.errors import OptionError, OutputError
-from dualsr_geo.io.storage.remote_file import open_remote
-from dualsr_geo.io.storage.urls import is_url
+from dualsr_geo.io.storage.remote_file import local_or_remote
 from dualsr_geo.io.writers.geozarr import Coordinate, band_coordinates, grid_coordinates, map_attrs, variable_attrs
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster import grid
@@ -105,7 +104,7 @@ def make_netcdf(spec: OutputSpec, arrays: Sequence[Any], records: Mapping[str, A
 
 def read_record(path: str, key: str) -> dict[str, Any]:
     """Return the ``"lineage"`` or ``"survey"`` of a file; raises KeyError or ValueError if it carries none."""
-    with h5py.File(open_remote(path) if is_url(path) else path, "r") as file:
+    with h5py.File(local_or_remote(path), "r") as file:
         attrs, parts = file[GROUP].attrs, list[str]()
         while (part := attrs.get(_part_name(key, len(parts)))) is not None:
             parts.append(part.decode() if isinstance(part, bytes) else str(part))
@@ -118,7 +117,7 @@ def _part_name(key: str, index: int) -> str:
 
 def ancillary_variables(path: str) -> tuple[str, ...]:
     """Return the names of the variables that describe others, such as standard deviations."""
-    with h5py.File(open_remote(path) if is_url(path) else path, "r") as file:
+    with h5py.File(local_or_remote(path), "r") as file:
         texts = [d.attrs.get("ancillary_variables") for d in file.values() if isinstance(d, h5py.Dataset)]
     return tuple(t.decode() if isinstance(t, bytes) else str(t) for t in texts if t is not None)
 

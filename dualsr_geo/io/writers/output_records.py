@@ -7,12 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import rasterio
 from rasterio.errors import RasterioError
 
 from dualsr_geo.errors import OutputError, ResumeError
+from dualsr_geo.io.readers.dataset_cache import open_quietly
 from dualsr_geo.io.storage.locations import read_bytes
-from dualsr_geo.io.storage.store_settings import gdal_options
 from dualsr_geo.io.storage.urls import gdal_path
 from dualsr_geo.io.storage.zarr_groups import RECORDS, is_zarr
 from dualsr_geo.io.writers import netcdf
@@ -38,7 +37,7 @@ def read_record(path: str, format_: str, key: str) -> dict[str, Any] | None:
         if format_ == "Zarr":
             document = json.loads(read_bytes(f"{path}/zarr.json", OutputError))
             return dict(document["attributes"][RECORDS][key])
-        with rasterio.Env(**gdal_options(path)), rasterio.open(gdal_path(path)) as dataset:
+        with open_quietly(gdal_path(path), (), ("GTiff",)) as dataset:
             return dict(json.loads(dataset.tags(ns="DUALSR")[key.upper()]))
     except (OSError, RasterioError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -59,7 +58,7 @@ def uncertainty_bands(path: str) -> tuple[int | str, ...]:
             attributes = json.loads(read_bytes(f"{path}/zarr.json", OutputError))["consolidated_metadata"]["metadata"]
             names = [a["attributes"].get("ancillary_variables") for a in attributes.values()]
             return tuple(str(name) for name in names if name)
-        with rasterio.Env(**gdal_options(path)), rasterio.open(gdal_path(path)) as dataset:
+        with open_quietly(gdal_path(path), (), ("GTiff",)) as dataset:
             return tuple(i for i in dataset.indexes if DEVIATION_OF in dataset.tags(i))
     except (OSError, RasterioError, ValueError, KeyError, TypeError, AttributeError, OutputError):
         return ()

@@ -46,8 +46,12 @@ def test_a_url_stays_where_a_path_is_resolved(url):
     assert relative_to("/data/out/k.tif", "/data") == os.path.join("out", "k.tif")
 
 
-def test_one_factory_and_one_flag_outside_storage_tell_urls_from_paths():
+def test_one_factory_and_the_batch_outside_storage_tell_urls_from_paths():
     calls = {
         str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py") if re.search(r"\bis_url\(", p.read_text("utf-8"))
     }
-    assert {c for c in calls if not c.startswith("io/storage/")} == {"io/writers/destination.py", "cli/batch.py"}
+    assert {c for c in calls if not c.startswith("io/storage/")} == {
+        "io/writers/destination.py",
+        "cli/batch.py",
+        "batching/batch.py",
+    }

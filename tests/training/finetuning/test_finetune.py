@@ -50,10 +50,14 @@ def place(tmp_path_factory):
     return folder
 
 
+def pairs_of_scenes(scenes: list[Path], guides: list[Path], request: FinetuningRequest) -> list[pairs_of.TrainingPair]:
+    return finetune._read_pairs(scenes, guides, request, time.monotonic(), lambda _line: None)
+
+
 @lru_cache(maxsize=2)
 def learned(folder: Path, scale: int = 2) -> list[pairs_of.TrainingPair]:
     with torch.no_grad():
-        return finetune._read_pairs([folder / "scene.tif"], [folder / "pan.tif"], FinetuningRequest(scale=scale))
+        return pairs_of_scenes([folder / "scene.tif"], [folder / "pan.tif"], FinetuningRequest(scale=scale))
 
 
 def run(place, output, *words):
@@ -118,8 +122,8 @@ def test_no_pixel_without_scene_or_guide_counts(place, tmp_path):
         with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as file:
             file.write(values)
     with torch.no_grad():
-        (half,) = finetune._read_pairs([place / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
-        (cut,) = finetune._read_pairs([tmp_path / "scene.tif"], [place / "pan.tif"], FinetuningRequest())
+        (half,) = pairs_of_scenes([place / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
+        (cut,) = pairs_of_scenes([tmp_path / "scene.tif"], [place / "pan.tif"], FinetuningRequest())
     assert not bool(half.mask[:9].any() | (half.held_out[:9] > 0).any())
     assert not bool(cut.mask[:20].any() | (cut.held_out[:20] > 0).any())
     assert bool(half.mask[14:].any())
@@ -129,7 +133,7 @@ def test_no_pixel_without_scene_or_guide_counts(place, tmp_path):
 def test_a_window_at_ratio_4_also_teaches_at_2_but_does_not_judge(tmp_path):
     synthetic.write(tmp_path, shape=(80, 75), ratio=4, bands=4, guide="pan", seed=1)
     with torch.no_grad():
-        first, second = finetune._read_pairs([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
+        first, second = pairs_of_scenes([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
     assert (first.ratio, first.own_ratio, second.ratio, second.own_ratio) == (4, True, 2, False)
     height, width = first.held_out.shape
     assert torch.equal(first.held_out, second.held_out[:height, :width])
@@ -140,15 +144,15 @@ def test_scenes_of_an_archive_are_numbered_through_and_bounded(place, tmp_path, 
     synthetic.write(tmp_path, shape=(61, 44), ratio=2, bands=3, guide="pan", seed=5)
     scenes, guides = ([folder / f"{n}.tif" for folder in (place, tmp_path)] for n in ("scene", "pan"))
     with torch.no_grad():
-        one, other = finetune._read_pairs(scenes, guides, FinetuningRequest())
+        one, other = pairs_of_scenes(scenes, guides, FinetuningRequest())
         assert set(one.held_out.unique().tolist()) & set(other.held_out.unique().tolist()) == {0}
         assert [len(p.reference) for p in (one, other)] == [6, 3]
         assert len(block_squared_errors(score_blocks(GuidedNetwork(8, 1), [one, other]).cross_validated(odd=True))) >= 8
         # The middle of a scene, guide and all: its start is as good.
         monkeypatch.setattr(finetune, "MAX_LR_PX", 2 * 42**2)
-        (cut, _) = finetune._read_pairs(scenes, guides, FinetuningRequest())
+        (cut, _) = pairs_of_scenes(scenes, guides, FinetuningRequest())
         monkeypatch.setattr(finetune, "MAX_SCENES", 1)
-        assert len(finetune._read_pairs(scenes, guides, FinetuningRequest())) == 1
+        assert len(pairs_of_scenes(scenes, guides, FinetuningRequest())) == 1
     assert cut.reference.shape == (6, 42, 42)
     assert torch.equal(cut.reference, one.reference[:, 6:48, 12:54])
     assert bool((cut.sample.error < 1.5 * one.sample.error[: len(cut.sample.error)]).all())
@@ -157,7 +161,7 @@ def test_scenes_of_an_archive_are_numbered_through_and_bounded(place, tmp_path, 
 def test_a_noisy_scene_is_learned_by_components_and_judged_by_bands(tmp_path):
     synthetic.write(tmp_path, shape=(46, 52), ratio=2, bands=24, guide="pan", noise=0.02)
     with torch.no_grad():
-        (pair,) = finetune._read_pairs([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
+        (pair,) = pairs_of_scenes([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
         (pixels,) = score_blocks(random_guided_network(), [pair]).windows
     assert pair.sample.inputs.spectral
     assert pixels.correction.shape == pixels.reference.shape == (24, int((pair.held_out > 0).sum()))
@@ -373,7 +377,8 @@ def test_bad_input_is_one_line(place, tmp_path):
     for words, said in cases:
         made = CliRunner().invoke(main, list(map(str, (words[0], "-o", tmp_path / "a.safetensors", *words[1:]))))
         assert made.exit_code == 1, (words, made.output)
-        (line,) = made.stderr.strip().splitlines()
+        *progress, line = made.stderr.strip().splitlines()
+        assert all(p.startswith("Reading and surveying scene 1 of 1: ") for p in progress)
         assert said in line, line
     assert not (tmp_path / "a.safetensors").exists()
 
