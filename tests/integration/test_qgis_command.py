@@ -250,14 +250,14 @@ def test_one_command_packs_a_plugin_that_qgis_would_take(tmp_path):
         assert str(place) in made.stdout
     with ZipFile(place) as packed:
         names = set(packed.namelist())
-        told = configparser.ConfigParser(interpolation=None)
+        metadata = configparser.ConfigParser(interpolation=None)
         told.read_string(packed.read("dualsr_qgis/metadata.txt").decode())
         page = packed.read("dualsr_qgis/help/index.html").decode()
     assert {n.split("/")[0] for n in names} == {"dualsr_qgis"}
     assert {f"dualsr_qgis/{n}" for n in ("__init__.py", "icon.svg", "LICENSE")} <= names
     assert not [n for n in names if "__pycache__" in n or n.endswith(".pyc")]
-    assert told["general"]["version"] == dualsr_geo.__version__
-    assert told["general"]["hasProcessingProvider"] == "yes"
+    assert metadata["general"]["version"] == dualsr_geo.__version__
+    assert metadata["general"]["hasProcessingProvider"] == "yes"
     pictures = [p.split('"')[0] for p in page.split('src="')[1:]]
     assert pictures
     assert {f"dualsr_qgis/help/{p}" for p in pictures} <= names
@@ -280,10 +280,10 @@ def test_the_plugin_is_written_for_qt5_and_qt6(file):
 
 
 def test_the_plugin_is_offered_to_qgis_4():
-    told = configparser.ConfigParser(interpolation=None)
-    told.read(HERE / "dualsr_qgis/metadata.txt", encoding="utf-8")
-    assert told["general"]["qgisMaximumVersion"] == "4.99"
-    assert told["general"]["supportsQt6"] == "True"
+    metadata = configparser.ConfigParser(interpolation=None)
+    metadata.read(HERE / "dualsr_qgis/metadata.txt", encoding="utf-8")
+    assert metadata["general"]["qgisMaximumVersion"] == "4.99"
+    assert metadata["general"]["supportsQt6"] == "True"
 
 
 def test_metadata_that_lacks_something_is_refused(tmp_path):
