@@ -251,7 +251,7 @@ def test_one_command_packs_a_plugin_that_qgis_would_take(tmp_path):
     with ZipFile(place) as packed:
         names = set(packed.namelist())
         metadata = configparser.ConfigParser(interpolation=None)
-        told.read_string(packed.read("dualsr_qgis/metadata.txt").decode())
+        metadata.read_string(packed.read("dualsr_qgis/metadata.txt").decode())
         page = packed.read("dualsr_qgis/help/index.html").decode()
     assert {n.split("/")[0] for n in names} == {"dualsr_qgis"}
     assert {f"dualsr_qgis/{n}" for n in ("__init__.py", "icon.svg", "LICENSE")} <= names
