@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from dualsr_geo.survey.survey import Survey
+    from dualsr_geo.surveying.survey import Survey
 
 
 @xr.register_dataarray_accessor("dualsr")  # type: ignore[no-untyped-call]  # xarray does not type its decorator

@@ -37,7 +37,7 @@ from dualsr_geo.raster.packing import Nodata
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from dualsr_geo.survey.survey import Survey
+    from dualsr_geo.surveying.survey import Survey
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

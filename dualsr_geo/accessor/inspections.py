@@ -16,7 +16,7 @@ from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import InputError
 
 if TYPE_CHECKING:
-    from dualsr_geo.survey.survey import Survey
+    from dualsr_geo.surveying.survey import Survey
 
 Scene = xr.DataArray | xr.Dataset
 Location = str | os.PathLike[str]

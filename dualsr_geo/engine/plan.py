@@ -32,9 +32,9 @@ from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Nodata, Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.windows import Tiling
-from dualsr_geo.survey.error_calibration import MIN_SIDE_PX
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.error_calibration import MIN_SIDE_PX
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.version import __version__
 
 

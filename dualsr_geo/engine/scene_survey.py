@@ -17,10 +17,10 @@ from dualsr_geo.registration import local_displacement
 from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.options import RegistrationOptions
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
-from dualsr_geo.survey.stored_values import note_stored_values
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.estimation import estimate_survey
+from dualsr_geo.surveying.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.surveying.stored_values import note_stored_values
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.threads import one_thread
 
 # Largest magnitude of a guide: of larger values 32-bit floats do not hold the squares.

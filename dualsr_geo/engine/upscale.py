@@ -40,7 +40,7 @@ from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.models.definition import is_refined
 from dualsr_geo.report.results import RunResult
 from dualsr_geo.serialization import to_json
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.threads import one_thread, return_freed
 
 # The fitted fine stage, in the work directory.

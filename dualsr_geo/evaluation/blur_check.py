@@ -16,7 +16,7 @@ from dualsr_geo.evaluation.plot_file import require_plot, write_plot
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.models.unguided_correction import nyquist_gains
 from dualsr_geo.registration.guide_placement import Placement, assumed_placement
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 
 @reports_defects

@@ -33,7 +33,7 @@ from dualsr_geo.registration.shift import move_guide
 from dualsr_geo.registration.shift_description import describe_shift
 from dualsr_geo.report.results import GuideCheck
 from dualsr_geo.report.summary import share
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.threads import one_thread
 
 # Advice is given on a guide that explains a smaller share of the bands' variance,

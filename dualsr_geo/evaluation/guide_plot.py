@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.report.figures import Drawing, arrows, overview
 from dualsr_geo.report.quicklook import composite, image, stretch
-from dualsr_geo.survey.sampling import sample_windows
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import sample_windows
+from dualsr_geo.surveying.survey import Survey
 
 # Longer side of the plot, pixels.
 PLOT_PX = 900

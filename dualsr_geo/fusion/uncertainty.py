@@ -1,6 +1,6 @@
 """Uncertainty of a product: the standard deviation of the error of every band and pixel.
 
-The level of a band is calibrated on the scene's own Wald pairs (`dualsr_geo.survey.error_calibration`). Its
+The level of a band is calibrated on the scene's own Wald pairs (`dualsr_geo.surveying.error_calibration`). Its
 distribution over the pixels follows predictors that a tile computes, and the sensor's noise is added:
 
     sigma^2 = (size_b prod_j (f_j / mean f_j + 0.1)^beta_j)^2 + floor_b^2

@@ -12,7 +12,7 @@ from dualsr_geo.report import views
 from dualsr_geo.report.data import ReportData
 from dualsr_geo.report.views import ReportInputs
 from dualsr_geo.serialization import from_json
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.survey import Survey
 
 
 def read_survey(path: str, format_: str) -> Survey | None:

@@ -23,7 +23,7 @@ from dualsr_geo.registration.shift_description import describe_move
 from dualsr_geo.report.data import Crop, Shift
 from dualsr_geo.report.figures import rms_over_bands
 from dualsr_geo.report.quicklook import visible_bands
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.survey import Survey
 
 # Longer sides of a crop (hr pixels) and of the overview (lr pixels).
 CROP_PX = 256

@@ -29,8 +29,8 @@ from dualsr_geo.evaluation import metrics
 from dualsr_geo.models.definition import with_fine
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.packing import Packing
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 RATIO = 4
 USUAL_MTF_GAIN = 0.3

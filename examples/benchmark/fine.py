@@ -33,9 +33,9 @@ from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.estimation import estimate_survey
+from dualsr_geo.surveying.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.surveying.survey import Survey
 
 Floats = NDArray[np.float32]
 FINE = ("none", "consistency", "finenet", "finenet-per-tile", "backprojection", "backprojection-pixel")

@@ -4,7 +4,7 @@ Run: python examples/benchmark/hallucination.py [--only WORD ...] [--models auto
 
 Sharpens scenes as a user would, blur and shift estimated, and prints shares of the true detail in
 percent, means over the bands: first the estimate of the survey, then the same measured
-on the product against the reference. Columns are those of `dualsr_geo.survey.detail`.
+on the product against the reference. Columns are those of `dualsr_geo.surveying.detail`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from dualsr_geo.degradation.noise import estimate_noise
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey import detail
-from dualsr_geo.survey.detail import DetailAssessment, Piece
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying import detail
+from dualsr_geo.surveying.detail import DetailAssessment, Piece
+from dualsr_geo.surveying.estimation import estimate_survey
+from dualsr_geo.surveying.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.surveying.survey import Survey
 
 RATIO = 4
 GUIDES = {"wv2": ("own", "none"), "sn6": ("own", "none")}

@@ -23,7 +23,7 @@ from scenes import load, responses
 
 from dualsr_geo.evaluation import metrics
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 PROTOCOL = "sfpn-noise"
 

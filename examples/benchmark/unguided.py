@@ -33,9 +33,9 @@ from dualsr_geo.evaluation import metrics
 from dualsr_geo.models.definition import Model, with_fine
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.packing import Packing
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.estimation import estimate_survey
+from dualsr_geo.surveying.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.surveying.survey import Survey
 
 CAVE = (*scenes.VALIDATION, *(f"cave-{name}" for name in scenes.TRAINING))
 OTHERS = ("jasper", "sandiego", "enmap", "sn6", "wv2")

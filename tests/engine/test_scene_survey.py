@@ -18,7 +18,7 @@ from dualsr_geo.registration import local_displacement
 from dualsr_geo.registration.displacement_field import DisplacementField
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.serialization import to_json
-from dualsr_geo.survey.sampling import SurveyOptions, sample_windows
+from dualsr_geo.surveying.sampling import SurveyOptions, sample_windows
 
 SHAPE, RATIO = (24, 30), 2
 

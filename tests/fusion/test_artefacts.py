@@ -13,7 +13,7 @@ from wald_cases import product, surveyed
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.artefacts import MAX_BANDS, MIN_WINDOWS, ArtefactSums, measure, measured_bands, total
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 
 def whole(plane: np.ndarray, ratio: int, valid: np.ndarray | None = None, origin=(0, 0), scene=None) -> ArtefactSums:

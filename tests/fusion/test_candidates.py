@@ -23,8 +23,8 @@ from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs
 from dualsr_geo.fusion.scene_regression import SceneRegression, fit_scene_regression
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.serialization import from_json, to_json
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 COUNT = len(candidates.CANDIDATES)
 

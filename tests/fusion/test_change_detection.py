@@ -20,8 +20,8 @@ from dualsr_geo.errors import OptionError
 from dualsr_geo.fusion import change_detection, subspace
 from dualsr_geo.fusion.blocks import Block
 from dualsr_geo.serialization import from_json, to_json
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 RATIO = 4
 OPTIONS = SurveyOptions(RATIO, changes=True)

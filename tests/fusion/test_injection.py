@@ -19,8 +19,8 @@ from dualsr_geo.evaluation.gdal_pansharpening import pansharpen
 from dualsr_geo.fusion.injection import fit_injection
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.serialization import to_json
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 RULES = ("brovey", "gsa", "mtf-glp-hpm")
 RATIO = 4

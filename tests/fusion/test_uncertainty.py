@@ -28,8 +28,8 @@ from dualsr_geo.fusion.uncertainty import (
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.serialization import to_json
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 RATIO, BANDS = 4, 7
 OPTIONS = SurveyOptions(RATIO, uncertainty=True)

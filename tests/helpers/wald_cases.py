@@ -27,9 +27,9 @@ from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.estimation import estimate_survey
+from dualsr_geo.surveying.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.surveying.survey import Survey
 
 # The benchmark's scenes; run as a script, nothing else says where they are.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "examples" / "benchmark"))

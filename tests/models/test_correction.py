@@ -21,8 +21,8 @@ from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.io.writers.output_records import read_record
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.serialization import to_json
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 SHAPE = (61, 97)
 MODEL = load_model("auto")

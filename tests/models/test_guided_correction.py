@@ -25,7 +25,7 @@ from dualsr_geo.models.networks.guided import ARCHITECTURE, GuidedNetwork
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.serialization import from_json, to_json
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.training.tasks.guided_samples import scene_window, survey_arrays
 
 

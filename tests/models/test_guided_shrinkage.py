@@ -22,7 +22,7 @@ from dualsr_geo.models.guided_shrinkage import PRIOR, guided_shrinkage_factor
 from dualsr_geo.models.networks.guided import CANDIDATES, FOLD
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.models.shrinkage import Evidence
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.sampling import SurveyOptions
 from dualsr_geo.training.tasks.guided_samples import survey_arrays
 
 FINITE = st.floats(-1e3, 1e3)

@@ -112,7 +112,7 @@ def test_an_unknown_model_is_refused_with_all_names(plugin):
 
 
 def test_the_survey_has_no_field_of_a_model():
-    from dualsr_geo.survey.survey import Survey
+    from dualsr_geo.surveying.survey import Survey
 
     assert {f.name for f in fields(Survey)} == {
         "statistics", "placement", "guide", "displacement", "denoising", "changes", "model_state", "uncertainty", "detail", "notes",

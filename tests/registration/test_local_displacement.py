@@ -23,7 +23,7 @@ from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import field_estimation, local_displacement
 from dualsr_geo.registration.displacement_field import SUPPORT_PX, DisplacementField, bspline_basis
 from dualsr_geo.serialization import from_json, to_json
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 RATIO, RIM = 4, 2
 LOCAL = SurveyOptions(RATIO, coregister="local")

@@ -38,9 +38,9 @@ from dualsr_geo.models.shrinkage import Evidence
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.serialization import write_atomically
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, SurveyOptions, sample_windows
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.estimation import estimate_survey
+from dualsr_geo.surveying.sampling import Sample, SurveyOptions, sample_windows
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.threads import one_thread
 
 # Margin with which a crop is sharpened, lr px; the rest of the halo changes a tile, but not a fit.

@@ -30,9 +30,9 @@ from dualsr_geo.models.shrinkage import Evidence, Prior, sums_by_part
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.estimation import estimate_survey
+from dualsr_geo.surveying.sampling import Sample, SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 # The prior mean is 0, because ten of 22 corrections that Wald pairs recommended would have increased the error
 # (docs/fine.md).

@@ -39,8 +39,8 @@ from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.registration import local_displacement
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.sampling import SurveyOptions, sample_windows
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import SurveyOptions, sample_windows
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.threads import one_thread
 from dualsr_geo.version import __version__
 

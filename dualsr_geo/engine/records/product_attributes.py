@@ -19,7 +19,7 @@ from dualsr_geo.engine.records.run_summary import TileRecord
 from dualsr_geo.registration.shift_description import describe_move
 from dualsr_geo.report.summary import describe_consistency
 from dualsr_geo.serialization import plain_values
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.version import __version__
 
 VERSION, MODEL, PARAMETERS = "dualsr_version", "dualsr_model", "dualsr_parameters"

@@ -25,8 +25,8 @@ from dualsr_geo.models.definition import Model
 from dualsr_geo.models.unguided_correction import nyquist_gains
 from dualsr_geo.registration.guide_placement import Placement
 from dualsr_geo.registration.shift_description import describe_move
-from dualsr_geo.survey.guide_denoising import GuideDenoising
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.guide_denoising import GuideDenoising
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.version import __version__
 
 

@@ -9,7 +9,7 @@ from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.models.definition import Model, is_consistent
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.windows import Tile, Tiling, Window
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.survey import Survey
 
 
 @dataclass(frozen=True)

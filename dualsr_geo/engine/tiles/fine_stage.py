@@ -34,7 +34,7 @@ from dualsr_geo.models.networks import backprojection, refiner
 from dualsr_geo.models.unguided_correction import null_space_part
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.serialization import from_json, to_json
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.survey import Survey
 
 # The guide's misfit is clipped to so many of its mean absolute values before the network reads it.
 MAX_MISFIT = 8.0

@@ -25,8 +25,8 @@ from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.models.guided_inputs import GuidedInputs
 from dualsr_geo.models.guided_shrinkage import guided_window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.sampling import Sample
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import Sample
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.training.tasks.guided_samples import GuidedSample, guided_sample
 
 # Number of held-out blocks that their side is chosen for, and the fewest for choosing and scoring weights.

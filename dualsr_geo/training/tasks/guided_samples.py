@@ -20,9 +20,9 @@ from dualsr_geo.models.guided_correction import NetworkInput, detail, network_in
 from dualsr_geo.models.guided_inputs import GuidedInputs, GuidedWindow
 from dualsr_geo.models.methods.regression import RegressionState
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.estimation import estimate_survey
+from dualsr_geo.surveying.sampling import Sample, SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.training.augmentation import Floats, Rng
 
 # Most hr pixels of a sample in a step, bands times pixels.

@@ -27,7 +27,7 @@ from dualsr_geo.models.checkpoint_import import convert
 from dualsr_geo.models.networks import refiner
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.models.weights import save
-from dualsr_geo.survey.sampling import sample_windows
+from dualsr_geo.surveying.sampling import sample_windows
 
 pytestmark = pytest.mark.filterwarnings("ignore:Blur and shift of the guide:dualsr_geo.errors.DualSRWarning")
 REFINED = ("finenet", "finenet-per-tile", "backprojection", "backprojection-pixel")

@@ -20,8 +20,8 @@ from dualsr_geo.models.registry import load_model
 from dualsr_geo.models.shrinkage import Evidence
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import Sample, SurveyOptions
+from dualsr_geo.surveying.estimation import estimate_survey
+from dualsr_geo.surveying.sampling import Sample, SurveyOptions
 
 SHAPE = (41, 30)
 

@@ -26,9 +26,9 @@ from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.wald.scene_sample import GuideStatistics, SceneStatistics
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.registration.guide_placement import Placement
-from dualsr_geo.survey.detail import DetailAssessment
-from dualsr_geo.survey.guide_denoising import GuideDenoising
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.detail import DetailAssessment
+from dualsr_geo.surveying.guide_denoising import GuideDenoising
+from dualsr_geo.surveying.survey import Survey
 
 
 def plan_of(guided: bool = True, **options: Any) -> RunPlan:

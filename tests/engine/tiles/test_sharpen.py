@@ -14,7 +14,7 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.packing import Packing
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.sampling import SurveyOptions
 from dualsr_geo.threads import one_thread
 
 RATIO = 4

@@ -14,7 +14,7 @@ from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.models.methods import _guard
 from dualsr_geo.models.methods._guard import floor_of
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 
 def options(model):

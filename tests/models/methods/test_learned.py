@@ -14,8 +14,8 @@ from dualsr_geo.fusion.wald.pairs import pair_ratios
 from dualsr_geo.models.guided_shrinkage import PRIOR
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.serialization import to_json
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 SHAPE = (45, 52)
 

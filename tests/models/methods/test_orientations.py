@@ -12,7 +12,7 @@ from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.errors import OptionError
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster.packing import Packing
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 
 @pytest.fixture(scope="module")

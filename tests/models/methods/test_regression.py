@@ -13,8 +13,8 @@ from dualsr_geo import synthetic
 from dualsr_geo.models.methods.regression import MIN_PRINCIPAL_GAIN_DB
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.serialization import to_json
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 MODEL = load_model("regression")
 

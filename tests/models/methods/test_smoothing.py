@@ -12,8 +12,8 @@ from wald_cases import product, psnr, surveyed
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 
 def sample(seed: int = 1, ratio: int = 4, shape: tuple[int, int] = (30, 34)) -> synthetic.Sample:

@@ -26,7 +26,7 @@ from dualsr_geo.fusion.wald.candidate_weights import candidate_errors, candidate
 from dualsr_geo.fusion.wald.pair_noise import PairNoise
 from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey.sampling import guided_blocks
+from dualsr_geo.surveying.sampling import guided_blocks
 
 Array = NDArray[np.float32]
 

@@ -23,9 +23,9 @@ from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.registration.scene_blur.assumption import FALLBACK_GAIN
 from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.serialization import to_json
-from dualsr_geo.survey.estimation import estimate_survey
-from dualsr_geo.survey.sampling import BLOCK_COUNT, BLOCK_SIDE_PX, Sample, SurveyOptions, sample_windows
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.estimation import estimate_survey
+from dualsr_geo.surveying.sampling import BLOCK_COUNT, BLOCK_SIDE_PX, Sample, SurveyOptions, sample_windows
+from dualsr_geo.surveying.survey import Survey
 
 RATIO = 4
 sides = st.integers(1, 3000)

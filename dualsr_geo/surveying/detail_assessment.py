@@ -28,8 +28,8 @@ from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.wald.pairs import WaldPair, WaldPairs
 from dualsr_geo.fusion.wald.starts import block_ridges, coarse_start, guided_start
 from dualsr_geo.models.definition import Model
-from dualsr_geo.survey import detail
-from dualsr_geo.survey.detail import DetailAssessment, Piece
+from dualsr_geo.surveying import detail
+from dualsr_geo.surveying.detail import DetailAssessment, Piece
 
 # Smallest side of a Wald pair, px.
 MIN_SIDE_PX = 6

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsr_geo.serialization import from_json, to_json
-from dualsr_geo.survey.detail import DetailAssessment, Piece, agreement, measure
+from dualsr_geo.surveying.detail import DetailAssessment, Piece, agreement, measure
 
 SHAPE = (47, 61)
 # Independent draws of this many pixels agree within a few percent.

@@ -7,8 +7,8 @@ import pytest
 from wald_cases import surveyed
 
 from dualsr_geo import synthetic
-from dualsr_geo.survey.guide_checks import explained_share, note_guide_values, note_irrelevant_guide
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.guide_checks import explained_share, note_guide_values, note_irrelevant_guide
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 
 @pytest.fixture

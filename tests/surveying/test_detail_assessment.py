@@ -14,11 +14,11 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.serialization import from_json, to_json
-from dualsr_geo.survey import detail
-from dualsr_geo.survey.detail import DetailAssessment, Piece
-from dualsr_geo.survey.detail_assessment import MIN_SIDE_PX
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying import detail
+from dualsr_geo.surveying.detail import DetailAssessment, Piece
+from dualsr_geo.surveying.detail_assessment import MIN_SIDE_PX
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 RATIO = 4
 NAMES = ("improvement", "guide", "neither")

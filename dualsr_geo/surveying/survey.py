@@ -25,8 +25,8 @@ from dualsr_geo.registration.guide_placement import Placement
 from dualsr_geo.registration.shift import guide_margin, move_guide
 from dualsr_geo.registration.shift_description import describe_move
 from dualsr_geo.serialization import from_json, to_json
-from dualsr_geo.survey.detail import DetailAssessment
-from dualsr_geo.survey.guide_denoising import GuideDenoising, denoised
+from dualsr_geo.surveying.detail import DetailAssessment
+from dualsr_geo.surveying.guide_denoising import GuideDenoising, denoised
 
 _PARTS: dict[str, type] = {
     "statistics": SceneStatistics,

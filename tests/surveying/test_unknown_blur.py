@@ -6,7 +6,7 @@ from made_up_scenes import RATIO, SEEDS, SEVEN, made_up, reduced_by
 from wald_cases import product, psnr, surveyed
 
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 
 @pytest.fixture(scope="module", params=SEEDS)

@@ -12,7 +12,7 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.wald import pairs
 from dualsr_geo.models.registry import load_model
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 RATIO = 4
 

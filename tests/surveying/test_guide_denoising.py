@@ -19,9 +19,9 @@ from dualsr_geo.fusion.subspace import estimate_subspace
 from dualsr_geo.fusion.wald.pair_noise import PairNoise
 from dualsr_geo.models.registry import load_model
 from dualsr_geo.serialization import to_json
-from dualsr_geo.survey.guide_denoising import AGREEMENT_FACTOR, strengths
-from dualsr_geo.survey.sampling import SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying.guide_denoising import AGREEMENT_FACTOR, strengths
+from dualsr_geo.surveying.sampling import SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 RATIO = 4
 OPTIONS = SurveyOptions(RATIO, psf=Psf.from_mtf(RATIO))

@@ -18,9 +18,9 @@ from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample, G
 from dualsr_geo.registration.guide_placement import Placement, assumed_placement, estimate_placement
 from dualsr_geo.registration.scene_blur.assumption import unguided_placement
 from dualsr_geo.registration.shift import move_guide
-from dualsr_geo.survey import guide_checks, sampling
-from dualsr_geo.survey.guide_denoising import GuideDenoising, GuidedSample, choose_denoising
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying import guide_checks, sampling
+from dualsr_geo.surveying.guide_denoising import GuideDenoising, GuidedSample, choose_denoising
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 # What has changed is judged again where the guide was displaced by at least this, lr pixels: before, edges that are
 # displaced look like changes.

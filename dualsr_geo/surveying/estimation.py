@@ -17,10 +17,10 @@ from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample, S
 from dualsr_geo.fusion.wald.starts import ridge
 from dualsr_geo.raster.repeated_pixels import note_repeated_pixels, repetition
 from dualsr_geo.registration.guide_placement import sample_margin
-from dualsr_geo.survey import detail_assessment, error_calibration, guide_checks, input_checks
-from dualsr_geo.survey.guide_estimation import estimate_guide, explained_share
-from dualsr_geo.survey.sampling import Sample, SurveyOptions
-from dualsr_geo.survey.survey import Survey
+from dualsr_geo.surveying import detail_assessment, error_calibration, guide_checks, input_checks
+from dualsr_geo.surveying.guide_estimation import estimate_guide, explained_share
+from dualsr_geo.surveying.sampling import Sample, SurveyOptions
+from dualsr_geo.surveying.survey import Survey
 
 UNUSABLE_GUIDE = "The guide covers too little of the scene to be used."
 

@@ -11,8 +11,8 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import Block
-from dualsr_geo.survey.error_calibration import MAX_FACTOR, QUANTILE_STDS, fine_noise
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.error_calibration import MAX_FACTOR, QUANTILE_STDS, fine_noise
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 RATIO = 4
 

@@ -13,8 +13,8 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.raster.repeated_pixels import note_repeated_pixels, repetition
-from dualsr_geo.survey.input_checks import MIN_RELATIVE_VARIETY, note_borrowed_detail, variety
-from dualsr_geo.survey.sampling import SurveyOptions
+from dualsr_geo.surveying.input_checks import MIN_RELATIVE_VARIETY, note_borrowed_detail, variety
+from dualsr_geo.surveying.sampling import SurveyOptions
 
 
 def repeated(cube: np.ndarray, y: int, x: int) -> np.ndarray:
