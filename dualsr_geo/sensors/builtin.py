@@ -6,13 +6,16 @@ A plugin adds one without a change of the package (docs/extend/sensor.md).
 
 from __future__ import annotations
 
-from dualsr_geo.sensors import cameras, landsat, sentinel, spectrometers, worldview
+from dualsr_geo.sensors import airbus, cameras, eo1, landsat, planet, sentinel, spectrometers, worldview
 from dualsr_geo.sensors.definition import Sensor
 
 BUILT_IN: tuple[Sensor, ...] = (
     *worldview.SENSORS,
+    *airbus.SENSORS,
+    *planet.SENSORS,
     *sentinel.SENSORS,
     *landsat.SENSORS,
+    *eo1.SENSORS,
     *spectrometers.SENSORS,
     *cameras.SENSORS,
 )

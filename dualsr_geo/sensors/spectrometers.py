@@ -94,6 +94,33 @@ SENSORS = (
         aliases=("Hyperion", "EO1_Hyperion", "EO-1 Hyperion"),
     ),
     Sensor(
+        "desis",
+        "DESIS, 235 bands",
+        bands_of("desis"),
+        Sources(
+            "centres of a DESIS L2A product, to 0.1 nm; FWHM: 3.5 nm, the mean in Alonso et al., Data products, quality and "
+            "validation of DESIS, Sensors 19 (2019) 4471",
+            packing="a gain and an offset of each band, in METADATA.xml; -32768 for nodata",
+        ),
+        nominal=True,
+        packing=UsualPacking("L2A surface reflectance", 1e-4, 0.0, nodata=-32768),
+        aliases=("DESIS", "DESIS_HSI"),
+    ),
+    Sensor(
+        "tanager",
+        "Tanager, 426 bands",
+        bands_of("tanager"),
+        Sources(
+            "Planet, Tanager product specification: 426 bands from 376 to 2499 nm; even steps and a FWHM of one step are "
+            "assumed",
+            packing="float, -9999 for nodata",
+        ),
+        nominal=True,
+        bad_windows_nm=WATER_VAPOUR_NM,
+        packing=UsualPacking("ortho surface reflectance, float", nodata=-9999),
+        aliases=("Tanager", "Tanager-1"),
+    ),
+    Sensor(
         "chikusei",
         "Chikusei, Headwall Hyperspec-VNIR-C, 128 bands",
         bands_of("chikusei"),

@@ -1,4 +1,4 @@
-"""WorldView-2 and WorldView-3."""
+"""WorldView-2, -3 and -4, GeoEye-1, QuickBird-2 and IKONOS-2, whose products have the layout of Maxar."""
 
 from __future__ import annotations
 
@@ -21,6 +21,30 @@ SOURCES_3 = Sources(
     TOOLBOX,
     SOURCES_2.packing,
 )
+SOURCES_4 = Sources(
+    "Maxar's relative spectral responses of WorldView-4 (RSR_WV4.txt, as tabulated in ACOLITE), centre and width computed "
+    "from them; GSD at nadir from Maxar's data sheet",
+    f"{TOOLBOX} and genPANMTF",
+    SOURCES_2.packing,
+)
+GEOEYE = Sources(
+    "GeoEye's relative spectral responses of GeoEye-1 (as tabulated in ACOLITE), centre and width computed from them; GSD "
+    "at nadir from the operator's data sheet",
+    SOURCES_4.mtf,
+    SOURCES_2.packing,
+)
+QUICKBIRD = Sources(
+    "DigitalGlobe's spectral responses of QuickBird-2 (spreadsheet of 2013, as tabulated in ACOLITE), centre and width "
+    "computed from them; GSD at nadir from the operator's data sheet",
+    SOURCES_4.mtf,
+    SOURCES_2.packing,
+)
+IKONOS = Sources(
+    "Maxar's relative spectral responses of IKONOS-2 (text file of 2022, as tabulated in ACOLITE), centre and width "
+    "computed from them; GSD at nadir from the operator's data sheet",
+    SOURCES_4.mtf,
+    SOURCES_2.packing,
+)
 SWIR_MTF = "assumed"
 
 
@@ -38,6 +62,13 @@ def _sensor(name: str, title: str, sources: Sources, aliases: tuple[str, ...], g
     )
 
 
+def _of_four_bands(name: str, title: str, sources: Sources, aliases: tuple[str, ...]) -> tuple[Sensor, ...]:
+    return (
+        _sensor(name, f"{title}, 4 multispectral bands", sources, aliases, f"{name}-pan"),
+        _sensor(f"{name}-pan", f"{title}, panchromatic", sources, aliases, None),
+    )
+
+
 NAMES_2 = ("WV02", "WV2", "WorldView02", "WorldView-2")
 NAMES_3 = ("WV03", "WV3", "WorldView03", "WorldView-3")
 SENSORS = (
@@ -52,4 +83,11 @@ SENSORS = (
         NAMES_3,
         "worldview-3-pan",
     ),
+    *_of_four_bands("worldview-4", "WorldView-4", SOURCES_4, ("WV04", "WV4", "WorldView04", "WorldView-4")),
+    *_of_four_bands("geoeye-1", "GeoEye-1", GEOEYE, ("GE01", "GE1", "GeoEye01", "GeoEye-1")),
+    *_of_four_bands(
+        "quickbird-2", "QuickBird-2", QUICKBIRD, ("QB02", "QB2", "QuickBird", "QuickBird02", "QuickBird-2")
+    ),
+    # The name `ikonos` is that of the plugin in plugins/sensors/ikonos.
+    *_of_four_bands("ikonos-2", "IKONOS-2", IKONOS, ("IK01", "IK02", "IKONOS02", "IKONOS-2")),
 )

@@ -33,6 +33,27 @@ CHECKSUMS = {
     "worldview-3": "ffeb3095a6f5756d",
     "worldview-3-pan": "48834f0e2157b3ba",
     "worldview-3-swir": "f4a2926daa8d558f",
+    "worldview-4": "3951df76c3400fd5",
+    "worldview-4-pan": "27cdd98099a94c0e",
+    "geoeye-1": "5bec0df55bfab466",
+    "geoeye-1-pan": "34a566e2c66fc1f5",
+    "quickbird-2": "3896f1e294290fe1",
+    "quickbird-2-pan": "465060eaf78aae15",
+    "ikonos-2": "2ad95ebf2806a4af",
+    "ikonos-2-pan": "3eddd6f6c927eaad",
+    "pleiades": "7b828c43c03a85a4",
+    "pleiades-pan": "20d8dff465cb4c0f",
+    "pleiades-neo": "ad32007d369e64af",
+    "pleiades-neo-pan": "63fb62a9d2d1a041",
+    "spot-6": "a7fd49309339f95f",
+    "spot-6-pan": "4629aeabf1fb8f33",
+    "planetscope-8b": "eabcd5f152d42328",
+    "planetscope": "cd66926fb152b25a",
+    "planetscope-ps2": "cb29027b3bd133cd",
+    "eo-1-ali": "f133a7df5452b5fa",
+    "eo-1-ali-pan": "f0156277fc96ec14",
+    "desis": "8f7e6df14f27268c",
+    "tanager": "444024c1d19d0695",
     "sentinel-2a": "d388679f1475100f",
     "sentinel-2b": "ee3ce3b6bb517bac",
     "sentinel-2c": "7325cfaf0db96e95",
@@ -117,6 +138,20 @@ def test_centre_and_width_are_those_of_the_response(name):
 @pytest.mark.parametrize("name", PUBLISHED_NM)
 def test_centres_are_the_published_ones(name):
     np.testing.assert_allclose(find(name).wavelengths_nm, PUBLISHED_NM[name], atol=0.7)
+
+
+# Planet, PlanetScope product specification, rounded; Airbus, Pléiades and SPOT user guides, middle of the stated edges.
+ROUNDED_NM = {
+    "planetscope-8b": [443, 490, 531, 565, 610, 665, 705, 865],
+    "planetscope": [490, 565, 665, 865],
+    "pleiades": [660, 560, 490, 850],
+    "spot-6": [660, 560, 490, 825],
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED_NM)
+def test_centres_are_near_the_rounded_ones_of_the_operators(name):
+    np.testing.assert_allclose(find(name).wavelengths_nm, ROUNDED_NM[name], atol=15)
 
 
 def test_the_bands_of_two_units_differ_and_those_of_two_satellites_too():
@@ -310,6 +345,9 @@ def test_a_name_that_is_taken_stays_with_who_has_it(package):
 def test_a_sensor_is_found_by_an_alias_that_only_one_has():
     assert find("S2A") is find("sentinel-2a")
     assert find("wv02") is find("worldview-2")
+    assert find("PHR1A") is find("pleiades")
+    assert find("GE01") is find("geoeye-1")
+    assert find("SuperDove") is find("planetscope-8b")
     with pytest.raises(OptionError, match="`WV03` may be worldview-3, worldview-3-pan or worldview-3-swir"):
         find("WV03")
 
