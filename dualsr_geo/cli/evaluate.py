@@ -14,6 +14,7 @@ from dualsr_geo.cli.command import Command
 from dualsr_geo.cli.progress import Display, displayed
 from dualsr_geo.cli.surface import print_result
 from dualsr_geo.cli.upscale import require_scene
+from dualsr_geo.report.summary import listed_indices
 
 # Columns of the table: name, heading with unit, number of significant digits, and whether more is better; None for costs.
 COLUMNS = (
@@ -106,7 +107,8 @@ def evaluate(  # one keyword an option, passed on untouched
         scores = score_product(
             scene, reference, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, trust_references=trust
         )
-        print_result(json.dumps(scores) if as_json else table({"product": scores}))
+        text = "\n".join([table({"product": scores}), *_index_lines({"product": scores})])
+        print_result(json.dumps(scores) if as_json else text)
         return
     with displayed("Starting", hidden=quiet or as_json) as display:
         comparison = _compare(scene, display, scale=scale, bidx=bidx, nodata=nodata, jobs=jobs, **chosen)
@@ -146,7 +148,15 @@ def _text(comparison: Mapping[str, Any]) -> str:
     """Return the table, each note once, and the protocol."""
     models = comparison["models"]
     notes = dict.fromkeys(f"Note: {n}" for scores in models.values() for n in scores.get("notes", ()))
-    return "\n".join([table(models), "", *comparison["opened"], *notes, comparison["protocol"]])
+    lines = [table(models), *_index_lines(models), "", *comparison["opened"], *notes, comparison["protocol"]]
+    return "\n".join(lines)
+
+
+def _index_lines(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each model on the errors of its spectral indices; none without indices."""
+    return [
+        f"{model}: {listed_indices(scores['indices'])}" for model, scores in models.items() if scores.get("indices")
+    ]
 
 
 def table(models: Mapping[str, Mapping[str, Any]]) -> str:

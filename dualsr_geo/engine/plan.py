@@ -31,6 +31,7 @@ from dualsr_geo.models.registry import load_model
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Nodata, Packing
 from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.spectral_indices import spectral_indices
 from dualsr_geo.raster.windows import Tiling
 from dualsr_geo.surveying.error_calibration import MIN_SIDE_PX
 from dualsr_geo.surveying.sampling import SurveyOptions
@@ -124,6 +125,7 @@ class RunPlan:
             self.fine,
             self.packing,
             resources.device(self.options.device) if self.capacity is None else self.capacity.device,
+            indices=spectral_indices(self.scene.bands),
         )
 
     @property

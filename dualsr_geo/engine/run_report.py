@@ -96,6 +96,7 @@ def _facts(plan: RunPlan, product: Scene, summary: RunSummary) -> dict[str, str]
         "Guide": sentences.describe_guide(result["guide"]),
         "Artefacts": sentences.describe_artefacts(result["artefacts"]),
         "Consistency": sentences.describe_consistency(result["consistency"]),
+        "Indices": sentences.describe_indices(summary.indices),
         "Detail": sentences.describe_detail(summary.detail),
         "Cost": [] if summary.seconds is None else [sentences.describe_cost(result)],
     }

@@ -39,6 +39,7 @@ from dualsr_geo.io.writers.output_records import read_record
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Nodata
 from dualsr_geo.raster.scene import Scene
+from dualsr_geo.raster.spectral_indices import spectral_indices
 from dualsr_geo.report.data import ReportData
 from dualsr_geo.report.gather import gather_report_data, read_survey
 from dualsr_geo.report.page import require_report, write_report
@@ -84,7 +85,8 @@ def score_product(
     -------
     dict
         psnr_db, psnr_band_mean_db, ssim, sam_deg, ergas, rmse, cc, q2n, uqi, scc, peak, pixels,
-        scale, seconds; None where a score is infinite or not defined.
+        scale, seconds; None where a score is infinite or not defined. indices, where the reference has bands of
+        NDVI, NDWI or NDRE: bias and RMSE of each.
 
     Raises
     ------
@@ -97,7 +99,9 @@ def score_product(
     )
     warn_of_fill(truth)
     _require_same_grid(product, truth)
-    scores = score(product.source, truth.source, ratio=_require_scale(scale) or 1, jobs=jobs).to_json()
+    indices = spectral_indices(truth.bands)
+    measured = score(product.source, truth.source, ratio=_require_scale(scale) or 1, jobs=jobs, indices=indices)
+    scores = measured.to_json()
     if scale is None:
         scores["ergas"] = None
     return Scores({**ordered(scores), "scale": scale, "seconds": round(time.monotonic() - start, 2)})
@@ -187,7 +191,7 @@ def evaluate(
     -------
     dict
         scene, scale, opened, protocol, and models: name to psnr_db, psnr_band_mean_db, ssim, sam_deg, ergas, rmse,
-        cc, q2n, uqi, scc, peak, pixels, seconds, peak_memory_bytes, notes.
+        cc, q2n, uqi, scc, peak, pixels, indices, seconds, peak_memory_bytes, notes.
 
     Raises
     ------
@@ -280,7 +284,7 @@ def _report_data(scene_name: str, trial: WaldTrial, results: Sequence[ModelResul
         inputs,
         f"{scene_name}, evaluated at ratio {trial.scale}",
         facts,
-        scores={r.model: {k: v for k, v in r.to_json().items() if k != "notes"} for r in scored},
+        scores={r.model: {k: v for k, v in r.to_json().items() if k not in ("notes", "indices")} for r in scored},
         per_band={r.model: r.scores.per_band for r in scored if r.scores is not None},
         model=first.model,
         notes=[*first.notes, *(f"{r.model}: {r.error}" for r in results if r.error)],

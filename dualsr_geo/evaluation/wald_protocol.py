@@ -26,6 +26,7 @@ from dualsr_geo.models.registry import load_model
 from dualsr_geo.models.registry import models as registered_models
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.raster.source import Source
+from dualsr_geo.raster.spectral_indices import SpectralIndex, spectral_indices
 from dualsr_geo.raster.windows import Window
 
 # Name of GDAL's own pansharpening in a comparison.
@@ -57,6 +58,8 @@ class WaldTrial:
         Of the products.
     protocol : str
         The protocol in words.
+    indices : tuple of SpectralIndex
+        Spectral indices of the scene.
     """
 
     scene: Path
@@ -66,6 +69,7 @@ class WaldTrial:
     scale: int
     directory: Path
     protocol: str
+    indices: tuple[SpectralIndex, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,14 @@ def prepare(
         "the blur. The peak of PSNR is the scene's largest value."
     )
     return WaldTrial(
-        directory / "scene.tif", paths, reference, scene.geobox[:rows, :columns], scale, directory, protocol
+        directory / "scene.tif",
+        paths,
+        reference,
+        scene.geobox[:rows, :columns],
+        scale,
+        directory,
+        protocol,
+        spectral_indices(scene.bands),
     )
 
 
@@ -193,7 +204,14 @@ def run_model(trial: WaldTrial, name: str, options: Options) -> ModelResult:
         return ModelResult(name, product, None, 0.0, 0, (), str(error))
     seconds, peak = time.monotonic() - start, resources.peak()
     # Both are of this program, so a model that changes the range of the values is bad, and in the same unit.
-    scores = score(open_scene(product).source, trial.reference, ratio=trial.scale, jobs=options.jobs, one_unit=False)
+    scores = score(
+        open_scene(product).source,
+        trial.reference,
+        ratio=trial.scale,
+        jobs=options.jobs,
+        one_unit=False,
+        indices=trial.indices,
+    )
     return ModelResult(name, product, scores, seconds, peak, notes)
 
 

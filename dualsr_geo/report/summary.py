@@ -38,6 +38,7 @@ def describe_run(result: Mapping[str, Any], *, verbose: bool = False) -> str:
         *(f"Self-test: {sentence}" for sentence in describe_detail(result["detail"])),
         *(f"Artefacts: {sentence}" for sentence in describe_artefacts(result.get("artefacts"))),
         *(f"Consistency: {sentence}" for sentence in describe_consistency(result["consistency"])),
+        *(f"Indices: {sentence}" for sentence in describe_indices(result.get("indices") if verbose else None)),
         *(describe_measurements(result) if verbose else []),
         describe_cost(result),
     ]
@@ -231,6 +232,24 @@ def describe_consistency(consistency: Mapping[str, Any]) -> list[str]:
     return [
         f"degraded back to the scene's pixels, the product matches the scene to {consistency['rmse']:.3g} (RMSE){angle}"
     ]
+
+
+def describe_indices(indices: Mapping[str, Any] | None) -> list[str]:
+    """Return a sentence on how the spectral indices of the product differ from those of the scene; none without any.
+
+    Parameters
+    ----------
+    indices : mapping or None
+        ``indices`` of a run's result.
+    """
+    if not indices:
+        return []
+    return [f"degraded back to the scene's pixels, the product has errors of {listed_indices(indices)}"]
+
+
+def listed_indices(indices: Mapping[str, Any]) -> str:
+    """Return the bias and the RMSE of spectral indices as text: ``NDVI +0.001 (RMSE 0.004)``."""
+    return ", ".join(f"{name.upper()} {e['bias']:+.2g} (RMSE {e['rmse']:.2g})" for name, e in indices.items())
 
 
 def describe_cost(result: Mapping[str, Any]) -> str:

@@ -128,6 +128,33 @@ def test_a_scale_of_0_is_refused(pair):
         score_product(*pair[:2], scale=0)
 
 
+def test_indices_against_a_reference_are_those_of_numpy(tmp_path):
+    random = np.random.default_rng(0)
+    truth = xr.DataArray(
+        (random.random((3, 47, 36)) * 2000 + 100).astype(np.float32),
+        dims=("band", "y", "x"),
+        coords={"wavelength": ("band", [560.0, 665.0, 842.0])},
+    )
+    product = truth * (1 + 0.1 * random.random(truth.shape).astype(np.float32))
+    product[1, :9, :9], truth[2, 20:30, 20:30] = np.nan, -50.0
+    indices = score_product(product, truth)["indices"]
+    assert set(indices) == {"ndvi", "ndwi"}
+    for name, (first, second) in {"ndvi": (2, 1), "ndwi": (0, 2)}.items():
+        sums = [image[first] + image[second] for image in (product, truth)]
+        values = [(image[first] - image[second]) / total for image, total in zip((product, truth), sums, strict=True)]
+        least = 0.01 * float(truth[[first, second]].mean(("y", "x")).sum())
+        difference = (values[0] - values[1]).where((sums[0] >= least) & (sums[1] >= least))
+        assert indices[name]["pixels"] == int(difference.count())
+        assert indices[name]["bias"] == pytest.approx(float(difference.mean()), rel=1e-4)
+        assert indices[name]["rmse"] == pytest.approx(float((difference**2).mean() ** 0.5), rel=1e-4)
+
+
+def test_indices_of_models_are_lines_under_the_table(folder):
+    arguments = ["evaluate", str(folder / "scene.tif"), "--rgb", str(folder / "pan.tif"), "--models", "bicubic"]
+    lines = CliRunner().invoke(main, [*arguments, "--scale", "4", "--quiet"]).output.splitlines()
+    assert [line for line in lines if line.startswith("bicubic: NDVI")]
+
+
 # ---- the Wald protocol -------------------------------------------------------------------
 
 

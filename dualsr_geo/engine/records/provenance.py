@@ -23,6 +23,7 @@ from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.fusion import artefacts
 from dualsr_geo.models.definition import Model
 from dualsr_geo.models.unguided_correction import nyquist_gains
+from dualsr_geo.raster.spectral_indices import index_fidelity, spectral_indices
 from dualsr_geo.registration.guide_placement import Placement
 from dualsr_geo.registration.shift_description import describe_move
 from dualsr_geo.surveying.guide_denoising import GuideDenoising
@@ -62,6 +63,7 @@ def summarise(
         refinement=_refinement(fine_stage),
         guide=_guide(plan, survey, records),
         consistency=_consistency(records, plan.scene.count, _unit(survey)),
+        indices=_indices(plan, records),
         uncertainty=_uncertainty(survey, records),
         detail=_detail(survey, plan.scene.count),
         clipped=ClippingSummary(sum(r.below_minimum for r in records), sum(r.saturated for r in records)),
@@ -190,6 +192,13 @@ def _consistency(records: Sequence[TileRecord], bands: int, unit: float) -> Cons
         sam_deg=sum(r.angle_sum_deg for r in records) / angles if angles else None,
         rmse_per_band=tuple(float(f"{v:.6g}") if n else None for v, n in zip(rmse, pixels, strict=True)),
     )
+
+
+def _indices(plan: RunPlan, records: Sequence[TileRecord]) -> dict[str, Any] | None:
+    """Return how the spectral indices of the product differ from those of the scene; None without any."""
+    # A tile without a valid pixel has no sums.
+    sums = [record.indices for record in records if len(record.indices)]
+    return index_fidelity(spectral_indices(plan.scene.bands), np.sum(sums, axis=0)) if sums else None
 
 
 def _uncertainty(survey: Survey, records: Sequence[TileRecord]) -> dict[str, Any] | None:

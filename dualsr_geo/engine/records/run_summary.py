@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo import serialization
 from dualsr_geo.fusion.artefacts import ArtefactSums
+from dualsr_geo.raster.spectral_indices import SUMS
 
 # Fields of a summary that the product does not carry: they follow from it, or differ from run to run.
 NOT_CARRIED = ("output", "shape", "bands", "seconds", "peak_memory_bytes", "report", "already_finished")
@@ -38,6 +39,8 @@ class TileRecord:
         Sum of the standard deviations of the product's error, and number of hr pixels.
     artefacts, guide_artefacts : ArtefactSums
         Lattice and overshoot of the product's mean band, and the guide's.
+    indices : array, shape (index, 2, 4)
+        Differences of the spectral indices; see `spectral_indices.SUMS`.
     """
 
     squared_error: NDArray[np.float64]
@@ -53,6 +56,7 @@ class TileRecord:
     deviation_count: NDArray[np.float64]
     artefacts: ArtefactSums
     guide_artefacts: ArtefactSums
+    indices: NDArray[np.float64]
 
     @classmethod
     def from_json(cls, mark: Mapping[str, Any]) -> TileRecord:
@@ -71,6 +75,7 @@ class TileRecord:
             deviation_count=np.asarray(mark["doubted"], np.float64),
             artefacts=ArtefactSums.from_json(mark["artefacts"]),
             guide_artefacts=ArtefactSums.from_json(mark["guide_artefacts"]),
+            indices=np.asarray(mark["indices"], np.float64).reshape(-1, *SUMS),
         )
 
 
@@ -231,6 +236,9 @@ class RunSummary:
         Shrinkage of the fine stage, and its Wald pairs.
     guide : GuideSummary or None
     consistency : ConsistencySummary
+    indices : mapping or None
+        How the spectral indices of the product, degraded, differ from those of the scene; see `index_fidelity`. None if
+        the scene has no bands of one.
     uncertainty : mapping or None
         Mean standard deviation per band, and the Wald pairs that it rests on.
     detail : mapping or None
@@ -262,6 +270,7 @@ class RunSummary:
     refinement: Mapping[str, Any] | None
     guide: GuideSummary | None
     consistency: ConsistencySummary
+    indices: Mapping[str, Any] | None
     uncertainty: Mapping[str, Any] | None
     detail: Mapping[str, Any] | None
     clipped: ClippingSummary

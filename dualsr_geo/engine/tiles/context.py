@@ -8,6 +8,7 @@ from functools import cached_property
 from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.models.definition import Model, is_consistent
 from dualsr_geo.raster.packing import Packing
+from dualsr_geo.raster.spectral_indices import SpectralIndex
 from dualsr_geo.raster.windows import Tile, Tiling, Window
 from dualsr_geo.surveying.survey import Survey
 
@@ -33,6 +34,8 @@ class TileContext:
     survey : Survey
     fine_stage : FineStage or None
         The fitted fine stage; None if it does not correct a finished estimate.
+    indices : tuple of SpectralIndex
+        The spectral indices whose fidelity is measured.
     """
 
     shape: tuple[int, int]
@@ -45,6 +48,7 @@ class TileContext:
     device: str
     survey: Survey
     fine_stage: FineStage | None = None
+    indices: tuple[SpectralIndex, ...] = ()
 
     @cached_property
     def tiling(self) -> Tiling:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.engine.tiles.encoding import Encoded, empty_value, encode, encode_deviation, floor
 from dualsr_geo.engine.tiles.fine_stage import FineStageInput
+from dualsr_geo.engine.tiles.index_check import IndexCheck
 from dualsr_geo.engine.tiles.reconstruction import TileInputs, prepare, reconstruct, refine, stage_input
 from dualsr_geo.engine.tiles.statistics import ConsistencyCheck, TileStatistics
 from dualsr_geo.fusion import artefacts
@@ -74,16 +75,20 @@ def sharpen_tile(
         check = ConsistencyCheck(
             context.survey.psf, context.shape, tile.core, inputs.device, context.survey.normalization
         )
+        index_check = IndexCheck(context, check)
         for rows in ranges:
             encoded = core.bands(rows, valid)
             statistics.cut += encoded.cut
             statistics.saturated += encoded.saturated
-            check.add(rows, encoded.physical, core.observed(rows, valid), statistics)
+            observed = core.observed(rows, valid)
+            check.add(rows, encoded.physical, observed, statistics)
+            index_check.add(rows, encoded.physical, observed)
             core.add_to_mean(rows, encoded.physical)
             yield rows, encoded.stored
             if predictors is not None:
                 yield _deviation_rows(context, rows), core.deviations(rows, valid, statistics)
         check.close(statistics)
+        index_check.close(statistics)
         core.measure_artefacts(valid, statistics)
 
 

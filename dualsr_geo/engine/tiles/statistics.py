@@ -12,6 +12,7 @@ from dualsr_geo.degradation.operators import BLOCK_LR, Banded, blur_matrix
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.artefacts import ArtefactSums
 from dualsr_geo.raster.normalization import Normalization
+from dualsr_geo.raster.spectral_indices import SUMS
 from dualsr_geo.raster.windows import Window
 
 # Consistency is measured on every fourth lr row: a quarter of the cost, and the same result.
@@ -39,6 +40,8 @@ class TileStatistics:
         Sum of the standard deviations of the product's errors, and its number of hr pixels.
     artefacts, guide_artefacts : ArtefactSums
         Lattice and overshoot of the product's mean band, and the guide's for comparison.
+    indices : array, shape (index, 2, 4)
+        Differences of the spectral indices; see `spectral_indices.SUMS`.
     """
 
     def __init__(self, count: int) -> None:
@@ -55,6 +58,7 @@ class TileStatistics:
         self.deviation_pixels = np.zeros(count)
         self.artefacts = ArtefactSums()
         self.guide_artefacts = ArtefactSums()
+        self.indices = np.zeros((0, *SUMS))
 
     def add_deviations(self, rows: slice, sigma: torch.Tensor, valid: NDArray[np.bool_], ratio: int) -> None:
         """Add the standard deviations of some bands, (band, Y, X), where their lr pixels are valid."""
@@ -80,6 +84,7 @@ class TileStatistics:
             "doubted": self.deviation_pixels.tolist(),
             "artefacts": self.artefacts.to_json(),
             "guide_artefacts": self.guide_artefacts.to_json(),
+            "indices": self.indices.tolist(),
         }
 
 
@@ -119,6 +124,19 @@ class ConsistencyCheck:
         self.degraded_square: torch.Tensor | None = None
         self.scene_square: torch.Tensor | None = None
 
+    @property
+    def has_pixels(self) -> bool:
+        """Whether the tile has lr pixels that are compared."""
+        return bool(len(self.rows) and len(self.columns))
+
+    def degrade(self, product: torch.Tensor) -> torch.Tensor:
+        """Degrade planes of the core to the compared lr pixels, (..., ratio * y, ratio * x) -> (..., y, x)."""
+        return self.bx.columns(self.by.rows(product))
+
+    def observed(self, scene: torch.Tensor) -> torch.Tensor:
+        """Return the compared lr pixels of planes of the core."""
+        return scene[..., self.rows, :][..., self.columns]
+
     def add(self, rows: slice, product: torch.Tensor, scene: torch.Tensor, statistics: TileStatistics) -> None:
         """Add some bands to the statistics.
 
@@ -132,10 +150,9 @@ class ConsistencyCheck:
             The scene in the core, NaN where it has no value.
         statistics : TileStatistics
         """
-        if not (len(self.rows) and len(self.columns)):
+        if not self.has_pixels:
             return
-        degraded = self.bx.columns(self.by.rows(product))
-        observed = scene[:, self.rows][:, :, self.columns]
+        degraded, observed = self.degrade(product), self.observed(scene)
         valid = torch.isfinite(observed)
         error = torch.where(valid, degraded - observed, 0.0)
         statistics.square[rows] += (error.double() ** 2).sum((1, 2)).cpu().numpy()

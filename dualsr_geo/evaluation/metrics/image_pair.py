@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.raster.source import Readable
+from dualsr_geo.raster.spectral_indices import SpectralIndex
 from dualsr_geo.raster.windows import Tile, Tiling, Window
 
 # The sample for units and means: 4 x 4 windows of 64 pixels, every second pixel of them.
@@ -58,12 +59,15 @@ class Pair:
     pivot : array, shape (band, 1, 1)
         Mean of the reference in a sample, one a compared band. Sums are taken of differences from it, so
         that a small variance on large values keeps its digits.
+    indices : tuple of SpectralIndex
+        The spectral indices that are compared; their bands are compared bands.
     """
 
     estimate: Readable
     reference: Readable
     bands: tuple[int, ...]
     pivot: NDArray[np.float64]
+    indices: tuple[SpectralIndex, ...] = ()
 
     @property
     def count(self) -> int:
@@ -87,7 +91,7 @@ class Pair:
         return out
 
 
-def pair(estimate: Image, reference: Image, *, one_unit: bool = True) -> Pair:
+def pair(estimate: Image, reference: Image, *, one_unit: bool = True, indices: Sequence[SpectralIndex] = ()) -> Pair:
     """Check that two images can be compared, and return them as a pair.
 
     Parameters
@@ -95,6 +99,8 @@ def pair(estimate: Image, reference: Image, *, one_unit: bool = True) -> Pair:
     estimate, reference : Readable or array, shape (band, y, x)
     one_unit : bool
         Whether both must be in one unit, which is judged by the ranges of their values.
+    indices : sequence of SpectralIndex
+        Spectral indices to compare, where both of their bands are compared.
 
     Raises
     ------
@@ -109,7 +115,9 @@ def pair(estimate: Image, reference: Image, *, one_unit: bool = True) -> Pair:
         _require_same_unit(samples[0][valid], samples[1][valid])
     bands = _compared_bands(*images, valid.any(1))
     means = np.where(valid, samples[1], 0).sum(1, dtype=np.float64) / valid.sum(1).clip(1)
-    return Pair(*images, tuple(int(b) for b in bands), means[bands, None, None])
+    compared = tuple(int(b) for b in bands)
+    both = tuple(index for index in indices if {index.first, index.second} <= set(compared))
+    return Pair(*images, compared, means[bands, None, None], both)
 
 
 def readable(image: Image, name: str) -> Readable:

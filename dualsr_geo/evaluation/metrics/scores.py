@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.evaluation.metrics.image_pair import Image, Pair, largest, pair, tiling
 from dualsr_geo.evaluation.metrics.ssim import RADIUS
 from dualsr_geo.evaluation.metrics.sums import KINDS, Kind, TileSums, correlation, tile_sums
+from dualsr_geo.raster.spectral_indices import SpectralIndex, index_errors
 from dualsr_geo.raster.windows import Tile, Tiling
 from dualsr_geo.resources import cores
 
@@ -62,6 +63,8 @@ class Scores:
         Band mean of the correlation coefficient of the Laplacians (J. Zhou et al., IJRS 19(4), 1998).
     per_band : mapping of str to array, shape (band,)
         psnr_db, rmse, ssim, cc, uqi, scc; NaN for bands that are not compared.
+    indices : mapping of str to mapping
+        How each spectral index differs from that of the reference; see `spectral_indices.index_errors`.
     """
 
     ratio: int
@@ -78,11 +81,13 @@ class Scores:
     q2n: float
     scc: float
     per_band: Mapping[str, NDArray[np.float64]]
+    indices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scalar scores; one that is not finite is None."""
-        scalars = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "per_band"}
-        return {name: value if math.isfinite(value) else None for name, value in scalars.items()}
+        """Return the scalar scores, None for one that is not finite, and the spectral indices if there are some."""
+        scalars = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("per_band", "indices")}
+        finite = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
+        return {**finite, "indices": dict(self.indices)} if self.indices else finite
 
 
 def score(
@@ -93,6 +98,7 @@ def score(
     peak: float | None = None,
     jobs: int | None = None,
     one_unit: bool = True,
+    indices: Sequence[SpectralIndex] = (),
 ) -> Scores:
     """Score an estimate against its reference, tile by tile.
 
@@ -109,6 +115,8 @@ def score(
         Threads; by default one a core, at most 8. The scores do not depend on it.
     one_unit : bool
         Whether to check, by the ranges of their values, that both are in one unit.
+    indices : sequence of SpectralIndex
+        Spectral indices to compare.
 
     Returns
     -------
@@ -123,7 +131,8 @@ def score(
         If `ratio` or `jobs` is below 1 or `peak` is not positive.
     """
     _require_options(ratio, peak, jobs)
-    return measure(pair(estimate, reference, one_unit=one_unit), KINDS, ratio=ratio, peak=peak, jobs=jobs)
+    both = pair(estimate, reference, one_unit=one_unit, indices=indices)
+    return measure(both, KINDS, ratio=ratio, peak=peak, jobs=jobs)
 
 
 def psnr(estimate: Image, reference: Image, *, peak: float | None = None) -> float:
@@ -216,7 +225,7 @@ def measure(
     # Tiles use all cores; threads of BLAS would compete for them.
     with threadpool_limits(1, user_api="blas"):
         data_range = _largest(both, tiles, threads) if peak is None else float(peak)
-        total = TileSums.empty(len(both.bands))
+        total = TileSums.empty(len(both.bands), len(both.indices))
         for part in _each(lambda t: tile_sums(both, t, data_range, kinds), tiles, threads):
             total += part
     return _scores(both, total, ratio, data_range)
@@ -283,6 +292,7 @@ def _scores(both: Pair, total: TileSums, ratio: int, peak: float) -> Scores:
             q2n=float(quality / weight),
             scc=_mean(bands["scc"]),
             per_band={name: both.spread(values) for name, values in bands.items()},
+            indices=index_errors(both.indices, total.indices),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dualsr_geo.evaluation.metrics.image_pair import Pair
 from dualsr_geo.evaluation.metrics.q2n import block_sums
 from dualsr_geo.evaluation.metrics.ssim import FLAT, laplacian, valid_neighbourhoods, window_sums
+from dualsr_geo.raster.spectral_indices import LEAST_SHARE, SpectralIndex, difference_sums
 from dualsr_geo.raster.windows import Tile
 
 Planes = NDArray[np.float64]
@@ -38,6 +39,8 @@ class TileSums:
         Spectral angles (rad), their number, and the number of pixels valid in every band.
     blocks : array, shape (2,)
         Q2n of blocks times their number of pixels, and the number of pixels.
+    indices : array, shape (index, 4)
+        Differences of the spectral indices; see `spectral_indices.difference_sums`.
     """
 
     bands: Planes
@@ -45,11 +48,13 @@ class TileSums:
     windows: Planes
     spectra: Planes
     blocks: Planes
+    indices: Planes
 
     @classmethod
-    def empty(cls, bands: int) -> TileSums:
+    def empty(cls, bands: int, indices: int = 0) -> TileSums:
         """Return the sums over no pixel."""
-        return cls(np.zeros((7, bands)), np.zeros((6, bands)), np.zeros((3, bands)), np.zeros(3), np.zeros(2))
+        shapes = (7, bands), (6, bands), (3, bands), (3,), (2,), (indices, 4)
+        return cls(*(np.zeros(shape) for shape in shapes))
 
     def __add__(self, other: TileSums) -> TileSums:
         return TileSums(
@@ -58,6 +63,7 @@ class TileSums:
             self.windows + other.windows,
             self.spectra + other.spectra,
             self.blocks + other.blocks,
+            self.indices + other.indices,
         )
 
 
@@ -76,7 +82,7 @@ def tile_sums(pair: Pair, tile: Tile, peak: float, kinds: Collection[Kind] = KIN
     """
     estimate, reference = pair.read(tile.padded)
     core = tile.core.within(tile.padded).slices
-    sums = TileSums.empty(len(estimate))
+    sums = TileSums.empty(len(estimate), len(pair.indices))
     angles = _SpectralAngles(tile.core.shape)
     step = max(1, GROUP_PIXELS // (estimate.shape[1] * estimate.shape[2]))
     for start in range(0, len(estimate), step):
@@ -101,7 +107,23 @@ def tile_sums(pair: Pair, tile: Tile, peak: float, kinds: Collection[Kind] = KIN
         sums.spectra[:2] = angles.total()
     if "blocks" in kinds:
         sums.blocks[:] = block_sums(estimate[:, *core], reference[:, *core], complete)
+    for i, index in enumerate(pair.indices):
+        sums.indices[i] = _index_sums(pair, index, estimate[:, *core], reference[:, *core])
     return sums
+
+
+def _index_sums(pair: Pair, index: SpectralIndex, estimate: NDArray[Any], reference: NDArray[Any]) -> Planes:
+    """Return the sums of a spectral index over pixels where it is defined in both images."""
+    at = [pair.bands.index(band) for band in (index.first, index.second)]
+    least = max(LEAST_SHARE * float(pair.pivot[at].sum()), np.finfo(np.float64).tiny)
+    values, defined = [], np.ones(reference.shape[1:], bool)
+    for image in (estimate, reference):
+        first, second = image[at].astype(np.float64)
+        total = first + second
+        # A comparison with NaN is false.
+        defined &= total >= least
+        values.append((first - second) / np.where(defined, total, 1.0))
+    return difference_sums(values[0], values[1], defined)
 
 
 def correlation(sums: Planes, size: Planes) -> Planes:
