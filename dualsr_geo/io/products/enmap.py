@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
-from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked
 from dualsr_geo.io.products.metadata_files import parse_xml, require_text
 from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.io.storage.folders.paths import ProductPath
 from dualsr_geo.raster.bands import Band
 
 METADATA, CUBE = "-METADATA.XML", "-SPECTRAL_IMAGE"
@@ -23,7 +24,7 @@ REFLECTANCE_SCALE = 1e-4
 LEVELS = ("L2A", "L1C")
 
 
-def looks_like(path: Path) -> bool:
+def looks_like(path: ProductPath) -> bool:
     """Say whether a path is an EnMAP delivery's folder, metadata or cube."""
     if not path.name.upper().startswith(PREFIX):
         return path.is_dir() and any(f.name.upper().startswith(PREFIX) for f in path.glob(f"*{METADATA}"))
@@ -31,7 +32,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open_delivery(
-    path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
+    path: ProductPath, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
 ) -> Delivery:
     """Open the cube with the wavelengths and scales of the metadata; all bands, in the order of the file.
 
@@ -66,7 +67,7 @@ def open_delivery(
         )
     choose_gsd({GSD_M: ("all",)}, gsd, document.name)
     cube = _cube(document)
-    opened = open_raster(str(cube), bidx=None, nodata=nodata).scene
+    opened = open_raster(os.fspath(cube), bidx=None, nodata=nodata).scene
     bands = _bands(root, level)
     if len(bands) != opened.count:
         raise InputError(
@@ -80,7 +81,7 @@ def open_delivery(
     return Delivery(replace(scene, bands=bands, tags={"": tags}, name=name), (), "enmap", level, _notes(bands, level))
 
 
-def _document(path: Path) -> Path:
+def _document(path: ProductPath) -> ProductPath:
     if path.is_dir():
         documents = sorted(path.glob(f"{PREFIX}*{METADATA}"))
         if len(documents) != 1:
@@ -96,7 +97,7 @@ def _document(path: Path) -> Path:
     return document
 
 
-def _cube(document: Path) -> Path:
+def _cube(document: ProductPath) -> ProductPath:
     stem = document.name[: -len(METADATA)] + CUBE
     cubes = [f for f in sorted(document.parent.glob(f"{stem}*")) if f.suffix.upper() in SUFFIXES]
     if not cubes:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, named_bands, repacked, stack
 from dualsr_geo.io.products.metadata_files import Groups, parse_groups, to_number
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.readers.references.local import require_inside
+from dualsr_geo.io.storage.folders.paths import ProductPath
 from dualsr_geo.raster.scene import Scene
 
 SPACECRAFT = {"LANDSAT_8": "landsat-8", "LANDSAT_9": "landsat-9"}
@@ -31,7 +32,7 @@ RESCALING_GROUPS = {
 IMAGE_GROUPS = ("IMAGE_ATTRIBUTES",)
 
 
-def looks_like(path: Path) -> bool:
+def looks_like(path: ProductPath) -> bool:
     """Say whether a path is a Landsat delivery's folder or its MTL file."""
     if path.is_dir():
         return path.name.startswith(("LC08_", "LC09_")) or _document(path) is not None
@@ -39,7 +40,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open_delivery(
-    path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
+    path: ProductPath, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
 ) -> Delivery:
     """Open the reflective bands as reflectance, guided by band 8 where it is delivered.
 
@@ -76,7 +77,7 @@ def open_delivery(
 class _Product:
     """The metadata in an MTL file, and the folder of the images."""
 
-    folder: Path
+    folder: ProductPath
     metadata: Groups
 
     @property
@@ -147,7 +148,7 @@ class _Product:
         require_inside(path, self.folder / "MTL")
         if not path.is_file():
             raise InputError(f"{self.folder} lacks band {name}: there is no {path.name}. Fetch it.")
-        opened = open_raster(str(path), bidx="1", nodata=NODATA if nodata is None else nodata).scene
+        opened = open_raster(os.fspath(path), bidx="1", nodata=NODATA if nodata is None else nodata).scene
         scale, offset = (
             self._number(f"REFLECTANCE_{part}_BAND_{name}", RESCALING_GROUPS[self.number]) for part in ("MULT", "ADD")
         )
@@ -170,11 +171,11 @@ class _Product:
         return value
 
 
-def _document(folder: Path) -> Path | None:
+def _document(folder: ProductPath) -> ProductPath | None:
     return next(iter([*sorted(folder.glob("*_MTL.txt")), *sorted(folder.glob("*_MTL.json"))]), None)
 
 
-def _read(path: Path) -> _Product:
+def _read(path: ProductPath) -> _Product:
     document = _document(path) if path.is_dir() else path
     if document is None:
         raise InputError(f"{path} holds no *_MTL.txt or *_MTL.json. Fetch the delivery's MTL file.")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, named_bands
 from dualsr_geo.io.products.metadata_files import Groups, parse_groups, to_number
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.readers.references.local import require_inside
+from dualsr_geo.io.storage.folders.paths import ProductPath
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
 
@@ -30,7 +31,7 @@ NODATA = 0.0
 MAX_LISTED = 4
 
 
-def looks_like(path: Path) -> bool:
+def looks_like(path: ProductPath) -> bool:
     """Say whether a path is a Maxar delivery: a folder with an IMD file, or an IMD or TIL file."""
     if path.is_dir():
         return bool(_documents(path))
@@ -38,7 +39,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open_delivery(
-    path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
+    path: ProductPath, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
 ) -> Delivery:
     """Open the multispectral image as delivered, guided by the pan image.
 
@@ -46,7 +47,7 @@ def open_delivery(
 
     Parameters
     ----------
-    path : Path
+    path : ProductPath
         A folder (the order, or its ``_MUL``), or the IMD or TIL of an image.
     gsd : float or None
         Pixel size of one of the images, metres; that of the multispectral one by default.
@@ -77,7 +78,7 @@ def open_delivery(
 class _Image:
     """One image of a delivery, and its IMD file."""
 
-    document: Path
+    document: ProductPath
     metadata: Groups
 
     @property
@@ -109,7 +110,7 @@ class _Image:
         return to_number(spacing, "productGSD", self.document)
 
     def open(self, nodata: float | None) -> Scene:
-        opened = open_raster(str(self._raster()), bidx=None, nodata=NODATA if nodata is None else nodata).scene
+        opened = open_raster(os.fspath(self._raster()), bidx=None, nodata=NODATA if nodata is None else nodata).scene
         names = self.band_names
         if opened.count != len(names):
             raise InputError(
@@ -122,7 +123,7 @@ class _Image:
         bands = _bands(self.sensor, names)
         return replace(opened, bands=bands, tags={"": tags}, name=self.document.stem)
 
-    def _raster(self) -> Path:
+    def _raster(self) -> ProductPath:
         """Return the list of tiles, or the only tile where there is no list."""
         for suffix in (".TIL", ".til", ".TIF", ".tif", ".NTF", ".ntf"):
             path = self.document.with_suffix(suffix)
@@ -139,7 +140,7 @@ def _bands(sensor: str, names: Sequence[str]) -> tuple[Band, ...]:
     return tuple(Band(n) for n in registry_names)
 
 
-def _complete(path: Path) -> Path:
+def _complete(path: ProductPath) -> ProductPath:
     """Return the path of an image after a check that no tile of a list is missing: GDAL would read nodata there."""
     if path.suffix.upper() == ".TIL":
         tiles = [group["filename"] for group in parse_groups(path).values() if "filename" in group]
@@ -153,12 +154,12 @@ def _complete(path: Path) -> Path:
     return path
 
 
-def _documents(folder: Path) -> list[Path]:
+def _documents(folder: ProductPath) -> list[ProductPath]:
     """Return the IMD files of a folder and of its subfolders."""
     return sorted(f for pattern in ("*", "*/*") for f in folder.glob(pattern) if f.suffix.upper() == ".IMD")
 
 
-def _of_one_product(path: Path) -> list[Path]:
+def _of_one_product(path: ProductPath) -> list[ProductPath]:
     """Return the IMD files of a multispectral image and of the pan image delivered with it."""
     if not path.is_dir():
         if not path.is_file():
@@ -179,7 +180,7 @@ def _of_one_product(path: Path) -> list[Path]:
     return documents[:1]
 
 
-def _pan_of(document: Path) -> list[Path]:
+def _pan_of(document: ProductPath) -> list[ProductPath]:
     """Return the IMD file of the pan image of the same order and part: ..-M2AS-<order>_01_P001 and ..-P2AS-..."""
     if _Image(document, parse_groups(document)).is_pan:
         return []

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
 from dualsr_geo.errors import InputError
+from dualsr_geo.io.storage.folders.paths import ProductPath
 from dualsr_geo.raster.packing import SCALE_LIMITS
 
 Groups = dict[str, dict[str, str]]
 
 
-def parse_xml(path: Path) -> Element:
+def parse_xml(path: ProductPath) -> Element:
     """Read an XML file, names without namespace.
 
     Raises
@@ -23,7 +23,7 @@ def parse_xml(path: Path) -> Element:
         If it is missing or damaged.
     """
     try:
-        root = ET.parse(path).getroot()  # noqa: S314  # expat refuses entities that expand without end
+        root = ET.fromstring(path.read_bytes())  # noqa: S314  # expat refuses entities that expand without end
     except (OSError, ET.ParseError) as error:
         raise InputError(f"{path} cannot be read as metadata: {error}. Fetch it again.") from error
     for element in root.iter():
@@ -31,7 +31,7 @@ def parse_xml(path: Path) -> Element:
     return root
 
 
-def require_text(root: Element, name: str, where: Path) -> str:
+def require_text(root: Element, name: str, where: ProductPath) -> str:
     """Return the text of the first element of a name, at any depth.
 
     Raises
@@ -45,7 +45,7 @@ def require_text(root: Element, name: str, where: Path) -> str:
     return text.strip()
 
 
-def to_number(text: str, name: str, where: Path) -> float:
+def to_number(text: str, name: str, where: ProductPath) -> float:
     """Read a number of the metadata.
 
     Raises
@@ -62,7 +62,7 @@ def to_number(text: str, name: str, where: Path) -> float:
     return value
 
 
-def to_divisor(text: str, name: str, where: Path) -> float:
+def to_divisor(text: str, name: str, where: ProductPath) -> float:
     """Read a number of the metadata by which stored values are divided.
 
     Raises
@@ -78,7 +78,7 @@ def to_divisor(text: str, name: str, where: Path) -> float:
     return value
 
 
-def parse_groups(path: Path) -> Groups:
+def parse_groups(path: ProductPath) -> Groups:
     """Read groups (``GROUP = NAME`` or ``BEGIN_GROUP = NAME``) of ``NAME = VALUE``; nested groups are flattened.
 
     The format of Landsat's MTL.txt and of Maxar's IMD and TIL. Values are returned without quotes; those

@@ -8,28 +8,46 @@ sensor is given.
 
 from __future__ import annotations
 
-import os
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from dualsr_geo.errors import DualSRWarning
 from dualsr_geo.io.products import emit, enmap, landsat, maxar, prisma, sentinel2
 from dualsr_geo.io.products.arrays import hdf5, matlab, numpy_files
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.readers.references.local import require_own_hdf5
-from dualsr_geo.io.storage.names import expanded, fits_file_system
+from dualsr_geo.io.storage.folders.archives import is_compressed
+from dualsr_geo.io.storage.folders.opening import product_path
+from dualsr_geo.io.storage.folders.paths import ProductPath, VirtualPath
+from dualsr_geo.io.storage.names import fits_file_system
 from dualsr_geo.sensors.registry import find
 
 
 class ProductReader(Protocol):
-    """What a reader module holds."""
+    """What a reader module of products in folders holds, which may be in an archive or in a store."""
 
-    def looks_like(self, path: Path, /) -> bool:
+    def looks_like(self, path: ProductPath, /) -> bool:
         """Say whether a path, absolute and perhaps missing, is the product of this reader; cheaply."""
         ...
 
-    def open_delivery(self, path: Path, /, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery:
+    def open_delivery(
+        self, path: ProductPath, /, *, gsd: float | None, sensor: str | None, nodata: float | None
+    ) -> Delivery:
         """Open the product; the parameters are those of `open_product`."""
+        ...
+
+
+class FileReader(Protocol):
+    """What a reader module of files on disk holds."""
+
+    def looks_like(self, path: Path, /) -> bool:
+        """See `ProductReader`."""
+        ...
+
+    def open_delivery(self, path: Path, /, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery:
+        """See `ProductReader`."""
         ...
 
 
@@ -48,7 +66,8 @@ class ArrayReader(Protocol):
 
 
 ARRAY_READERS: tuple[ArrayReader, ...] = (matlab, numpy_files, hdf5)
-READERS: tuple[ProductReader, ...] = (sentinel2, landsat, enmap, prisma, emit, maxar, *ARRAY_READERS)
+FOLDER_READERS: tuple[ProductReader, ...] = (sentinel2, landsat, enmap, maxar)
+READERS: tuple[FileReader, ...] = (*FOLDER_READERS, prisma, emit, *ARRAY_READERS)
 
 
 def open_product(
@@ -59,7 +78,7 @@ def open_product(
     Parameters
     ----------
     where : str
-        A file or a folder; a subdataset or a URL is no delivery.
+        A file or a folder on disk, an archive, or the URL of a folder or of a metadata file; see `product_path`.
     gsd : float or None
         Selects the bands of a product with several pixel sizes, metres.
     sensor : str or None
@@ -76,7 +95,9 @@ def open_product(
     """
     if not fits_file_system(where):
         return None
-    path = _absolute(where)
+    path = product_path(where)
+    if isinstance(path, VirtualPath):
+        return _open_virtual(path, gsd=gsd, sensor=sensor, nodata=nodata)
     reader = next((r for r in _readers(sensor) if r.looks_like(path)), None)
     if reader is None:
         return None
@@ -91,19 +112,34 @@ def is_delivery(where: str, sensor: str | None = None) -> bool:
     """Say whether a path looks like a product as delivered, which may bring its own guide."""
     if not fits_file_system(where) or "\0" in where:
         return False
-    path = _absolute(where)
+    path = product_path(where)
+    if isinstance(path, VirtualPath):
+        return any(r.looks_like(path) for r in _folder_readers(sensor))
     return any(r.looks_like(path) for r in _readers(sensor))
 
 
-def _absolute(where: str) -> Path:
-    """Return a path that has a name, which "." has not, and that is valid on workers elsewhere."""
-    return Path(os.path.abspath(expanded(where)))
+def _open_virtual(path: VirtualPath, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery | None:
+    """Open a product in an archive or in a store; None if no reader recognises it."""
+    reader = next((r for r in _folder_readers(sensor) if r.looks_like(path)), None)
+    if reader is None:
+        return None
+    if is_compressed(path.parts[0]):
+        warnings.warn(
+            f"{path.parts[0]} is compressed as a whole: every part of it is found by decompressing all before it, which is slow "
+            "for a whole scene. Decompress it once (gunzip), and give the .tar.",
+            DualSRWarning,
+            stacklevel=2,
+        )
+    return reader.open_delivery(path, gsd=gsd, sensor=sensor, nodata=nodata)
 
 
-def _readers(sensor: str | None) -> tuple[ProductReader, ...]:
+def _readers(sensor: str | None) -> tuple[FileReader, ...]:
     """Return the reader of a sensor first, then those of the package."""
     opener = None if sensor is None else find(sensor).opener
-    if opener is None:
-        return READERS
-    own = cast("ProductReader", import_module(opener.partition(":")[0]))
-    return (own, *READERS)
+    return READERS if opener is None else (cast("FileReader", import_module(opener.partition(":")[0])), *READERS)
+
+
+def _folder_readers(sensor: str | None) -> tuple[ProductReader, ...]:
+    """Return the reader of a sensor first, if it is none of files, then those of folders of the package."""
+    own = _readers(sensor)[0]
+    return FOLDER_READERS if own in READERS else (cast("ProductReader", own), *FOLDER_READERS)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -14,6 +14,7 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked, stack
 from dualsr_geo.io.products.metadata_files import parse_xml, require_text, to_divisor, to_number
 from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.io.storage.folders.paths import ProductPath
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
 
@@ -31,7 +32,7 @@ OFFSET_BASELINE = 4.0
 NODATA = 0.0
 
 
-def looks_like(path: Path) -> bool:
+def looks_like(path: ProductPath) -> bool:
     """Say whether a path is a Sentinel-2 SAFE folder or its metadata."""
     if path.is_dir():
         safe = path.name.upper().startswith("S2") and path.suffix.upper() == ".SAFE"
@@ -40,7 +41,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open_delivery(
-    path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
+    path: ProductPath, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
 ) -> Delivery:
     """Open the bands of one GSD, guided by the 10 m bands.
 
@@ -76,7 +77,7 @@ def open_delivery(
 class _Product:
     """The metadata in an MTD file, and the folder of the images."""
 
-    folder: Path
+    folder: ProductPath
     root: Element
     level: str
 
@@ -123,7 +124,9 @@ class _Product:
         return stack([self._band(name, gsd, nodata) for name in self.groups[gsd]], self.folder.stem)
 
     def _band(self, name: str, gsd: float, nodata: float | None) -> Scene:
-        opened = open_raster(str(self._image(name, gsd)), bidx="1", nodata=NODATA if nodata is None else nodata).scene
+        opened = open_raster(
+            os.fspath(self._image(name, gsd)), bidx="1", nodata=NODATA if nodata is None else nodata
+        ).scene
         tag = "BOA_QUANTIFICATION_VALUE" if self.level == "L2A" else "QUANTIFICATION_VALUE"
         divisor = to_divisor(require_text(self.root, tag, self.folder), tag, self.folder)
         scene = repacked(opened, (1 / divisor,), (self.offsets.get(name, 0.0) / divisor,), "reflectance")
@@ -132,7 +135,7 @@ class _Product:
         acquisition = {"ACQUISITION": start} if start else {}
         return replace(scene, bands=(self._band_metadata(name),), tags={"": tags | acquisition})
 
-    def _image(self, name: str, gsd: float) -> Path:
+    def _image(self, name: str, gsd: float) -> ProductPath:
         pattern = f"R{gsd:g}m/*_{name}_{gsd:g}m.jp2" if self.level == "L2A" else f"*_{name}.jp2"
         pattern = f"GRANULE/*/IMG_DATA/{pattern}"
         images = sorted(self.folder.glob(pattern))
@@ -156,7 +159,7 @@ class _Product:
         return Band(name, unit="reflectance")
 
 
-def _read(path: Path) -> _Product:
+def _read(path: ProductPath) -> _Product:
     document = next((path / n for n in METADATA if (path / n).is_file()), path)
     if document.is_dir():
         raise InputError(

@@ -7,11 +7,13 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
@@ -35,7 +37,9 @@ from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.references.opening import Access, open_checked
 from dualsr_geo.io.readers.tags import LAYOUT_DOMAINS, useful_tags
 from dualsr_geo.io.readers.tiff_structure import require_complete, strip_shape
+from dualsr_geo.io.storage.folders.opening import member_of
 from dualsr_geo.io.storage.names import expanded, fits_file_system
+from dualsr_geo.io.storage.store_settings import GZIP_OPTIONS, is_gzip
 from dualsr_geo.io.storage.urls import gdal_path, shown, url_of
 from dualsr_geo.raster.bands import DEVIATION_OF, Band, parse_bidx
 from dualsr_geo.raster.georeferencing import parse_crs
@@ -94,11 +98,12 @@ def open_raster(where: str, *, bidx: str | None, nodata: float | None) -> Raster
         rasters.
     """
     uri = _locate(where)
-    dataset, access = open_checked(uri, where)
-    with dataset:
-        if dataset.count:
-            return _describe(dataset, uri, bidx, nodata, access)
-        inner = _only_subdataset(dataset, shown(where), access)
+    with rasterio.Env(**GZIP_OPTIONS) if is_gzip(uri) else nullcontext():
+        dataset, access = open_checked(uri, where)
+        with dataset:
+            if dataset.count:
+                return _describe(dataset, uri, bidx, nodata, access)
+            inner = _only_subdataset(dataset, shown(where), access)
     return open_raster(inner, bidx=bidx, nodata=nodata)
 
 
@@ -115,6 +120,8 @@ def _locate(where: str) -> str:
             return where
         if where == "-":
             raise InputError("The scene - is a pipe, and a scene is read in pieces that are not in order. Give a file.")
+        if (member := member_of(path)) is not None:
+            return os.fspath(member)
         raise InputError(f"{shown(where)} does not exist. Give the path of a raster or of a Zarr group.")
     if path.suffix.lower() == ".hdr":
         candidates = [path.with_suffix(s) for s in ENVI_SUFFIXES] + [path.with_suffix("").with_suffix(".img")]

@@ -18,8 +18,9 @@ from rasterio.io import DatasetReader
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.dataset_cache import borrow, reason
 from dualsr_geo.io.readers.references.drivers import SELF_CONTAINED
+from dualsr_geo.io.storage.folders.opening import archive_of
 from dualsr_geo.io.storage.object_store import explain_gdal, stamp
-from dualsr_geo.io.storage.store_settings import gdal_options
+from dualsr_geo.io.storage.store_settings import gdal_options, is_gzip
 from dualsr_geo.io.storage.urls import shown, url_of
 from dualsr_geo.raster.source import StoredSource
 from dualsr_geo.raster.windows import Window
@@ -32,11 +33,14 @@ def file_stamp(path: str) -> dict[str, object]:
 
 
 def local_stamp(path: str) -> dict[str, object]:
-    """Return path, size and time of a local file; of anything else only the name, without a request."""
+    """Return path, size and time of a local file, or of the archive that it is in; of anything else only the name."""
     try:
         stat = os.stat(path)
     except OSError:
-        return {"path": redact(path)}
+        archive = archive_of(path)
+        if archive is None:
+            return {"path": redact(path)}
+        stat = archive.stat()
     return {"path": path, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
@@ -130,6 +134,9 @@ class RasterSource(StoredSource):
 
         Outside of an environment of rasterio GDAL prints its warnings itself, once a thread, instead of logging them.
         """
+        if is_gzip(self.uri):
+            compressed: AbstractContextManager[object] = rasterio.Env(**gdal_options(self.uri))
+            return compressed
         if "VRT" not in self.drivers or url_of(self.uri) is None:
             return nullcontext() if hasenv() else rasterio.Env()
         environment: AbstractContextManager[object] = rasterio.Env(**gdal_options(self.uri), **dict(self.config))

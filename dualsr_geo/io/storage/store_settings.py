@@ -24,6 +24,9 @@ GDAL_DEFAULTS = {
     "CPL_VSIL_CURL_NON_CACHED": ":".join((*WRITABLE.values(), "/vsicurl/")),
 }
 
+# GDAL writes a file next to a compressed one, with its size.
+GZIP_OPTIONS = {"CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"}
+
 # Smallest and largest value of the settings that are numbers.
 LIMITS = {
     "GDAL_HTTP_MAX_RETRY": (0, 100),
@@ -76,7 +79,7 @@ def gdal_options(path: str) -> dict[str, str]:
     """Return the options with which GDAL opens a path: retries, and the endpoint in the variables of AWS's tools."""
     url = url_of(path)
     if url is None:
-        return {}
+        return GZIP_OPTIONS if is_gzip(path) else {}
     for name in LIMITS:
         setting(name)
     options = {k: v for k, v in GDAL_DEFAULTS.items() if k not in os.environ}
@@ -89,6 +92,11 @@ def gdal_options(path: str) -> dict[str, str]:
         options["AWS_HTTPS"] = "NO" if parts.scheme == "http" else "YES"
         options["AWS_VIRTUAL_HOSTING"] = os.environ.get("AWS_VIRTUAL_HOSTING", "FALSE")
     return options
+
+
+def is_gzip(path: str) -> bool:
+    """Return whether GDAL decompresses a file to read a path."""
+    return path.startswith("/vsi") and any(sign in path.lower() for sign in ("/vsigzip/", ".tar.gz/", ".tgz/"))
 
 
 def retry_options(settings: Mapping[str, str]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from dualsr_geo.errors import OutputError
+from dualsr_geo.io.storage.folders.archives import is_archive, without_suffix
+from dualsr_geo.io.storage.folders.opening import archive_of
 from dualsr_geo.io.storage.urls import is_url, normalized, shown
 from dualsr_geo.io.storage.work_directory.directory import WorkDirectory
 from dualsr_geo.io.storage.work_directory.store_lock import Check
@@ -161,5 +163,6 @@ def default_output(where: str | os.PathLike[str], scene: Scene, suffix: str) -> 
         return place.with_name(f"{place.name.removesuffix('.SAFE')}{suffix}.tif")
     # Of a subdataset, or an array in a group, the file that it is in.
     if files and not place.is_file() and not (place.exists() and place.samefile(files[0])):
-        place = Path(files[0])
-    return place.with_name(f"{place.stem}{suffix}.tif")
+        place = archive_of(files[0]) or Path(files[0])
+    stem = without_suffix(place.name).removesuffix(".SAFE") if is_archive(place.name) else place.stem
+    return place.with_name(f"{stem}{suffix}.tif")

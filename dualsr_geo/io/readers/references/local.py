@@ -28,6 +28,7 @@ from dualsr_geo.io.readers.references.linked_files import (
     references_of_vrt,
     vrt_text,
 )
+from dualsr_geo.io.storage.folders.opening import archive_of
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.io.storage.urls import shown, url_of
 
@@ -97,9 +98,21 @@ def require_own_files(dataset: DatasetReader, uri: str) -> None:
         If one does not.
     """
     path = inner_file(uri)
-    if _trusted.get() or not os.path.exists(path):
+    if _trusted.get():
         return
-    require_own_files_of(dataset, path, uri)
+    if os.path.exists(path):
+        require_own_files_of(dataset, path, uri)
+    elif _ARCHIVE.match(uri) and (archive := archive_of(path)) is not None:
+        _require_own_members(dataset, os.path.dirname(path), archive)
+
+
+def _require_own_members(dataset: DatasetReader, folder: str, archive: Path) -> None:
+    """Check that the files that GDAL reads for a file in an archive are in the archive."""
+    overview = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", "")
+    names = [*dataset.files, *([overview.removeprefix(":::BASE:::")] if overview else [])]
+    for name in names:
+        if not _is_below(os.path.normpath(os.path.join(folder, inner_file(name))), str(archive)):
+            _refuse(str(archive), name, "which is not in the archive", "Unpack it into a folder")
 
 
 def named_files(uri: str) -> list[str]:
