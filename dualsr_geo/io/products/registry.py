@@ -125,7 +125,7 @@ def _open_virtual(path: VirtualPath, *, gsd: float | None, sensor: str | None, n
         return None
     if is_compressed(path.parts[0]):
         warnings.warn(
-            f"{path.parts[0]} is compressed as a whole: every part of it is found by decompressing all before it, which is slow "
+            f"{path.parts[0]} is compressed as a whole: every part is found by decompressing all before it, which is slow "
             "for a whole scene. Decompress it once (gunzip), and give the .tar.",
             DualSRWarning,
             stacklevel=2,

@@ -1,6 +1,6 @@
 """Products in .tar, .tar.gz, .tgz and .zip, read in place.
 
-An archive is hostile until it is shown otherwise: nothing of it is written to disk, names that lead out of it, links and
+An archive is hostile until it is shown otherwise: nothing is unpacked to disk, names that lead elsewhere, links and
 two members of one name are refused (GDAL and Python would read different ones), archives in it are not opened, and the
 sizes of what is listed and read are limited.
 """
@@ -39,7 +39,7 @@ def is_archive(name: str) -> bool:
 
 
 def is_compressed(name: str) -> bool:
-    """Say whether an archive is compressed as a whole, so that a part is found by decompressing all before it."""
+    """Say whether an archive is compressed as a whole, so that a part is inners by decompressing all before it."""
     return name.lower().endswith(COMPRESSED)
 
 
@@ -176,7 +176,7 @@ def _add(folders: dict[str, dict[str, bool]], inner: str, *, is_folder: bool) ->
 
 def _zip_members(path: str) -> Iterator[tuple[str, Member]]:
     with zipfile.ZipFile(path) as archive:
-        found: set[str] = set()
+        inners: set[str] = set()
         for number, info in enumerate(archive.infolist()):
             _require_few(path, number)
             inner = _inner(path, info.filename.replace("\\", "/"))
@@ -184,13 +184,13 @@ def _zip_members(path: str) -> Iterator[tuple[str, Member]]:
                 _refuse(path, f"holds the link {_printable(inner)}")
             if info.is_dir() or info.filename.endswith("\\"):
                 continue
-            _require_single(path, inner, found)
+            _require_single(path, inner, inners)
             yield inner, Member(info.filename)
 
 
 def _tar_members(path: str) -> Iterator[tuple[str, Member]]:
     with _tar(path) as tar:
-        found: set[str] = set()
+        inners: set[str] = set()
         for number, info in enumerate(tar):
             _require_few(path, number)
             inner = _inner(path, info.name)
@@ -199,7 +199,7 @@ def _tar_members(path: str) -> Iterator[tuple[str, Member]]:
             if not info.isreg() or info.issparse():
                 kind = "link" if info.islnk() or info.issym() else "special or sparse file"
                 _refuse(path, f"holds the {kind} {_printable(inner)}")
-            _require_single(path, inner, found)
+            _require_single(path, inner, inners)
             yield inner, Member(info.name, f"{info.offset_data}_{info.size}" if "path" in info.pax_headers else None)
 
 
@@ -207,7 +207,7 @@ def _inner(path: str, name: str) -> str:
     """Return the path of a member from the root of an archive, without ``./``."""
     inner = posixpath.normpath(name)
     if posixpath.isabs(inner) or inner.split("/")[0] == ".." or ".." in name.split("/"):
-        _refuse(path, f"holds {_printable(name)}, which is a place outside of it")
+        _refuse(path, f"holds {_printable(name)}, which is a place outside")
     return inner
 
 
@@ -216,10 +216,10 @@ def _require_few(path: str, number: int) -> None:
         _refuse(path, f"holds more than {MAX_MEMBERS} files")
 
 
-def _require_single(path: str, inner: str, found: set[str]) -> None:
-    if inner in found:
+def _require_single(path: str, inner: str, inners: set[str]) -> None:
+    if inner in inners:
         _refuse(path, f"holds {_printable(inner)} twice")
-    found.add(inner)
+    inners.add(inner)
 
 
 def _refuse(path: str, what: str) -> NoReturn:

@@ -217,10 +217,10 @@ class VirtualPath:
         """Yield what matches a pattern; each of its parts matches one name."""
         part, _, rest = pattern.partition("/")
         if any(sign in part for sign in "*?["):
-            found = [p for p in self.iterdir() if fnmatchcase(p.name, part)]
+            matches = [p for p in self.iterdir() if fnmatchcase(p.name, part)]
         else:
-            found = [self / part]
-        for path in found:
+            matches = [self / part]
+        for path in matches:
             if rest and path.is_dir():
                 yield from path.glob(rest)
             elif not rest and path.exists():

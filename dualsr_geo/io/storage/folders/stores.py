@@ -115,14 +115,14 @@ class WebTree:
         The query of every file, such as a signature, with its question mark.
     listed : dict
         Folders that were listed; None for one without a list.
-    found : dict
+    answered : dict
         Whether the server has a file.
     """
 
     url: str
     query: str = ""
     listed: dict[str, Mapping[str, bool] | None] = field(default_factory=dict, compare=False, repr=False)
-    found: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
+    answered: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def root(self) -> str:
@@ -144,9 +144,9 @@ class WebTree:
         listed = self._listed(folder)
         if listed is not None:
             return listed.get(name) is False
-        if inner not in self.found:
-            self.found[inner] = read_first(self.opened(inner), 1) is not None
-        return self.found[inner]
+        if inner not in self.answered:
+            self.answered[inner] = read_first(self.opened(inner), 1) is not None
+        return self.answered[inner]
 
     def is_folder(self, inner: str) -> bool:
         """Say whether a path from the root is a folder; the root is always one."""
