@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Catalogs in catalogs; a server can make up more of them without end.
 MAX_DEPTH = 30
 # Roles and media types of assets that are no scene.
-OTHER_ROLES = {"thumbnail", "overview", "metadata", "visual", "graphic"}
+OTHER_ROLES = {"uncertainty", "thumbnail", "overview", "metadata", "visual", "graphic"}
 OTHER_MEDIA_TYPES = (
     "image/png",
     "image/jpeg",

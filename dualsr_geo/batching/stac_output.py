@@ -1,11 +1,11 @@
-"""Write STAC items of products, with the extensions projection, raster, eo and processing, and their collection."""
+"""Write STAC 1.1 items of products, with the extensions projection, raster, eo and processing, and their collection."""
 
 from __future__ import annotations
 
 import json
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,29 +13,27 @@ from typing import Any
 import pystac
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import ProjError
-from pystac.extensions.eo import Band as EoBand
-from pystac.extensions.eo import EOExtension
 from pystac.extensions.projection import ProjectionExtension
-from pystac.extensions.raster import DataType, NoDataStrings, RasterBand, RasterExtension
-from pystac.utils import str_to_datetime
+from pystac.utils import datetime_to_str, str_to_datetime
 
+from dualsr_geo.batching import stac_bands
 from dualsr_geo.batching.scene_record import SceneRecord
 from dualsr_geo.errors import DualSRWarning
 from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.io.storage.locations import modified
 from dualsr_geo.io.storage.urls import absolute, relative_to
-from dualsr_geo.io.writers.output_spec import band_title
+from dualsr_geo.io.writers.output_records import provenance_at, uncertainty_bands
+from dualsr_geo.io.writers.output_spec import deviations_path
 from dualsr_geo.raster import grid
-from dualsr_geo.raster.packing import Packing
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.serialization import write_atomically
 from dualsr_geo.version import __version__
 
 # pystac has no class for this extension.
-PROCESSING_EXTENSION = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
+PROCESSING_EXTENSION = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 MEDIA_TYPES = {".zarr": "application/vnd.zarr; version=3", ".nc": "application/netcdf"}
-NM_PER_UM = 1000.0
+UNCERTAINTY_ROLES = ["uncertainty"]
 # Points along each edge of a footprint, whose edges are curves in degrees.
 EDGE_POINTS = 10
 
@@ -88,21 +86,39 @@ def write_collection(path: Path, items: Iterable[Path]) -> None:
 def item_of(product: str, record: SceneRecord, acquired: str = "", *, page: Path | None = None) -> pystac.Item:
     """Return the STAC item of a product, as `write_item` writes it."""
     scene, name = open_scene(product), PurePosixPath(product)
+    provenance = provenance_at(product) or {}
     when, properties = _datetime(product, scene, acquired)
-    properties |= {
-        "processing:software": {"dualsr-geo": __version__},
-        "processing:lineage": f"Sharpened by a ratio of {record.scale} with the model {record.model}.",
-    }
+    properties |= _processing(product, record, provenance)
     geometry, bbox = _footprint(scene.geobox)
     item = pystac.Item(name.stem, geometry, bbox, when, properties, stac_extensions=[PROCESSING_EXTENSION])
-    media_type = MEDIA_TYPES.get(name.suffix, COG_TYPE)
-    item.add_asset("data", pystac.Asset(product, media_type=media_type, roles=["data"]))
+    _add_bands(item, product, scene, has_deviations=bool(provenance.get("parameters", {}).get("uncertainty")))
     if page is not None and page.exists():
         item.add_asset("report", pystac.Asset(str(page), media_type="text/html", roles=["metadata"]))
     _add_projection(item, scene.geobox)
-    _add_bands(item.assets["data"], scene)
-    item.add_link(pystac.Link("derived_from", record.scene))
+    for source in (record.scene, *_guides(provenance)):
+        item.add_link(pystac.Link("derived_from", source))
     return item
+
+
+def _processing(product: str, record: SceneRecord, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the extension processing; the expression holds the parameters of the run."""
+    fields = {
+        "processing:software": {"dualsr-geo": __version__},
+        "processing:lineage": f"Sharpened by a ratio of {record.scale} with the model {record.model}.",
+        "processing:datetime": datetime_to_str(modified(product)),
+    }
+    if parameters := provenance.get("parameters"):
+        fields["processing:expression"] = {"format": "dualsr-geo", "expression": parameters}
+    if level := provenance.get("level"):
+        fields["processing:level"] = level
+    return fields
+
+
+def _guides(provenance: Mapping[str, Any]) -> list[str]:
+    """Return where the guides of a product were read, each once."""
+    guides = provenance.get("inputs", {}).get("guide") or []
+    each = guides if isinstance(guides, list) else [guides]
+    return list(dict.fromkeys(str(guide["uri"]) for guide in each if guide.get("uri")))
 
 
 def _datetime(product: str, scene: Scene, acquired: str) -> tuple[datetime, dict[str, Any]]:
@@ -149,36 +165,30 @@ def _add_projection(item: pystac.Item, box: GeoBox) -> None:
     )
 
 
-def _add_bands(asset: pystac.Asset, scene: Scene) -> None:
-    """Describe the wavelengths (eo) and the packing (raster) of the bands."""
-    packing, box = scene.packing, scene.geobox
-    gsd_m = grid.gsd(box) if grid.unit(box) == "m" else None
-    titles = [band_title(b, i) or f"Band {i}" for i, b in enumerate(scene.bands, 1)]
-    EOExtension.ext(asset, add_if_missing=True).bands = [
-        EoBand.create(
-            title, center_wavelength=_micrometres(b.wavelength_nm), full_width_half_max=_micrometres(b.fwhm_nm)
-        )
-        for title, b in zip(titles, scene.bands, strict=True)
-    ]
-    RasterExtension.ext(asset, add_if_missing=True).bands = [
-        RasterBand.create(
-            nodata=_nodata(packing),
-            data_type=DataType(packing.dtype),
-            spatial_resolution=gsd_m,
-            unit=band.unit,
-            scale=scale,
-            offset=offset,
-        )
-        for band, scale, offset in zip(scene.bands, packing.scales, packing.offsets, strict=True)
-    ]
+def _add_bands(item: pystac.Item, product: str, scene: Scene, *, has_deviations: bool) -> None:
+    """Add the product as an asset with its bands, and its standard deviations: bands, or an asset of their own."""
+    values, deviations = stac_bands.value_bands(scene), stac_bands.uncertainty_bands(scene)
+    own = uncertainty_bands(product)
+    stacked = bool(own) and isinstance(own[0], int)
+    media_type = MEDIA_TYPES.get(PurePosixPath(product).suffix, COG_TYPE)
+    _add_asset(
+        item, "data", pystac.Asset(product, media_type=media_type, roles=["data"]), values + deviations * stacked
+    )
+    if stacked or not has_deviations:
+        return
+    place = _place_of_deviations(product, own)
+    asset = pystac.Asset(place, media_type=media_type, roles=UNCERTAINTY_ROLES)
+    _add_asset(item, "uncertainty", asset, deviations)
 
 
-def _micrometres(wavelength_nm: float | None) -> float | None:
-    return None if wavelength_nm is None or not wavelength_nm > 0 else round(wavelength_nm / NM_PER_UM, 7)
+def _place_of_deviations(product: str, variables: Sequence[int | str]) -> str:
+    """Return where the standard deviations of a product are: a second TIFF, or the dataset; in Zarr the array has a path."""
+    if not variables:
+        return deviations_path(product)
+    return f"{product}/{variables[0]}" if PurePosixPath(product).suffix == ".zarr" else product
 
 
-def _nodata(packing: Packing) -> float | NoDataStrings | None:
-    value = packing.nodata
-    if value is None or math.isfinite(value):
-        return value
-    return NoDataStrings("nan" if math.isnan(value) else "inf" if value > 0 else "-inf")
+def _add_asset(item: pystac.Item, key: str, asset: pystac.Asset, bands: list[dict[str, Any]]) -> None:
+    asset.extra_fields["bands"] = bands
+    item.add_asset(key, asset)
+    item.stac_extensions += [e for e in stac_bands.extensions_of(bands) if e not in item.stac_extensions]

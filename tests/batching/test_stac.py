@@ -17,9 +17,7 @@ import rasterio
 import rasterio.warp
 from affine import Affine
 from pyproj import CRS
-from pystac.extensions.eo import EOExtension
 from pystac.extensions.projection import ProjectionExtension
-from pystac.extensions.raster import RasterExtension
 
 import dualsr_geo
 from dualsr_geo import synthetic
@@ -43,17 +41,27 @@ FIELDS = {
     "proj:transform": {"type": "array", "items": NUMBER, "minItems": 6, "maxItems": 6},
     "processing:software": {"type": "object", "additionalProperties": TEXT, "minProperties": 1},
     "processing:lineage": TEXT,
+    "processing:datetime": {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}T[\d:.]+Z$"},
+    "processing:expression": {
+        "type": "object",
+        "properties": {"format": TEXT, "expression": {"type": "object"}},
+        "required": ["format", "expression"],
+    },
 }
-RASTER_BAND = {
+WAVE = {"type": "number", "exclusiveMinimum": 0.1, "exclusiveMaximum": 20}
+BAND = {
+    "name": TEXT,
+    "description": TEXT,
     "data_type": {"enum": [*(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)), "float32", "float64"]},
     "nodata": {"anyOf": [NUMBER, {"enum": ["nan", "inf", "-inf"]}]},
     "unit": TEXT,
-    "scale": NUMBER,
-    "offset": NUMBER,
-    "spatial_resolution": {"type": "number", "exclusiveMinimum": 0},
+    "raster:scale": NUMBER,
+    "raster:offset": NUMBER,
+    "raster:spatial_resolution": {"type": "number", "exclusiveMinimum": 0},
+    "eo:common_name": {"enum": ["red", "green", "blue"]},
+    "eo:center_wavelength": WAVE,
+    "eo:full_width_half_max": WAVE,
 }
-WAVE = {"type": "number", "exclusiveMinimum": 0.1, "exclusiveMaximum": 20}
-EO_BAND = {"name": TEXT, "center_wavelength": WAVE, "full_width_half_max": WAVE}
 
 
 def require_valid(path: Path) -> None:
@@ -62,10 +70,12 @@ def require_valid(path: Path) -> None:
     pystac.validation.validate_dict(content, extensions=[])
     prefixed = {k: v for k, v in content["properties"].items() if ":" in k}
     jsonschema.validate(prefixed, {"type": "object", "properties": FIELDS, "additionalProperties": False})
-    data = content["assets"]["data"]
-    for key, fields in (("raster:bands", RASTER_BAND), ("eo:bands", EO_BAND)):
-        band = {"type": "object", "properties": fields, "additionalProperties": False, "minProperties": 1}
-        jsonschema.validate(data[key], {"type": "array", "items": band, "minItems": 1})
+    band = {"type": "object", "properties": BAND, "additionalProperties": False, "required": ["name", "data_type"]}
+    for asset in (a for a in content["assets"].values() if a["type"] != "text/html"):
+        jsonschema.validate(asset["bands"], {"type": "array", "items": band, "minItems": 1})
+    # STAC lists an extension where, and only where, its fields are.
+    has_eo = any(key.startswith("eo:") for b in content["assets"]["data"]["bands"] for key in b)
+    assert has_eo == any("/eo/v2" in e for e in content["stac_extensions"])
     for asset in content["assets"].values():
         assert (path.parent / asset["href"]).exists()
 
@@ -91,17 +101,44 @@ def test_an_item_agrees_with_rasterio(product, tmp_path, monkeypatch):
         assert Affine(*projection.transform) == raster.transform
         assert projection.bbox == list(raster.bounds)
         west, south, east, north = rasterio.warp.transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
-        for band, scale, offset in zip(RasterExtension.ext(data).bands, raster.scales, raster.offsets, strict=True):
-            assert (band.scale, band.offset, band.nodata) == (scale, offset, raster.nodata)
-            assert (band.data_type, band.spatial_resolution) == (raster.dtypes[0], raster.res[0])
-        names = [b.name for b in EOExtension.ext(data).bands]
-        assert names == list(raster.descriptions)
+        bands = data.extra_fields["bands"]
+        for band, scale, offset in zip(bands, raster.scales, raster.offsets, strict=True):
+            assert (band["raster:scale"], band["raster:offset"], band["nodata"]) == (scale, offset, raster.nodata)
+            assert (band["data_type"], band["raster:spatial_resolution"]) == (raster.dtypes[0], raster.res[0])
+        assert [b["name"] for b in bands] == list(raster.descriptions)
         waves = [float(raster.tags(i)["wavelength"]) / 1000 for i in raster.indexes]
-    assert [b.center_wavelength for b in EOExtension.ext(data).bands] == pytest.approx(waves)
+    assert [b["eo:center_wavelength"] for b in bands] == pytest.approx(waves)
     np.testing.assert_allclose(item.bbox, [west, south, east, north], atol=1e-7)
     assert item.datetime.isoformat() == "2024-05-01T08:00:00+00:00"
     assert [link.href for link in item.get_links("derived_from")] == ["/data/scene.tif"]
     assert os.path.samefile(data.get_absolute_href(), product)
+
+
+@pytest.mark.parametrize(("name", "how", "places"), [
+    ("bands.tif", "bands", {"data": "bands.tif"}),
+    ("apart.tif", "separate", {"data": "apart.tif", "uncertainty": "apart_sigma.tif"}),
+    ("group.zarr", True, {"data": "group.zarr", "uncertainty": "group.zarr/uncertainty"}),
+])  # fmt: skip
+def test_standard_deviations_are_described_where_they_are(tmp_path, name, how, places):
+    scene, guide = synthetic.write(tmp_path, shape=(24, 26), bands=3)
+    options = Options(scale=2, model="regression", uncertainty=how, jobs=1)
+    dualsr_geo.upscale(scene, tmp_path / name, rgb=guide, options=options)
+    place = write_item(str(tmp_path / name), RECORD)
+    require_valid(place)
+    item = pystac.Item.from_file(str(place))
+    assert {k: os.path.relpath(a.get_absolute_href(), tmp_path) for k, a in item.assets.items()} == places
+    described = [b for a in item.assets.values() for b in a.extra_fields["bands"]]
+    assert [b["name"].endswith(" sigma") for b in described] == [False] * 3 + [True] * 3
+    assert all("Standard deviation of the error" in b["description"] for b in described[3:])
+    if how == "bands":
+        with rasterio.open(tmp_path / name) as raster:
+            assert [b["name"] for b in described] == list(raster.descriptions)
+    assert [link.href for link in item.get_links("derived_from")] == ["/data/scene.tif", str(guide)]
+    assert item.properties["processing:expression"]["expression"]["model"] == "regression"
+    # A plain product in its place has none, although the file of the standard deviations is still there.
+    if how == "separate":
+        dualsr_geo.upscale(scene, tmp_path / name, rgb=guide, options=Options(scale=2, model="bicubic", overwrite=True))
+        assert set(item_of(str(tmp_path / name), RECORD).assets) == {"data"}
 
 
 def variant(folder: Path, **profile) -> Path:
