@@ -140,11 +140,15 @@ def estimate_spectral_noise(spectra: NDArray[np.float32], weight: NDArray[np.flo
     array, shape (band,)
         Standard deviations, physical units; 0 for constant scenes.
     """
-    count = len(spectra)
     x = (spectra[:, weight > 0]).astype(np.float64)
     x -= x.mean(1, keepdims=True)
     pixels = x.shape[1]
-    covariance = x @ x.T / pixels
+    return _spectral_noise(x @ x.T / pixels, pixels)
+
+
+def _spectral_noise(covariance: NDArray[np.float64], pixels: int) -> NDArray[np.float64]:
+    """Return the noise of each band from the covariance of so many pixels; see `estimate_spectral_noise`."""
+    count = len(covariance)
     if count < MIN_SPECTRAL_BANDS or not covariance.any():
         return np.zeros(count)
     variance = _unexplained(covariance) * pixels / max(pixels - min(NOISE_NEIGHBOURS, count - 1), 1)
@@ -223,20 +227,46 @@ def noise_standard_errors(
         Physical units.
     """
     parts = [(i, j) for i in range(JACKKNIFE_PARTS) for j in range(JACKKNIFE_PARTS)]
-    left = [[_without(w, *part) for w in weights] for part in parts]
     if len(cubes[0]) < MIN_SPECTRAL_BANDS:
         # The response is the same for all parts.
         responses = [_response(c) for c in cubes]
-        estimates = np.stack([_spatial_noise(responses, w) for w in left])
+        estimates = np.stack([_spatial_noise(responses, [_without(w, *part) for w in weights]) for part in parts])
     else:
-        estimates = np.stack([estimate_noise(cubes, w) for w in left])
+        estimates = np.stack(_spectral_noise_without(parts, cubes, weights))
     count = len(parts)
     return np.asarray(np.sqrt((count - 1) / count * ((estimates - estimates.mean(0)) ** 2).sum(0)))
+
+
+def _spectral_noise_without(
+    parts: Sequence[tuple[int, int]], cubes: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]
+) -> list[NDArray[np.float64]]:
+    """Return the noise of each band without each of the parts in turn, from products that are formed once a part."""
+    count, sums = len(cubes[0]), []
+    # Differences from a spectrum of the scene, by which little is lost to rounding.
+    centre = cubes[0].mean((1, 2), dtype=np.float64)
+    for part in parts:
+        cut = [_part(w.shape, *part) for w in weights]
+        used = [c[:, y, x][:, w[y, x] > 0] for c, w, (y, x) in zip(cubes, weights, cut, strict=True)]
+        z = np.concatenate(used, 1).astype(np.float64) - centre[:, None]
+        sums.append((z.shape[1], z.sum(1), z @ z.T))
+    out = []
+    for left in range(len(parts)):
+        others = [s for i, s in enumerate(sums) if i != left]
+        pixels = sum(n for n, _, _ in others)
+        mean = sum((s for _, s, _ in others), np.zeros(count)) / max(pixels, 1)
+        products = sum((p for _, _, p in others), np.zeros((count, count)))
+        out.append(_spectral_noise(products / max(pixels, 1) - np.outer(mean, mean), pixels))
+    return out
+
+
+def _part(shape: tuple[int, ...], row: int, column: int) -> tuple[slice, slice]:
+    """Return rows and columns of a part of a window."""
+    y, x = ([n * k // JACKKNIFE_PARTS for k in range(JACKKNIFE_PARTS + 1)] for n in shape)
+    return slice(y[row], y[row + 1]), slice(x[column], x[column + 1])
 
 
 def _without(weight: NDArray[np.float32], row: int, column: int) -> NDArray[np.float32]:
     """Return weights with those of one part of the window at 0."""
     out = weight.copy()
-    y, x = ([n * k // JACKKNIFE_PARTS for k in range(JACKKNIFE_PARTS + 1)] for n in weight.shape)
-    out[y[row] : y[row + 1], x[column] : x[column + 1]] = 0
+    out[_part(weight.shape, row, column)] = 0
     return out

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import Operator, operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.blocks import Block
+from dualsr_geo.fusion.blocks import Block, components
 from dualsr_geo.fusion.local_regression import Moments
 from dualsr_geo.fusion.prepared_guide import PreparedGuide
 from dualsr_geo.fusion.subspace import Subspace
@@ -81,8 +81,12 @@ class ChangeModel:
             for v in (self.response, self.offset, self.scale, self.floor)
         )
         expected = torch.einsum("gb,byx->gyx", response, cube.double()) + offset[:, None, None]
-        relative = agreement(guide.double() / scale[:, None, None], expected, floor, weight) / self.typical_agreement
-        return ((relative - UNUSED_AGREEMENT) / (USED_AGREEMENT - UNUSED_AGREEMENT)).clamp(0, 1)
+        return _use(agreement(guide.double() / scale[:, None, None], expected, floor, weight) / self.typical_agreement)
+
+
+def _use(relative: torch.Tensor) -> torch.Tensor:
+    """Return the weight of the guide, 0..1, for an agreement relative to the typical one."""
+    return ((relative - UNUSED_AGREEMENT) / (USED_AGREEMENT - UNUSED_AGREEMENT)).clamp(0, 1)
 
 
 def agreement(
@@ -163,32 +167,81 @@ def fit_change_model(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tupl
     list of Block
         The sample, with a weight of 0 where the guide is not used.
     """
-    pairs = [_Pair(b.cube, operator(psf, b.shape).degrade(b.guide), b.weight) for b in blocks]
+    leading = replace(space, expand=np.ascontiguousarray(space.expand[:, :COMPONENT_COUNT]))
+    # The prediction reads a few components of the scene: in 64 bits all bands would cost a third of the survey of 128.
+    pairs = [
+        _Pair(components(leading, b.cube).double(), operator(psf, b.shape).degrade(b.guide).double(), b.weight)
+        for b in blocks
+    ]
     weights, model = [p.weight for p in pairs], None
     for _ in range(STEPS):
-        model = _fitted(pairs, weights, space)
+        model = _fitted(pairs, weights)
         if model is None:
             return None, list(blocks)
-        weights = [
-            p.weight * _eroded(model.guide_use(p.cube, p.guide, p.weight), SURVEY_MARGIN).to(p.weight) for p in pairs
-        ]
-    return model, [replace(b, weight=w) for b, w in zip(blocks, weights, strict=True)]
+        before, weights = weights, [p.weight * _eroded(model.use(p), SURVEY_MARGIN).to(p.weight) for p in pairs]
+        if all(map(torch.equal, before, weights)):
+            # Of the same pixels the next fit would be the same.
+            break
+    assert model is not None
+    return model.on_bands(leading), [replace(b, weight=w) for b, w in zip(blocks, weights, strict=True)]
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """A block of the sample on the lr grid: scene, degraded guide, and weight."""
+    """A block of the sample on the lr grid, in 64 bits: leading components (component, y, x), degraded guide, and weight."""
 
-    cube: torch.Tensor
+    components: torch.Tensor
     guide: torch.Tensor
     weight: torch.Tensor
 
 
-def _fitted(pairs: Sequence[_Pair], weights: Sequence[torch.Tensor], space: Subspace) -> ChangeModel | None:
-    project = space.project[:COMPONENT_COUNT].astype(np.float64)
-    cubes, guide = (
-        np.concatenate([getattr(p, n).flatten(1).double().numpy() for p in pairs], 1) for n in ("cube", "guide")
-    )
+@dataclass(frozen=True)
+class _Prediction:
+    """A change model on the scene's leading components.
+
+    Attributes
+    ----------
+    slope : array, shape (guide band, component)
+    offset, scale, floor, typical_agreement
+        As in `ChangeModel`.
+    """
+
+    slope: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    floor: NDArray[np.float32]
+    typical_agreement: float = 1.0
+
+    def compared(self, pair: _Pair) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the degraded guide and its prediction, in standard deviations of the guide."""
+        slope, offset, scale = (torch.from_numpy(v) for v in (self.slope, self.offset, self.scale))
+        expected = (slope @ pair.components.flatten(1)).view_as(pair.guide) + offset[:, None, None]
+        return pair.guide / scale[:, None, None], expected
+
+    def agreement(self, pair: _Pair) -> torch.Tensor:
+        """Return how far guide and scene vary together, (y, x); see `agreement`."""
+        return agreement(*self.compared(pair), torch.from_numpy(self.floor).double(), pair.weight)
+
+    def use(self, pair: _Pair) -> torch.Tensor:
+        """Return the weight with which the guide is used, (y, x), 0..1."""
+        return _use(self.agreement(pair) / self.typical_agreement)
+
+    def on_bands(self, space: Subspace) -> ChangeModel:
+        """Return the model on the bands of a scene with these leading components."""
+        response = self.slope @ space.project.astype(np.float64)
+        offset = self.offset - response @ space.mean
+        return ChangeModel(
+            response.astype(np.float32),
+            offset.astype(np.float32),
+            self.scale.astype(np.float32),
+            self.floor,
+            self.typical_agreement,
+        )
+
+
+def _fitted(pairs: Sequence[_Pair], weights: Sequence[torch.Tensor]) -> _Prediction | None:
+    """Return the prediction of the guide at the pixels that count; None of too few."""
+    z, guide = (np.concatenate([getattr(p, n).flatten(1).numpy() for p in pairs], 1) for n in ("components", "guide"))
     w = np.concatenate([v.flatten().double().numpy() for v in weights])
     if (w > 0).sum() < 2 * COMPONENT_COUNT:
         return None
@@ -196,22 +249,19 @@ def _fitted(pairs: Sequence[_Pair], weights: Sequence[torch.Tensor], space: Subs
     scale = np.sqrt(((guide - mean[:, None]) ** 2 * w).sum(1) / w.sum())
     # A constant guide band shows no change, in whatever unit.
     scale = np.where(scale > 1e-6 * np.abs(mean).clip(1e-12), scale, 1.0)
-    design = np.vstack([project @ (cubes - space.mean[:, None]), np.ones_like(w)])
+    design = np.vstack([z, np.ones_like(w)])
     root = np.sqrt(w)
     slope = np.linalg.lstsq((design * root).T, (guide / scale[:, None] * root).T, rcond=1e-9)[0].T
-    response = slope[:, :-1] @ project
-    offset = slope[:, -1] - response @ space.mean
-    response, offset, scale = (np.asarray(v, np.float32) for v in (response, offset, scale))
-    model = ChangeModel(response, offset, scale, np.zeros_like(scale), 1.0)
-    model = replace(model, floor=_floor(model, pairs, weights))
-    return replace(model, typical_agreement=_typical_agreement(model, pairs))
+    fit = _Prediction(np.ascontiguousarray(slope[:, :-1]), slope[:, -1].copy(), scale, np.zeros(len(scale), np.float32))
+    fit = replace(fit, floor=_floor(fit, pairs, weights))
+    return replace(fit, typical_agreement=_typical_agreement(fit, pairs))
 
 
-def _floor(model: ChangeModel, pairs: Sequence[_Pair], weights: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+def _floor(fit: _Prediction, pairs: Sequence[_Pair], weights: Sequence[torch.Tensor]) -> NDArray[np.float32]:
     """Return the variance of the difference between guide and prediction that most pixels have."""
     squares = []
     for pair, weight in zip(pairs, weights, strict=True):
-        guide, expected = _standardised(model, pair)
+        guide, expected = fit.compared(pair)
         difference = guide - expected
         rough = difference - Moments.of(difference[:1], WINDOW_WIDTH, weight).average(difference)
         squares.append((rough**2)[:, weight > 0])
@@ -219,14 +269,6 @@ def _floor(model: ChangeModel, pairs: Sequence[_Pair], weights: Sequence[torch.T
     return np.maximum(typical, MIN_FLOOR_STD**2).astype(np.float32)
 
 
-def _typical_agreement(model: ChangeModel, pairs: Sequence[_Pair]) -> float:
-    floor = torch.from_numpy(model.floor).double()
-    values = torch.cat([agreement(*_standardised(model, p), floor, p.weight)[p.weight > 0] for p in pairs])
+def _typical_agreement(fit: _Prediction, pairs: Sequence[_Pair]) -> float:
+    values = torch.cat([fit.agreement(p)[p.weight > 0] for p in pairs])
     return float(values.quantile(0.75))
-
-
-def _standardised(model: ChangeModel, pair: _Pair) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the degraded guide and its prediction, in standard deviations of the guide."""
-    response, offset, scale = (torch.from_numpy(v).double() for v in (model.response, model.offset, model.scale))
-    expected = torch.einsum("gb,byx->gyx", response, pair.cube.double()) + offset[:, None, None]
-    return pair.guide.double() / scale[:, None, None], expected

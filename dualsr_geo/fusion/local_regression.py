@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -120,8 +121,12 @@ def gaussian_window(outputs: range, inputs: range, width: float, reach: float) -
     return np.asarray(weights / weights.sum(1, keepdims=True))
 
 
+# The blocks of a sample and the tiles of a scene have few sizes.
+@lru_cache(maxsize=32)
 def _window(length: int, width: float, device: torch.device) -> Banded:
     """Return the window along an axis as a banded matrix, which is six times faster than a convolution here."""
     pixels = range(length)
     weights = gaussian_window(pixels, pixels, width, max(1, math.ceil(REACH_WIDTHS * width)))
-    return Banded(weights, BLOCK_LR, device, torch.float64)
+    # A training may use what a survey made; autograd takes no tensors of inference mode.
+    with torch.inference_mode(mode=False):
+        return Banded(weights, BLOCK_LR, device, torch.float64)

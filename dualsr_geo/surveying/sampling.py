@@ -26,6 +26,8 @@ from dualsr_geo.registration.shift import move_guide
 RESPONSE_PX = 4000
 # A guide band that varies by less than this share of its values is constant but for the rounding of float32.
 ROUNDING_SHARE = 1e-6
+# Bands that are processed together.
+BANDS_AT_ONCE = 4
 # Side of a block of the sample, lr px.
 BLOCK_SIDE_PX = 80
 # Number of blocks in the sample of a large scene.
@@ -141,15 +143,31 @@ def relevance(
 ) -> NDArray[np.float32]:
     """Return the relevance of the guide to each band, R2, 0..1; the parameters are what `guided_pixels` returns."""
     used = weight > 0
-    x, y = spectra[:, used].astype(np.float64), guide[:, used].astype(np.float64)
-    xc, yc = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    y = guide[:, used].astype(np.float64)
+    yc = y - y.mean(1, keepdims=True)
     # What a constant guide band varies by is rounding.
     yc[yc.std(1) <= ROUNDING_SHARE * np.abs(y).max(1)] = 0
     gram = yc @ yc.T
-    gram += 1e-9 * np.trace(gram) / len(gram) * np.eye(len(gram)) + 1e-30 * np.eye(len(gram))
-    slope = np.linalg.solve(gram, yc @ xc.T)
-    residual = ((xc - slope.T @ yc) ** 2).sum(1) / np.maximum((xc**2).sum(1), 1e-30)
-    return np.asarray(np.clip(1 - residual, 0, 1), np.float32)
+    cross, variance = _products(spectra, used, yc)
+    ridge = 1e-9 * np.trace(gram) / len(gram) + 1e-30
+    slope = np.linalg.solve(gram + ridge * np.eye(len(gram)), cross)
+    # The squared residual, in terms of the products of bands and guide.
+    residual = variance - 2 * (slope * cross).sum(0) + (slope * (gram @ slope)).sum(0)
+    return np.asarray(np.clip(1 - residual / np.maximum(variance, 1e-30), 0, 1), np.float32)
+
+
+def _products(
+    spectra: NDArray[np.float32], used: NDArray[np.bool_], guide: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return products of the centred guide with each band, (guide band, band), and the bands' sums of squares."""
+    cross, variance = np.empty((len(guide), len(spectra))), np.empty(len(spectra))
+    # Few bands at a time stay in the cache.
+    for first in range(0, len(spectra), BANDS_AT_ONCE):
+        rows = slice(first, first + BANDS_AT_ONCE)
+        x = spectra[rows, used].astype(np.float64)
+        x -= x.mean(1, keepdims=True)
+        cross[:, rows], variance[rows] = guide @ x.T, np.einsum("bp,bp->b", x, x)
+    return cross, variance
 
 
 def response(

@@ -34,8 +34,8 @@ SOFT_SHARE = 0.5
 MULTIBAND_SOFT_SHARE = 0.0
 # Number of steps of the weights on the simplex.
 SIMPLEX_STEPS = 200
-# Bands that are processed together; bounds the memory.
-BANDS_AT_ONCE = 16
+# Pixels whose products are summed in 32 bits before the sums are added in 64.
+PIXELS_AT_ONCE = 8192
 
 
 def candidate_errors(pair: WaldPair, judged: Sequence[int] | None = None) -> NDArray[np.float64]:
@@ -106,12 +106,43 @@ def _gram(block: Block, truth: torch.Tensor, pair: WaldPair, judged: Sequence[in
     mean = torch.from_numpy(space.mean)[:, None, None]
     inside = (expand @ observed.flatten(1)).view_as(block.cube) + mean
     missing = truth - mean - op.upsample(block.cube - inside)
-    parts = []
-    for first in range(0, len(truth), BANDS_AT_ONCE):
-        rows = slice(first, first + BANDS_AT_ONCE)
-        bands = torch.einsum("bk,ckyx->cbyx", expand[rows], restored)
-        parts.append(_products((bands - missing[rows])[inner], valid))
-    return np.concatenate(parts)
+    return _band_products(restored[inner], missing[inner], valid, space.expand)
+
+
+def _band_products(
+    restored: torch.Tensor, missing: torch.Tensor, valid: torch.Tensor, expand: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the sums of products of the candidates' errors in all bands, (band, candidate, candidate).
+
+    An error is that of the first candidate, plus the difference of two candidates. The differences are products of
+    `expand` and components, so that no candidate is expanded to all bands but the first.
+
+    Parameters
+    ----------
+    restored : Tensor, shape (candidate, component, y, x)
+    missing : Tensor, shape (band, y, x)
+        What the components have to restore.
+    valid : Tensor, shape (y, x)
+        Weights of the pixels.
+    expand : array, shape (band, component)
+    """
+    count, size = restored.shape[:2]
+    e, root = expand.astype(np.float64), valid.sqrt().flatten()
+    apart = ((restored[1:] - restored[:1]).flatten(2) * root).flatten(0, 1)
+    error = torch.addmm(missing.flatten(1), torch.from_numpy(expand), restored[0].flatten(1), beta=-1) * root
+    own, cross, square = np.zeros((len(apart), len(apart))), np.zeros((len(apart), len(e))), np.zeros(len(e))
+    for first in range(0, apart.shape[1], PIXELS_AT_ONCE):
+        a, b = apart[:, first : first + PIXELS_AT_ONCE], error[:, first : first + PIXELS_AT_ONCE]
+        own += (a @ a.T).numpy()
+        cross += (a @ b.T).numpy()
+        square += b.square().sum(1).numpy()
+    out = np.zeros((len(e), count, count)) + square[:, None, None]
+    shared = np.einsum("bk,ckb->bc", e, cross.reshape(count - 1, size, len(e)))
+    out[:, 1:] += shared[:, :, None]
+    out[:, :, 1:] += shared[:, None]
+    half = np.tensordot(e, own.reshape(count - 1, size, count - 1, size), (1, 1))
+    out[:, 1:, 1:] += np.einsum("bcdl,bl->bcd", half, e)
+    return out
 
 
 def _products(errors: torch.Tensor, valid: torch.Tensor) -> NDArray[np.float64]:
