@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dualsr_geo.sensors.definition import Sensor, Sources, UsualPacking, bands_of, responses_of
 
+OPENER = "dualsr_geo.io.products.commercial.planetscope:open_delivery"
 PACKING = UsualPacking("surface reflectance, _AnalyticMS_SR", 1e-4, 0.0, nodata=0)
 SOURCE = "Planet, PlanetScope product specification: surface reflectance times 10000, 0 for nodata"
 RESPONSES = (
@@ -20,6 +21,7 @@ SENSORS = (
         responses=responses_of("planetscope-8b"),
         packing=PACKING,
         aliases=("PSB.SD", "SuperDove"),
+        opener=OPENER,
     ),
     Sensor(
         "planetscope",
@@ -29,6 +31,7 @@ SENSORS = (
         responses=responses_of("planetscope"),
         packing=PACKING,
         aliases=("PS2.SD", "PSB.SD", "Dove-R", "PlanetScope"),
+        opener=OPENER,
     ),
     Sensor(
         "planetscope-ps2",
@@ -42,5 +45,6 @@ SENSORS = (
         responses=responses_of("planetscope-ps2"),
         packing=PACKING,
         aliases=("PS2", "Dove"),
+        opener=OPENER,
     ),
 )

@@ -1,0 +1,1 @@
+"""Products of commercial satellites, as their operators deliver them."""

@@ -1,0 +1,1 @@
+"""Products of public missions, as their archives deliver them."""

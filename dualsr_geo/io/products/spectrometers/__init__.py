@@ -1,0 +1,1 @@
+"""Products of imaging spectrometers, as their providers deliver them."""
