@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dualsr_geo.sensors.definition import Sensor, Sources, bands_of, responses_of
 
+OPENER = "dualsr_geo.io.products.commercial.dimap:open_delivery"
 PACKING = "counts, or reflectance; gains, biases and the kind of the values are in the DIM file of the product"
 RESPONSES = (
     "Airbus's normalised spectral responses of {} (as tabulated in ACOLITE), centre and width computed from them; GSD "
@@ -27,6 +28,7 @@ def _pair(name: str, title: str, sources: Sources, aliases: tuple[str, ...]) -> 
             responses=responses_of(own),
             guide=guide,
             aliases=aliases,
+            opener=OPENER,
         )
         for own, content, guide in ((name, "multispectral", pan), (pan, "panchromatic", None))
     )

@@ -29,7 +29,9 @@ def planetscope(
             _planet_document(bands, instrument)
         )
         (order / f"{PLANET_SCENE}_metadata.json").write_text(
-            json.dumps({"id": PLANET_SCENE, "properties": {"instrument": instrument, "acquired": "2023-06-12T10:00:31Z"}})
+            json.dumps(
+                {"id": PLANET_SCENE, "properties": {"instrument": instrument, "acquired": "2023-06-12T10:00:31Z"}}
+            )
         )
     return folder / "order"
 
@@ -46,4 +48,97 @@ def _planet_document(bands, instrument):
         'xmlns:eop="http://earth.esa.int/eop"><eop:Instrument><eop:shortName>'
         f"{instrument}</eop:shortName></eop:Instrument><eop:acquisitionDate>2023-06-12T10:00:31+00:00"
         f"</eop:acquisitionDate>{listed}</ps:EarthObservation>"
+    )
+
+
+# ---- DIMAP -------------------------------------------------------------------------------
+
+AIRBUS_MS = {
+    "PHR": ("B2", "B1", "B0", "B3"),
+    "SPOT": ("B2", "B1", "B0", "B3"),
+    "PNEO": ("R", "G", "B", "NIR", "RE", "DB"),
+}
+AIRBUS_GSD = {"PHR": (2.0, 0.5), "SPOT": (6.0, 1.5), "PNEO": (1.2, 0.3)}
+
+
+def dimap(
+    folder,
+    *,
+    mission="PHR",
+    index="1A",
+    radiometry="REFLECTANCE",
+    pan=True,
+    level="ORTHO",
+    tiles=(2, 2),
+    form="TIF",
+    shape=(32, 44),
+):
+    """The folder of an order: one of the multispectral image, and one of the pan image; cubes are returned, too."""
+    order = folder / f"SO_{mission}{index}"
+    coarse, fine = AIRBUS_GSD[mission]
+    ids = AIRBUS_MS[mission]
+    cubes = {"MS": counts(4, (len(ids), *shape), 100, 1800), "P": counts(4, (1, *(4 * n for n in shape)), 100, 1800)}
+    cubes["MS"][:, :5, :6] = 0
+    for kind, names, gsd in (("MS", ids, coarse), ("P", ("P",), fine)):
+        if kind == "MS" or pan:
+            _dimap_image(order, mission, index, kind, names, cubes[kind], gsd, radiometry, level, tiles, form)
+    return order, cubes
+
+
+def _dimap_image(order, mission, index, kind, ids, cube, gsd, radiometry, level, tiles, form):
+    where = order / f"IMG_{mission}{index}_{kind}_001"
+    stem = f"{mission}{index}_{kind}_202306121000312_ORT_12345"
+    _, height, width = cube.shape
+    # Pléiades Neo has the bands of the eye in one list of files, and the others in a second.
+    groups = [ids[:3], ids[3:]] if len(ids) == 6 else [ids]
+    size = [-(-n // t) for n, t in zip((height, width), tiles, strict=True)]
+    lists = ""
+    for number, names in enumerate(groups):
+        first = 3 * number
+        files = ""
+        for r in range(tiles[0]):
+            for c in range(tiles[1]):
+                name = f"IMG_{stem}_{'RGB' if number == 0 else 'NED'}_R{r + 1}C{c + 1}.{form}"
+                y, x = r * size[0], c * size[1]
+                part = cube[first : first + len(names), y : y + size[0], x : x + size[1]]
+                options = {"driver": "JP2OpenJPEG", "QUALITY": "100", "REVERSIBLE": "YES"} if form == "JP2" else {}
+                raster(where / name, np.ascontiguousarray(part), gsd, EAST + gsd * x, NORTH - gsd * y, **options)
+                files += f'<Data_File tile_R="{r + 1}" tile_C="{c + 1}"><DATA_FILE_PATH href="{name}"/></Data_File>'
+        indices = "".join(
+            f"<Raster_Index><BAND_ID>{n}</BAND_ID><BAND_INDEX>{i + 1}</BAND_INDEX></Raster_Index>"
+            for i, n in enumerate(names)
+        )
+        lists += (
+            f"<Data_Files>{files}<Raster_Display><Raster_Index_List>{indices}</Raster_Index_List><Special_Value>"
+            "<SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_COUNT>0</SPECIAL_VALUE_COUNT></Special_Value>"
+            "</Raster_Display></Data_Files>"
+        )
+    gains = "".join(
+        f"<Band_Radiance><BAND_ID>{n}</BAND_ID><GAIN>{8.5 + i}</GAIN><BIAS>{0.25 * i}</BIAS></Band_Radiance>"
+        f"<Band_Reflectance><BAND_ID>{n}</BAND_ID><GAIN>10000</GAIN><BIAS>0</BIAS></Band_Reflectance>"
+        for i, n in enumerate(ids)
+    )
+    (where / f"DIM_{stem}.XML").write_text(
+        '<?xml version="1.0" encoding="UTF-8"?><Dimap_Document><Metadata_Identification>'
+        '<METADATA_FORMAT version="2.15">DIMAP</METADATA_FORMAT></Metadata_Identification>'
+        f"<Dataset_Identification><DATASET_NAME>{stem}</DATASET_NAME></Dataset_Identification>"
+        "<Coordinate_Reference_System><Projected_CRS><PROJECTED_CRS_CODE>urn:ogc:def:crs:EPSG::32633</PROJECTED_CRS_CODE>"
+        "</Projected_CRS></Coordinate_Reference_System>"
+        f'<Geoposition><Geoposition_Insert><ULXMAP unit="m">{EAST}</ULXMAP><ULYMAP unit="m">{NORTH}</ULYMAP>'
+        f'<XDIM unit="m">{gsd}</XDIM><YDIM unit="m">{gsd}</YDIM></Geoposition_Insert></Geoposition>'
+        f"<Processing_Information><Product_Settings><PROCESSING_LEVEL>{level}</PROCESSING_LEVEL>"
+        f"<SPECTRAL_PROCESSING>{'MS-FS' if len(ids) == 6 else kind}</SPECTRAL_PROCESSING><Radiometric_Settings>"
+        f"<RADIOMETRIC_PROCESSING>{radiometry}</RADIOMETRIC_PROCESSING></Radiometric_Settings></Product_Settings>"
+        f"</Processing_Information><Raster_Data><Raster_Dimensions><NROWS>{height}</NROWS><NCOLS>{width}</NCOLS>"
+        f"<NBANDS>{len(ids)}</NBANDS><Tile_Set><NTILES>{tiles[0] * tiles[1]}</NTILES><Regular_Tiling>"
+        f'<NTILES_SIZE ncols="{size[1]}" nrows="{size[0]}"/><NTILES_COUNT ntiles_C="{tiles[1]}" ntiles_R="{tiles[0]}"/>'
+        '<NTILES_OVERLAP ncols="0" nrows="0"/></Regular_Tiling></Tile_Set></Raster_Dimensions><Raster_Encoding>'
+        "<DATA_TYPE>INTEGER</DATA_TYPE><NBITS>16</NBITS><SIGN>UNSIGNED</SIGN></Raster_Encoding><Data_Access>"
+        "<DATA_FILE_ORGANISATION>BAND_COMPOSITE</DATA_FILE_ORGANISATION><DATA_FILE_FORMAT>"
+        f"{'image/jp2' if form == 'JP2' else 'image/tiff'}</DATA_FILE_FORMAT><DATA_FILE_TILES>true</DATA_FILE_TILES>"
+        f"{lists}</Data_Access></Raster_Data><Radiometric_Data><Radiometric_Calibration><Instrument_Calibration>"
+        f"<Band_Measurement_List>{gains}</Band_Measurement_List></Instrument_Calibration></Radiometric_Calibration>"
+        "</Radiometric_Data><Dataset_Sources><Source_Identification><Strip_Source>"
+        f"<MISSION>{mission}</MISSION><MISSION_INDEX>{index}</MISSION_INDEX><IMAGING_DATE>2023-06-12</IMAGING_DATE>"
+        "<IMAGING_TIME>10:00:31.2Z</IMAGING_TIME></Strip_Source></Source_Identification></Dataset_Sources></Dimap_Document>"
     )

@@ -16,7 +16,7 @@ from typing import Protocol, cast
 from dualsr_geo.errors import DualSRWarning
 from dualsr_geo.io.products import emit, enmap, landsat, maxar, prisma, sentinel2
 from dualsr_geo.io.products.arrays import hdf5, matlab, numpy_files
-from dualsr_geo.io.products.commercial import planetscope
+from dualsr_geo.io.products.commercial import dimap, planetscope
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.readers.references.local import require_own_hdf5
 from dualsr_geo.io.storage.folders.archives import is_compressed
@@ -67,7 +67,7 @@ class ArrayReader(Protocol):
 
 
 ARRAY_READERS: tuple[ArrayReader, ...] = (matlab, numpy_files, hdf5)
-FOLDER_READERS: tuple[ProductReader, ...] = (sentinel2, landsat, enmap, maxar, planetscope)
+FOLDER_READERS: tuple[ProductReader, ...] = (sentinel2, landsat, enmap, maxar, dimap, planetscope)
 READERS: tuple[FileReader, ...] = (*FOLDER_READERS, prisma, emit, *ARRAY_READERS)
 
 

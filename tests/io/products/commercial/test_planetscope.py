@@ -57,7 +57,9 @@ def test_radiance_is_reflectance_by_its_coefficients(tmp_path):
 def test_radiance_without_coefficients_stays_radiance(tmp_path):
     order = instruments.planetscope(tmp_path, bands=4, surface=False, radiance=True, metadata=False)
     delivery = open_delivered(order)
-    np.testing.assert_allclose(whole(delivery.scene), stored(next(order.glob("*/*_AnalyticMS_clip.tif"))) / 100, rtol=1e-6)
+    np.testing.assert_allclose(
+        whole(delivery.scene), stored(next(order.glob("*/*_AnalyticMS_clip.tif"))) / 100, rtol=1e-6
+    )
     assert delivery.scene.bands[0].unit == "W m-2 sr-1 um-1"
     assert "no _metadata.xml" in delivery.notes[0]
 
