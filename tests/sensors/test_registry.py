@@ -61,6 +61,20 @@ CHECKSUMS = {
     "landsat-8-pan": "f14d356ce14cd0bc",
     "landsat-9": "34f2521084e7a62d",
     "landsat-9-pan": "c86f3ea4aa844ae6",
+    "landsat-7": "9d8861b0c70aade0",
+    "landsat-7-pan": "306dda80103725f9",
+    "landsat-5": "6014b4927c66f1d9",
+    "landsat-4": "6014b4927c66f1d9",
+    "landsat-5-mss": "4d0249cff76d44b3",
+    "landsat-4-mss": "4d0249cff76d44b3",
+    "landsat-3": "e512543ead943636",
+    "landsat-2": "e512543ead943636",
+    "landsat-1": "e512543ead943636",
+    "landsat-8-thermal": "3f3e4ea90dd5c7c0",
+    "landsat-9-thermal": "3f3e4ea90dd5c7c0",
+    "landsat-7-thermal": "f1c2c4bd46a90573",
+    "landsat-5-thermal": "f1c2c4bd46a90573",
+    "landsat-4-thermal": "f1c2c4bd46a90573",
     "enmap": "3e52a4bff2f4e723",
     "prisma": "54ca5c59e4e3d6c2",
     "emit": "d8bc4f9ac4d0e114",
@@ -165,7 +179,7 @@ def test_the_bands_of_two_units_differ_and_those_of_two_satellites_too():
 @pytest.mark.parametrize("name", NAMES)
 def test_an_srf_is_weights_and_finds_the_centres(name):
     sensor = find(name)
-    nm = np.arange(sensor.wavelengths_nm.min() - 700, sensor.wavelengths_nm.max() + 700, 1.0)
+    nm = np.arange(sensor.wavelengths_nm.min() - 700, sensor.wavelengths_nm.max() + 1100, 1.0)
     srf = sensor.srf(nm)
     assert srf.shape == (len(sensor.bands), len(nm))
     assert srf.min() >= 0
