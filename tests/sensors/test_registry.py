@@ -179,7 +179,7 @@ def test_the_bands_of_two_units_differ_and_those_of_two_satellites_too():
 @pytest.mark.parametrize("name", NAMES)
 def test_an_srf_is_weights_and_finds_the_centres(name):
     sensor = find(name)
-    nm = np.arange(sensor.wavelengths_nm.min() - 700, sensor.wavelengths_nm.max() + 1100, 1.0)
+    nm = np.arange(sensor.wavelengths_nm.min() - 1100, sensor.wavelengths_nm.max() + 1100, 1.0)
     srf = sensor.srf(nm)
     assert srf.shape == (len(sensor.bands), len(nm))
     assert srf.min() >= 0
