@@ -12,8 +12,9 @@ from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.engine.records.recorded_options import options_to_record, recordable
 from dualsr_geo.engine.size_limits import free_disk_bytes, require_room
-from dualsr_geo.errors import OutputError
-from dualsr_geo.io.products.delivery import Delivery, describe_delivery
+from dualsr_geo.errors import OutputError, ScaleError
+from dualsr_geo.io.products.acquisitions import describe_dates
+from dualsr_geo.io.products.delivery import Delivery, describe_delivery, missing_guide
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.urls import absolute
@@ -96,12 +97,16 @@ def prepare(
     """
     delivery, guides = open_inputs(scene, rgb, options)
     capacity = None if client is None else dask_cluster.worker_capacity(client, options.device)
-    plan = plan_run(delivery.scene, guides, options, capacity)
+    try:
+        plan = plan_run(delivery.scene, guides, options, capacity)
+    except ScaleError as error:
+        raise ScaleError(" ".join([*missing_guide(delivery, has_guide=bool(guides)), str(error)])) from error
     if isinstance(delivery.scene.source, ArraySource):
         from dualsr_geo.engine.lazy.products import with_own_nodata  # noqa: PLC0415  # loads xarray
 
         plan = with_own_nodata(plan, compute=True)
-    plan = replace(plan, delivery_notes=describe_delivery(delivery, has_guide=bool(as_list(rgb))))
+    opened = describe_delivery(delivery, has_guide=bool(as_list(rgb)))
+    plan = replace(plan, delivery_notes=(*opened, *describe_dates(delivery.scene, guides)))
     if output is None:
         if not isinstance(scene, str | os.PathLike):
             raise OutputError("The scene is an array, next to which no file is written. Give --output.")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dualsr_geo.argument_types import checked, flag, number, number_or_auto, path, text, text_or_numbers
+from dualsr_geo.io.products.delivery import missing_guide
 from dualsr_geo.io.scenes import open_delivered, open_guides
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.storage.urls import shown
@@ -90,7 +91,8 @@ def describe(
     if (origin := _origin(os.fspath(scene))) is not None:
         description["made_by"] = origin
     if delivery.sensor:
-        product = {"sensor": delivery.sensor, "level": delivery.level, "notes": list(delivery.notes)}
+        notes = [*delivery.notes, *missing_guide(delivery, has_guide=rgb is not None)]
+        product = {"sensor": delivery.sensor, "level": delivery.level, "notes": notes}
         description["product"] = product
     elif delivery.notes:
         description["opened"] = list(delivery.notes)

@@ -21,7 +21,9 @@ GUIDES = {7: "USGS, Landsat 4-7 Collection 2 Level 2 Science Product Guide"} | d
     (8, 9), "USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide"
 )
 REFLECTANCE = UsualPacking("Collection 2 Level 2 surface reflectance", 2.75e-5, -0.2, nodata=0, valid=(7273, 43636))
-TEMPERATURE = UsualPacking("Collection 2 Level 2 surface temperature, K", 0.00341802, 149.0, nodata=0, valid=(293, 65535))
+TEMPERATURE = UsualPacking(
+    "Collection 2 Level 2 surface temperature, K", 0.00341802, 149.0, nodata=0, valid=(293, 65535)
+)
 
 
 def _sources(number: int, mtf: str) -> Sources:

@@ -36,6 +36,9 @@ class Delivery:
         Processing level in the notation of the provider, e.g. ``"L2A"``.
     notes : tuple of str
         Decisions made in opening it, a sentence each.
+    without_guide : str
+        A sentence for the user who gives no guide, where the product has none of its own; empty where there is nothing
+        to say.
     """
 
     scene: Scene
@@ -43,6 +46,7 @@ class Delivery:
     sensor: str = ""
     level: str = ""
     notes: tuple[str, ...] = ()
+    without_guide: str = ""
 
 
 def describe_delivery(delivery: Delivery, *, has_guide: bool) -> tuple[str, ...]:
@@ -58,7 +62,17 @@ def describe_delivery(delivery: Delivery, *, has_guide: bool) -> tuple[str, ...]
         return delivery.notes
     own = () if has_guide else tuple(f"Guided by the product's own {_band_text(g)}." for g in delivery.guides)
     opened = f"Opened as {delivery.sensor} {delivery.level}".rstrip()
-    return (f"{opened}: {_band_text(delivery.scene)}.", *own, *delivery.notes)
+    return (
+        f"{opened}: {_band_text(delivery.scene)}.",
+        *own,
+        *delivery.notes,
+        *missing_guide(delivery, has_guide=has_guide),
+    )
+
+
+def missing_guide(delivery: Delivery, *, has_guide: bool) -> tuple[str, ...]:
+    """Return the sentence about a guide that a product lacks; none where there is a guide."""
+    return () if has_guide or delivery.guides or not delivery.without_guide else (delivery.without_guide,)
 
 
 def _band_text(scene: Scene) -> str:

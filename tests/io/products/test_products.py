@@ -214,7 +214,7 @@ def test_landsat_level_2_takes_the_numbers_of_its_own_level(tmp_path):
     stored = plane(folder / f"{folder.name}_SR_B7.TIF").astype(float)
     np.testing.assert_allclose(whole(delivery.scene)[6], 0.0000275 * stored - 0.2, atol=1e-6)
     assert (delivery.guides, delivery.sensor) == ((), "landsat-9")
-    assert "without band 8" in delivery.notes[1]
+    assert "without band 8" in delivery.without_guide
 
 
 # Waves as smooth as these do not show the sensor's blur, which is said.
@@ -236,13 +236,15 @@ def test_landsat_faults_are_named(tmp_path):
     with pytest.raises(OptionError, match="--gsd 15 m.*30 m"):
         open_scene(folder, gsd=15)
     document = folder / f"{folder.name}_MTL.txt"
-    document.write_text(document.read_text().replace("LANDSAT_8", "LANDSAT_7"))
-    with pytest.raises(InputError, match="LANDSAT_7; LANDSAT_8 and LANDSAT_9 are supported"):
+    document.write_text(document.read_text().replace("LANDSAT_8", "LANDSAT_6"))
+    with pytest.raises(InputError, match="LANDSAT_6; MSS, TM, ETM\\+ and OLI of LANDSAT_1 to LANDSAT_9 are supported"):
         open_scene(folder)
     document.write_text(document.read_text().replace("    SPACECRAFT_ID", "    OTHER"))
     with pytest.raises(InputError, match="has no SPACECRAFT_ID"):
         open_scene(folder)
     document.unlink()
+    for band in folder.glob("*_B*.TIF"):
+        band.unlink()
     with pytest.raises(InputError, match=r"holds no \*_MTL.txt"):
         open_scene(folder)
 
