@@ -31,6 +31,7 @@ from dualsr_geo.engine.preparation import Raster, as_list
 from dualsr_geo.errors import GridError, InputError, OptionError
 from dualsr_geo.evaluation.metrics import score
 from dualsr_geo.evaluation.wald_protocol import GDAL, ModelResult, WaldTrial, choose_models, ordered, prepare, run_model
+from dualsr_geo.io.products.acquisitions import describe_dates
 from dualsr_geo.io.products.delivery import describe_delivery
 from dualsr_geo.io.scenes import open_delivered, open_guides, open_scene
 from dualsr_geo.io.storage.defects import reports_defects
@@ -235,7 +236,11 @@ def evaluate(
         comparison = {
             "scene": opened.name,
             "scale": scale,
-            "opened": [*describe_delivery(delivery, has_guide=bool(images)), *sensor],
+            "opened": [
+                *describe_delivery(delivery, has_guide=bool(images)),
+                *describe_dates(opened, guides),
+                *sensor,
+            ],
             "protocol": trial.protocol,
             "models": {r.model: r.to_json() for r in results},
         }

@@ -73,7 +73,7 @@ class BandFile:
 
 
 def product_name(text: str) -> ProductName | None:
-    """Return what the name of a product, or of a file of it, states; None for any other name."""
+    """Return what the name of a product, or of one of its files, states; None for any other name."""
     match = next((m for pattern in _NAMES if (m := pattern.match(text))), None)
     return None if match is None else _product(match)
 
