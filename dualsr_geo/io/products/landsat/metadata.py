@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.landsat.instruments import Instrument, instrument
 from dualsr_geo.io.products.metadata_files import Groups, parse_groups, parse_xml, to_number
+from dualsr_geo.io.storage.folders.paths import ProductPath
 
 SUFFIXES = ("_MTL.txt", "_MTL.json", "_MTL.xml")
 FIRST_LINES = (b"GROUP = L1_METADATA_FILE", b"GROUP = LANDSAT_METADATA_FILE")
@@ -29,16 +29,16 @@ _FILE = re.compile(r"FILE_NAME_BAND_(?!QUALITY)(\w+)$|BAND(\d+)_FILE_NAME$")
 OLD_BANDS = {"61": "6_VCID_1", "62": "6_VCID_2"}
 
 
-def is_document(path: Path) -> bool:
+def is_document(path: ProductPath) -> bool:
     """Say whether a path is an MTL file, by its name; a renamed text by its first line as well."""
     if path.name.endswith(SUFFIXES):
         return True
     return "MTL" in path.name and path.suffix == ".txt" and path.is_file() and path.read_bytes().startswith(FIRST_LINES)
 
 
-def documents_in(folder: Path) -> list[Path]:
+def documents_in(folder: ProductPath) -> list[ProductPath]:
     """Return the MTL files in a folder, one a product: the text, else JSON, else XML."""
-    found: dict[str, Path] = {}
+    found: dict[str, ProductPath] = {}
     for suffix in SUFFIXES:
         for path in sorted(folder.glob(f"*{suffix}")):
             found.setdefault(path.name.removesuffix(suffix), path)
@@ -51,12 +51,12 @@ class Metadata:
 
     Attributes
     ----------
-    document : Path
+    document : ProductPath
     groups : dict
         Groups of names and values.
     """
 
-    document: Path
+    document: ProductPath
     groups: Groups
 
     @property
@@ -160,7 +160,7 @@ class Metadata:
         return value
 
 
-def read_metadata(document: Path) -> Metadata:
+def read_metadata(document: ProductPath) -> Metadata:
     """Read an MTL file.
 
     Raises
@@ -176,7 +176,7 @@ def read_metadata(document: Path) -> Metadata:
     return Metadata(document, parse_groups(document))
 
 
-def _json_groups(document: Path) -> Groups:
+def _json_groups(document: ProductPath) -> Groups:
     try:
         (metadata,) = json.loads(document.read_bytes()).values()
         return {g: {k: str(v) for k, v in items.items()} for g, items in metadata.items()}

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import named_bands, repacked, stack
@@ -16,6 +15,7 @@ from dualsr_geo.io.products.landsat.metadata import Metadata, documents_in, read
 from dualsr_geo.io.products.landsat.values import Values, usual_values, values_of
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.readers.references.local import require_inside
+from dualsr_geo.io.storage.folders.paths import ProductPath
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
 
@@ -31,7 +31,7 @@ class Product:
 
     Attributes
     ----------
-    folder : Path
+    folder : ProductPath
     instrument : Instrument
     level : str
         In the notation of USGS, e.g. ``"L2SP"``.
@@ -44,7 +44,7 @@ class Product:
         What its name states.
     """
 
-    folder: Path
+    folder: ProductPath
     instrument: Instrument
     level: str
     level_number: int
@@ -54,7 +54,7 @@ class Product:
     acquired: ProductName | None
 
     @classmethod
-    def of_document(cls, document: Path) -> Product:
+    def of_document(cls, document: ProductPath) -> Product:
         """Return the product that an MTL file describes."""
         metadata = read_metadata(document)
         level, number, folder = metadata.level, metadata.level_number, document.parent
@@ -63,12 +63,12 @@ class Product:
         return cls(folder, metadata.instrument, level, number, metadata.files, metadata, name, acquired)
 
     @classmethod
-    def of_files(cls, folder: Path, files: Mapping[str, BandFile]) -> Product:
+    def of_files(cls, folder: ProductPath, files: Mapping[str, BandFile]) -> Product:
         """Return the product of files without metadata.
 
         Parameters
         ----------
-        folder : Path
+        folder : ProductPath
         files : mapping of str to BandFile
             What the names of the files state, all of one product, by name.
         """
@@ -169,7 +169,7 @@ class Product:
             raise InputError(f"{self.folder} lacks band {band}: there is no {path.name}. Fetch it.")
         return open_raster(os.fspath(path), bidx="1", nodata=NODATA if nodata is None else nodata).scene
 
-    def _path(self, band: str) -> Path:
+    def _path(self, band: str) -> ProductPath:
         if band not in self.files and self.metadata is not None:
             self.metadata.require(f"FILE_NAME_BAND_{band}", ("PRODUCT_CONTENTS", "PRODUCT_METADATA"))
         path = self.folder / self.files[band]
@@ -177,7 +177,7 @@ class Product:
         return path
 
 
-def products_in(folder: Path) -> list[Product]:
+def products_in(folder: ProductPath) -> list[Product]:
     """Return the products in a folder: those of its MTL files; without one those of its file names."""
     documents = documents_in(folder)
     if documents:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd
@@ -13,6 +12,7 @@ from dualsr_geo.io.products.landsat.file_names import BandFile, ProductName, ban
 from dualsr_geo.io.products.landsat.metadata import SUFFIXES, documents_in, is_document, read_metadata
 from dualsr_geo.io.products.landsat.product import MAX_NAMED, Product, products_in
 from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.io.storage.folders.paths import ProductPath
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 
@@ -22,7 +22,7 @@ MIN_SHARPER = 1.5
 FOLDERS = tuple(f"L{letter}0{number}_" for letter in "COTEM" for number in range(1, 10))
 
 
-def looks_like(path: Path) -> bool:
+def looks_like(path: ProductPath) -> bool:
     """Say whether a path is a Landsat delivery's folder, its MTL file or the file of one of its bands."""
     if path.is_dir():
         if path.name.startswith(FOLDERS):
@@ -32,7 +32,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open_delivery(
-    path: Path, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
+    path: ProductPath, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
 ) -> Delivery:
     """Open the reflective bands, guided by the panchromatic one where it is delivered; a file is its one band.
 
@@ -43,7 +43,7 @@ def open_delivery(
 
     Parameters
     ----------
-    path : Path
+    path : ProductPath
         The folder, its ``_MTL.txt``, ``_MTL.json`` or ``_MTL.xml``, or the file of a band, e.g. ``.._ST_B10.TIF``.
     gsd : float or None
         Pixel size of the bands, metres; that of the reflective ones by default.
@@ -83,7 +83,7 @@ def open_delivery(
     return Delivery(scene, guides, product.sensor_of(groups[own]), product.level, notes, without_guide=without)
 
 
-def _scene_at(path: Path) -> tuple[Product, Product | None]:
+def _scene_at(path: ProductPath) -> tuple[Product, Product | None]:
     """Return the product of a folder or MTL file, and the product whose panchromatic band guides Level 2."""
     if not path.is_dir():
         product = Product.of_document(path)
@@ -101,7 +101,7 @@ def _scene_at(path: Path) -> tuple[Product, Product | None]:
     return product, _level_1_of(product)
 
 
-def _require_one_acquisition(folder: Path, names: Sequence[str]) -> None:
+def _require_one_acquisition(folder: ProductPath, names: Sequence[str]) -> None:
     """Check that products, by the names of their MTL files or their own, are levels of one acquisition."""
     if len({_acquisition(product_name(n)) or n for n in names}) > 1:
         more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
@@ -129,7 +129,7 @@ def _acquisition(name: ProductName | None) -> tuple[object, ...] | None:
     return None if name is None else (name.letter, name.number, name.path, name.row, name.date)
 
 
-def _of_file(path: Path, stated: BandFile) -> Product:
+def _of_file(path: ProductPath, stated: BandFile) -> Product:
     """Return the product that has a file as its only band, with the metadata that are next to it."""
     product = Product.of_files(path.parent, {path.name: stated})
     documents = [path.with_name(stated.product.text + suffix) for suffix in SUFFIXES]
@@ -149,7 +149,7 @@ def _sharper(pan: tuple[Scene, ...], scene: Scene) -> tuple[Scene, ...]:
     return tuple(p for p in pan if grid.gsd(scene.geobox) >= MIN_SHARPER * grid.gsd(p.geobox, like=scene.geobox))
 
 
-def _open_file(path: Path, stated: BandFile, gsd: float | None, nodata: float | None) -> Delivery:
+def _open_file(path: ProductPath, stated: BandFile, gsd: float | None, nodata: float | None) -> Delivery:
     """Open the file of a band; as a plain raster where it is none as delivered: with several bands, or its own scale."""
     plain = open_raster(os.fspath(path), bidx=None, nodata=nodata).scene
     packing = plain.packing
