@@ -21,7 +21,7 @@ class Instrument:
     sensor : str
         Name of the reflective bands in the sensor registry.
     reflective : mapping of int to tuple of str
-        Reflective bands by level, 1 or 2; none where a level is not made of it.
+        Reflective bands by level, 1 or 2; none where it has no such level.
     thermal : mapping of int to tuple of str
         Thermal bands by level.
     thermal_gsd_m : int or None

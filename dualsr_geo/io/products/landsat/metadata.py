@@ -38,11 +38,11 @@ def is_document(path: ProductPath) -> bool:
 
 def documents_in(folder: ProductPath) -> list[ProductPath]:
     """Return the MTL files in a folder, one a product: the text, else JSON, else XML."""
-    found: dict[str, ProductPath] = {}
+    documents: dict[str, ProductPath] = {}
     for suffix in SUFFIXES:
         for path in sorted(folder.glob(f"*{suffix}")):
-            found.setdefault(path.name.removesuffix(suffix), path)
-    return [found[name] for name in sorted(found)]
+            documents.setdefault(path.name.removesuffix(suffix), path)
+    return [documents[name] for name in sorted(documents)]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Metadata:
 
     @property
     def is_only_thermal(self) -> bool:
-        """Whether the thermal instrument alone was on."""
+        """Whether only the thermal instrument was on."""
         return (self.find("SENSOR_ID", (*IMAGE_GROUPS, *CONTENT_GROUPS)) or "") == "TIRS"
 
     @property

@@ -15,7 +15,8 @@ from dualsr_geo.io.products.landsat.metadata import Metadata, documents_in, read
 from dualsr_geo.io.products.landsat.values import Values, usual_values, values_of
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.readers.references.local import require_inside
-from dualsr_geo.io.storage.folders.paths import ProductPath
+from dualsr_geo.io.storage.folders.archives import ArchiveTree
+from dualsr_geo.io.storage.folders.paths import ProductPath, VirtualPath
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
 
@@ -152,10 +153,10 @@ class Product:
 
     def _described(self, bands: Sequence[str], values: Values) -> tuple[Band, ...]:
         names = [b if b.startswith("ST_") else f"B{b}" for b in bands]
-        known = named_bands(
+        described = named_bands(
             self.sensor_of(bands), [n.removeprefix("ST_").partition("_VCID")[0] for n in names], values.unit
         )
-        return tuple(replace(k, name=n) for k, n in zip(known, names, strict=True))
+        return tuple(replace(b, name=n) for b, n in zip(described, names, strict=True))
 
     def _tags(self, bands: Sequence[str]) -> dict[str, str]:
         tags = {"SENSOR": self.sensor_of(bands), "PROCESSING_LEVEL": self.level}
@@ -182,8 +183,14 @@ def products_in(folder: ProductPath) -> list[Product]:
     documents = documents_in(folder)
     if documents:
         return [Product.of_document(d) for d in documents]
+    if isinstance(folder, VirtualPath) and isinstance(folder.tree, ArchiveTree):
+        # USGS puts an MTL file in every archive: one without it is cut off, and may lack bands.
+        raise InputError(
+            f"{folder} holds no *_MTL.txt, *_MTL.json or *_MTL.xml: it is incomplete. Fetch the archive again, or unpack it and "
+            "give the folder if you want the bands that it has."
+        )
     by_product: dict[str, dict[str, BandFile]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.glob("*")):
         if (band := band_file(path.name)) is not None:
             by_product.setdefault(band.product.text, {})[path.name] = band
     return [Product.of_files(folder, files) for files in by_product.values()]

@@ -27,7 +27,7 @@ def looks_like(path: ProductPath) -> bool:
     if path.is_dir():
         if path.name.startswith(FOLDERS):
             return True
-        return any(is_document(p) or band_file(p.name) is not None for p in path.iterdir())
+        return any(is_document(p) or band_file(p.name) is not None for p in path.glob("*"))
     return is_document(path) or band_file(path.name) is not None
 
 
@@ -116,7 +116,7 @@ def _level_1_of(product: Product) -> Product | None:
     if product.level_number != 2 or product.instrument.pan is None or not product.folder.is_dir():
         return None
     wanted = _acquisition(product.acquired)
-    for path in sorted(product.folder.iterdir()):
+    for path in sorted(product.folder.glob("*")):
         band = band_file(path.name)
         if band is None or band.band != product.instrument.pan or wanted is None:
             continue

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import landsat_deliveries as made
 import numpy as np
+import packed
 import pytest
 import rasterio
 from click.testing import CliRunner
@@ -218,6 +219,22 @@ def test_a_folder_without_an_mtl_file_by_the_names_of_its_files(tmp_path):
     assert [b.name for b in delivery.scene.bands] == ["B2", "B3", "B4", "B5", "B6", "B7"]
     require_values(delivery.scene, renamed, [f"SR_B{n}" for n in range(2, 8)], lambda _: (2.75e-5, -0.2))
     assert delivery.scene.tags[""]["ACQUISITION"] == "2017-03-16"
+
+
+def test_an_archive_without_an_mtl_file_is_incomplete(tmp_path):
+    folder = made.delivery(tmp_path / "a", "LC08", form=None)
+    archive = packed.PACKED["tar"](folder, tmp_path)
+    with pytest.raises(InputError, match="it is incomplete. Fetch the archive again"):
+        open_delivered(archive)
+
+
+@pytest.mark.parametrize("how", ["tar", "zip"])
+def test_an_archive_is_read_in_place(how, tmp_path):
+    folder = made.delivery(tmp_path / "a", "LE07", gaps=True)
+    archive = packed.PACKED[how](folder, tmp_path)
+    delivery = open_delivered(archive)
+    require_values(delivery.scene, folder, [b.name for b in delivery.scene.bands], under_the_sun)
+    require_values(delivery.guides[0], folder, ["B8"], under_the_sun)
 
 
 def test_level_1_without_an_mtl_file_is_counts_guided_by_its_pan(tmp_path):
