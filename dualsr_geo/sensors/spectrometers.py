@@ -105,6 +105,7 @@ SENSORS = (
         nominal=True,
         packing=UsualPacking("L2A surface reflectance", 1e-4, 0.0, nodata=-32768),
         aliases=("DESIS", "DESIS_HSI"),
+        opener="dualsr_geo.io.products.spectrometers.desis:open_delivery",
     ),
     Sensor(
         "tanager",
@@ -119,6 +120,7 @@ SENSORS = (
         bad_windows_nm=WATER_VAPOUR_NM,
         packing=UsualPacking("ortho surface reflectance, float", nodata=-9999),
         aliases=("Tanager", "Tanager-1"),
+        opener="dualsr_geo.io.products.spectrometers.tanager:open_delivery",
     ),
     Sensor(
         "chikusei",

@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 from delivered import EAST, NORTH, counts, raster
 
@@ -142,3 +143,64 @@ def _dimap_image(order, mission, index, kind, ids, cube, gsd, radiometry, level,
         f"<MISSION>{mission}</MISSION><MISSION_INDEX>{index}</MISSION_INDEX><IMAGING_DATE>2023-06-12</IMAGING_DATE>"
         "<IMAGING_TIME>10:00:31.2Z</IMAGING_TIME></Strip_Source></Source_Identification></Dataset_Sources></Dimap_Document>"
     )
+
+
+# ---- DESIS -------------------------------------------------------------------------------
+
+
+def desis(folder, level="L2A", shape=(31, 41), count=12, described=None, suffix="tif"):
+    product = f"DESIS-HSI-{level}-DT0865788448_015-20230607T153935-V0220"
+    where = folder / product
+    cube = counts(5, (count, *shape), 0, 5000, "int16")
+    cube[:, :3, :4] = -32768
+    raster(where / f"{product}-SPECTRAL_IMAGE.{suffix}", cube, 30)
+    raster(where / f"{product}-QL_QUALITY-2.tif", np.ones((8, *shape), "uint8"), 30)
+    described = count if described is None else described
+    bands = "".join(
+        f"<band><bandNumber>{i + 1}</bandNumber><wavelengthCenterOfBand>{nm:.3f}</wavelengthCenterOfBand>"
+        f"<wavelengthWidthOfBand>3.484</wavelengthWidthOfBand><response>0.1,1,0.1</response><gainOfBand>"
+        f"{0.0001 if level == 'L2A' else 0.005 + i}</gainOfBand><offsetOfBand>{0 if level == 'L2A' else 0.25}</offsetOfBand></band>"
+        for i, nm in enumerate(np.linspace(401.9, 999.5, described))
+    )
+    (where / f"{product}-METADATA.xml").write_text(
+        '<?xml version="1.0" encoding="UTF-8"?><hsi_doc><base><temporalCoverage><startTime>2023-06-07T15:39:35.1Z</startTime>'
+        "</temporalCoverage></base><specific><backgroundValue>-32768</backgroundValue><numberOfBands>"
+        f"{described}</numberOfBands><bandCharacterisation>{bands}</bandCharacterisation></specific></hsi_doc>"
+    )
+    return where
+
+
+# ---- Tanager -----------------------------------------------------------------------------
+
+
+def tanager(folder, product="ortho_sr", shape=(23, 29), count=9, drop=(), centre=False):
+    """A file in the layout of HDF-EOS5; returns the path and the cube (band, y, x)."""
+    path = folder / f"20250423_134021_00_4001_{product}_hdf5.h5"
+    cube = counts(7, (count, *shape), 100, 6000).astype("float32") / 1e4
+    cube[:, :4, :5] = -9999
+    where = f"HDFEOS/{'SWATHS' if product.startswith('basic') else 'GRIDS'}/HYP"
+    name = f"{where}/Data Fields/{'surface_reflectance' if product.endswith('sr') else 'toa_radiance'}"
+    height, width = shape
+    east, south = EAST + 30 * (width - centre), NORTH - 30 * (height - centre)
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset(name, data=cube, chunks=(3, 8, 8), compression="gzip")
+        data.attrs["wavelengths"] = np.linspace(376.44, 2499.1, count).astype("float32")
+        data.attrs["fwhm"] = np.full(count, 5.5, "float32")
+        if product.endswith("sr"):
+            data.attrs["good_wavelengths"] = np.array([1] * (count - 2) + [0, 1], "uint8")
+        else:
+            data.attrs["Unit"] = "W/(m^2 sr um)"
+        data.attrs["_FillValue"] = np.float32(-9999)
+        file[f"{where}/Data Fields/nodata_pixels"] = (cube[0] == -9999).astype("uint8")
+        file[where].attrs["epsg_code"] = 32633
+        file["HDFEOS INFORMATION/StructMetadata.0"] = np.bytes_(
+            f"GROUP=GridStructure\n\tXDim={width}\n\tYDim={height}\n\tUpperLeftPointMtrs=({EAST:.6f},{NORTH:.6f})\n"
+            f"\tLowerRightMtrs=({east:.6f},{south:.6f})\n"
+            f"\tPixelRegistration=HE5_HDFE_{'CENTER' if centre else 'CORNER'}\n\tGridOrigin=HE5_HDFE_GD_UL\n"
+        )
+        for item in drop:
+            if item in file:
+                del file[item]
+            else:
+                del data.attrs[item]
+    return path, cube

@@ -141,13 +141,13 @@ class _Image:
     def document(self) -> _Document:
         """Return what the files of metadata next to the image state, where there are any."""
         folder = self.path.parent
-        known = _Document()
+        stated = _Document()
         for path in sorted(folder.glob(f"{self.scene}_*metadata*")):
             if path.suffix.lower() == ".json":
-                known = _of_json(path, known)
+                stated = _of_json(path, stated)
             elif path.suffix.lower() == ".xml" and ("_8b" in path.name) == ("_8b" in self.rest):
-                known = _of_xml(path, known)
-        return known
+                stated = _of_xml(path, stated)
+        return stated
 
 
 def _match(name: str) -> re.Match[str] | None:
@@ -206,7 +206,7 @@ def _physical(opened: Scene, image: _Image, document: _Document) -> tuple[Scene,
     return repacked(opened, scales, zeros, "reflectance"), "Values are top-of-atmosphere reflectance."
 
 
-def _of_xml(path: ProductPath, known: _Document) -> _Document:
+def _of_xml(path: ProductPath, stated: _Document) -> _Document:
     root = parse_xml(path)
     coefficients = {
         int(to_number(e.findtext("bandNumber") or "", "bandNumber", path)): to_number(
@@ -214,15 +214,15 @@ def _of_xml(path: ProductPath, known: _Document) -> _Document:
         )
         for e in root.iter("bandSpecificMetadata")
     }
-    instrument = root.findtext(".//Instrument/shortName") or known.instrument
-    acquired = root.findtext(".//acquisitionDateTime") or root.findtext(".//acquisitionDate") or known.acquired
-    return _Document(instrument.strip(), acquired.strip(), coefficients or known.coefficients)
+    instrument = root.findtext(".//Instrument/shortName") or stated.instrument
+    acquired = root.findtext(".//acquisitionDateTime") or root.findtext(".//acquisitionDate") or stated.acquired
+    return _Document(instrument.strip(), acquired.strip(), coefficients or stated.coefficients)
 
 
-def _of_json(path: ProductPath, known: _Document) -> _Document:
+def _of_json(path: ProductPath, stated: _Document) -> _Document:
     try:
         properties = json.loads(path.read_bytes())["properties"]
         instrument, acquired = str(properties.get("instrument", "")), str(properties.get("acquired", ""))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path} cannot be read as metadata: {error}. Fetch it again.") from error
-    return replace(known, instrument=known.instrument or instrument, acquired=known.acquired or acquired)
+    return replace(stated, instrument=stated.instrument or instrument, acquired=stated.acquired or acquired)

@@ -1,0 +1,125 @@
+"""DESIS deliveries, L2A and L1C: a cube and its METADATA.xml."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from xml.etree.ElementTree import Element
+
+from dualsr_geo.errors import InputError
+from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked
+from dualsr_geo.io.products.metadata_files import parse_xml, to_number
+from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.io.storage.folders.paths import ProductPath
+from dualsr_geo.raster.bands import Band
+
+PREFIX, METADATA, CUBE = "DESIS-HSI-", "-METADATA.XML", "-SPECTRAL_IMAGE"
+SUFFIXES = (".TIF", ".TIFF")
+GSD_M = 30.0
+LEVELS = ("L2A", "L1C")
+# DLR, DESIS products: L1C in mW cm-2 sr-1 um-1, after gain and offset.
+UNITS = {"L2A": "reflectance", "L1C": "mW cm-2 sr-1 um-1"}
+
+
+def looks_like(path: ProductPath) -> bool:
+    """Say whether a path is a DESIS delivery's folder, metadata or cube."""
+    name = path.name.upper()
+    if path.is_dir():
+        return name.startswith(PREFIX) or bool(_documents(path))
+    return name.startswith(PREFIX) and (name.endswith(METADATA) or CUBE in name)
+
+
+def open_delivery(
+    path: ProductPath, *, gsd: float | None = None, sensor: str | None = None, nodata: float | None = None
+) -> Delivery:
+    """Open the cube with the wavelengths, gains and offsets of the metadata; all bands, in the order of the file.
+
+    Parameters
+    ----------
+    path : ProductPath
+        The folder, its ``-METADATA.xml``, or its ``-SPECTRAL_IMAGE.tif``.
+    gsd : float or None
+        30 m, the only pixel size.
+    sensor : str or None
+        Not used.
+    nodata : float or None
+        Instead of the background value of the metadata.
+
+    Raises
+    ------
+    InputError
+        If metadata or cube are missing, contradict each other, or are of level L1A or L1B.
+    OptionError
+        If `gsd` is not 30 m.
+    """
+    del sensor
+    document = _document(path)
+    level = document.name[len(PREFIX) :][:3].upper()
+    if level not in LEVELS:
+        raise InputError(
+            f"{document.name} is of level {level}, which is not on a map grid. Give a product of level {' or '.join(LEVELS)}."
+        )
+    root = parse_xml(document)
+    choose_gsd({GSD_M: ("all",)}, gsd, document.name)
+    cube = _cube(document)
+    background = root.findtext(".//backgroundValue")
+    if nodata is None and background is not None and background.strip():
+        nodata = to_number(background, "backgroundValue", document)
+    opened = open_raster(os.fspath(cube), bidx=None, nodata=nodata).scene
+    described = [e for e in root.iter("band") if e.find("wavelengthCenterOfBand") is not None]
+    if len(described) != opened.count:
+        raise InputError(
+            f"{cube.name} has {opened.count} bands, but {document.name} describes {len(described)}. Fetch both again."
+        )
+    scales = [_number(e, "gainOfBand", document) for e in described]
+    offsets = [_number(e, "offsetOfBand", document) for e in described]
+    bands = tuple(_band(e, UNITS[level], document) for e in described)
+    scene = repacked(opened, scales, offsets)
+    start = root.findtext(".//startTime")
+    tags = {"SENSOR": "DESIS", "PROCESSING_LEVEL": level} | ({"ACQUISITION": start} if start else {})
+    scene = replace(scene, bands=bands, tags={"": tags}, name=document.name[: -len(METADATA)])
+    quantity = "surface reflectance" if level == "L2A" else "top-of-atmosphere radiance"
+    return Delivery(scene, (), "desis", level, (f"Values are {quantity}.",))
+
+
+def _documents(folder: ProductPath) -> list[ProductPath]:
+    return sorted(f for f in folder.glob(f"{PREFIX}*") if f.name.upper().endswith(METADATA))
+
+
+def _document(path: ProductPath) -> ProductPath:
+    if path.is_dir():
+        documents = _documents(path)
+        if len(documents) != 1:
+            raise InputError(f"{path} holds {len(documents)} files *-METADATA.xml, not one. Give that of the product.")
+        return documents[0]
+    start = path.name.upper().find(CUBE)
+    if start < 0:
+        return path
+    stem = path.name[:start]
+    found = [f for f in _documents(path.parent) if f.name[: -len(METADATA)] == stem]
+    if not found:
+        raise InputError(
+            f"{path.parent} lacks {stem}-METADATA.xml, so scales and wavelengths of the cube are not known. Put it into the "
+            "folder of the cube, or rename the cube to read it as a plain raster."
+        )
+    return found[0]
+
+
+def _cube(document: ProductPath) -> ProductPath:
+    stem = document.name[: -len(METADATA)] + CUBE
+    cubes = [f for f in sorted(document.parent.glob(f"{stem}*")) if f.suffix.upper() in SUFFIXES]
+    if not cubes:
+        raise InputError(f"{document.parent} lacks {stem}.tif. Fetch the cube of the product.")
+    return cubes[0]
+
+
+def _band(element: Element, unit: str, document: ProductPath) -> Band:
+    centre = _number(element, "wavelengthCenterOfBand", document)
+    width = element.findtext("wavelengthWidthOfBand")
+    return Band(
+        None, centre, to_number(width, "wavelengthWidthOfBand", document) if width else None, good=True, unit=unit
+    )
+
+
+def _number(element: Element, name: str, document: ProductPath) -> float:
+    return to_number(element.findtext(name) or "", name, document)
