@@ -107,6 +107,28 @@ def before_collections(folder):
     return folder
 
 
+def espa(folder, bands=(1, 2, 3, 4, 5, 6, 7)):
+    """Surface reflectance of Collection 1 on demand: GeoTIFF a band, and an XML file."""
+    product = "LC08_L1TP_167055_20170316_20170411_01_T1"
+    where = folder / "LC081670552017031601T1-SC20181017"
+    cube = counts(8, (len(bands), *SHAPE), 200, 6000, "int16")
+    cube[:, :3] = -9999
+    entries = ['<band product="toa_refl" name="radsat_qa" category="qa"><file_name>none.tif</file_name></band>']
+    for band, plane in zip(bands, cube, strict=True):
+        name = f"{product}_sr_band{band}.tif"
+        raster(where / name, plane[None], 30, nodata=-9999)
+        entries.append(
+            f'<band product="sr_refl" name="sr_band{band}" category="image" data_type="INT16" fill_value="-9999" '
+            f'scale_factor="0.000100"><file_name>{name}</file_name></band>'
+        )
+    (where / f"{product}.xml").write_text(
+        '<?xml version="1.0" encoding="UTF-8"?>\n<espa_metadata version="2.0" xmlns="http://espa.cr.usgs.gov/v2"><global_metadata>'
+        "<acquisition_date>2017-03-16</acquisition_date><scene_center_time>07:36:26.41Z</scene_center_time>"
+        f"</global_metadata><bands>{''.join(entries)}</bands></espa_metadata>"
+    )
+    return where
+
+
 def _gaps(shape, ratio=1):
     """Oblique gaps as those of Landsat 7 after May 2003."""
     y, x = np.indices(shape) / ratio

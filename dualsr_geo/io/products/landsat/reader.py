@@ -8,7 +8,9 @@ from dataclasses import replace
 
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd
+from dualsr_geo.io.products.landsat.espa import EspaProduct, espa_document
 from dualsr_geo.io.products.landsat.file_names import BandFile, ProductName, band_file, product_name
+from dualsr_geo.io.products.landsat.instruments import Instrument
 from dualsr_geo.io.products.landsat.metadata import SUFFIXES, documents_in, is_document, read_metadata
 from dualsr_geo.io.products.landsat.product import MAX_NAMED, Product, products_in
 from dualsr_geo.io.readers.gdal import open_raster
@@ -16,6 +18,7 @@ from dualsr_geo.io.storage.folders.paths import ProductPath
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 
+UNGUIDED = "sharpened without a guide, unless"
 # Times that the pixels of a guide are smaller: 2 as delivered.
 MIN_SHARPER = 1.5
 # Beginnings of the names of folders.
@@ -27,8 +30,9 @@ def looks_like(path: ProductPath) -> bool:
     if path.is_dir():
         if path.name.startswith(FOLDERS):
             return True
-        return any(is_document(p) or band_file(p.name) is not None for p in path.glob("*"))
-    return is_document(path) or band_file(path.name) is not None
+        inside = any(is_document(p) or band_file(p.name) is not None for p in path.glob("*"))
+        return inside or espa_document(path) is not None
+    return is_document(path) or band_file(path.name) is not None or espa_document(path) is not None
 
 
 def open_delivery(
@@ -63,6 +67,8 @@ def open_delivery(
     stated = band_file(path.name)
     if stated is not None and not path.is_dir():
         return _open_file(path, stated, gsd, nodata)
+    if (espa := _espa_at(path)) is not None:
+        return _open_espa(espa, gsd, nodata)
     product, guiding = _scene_at(path)
     product.require_bands()
     bands = product.reflective
@@ -113,14 +119,19 @@ def _require_one_acquisition(folder: ProductPath, names: Sequence[str]) -> None:
 
 def _level_1_of(product: Product) -> Product | None:
     """Return the Level 1 of the acquisition of a Level 2, where its panchromatic band is in the same folder."""
-    if product.level_number != 2 or product.instrument.pan is None or not product.folder.is_dir():
+    if product.level_number != 2:
         return None
-    wanted = _acquisition(product.acquired)
-    for path in sorted(product.folder.glob("*")):
+    return _pan_product(product.folder, product.acquired, product.instrument)
+
+
+def _pan_product(folder: ProductPath, acquired: ProductName | None, taken_by: Instrument) -> Product | None:
+    """Return the product of an acquisition that has its panchromatic band in a folder."""
+    wanted = _acquisition(acquired)
+    if wanted is None or taken_by.pan is None or not folder.is_dir():
+        return None
+    for path in sorted(folder.glob("*")):
         band = band_file(path.name)
-        if band is None or band.band != product.instrument.pan or wanted is None:
-            continue
-        if _acquisition(band.product) == wanted:
+        if band is not None and band.band == taken_by.pan and _acquisition(band.product) == wanted:
             return _of_file(path, band)
     return None
 
@@ -164,11 +175,31 @@ def _open_file(path: ProductPath, stated: BandFile, gsd: float | None, nodata: f
     return Delivery(replace(scene, name=path.stem), (), product.sensor_of(bands), product.level, notes)
 
 
+def _espa_at(path: ProductPath) -> EspaProduct | None:
+    """Return the product of ESPA at a path; None if there is none, or only its metadata are in a folder with others."""
+    document = espa_document(path)
+    if document is None:
+        return None
+    product = EspaProduct.of_document(document)
+    return product if product.has_images or not path.is_dir() or not documents_in(path) else None
+
+
+def _open_espa(product: EspaProduct, gsd: float | None, nodata: float | None) -> Delivery:
+    choose_gsd({product.instrument.gsd_m: product.instrument.reflective[2]}, gsd, product.document.name)
+    scene = product.open(nodata)
+    guiding = _pan_product(product.document.parent, product.acquired, product.instrument)
+    guides = _sharper(_pan_of(guiding, nodata), scene) if guiding else ()
+    notes = (product.note, *(_guide_note(guiding) if guiding and guides else ()))
+    pan = product.instrument.pan
+    without = _no_pan(product.instrument) if pan is None else _pan_elsewhere(pan)
+    return Delivery(scene, guides, product.instrument.sensor, product.level, notes, without_guide=without)
+
+
 def _notes(product: Product, guiding: Product | None, bands: tuple[str, ...]) -> tuple[str, ...]:
     """Return sentences about a guide of another product, and about the pixels of thermal bands."""
-    notes = []
+    notes: list[str] = []
     if guiding is not None:
-        notes.append(f"The guide is {guiding.files[guiding.pan or '']}, of the Level 1 of the same acquisition.")
+        notes += _guide_note(guiding)
     if bands[0] in (*product.instrument.thermal[1], *product.instrument.thermal[2]):
         measured, delivered = product.instrument.thermal_gsd_m, product.instrument.gsd_m
         notes.append(f"Measured at {measured} m, and resampled to {delivered:g} m before delivery.")
@@ -177,11 +208,22 @@ def _notes(product: Product, guiding: Product | None, bands: tuple[str, ...]) ->
 
 def _without_guide(product: Product) -> str:
     """Return a sentence for a scene that has no guide of its own."""
-    title = product.instrument.title
     if product.instrument.pan is None:
-        return f"{title} has no panchromatic band: sharpened without a guide, unless one is given by --pan or --rgb."
+        return _no_pan(product.instrument)
     if product.level_number == 2:
-        return f"Level 2 is delivered without band {product.instrument.pan}; its Level 1 has it: sharpened without a guide, unless it is given by --pan."
+        return _pan_elsewhere(product.instrument.pan)
     if product.pan is not None:
-        return f"Band {product.pan} has pixels as large as the others: sharpened without a guide, unless one is given by --pan or --rgb."
-    return f"Band {product.instrument.pan} was not delivered with it: sharpened without a guide, unless one is given by --pan or --rgb."
+        return f"Band {product.pan} has pixels as large as the others: {UNGUIDED} one is given by --pan or --rgb."
+    return f"Band {product.instrument.pan} was not delivered with it: {UNGUIDED} one is given by --pan or --rgb."
+
+
+def _guide_note(guiding: Product) -> tuple[str, ...]:
+    return (f"The guide is {guiding.files[guiding.pan or '']}, of the Level 1 of the same acquisition.",)
+
+
+def _no_pan(taken_by: Instrument) -> str:
+    return f"{taken_by.title} has no panchromatic band: {UNGUIDED} one is given by --pan or --rgb."
+
+
+def _pan_elsewhere(pan: str) -> str:
+    return f"Level 2 is delivered without band {pan}; its Level 1 has it: {UNGUIDED} it is given by --pan."

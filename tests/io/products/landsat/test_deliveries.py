@@ -326,6 +326,48 @@ def test_a_given_guide_of_the_same_acquisition_is_not_commented(tmp_path):
     assert not [line for line in plan["opened"] if "delivered without band" in line]
 
 
+# ---- Level 2 of Collection 1 -----------------------------------------------------------------
+
+
+def test_surface_reflectance_on_demand_by_its_xml_file(tmp_path):
+    folder = made.espa(tmp_path)
+    for path in (folder, next(folder.glob("*.xml"))):
+        delivery = open_delivered(path)
+        assert [b.name for b in delivery.scene.bands] == ["B1", "B2", "B3", "B4", "B5", "B6", "B7"]
+        assert (delivery.sensor, delivery.level) == ("landsat-8", "SR")
+        for plane, band in zip(whole(delivery.scene), range(1, 8), strict=True):
+            with rasterio.open(next(folder.glob(f"*_sr_band{band}.tif"))) as file:
+                stored = file.read(1).astype(float)
+            np.testing.assert_allclose(plane, np.where(stored == -9999, np.nan, stored * 1e-4), rtol=1e-6)
+    assert delivery.scene.tags[""]["ACQUISITION"] == "2017-03-16T07:36:26.41Z"
+
+
+def test_surface_reflectance_on_demand_next_to_the_mtl_file_and_the_pan_of_level_1(tmp_path):
+    folder = made.espa(tmp_path / "a")
+    first = made.delivery(tmp_path / "b", "LC08")
+    shutil.copy(next(first.glob("*_MTL.txt")), folder)
+    assert open_delivered(folder).level == "SR"
+    assert open_delivered(folder).guides == ()
+    shutil.copy(next(first.glob("*_B8.TIF")), folder)
+    (guide,) = open_delivered(folder).guides
+    require_values(guide, first, ["B8"], under_the_sun)
+
+
+def test_bands_of_an_xml_file_stay_in_its_folder(tmp_path):
+    folder = made.espa(tmp_path)
+    document = next(folder.glob("*.xml"))
+    next(folder.glob("*_sr_band3.tif")).rename(tmp_path / "secret.tif")
+    name = f"{document.stem}_sr_band3.tif"
+    with pytest.raises(InputError, match=f"lacks band 3: there is no {name}"):
+        open_delivered(folder)
+    document.write_text(document.read_text().replace(name, "../secret.tif"))
+    with pytest.raises(InputError, match="secret.tif, which is not in"):
+        open_delivered(folder)
+    document.write_text(document.read_text().replace('"sr_refl"', '"other"'))
+    with pytest.raises(InputError, match="describes no bands of reflectance"):
+        open_delivered(folder)
+
+
 # ---- what cannot be opened ------------------------------------------------------------------
 
 
