@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dualsr_geo.sensors.definition import Sensor, Sources, bands_of, responses_of
 
+OPENER = "dualsr_geo.io.products.missions.eo1:open_delivery"
 SOURCES = Sources(
     "CSIRO's table of the responses of ALI (www.eoc.csiro.au, as tabulated in ACOLITE), centre and width computed from "
     "them",
-    packing="USGS, EO-1 User Guide: radiance times BANDn_SCALING_FACTOR of the MTL file, or counts of 1/300 of a radiance",
+    packing="radiance is counts x BANDn_SCALING_FACTOR + BANDn_OFFSET of the MTL file (Chander et al. 2009, Remote Sens. "
+    "Environ. 113, 893)",
 )
 ALIASES = ("ALI", "EO1_ALI", "EO-1 ALI")
 
@@ -21,6 +23,7 @@ def _sensor(name: str, title: str, guide: str | None) -> Sensor:
         responses=responses_of(name),
         guide=guide,
         aliases=ALIASES,
+        opener=OPENER,
     )
 
 

@@ -92,6 +92,7 @@ SENSORS = (
         nominal=True,
         bad_windows_nm=WATER_VAPOUR_NM,
         aliases=("Hyperion", "EO1_Hyperion", "EO-1 Hyperion"),
+        opener="dualsr_geo.io.products.missions.eo1:open_delivery",
     ),
     Sensor(
         "desis",

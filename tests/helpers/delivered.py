@@ -258,17 +258,25 @@ def emit(folder, shape=(23, 19, 9), variable="reflectance", drop=()):
 # ---- Maxar -------------------------------------------------------------------------------
 
 
-def maxar(folder, shape=(30, 42), names=("C", "B", "G", "Y", "R", "RE", "N", "N2"), pan=True, level="LV2A", tiles=2):
+def maxar(
+    folder,
+    shape=(30, 42),
+    names=("C", "B", "G", "Y", "R", "RE", "N", "N2"),
+    pan=True,
+    level="LV2A",
+    tiles=2,
+    satellite="WV02",
+):
     """An order with a folder an image: IMD, TIL, and tiles side by side."""
     order = folder / "050112345010_01"
     cube, fine = counts(4, (len(names), *shape), 100, 1800), counts(4, (1, *(4 * n for n in shape)), 100, 1800)
-    _image(order / "050112345010_01_P001_MUL", "M2AS", "Multi", names, cube, 2.0, level, tiles)
+    _image(order / "050112345010_01_P001_MUL", "M2AS", "Multi", names, cube, 2.0, level, tiles, satellite)
     if pan:
-        _image(order / "050112345010_01_P001_PAN", "P2AS", "P", ("P",), fine, 0.5, level, tiles)
+        _image(order / "050112345010_01_P001_PAN", "P2AS", "P", ("P",), fine, 0.5, level, tiles, satellite)
     return order
 
 
-def _image(folder, kind, band_id, names, cube, gsd, level, tiles):
+def _image(folder, kind, band_id, names, cube, gsd, level, tiles, satellite):
     stem = f"23JUN12100031-{kind}-050112345010_01_P001"
     _, height, width = cube.shape
     edges = np.linspace(0, width, tiles + 1).astype(int)
@@ -290,7 +298,7 @@ def _image(folder, kind, band_id, names, cube, gsd, level, tiles):
     )
     (folder / f"{stem}.IMD").write_text(
         f'version = "28.4";\nnumRows = {height};\nnumColumns = {width};\nproductLevel = "{level}";\nbandId = "{band_id}";\n'
-        f'bitsPerPixel = 16;\n{bands}BEGIN_GROUP = IMAGE_1\n\tsatId = "WV02";\n\tfirstLineTime = 2023-06-12T10:00:31.123456Z;\n'
+        f'bitsPerPixel = 16;\n{bands}BEGIN_GROUP = IMAGE_1\n\tsatId = "{satellite}";\n\tfirstLineTime = 2023-06-12T10:00:31.123456Z;\n'
         f"END_GROUP = IMAGE_1\n{projected}END;\n"
     )
     pieces = "".join(

@@ -204,3 +204,84 @@ def tanager(folder, product="ortho_sr", shape=(23, 29), count=9, drop=(), centre
             else:
                 del data.attrs[item]
     return path, cube
+
+
+# ---- EO-1 --------------------------------------------------------------------------------
+
+# Factors and offsets of ALI's bands, as in Chander et al. 2009.
+ALI_SCALING = (
+    (0.024, -2.2), (0.045, -3.4), (0.043, -4.4), (0.028, -1.9), (0.018, -1.3), (0.011, -0.85), (0.0091, -0.65),
+    (0.0083, -1.3), (0.0028, -0.6), (0.00091, -0.21),
+)  # fmt: skip
+
+
+def hyperion(folder, shape=(17, 19), level="L1T", numbers=range(1, 243)):
+    scene = "EO1H0380342012191110KF"
+    where = folder / f"{scene}_1T"
+    fields = counts(11, (8, *shape), 200, 4000, "int16")
+    fields[:, :2, :3] = 0
+    for number in numbers:
+        calibrated = 8 <= number <= 57 or 77 <= number <= 224
+        plane = fields[number % 8] + number if calibrated else np.zeros(shape)
+        plane = np.where(fields[0] == 0, 0, plane).astype("int16")
+        raster(where / f"{scene}_B{number:03d}_{level}.TIF", plane[None], 30)
+    (where / f"{scene}_MTL_{level}.TXT").write_text(
+        "GROUP = L1_METADATA_FILE\n  GROUP = PRODUCT_METADATA\n    ACQUISITION_DATE = 2012-07-09\n"
+        '    PRODUCT_TYPE = "L1T"\n  END_GROUP = PRODUCT_METADATA\n  GROUP = RADIANCE_SCALING\n'
+        "    SCALING_FACTOR_VNIR = 40.00\n    SCALING_FACTOR_SWIR = 80.00\n  END_GROUP = RADIANCE_SCALING\n"
+        "END_GROUP = L1_METADATA_FILE\nEND\n"
+    )
+    return where
+
+
+def ali(folder, shape=(20, 26), pan=True):
+    scene = "EO1A0380342012191110KF"
+    where = folder / f"{scene}_1T"
+    cube, fine = (
+        counts(12, (9, *shape), 200, 4000, "int16"),
+        counts(12, (1, *(3 * n for n in shape)), 200, 4000, "int16"),
+    )
+    cube[:, :2, :3] = 0
+    for i, plane in enumerate(cube):
+        raster(where / f"{scene}_B{i + 2:02d}_L1T.TIF", plane[None], 30)
+    if pan:
+        raster(where / f"{scene}_B01_L1T.TIF", fine, 10)
+    scaling = "".join(
+        f"    BAND{i + 1}_SCALING_FACTOR = {factor}\n    BAND{i + 1}_OFFSET = {offset}\n"
+        for i, (factor, offset) in enumerate(ALI_SCALING)
+    )
+    (where / f"{scene}_MTL_L1T.TXT").write_text(
+        "GROUP = L1_METADATA_FILE\n  GROUP = PRODUCT_METADATA\n    ACQUISITION_DATE = 2012-07-09\n"
+        f"  END_GROUP = PRODUCT_METADATA\n  GROUP = RADIANCE_SCALING\n{scaling}  END_GROUP = RADIANCE_SCALING\n"
+        "END_GROUP = L1_METADATA_FILE\nEND\n"
+    )
+    return where
+
+
+# ---- HLS and ECOSTRESS -------------------------------------------------------------------
+
+HLS_BANDS = {
+    "S30": ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12"),
+    "L30": ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B09", "B10", "B11"),
+}
+
+
+def hls(folder, kind="S30", names=None, shape=(23, 31)):
+    granule = f"HLS.{kind}.T33UUB.2023163T100031.v2.0"
+    names = HLS_BANDS[kind] if names is None else names
+    cube = counts(13, (len(names), *shape), -50, 5000, "int16")
+    cube[:, :3, :4] = -9999
+    for name, plane in zip(names, cube, strict=True):
+        raster(folder / granule / f"{granule}.{name}.tif", plane[None], 30, nodata=-9999)
+    raster(folder / granule / f"{granule}.Fmask.tif", np.ones((1, *shape), "uint8"), 30)
+    return folder / granule
+
+
+def ecostress(folder, shape=(25, 33)):
+    granule = "ECOv002_L2T_LSTE_28527_009_33UUB_20230718T081442_0710_01"
+    cube = counts(14, (1, *shape), 28000, 32000).astype("float32") / 100
+    cube[:, :3, :4] = np.nan
+    raster(folder / granule / f"{granule}_LST.tif", cube, 70, nodata=np.nan)
+    raster(folder / granule / f"{granule}_LST_err.tif", cube / 100, 70, nodata=np.nan)
+    raster(folder / granule / f"{granule}_cloud.tif", np.zeros((1, *shape), "uint8"), 70)
+    return folder / granule

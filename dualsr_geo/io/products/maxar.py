@@ -1,4 +1,4 @@
-"""Maxar deliveries: the multispectral image with its IMD and TIL, guided by the pan image delivered with it."""
+"""Maxar deliveries, of WorldView, GeoEye-1, QuickBird and IKONOS: the multispectral image with its IMD and TIL, guided by the pan image delivered with it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ from dualsr_geo.io.storage.folders.paths import ProductPath
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
 
-# Names in the sensor registry by satId; other satellites keep the name in the IMD.
-SATELLITES = {"WV02": "worldview-2", "WV03": "worldview-3"}
+# Names in the sensor registry by satId.
+SATELLITES = {
+    "WV02": "worldview-2", "WV03": "worldview-3", "WV04": "worldview-4", "GE01": "geoeye-1", "QB02": "quickbird-2",
+    "IK01": "ikonos-2", "IK02": "ikonos-2",
+}  # fmt: skip
+# Short-wave infrared bands of WorldView-3, S1 to S8 in the IMD, are a sensor of their own.
+SWIR, SWIR_SENSOR = "S", "worldview-3-swir"
+# Satellites whose only infrared band is `nir` in the registry.
+FOUR_BANDS = ("worldview-4", "geoeye-1", "quickbird-2", "ikonos-2")
 # Names of bands in the registry by their names in the IMD.
 BANDS = {
     "C": "coastal", "B": "blue", "G": "green", "Y": "yellow", "R": "red", "RE": "red edge", "N": "nir1", "N2": "nir2",
@@ -86,9 +93,16 @@ class _Image:
         return self.metadata[""].get("productLevel", "")
 
     @property
+    def satellite(self) -> str:
+        """Its name in the IMD."""
+        return self.metadata.get("IMAGE_1", {}).get("satId", "")
+
+    @property
     def sensor(self) -> str:
-        name = self.metadata.get("IMAGE_1", {}).get("satId", "")
-        return SATELLITES.get(name, name.lower())
+        """Name in the sensor registry; empty for a satellite that it does not have."""
+        is_swir = bool(self.band_names) and all(n.startswith(SWIR) for n in self.band_names)
+        name = SATELLITES.get(self.satellite, "")
+        return SWIR_SENSOR if is_swir and name == "worldview-3" else name
 
     @property
     def is_pan(self) -> bool:
@@ -119,7 +133,9 @@ class _Image:
             )
         image = self.metadata.get("IMAGE_1", {})
         time = image.get("firstLineTime", image.get("TLCTime"))
-        tags = {"SENSOR": self.sensor, "PROCESSING_LEVEL": self.level} | ({"ACQUISITION": time} if time else {})
+        tags = {"SENSOR": self.sensor or self.satellite, "PROCESSING_LEVEL": self.level} | (
+            {"ACQUISITION": time} if time else {}
+        )
         bands = _bands(self.sensor, names)
         return replace(opened, bands=bands, tags={"": tags}, name=self.document.stem)
 
@@ -134,10 +150,11 @@ class _Image:
 
 def _bands(sensor: str, names: Sequence[str]) -> tuple[Band, ...]:
     """Return the bands of the registry; with the name only for satellites that it does not have."""
-    registry_names = [BANDS.get(n, n) for n in names]
-    if sensor in SATELLITES.values():
-        return named_bands(sensor, registry_names)
-    return tuple(Band(n) for n in registry_names)
+    if sensor == SWIR_SENSOR:
+        return named_bands(sensor, [f"swir{n.removeprefix(SWIR)}" for n in names])
+    only_nir = {"N": "nir"} if sensor in FOUR_BANDS else {}
+    registry_names = [(BANDS | only_nir).get(n, n) for n in names]
+    return named_bands(sensor, registry_names) if sensor else tuple(Band(n) for n in registry_names)
 
 
 def _complete(path: ProductPath) -> ProductPath:

@@ -18,6 +18,7 @@ from dualsr_geo.io.products import emit, enmap, landsat, maxar, prisma, sentinel
 from dualsr_geo.io.products.arrays import hdf5, matlab, numpy_files
 from dualsr_geo.io.products.commercial import dimap, planetscope
 from dualsr_geo.io.products.delivery import Delivery
+from dualsr_geo.io.products.missions import ecostress, eo1, hls, sentinel3
 from dualsr_geo.io.products.spectrometers import desis, tanager
 from dualsr_geo.io.readers.references.local import require_own_hdf5
 from dualsr_geo.io.storage.folders.archives import is_compressed
@@ -68,7 +69,19 @@ class ArrayReader(Protocol):
 
 
 ARRAY_READERS: tuple[ArrayReader, ...] = (matlab, numpy_files, hdf5)
-FOLDER_READERS: tuple[ProductReader, ...] = (sentinel2, landsat, enmap, maxar, dimap, planetscope, desis)
+FOLDER_READERS: tuple[ProductReader, ...] = (
+    sentinel2,
+    landsat,
+    enmap,
+    maxar,
+    dimap,
+    planetscope,
+    desis,
+    eo1,
+    hls,
+    ecostress,
+    sentinel3,
+)
 READERS: tuple[FileReader, ...] = (*FOLDER_READERS, prisma, emit, tanager, *ARRAY_READERS)
 
 

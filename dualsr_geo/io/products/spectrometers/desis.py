@@ -96,13 +96,13 @@ def _document(path: ProductPath) -> ProductPath:
     if start < 0:
         return path
     stem = path.name[:start]
-    found = [f for f in _documents(path.parent) if f.name[: -len(METADATA)] == stem]
-    if not found:
+    documents = [f for f in _documents(path.parent) if f.name[: -len(METADATA)] == stem]
+    if not documents:
         raise InputError(
             f"{path.parent} lacks {stem}-METADATA.xml, so scales and wavelengths of the cube are not known. Put it into the "
             "folder of the cube, or rename the cube to read it as a plain raster."
         )
-    return found[0]
+    return documents[0]
 
 
 def _cube(document: ProductPath) -> ProductPath:

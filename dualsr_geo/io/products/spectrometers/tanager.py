@@ -98,12 +98,12 @@ class _OpenFile:
     def name(self) -> str:
         """The cube in the file; surface reflectance, if there are both."""
         names = [f"{GRID}/{fields}/{cube}" for fields in ("Data Fields", "Data_Fields") for cube in CUBES]
-        found = next((n for n in names if n in self.file), None)
-        if found is None:
+        cube = next((n for n in names if n in self.file), None)
+        if cube is None:
             raise InputError(f"{self.path.name} has neither {' nor '.join(CUBES)} in {GRID}. Fetch it again.")
-        if self.file[found].ndim != len(AXES):
-            raise InputError(f"{self.path.name}: {found} has {self.file[found].ndim} axes, not three. Fetch it again.")
-        return found
+        if self.file[cube].ndim != len(AXES):
+            raise InputError(f"{self.path.name}: {cube} has {self.file[cube].ndim} axes, not three. Fetch it again.")
+        return cube
 
     @property
     def fill(self) -> float:

@@ -15,7 +15,7 @@ from dualsr_geo.io.storage.urls import is_url, is_writable
 # Suffixes of the metadata files by which a product in a store is given.
 DOCUMENTS = (".txt", ".xml", ".json", ".imd", ".til")
 # Beginnings of the names of products, by which a folder on the web is recognised without a slash at its end.
-PRODUCTS = ("S2", "LC0", "LE0", "LT0", "LM0", "LO0", "ENMAP", "CBERS")
+PRODUCTS = ("S2", "LC0", "LE0", "LT0", "LM0", "LO0", "ENMAP", "CBERS", "DESIS-", "EO1", "HLS.", "ECOV")
 # Folders that archiving programs add.
 ADDED_FOLDERS = ("__MACOSX",)
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,4}$")
