@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dualsr_geo.errors import DualSRError, DualSRWarning
     from dualsr_geo.evaluation.evaluate import evaluate, score_product
     from dualsr_geo.evaluation.guide_check import check_guide
+    from dualsr_geo.evaluation.reproduction import reproduce
     from dualsr_geo.io.scenes import Scene, open_scene
     from dualsr_geo.models.loading import load_model
     from dualsr_geo.training.function import train
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate",
     "load_model",
     "open_scene",
+    "reproduce",
     "score_product",
     "train",
     "upscale",
@@ -52,6 +54,7 @@ _MODULES = {
     "evaluate": "evaluation.evaluate",
     "load_model": "models.loading",
     "open_scene": "io.scenes",
+    "reproduce": "evaluation.reproduction",
     "score_product": "evaluation.evaluate",
     "train": "training.function",
     "upscale": "engine.upscale",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import types
@@ -264,3 +265,24 @@ def csv_cell(value: object) -> str:
     if not isinstance(value, str):
         return text
     return f"'{text}" if text.startswith(FORMULA_SIGNS) or value.startswith(FORMULA_SIGNS) else text
+
+
+def flattened(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested keys joined by dots, values as JSON."""
+    flat: dict[str, str] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            flat |= flattened(item, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.dumps(item, sort_keys=True)
+    return flat
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in which values two records differ, as ``store.tile was 80, is 96``."""
+    old, new = flattened(before), flattened(now)
+    return [
+        f"{k} was {old.get(k, 'absent')}, is {new.get(k, 'absent')}"
+        for k in sorted({*old, *new})
+        if old.get(k, "absent") != new.get(k, "absent")
+    ]

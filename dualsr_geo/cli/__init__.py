@@ -19,6 +19,7 @@ from dualsr_geo.cli.evaluate import evaluate
 from dualsr_geo.cli.guide_check import guide_check
 from dualsr_geo.cli.info import info
 from dualsr_geo.cli.models import models
+from dualsr_geo.cli.reproduce import reproduce
 from dualsr_geo.cli.sample import sample
 from dualsr_geo.cli.sensors import sensors
 from dualsr_geo.cli.surface import above_progress, finish, one_line_errors
@@ -74,6 +75,6 @@ def main() -> None:
     """Sharpen hyperspectral and multispectral scenes on their map grid."""
 
 
-for _command in (upscale, batch, evaluate, degrade, info, guide_check, models, sensors, sample, train):
+for _command in (upscale, batch, evaluate, degrade, info, guide_check, reproduce, models, sensors, sample, train):
     main.add_command(_command)
 finish(main)

@@ -63,7 +63,9 @@ class RunPlan:
     input_files : tuple of str
         Paths and URLs that the run reads, weights included; no side file may be one of them.
     request : mapping
-        Guides and options as given, JSON, so that a run that resumes this one can take them.
+        Inputs and options as given, JSON, so that a run that resumes or reproduces this one can take them.
+    level : str
+        Processing level of the scene, e.g. ``"L2A"``; empty where it is not known.
     """
 
     scene: Scene
@@ -79,6 +81,7 @@ class RunPlan:
     capacity: tile_size.WorkerCapacity | None = None
     input_files: tuple[str, ...] = ()
     request: Mapping[str, object] = field(default_factory=dict)
+    level: str = ""
 
     @property
     def inputs(self) -> SourceReader:

@@ -117,7 +117,7 @@ def prepare(
     for destination in spec.destinations:
         destination.require_apart([delivery.scene, *guides])
     plan = replace(plan, input_files=_input_files(scene, rgb, [delivery.scene, *guides], options))
-    plan = replace(plan, request=_request(rgb, options))
+    plan = replace(plan, request=_request(scene, rgb, options), level=delivery.level)
     plan = _with_previous_tile(plan, spec)
     spec = specify_output(plan, spec.path)
     if not options.resume:
@@ -125,12 +125,19 @@ def prepare(
     return plan, spec
 
 
-def _request(rgb: Raster | Sequence[Raster] | None, options: Options) -> dict[str, object]:
-    """Return guides and options as the record of a run keeps them; relative paths become absolute, arrays are left out."""
-    paths = [image for image in as_list(rgb) if isinstance(image, str | os.PathLike)]
+def _request(scene: Raster, rgb: Raster | Sequence[Raster] | None, options: Options) -> dict[str, object]:
+    """Return inputs and options as the record of a run keeps them; relative paths become absolute, arrays are left out."""
+    places, guides = _recordable_paths([scene]), _recordable_paths(as_list(rgb))
+    return {"scene": places[0] if places else None, "rgb": guides, "options": options_to_record(options)}
+
+
+def _recordable_paths(images: Sequence[Raster]) -> list[str] | None:
+    """Return paths as a record may keep them; None if one is an array or a URL."""
+    paths = [os.fspath(image) for image in images if isinstance(image, str | os.PathLike)]
+    if len(paths) < len(images):
+        return None
     # A subdataset or a connection string is no path; a name may be too long for Path.
-    texts = [os.path.abspath(p) if os.path.exists(p) else os.fspath(p) for p in paths]  # noqa: PTH110
-    return {"rgb": recordable(texts), "options": options_to_record(options)}
+    return recordable([os.path.abspath(p) if os.path.exists(p) else p for p in paths])  # noqa: PTH110
 
 
 def _input_files(

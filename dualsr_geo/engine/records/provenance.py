@@ -262,6 +262,15 @@ def provenance_of(plan: RunPlan, summary: RunSummary) -> dict[str, Any]:
         "software": f"dualsr-geo {__version__}",
         "weights_sha256": _weights_sha256(plan.model),
         "inputs": {"scene": identity["scene"], "guide": identity["guide"]},
+        "level": plan.level,
+        "request": _request(plan),
         "parameters": {k: v for k, v in identity.items() if k not in ("scene", "guide", "version")},
         **summary.provenance(),
     }
+
+
+def _request(plan: RunPlan) -> dict[str, Any]:
+    """Return the request of a run with the tile that was chosen for it, since the values depend on it."""
+    options = plan.request.get("options")
+    tile = {"options": {**options, "tile": plan.sizes.tile}} if isinstance(options, dict) else {}
+    return {**plan.request, **tile}

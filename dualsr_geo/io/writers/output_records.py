@@ -17,7 +17,7 @@ from dualsr_geo.io.storage.zarr_groups import RECORDS, is_zarr
 from dualsr_geo.io.writers import netcdf
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster.bands import DEVIATION_OF
-from dualsr_geo.serialization import plain_values
+from dualsr_geo.serialization import differences, flattened, plain_values
 from dualsr_geo.version import __version__
 
 # Key of the provenance in outputs.
@@ -96,31 +96,16 @@ def require_same_run(spec: OutputSpec, before: Mapping[str, Any], now: Mapping[s
     ResumeError
         If it was of another version, or another run; the message names what differs.
     """
-    old, new = _flat(before), _flat(now)
+    old, new = flattened(before), flattened(now)
     if old.get("dualsr_geo") != new["dualsr_geo"]:
         began, this = (v.get("dualsr_geo", "an unknown version") for v in (before, now))
         raise ResumeError(
             f"The interrupted run in {spec.destination.work} was begun by dualsr-geo {began}, and dualsr-geo {this} "
             f"cannot continue it. Finish it with dualsr-geo {began}, or leave --resume out to start again."
         )
-    changes = [
-        f"{k} was {old.get(k, 'absent')}, is {new.get(k, 'absent')}"
-        for k in sorted({*old, *new})
-        if old.get(k, "absent") != new.get(k, "absent")
-    ]
+    changes = differences(before, now)
     if changes:
         raise ResumeError(
             f"The interrupted run in {spec.destination.work} was another one: {'; '.join(changes)}. "
             "Give its options and inputs, or leave --resume out to start again."
         )
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested keys joined by dots, values as JSON."""
-    flat: dict[str, str] = {}
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            flat |= _flat(item, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = json.dumps(item, sort_keys=True)
-    return flat
