@@ -104,10 +104,13 @@ def reproduce(product: str | os.PathLike[str], output: str | os.PathLike[str] | 
     provenance = _record_of(where)
     scene, guides, options = _request_of(where, provenance)
     if output is not None:
-        return _compared(where, provenance, _made(scene, guides, options, os.fspath(output)), kept=True).to_json()
+        copy = os.fspath(output)
+        upscale(scene, copy, rgb=guides or None, options=options)
+        return _compared(where, provenance, copy, output=copy).to_json()
     with tempfile.TemporaryDirectory(prefix="dualsr-geo-") as folder:
         copy = str(Path(folder) / PurePosixPath(where).name)
-        return _compared(where, provenance, _made(scene, guides, options, copy), kept=False).to_json()
+        upscale(scene, copy, rgb=guides or None, options=options)
+        return _compared(where, provenance, copy, output=None).to_json()
 
 
 def _record_of(where: str) -> Mapping[str, Any]:
@@ -135,15 +138,10 @@ def _request_of(where: str, provenance: Mapping[str, Any]) -> tuple[str, tuple[s
     return scene, texts_from_record(guides, place), options
 
 
-def _made(scene: str, guides: tuple[str, ...], options: Options, output: str) -> str:
-    upscale(scene, output, rgb=guides or None, options=options)
-    return output
-
-
-def _compared(where: str, before: Mapping[str, Any], made: str, *, kept: bool) -> Reproduction:
+def _compared(where: str, before: Mapping[str, Any], copy: str, *, output: str | None) -> Reproduction:
     count = different = 0
     largest = 0.0
-    for old, new in zip(_stored(where), _stored(made), strict=True):
+    for old, new in zip(_stored(where), _stored(copy), strict=True):
         unequal = ~((old == new) | (np.isnan(old) & np.isnan(new)))
         count, different = count + old.size, different + int(unequal.sum())
         if unequal.any():
@@ -157,8 +155,8 @@ def _compared(where: str, before: Mapping[str, Any], made: str, *, kept: bool) -
         values=count,
         different=different,
         largest_difference=largest if different else None,
-        changed=_changes(before, provenance_at(made) or {}),
-        output=made if kept else None,
+        changed=_changes(before, provenance_at(copy) or {}),
+        output=output,
     )
 
 
