@@ -25,9 +25,9 @@ def reproduce(context: click.Context, *, product: str, output: str | None, as_js
     Scene, guide and weights must be where they were. The exit status is 1 if any value differs.
     """
     with displayed("Making the product again", hidden=as_json):
-        from dualsr_geo import reproduce as run  # noqa: PLC0415  # loads torch
+        from dualsr_geo.evaluation import reproduction  # noqa: PLC0415  # loads torch
 
-        result = run(product, output)
+        result = reproduction.reproduce(product, output)
     print_result(json.dumps(result) if as_json else _text(result))
     if not result["identical"]:
         context.exit(1)
