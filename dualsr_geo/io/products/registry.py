@@ -25,6 +25,7 @@ from dualsr_geo.io.storage.folders.archives import is_compressed
 from dualsr_geo.io.storage.folders.opening import product_path
 from dualsr_geo.io.storage.folders.paths import ProductPath, VirtualPath
 from dualsr_geo.io.storage.names import fits_file_system
+from dualsr_geo.io.storage.urls import is_url
 from dualsr_geo.sensors.registry import find
 
 
@@ -113,7 +114,7 @@ def open_product(
     path = product_path(where)
     if isinstance(path, VirtualPath):
         return _open_virtual(path, gsd=gsd, sensor=sensor, nodata=nodata)
-    reader = next((r for r in _readers(sensor) if r.looks_like(path)), None)
+    reader = next((r for r in _readers_of(where, sensor) if r.looks_like(path)), None)
     if reader is None:
         return None
     require_own_hdf5(path if path.exists() else Path(str(path).partition("#")[0]))
@@ -130,7 +131,7 @@ def is_delivery(where: str, sensor: str | None = None) -> bool:
     path = product_path(where)
     if isinstance(path, VirtualPath):
         return any(r.looks_like(path) for r in _folder_readers(sensor))
-    return any(r.looks_like(path) for r in _readers(sensor))
+    return any(r.looks_like(path) for r in _readers_of(where, sensor))
 
 
 def _open_virtual(path: VirtualPath, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery | None:
@@ -146,6 +147,12 @@ def _open_virtual(path: VirtualPath, *, gsd: float | None, sensor: str | None, n
             stacklevel=2,
         )
     return reader.open_delivery(path, gsd=gsd, sensor=sensor, nodata=nodata)
+
+
+def _readers_of(where: str, sensor: str | None) -> tuple[FileReader, ...]:
+    """Return the readers of what is no `VirtualPath`; of the URL of a raster, which GDAL opens, those of files only."""
+    readers = _readers(sensor)
+    return tuple(r for r in readers if r not in FOLDER_READERS) if is_url(where) else readers
 
 
 def _readers(sensor: str | None) -> tuple[FileReader, ...]:

@@ -32,7 +32,8 @@ def looks_like(path: ProductPath) -> bool:
             return True
         inside = any(is_document(p) or band_file(p.name) is not None for p in path.glob("*"))
         return inside or espa_document(path) is not None
-    return is_document(path) or band_file(path.name) is not None or espa_document(path) is not None
+    is_band = band_file(path.name) is not None and path.is_file()
+    return is_band or is_document(path) or espa_document(path) is not None
 
 
 def open_delivery(

@@ -9,6 +9,7 @@ import packed
 import pytest
 import rasterio
 from click.testing import CliRunner
+from loopback import loopback
 
 from dualsr_geo.cli import main
 from dualsr_geo.engine.options import Options
@@ -26,6 +27,11 @@ REAL = Path(__file__).parents[5] / "shared/data/real/products"
 def whole(scene):
     height, width = scene.shape
     return scene.source.read(Window(0, height, 0, width))
+
+
+def plane(path):
+    with rasterio.open(path) as file:
+        return file.read(1)
 
 
 def expected(path, mult, add):
@@ -235,6 +241,18 @@ def test_an_archive_is_read_in_place(how, tmp_path):
     delivery = open_delivered(archive)
     require_values(delivery.scene, folder, [b.name for b in delivery.scene.bands], under_the_sun)
     require_values(delivery.guides[0], folder, ["B8"], under_the_sun)
+
+
+def test_the_url_of_an_mtl_file_opens_the_product_and_that_of_a_band_the_raster(tmp_path):
+    folder = made.delivery(tmp_path, "LE07", gaps=True)
+    with loopback(tmp_path) as server:
+        url = f"{server.url}/{folder.name}/{folder.name}"
+        delivery = open_delivered(f"{url}_MTL.txt")
+        require_values(delivery.scene, folder, [b.name for b in delivery.scene.bands], under_the_sun)
+        require_values(delivery.guides[0], folder, ["B8"], under_the_sun)
+        band = open_delivered(f"{url}_B3.TIF")
+        assert band.sensor == ""
+        np.testing.assert_array_equal(whole(band.scene)[0], plane(folder / f"{folder.name}_B3.TIF"))
 
 
 def test_level_1_without_an_mtl_file_is_counts_guided_by_its_pan(tmp_path):
