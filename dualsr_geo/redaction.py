@@ -114,7 +114,8 @@ def _secrets_of(location: str) -> Iterator[str]:
     rest = after
     if match := re.search(r"[?#]", rest):
         before, _, fragment = rest[match.end() :].partition("#") if match[0] == "?" else ("", "", rest[match.end() :])
-        yield fragment
+        # Behind a STAC document are an item and its assets (items.json#id#nir).
+        yield "" if rest[: match.start()].lower().endswith((".json", ".geojson")) else fragment
         yield from _secrets_of_query(before)
 
 

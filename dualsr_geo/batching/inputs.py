@@ -10,9 +10,10 @@ from pathlib import Path
 
 from dualsr_geo.batching.discovery import entries_below, entries_in_store, entries_matching, is_scene_folder
 from dualsr_geo.batching.scene_entry import SceneEntry, entry_of, is_remote
-from dualsr_geo.batching.stac_input import entry_of_item, read_items
+from dualsr_geo.batching.stac_entries import entry_of_document, entry_of_item
 from dualsr_geo.errors import InputError
 from dualsr_geo.io.products.registry import is_delivery
+from dualsr_geo.io.products.stac.documents import ListedItem, is_stac, read_items
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.io.storage.urls import shown
 
@@ -53,7 +54,8 @@ def _entries_of(source: str, asset: str | None, guides: Sequence[str], exclude: 
     suffix = Path(shown(source) if is_remote(source) else source).suffix.lower()
     path = source if is_remote(source) else os.path.abspath(os.path.expanduser(source))
     if suffix in (".json", ".geojson") and (is_remote(source) or _is_document(path)):
-        items = (i if isinstance(i, SceneEntry) else entry_of_item(i, asset, guides) for i in read_items(path))
+        listed = read_items(path)
+        items = (entry_of_item(i, asset, guides) if isinstance(i, ListedItem) else entry_of_document(i) for i in listed)
         return _require_any(source, items)
     if is_remote(source):
         entries = entries_in_store(source, exclude)
@@ -86,7 +88,7 @@ def _is_document(path: str) -> bool:
         If it is a pipe, a socket or a device.
     """
     require_no_special_file(path)
-    return os.path.isfile(path) and not is_delivery(path)
+    return os.path.isfile(path) and (is_stac(path) or not is_delivery(path))
 
 
 def _lines(path: str) -> list[str]:

@@ -49,7 +49,11 @@ class SceneEntry:
     @property
     def key(self) -> str:
         """The name of the scene in the journal: its path, or its URL without credentials and query."""
-        return shown(self.path) if is_remote(self.path) else self.path
+        if not is_remote(self.path):
+            return self.path
+        # An item of a collection, and its assets, are behind the sign that begins the secrets of any other URL.
+        item = self.path.partition("json#")[2]
+        return f"{shown(self.path)}#{item}" if item else shown(self.path)
 
 
 def is_remote(path: str) -> bool:

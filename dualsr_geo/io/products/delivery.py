@@ -158,7 +158,7 @@ def _form(scene: Scene) -> tuple[object, ...]:
 
 def _grid_text(scene: Scene) -> str:
     (height, width), t = scene.shape, scene.geobox.affine
-    return f"{height} x {width} {scene.packing.dtype} pixels of {t.a:g} from x {t.c:.8g}, y {t.f:.8g}"
+    return f"{height} x {width} {scene.packing.dtype} pixels of {t.a:g} from x {t.c:.8g}, y {t.f:.8g} in {grid.crs_name(scene.geobox)}"
 
 
 def named_bands(sensor: str, names: Sequence[str], unit: str | None = None) -> tuple[Band, ...]:

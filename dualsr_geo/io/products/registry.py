@@ -20,6 +20,8 @@ from dualsr_geo.io.products.commercial import dimap, planetscope
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.products.missions import ecostress, eo1, hls, sentinel3
 from dualsr_geo.io.products.spectrometers import desis, tanager
+from dualsr_geo.io.products.stac.documents import is_stac
+from dualsr_geo.io.products.stac.scene import open_item
 from dualsr_geo.io.readers.references.local import require_own_hdf5
 from dualsr_geo.io.storage.folders.archives import is_compressed
 from dualsr_geo.io.storage.folders.opening import product_path
@@ -111,6 +113,8 @@ def open_product(
     """
     if not fits_file_system(where):
         return None
+    if is_stac(where):
+        return open_item(where, gsd=gsd, sensor=sensor, nodata=nodata)
     path = product_path(where)
     if isinstance(path, VirtualPath):
         return _open_virtual(path, gsd=gsd, sensor=sensor, nodata=nodata)
@@ -128,6 +132,8 @@ def is_delivery(where: str, sensor: str | None = None) -> bool:
     """Say whether a path looks like a product as delivered, which may bring its own guide."""
     if not fits_file_system(where) or "\0" in where:
         return False
+    if is_stac(where):
+        return True
     path = product_path(where)
     if isinstance(path, VirtualPath):
         return any(r.looks_like(path) for r in _folder_readers(sensor))

@@ -130,14 +130,15 @@ class RasterSource(StoredSource):
         return values
 
     def _environment(self) -> AbstractContextManager[object]:
-        """Return the options under which values are read: the sources of a remote VRT are opened when they are read.
+        """Return the options under which values are read: the sources of a remote VRT, and the tiles of a remote TIL, are opened when they are read.
 
         Outside of an environment of rasterio GDAL prints its warnings itself, once a thread, instead of logging them.
         """
         if is_gzip(self.uri):
             compressed: AbstractContextManager[object] = rasterio.Env(**gdal_options(self.uri))
             return compressed
-        if "VRT" not in self.drivers or url_of(self.uri) is None:
+        opens_others = "VRT" in self.drivers or self.uri.upper().endswith(".TIL")
+        if not opens_others or url_of(self.uri) is None:
             return nullcontext() if hasenv() else rasterio.Env()
         environment: AbstractContextManager[object] = rasterio.Env(**gdal_options(self.uri), **dict(self.config))
         return environment

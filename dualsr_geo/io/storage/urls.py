@@ -17,6 +17,8 @@ READABLE = (*WRITABLE, "http", "https")
 
 # GDAL reads a stream from its begin to its end only, a file in any order.
 _STREAMING = re.compile(r"^/vsi(curl|s3|gs|az)_streaming(?=[/?])")
+# An item of a STAC collection, and its assets, are named behind the document: items.json#id#nir.
+_ITEM = re.compile(r"(?i)(?:\.(?:geo)?json|/items/[^/?#]+)(?:\?[^#]*)?#")
 
 
 def canonical(location: str | os.PathLike[str]) -> str:
@@ -41,7 +43,9 @@ def canonical(location: str | os.PathLike[str]) -> str:
         if parts.netloc not in ("", "localhost"):
             raise InputError(f"{shown(text)} is a file of the host {parts.netloc}. Give a path, or https://.")
         return unquote(parts.path)
-    return text.partition("#")[0] if parts.scheme in ("http", "https") else text
+    if parts.scheme not in ("http", "https") or _ITEM.search(text):
+        return text
+    return text.partition("#")[0]
 
 
 def _of_vsicurl(text: str) -> str:

@@ -157,6 +157,9 @@ def default_output(where: str | os.PathLike[str], scene: Scene, suffix: str) -> 
     if is_url(os.fspath(where)):
         raise OutputError(f"{shown(os.fspath(where))} is a URL, next to which no output is written. Give --output.")
     place, files = Path(where), scene.source.files_read()
+    if not place.exists() and (document := Path(os.fspath(where).partition("#")[0])).is_file():
+        # An array of a file, or an item and the assets of a STAC document.
+        place = document
     if place.is_dir() and files and place.resolve() in Path(files[0]).resolve().parents:
         # The folder of a product stands for the files in it; "." has no name.
         place = Path(os.path.abspath(place))

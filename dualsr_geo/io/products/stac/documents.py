@@ -1,22 +1,24 @@
-"""Read scenes from STAC items, item collections and catalogs."""
+"""STAC items, item collections and catalogs, read from files, stores and the web."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualsr_geo.batching.scene_entry import SceneEntry, entry_of, is_remote
-from dualsr_geo.batching.stac_check import FieldError, is_local, require_stac
-from dualsr_geo.errors import InputError
+from dualsr_geo.errors import InputError, excerpt
+from dualsr_geo.io.products.stac.checks import FieldError, is_local, require_stac
 from dualsr_geo.io.readers.references.local import trusted
+from dualsr_geo.io.storage.names import expanded
 from dualsr_geo.io.storage.remote_file import read_text
-from dualsr_geo.io.storage.special_files import require_no_special_file
+from dualsr_geo.io.storage.special_files import require_no_special_file, special_file_error
 from dualsr_geo.io.storage.urls import canonical, shown
+from dualsr_geo.io.storage.web import MAX_DOCUMENT_BYTES
 from dualsr_geo.redaction import remember
 
 if TYPE_CHECKING:
@@ -24,21 +26,99 @@ if TYPE_CHECKING:
 
 # Catalogs in catalogs; a server can make up more of them without end.
 MAX_DEPTH = 30
-# Roles and media types of assets that are no scene.
-OTHER_ROLES = {"uncertainty", "thumbnail", "overview", "metadata", "visual", "graphic"}
-OTHER_MEDIA_TYPES = (
-    "image/png",
-    "image/jpeg",
-    "image/webp",
-    "application/json",
-    "application/geo+json",
-    "text/",
-    "application/xml",
-)
+# Items that a message names.
+MAX_NAMED = 5
+# A STAC document, its query, and what follows: the id of an item, and the assets that are chosen.
+_REFERENCE = re.compile(r"(?i)^(.*?\.(?:geo)?json|https?://[^?#]*/items/[^/?#]+)(\?[^#]*)?(?:#(.*))?$", re.DOTALL)
+_LANDSAT_DOCUMENT = re.compile(r"(?i)_MTL\.json")
 
 
-def read_items(href: str) -> Iterator[pystac.Item | SceneEntry]:
-    """Yield the items of a STAC document; for a document of a catalog that cannot be read an entry with the error.
+@dataclass(frozen=True)
+class ListedItem:
+    """An item, and how it is opened as a scene.
+
+    Attributes
+    ----------
+    item : pystac.Item
+    location : str
+        Its document; ``collection.json#id`` of an item in a collection.
+    """
+
+    item: pystac.Item
+    location: str
+
+
+@dataclass(frozen=True)
+class UnreadableDocument:
+    """A document of a catalog that cannot be read, and the error, one line."""
+
+    href: str
+    error: str
+
+
+def split_reference(where: str) -> tuple[str, str] | None:
+    """Return a STAC document, and what follows the ``#``; None for a location that is none by its name."""
+    match = _REFERENCE.match(where)
+    if match is None or _LANDSAT_DOCUMENT.search(match[1]):
+        return None
+    return match[1] + (match[2] or ""), match[3] or ""
+
+
+def is_stac(where: str) -> bool:
+    """Say whether a location is a STAC item or item collection, or one in it, by its name and the field that each document has."""
+    parts = split_reference(where)
+    if parts is None:
+        return False
+    if not is_local(parts[0]):
+        return True
+    path = expanded(parts[0])
+    if special_file_error(path) or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return b'"stac_version"' in file.read(MAX_DOCUMENT_BYTES)
+
+
+def read_item(where: str) -> tuple[ListedItem, tuple[str, ...]]:
+    """Return an item, and the patterns of the assets that are chosen; none for all.
+
+    Parameters
+    ----------
+    where : str
+        ``item.json``, ``item.json#nir,swir*``, ``items.json#id`` or ``items.json#id#nir,swir*``.
+
+    Raises
+    ------
+    InputError
+        If the document cannot be read, or holds no such item or several.
+    """
+    document, rest = split_reference(where) or (where, "")
+    document = document if not is_local(document) else os.path.abspath(expanded(document))
+    listed = [entry for entry in read_items(document, only_items=True) if isinstance(entry, ListedItem)]
+    ids = [entry.item.id for entry in listed]
+    first, _, second = rest.partition("#")
+    if first in ids:
+        return listed[ids.index(first)], _patterns(second)
+    if len(listed) == 1:
+        return listed[0], _patterns(rest)
+    names = ", ".join(ids[:MAX_NAMED]) + (f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else "")
+    raise InputError(
+        f"{shown(document)} holds {len(ids)} items{f', none of them {excerpt(first)}' if first else ''}: {names or 'none'}. "
+        f"Give one as {shown(document)}#ID."
+    )
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    return tuple(p.strip() for p in text.split(",") if p.strip())
+
+
+def read_items(href: str, *, only_items: bool = False) -> Iterator[ListedItem | UnreadableDocument]:
+    """Yield the items of a STAC document; for a document of a catalog that cannot be read the error.
+
+    Parameters
+    ----------
+    href : str
+    only_items : bool
+        Whether a catalog is an error.
 
     Raises
     ------
@@ -55,11 +135,15 @@ def read_items(href: str) -> Iterator[pystac.Item | SceneEntry]:
         else:
             items, document = [], pystac.read_file(href, stac_io=reader)
     if items or content.get("type") == "FeatureCollection":
-        yield from items
+        yield from (ListedItem(item, f"{href}#{item.id}") for item in items)
+    elif isinstance(document, pystac.Item):
+        yield ListedItem(document, href)
+    elif only_items:
+        raise InputError(
+            f"{shown(href)} is a catalog of STAC. Give one of its items, or the catalog to dualsr-geo batch."
+        )
     elif isinstance(document, pystac.Catalog):
         yield from _items_of_catalog(document, {href}, 0)
-    elif isinstance(document, pystac.Item):
-        yield document
 
 
 def _reader(start: str) -> pystac.StacIO:
@@ -77,6 +161,12 @@ def _reader(start: str) -> pystac.StacIO:
             content = json.loads(txt)
             require_stac(content)
             return dict(content)
+
+        def stac_object_from_dict(self, d: dict[str, Any], *args: Any, **kwargs: Any) -> pystac.STACObject:
+            if d.get("type") != "Feature":
+                return super().stac_object_from_dict(d, *args, **kwargs)
+            # pystac would ask the server of the collection for properties that items of STAC 0.x share.
+            return pystac.Item.from_dict(d, *args, **kwargs)
 
     return Reader()
 
@@ -125,7 +215,9 @@ def _items_of_collection(href: str, content: dict[str, Any]) -> list[pystac.Item
     return list(items)
 
 
-def _items_of_catalog(catalog: pystac.Catalog, visited: set[str], depth: int) -> Iterator[pystac.Item | SceneEntry]:
+def _items_of_catalog(
+    catalog: pystac.Catalog, visited: set[str], depth: int
+) -> Iterator[ListedItem | UnreadableDocument]:
     """Yield the items of a catalog and of the catalogs in it; each is read separately, since one may be missing.
 
     A catalog that a catalog another one has named before is not read again.
@@ -135,7 +227,7 @@ def _items_of_catalog(catalog: pystac.Catalog, visited: set[str], depth: int) ->
     for link in catalog.get_links():
         if link.rel not in ("item", "child"):
             continue
-        href = _opened_href(link)
+        href = opened_href(link)
         if href in visited:
             continue
         visited.add(href)
@@ -144,12 +236,12 @@ def _items_of_catalog(catalog: pystac.Catalog, visited: set[str], depth: int) ->
             with _stac_errors(href):
                 target = link.resolve_stac_object(root=catalog.get_root()).target
         except InputError as error:
-            yield replace(entry_of(_printable(href)), error=f"The STAC document {shown(href)} cannot be read: {error}")
+            yield UnreadableDocument(_printable(href), f"The STAC document {shown(href)} cannot be read: {error}")
             continue
         if isinstance(target, pystac.Catalog):
             yield from _items_of_catalog(target, visited, depth + 1)
         elif isinstance(target, pystac.Item):
-            yield target
+            yield ListedItem(target, href)
 
 
 def _require_depth(depth: int) -> None:
@@ -161,30 +253,7 @@ def _printable(href: str) -> str:
     return href.replace("\0", "\\0")
 
 
-def entry_of_item(item: pystac.Item, asset: str | None, guides: Sequence[str]) -> SceneEntry:
-    """Return the entry of a STAC item: its asset `asset`, or the only asset that can be the scene."""
-    source = item.get_self_href() or ""
-    hrefs = {key: _opened_href(a) for key, a in item.assets.items()}
-    acquired = item.datetime.isoformat().replace("+00:00", "Z") if item.datetime else ""
-    # From the network a local file is no guide, either.
-    followed = {k: h for k, h in hrefs.items() if is_local(source) or not is_local(h) or trusted()}
-    entry = SceneEntry("", _file_name(item.id), assets=followed, acquired=acquired)
-    candidates = [k for k, a in item.assets.items() if k not in guides and _can_be_scene(a)]
-    keys = candidates if asset is None else [asset]
-    if len(keys) == 1 and keys[0] in hrefs:
-        path = hrefs[keys[0]]
-        path = path if is_remote(path) else os.path.abspath(path)
-        if keys[0] not in followed:
-            error = f"{shown(source)} names the local file {path}. Fetch the item, or give --trust-references if you trust it."
-            return replace(entry, path=path, error=error)
-        return replace(entry, path=path, error=entry_of(path).error)
-    problem = f"no asset `{asset}`" if asset is not None else f"{len(candidates)} assets that may be the scene"
-    names = ", ".join(sorted(hrefs)) or "none"
-    error = f"The STAC item {item.id} has {problem}; its assets are {names}. Give --asset KEY."
-    return replace(entry, path=item.id, error=error)
-
-
-def _opened_href(target: pystac.Asset | pystac.Link) -> str:
+def opened_href(target: pystac.Asset | pystac.Link) -> str:
     """Return the path or URL of an asset or a link as it is opened.
 
     An address that cannot be parsed is returned as it is: opening it reports that.
@@ -193,12 +262,3 @@ def _opened_href(target: pystac.Asset | pystac.Link) -> str:
         return canonical(target.get_absolute_href() or str(target.href))
     except ValueError:
         return str(target.href)
-
-
-def _can_be_scene(asset: pystac.Asset) -> bool:
-    return not OTHER_ROLES & set(asset.roles or ()) and not (asset.media_type or "").startswith(OTHER_MEDIA_TYPES)
-
-
-def _file_name(name: str) -> str:
-    """Return a name without folders and leading dots."""
-    return name.replace("/", "_").replace("\\", "_").lstrip(".") or "item"

@@ -1,0 +1,308 @@
+"""A STAC item as a scene: an asset a band, the coarse bands guided by the fine ones."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualsr_geo.errors import InputError, OptionError
+from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked, stack
+from dualsr_geo.io.products.stac.assets import BandAsset, band_assets, can_be_scene, chosen, without_copies
+from dualsr_geo.io.products.stac.checks import FieldError, is_local
+from dualsr_geo.io.products.stac.documents import opened_href, read_item
+from dualsr_geo.io.readers.gdal import open_raster
+from dualsr_geo.io.readers.references.local import require_inside, trusted
+from dualsr_geo.io.storage.urls import shown
+from dualsr_geo.raster.bands import Band
+from dualsr_geo.raster.scene import Scene
+from dualsr_geo.redaction import remember
+from dualsr_geo.sensors.definition import Sensor
+from dualsr_geo.sensors.registry import find
+
+if TYPE_CHECKING:
+    import pystac
+
+# Largest difference between the wavelength of an item and that of the sensor's band of the same name, nm.
+SAME_BAND_NM = 60.0
+# Sentinel-2: reflectance = stored / 10000, from this processing baseline on less 0.1 (Products Specification Document).
+SENTINEL_2, OFFSET_BASELINE = (1e-4, -0.1), 4.0
+# Landsat Collection 2 Level 2: surface reflectance, and surface temperature in kelvin (USGS, Science Product Guides).
+LANDSAT_REFLECTANCE, LANDSAT_TEMPERATURE = (2.75e-5, -0.2), (0.00341802, 149.0)
+
+# Keys of assets of quality, classes and atmosphere.
+_QUALITY = re.compile(r"(?i)(?:^|[_\W])(?:scl|qa|aot|wvp|mask|cld|snw|visual|tci|pvi)(?:$|[_\W])")
+
+
+def open_item(where: str, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery:
+    """Open the bands of an item of one pixel size, guided by the finest ones.
+
+    Parameters
+    ----------
+    where : str
+        See `read_item`.
+    gsd : float or None
+        Pixel size of the bands; by default that of the largest group that is coarser than the finest.
+    sensor : str or None
+        Not used: the item names the platform.
+    nodata : float or None
+        Instead of that of the files.
+
+    Raises
+    ------
+    InputError
+        If the item has no bands, two assets are the same band, or one cannot be opened.
+    OptionError
+        If there are no bands of `gsd`, or a pattern names none.
+    """
+    del sensor
+    listed, patterns = read_item(where)
+    product = _Product(listed.item, listed.location.partition("#")[0], patterns)
+    try:
+        return product.open_delivery(gsd, nodata)
+    except FieldError as error:
+        raise InputError(
+            f"The STAC item {product.name} in {shown(product.document)} is not valid: {error}. Correct it, or fetch it again."
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Product:
+    """An item, the path or URL of its document, and the patterns of the assets that are chosen."""
+
+    item: pystac.Item
+    document: str
+    patterns: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.item.id
+
+    def open_delivery(self, gsd: float | None, nodata: float | None) -> Delivery:
+        assets = band_assets(self.item)
+        if not assets:
+            return self._single(gsd, nodata)
+        groups: dict[float, list[BandAsset]] = {}
+        selected = without_copies(chosen(assets, self.patterns, self.name), self.name)
+        if not self.patterns and all(a.wavelength_nm for a in selected):
+            selected = tuple(sorted(selected, key=lambda a: a.wavelength_nm or 0.0))
+        for asset in selected:
+            groups.setdefault(self._gsd(asset), []).append(asset)
+        own, sharp = choose_gsd(
+            {g: [self.band(a).name or a.key for a in group] for g, group in groups.items()}, gsd, self.name
+        )
+        scene = self._open(groups[own], nodata)
+        guides = () if sharp is None else (self._open(groups[sharp], nodata),)
+        return Delivery(scene, guides, self._sensor_name, self._level, self._notes(assets, selected))
+
+    def _single(self, gsd: float | None, nodata: float | None) -> Delivery:
+        """Open the only asset that can be a scene, with all its bands."""
+        keys = [k for k, a in self.item.assets.items() if can_be_scene(a) and not _QUALITY.search(k)]
+        keys = [k for k in self.patterns if k in self.item.assets] or keys
+        if len(keys) != 1:
+            names = ", ".join(sorted(self.item.assets)) or "none"
+            raise InputError(
+                f"The STAC item {self.name} has no asset that is a band (with eo:bands, bands, or a band's number in its name) and "
+                f"{len(keys)} others that may be a scene; its assets are {names}. Give one, as in item.json#KEY."
+            )
+        if gsd is not None:
+            raise OptionError(
+                f"--gsd {gsd:g} selects among the pixel sizes of a product; {self.name} has one. Leave it out."
+            )
+        asset = BandAsset(keys[0], opened_href(self.item.assets[keys[0]]), keys[0])
+        return Delivery(replace(self._raster(asset, nodata), name=self.name), (), "", "", ())
+
+    # ---- opening -------------------------------------------------------------------------
+
+    def _gsd(self, asset: BandAsset) -> float:
+        """Return the pixel size of an asset, by its file where the item states none."""
+        if asset.gsd is not None and asset.gsd > 0:
+            return asset.gsd
+        return abs(float(self._raster(asset, None).geobox.affine.a))
+
+    def _open(self, assets: Sequence[BandAsset], nodata: float | None) -> Scene:
+        scene = stack([self._band(a, nodata) for a in assets], self.name)
+        acquired = self.item.datetime.isoformat().replace("+00:00", "Z") if self.item.datetime else None
+        tags = {"SENSOR": self._sensor_name, "PROCESSING_LEVEL": self._level, "ACQUISITION": acquired}
+        return replace(scene, tags={"": {k: v for k, v in tags.items() if v}})
+
+    def _band(self, asset: BandAsset, nodata: float | None) -> Scene:
+        scene = self._raster(asset, nodata)
+        if scene.count != 1:
+            raise InputError(
+                f"The asset {asset.key} of the STAC item {self.name} has {scene.count} bands, and the item states one. Give its "
+                "file itself, or correct the item."
+            )
+        if nodata is None and asset.nodata is not None and scene.packing.nodata is None:
+            scene = self._raster(asset, asset.nodata)
+        scale, offset, unit = self.packing(asset)
+        if scale is not None and set(scene.packing.scales) == {1.0} and set(scene.packing.offsets) == {0.0}:
+            scene = repacked(scene, (scale,), (offset,), unit or None)
+        return replace(scene, bands=(replace(self.band(asset), unit=unit or scene.bands[0].unit),))
+
+    def _raster(self, asset: BandAsset, nodata: float | None) -> Scene:
+        location = self.place(asset)
+        remember(location)
+        if is_local(location) and not Path(location).exists():
+            raise InputError(
+                f"The asset {asset.key} of the STAC item {self.name} is {location}, which does not exist. Fetch it, or put a file of "
+                "its name next to the item."
+            )
+        try:
+            return open_raster(location, bidx=None, nodata=nodata).scene
+        except InputError as error:
+            next_to = ", and put it next to the item" if is_local(self.document) and not is_local(location) else ""
+            way_out = f" Fetch it{next_to}, or choose other assets." if next_to else ""
+            raise InputError(
+                f"The asset {asset.key} of the STAC item {self.name} cannot be opened: {error}{way_out}"
+            ) from error
+
+    def place(self, asset: BandAsset) -> str:
+        """Return where the file of an asset is: next to a local item, if a file of its name is there."""
+        if not is_local(self.document):
+            if is_local(asset.href) and not trusted():
+                raise InputError(
+                    f"{shown(self.document)} names the local file {asset.href}. Fetch the item, or give --trust-references if you "
+                    "trust it."
+                )
+            return asset.href
+        nearby = self._nearby(asset)
+        if nearby is not None:
+            return nearby
+        if is_local(asset.href):
+            require_inside(asset.href, self.document)
+        return asset.href
+
+    def _nearby(self, asset: BandAsset) -> str | None:
+        """Return the file of an asset next to the item, where the asset names another place."""
+        path = Path(self.document).parent / asset.file if asset.file else None
+        if path is None or not path.is_file() or self._is_own(asset.href):
+            return None
+        require_inside(path, self.document)
+        return os.fspath(path)
+
+    def _is_own(self, href: str) -> bool:
+        """Say whether an href is a file that the item may name."""
+        if not is_local(href) or not Path(href).is_file():
+            return False
+        try:
+            require_inside(href, self.document)
+        except InputError:
+            return False
+        return True
+
+    # ---- metadata ------------------------------------------------------------------------
+
+    @cached_property
+    def _platform(self) -> str:
+        names = ("platform", "eo:platform", "constellation", "eo:constellation")
+        return next((str(v) for n in names if isinstance(v := self.item.properties.get(n), str) and v), "")
+
+    @cached_property
+    def _sensor(self) -> Sensor | None:
+        try:
+            return find(self._platform) if self._platform else None
+        except (InputError, OptionError):
+            return None
+
+    @property
+    def _sensor_name(self) -> str:
+        return self._sensor.name if self._sensor else ""
+
+    @cached_property
+    def _level(self) -> str:
+        """Return the level in the notation of the provider, by the properties or the id."""
+        product = self._text("s2:product_type", "product:type", "landsat:correction", "processing:level")
+        match = re.search(r"L[12][A-Z]{0,2}", f"{product} {self.name}")
+        return match[0] if match else ""
+
+    def band(self, asset: BandAsset) -> Band:
+        """Return the band of an asset: the sensor's, if it has one of this name and wavelength."""
+        bands = {b.name: b for b in self._sensor.bands} if self._sensor else {}
+        for name in _spellings(asset):
+            known_band = bands.get(name)
+            if known_band is None:
+                continue
+            centre = asset.wavelength_nm
+            if centre is None or abs(centre - known_band.wavelength_nm) <= SAME_BAND_NM:
+                return Band(name, centre or known_band.wavelength_nm, asset.fwhm_nm or known_band.fwhm_nm)
+        return Band(asset.name, asset.wavelength_nm, asset.fwhm_nm)
+
+    def packing(self, asset: BandAsset) -> tuple[float | None, float, str]:
+        """Return scale, offset and unit of an asset: of the item, else of the product; the scale is None for neither."""
+        unit = "" if asset.unit in ("", "1", "none") else asset.unit
+        if asset.scale is not None:
+            is_reflectance = self._is_sentinel_2 or "reflectance" in (self.item.assets[asset.key].roles or ())
+            offset = 0.0 if self._offset_applied else asset.offset or 0.0
+            return asset.scale, offset, unit or ("reflectance" if is_reflectance and not asset.is_thermal else "")
+        if self._is_sentinel_2 and self._baseline is not None:
+            scale, offset = SENTINEL_2
+            is_shifted = self._baseline >= OFFSET_BASELINE and not self._offset_applied
+            return scale, offset if is_shifted else 0.0, "reflectance"
+        if re.match(r"L[CETMO]0\d_L2", self.name) and "_02_T" in self.name + asset.file:
+            if re.search(r"(?i)(?:^|_)ST_B\d", asset.file):
+                return (*LANDSAT_TEMPERATURE, "K")
+            if re.search(r"(?i)_SR_B\d", asset.file):
+                return (*LANDSAT_REFLECTANCE, "reflectance")
+        return None, 0.0, unit
+
+    @property
+    def _is_sentinel_2(self) -> bool:
+        return self._platform.lower().startswith("sentinel-2")
+
+    @cached_property
+    def _baseline(self) -> float | None:
+        """Return the processing baseline of a Sentinel-2 product, by the properties or the name of the product."""
+        stated = self._text("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
+        match = re.fullmatch(r"0?(\d\d?\.\d+)", stated)
+        if match:
+            return float(match[1])
+        match = re.search(r"_N(\d\d)(\d\d)_", f"{self._text('s2:product_uri')} {self.name}")
+        return None if match is None else float(f"{match[1]}.{match[2]}")
+
+    @property
+    def _offset_applied(self) -> bool:
+        """Whether the files have Sentinel-2's offset already; raster:bands of such items states it all the same."""
+        return any(v is True for k, v in self.item.properties.items() if k.endswith(":boa_offset_applied"))
+
+    def _text(self, *names: str) -> str:
+        values: list[Any] = [self.item.properties.get(name) for name in names]
+        return next((v for v in values if isinstance(v, str) and v), "")
+
+    # ---- notes ---------------------------------------------------------------------------
+
+    def _notes(self, assets: Sequence[BandAsset], selected: Sequence[BandAsset]) -> tuple[str, ...]:
+        notes = [self._values_note(selected)]
+        nearby = [a for a in selected if is_local(self.document) and self._nearby(a) is not None]
+        if nearby:
+            notes.append(
+                f"{len(nearby)} of {len(selected)} assets are read from the folder of the item, not from their hrefs."
+            )
+        if self._offset_applied and any(a.offset for a in selected):
+            notes.append("The offset of the item is left out: its files have it already (boa_offset_applied).")
+        thermal = [a.key for a in assets if a.is_thermal and a not in selected]
+        if thermal and not self.patterns:
+            notes.append(f"Left out, since they measure temperature: {', '.join(thermal)}.")
+        if len({a.name for a in assets}) < len(assets) and not self.patterns:
+            notes.append(
+                "Of bands in several files the one of the finest pixels is read, a GeoTIFF rather than a JPEG 2000."
+            )
+        return tuple(notes)
+
+    def _values_note(self, selected: Sequence[BandAsset]) -> str:
+        packings = [self.packing(a) for a in selected]
+        units = {unit for scale, _, unit in packings if scale is not None and unit}
+        if all(scale is None for scale, _, _ in packings):
+            return "Values are as stored: the item states no scale."
+        return f"Values are {' and '.join(sorted(units)) or 'scaled'}, by the scale and offset of each asset."
+
+
+def _spellings(asset: BandAsset) -> tuple[str, ...]:
+    """Return the names that a sensor's table may have for the band of an asset."""
+    texts = (asset.name, asset.file.rpartition(".")[0], asset.key)
+    numbers = [m[1] for t in texts if (m := re.search(r"(?i)(?:^|[_\W])B0?(\d{1,2}A?)(?=$|[_\W])", t))]
+    return tuple(dict.fromkeys([asset.name, *(f"B{f}" for n in numbers for f in (n.zfill(2 + n.endswith("A")), n))]))
