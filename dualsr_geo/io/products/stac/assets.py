@@ -202,7 +202,7 @@ def _of_properties(item: pystac.Item, number: int) -> Any:
 
 
 def _names(fields: Mapping[str, Any]) -> bool:
-    """Say whether the fields of a band name it; those of raster:bands alone do not."""
+    """Say whether the fields of a band name it; raster:bands does not."""
     keys = ("name", "common_name", "eo:common_name", "center_wavelength", "eo:center_wavelength")
     return not fields.get("raster") and any(fields.get(k) is not None for k in keys)
 
