@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from dualsr_geo.batching.batch import batch
     from dualsr_geo.degradation.psf import Psf
     from dualsr_geo.engine.degrade_raster import degrade
+    from dualsr_geo.engine.on_the_fly.sharpen_window import sharpen_window
+    from dualsr_geo.engine.on_the_fly.stored_survey import StoredSurvey
+    from dualsr_geo.engine.on_the_fly.survey import survey
     from dualsr_geo.engine.options import Options
     from dualsr_geo.engine.upscale import upscale
     from dualsr_geo.errors import DualSRError, DualSRWarning
@@ -28,6 +31,7 @@ __all__ = [
     "Options",
     "Psf",
     "Scene",
+    "StoredSurvey",
     "__version__",
     "batch",
     "check_guide",
@@ -37,6 +41,8 @@ __all__ = [
     "open_scene",
     "reproduce",
     "score_product",
+    "sharpen_window",
+    "survey",
     "train",
     "upscale",
 ]
@@ -48,6 +54,7 @@ _MODULES = {
     "Options": "engine.options",
     "Psf": "degradation.psf",
     "Scene": "io.scenes",
+    "StoredSurvey": "engine.on_the_fly.stored_survey",
     "batch": "batching.batch",
     "check_guide": "evaluation.guide_check",
     "degrade": "engine.degrade_raster",
@@ -56,6 +63,8 @@ _MODULES = {
     "open_scene": "io.scenes",
     "reproduce": "evaluation.reproduction",
     "score_product": "evaluation.evaluate",
+    "sharpen_window": "engine.on_the_fly.sharpen_window",
+    "survey": "engine.on_the_fly.survey",
     "train": "training.function",
     "upscale": "engine.upscale",
 }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from dualsr_geo.io.readers.array_sources import ArraySource
+from dualsr_geo.io.writers.output_spec import deviation_bands, with_deviations
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.packing import Packing
@@ -50,6 +51,32 @@ def labelled(stored: da.Array, packing: Packing, scene: Scene, like: xr.DataArra
     if packing == scene.packing and _states_nodata(like, packing):
         return out
     return _repacked(out, packing, masked=masked)
+
+
+def stored_window(
+    values: NDArray[Any], packing: Packing, scene: Scene, target: GeoBox, bands: Sequence[int]
+) -> xr.DataArray:
+    """Return a window of a product as rioxarray opens it from a file, its values as stored.
+
+    Parameters
+    ----------
+    values : array, shape (band, y, x)
+    packing : Packing
+        Of the product.
+    scene : Scene
+    target : GeoBox
+        The grid of the window.
+    bands : sequence of int
+        Which bands of the product they are, zero-based; those beyond the scene's are standard deviations.
+    """
+    every, whole = scene.bands + deviation_bands(scene.bands), with_deviations(packing)
+    described, own = [every[b] for b in bands], whole.select(tuple(bands))
+    out = xr.DataArray(values, dims=("band", "y", "x"), coords={"band": [b + 1 for b in bands]}, name=scene.name)
+    if any(band.name for band in described):
+        out.attrs["long_name"] = tuple(band.name or "" for band in described)
+    marked = packing.is_float or values.dtype.kind != "f"
+    out = _repacked(out, own if marked else replace(own, nodata=None), masked=False)
+    return with_band_coordinates(_georeferenced(out, target, "y", "x"), described)
 
 
 def _with_sensor_bands(out: xr.DataArray, scene: Scene) -> xr.DataArray:

@@ -28,7 +28,8 @@ from dualsr_geo.serialization import from_json, to_json
 from dualsr_geo.surveying.detail import DetailAssessment
 from dualsr_geo.surveying.guide_denoising import GuideDenoising, denoised
 
-_PARTS: dict[str, type] = {
+# The parts of a survey that are read from JSON, and their types.
+PARTS: dict[str, type] = {
     "statistics": SceneStatistics,
     "placement": Placement,
     "guide": GuideStatistics,
@@ -165,7 +166,7 @@ class Survey:
             The run's model, which defines the type of its state; without it the state is left out.
         """
         parts: dict[str, Any] = {
-            name: None if value.get(name) is None else from_json(kind, value[name]) for name, kind in _PARTS.items()
+            name: None if value.get(name) is None else from_json(kind, value[name]) for name, kind in PARTS.items()
         }
         state, kind = value["model_state"], None if model is None else model.state_type
         parts["model_state"] = None if state is None or kind is None else from_json(kind, state)

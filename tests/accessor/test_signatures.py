@@ -22,6 +22,7 @@ from dualsr_geo.evaluation.guide_check import check_guide
 METHODS = ("upscale", "evaluate", "guide_check", "survey", "report")
 FUNCTIONS = (
     dualsr_geo.upscale,
+    dualsr_geo.survey,
     evaluate,
     check_guide,
     *(getattr(accessor, name) for accessor in (ArrayAccessor, DatasetAccessor) for name in METHODS),

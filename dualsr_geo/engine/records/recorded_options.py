@@ -41,14 +41,28 @@ def options_from_record(values: object, place: str) -> dict[str, Any]:
     ResumeError
         If it holds anything else.
     """
+    try:
+        return read_options(values)
+    except ValueError as error:
+        raise ResumeError(
+            f"The options of the run in {place} are damaged ({error}). Leave --resume out to start again."
+        ) from error
+
+
+def read_options(values: object) -> dict[str, Any]:
+    """Return the fields of `Options` that `options_to_record` wrote, those of other versions left out.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything else.
+    """
     names = {f.name for f in fields(Options)} - {*EXECUTION_OPTIONS}
     try:
         read = {n: _value(n, value) for n, value in _items(values) if n in names and value is not None}
         options = Options(**read)
     except (DualSRError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ResumeError(
-            f"The options of the run in {place} are damaged ({error}). Leave --resume out to start again."
-        ) from error
+        raise ValueError(str(error)) from error
     return {name: getattr(options, name) for name in read}
 
 

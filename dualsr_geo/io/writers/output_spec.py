@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,21 +118,14 @@ class OutputSpec:
         """The single variable of a TIFF: all bands, followed by their standard deviations unless they are a second file."""
         if not self.uncertainty or self.deviations_destination is not None:
             return replace(self, uncertainty=False)
-        deviations = self.variables[1]
-        packing = replace(
-            self.packing,
-            scales=self.packing.scales + deviations.packing.scales,
-            offsets=self.packing.offsets + deviations.packing.offsets,
+        return replace(
+            self, bands=self.bands + self.deviation_bands, packing=with_deviations(self.packing), uncertainty=False
         )
-        return replace(self, bands=self.bands + self.deviation_bands, packing=packing, uncertainty=False)
 
     @property
     def deviation_bands(self) -> tuple[Band, ...]:
         """The bands of standard deviations of a TIFF, which name the bands that they belong to."""
-        return tuple(
-            replace(deviation_of(b), name=f"{band_title(b, i) or f'Band {i}'} sigma", tags={DEVIATION_OF: str(i)})
-            for i, b in enumerate(self.bands, 1)
-        )
+        return deviation_bands(self.bands)
 
     @property
     def largest_disk_bytes(self) -> int:
@@ -194,6 +187,20 @@ def band_title(band: Band, index: int) -> str | None:
 def deviation_of(band: Band) -> Band:
     """Return the band of the standard deviations of a band: of the same unit, but no colour."""
     return replace(band, color="undefined", tags={})
+
+
+def deviation_bands(bands: Sequence[Band]) -> tuple[Band, ...]:
+    """Return the bands of standard deviations of a TIFF, which name the bands that they belong to."""
+    return tuple(
+        replace(deviation_of(b), name=f"{band_title(b, i) or f'Band {i}'} sigma", tags={DEVIATION_OF: str(i)})
+        for i, b in enumerate(bands, 1)
+    )
+
+
+def with_deviations(packing: Packing) -> Packing:
+    """Return the packing of the bands of a TIFF that are followed by their standard deviations."""
+    own = packing.deviations
+    return replace(packing, scales=packing.scales + own.scales, offsets=packing.offsets + own.offsets)
 
 
 def deviation_attrs(attrs: Mapping[str, object], name: str) -> dict[str, object]:
