@@ -61,7 +61,7 @@ def open_delivery(
     tags = {"SENSOR": "ECOSTRESS", "PROCESSING_LEVEL": "L2T"} | ({"ACQUISITION": match["time"]} if match else {})
     scene = replace(opened, bands=(Band("LST", unit="K"),), tags={"": tags}, name=file.stem)
     notes = (
-        "Opened as ECOSTRESS L2T: LST.",
+        "ECOSTRESS L2T LSTE: LST.",
         "Values are land surface temperature in kelvin; clouds (_cloud.tif) are not masked.",
     )
     return Delivery(scene, (), "", "L2T", notes)

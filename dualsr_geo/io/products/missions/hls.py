@@ -75,7 +75,7 @@ def open_delivery(
     tags = {"SENSOR": f"HLS {kind}30", "PROCESSING_LEVEL": "L2"}
     missing = [n for n in REFLECTIVE[kind] if n not in by_name]
     missing_note = (f"Bands {', '.join(missing)} are not in the folder.",) if missing else ()
-    notes = (f"Opened as HLS {kind}30: {', '.join(names)}.", "Values are surface reflectance.", *missing_note)
+    notes = (f"HLS {kind}30: {', '.join(names)}.", "Values are surface reflectance.", *missing_note)
     return Delivery(replace(scene, bands=_bands(kind, names), tags={"": tags}), (), "", "L2", notes)
 
 

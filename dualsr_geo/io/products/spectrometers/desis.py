@@ -114,11 +114,19 @@ def _cube(document: ProductPath) -> ProductPath:
 
 
 def _band(element: Element, unit: str, document: ProductPath) -> Band:
-    centre = _number(element, "wavelengthCenterOfBand", document)
-    width = element.findtext("wavelengthWidthOfBand")
     return Band(
-        None, centre, to_number(width, "wavelengthWidthOfBand", document) if width else None, good=True, unit=unit
+        None,
+        _wavelength(element, "wavelengthCenterOfBand", document),
+        _wavelength(element, "wavelengthWidthOfBand", document),
+        unit=unit,
     )
+
+
+def _wavelength(element: Element, name: str, document: ProductPath) -> float | None:
+    """Return a wavelength; None where there is none, or none above 0."""
+    text = element.findtext(name)
+    value = to_number(text, name, document) if text and text.strip() else 0.0
+    return value if value > 0 else None
 
 
 def _number(element: Element, name: str, document: ProductPath) -> float:

@@ -169,9 +169,9 @@ class _OpenFile:
         return to_number(match[1], name, self.path), to_number(match[2], name, self.path)
 
 
-def _short(value: float) -> float:
-    """Return a float32 as its shortest decimal."""
-    return float(str(np.float32(value)))
+def _short(value: float) -> float | None:
+    """Return a float32 as its shortest decimal; None for what is no wavelength."""
+    return float(str(np.float32(value))) if 0 < value < np.inf else None
 
 
 def _text(value: object) -> str:

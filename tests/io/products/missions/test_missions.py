@@ -99,7 +99,7 @@ def test_hls_is_surface_reflectance_without_its_thermal_bands(kind, count, red, 
     assert delivery.scene.bands[names.index("B04")].wavelength_nm == pytest.approx(red, abs=1)
     assert all(b.wavelength_nm for b in delivery.scene.bands)
     assert delivery.sensor == ""
-    assert delivery.notes[0].startswith(f"Opened as HLS {kind}: B01, ")
+    assert delivery.notes[0].startswith(f"HLS {kind}: B01, ")
 
 
 def test_hls_opens_the_bands_that_were_fetched(tmp_path):
