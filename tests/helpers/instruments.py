@@ -105,15 +105,24 @@ def _dimap_image(order, mission, index, kind, ids, cube, gsd, radiometry, level,
                 options = {"driver": "JP2OpenJPEG", "QUALITY": "100", "REVERSIBLE": "YES"} if form == "JP2" else {}
                 raster(where / name, np.ascontiguousarray(part), gsd, EAST + gsd * x, NORTH - gsd * y, **options)
                 files += f'<Data_File tile_R="{r + 1}" tile_C="{c + 1}"><DATA_FILE_PATH href="{name}"/></Data_File>'
-        indices = "".join(
-            f"<Raster_Index><BAND_ID>{n}</BAND_ID><BAND_INDEX>{i + 1}</BAND_INDEX></Raster_Index>"
-            for i, n in enumerate(names)
+        # Pléiades and SPOT state the order of the bands as that of the display.
+        indices = (
+            ""
+            if len(groups) == 1
+            else "".join(
+                f"<Raster_Index><BAND_ID>{n}</BAND_ID><BAND_INDEX>{i + 1}</BAND_INDEX></Raster_Index>"
+                for i, n in enumerate(names)
+            )
         )
-        lists += (
-            f"<Data_Files>{files}<Raster_Display><Raster_Index_List>{indices}</Raster_Index_List><Special_Value>"
-            "<SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_COUNT>0</SPECIAL_VALUE_COUNT></Special_Value>"
-            "</Raster_Display></Data_Files>"
+        missing = (
+            "<Special_Value><SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_COUNT>0</SPECIAL_VALUE_COUNT>"
+            "</Special_Value>"
         )
+        listed = f"<Raster_Index_List>{indices}</Raster_Index_List>{missing}"
+        lists += f"<Data_Files>{files}{f'<Raster_Display>{listed}</Raster_Display>' if indices else ''}</Data_Files>"
+    channels = ("RED", "GREEN", "BLUE", "ALPHA") if len(ids) > 1 else ("PAN",)
+    order = "".join(f"<{c}_CHANNEL>{n}</{c}_CHANNEL>" for c, n in zip(channels, ids, strict=False))
+    display = f"<Raster_Display><Band_Display_Order>{order}</Band_Display_Order>{missing}</Raster_Display>"
     gains = "".join(
         f"<Band_Radiance><BAND_ID>{n}</BAND_ID><GAIN>{8.5 + i}</GAIN><BIAS>{0.25 * i}</BIAS></Band_Radiance>"
         f"<Band_Reflectance><BAND_ID>{n}</BAND_ID><GAIN>10000</GAIN><BIAS>0</BIAS></Band_Reflectance>"
@@ -137,7 +146,7 @@ def _dimap_image(order, mission, index, kind, ids, cube, gsd, radiometry, level,
         "<DATA_TYPE>INTEGER</DATA_TYPE><NBITS>16</NBITS><SIGN>UNSIGNED</SIGN></Raster_Encoding><Data_Access>"
         "<DATA_FILE_ORGANISATION>BAND_COMPOSITE</DATA_FILE_ORGANISATION><DATA_FILE_FORMAT>"
         f"{'image/jp2' if form == 'JP2' else 'image/tiff'}</DATA_FILE_FORMAT><DATA_FILE_TILES>true</DATA_FILE_TILES>"
-        f"{lists}</Data_Access></Raster_Data><Radiometric_Data><Radiometric_Calibration><Instrument_Calibration>"
+        f"{lists}</Data_Access>{display if len(groups) == 1 else ''}</Raster_Data><Radiometric_Data><Radiometric_Calibration><Instrument_Calibration>"
         f"<Band_Measurement_List>{gains}</Band_Measurement_List></Instrument_Calibration></Radiometric_Calibration>"
         "</Radiometric_Data><Dataset_Sources><Source_Identification><Strip_Source>"
         f"<MISSION>{mission}</MISSION><MISSION_INDEX>{index}</MISSION_INDEX><IMAGING_DATE>2023-06-12</IMAGING_DATE>"

@@ -28,6 +28,7 @@ BANDS = {
     "RE": "red edge", "DB": "deep blue", "P": "pan", "PAN": "pan",
 }  # fmt: skip
 PAN = ("P", "PAN")
+CHANNELS = ("RED", "GREEN", "BLUE", "ALPHA", "PAN")
 # Levels that are not on a map grid.
 UNPROJECTED_LEVELS = ("SENSOR", "PRIMARY")
 # Kinds of values: reflectance times 10000, if no gain is stated; counts that a gain makes radiance. Others are stretched.
@@ -35,6 +36,8 @@ REFLECTANCE, RADIANCE = ("REFLECTANCE",), ("BASIC", "RADIANCE")
 REFLECTANCE_GAIN = 10000.0
 RADIANCE_UNIT = "W m-2 sr-1 um-1"
 NODATA = 0.0
+# Infrared is displayed as alpha, by which GDAL would take it for a mask.
+ALL_BANDS = "1.."
 METRES_A_DEGREE = 111_320.0
 # Images that a message lists.
 MAX_LISTED = 4
@@ -132,12 +135,16 @@ class _Image:
             ids += [name for _, name in sorted(listed)]
         if ids:
             return tuple(ids)
-        # Older documents list the bands once for all files.
-        return tuple((e.text or "").strip() for e in self.root.iterfind(".//Raster_Index_List//BAND_ID"))
+        if self.text("SPECTRAL_PROCESSING").upper() in PAN:
+            return (PAN[0],)
+        # Pléiades and SPOT have the bands in the order of their display, and list no indices.
+        order = self.root.find(".//Raster_Display/Band_Display_Order")
+        channels = [] if order is None else [order.findtext(f"{c}_CHANNEL") or "" for c in CHANNELS]
+        return tuple(dict.fromkeys(c.strip() for c in channels if c.strip()))
 
     @property
     def is_pan(self) -> bool:
-        return all(name in PAN for name in self.band_ids)
+        return bool(self.band_ids) and all(name in PAN for name in self.band_ids)
 
     @property
     def radiometry(self) -> str:
@@ -165,7 +172,7 @@ class _Image:
             )
         self._require_images()
         value = self._nodata() if nodata is None else nodata
-        opened = open_raster(os.fspath(self.document), bidx=None, nodata=value).scene
+        opened = open_raster(os.fspath(self.document), bidx=ALL_BANDS, nodata=value).scene
         if grid.is_bare(opened.geobox):
             raise InputError(f"{self.document.name} states no map grid that GDAL reads. Order the ORTHO product.")
         if opened.count != len(self.band_ids):

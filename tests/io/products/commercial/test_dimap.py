@@ -79,6 +79,17 @@ def test_values_stretched_for_display_stay_counts(tmp_path):
     assert delivery.notes[1] == "No pan image of the same time is next to it."
 
 
+def test_bands_in_another_order_keep_their_names(tmp_path):
+    order, cubes = instruments.dimap(tmp_path)
+    document = next(order.glob("IMG_PHR1A_MS_001/*.XML"))
+    # As PMS-X products have them: infrared, red, green.
+    text = document.read_text().replace(">B2</RED", ">B3</RED").replace(">B1</GREEN", ">B2</GREEN")
+    document.write_text(text.replace(">B0</BLUE", ">B1</BLUE").replace(">B3</ALPHA", ">B0</ALPHA"))
+    delivery = open_delivered(order)
+    assert [b.name for b in delivery.scene.bands] == ["nir", "red", "green", "blue"]
+    np.testing.assert_allclose(whole(delivery.scene), physical(cubes["MS"], 1e4), atol=1e-7)
+
+
 def test_a_pan_image_of_another_time_is_no_guide(tmp_path):
     order, _ = instruments.dimap(tmp_path)
     document = next(order.glob("IMG_PHR1A_P_001/*.XML"))
@@ -107,9 +118,7 @@ def test_faults_are_named(tmp_path):
     document.write_text(good.replace("<GAIN>10000<", "<GAIN>0<"))
     with pytest.raises(InputError, match="Band_Reflectance/GAIN 0, by which values cannot be divided"):
         open_scene(order)
-    document.write_text(
-        good.replace("<Raster_Index><BAND_ID>B3</BAND_ID><BAND_INDEX>4</BAND_INDEX></Raster_Index>", "")
-    )
+    document.write_text(good.replace("<ALPHA_CHANNEL>B3</ALPHA_CHANNEL>", ""))
     with pytest.raises(InputError, match=r"describes 3 bands \(B2, B1, B0\), but its image has 4"):
         open_scene(order)
     document.write_text("<Dimap_Document/>")
