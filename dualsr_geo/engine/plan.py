@@ -18,6 +18,7 @@ from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.alignment import align_guides
 from dualsr_geo.io.guides import Guide
+from dualsr_geo.io.readers.blocks.rows import row_bytes
 from dualsr_geo.models.definition import (
     Model,
     choose_fine,
@@ -208,6 +209,7 @@ def plan_run(
         network_planes=planes(model, fine, scene.count),
         streams_bands=model.streams_bands,
         uncertainty=bool(options.uncertainty),
+        block_row=row_bytes([scene.source, *(g.source for g in placed if guide is not None)]),
     )
     sizes = tile_size.choose_sizes(scene.shape, requirement, options, capacity)
     require_tiles(scene.shape, sizes.tile, scene.name)

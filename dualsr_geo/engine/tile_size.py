@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import psutil
 
 from dualsr_geo.errors import OptionError
+from dualsr_geo.io.readers.blocks.decoded import limit_bytes_for
 from dualsr_geo.resources import cores
 
 # Python with torch, rasterio and zarr loaded, and the buffers of zarr and GDAL.
@@ -75,6 +76,8 @@ class MemoryRequirement:
         Whether the model is a network that runs band by band, without spectral components.
     uncertainty : bool
         Whether standard deviations are computed, too.
+    block_row : int
+        Bytes of a row of JPEG 2000 blocks of all inputs, which are kept decoded.
     """
 
     bands: int
@@ -85,15 +88,17 @@ class MemoryRequirement:
     network_planes: int = 0
     streams_bands: bool = False
     uncertainty: bool = False
+    block_row: int = 0
 
 
 @dataclass(frozen=True)
 class TileSizes:
-    """Side of a tile (lr pixels), tiles at once, and the estimated memory in bytes."""
+    """Side of a tile (lr pixels), tiles at once, and in bytes the estimated memory and that for decoded blocks."""
 
     tile: int
     jobs: int
     bytes: int
+    blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,11 +147,14 @@ def choose_sizes(
     """
     _require_whole_blocks(options.tile, requirement.block)
     limit, jobs = _budget(options, capacity)
-    for count in (jobs, 1) if capacity is None else (jobs,):
-        may_run_fewer = count > 1 and capacity is None
-        for sizes in _candidates(shape, requirement, options.tile, count, may_run_fewer=may_run_fewer):
-            if sizes.bytes <= limit:
-                return sizes
+    blocks = limit_bytes_for(requirement.block_row, limit) if capacity is None else 0
+    # Rather smaller tiles than blocks that are decoded again for each of them.
+    for kept in dict.fromkeys((blocks, 0)):
+        for count in (jobs, 1) if capacity is None else (jobs,):
+            may_run_fewer = count > 1 and capacity is None
+            for sizes in _candidates(shape, requirement, options.tile, count, may_run_fewer=may_run_fewer):
+                if sizes.bytes + kept <= limit:
+                    return replace(sizes, bytes=sizes.bytes + kept, blocks=kept)
     count = 1 if capacity is None else jobs
     smallest = min(_candidates(shape, requirement, options.tile, count), key=lambda sizes: sizes.tile)
     raise _too_little_memory(limit, smallest, requirement, tile=options.tile, on_workers=capacity is not None)

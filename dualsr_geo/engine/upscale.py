@@ -32,6 +32,7 @@ from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
 from dualsr_geo.engine.scene_survey import survey_scene
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import DualSRError, DualSRWarning, ResumeError
+from dualsr_geo.io.readers.blocks.decoded import BLOCKS
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.writers.disk_space import disk_errors
 from dualsr_geo.io.writers.output_records import is_same_output, read_provenance
@@ -174,7 +175,7 @@ def _sharpen(
     progress: Progress | None,
 ) -> tuple[RunSummary, list[TileRecord]]:
     """Survey the scene, sharpen its tiles, and write the product; resume where an interrupted run ended."""
-    with spec.destination.locked() as require_held:
+    with spec.destination.locked() as require_held, BLOCKS.limited(plan.sizes.blocks):
         store = TileStore.begin(spec, plan.identity, resume=plan.options.resume, overwrite=plan.options.overwrite)
         store.remember("request", plan.request)
         begin_stage(log, "survey", work=spec.destination.work)

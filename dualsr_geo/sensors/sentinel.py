@@ -23,7 +23,7 @@ SENSORS = tuple(
         mtf_measured=True,
         packing=PACKING,
         aliases=(f"S2{unit}", f"Sentinel-2{unit}", f"S2{unit}_MSI"),
-        opener="dualsr_geo.io.products.sentinel2:open_delivery",
+        opener="dualsr_geo.io.products.sentinel2.safe:open_delivery",
     )
     for unit in "abc"
 )

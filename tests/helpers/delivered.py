@@ -7,6 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import rasterio
+import xarray as xr
+import zarr
 from rasterio.transform import from_origin
 
 CRS = "EPSG:32633"
@@ -67,6 +69,47 @@ def real_sentinel2(folder, data=Path(__file__).parents[3] / "shared/data"):
     cubes[10] = cubes[10][[2, 1, 0, 3]]
     cubes[60] = np.concatenate([cubes[60], np.zeros_like(cubes[60][:1])])
     return sentinel2(Path(folder), "L1C", "02.05", None, (600, 600), cubes), cubes
+
+
+EOPF_NAME = "S2B_MSIL2A_20230612T100031_N0511_R122_T33UUB_20230612T140000"
+
+
+def eopf_sentinel2(where, zarr_format=3, crs="other_metadata", sides=(60, 84), packed=True):
+    """A product in EOPF Zarr; `sides` are the rows and columns at 10 m, `crs` says which attribute states the CRS."""
+    for gsd, names in S2_BANDS.items():
+        height, width = (n * 10 // gsd for n in sides)
+        cube = counts(gsd, (len(names), height, width))
+        cube[:, :2, :3] = 0
+        coords = {
+            "x": np.arange(width) * gsd + int(EAST) + gsd // 2,
+            "y": int(NORTH) - np.arange(height) * gsd - gsd // 2,
+        }
+        attrs = {"long_name": "reflectance", "valid_min": 1, "valid_max": 65535, "units": "digital_counts"}
+        attrs |= {"scale_factor": 0.0001, "add_offset": -0.1} if packed else {}
+        attrs |= {"proj:epsg": 32633} if crs == "array" else {}
+        bands = {n.lower(): (("y", "x"), plane, attrs) for n, plane in zip(names, cube, strict=True) if n != "B10"}
+        if gsd > 10:
+            # Finer bands are repeated in coarser groups.
+            bands["b02"] = (("y", "x"), cube[0], attrs)
+        _eopf_group(where, f"measurements/reflectance/r{gsd}m", xr.Dataset(bands, coords), zarr_format)
+    height, width = (n // 2 for n in sides)
+    classes = np.full((height, width), 4, "uint8")
+    classes[: height // 2] = 8
+    _eopf_group(
+        where, "conditions/mask/l2a_classification/r20m", xr.Dataset({"scl": (("y", "x"), classes)}), zarr_format
+    )
+    properties = {"platform": "sentinel-2b", "processing:version": "05.11", "processing:level": "L2A"}
+    properties |= {"proj:epsg": 32633} if crs == "stac_discovery" else {}
+    other = {"horizontal_CRS_code": "EPSG:32633"} if crs == "other_metadata" else {}
+    root = zarr.open_group(where, mode="a", zarr_format=zarr_format)
+    root.attrs.update({"stac_discovery": {"type": "Feature", "properties": properties}, "other_metadata": other})
+    return where
+
+
+def _eopf_group(where, group, dataset, zarr_format):
+    for variable in dataset.data_vars:
+        dataset[variable].encoding = {"chunks": (16, 16), "_FillValue": 0}
+    dataset.to_zarr(where, group=group, zarr_format=zarr_format, mode="a", consolidated=False)
 
 
 def _jp2(images, level, name, gsd, plane):

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from dualsr_geo.errors import DualSRWarning
-from dualsr_geo.io.products import emit, enmap, landsat, maxar, prisma, sentinel2
+from dualsr_geo.io.products import emit, enmap, landsat, maxar, prisma
 from dualsr_geo.io.products.arrays import hdf5, matlab, numpy_files
 from dualsr_geo.io.products.commercial import dimap, planetscope
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.products.missions import ecostress, eo1, hls, sentinel3
+from dualsr_geo.io.products.sentinel2 import eopf, folders, safe
 from dualsr_geo.io.products.spectrometers import desis, tanager
 from dualsr_geo.io.products.stac.documents import is_stac
 from dualsr_geo.io.products.stac.scene import open_item
@@ -71,9 +72,12 @@ class ArrayReader(Protocol):
         ...
 
 
+# Of what is no file or folder: what recognises a path or URL, and what opens it.
+LOCATION_READERS = ((is_stac, open_item), (eopf.looks_like, eopf.open_delivery))
 ARRAY_READERS: tuple[ArrayReader, ...] = (matlab, numpy_files, hdf5)
 FOLDER_READERS: tuple[ProductReader, ...] = (
-    sentinel2,
+    safe,
+    folders,
     landsat,
     enmap,
     maxar,
@@ -113,8 +117,9 @@ def open_product(
     """
     if not fits_file_system(where):
         return None
-    if is_stac(where):
-        return open_item(where, gsd=gsd, sensor=sensor, nodata=nodata)
+    opens = next((opens for looks_like, opens in LOCATION_READERS if looks_like(where)), None)
+    if opens is not None:
+        return opens(where, gsd=gsd, sensor=sensor, nodata=nodata)
     path = product_path(where)
     if isinstance(path, VirtualPath):
         return _open_virtual(path, gsd=gsd, sensor=sensor, nodata=nodata)
@@ -132,7 +137,7 @@ def is_delivery(where: str, sensor: str | None = None) -> bool:
     """Say whether a path looks like a product as delivered, which may bring its own guide."""
     if not fits_file_system(where) or "\0" in where:
         return False
-    if is_stac(where):
+    if any(looks_like(where) for looks_like, _ in LOCATION_READERS):
         return True
     path = product_path(where)
     if isinstance(path, VirtualPath):

@@ -22,6 +22,7 @@ from rasterio.io import DatasetReader
 
 from dualsr_geo.errors import DualSRWarning, InputError
 from dualsr_geo.io.readers.block_sizes import require_block
+from dualsr_geo.io.readers.blocks.decoded import JPEG_2000_DRIVERS
 from dualsr_geo.io.readers.dataset_cache import open_quietly
 from dualsr_geo.io.readers.netcdf import (
     FILE_ORDER,
@@ -196,6 +197,7 @@ def _scene(
         size=dataset.shape,
         decoding=decoding,
         drivers=access.drivers,
+        jp2_block=dataset.block_shapes[0] if dataset.driver in JPEG_2000_DRIVERS else None,
     )
     _require_block(dataset, indexes[-1], where)
     _read_last_block(source, dataset)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
@@ -16,6 +16,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from dualsr_geo.errors import InputError
+from dualsr_geo.io.readers.blocks.decoded import BLOCKS, blocks_of
 from dualsr_geo.io.readers.dataset_cache import borrow, reason
 from dualsr_geo.io.readers.references.drivers import SELF_CONTAINED
 from dualsr_geo.io.storage.folders.opening import archive_of
@@ -63,6 +64,8 @@ class RasterSource(StoredSource):
         GDAL options to open it with.
     drivers : tuple of str
         Drivers that may open it, here and on workers; empty for any.
+    jp2_block : tuple of int or None
+        Rows and columns of the blocks of JPEG 2000, which are kept decoded; None for any other format.
     """
 
     uri: str
@@ -71,6 +74,7 @@ class RasterSource(StoredSource):
     files: tuple[str, ...] = ()
     config: tuple[tuple[str, str], ...] = ()
     drivers: tuple[str, ...] = SELF_CONTAINED
+    jp2_block: tuple[int, int] | None = None
 
     @property
     def masked(self) -> bool:
@@ -113,7 +117,10 @@ class RasterSource(StoredSource):
         try:
             dataset = self._dataset()
             with self._environment():
-                stored = dataset.read(indexes, window=part, out_shape=shape, out_dtype=self.dtype)
+                if self.jp2_block is None or shape != window.shape:
+                    stored = dataset.read(indexes, window=part, out_shape=shape, out_dtype=self.dtype)
+                else:
+                    stored = self._read_blocks(dataset, indexes, window, self.jp2_block)
                 values = self.decoding.physical(stored, bands)
                 if self.mask == "shared":
                     values[:, dataset.read_masks(indexes[0], window=part, out_shape=shape) == 0] = np.nan
@@ -128,6 +135,24 @@ class RasterSource(StoredSource):
                 f"cannot be read: {reason(error)}. The file is damaged or incomplete; fetch it again."
             ) from error
         return values
+
+    def _read_blocks(
+        self, dataset: DatasetReader, indexes: Sequence[int], window: Window, shape: tuple[int, int]
+    ) -> NDArray[Any]:
+        """Return a window as stored, from blocks that are decoded once for all threads."""
+        out = np.empty((len(indexes), *window.shape), self.dtype)
+        identity = (self.uri, repr(self._stamp()), self.config, tuple(indexes), self.dtype)
+        for inner in blocks_of(window, self.size, shape):
+
+            def decode(inner: Window = inner) -> NDArray[Any]:
+                block = rasterio.windows.Window.from_slices(*inner.slices)
+                values: NDArray[Any] = dataset.read(indexes, window=block, out_dtype=self.dtype)
+                return values
+
+            values = BLOCKS.get((*identity, inner.y0, inner.x0), decode)
+            part = window.within(inner).clipped(inner.shape)
+            out[:, *part.moved(inner.y0 - window.y0, inner.x0 - window.x0).slices] = values[:, *part.slices]
+        return out
 
     def _environment(self) -> AbstractContextManager[object]:
         """Return the options under which values are read: the sources of a remote VRT, and the tiles of a remote TIL, are opened when they are read.
@@ -144,6 +169,8 @@ class RasterSource(StoredSource):
         return environment
 
     def _dataset(self) -> DatasetReader:
+        return borrow(self.uri, self._stamp(), self.config, self.drivers)
+
+    def _stamp(self) -> tuple[object, ...]:
         # Neither the datasets of the parent of a forked process nor those of a replaced file are used.
-        stamp = (os.getpid(), local_stamp(self.files[0] if self.files else self.uri))
-        return borrow(self.uri, stamp, self.config, self.drivers)
+        return os.getpid(), local_stamp(self.files[0] if self.files else self.uri)

@@ -70,7 +70,7 @@ def opened(kind, folder):
 @pytest.mark.parametrize("kind", MAKE)
 def test_a_path_looks_like_one_kind_only(kind, tmp_path):
     path = MAKE[kind](tmp_path)
-    assert [k.__name__.rpartition(".")[2] for k in registry.READERS if k.looks_like(path)] == [kind]
+    assert [kind in k.__name__ for k in registry.READERS if k.looks_like(path)] == [True]
 
 
 @pytest.mark.parametrize("kind", MAKE)

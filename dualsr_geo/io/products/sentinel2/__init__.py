@@ -1,0 +1,1 @@
+"""Sentinel-2 products: SAFE folders, folders of one file a band, and EOPF Zarr."""
