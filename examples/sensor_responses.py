@@ -18,6 +18,8 @@ from dualsr_geo.sensors import Sensor, sensors
 # More bands than this cannot be distinguished in a strip of 8 inches.
 MAX_DISTINCT_BANDS = 40
 STRIP_INCHES = 0.62
+# Bands of longer waves are outside the figures.
+THERMAL_NM = 3000
 # Range of the colours, nm.
 VISIBLE_NM = (380.0, 720.0)
 
@@ -64,7 +66,7 @@ def shade(nm: float) -> tuple[float, float, float, float]:
 def main() -> None:
     """Draw two figures: sensors of few bands, and spectrometers."""
     place = Path(sys.argv[1])
-    everything = list(sensors().values())
+    everything = [s for s in sensors().values() if s.bands[0].wavelength_nm < THERMAL_NM]
     draw([s for s in everything if len(s.bands) <= MAX_DISTINCT_BANDS], place / "srf_bands.png", (340, 2500))
     draw([s for s in everything if len(s.bands) > MAX_DISTINCT_BANDS], place / "srf_spectrometers.png", (340, 2580))
 

@@ -168,6 +168,21 @@ def test_centres_are_near_the_rounded_ones_of_the_operators(name):
     np.testing.assert_allclose(find(name).wavelengths_nm, ROUNDED_NM[name], atol=15)
 
 
+# USGS, What are the band designations for the Landsat satellites.
+@pytest.mark.parametrize(
+    ("name", "edges"),
+    [
+        ("landsat-7", [(450, 520), (520, 600), (630, 690), (760, 900), (1550, 1750), (2080, 2350)]),
+        ("landsat-7-pan", [(520, 900)]),
+    ],
+)
+def test_responses_of_etm_reach_half_at_the_published_edges(name, edges):
+    for i, (low, high) in enumerate(edges):
+        nm, response = find(name).response(i)
+        above = nm[response >= 0.5]
+        assert (above[0], above[-1]) == (pytest.approx(low, abs=15), pytest.approx(high, abs=15))
+
+
 def test_the_bands_of_two_units_differ_and_those_of_two_satellites_too():
     assert len({checksum(find(f"sentinel-2{unit}")) for unit in "abc"}) == 3
     assert checksum(find("landsat-8")) != checksum(find("landsat-9"))

@@ -137,6 +137,15 @@ def test_a_product_of_landsat_7_has_its_gaps_and_no_value_of_them(tmp_path):
     assert product[product > 0].min() >= 20
 
 
+# Waves as smooth as these do not show the sensor's blur.
+@pytest.mark.filterwarnings("ignore::dualsr_geo.errors.DualSRWarning")
+def test_the_pan_of_landsat_7_is_in_its_place_half_a_pixel_off(tmp_path):
+    folder = made.delivery(tmp_path, "LE07", shape=(64, 76))
+    summary = upscale(folder, tmp_path / "out.tif", model="regression")
+    assert max(np.abs(summary["guide"]["shift_px"])) < 0.25
+    assert summary["guide"]["coverage"] > 0.95
+
+
 # ---- values -------------------------------------------------------------------------------
 
 
