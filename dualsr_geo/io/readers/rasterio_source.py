@@ -27,6 +27,9 @@ from dualsr_geo.raster.source import StoredSource
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.redaction import redact
 
+# Files that list the tiles of an image: of Maxar, and of DIMAP.
+LISTS_OF_TILES = (".TIL", ".XML")
+
 
 def file_stamp(path: str) -> dict[str, object]:
     """Return path, size and time of a file, or the ETag of an object, which identify its content."""
@@ -155,14 +158,14 @@ class RasterSource(StoredSource):
         return out
 
     def _environment(self) -> AbstractContextManager[object]:
-        """Return the options under which values are read: the sources of a remote VRT, and the tiles of a remote TIL, are opened when they are read.
+        """Return the options under which values are read: the sources of a remote VRT, and the tiles of a remote list, are opened when they are read.
 
         Outside of an environment of rasterio GDAL prints its warnings itself, once a thread, instead of logging them.
         """
         if is_gzip(self.uri):
             compressed: AbstractContextManager[object] = rasterio.Env(**gdal_options(self.uri))
             return compressed
-        opens_others = "VRT" in self.drivers or self.uri.upper().endswith(".TIL")
+        opens_others = "VRT" in self.drivers or self.uri.upper().endswith(LISTS_OF_TILES)
         if not opens_others or url_of(self.uri) is None:
             return nullcontext() if hasenv() else rasterio.Env()
         environment: AbstractContextManager[object] = rasterio.Env(**gdal_options(self.uri), **dict(self.config))
