@@ -106,6 +106,11 @@ class Product:
         pan = self.instrument.pan
         return pan if pan is not None and self.level_number == 1 and self.has(pan) else None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all reflective bands of Level 2 are there, whose values are known without metadata."""
+        return self.level_number == 2 and all(self.has(b) for b in self.instrument.reflective[2])
+
     def has(self, band: str) -> bool:
         """Say whether the file of a band is there."""
         return band in self.files and self._path(band).is_file()
@@ -183,17 +188,19 @@ def products_in(folder: ProductPath) -> list[Product]:
     documents = documents_in(folder)
     if documents:
         return [Product.of_document(d) for d in documents]
-    if isinstance(folder, VirtualPath) and isinstance(folder.tree, ArchiveTree):
-        # USGS puts an MTL file in every archive: one without it is cut off, and may lack bands.
-        raise InputError(
-            f"{folder} holds no *_MTL.txt, *_MTL.json or *_MTL.xml: it is incomplete. Fetch the archive again, or unpack it and "
-            "give the folder if you want the bands that it has."
-        )
     by_product: dict[str, dict[str, BandFile]] = {}
     for path in sorted(folder.glob("*")):
         if (band := band_file(path.name)) is not None:
             by_product.setdefault(band.product.text, {})[path.name] = band
-    return [Product.of_files(folder, files) for files in by_product.values()]
+    products = [Product.of_files(folder, files) for files in by_product.values()]
+    in_archive = isinstance(folder, VirtualPath) and isinstance(folder.tree, ArchiveTree)
+    if in_archive and not all(p.is_complete for p in products):
+        # USGS puts an MTL file in every archive of a scene: one without it may be cut off, and lack bands.
+        raise InputError(
+            f"{folder} holds no *_MTL.txt, *_MTL.json or *_MTL.xml: it is incomplete. Fetch the archive again, or unpack it and "
+            "give the folder if you want the bands that it has."
+        )
+    return products
 
 
 def _is_thermal(bands: Sequence[str], taken_by: Instrument) -> bool:

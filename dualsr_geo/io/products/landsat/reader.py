@@ -75,10 +75,14 @@ def open_delivery(
     bands = product.reflective
     if not any(product.has(b) for b in bands) and product.thermal:
         bands = product.thermal
-    groups = {product.instrument.gsd_m: bands}
+    groups = {product.instrument.gsd_m: bands} if bands else {}
     pan = product.pan
     if pan is not None:
         groups[product.instrument.pan_gsd_m] = (pan,)
+    if not groups:
+        raise InputError(
+            f"{product.folder} has no spectral band of {product.instrument.title}. Fetch the bands into this folder."
+        )
     own, sharp = choose_gsd(groups, gsd, product.name)
     scene, values = product.open(groups[own], nodata)
     if sharp is not None:

@@ -243,6 +243,30 @@ def test_an_archive_without_an_mtl_file_is_incomplete(tmp_path):
         open_delivered(archive)
 
 
+def test_a_tile_of_analysis_ready_data_in_an_archive(tmp_path):
+    folder = made.delivery(tmp_path / "a", "LC08", "L2SP", "02", form=None)
+    for path in folder.iterdir():
+        path.rename(folder / path.name.replace("L2SP_167055", "CU_003010"))
+    archive = packed.PACKED["tar"](folder.rename(tmp_path / "LC08_CU_003010_20170316_20170411_02_SR"), tmp_path)
+    delivery = open_delivered(archive)
+    assert (delivery.sensor, delivery.level, delivery.scene.count) == ("landsat-8", "L2 ARD", 7)
+
+
+@pytest.mark.parametrize("band", ["B8", "QA_PIXEL"])
+def test_a_folder_without_reflective_bands(band, tmp_path):
+    folder = made.delivery(tmp_path, "LC08", form=None)
+    for path in folder.glob("*.TIF"):
+        if path.name.endswith("_B8.TIF"):
+            path.rename(path.with_name(path.name.replace("B8", band)))
+        else:
+            path.unlink()
+    if band == "B8":
+        assert [b.name for b in open_delivered(folder).scene.bands] == ["B8"]
+    else:
+        with pytest.raises(InputError, match="no band named as USGS does"):
+            open_delivered(folder)
+
+
 @pytest.mark.parametrize("how", ["tar", "zip"])
 def test_an_archive_is_read_in_place(how, tmp_path):
     folder = made.delivery(tmp_path / "a", "LE07", gaps=True)
