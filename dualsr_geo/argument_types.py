@@ -165,6 +165,16 @@ def raster(name: str, value: Any) -> Any:
     raise wrong(name, value, "a path, a DataArray or a Dataset")
 
 
+def raster_or_bands(name: str, value: Any) -> Any:
+    """Return a path, several as a tuple, or an xarray object; raises KeywordError for anything else."""
+    if _is_array(value) or isinstance(value, str | os.PathLike):
+        return raster(name, value)
+    if isinstance(value, list | tuple) and value:
+        files = tuple(path(name, item) for item in value)
+        return files if len(files) > 1 else files[0]
+    raise wrong(name, value, "a path, a list of paths (one a band), a DataArray or a Dataset")
+
+
 def rasters(name: str, value: Any) -> list[Any]:
     """Return paths and xarray objects, one or several; raises KeywordError for anything else."""
     if isinstance(value, str | os.PathLike) or _is_array(value):

@@ -38,8 +38,15 @@ def _with_values(args: Sequence[str]) -> list[str]:
     ]
 
 
+def _exists(word: str) -> bool:
+    return "://" in word or word.startswith("/vsi") or os.path.exists(word)  # noqa: PTH110  # a name may be too long for Path
+
+
 class Command(click.Command):
     """A command of `dualsr-geo`."""
+
+    # Whether the first argument may be several files of one band each, where a guide or a scale, and an output are given.
+    takes_bands = False
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; flags of GDAL, and arguments that are left over, are usage errors with a remedy."""
@@ -47,6 +54,7 @@ class Command(click.Command):
         args = _with_values(args)
         ctx.allow_extra_args = True
         super().parse_args(ctx, args)
+        self._take_bands(ctx)
         if ctx.args and not ctx.resilient_parsing:
             ctx.fail(self._too_many(ctx, ctx.args))
         return ctx.args
@@ -57,6 +65,17 @@ class Command(click.Command):
         for word in options:
             if GDAL_FLAGS.get(word) in own and not ctx.resilient_parsing:
                 ctx.fail(f"GDAL's {word} is {GDAL_FLAGS[word]} here.")
+
+    def _take_bands(self, ctx: click.Context) -> None:
+        """Take files that follow the scene as its further bands.
+
+        Without an output a second file may be meant as one, and without a guide and a scale as the guide.
+        """
+        given = ctx.params
+        is_complete = given.get("output") and (given.get("rgb") or given.get("scale"))
+        if self.takes_bands and ctx.args and is_complete and all(_exists(word) for word in ctx.args):
+            given["scene"] = (given["scene"], *ctx.args)
+            ctx.args = []
 
     def _too_many(self, ctx: click.Context, extra: Sequence[str]) -> str:
         """Return the message for arguments that no parameter takes, with the options that they may be meant for."""
@@ -70,6 +89,8 @@ class Command(click.Command):
         unused = {p.name for p in self.params if isinstance(p, click.Option) and not ctx.params.get(str(p.name))}
         guides = [word for word in extra if os.path.exists(word)]  # noqa: PTH110  # a name may be too long for Path
         others = [word for word in extra if word not in guides]
+        if self.takes_bands and guides and not others and "rgb" not in unused and "output" in unused:
+            return "bands of one scene, which need -o OUTPUT"
         if len(others) > 1 or (guides and "rgb" not in unused) or (others and "output" not in unused):
             return ""
         options = [f"--rgb {shlex.quote(word)}" for word in guides] + [f"-o {shlex.quote(word)}" for word in others]

@@ -39,7 +39,13 @@ class _ChoiceOrNone(click.Choice[str]):
         return False if value is False else super().convert(value, param, ctx)
 
 
-@click.command(cls=Command, short_help="Sharpen a scene.")
+class _BandsCommand(Command):
+    """A command whose scene may be several files."""
+
+    takes_bands = True
+
+
+@click.command(cls=_BandsCommand, short_help="Sharpen a scene.")
 @click.argument("scene", type=click.Path())
 @options.product
 @click.option(
@@ -172,7 +178,7 @@ class _ChoiceOrNone(click.Choice[str]):
 @options.verbose
 def upscale(  # one keyword an option, passed on untouched
     *,
-    scene: str,
+    scene: str | tuple[str, ...],
     output: str | None,
     rgb: tuple[str, ...],
     psf: str | None,
@@ -190,11 +196,13 @@ def upscale(  # one keyword an option, passed on untouched
 
     Writes SCENE_x<scale>.tif to the folder of the scene: a Cloud Optimized GeoTIFF of exactly the
     extent and the data type of the scene. SCENE may be a product as delivered, e.g. a Sentinel-2 SAFE
-    folder, whose own sharper bands are then the guide.
+    folder, an archive or a STAC item, whose own sharper bands are then the guide; or several files on one
+    grid, its bands, which need --output and --rgb or --scale.
 
     \b
         dualsr-geo upscale scene.tif --rgb pan.tif
         dualsr-geo upscale scene.tif --scale 2 -o sharper.zarr
+        dualsr-geo upscale B05.tif B06.tif B11.tif --rgb B08.tif -o sharper.tif
     """  # noqa: D301  # click looks for the character, which a raw string has not
     if quiet and verbose:
         raise click.UsageError("--quiet prints nothing, and --verbose prints more. Give one of them.")
@@ -214,7 +222,7 @@ def upscale(  # one keyword an option, passed on untouched
 
 
 def _run(
-    scene: str,
+    scene: str | tuple[str, ...],
     output: str | None,
     rgb: tuple[str, ...],
     psf: str | None,
@@ -231,15 +239,16 @@ def _run(
     from dualsr_geo.io.products.registry import is_delivery  # noqa: PLC0415  # loads rasterio
     from dualsr_geo.models.methods import model_names  # noqa: PLC0415
 
+    files = (scene,) if isinstance(scene, str) else scene
     if chosen["resume"]:
-        recorded, guides = resume.recorded_run(scene, output, chosen)
+        recorded, guides = resume.recorded_run(files[0], output, chosen)
         taken = {k: v for k, v in resume.not_given(recorded).items() if k in chosen or k == "psf"}
         rgb, known_psf = rgb or guides, taken.pop("psf", None)
         chosen = {**chosen, **taken}
     else:
         known_psf = None
-    if not rgb and chosen["scale"] is None and chosen["model"] in model_names() and not is_delivery(scene):
-        require_scene(scene, chosen)
+    if not rgb and chosen["scale"] is None and chosen["model"] in model_names() and not is_delivery(files[0]):
+        require_scene(files[0], chosen)
         raise click.UsageError("Without a guide --scale is required. Give --rgb GUIDE, or e.g. --scale 2.")
     from dualsr_geo.engine import preparation  # noqa: PLC0415
     from dualsr_geo.engine import upscale as engine  # noqa: PLC0415  # loads torch
@@ -249,7 +258,7 @@ def _run(
     run_options = Options(psf=known_psf or read_psf(psf), **chosen)
     if dry_run:
         return preparation.dry_run(scene, output, rgb=rgb, options=run_options)
-    read = [str(p) for p in (scene, *rgb, psf, chosen["model"], chosen["half_model"]) if p is not None]
+    read = [str(p) for p in (*files, *rgb, psf, chosen["model"], chosen["half_model"]) if p is not None]
     if report is not None:
         from dualsr_geo.report.page import require_report  # noqa: PLC0415
 

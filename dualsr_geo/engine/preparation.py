@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from dualsr_geo.engine import dask_cluster
 from dualsr_geo.engine.options import Options
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Where = str | os.PathLike[str]
 Raster: TypeAlias = "Where | xr.DataArray | xr.Dataset"
+# A scene may also be several files, of a band each.
+SceneInput: TypeAlias = "Raster | Sequence[Where]"
 
 
 def scene_nodata(options: Options) -> Nodata:
@@ -41,7 +43,7 @@ def scene_nodata(options: Options) -> Nodata:
 
 
 def open_inputs(
-    scene: Raster, rgb: Raster | Sequence[Raster] | None, options: Options
+    scene: SceneInput, rgb: Raster | Sequence[Raster] | None, options: Options
 ) -> tuple[Delivery, Sequence[Scene]]:
     """Open a scene or a delivered product, and the guides: those of `rgb`, else the product's own."""
     nodata = scene_nodata(options)
@@ -66,15 +68,17 @@ def as_list(rgb: Raster | Sequence[Raster] | None) -> list[Raster]:
     return list(rgb) if isinstance(rgb, Sequence) and not isinstance(rgb, str) else [rgb]
 
 
-def name_of(scene: Raster) -> str:
+def name_of(scene: SceneInput) -> str:
     """Return the path of a scene, or what an array is called in a log."""
     if isinstance(scene, str | os.PathLike):
         return os.fspath(scene)
+    if isinstance(scene, list | tuple):
+        return f"{os.fspath(scene[0])} and {len(scene) - 1} more"
     return "Dataset" if hasattr(scene, "data_vars") else str(getattr(scene, "name", None) or "array")
 
 
 def prepare(
-    scene: Raster,
+    scene: SceneInput,
     output: Where | Callable[[int], Where] | None = None,
     *,
     rgb: Raster | Sequence[Raster] | None = None,
@@ -109,7 +113,8 @@ def prepare(
     plan = replace(plan, delivery_notes=(*opened, *describe_dates(delivery.scene, guides)))
     if output is None:
         if not isinstance(scene, str | os.PathLike):
-            raise OutputError("The scene is an array, next to which no file is written. Give --output.")
+            kind = "several files" if isinstance(scene, list | tuple) else "an array"
+            raise OutputError(f"The scene is {kind}, next to which no file is written. Give --output.")
         output = default_output(scene, delivery.scene, f"_x{plan.ratio}")
     path = os.fspath(output(plan.ratio) if callable(output) else output)
     # A worker may run in another directory.
@@ -125,10 +130,19 @@ def prepare(
     return plan, spec
 
 
-def _request(scene: Raster, rgb: Raster | Sequence[Raster] | None, options: Options) -> dict[str, object]:
+def _request(scene: SceneInput, rgb: Raster | Sequence[Raster] | None, options: Options) -> dict[str, object]:
     """Return inputs and options as the record of a run keeps them; relative paths become absolute, arrays are left out."""
-    places, guides = _recordable_paths([scene]), _recordable_paths(as_list(rgb))
-    return {"scene": places[0] if places else None, "rgb": guides, "options": options_to_record(options)}
+    places, guides = _recordable_paths(_as_images(scene)), _recordable_paths(as_list(rgb))
+    return {
+        "scene": places[0] if places and len(places) == 1 else None,
+        "rgb": guides,
+        "options": options_to_record(options),
+    }
+
+
+def _as_images(scene: SceneInput) -> list[Raster]:
+    """Return the files of a scene, or a scene that is one image."""
+    return list(scene) if isinstance(scene, list | tuple) else [cast("Raster", scene)]
 
 
 def _recordable_paths(images: Sequence[Raster]) -> list[str] | None:
@@ -141,10 +155,10 @@ def _recordable_paths(images: Sequence[Raster]) -> list[str] | None:
 
 
 def _input_files(
-    scene: Raster, rgb: Raster | Sequence[Raster] | None, opened: Sequence[Scene], options: Options
+    scene: SceneInput, rgb: Raster | Sequence[Raster] | None, opened: Sequence[Scene], options: Options
 ) -> tuple[str, ...]:
     """Return the paths and URLs that a run reads: as given, the files behind them, and weights."""
-    given = [scene, *as_list(rgb), options.model, options.half_model]
+    given = [*_as_images(scene), *as_list(rgb), options.model, options.half_model]
     files = [file for s in opened for file in s.source.files_read()]
     return tuple(dict.fromkeys([*(os.fspath(path) for path in given if isinstance(path, str | os.PathLike)), *files]))
 
@@ -201,7 +215,7 @@ def require_output(plan: RunPlan, spec: OutputSpec) -> None:
 
 
 def dry_run(
-    scene: Raster, output: Where | None = None, *, rgb: Raster | Sequence[Raster] | None = None, options: Options
+    scene: SceneInput, output: Where | None = None, *, rgb: Raster | Sequence[Raster] | None = None, options: Options
 ) -> dict[str, Any]:
     """Return what a run would do, and raise what it would raise before its first tile.
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from dualsr_geo import resources
-from dualsr_geo.argument_types import checked, cluster_client, function, only_guide, path, raster, rasters
+from dualsr_geo.argument_types import checked, cluster_client, function, only_guide, path, raster_or_bands, rasters
 from dualsr_geo.engine import dask_cluster, executor
 from dualsr_geo.engine.executor import TilePlan
 from dualsr_geo.engine.fine_stage.fit import fit_fine_stage_once
@@ -25,7 +25,7 @@ from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.option_keywords import OptionKeywords, with_option_keywords
 from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import RunPlan
-from dualsr_geo.engine.preparation import Raster, Where, name_of, prepare
+from dualsr_geo.engine.preparation import Raster, SceneInput, Where, name_of, prepare
 from dualsr_geo.engine.records.provenance import provenance_of, summarise
 from dualsr_geo.engine.records.run_log import LogEvent, begin_stage, log_files, scene_log
 from dualsr_geo.engine.records.run_summary import RunSummary, TileRecord
@@ -53,7 +53,7 @@ Progress = Callable[[int, int], None]
 @with_option_keywords
 @reports_defects
 @checked(
-    scene=raster,
+    scene=raster_or_bands,
     output=path,
     rgb=rasters,
     pan=rasters,
@@ -63,7 +63,7 @@ Progress = Callable[[int, int], None]
     progress=function,
 )
 def upscale(
-    scene: Raster,
+    scene: SceneInput,
     output: Where | None = None,
     *,
     rgb: Raster | Sequence[Raster] | None = None,
@@ -79,10 +79,10 @@ def upscale(
 
     Parameters
     ----------
-    scene : path, DataArray or Dataset
-        Anything that rasterio, Zarr or xarray opens, or a product as delivered.
+    scene : path, DataArray or Dataset, or a list of paths
+        Anything that rasterio, Zarr or xarray opens, or a product as delivered; or the files of its bands, on one grid.
     output : path, optional
-        ``scene_x<scale>.tif`` in the directory of the scene if left out; an array needs one.
+        ``scene_x<scale>.tif`` in the directory of the scene if left out; an array or a list needs one.
     rgb, pan, guide : path, DataArray or Dataset, or several
         The guide, by any of these names; if left out, the product's own sharper bands where it has some.
     options : Options, optional

@@ -20,6 +20,7 @@ from dualsr_geo.argument_types import (
     path,
     paths,
     raster,
+    raster_or_bands,
     rasters,
     text,
 )
@@ -27,7 +28,7 @@ from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN
 from dualsr_geo.engine.option_keywords import EvaluationKeywords, with_option_keywords
 from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import choose_scale, place_guide, plan_run
-from dualsr_geo.engine.preparation import Raster, as_list
+from dualsr_geo.engine.preparation import Raster, SceneInput, as_list
 from dualsr_geo.errors import GridError, InputError, OptionError
 from dualsr_geo.evaluation.metrics import score
 from dualsr_geo.evaluation.wald_protocol import GDAL, ModelResult, WaldTrial, choose_models, ordered, prepare, run_model
@@ -143,7 +144,7 @@ def _corner(scene: Scene) -> str:
 @with_option_keywords
 @reports_defects
 @checked(
-    scene=raster,
+    scene=raster_or_bands,
     rgb=rasters,
     pan=rasters,
     guide=rasters,
@@ -154,7 +155,7 @@ def _corner(scene: Scene) -> str:
     progress=function,
 )
 def evaluate(
-    scene: Raster,
+    scene: SceneInput,
     *,
     rgb: Raster | Sequence[Raster] | None = None,
     pan: Raster | Sequence[Raster] | None = None,
@@ -171,7 +172,7 @@ def evaluate(
 
     Parameters
     ----------
-    scene : path, DataArray or Dataset
+    scene : path, DataArray or Dataset, or a list of paths
     rgb, pan, guide : path, DataArray or Dataset, or several
         The guide, by any of these names; by default the sharper bands of the product, if it has any.
     models : sequence of str, optional
@@ -202,7 +203,11 @@ def evaluate(
     options = changed(options, keywords, evaluate)
     images = as_list(only_guide(rgb=rgb, pan=pan, guide=guide))
     if report is not None:
-        require_report(report, overwrite=options.overwrite, inputs=_paths([scene, *images]))
+        require_report(
+            report,
+            overwrite=options.overwrite,
+            inputs=_paths([*(scene if isinstance(scene, list | tuple) else [scene]), *images]),
+        )
     trust = options.trust_references
     delivery = open_delivered(
         scene,

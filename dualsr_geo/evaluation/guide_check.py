@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from dualsr_geo.argument_types import checked, only_guide, path, raster, rasters
+from dualsr_geo.argument_types import checked, only_guide, path, raster_or_bands, rasters
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.engine.option_keywords import OptionKeywords, with_option_keywords
 from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import RunPlan, plan_run
-from dualsr_geo.engine.preparation import Raster, name_of, open_inputs
+from dualsr_geo.engine.preparation import Raster, SceneInput, name_of, open_inputs
 from dualsr_geo.engine.scene_survey import sample_scene, survey_sample
 from dualsr_geo.errors import OptionError
 from dualsr_geo.evaluation.guide_plot import plot_guide
@@ -67,9 +67,9 @@ class GuideInspection:
 
 @with_option_keywords
 @reports_defects
-@checked(scene=raster, rgb=rasters, pan=rasters, guide=rasters, plot=path)
+@checked(scene=raster_or_bands, rgb=rasters, pan=rasters, guide=rasters, plot=path)
 def check_guide(
-    scene: Raster,
+    scene: SceneInput,
     *,
     rgb: Raster | Sequence[Raster] | None = None,
     pan: Raster | Sequence[Raster] | None = None,
@@ -82,7 +82,7 @@ def check_guide(
 
     Parameters
     ----------
-    scene : path, DataArray or Dataset
+    scene : path, DataArray or Dataset, or a list of paths
     rgb, pan, guide : path, DataArray or Dataset, or several
         The guide, by any of these names; by default the sharper bands of the product, if it has any.
     plot : path, optional
@@ -107,7 +107,11 @@ def check_guide(
     """
     options = replace(changed(options, keywords, check_guide), model="regression", coregister="local")
     images = only_guide(rgb=rgb, pan=pan, guide=guide)
-    given = [os.fspath(where) for where in (scene, *(images or ())) if isinstance(where, str | os.PathLike)]
+    given = [
+        os.fspath(where)
+        for where in (*(scene if isinstance(scene, list | tuple) else [scene]), *(images or ()))
+        if isinstance(where, str | os.PathLike)
+    ]
     if plot is not None:
         require_plot(plot, given)
     delivery, guides = open_inputs(scene, images, options)

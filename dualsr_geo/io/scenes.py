@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from dualsr_geo.argument_types import checked, flag, number, number_or_auto, raster, text, text_or_numbers
+from dualsr_geo.argument_types import checked, flag, number, number_or_auto, raster_or_bands, text, text_or_numbers
 from dualsr_geo.errors import DualSRWarning, InputError, OptionError
+from dualsr_geo.io.products.band_list import open_bands
 from dualsr_geo.io.products.delivery import Delivery
 from dualsr_geo.io.products.registry import open_product
 from dualsr_geo.io.readers.array_sources import ArraySource, ZarrSource
 from dualsr_geo.io.readers.color_table import has_color_table, in_colors
 from dualsr_geo.io.readers.damage import damage_as_input_error
-from dualsr_geo.io.readers.gdal import Raster, open_raster
+from dualsr_geo.io.readers.gdal import Raster as OpenedRaster
+from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.references.local import trusting
 from dualsr_geo.io.readers.sensor_detection import add_sensor, add_sensor_of_bands
@@ -36,6 +39,12 @@ from dualsr_geo.redaction import remember
 if TYPE_CHECKING:
     import xarray as xr
 
+Location = str | os.PathLike[str]
+Raster: TypeAlias = "Location | xr.DataArray | xr.Dataset"
+
+# Suffixes of the rasters that the message on an unknown folder lists, and how many of them.
+RASTERS, MAX_NAMED = (".tif", ".tiff", ".jp2", ".img"), 12
+
 __all__ = [
     "ArraySource",
     "Delivery",
@@ -52,7 +61,7 @@ __all__ = [
 
 @reports_defects
 @checked(
-    where=raster,
+    where=raster_or_bands,
     bidx=text,
     nodata=number_or_auto,
     gsd=number,
@@ -61,7 +70,7 @@ __all__ = [
     trust_references=flag,
 )
 def open_scene(
-    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
+    where: Raster | Sequence[Location],
     *,
     bidx: str | None = None,
     nodata: Nodata = None,
@@ -74,9 +83,9 @@ def open_scene(
 
     Parameters
     ----------
-    where : path, URL, DataArray or Dataset
+    where : path, URL, DataArray or Dataset, or a list of paths
         A raster, a subdataset string, a Zarr group or an array in one, an xarray object, or a product
-        as its provider delivers it (docs/products.md).
+        as its provider delivers it (docs/products.md); of a list the bands of all files, which are on one grid.
     bidx : str, optional
         Bands to use, from 1, as in rio: ``"1"``, ``"1,3"``, ``"2..5"``. An alpha band that it names is used
         as a spectral band.
@@ -123,7 +132,7 @@ def open_scene(
 
 
 def open_delivered(
-    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
+    where: Raster | Sequence[Location],
     *,
     bidx: str | None = None,
     nodata: Nodata = None,
@@ -153,7 +162,7 @@ def open_delivered(
 
 
 def _delivered(
-    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
+    where: Raster | Sequence[Location],
     *,
     bidx: str | None = None,
     nodata: Nodata = None,
@@ -162,6 +171,11 @@ def _delivered(
     wavelengths: Given | None = None,
     trust_references: bool = False,
 ) -> Delivery:
+    if isinstance(where, list | tuple):
+        return _delivered_bands(
+            [require_name(file, "scene or guide") for file in where],
+            bidx=bidx, nodata=nodata, gsd=gsd, sensor=sensor, wavelengths=wavelengths, trust_references=trust_references,
+        )  # fmt: skip
     if isinstance(where, str | os.PathLike):
         remember(require_name(where, "scene or guide"))
         where = path = canonical(where)
@@ -169,6 +183,7 @@ def _delivered(
         require_no_special_file(path)
         require_answer(path)
     else:
+        where = cast("xr.DataArray | xr.Dataset", where)
         path, name = None, _name_of_array(where)
     listed = None if wavelengths is None else read_wavelengths(wavelengths)
     with damage_as_input_error(name), trusting(trust_references):
@@ -180,8 +195,35 @@ def _delivered(
         return delivery if value is None else opened(nodata=value)
 
 
+def _delivered_bands(
+    files: Sequence[str],
+    *,
+    bidx: str | None,
+    nodata: Nodata,
+    gsd: float | None,
+    sensor: str | None,
+    wavelengths: Given | None,
+    trust_references: bool,
+) -> Delivery:
+    """Open several files as the bands of one scene."""
+    if gsd is not None:
+        raise OptionError(
+            f"--gsd {gsd:g} selects among the pixel sizes of a product; several files have one. Leave it out."
+        )
+    listed = None if wavelengths is None else read_wavelengths(wavelengths)
+    for file in files:
+        require_no_special_file(canonical(file))
+        require_answer(canonical(file))
+    with damage_as_input_error(f"{shown(files[0])} and {len(files) - 1} more"), trusting(trust_references):
+        delivery = open_bands(files, nodata=None if nodata == "auto" else nodata)
+        if nodata == "auto" and (value := automatic_nodata(delivery.scene)) is not None:
+            delivery = open_bands(files, nodata=value)
+        scene = add_sensor(_with_wavelengths(delivery.scene, listed), sensor)
+        return replace(delivery, scene=_selected(scene, bidx))
+
+
 def _opened(
-    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset,
+    where: Raster,
     path: str | None,
     *,
     bidx: str | None,
@@ -236,9 +278,7 @@ def _open_zarr(where: str, nodata: float | None) -> Scene:
     return open_zarr(where, nodata=nodata)
 
 
-def open_guides(
-    where: str | os.PathLike[str] | xr.DataArray | xr.Dataset, *, trust_references: bool = False
-) -> tuple[Scene, ...]:
+def open_guides(where: Raster, *, trust_references: bool = False) -> tuple[Scene, ...]:
     """Open the guides that a path offers: the sharpest bands of a product as delivered, else the whole image.
 
     A color table becomes red, green and blue.
@@ -264,13 +304,27 @@ def _selected(scene: Scene, bidx: str | None) -> Scene:
     return scene if bidx is None else scene.select(parse_bidx(bidx, scene.count))
 
 
-def _open_file(where: str, bidx: str | None, nodata: float | None) -> Raster:
+def _open_file(where: str, bidx: str | None, nodata: float | None) -> OpenedRaster:
     try:
         return open_raster(where, bidx=bidx, nodata=nodata)
     except InputError as error:
         if not expanded(where).is_dir():
             raise
-        raise InputError(
+        raise InputError(_folder_text(where)) from error
+
+
+def _folder_text(where: str) -> str:
+    """Return why a folder is not opened, with the rasters in it, which the user may list."""
+    files = sorted(f.name for f in expanded(where).iterdir() if f.suffix.lower() in RASTERS)
+    if not files:
+        return (
             f"{where} is a folder without a product that can be opened: it has no MTD_MSIL1C.xml or MTD_MSIL2A.xml "
             "(Sentinel-2), *_MTL.txt (Landsat), ENMAP*-METADATA.XML or *.IMD (Maxar), and is not Zarr. Give a file in it."
-        ) from error
+        )
+    names = ", ".join(files[:MAX_NAMED]) + (f" and {len(files) - MAX_NAMED} more" if len(files) > MAX_NAMED else "")
+    way_out = (
+        f"Give one, or several of one grid as bands: {' '.join(files[:2])} ... -o OUTPUT."
+        if len(files) > 1
+        else "Give it."
+    )
+    return f"{where} is a folder of no product that is known; it holds {names}. {way_out}"

@@ -6,7 +6,7 @@ A plugin adds one without a change of the package (docs/extend/sensor.md).
 
 from __future__ import annotations
 
-from dualsr_geo.sensors import airbus, cameras, eo1, landsat, planet, sentinel, spectrometers, worldview
+from dualsr_geo.sensors import airbus, cameras, cbers, eo1, landsat, planet, sentinel, spectrometers, worldview
 from dualsr_geo.sensors.definition import Sensor
 
 BUILT_IN: tuple[Sensor, ...] = (
@@ -15,6 +15,7 @@ BUILT_IN: tuple[Sensor, ...] = (
     *planet.SENSORS,
     *sentinel.SENSORS,
     *landsat.SENSORS,
+    *cbers.SENSORS,
     *eo1.SENSORS,
     *spectrometers.SENSORS,
     *cameras.SENSORS,

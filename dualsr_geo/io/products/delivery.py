@@ -138,7 +138,7 @@ def stack(scenes: Sequence[Scene], name: str) -> Scene:
     for other in scenes[1:]:
         if _form(other) != _form(first):
             raise InputError(
-                f"{other.name} is {_grid_text(other)}, but {first.name} is {_grid_text(first)}: they are not bands of "
+                f"{other.name} is {grid_text(other)}, but {first.name} is {grid_text(first)}: they are not bands of "
                 "one product. Fetch the delivery again."
             )
     packings = [s.packing for s in scenes]
@@ -156,7 +156,8 @@ def _form(scene: Scene) -> tuple[object, ...]:
     return scene.geobox.shape, scene.geobox.crs, tuple(scene.geobox.affine), scene.packing.dtype
 
 
-def _grid_text(scene: Scene) -> str:
+def grid_text(scene: Scene) -> str:
+    """Return shape, type, pixel size, corner and CRS of a scene for a message."""
     (height, width), t = scene.shape, scene.geobox.affine
     return f"{height} x {width} {scene.packing.dtype} pixels of {t.a:g} from x {t.c:.8g}, y {t.f:.8g} in {grid.crs_name(scene.geobox)}"
 

@@ -18,7 +18,7 @@ from dualsr_geo.io.products import emit, enmap, landsat, maxar, prisma
 from dualsr_geo.io.products.arrays import hdf5, matlab, numpy_files
 from dualsr_geo.io.products.commercial import dimap, planetscope
 from dualsr_geo.io.products.delivery import Delivery
-from dualsr_geo.io.products.missions import ecostress, eo1, hls, sentinel3
+from dualsr_geo.io.products.missions import cbers, ecostress, eo1, hls, sentinel3
 from dualsr_geo.io.products.sentinel2 import eopf, folders, safe
 from dualsr_geo.io.products.spectrometers import desis, tanager
 from dualsr_geo.io.products.stac.documents import is_stac
@@ -81,6 +81,7 @@ FOLDER_READERS: tuple[ProductReader, ...] = (
     landsat,
     enmap,
     maxar,
+    cbers,
     dimap,
     planetscope,
     desis,

@@ -251,11 +251,11 @@ def test_names_in_other_encodings_do_not_hide_a_product(tmp_path):
 def test_an_overview_outside_of_the_archive_is_refused(tmp_path):
     folder = delivered.enmap(tmp_path / "product")
     cube = next(folder.glob("*.TIF"))
-    secret = delivered.raster(tmp_path / "secret.tif", delivered.counts(3, (12, 10, 10)), 30)
+    other = delivered.raster(tmp_path / "elsewhere.tif", delivered.counts(3, (12, 10, 10)), 30)
     cube.with_name(f"{cube.name}.aux.xml").write_text(
-        f'<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{secret}</MDI></Metadata></PAMDataset>'
+        f'<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{other}</MDI></Metadata></PAMDataset>'
     )
-    with pytest.raises(InputError, match=r"secret\.tif, which is not in the archive"):
+    with pytest.raises(InputError, match=r"elsewhere\.tif, which is not in the archive"):
         open_delivered(packed.zipped(folder, tmp_path / "a.zip"))
 
 
