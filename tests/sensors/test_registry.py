@@ -28,6 +28,8 @@ PLUGINS = Path(__file__).parents[2] / "plugins/sensors"
 DATA = Path(__file__).parents[3] / "shared/data"
 # Of every number of a sensor, responses included; whoever changes a table changes this on purpose.
 CHECKSUMS = {
+    "cbers-4a-wpm": "2a7ba9a618384c45",
+    "cbers-4a-wpm-pan": "3d9c4c9116db174e",
     "worldview-2": "fcb5c107c71fac15",
     "worldview-2-pan": "6fca898b71f6b8a7",
     "worldview-3": "ffeb3095a6f5756d",
