@@ -167,7 +167,7 @@ def fit_change_model(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tupl
     list of Block
         The sample, with a weight of 0 where the guide is not used.
     """
-    leading = replace(space, expand=np.ascontiguousarray(space.expand[:, :COMPONENT_COUNT]))
+    leading = space.leading(COMPONENT_COUNT)
     # The prediction reads a few components of the scene: in 64 bits all bands would cost a third of the survey of 128.
     pairs = [
         _Pair(components(leading, b.cube).double(), operator(psf, b.shape).degrade(b.guide).double(), b.weight)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -57,6 +57,12 @@ class Subspace:
     def components(self, spectra: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the coefficients, shape (component, pixel), of spectra (band, pixel)."""
         return self.project @ (spectra - self.mean[:, None])
+
+    def leading(self, count: int) -> Subspace:
+        """Return the subspace of the first components; itself if it has no more."""
+        if count >= self.count:
+            return self
+        return replace(self, expand=np.ascontiguousarray(self.expand[:, :count]))
 
     def share(self) -> NDArray[np.float64]:
         """Return the share that each band has in a component's energy, shape (component, band); rows sum to 1."""

@@ -61,7 +61,7 @@ def estimate_survey(samples: Sequence[Sample], options: SurveyOptions) -> Survey
         *model.notes(state),
     )
     return Survey(
-        statistics,
+        common.statistics,
         placement,
         common.guide,
         denoising=estimates.denoising,

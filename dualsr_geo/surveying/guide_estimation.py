@@ -13,6 +13,7 @@ from dualsr_geo.fusion import change_detection
 from dualsr_geo.fusion.blocks import MIN_VALID_PX, Block, Filled, guided_pixels, stack
 from dualsr_geo.fusion.change_detection import ChangeModel
 from dualsr_geo.fusion.subspace import Subspace, estimate_subspace
+from dualsr_geo.fusion.wald.component_choice import chosen_components
 from dualsr_geo.fusion.wald.pairs import WaldPairs
 from dualsr_geo.fusion.wald.scene_sample import CommonEstimates, FilledSample, GuideStatistics, SceneStatistics
 from dualsr_geo.registration.guide_placement import Placement, assumed_placement, estimate_placement
@@ -87,8 +88,9 @@ def estimate_guide(
         blocks, denoising = _denoised(sample, blocks, placement, statistics)
     pixels = guided_pixels(blocks, psf)
     guide = GuideStatistics(mean, sampling.relevance(*pixels), sampling.response(*pixels))
+    statistics = statistics.leading(chosen_components(blocks, psf, statistics.space))
     pairs, noisy = _wald_pairs(blocks, psf, statistics.space, denoising)
-    common = replace(common, guide=guide, blocks=tuple(blocks), pairs=pairs, noisy_pairs=noisy)
+    common = replace(common, statistics=statistics, guide=guide, blocks=tuple(blocks), pairs=pairs, noisy_pairs=noisy)
     return GuideEstimates(common, placement, changes, denoising)
 
 

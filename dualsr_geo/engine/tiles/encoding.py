@@ -86,22 +86,41 @@ def encode(
     normalization : Normalization or None
         By which values and limit, and the physical values that are returned, are shifted and scaled.
     """
-    cut = _cut(values, low, hole)
     if normalization is not None:
-        return _encode_normalized(values, packing, rows, hole, normalization, cut)
+        return _encode_normalized(values, packing, rows, hole, normalization, _cut(values, low, hole))
+    stored = np.empty(tuple(values.shape), packing.dtype)
+    cut = saturated = 0
+    # On the processor a band at a time stays in the cache: that is twice as fast.
+    step = 1 if values.device.type == "cpu" else len(values)
+    for first in range(0, len(values), step):
+        some = slice(first, first + step)
+        limit = low if isinstance(low, float) else low[some]
+        gap = None if hole is None else hole[some]
+        cut += _cut(values[some], limit, gap)
+        of_product = slice(rows.start + first, min(rows.start + first + step, rows.stop))
+        saturated += _store(values[some], packing, of_product, gap, stored[some])
+    return Encoded(stored, values, cut, saturated)
+
+
+def _store(
+    values: torch.Tensor, packing: Packing, rows: slice, hole: torch.Tensor | None, stored: NDArray[np.generic]
+) -> int:
+    """Store values, make them those that a reader decodes, in place, and return the number of clipped ones."""
     if packing.is_float:
-        stored = values.numpy(force=True).astype(packing.dtype, copy=True)
+        stored[...] = values.numpy(force=True)
         _put_holes(stored, packing, hole)
-        return Encoded(stored, values, cut, 0)
+        return 0
     scale, offset = (_column(v[rows], values) for v in (packing.scales, packing.offsets))
-    steps = (values - offset) if _any(packing.offsets[rows]) else values
-    steps = steps / scale if set(packing.scales[rows]) != {1.0} else steps.clone()
-    steps.round_()
+    if _any(packing.offsets[rows]):
+        values.sub_(offset)
+    if set(packing.scales[rows]) != {1.0}:
+        values.div_(scale)
+    values.round_()
     info = np.iinfo(packing.dtype)
-    saturated = _clip(steps, float(info.min), float(info.max), hole)
-    stored = _to_integer(steps, packing, hole)
-    physical = steps.mul_(scale).add_(offset)
-    return Encoded(stored, physical, cut, saturated)
+    saturated = _clip(values, float(info.min), float(info.max), hole)
+    stored[...] = _to_integer(values, packing, hole)
+    values.mul_(scale).add_(offset)
+    return saturated
 
 
 def _encode_normalized(

@@ -118,7 +118,9 @@ class WaldPair:
         """Degrade a sample; the parameters are those of `degrade_sample`."""
         degraded, truths = zip(*degrade_sample(blocks, psf, ratio, space, noise), strict=True)
         if space.keeps_rest:
-            space = estimate_subspace(stack([b.cube for b in degraded]), stack([b.weight for b in degraded]))
+            own = estimate_subspace(stack([b.cube for b in degraded]), stack([b.weight for b in degraded]))
+            # What the scene does not need is interpolated in its pairs, too.
+            space = own.leading(space.count)
         return cls(Psf.from_mtf(ratio), degraded, truths, space)
 
     @property

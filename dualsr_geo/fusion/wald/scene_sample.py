@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class SceneStatistics:
     noise_error: NDArray[np.float32]
     space: Subspace
     ridges: NDArray[np.float32]
+
+    def leading(self, count: int) -> SceneStatistics:
+        """Return the statistics with the first components only."""
+        return replace(self, space=self.space.leading(count), ridges=self.ridges[:count])
 
 
 @dataclass(frozen=True)
