@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import Block, stack
