@@ -111,6 +111,11 @@ def number_or_auto(name: str, value: Any) -> Any:
     return value if isinstance(value, str) and value == "auto" else number(name, value)
 
 
+def number_or_all(name: str, value: Any) -> Any:
+    """Return a number, or ``"all"``; raises KeywordError for anything else."""
+    return value if isinstance(value, str) and value == "all" else number(name, value)
+
+
 def flag(name: str, value: Any) -> bool:
     """Return a truth value; raises KeywordError for anything else."""
     if isinstance(value, bool | np.bool_):

@@ -34,7 +34,7 @@ def _sharpen_one(array: xr.DataArray, guides: Sequence[Guide], options: Options)
         nodata=scene_nodata(options),
         sensor=options.sensor,
         wavelengths=options.wavelengths,
-        gsd=options.gsd,
+        gsd=options.gsd_m,
     )
     plan = plan_run(
         scene,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dualsr_geo.engine.pixel_sizes import label_of
 from dualsr_geo.io.storage.special_files import special_file_error
 from dualsr_geo.io.storage.urls import shown
 from dualsr_geo.redaction import remember
@@ -36,6 +37,8 @@ class SceneEntry:
         The acquisition time of a STAC item, RFC 3339; empty if unknown.
     error : str
         The reason why this cannot be a scene; empty if there is none.
+    gsd : float or None
+        The pixel size of the bands, metres, where each of a product's pixel sizes is a scene.
     """
 
     path: str
@@ -45,10 +48,19 @@ class SceneEntry:
     assets: Mapping[str, str] = field(default_factory=dict)
     acquired: str = ""
     error: str = ""
+    gsd: float | None = None
+
+    def of_gsd(self, gsd: float) -> SceneEntry:
+        """Return the entry of the bands of one pixel size, whose product has it in its name."""
+        return replace(self, stem=f"{self.stem}{label_of(gsd)}", gsd=gsd)
 
     @property
     def key(self) -> str:
         """The name of the scene in the journal: its path, or its URL without credentials and query."""
+        return self._name if self.gsd is None else f"{self._name} at {self.gsd:g} m"
+
+    @property
+    def _name(self) -> str:
         if not is_remote(self.path):
             return self.path
         # An item of a collection, and its assets, are behind the sign that begins the secrets of any other URL.

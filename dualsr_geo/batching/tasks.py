@@ -19,6 +19,7 @@ from dualsr_geo.batching.scene_entry import SceneEntry, is_remote
 from dualsr_geo.batching.scene_record import SceneRecord, Status
 from dualsr_geo.engine import preparation, tile_size
 from dualsr_geo.engine.options import Options
+from dualsr_geo.engine.pixel_sizes import coarse_gsds
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.engine.records.recorded_options import options_to_record, recordable
 from dualsr_geo.errors import DualSRError, InputError
@@ -129,7 +130,7 @@ class Task:
 
 
 def list_tasks(sources: Sequence[str], batch: Batch) -> list[Task]:
-    """List the scenes of a batch with their guides; none is opened.
+    """List the scenes of a batch with their guides; none is opened, unless each of its pixel sizes is a scene.
 
     Raises
     ------
@@ -139,7 +140,9 @@ def list_tasks(sources: Sequence[str], batch: Batch) -> list[Task]:
     entries = list_entries(
         sources, asset=batch.asset, guides=batch.rule.patterns, exclude=batch.store or str(batch.folder)
     )
-    tasks = [_with_guides(e, batch.rule) for e in entries if matches_rule(e, batch.rule)]
+    tasks = [
+        t for e in entries if matches_rule(e, batch.rule) for t in _of_each_gsd(_with_guides(e, batch.rule), batch)
+    ]
     if not tasks:
         pattern = batch.rule.match and batch.rule.match.pattern
         raise InputError(f"None of {len(entries)} scenes matches --match {pattern}. Give another expression.")
@@ -155,6 +158,17 @@ def _with_guides(entry: SceneEntry, rule: GuideRule) -> Task:
         return Task(entry, status="failed", reason=entry.error or str(error))
     # An entry with an error keeps its guide, so that the guide is skipped as a scene.
     return Task(entry, guides, "failed" if entry.error else "planned", entry.error)
+
+
+def _of_each_gsd(task: Task, batch: Batch) -> list[Task]:
+    """Return a task for each pixel size of a product with --gsd all; one that cannot be opened, or has one pixel size, fails."""
+    if batch.options.gsd != "all" or task.status != "planned":
+        return [task]
+    try:
+        gsds = coarse_gsds(task.entry.path, batch.options)
+    except (DualSRError, OSError) as error:
+        return [Task(task.entry, status="failed", reason=str(error))]
+    return [replace(task, entry=task.entry.of_gsd(gsd)) for gsd in gsds]
 
 
 def _skip_guide(task: Task, scene_of_guide: Mapping[str, str]) -> Task:
@@ -205,11 +219,12 @@ def prepare(task: Task, batch: Batch, *, client: Any = None) -> tuple[RunPlan, O
     DualSRError
         If the scene cannot be sharpened.
     """
+    options = batch.scene_options
     return preparation.prepare(
         task.entry.path,
         lambda ratio: batch.product(product_name(task, batch, ratio)),
         rgb=task.guides,
-        options=batch.scene_options,
+        options=options if task.entry.gsd is None else replace(options, gsd=task.entry.gsd),
         client=client,
     )
 

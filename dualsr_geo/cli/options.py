@@ -67,6 +67,24 @@ trust_references = click.option(
     is_flag=True,
     help="Follow references of the images (VRT, HDF5) out of their folders, and open them by any driver of GDAL.",
 )
+
+
+def _size_or_all(_: click.Context, __: click.Parameter, value: str | None) -> float | str | None:
+    """Read --gsd: a number of metres, or all."""
+    if value is None or value == "all":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value} is no pixel size. Give metres, e.g. 20, or all.") from None
+
+
+gsd_or_all = click.option(
+    "--gsd",
+    metavar="SIZE|all",
+    callback=_size_or_all,
+    help="Pixel size of the bands to sharpen, metres, for a product with several, e.g. 20; all: a product of each.",
+)
 gsd = click.option(
     "--gsd", type=float, help="Pixel size of the bands to read, metres, for a product with several, e.g. 20."
 )

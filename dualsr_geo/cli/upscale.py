@@ -18,6 +18,7 @@ from dualsr_geo.report.summary import describe_run
 
 if TYPE_CHECKING:
     from dualsr_geo.degradation.psf import Psf
+    from dualsr_geo.engine.options import Options
 
 
 def _anchor_bands(_: click.Context, __: click.Parameter, value: str) -> int | None:
@@ -57,7 +58,7 @@ class _BandsCommand(Command):
     multiple=True,
     help="The guide: a sharper image of the same area. Repeatable.",
 )
-@options.gsd
+@options.gsd_or_all
 @options.sensor
 @options.wavelengths
 @options.trust_references
@@ -218,7 +219,7 @@ def upscale(  # one keyword an option, passed on untouched
     elif as_json:
         print_result(json.dumps(result))
     elif not quiet:
-        print_result(describe_run(result, verbose=verbose))
+        print_result("\n\n".join(describe_run(r, verbose=verbose) for r in result.get("products", [result])))
 
 
 def _run(
@@ -250,14 +251,13 @@ def _run(
     if not rgb and chosen["scale"] is None and chosen["model"] in model_names() and not is_delivery(files[0]):
         require_scene(files[0], chosen)
         raise click.UsageError("Without a guide --scale is required. Give --rgb GUIDE, or e.g. --scale 2.")
-    from dualsr_geo.engine import preparation  # noqa: PLC0415
     from dualsr_geo.engine import upscale as engine  # noqa: PLC0415  # loads torch
     from dualsr_geo.engine.options import Options  # noqa: PLC0415
     from dualsr_geo.engine.records import run_log  # noqa: PLC0415
 
     run_options = Options(psf=known_psf or read_psf(psf), **chosen)
     if dry_run:
-        return preparation.dry_run(scene, output, rgb=rgb, options=run_options)
+        return _plans(scene, output, rgb, run_options)
     read = [str(p) for p in (*files, *rgb, psf, chosen["model"], chosen["half_model"]) if p is not None]
     if report is not None:
         from dualsr_geo.report.page import require_report  # noqa: PLC0415
@@ -271,11 +271,28 @@ def _run(
         return engine.upscale(scene, output, rgb=rgb, options=run_options, client=client, report=report)
 
 
+def _plans(
+    scene: str | tuple[str, ...], output: str | None, rgb: tuple[str, ...], run_options: Options
+) -> dict[str, Any]:
+    """Return the plan of a run, or those of each pixel size."""
+    from dualsr_geo.engine import pixel_sizes, preparation  # noqa: PLC0415  # loads torch
+
+    if run_options.gsd != "all":
+        return preparation.dry_run(scene, output, rgb=rgb, options=run_options)
+    return pixel_sizes.each_gsd(
+        lambda own, label, place, _: preparation.dry_run(scene, place, rgb=rgb, options=own, label=label),
+        pixel_sizes.coarse_gsds(scene, run_options),
+        run_options,
+        output,
+    )
+
+
 def require_scene(scene: str, chosen: Mapping[str, Any]) -> None:
     """Raise the error of a scene that cannot be opened, which comes before that of any option."""
     from dualsr_geo.io.scenes import open_scene  # noqa: PLC0415  # loads rasterio
 
-    open_scene(scene, gsd=chosen["gsd"], sensor=chosen["sensor"], trust_references=chosen["trust_references"])
+    gsd = None if chosen["gsd"] == "all" else chosen["gsd"]
+    open_scene(scene, gsd=gsd, sensor=chosen["sensor"], trust_references=chosen["trust_references"])
 
 
 def read_psf(path: str | None) -> Psf | None:

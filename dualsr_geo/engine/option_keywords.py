@@ -18,6 +18,7 @@ from dualsr_geo.engine.options import (
     Denoising,
     Device,
     FineStageName,
+    Gsd,
     Options,
     Precision,
     Uncertainty,
@@ -47,7 +48,7 @@ class EvaluationKeywords(TypedDict, total=False):
     denoise: Denoising
     psf: Psf | None
     bidx: str | None
-    gsd: float | None
+    gsd: Gsd
     sensor: str | None
     wavelengths: Path | Sequence[float] | None
     trust_references: bool

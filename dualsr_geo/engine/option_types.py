@@ -13,6 +13,7 @@ from dualsr_geo.argument_types import (
     flag,
     integer,
     number,
+    number_or_all,
     number_or_auto,
     path,
     shown,
@@ -100,7 +101,8 @@ def uncertainty(name: str, value: Any) -> bool | Literal["separate"]:
 TYPES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("scale", "spectral", "orientations", "tile", "jobs"), integer),
     **dict.fromkeys(("published", "overwrite", "resume", "trust_references"), flag),
-    **dict.fromkeys(("mtf_gain", "gsd"), number),
+    "mtf_gain": number,
+    "gsd": number_or_all,
     "nodata": number_or_auto,
     "wavelengths": text_or_numbers,
     "uncertainty": uncertainty,

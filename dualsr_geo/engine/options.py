@@ -20,6 +20,7 @@ Coregistration = Literal["auto", "local", "off"]
 ChangeHandling = Literal["auto", "off"]
 Denoising = Literal["auto", "off"]
 Device = Literal["auto", "cpu", "cuda"]
+Gsd = float | Literal["all"] | None
 Uncertainty = bool | Literal["bands", "separate"]
 
 # Largest difference of a sum of taps from 1: taps printed with four digits pass.
@@ -70,8 +71,9 @@ class Options:
         The sensor's MTF gain at Nyquist, used unless the scene contradicts it; it wins over `sensor`'s.
     bidx : str or None
         Bands of the scene, ``"1,3..5"``.
-    gsd : float or None
-        Which bands of a product with several pixel sizes, metres.
+    gsd : float or str, or None
+        Which bands of a product with several pixel sizes, metres. ``"all"`` makes a product of each size that is coarser
+        than the finest one; for `upscale` and `batch`.
     sensor : str or None
         The sensor that took the scene, by its name in the registry; left out, the metadata decides.
     wavelengths : str or sequence of float, or None
@@ -122,7 +124,7 @@ class Options:
     mtf_gain: float | None = None
     # Scene.
     bidx: str | None = None
-    gsd: float | None = None
+    gsd: Gsd = None
     sensor: str | None = None
     wavelengths: str | tuple[float, ...] | None = None
     trust_references: bool = False
@@ -139,6 +141,21 @@ class Options:
     overwrite: bool = False
     resume: bool = False
     work_dir: str | None = None
+
+    @property
+    def gsd_m(self) -> float | None:
+        """The pixel size of the bands of one product, metres.
+
+        Raises
+        ------
+        OptionError
+            If it is ``"all"``.
+        """
+        if self.gsd == "all":
+            raise OptionError(
+                "--gsd all makes a product of each pixel size with upscale and batch. Give one size, e.g. 20."
+            )
+        return self.gsd
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -52,7 +52,7 @@ def open_inputs(
         scene,
         bidx=options.bidx,
         nodata=nodata,
-        gsd=options.gsd,
+        gsd=options.gsd_m,
         sensor=options.sensor,
         wavelengths=options.wavelengths,
         trust_references=trust,
@@ -84,6 +84,7 @@ def prepare(
     rgb: Raster | Sequence[Raster] | None = None,
     options: Options,
     client: Any = None,  # distributed.Client is not typed
+    label: str = "",
 ) -> tuple[RunPlan, OutputSpec]:
     """Open the inputs, once, and plan the run, here or on the workers of a cluster.
 
@@ -93,6 +94,8 @@ def prepare(
         As for `upscale`.
     output : path or callable, optional
         The product, or a function that returns its path for a ratio.
+    label : str
+        What the default name of the product has before the ratio.
 
     Raises
     ------
@@ -115,7 +118,7 @@ def prepare(
         if not isinstance(scene, str | os.PathLike):
             kind = "several files" if isinstance(scene, list | tuple) else "an array"
             raise OutputError(f"The scene is {kind}, next to which no file is written. Give --output.")
-        output = default_output(scene, delivery.scene, f"_x{plan.ratio}")
+        output = default_output(scene, delivery.scene, f"{label}_x{plan.ratio}")
     path = os.fspath(output(plan.ratio) if callable(output) else output)
     # A worker may run in another directory.
     spec = specify_output(plan, path if client is None else absolute(path))
@@ -215,7 +218,12 @@ def require_output(plan: RunPlan, spec: OutputSpec) -> None:
 
 
 def dry_run(
-    scene: SceneInput, output: Where | None = None, *, rgb: Raster | Sequence[Raster] | None = None, options: Options
+    scene: SceneInput,
+    output: Where | None = None,
+    *,
+    rgb: Raster | Sequence[Raster] | None = None,
+    options: Options,
+    label: str = "",
 ) -> dict[str, Any]:
     """Return what a run would do, and raise what it would raise before its first tile.
 
@@ -223,8 +231,10 @@ def dry_run(
     ----------
     scene, output, rgb, options
         As for `upscale`.
+    label : str
+        See `prepare`.
     """
-    plan, spec = prepare(scene, output, rgb=rgb, options=options)
+    plan, spec = prepare(scene, output, rgb=rgb, options=options, label=label)
     require_output(plan, spec)
     return plan_json(plan, spec)
 

@@ -24,6 +24,7 @@ from dualsr_geo.engine.fine_stage.fit import fit_fine_stage_once
 from dualsr_geo.engine.inputs import read_tile
 from dualsr_geo.engine.option_keywords import OptionKeywords, with_option_keywords
 from dualsr_geo.engine.options import Options, changed
+from dualsr_geo.engine.pixel_sizes import coarse_gsds, each_gsd
 from dualsr_geo.engine.plan import RunPlan
 from dualsr_geo.engine.preparation import Raster, SceneInput, Where, name_of, prepare
 from dualsr_geo.engine.records.provenance import provenance_of, summarise
@@ -101,19 +102,41 @@ def upscale(
     dict
         output, scale, shape, bands, model, fine, guide, consistency, clipped, seconds, peak_memory_bytes, notes
         and others, as JSON; see `RunSummary`. ``already_finished`` is present and true if an earlier run made the
-        product.
+        product. With ``gsd="all"`` ``products``, a list of these, each with its ``gsd``; the names of the files have it,
+        e.g. ``_20m``.
 
     Raises
     ------
     DualSRError
         For any input or option that cannot be carried out; the message names the way out.
     """
-    began = time.monotonic()
     options = changed(options, keywords, upscale)
     images = only_guide(rgb=rgb, pan=pan, guide=guide)
+    if options.gsd != "all":
+        return _upscale_one(scene, output, images, options, client=client, report=report, progress=progress)
+
+    def run(own: Options, label: str, place: Where | None, page: Where | None) -> dict[str, Any]:
+        return _upscale_one(scene, place, images, own, client=client, report=page, progress=progress, label=label)
+
+    return each_gsd(run, coarse_gsds(scene, options), options, output, report)
+
+
+def _upscale_one(
+    scene: SceneInput,
+    output: Where | None,
+    images: Raster | Sequence[Raster] | None,
+    options: Options,
+    *,
+    client: Any,  # as in `upscale`
+    report: Where | None,
+    progress: Progress | None,
+    label: str = "",
+) -> dict[str, Any]:
+    """Sharpen the bands of one pixel size; `label` is for the default name of the product."""
+    began = time.monotonic()
     with scene_log(name_of(scene), None if output is None else os.fspath(output)) as log:
         begin_stage(log, "inputs")
-        plan, spec = prepare(scene, output, rgb=images, options=options, client=client)
+        plan, spec = prepare(scene, output, rgb=images, options=options, client=client, label=label)
         summary = run_plan(plan, spec, log, began, client=client, report=report, progress=progress)
         return RunResult(summary.to_json())
 

@@ -213,7 +213,7 @@ def evaluate(
         scene,
         bidx=options.bidx,
         nodata=options.nodata,
-        gsd=options.gsd,
+        gsd=options.gsd_m,
         sensor=options.sensor,
         wavelengths=options.wavelengths,
         trust_references=trust,

@@ -39,6 +39,8 @@ class Delivery:
     without_guide : str
         A sentence for the user who gives no guide, where the product has none of its own; empty where there is nothing
         to say.
+    gsds : tuple of float
+        Pixel sizes of the bands of a product with several, metres, from the finest; empty for others.
     """
 
     scene: Scene
@@ -47,6 +49,7 @@ class Delivery:
     level: str = ""
     notes: tuple[str, ...] = ()
     without_guide: str = ""
+    gsds: tuple[float, ...] = ()
 
 
 def describe_delivery(delivery: Delivery, *, has_guide: bool) -> tuple[str, ...]:

@@ -77,7 +77,9 @@ def open_delivery(
     own, sharp = choose_group(expected, available, gsd, product.name)
     scene = product.open(available[own], own, nodata)
     guides = () if sharp is None else (product.open(available[sharp], sharp, nodata),)
-    return Delivery(scene, guides, product.sensor, product.documents.level, product.notes(scene, available))
+    notes = product.notes(scene, available)
+    gsds = tuple(sorted(available))
+    return Delivery(scene, guides, product.sensor, product.documents.level, notes, gsds=gsds)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def open_delivery(
     scene = product.open(available[own], own, nodata)
     guides = () if sharp is None else (product.open(available[sharp], sharp, nodata),)
     notes = (*product.notes, *_size_note(scene, own), *guide_note(expected, available))
-    return Delivery(scene, guides, product.sensor, product.level, notes)
+    return Delivery(scene, guides, product.sensor, product.level, notes, gsds=tuple(sorted(available)))
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def open_delivery(
     scene = product.open(own, nodata)
     guides = () if sharp is None else (product.open(sharp, nodata),)
     notes = (*product.notes, *guide_note(expected, available))
-    return Delivery(scene, guides, product.sensor, product.level, notes)
+    return Delivery(scene, guides, product.sensor, product.level, notes, gsds=tuple(sorted(available)))
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ class _Product:
         )
         scene = self._open(groups[own], nodata)
         guides = () if sharp is None else (self._open(groups[sharp], nodata),)
-        return Delivery(scene, guides, self._sensor_name, self._level, self._notes(assets, selected))
+        notes, gsds = self._notes(assets, selected), tuple(sorted(groups))
+        return Delivery(scene, guides, self._sensor_name, self._level, notes, gsds=gsds)
 
     def _single(self, gsd: float | None, nodata: float | None) -> Delivery:
         """Open the only asset that can be a scene, with all its bands."""
