@@ -74,6 +74,8 @@ def open_delivery(
             f"{image.path.name} is of level 1B (Basic), which is not on a map grid. Order the 3B (Ortho) product of the scene."
         )
     opened = _opened(image.path, nodata)
+    if not _is_stored(opened):
+        return Delivery(opened)
     if opened.count not in SENSORS:
         raise InputError(
             f"{image.path.name} has {opened.count} bands, but an AnalyticMS image has 4 or 8. Give it as delivered, or rename "
@@ -184,7 +186,10 @@ def _opened(path: ProductPath, nodata: float | None) -> Scene:
 
 
 def _is_stored(opened: Scene) -> bool:
-    """Say whether values are integers without a scale, as delivered; a file made of them may have the same name."""
+    """Say whether values are integers without a scale, as delivered.
+
+    A product that was made of an image may have its name, and is a plain raster.
+    """
     packing = opened.packing
     return packing.dtype == DTYPE and set(packing.scales) == {1.0} and set(packing.offsets) == {0.0}
 
@@ -192,8 +197,6 @@ def _is_stored(opened: Scene) -> bool:
 def _physical(opened: Scene, image: _Image, document: _Document) -> tuple[Scene, str]:
     """Return the scene in physical values, and a sentence about them."""
     count, zeros = opened.count, (0.0,) * opened.count
-    if not _is_stored(opened):
-        return opened, f"Values are as the file states: they are not the {DTYPE} counts of a delivery."
     if image.is_reflectance:
         quantity = "surface" if image.is_surface else "top-of-atmosphere"
         scene = repacked(opened, (REFLECTANCE_SCALE,) * count, zeros, "reflectance")

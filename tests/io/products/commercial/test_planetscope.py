@@ -68,7 +68,7 @@ def test_of_both_images_of_a_scene_surface_reflectance_is_opened(tmp_path):
     assert "SR" in open_delivered(instruments.planetscope(tmp_path, radiance=True)).scene.name
 
 
-def test_a_file_made_of_an_image_keeps_its_own_values(tmp_path):
+def test_a_file_made_of_an_image_is_a_plain_raster(tmp_path):
     order = instruments.planetscope(tmp_path)
     image = next(order.glob("*/*_SR*.tif"))
     made = image.with_name(f"{image.stem}_float.tif")
@@ -79,7 +79,7 @@ def test_a_file_made_of_an_image_keeps_its_own_values(tmp_path):
         file.write(values)
     delivery = open_delivered(made)
     np.testing.assert_array_equal(whole(delivery.scene), values)
-    assert "as the file states" in delivery.notes[0]
+    assert (delivery.notes, delivery.sensor) == ((), "")
     # The delivery of the folder remains the image as delivered.
     assert open_delivered(order).scene.name == image.stem
 
