@@ -129,6 +129,15 @@ def repacked(scene: Scene, scales: Sequence[float], offsets: Sequence[float], un
     return replace(scene, source=replace(source, decoding=decoding), packing=packing, bands=bands)
 
 
+def is_stored(scene: Scene) -> bool:
+    """Say whether the file of a scene holds integers without a scale, as products are delivered.
+
+    What this program writes of a product may have a name like the product's, and states its scale.
+    """
+    packing = scene.packing
+    return not packing.is_float and set(packing.scales) == {1.0} and set(packing.offsets) == {0.0}
+
+
 def stack(scenes: Sequence[Scene], name: str) -> Scene:
     """Return rasters of one grid as one scene, bands in their order.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked
+from dualsr_geo.io.products.delivery import Delivery, choose_gsd, is_stored, repacked
 from dualsr_geo.io.products.metadata_files import parse_xml, require_text
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.storage.folders.paths import ProductPath
@@ -16,7 +17,8 @@ from dualsr_geo.raster.bands import Band
 
 METADATA, CUBE = "-METADATA.XML", "-SPECTRAL_IMAGE"
 PREFIX = "ENMAP"
-# Suffixes of the cube in the formats of delivery.
+# Names of cubes as delivered, and their suffixes in the formats of delivery.
+DELIVERED = re.compile(r".+-SPECTRAL_IMAGE(?:_COG)?\.\w+", re.IGNORECASE)
 SUFFIXES = (".TIF", ".TIFF", ".GEOTIFF", ".BSQ", ".BIL", ".BIP")
 GSD_M = 30.0
 # L2A stores reflectance times 10000; L1C has a gain for each band.
@@ -28,7 +30,9 @@ def looks_like(path: ProductPath) -> bool:
     """Say whether a path is an EnMAP delivery's folder, metadata or cube."""
     if not path.name.upper().startswith(PREFIX):
         return path.is_dir() and any(f.name.upper().startswith(PREFIX) for f in path.glob(f"*{METADATA}"))
-    return path.is_dir() or path.name.upper().endswith(METADATA) or CUBE in path.name.upper()
+    if path.is_dir() or path.name.upper().endswith(METADATA) or DELIVERED.fullmatch(path.name):
+        return True
+    return _is_cube(path) and _document_of(path).is_file()
 
 
 def open_delivery(
@@ -66,8 +70,10 @@ def open_delivery(
             f"{document.name} is of level {level}, which is not on a map grid. Give a product of level {' or '.join(LEVELS)}."
         )
     choose_gsd({GSD_M: ("all",)}, gsd, document.name)
-    cube = _cube(document)
+    cube = path if _is_cube(path) else _cube(document)
     opened = open_raster(os.fspath(cube), bidx=None, nodata=nodata).scene
+    if DELIVERED.fullmatch(cube.name) is None and not is_stored(opened):
+        return Delivery(opened)
     bands = _bands(root, level)
     if len(bands) != opened.count:
         raise InputError(
@@ -81,14 +87,22 @@ def open_delivery(
     return Delivery(replace(scene, bands=bands, tags={"": tags}, name=name), (), "enmap", level, _notes(bands, level))
 
 
+def _is_cube(path: ProductPath) -> bool:
+    """Say whether a path is a cube, as delivered or made of one: a part that has its bands is opened like the whole."""
+    return not path.is_dir() and CUBE in path.name.upper()
+
+
+def _document_of(cube: ProductPath) -> ProductPath:
+    return cube.with_name(cube.name[: cube.name.upper().find(CUBE)] + METADATA)
+
+
 def _document(path: ProductPath) -> ProductPath:
     if path.is_dir():
         documents = sorted(path.glob(f"{PREFIX}*{METADATA}"))
         if len(documents) != 1:
             raise InputError(f"{path} holds {len(documents)} files *{METADATA}, not one. Give that of the product.")
         return documents[0]
-    start = path.name.upper().find(CUBE)
-    document = path if start < 0 else path.with_name(path.name[:start] + METADATA)
+    document = _document_of(path) if _is_cube(path) else path
     if not document.is_file():
         raise InputError(
             f"{document} does not exist, so scale and wavelengths of the cube are not known. Put it into the folder "
@@ -97,9 +111,13 @@ def _document(path: ProductPath) -> ProductPath:
     return document
 
 
+def _is_delivered(file: ProductPath) -> bool:
+    return DELIVERED.fullmatch(file.name) is not None and file.suffix.upper() in SUFFIXES
+
+
 def _cube(document: ProductPath) -> ProductPath:
     stem = document.name[: -len(METADATA)] + CUBE
-    cubes = [f for f in sorted(document.parent.glob(f"{stem}*")) if f.suffix.upper() in SUFFIXES]
+    cubes = [f for f in sorted(document.parent.glob(f"{stem}*")) if _is_delivered(f)]
     if not cubes:
         raise InputError(f"{document.parent} lacks {stem}.TIF. Fetch the cube of the product.")
     return cubes[0]

@@ -3,10 +3,12 @@
 import os
 import pickle
 
+import delivered
 import instruments
 import numpy as np
 import packed
 import pytest
+import rasterio
 
 from dualsr_geo.io.products import registry
 from dualsr_geo.io.scenes import open_delivered
@@ -90,3 +92,41 @@ def test_an_archive_opens_as_its_folder(kind, how, tmp_path):
     for a, b in zip((one.scene, *one.guides), (other.scene, *other.guides), strict=True):
         assert a.geobox == b.geobox
         np.testing.assert_array_equal(whole(a), whole(b))
+
+
+@pytest.mark.parametrize("make", [delivered.enmap, instruments.desis])
+def test_a_product_with_the_name_of_its_cube_is_opened_itself(make, tmp_path):
+    folder = make(tmp_path)
+    cube = next(f for f in folder.iterdir() if "-SPECTRAL_IMAGE" in f.name)
+    product = cube.with_name(f"{cube.stem}_x2.tif")
+    whole_of_delivery = whole(open_delivered(folder).scene)
+    with rasterio.open(cube) as file:
+        profile, values = file.profile, np.repeat(np.repeat(file.read(), 2, 1), 2, 2)
+    _, height, width = values.shape
+    with rasterio.open(product, "w", **profile | {"height": height, "width": width, "nodata": -32768}) as file:
+        file.write(values)
+        file.scales, file.offsets = (1e-4,) * file.count, (0.0,) * file.count
+    for _ in range(2):
+        delivery = open_delivered(product)
+        assert (delivery.scene.shape, delivery.notes, delivery.sensor) == ((height, width), (), "")
+        np.testing.assert_allclose(whole(delivery.scene), np.repeat(np.repeat(whole_of_delivery, 2, 1), 2, 2))
+        # The delivery is still the cube, and elsewhere no metadata are sought.
+        if product.parent == folder:
+            np.testing.assert_array_equal(whole(open_delivered(folder).scene), whole_of_delivery)
+            product = product.rename(tmp_path / product.name)
+
+
+@pytest.mark.parametrize("make", [delivered.enmap, instruments.desis])
+def test_a_part_of_a_cube_is_opened_like_the_whole(make, tmp_path):
+    folder = make(tmp_path)
+    cube = next(f for f in folder.iterdir() if "-SPECTRAL_IMAGE" in f.name)
+    part = cube.with_name(f"{cube.stem}_part.tif")
+    with rasterio.open(cube) as file:
+        window = rasterio.windows.Window(5, 7, 20, 10)
+        profile = file.profile | {"height": 10, "width": 20, "transform": file.window_transform(window)}
+        values = file.read(window=window)
+    with rasterio.open(part, "w", **profile) as file:
+        file.write(values)
+    scene = open_delivered(part).scene
+    np.testing.assert_array_equal(whole(scene), whole(open_delivered(folder).scene)[:, 7:17, 5:25])
+    assert scene.bands == open_delivered(folder).scene.bands

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.products.delivery import Delivery, choose_gsd, named_bands, repacked
+from dualsr_geo.io.products.delivery import Delivery, choose_gsd, is_stored, named_bands, repacked
 from dualsr_geo.io.products.metadata_files import parse_xml, to_number
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.storage.folders.paths import ProductPath
@@ -25,7 +25,7 @@ IMAGE = re.compile(
 OTHER = re.compile(r"(?:_udm2?|_DN)(?:_|$)", re.IGNORECASE)
 # Level of the images without a map grid.
 BASIC = "1B"
-NODATA, DTYPE = 0.0, "uint16"
+NODATA = 0.0
 # _SR and _toar store reflectance times 10000, the others radiance times 100.
 REFLECTANCE_SCALE, RADIANCE_SCALE = 1e-4, 0.01
 RADIANCE_UNIT = "W m-2 sr-1 um-1"
@@ -74,7 +74,7 @@ def open_delivery(
             f"{image.path.name} is of level 1B (Basic), which is not on a map grid. Order the 3B (Ortho) product of the scene."
         )
     opened = _opened(image.path, nodata)
-    if not _is_stored(opened):
+    if not is_stored(opened):
         return Delivery(opened)
     if opened.count not in SENSORS:
         raise InputError(
@@ -180,18 +180,9 @@ def _one_image(path: ProductPath) -> ProductPath:
 def _opened(path: ProductPath, nodata: float | None) -> Scene:
     """Return an image as stored; of one that states no nodata value 0 is missing, as in all deliveries."""
     opened = open_raster(os.fspath(path), bidx=None, nodata=nodata).scene
-    if nodata is None and opened.packing.nodata is None and _is_stored(opened):
+    if nodata is None and opened.packing.nodata is None and is_stored(opened):
         return open_raster(os.fspath(path), bidx=None, nodata=NODATA).scene
     return opened
-
-
-def _is_stored(opened: Scene) -> bool:
-    """Say whether values are integers without a scale, as delivered.
-
-    A product that was made of an image may have its name, and is a plain raster.
-    """
-    packing = opened.packing
-    return packing.dtype == DTYPE and set(packing.scales) == {1.0} and set(packing.offsets) == {0.0}
 
 
 def _physical(opened: Scene, image: _Image, document: _Document) -> tuple[Scene, str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked
+from dualsr_geo.io.products.delivery import Delivery, choose_gsd, is_stored, repacked
 from dualsr_geo.io.products.metadata_files import parse_xml, to_number
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.storage.folders.paths import ProductPath
 from dualsr_geo.raster.bands import Band
 
 PREFIX, METADATA, CUBE = "DESIS-HSI-", "-METADATA.XML", "-SPECTRAL_IMAGE"
+# Names of cubes as delivered.
+DELIVERED = re.compile(r".+-SPECTRAL_IMAGE(?:_COG)?\.\w+", re.IGNORECASE)
 SUFFIXES = (".TIF", ".TIFF")
 GSD_M = 30.0
 LEVELS = ("L2A", "L1C")
@@ -26,7 +29,11 @@ def looks_like(path: ProductPath) -> bool:
     name = path.name.upper()
     if path.is_dir():
         return name.startswith(PREFIX) or bool(_documents(path))
-    return name.startswith(PREFIX) and (name.endswith(METADATA) or CUBE in name)
+    if not name.startswith(PREFIX):
+        return False
+    if name.endswith(METADATA) or DELIVERED.fullmatch(path.name):
+        return True
+    return _is_cube(path) and bool(_documents_of(path))
 
 
 def open_delivery(
@@ -61,11 +68,14 @@ def open_delivery(
         )
     root = parse_xml(document)
     choose_gsd({GSD_M: ("all",)}, gsd, document.name)
-    cube = _cube(document)
+    cube = path if _is_cube(path) else _cube(document)
     background = root.findtext(".//backgroundValue")
+    opened = open_raster(os.fspath(cube), bidx=None, nodata=nodata).scene
+    if DELIVERED.fullmatch(cube.name) is None and not is_stored(opened):
+        return Delivery(opened)
     if nodata is None and background is not None and background.strip():
         nodata = to_number(background, "backgroundValue", document)
-    opened = open_raster(os.fspath(cube), bidx=None, nodata=nodata).scene
+        opened = open_raster(os.fspath(cube), bidx=None, nodata=nodata).scene
     described = [e for e in root.iter("band") if e.find("wavelengthCenterOfBand") is not None]
     if len(described) != opened.count:
         raise InputError(
@@ -86,28 +96,43 @@ def _documents(folder: ProductPath) -> list[ProductPath]:
     return sorted(f for f in folder.glob(f"{PREFIX}*") if f.name.upper().endswith(METADATA))
 
 
+def _is_cube(path: ProductPath) -> bool:
+    """Say whether a path is a cube, as delivered or made of one: a part that has its bands is opened like the whole."""
+    return not path.is_dir() and CUBE in path.name.upper()
+
+
+def _documents_of(cube: ProductPath) -> list[ProductPath]:
+    return [f for f in _documents(cube.parent) if f.name[: -len(METADATA)] == _stem(cube)]
+
+
+def _stem(cube: ProductPath) -> str:
+    return cube.name[: cube.name.upper().find(CUBE)]
+
+
 def _document(path: ProductPath) -> ProductPath:
     if path.is_dir():
         documents = _documents(path)
         if len(documents) != 1:
             raise InputError(f"{path} holds {len(documents)} files *-METADATA.xml, not one. Give that of the product.")
         return documents[0]
-    start = path.name.upper().find(CUBE)
-    if start < 0:
+    if not _is_cube(path):
         return path
-    stem = path.name[:start]
-    documents = [f for f in _documents(path.parent) if f.name[: -len(METADATA)] == stem]
+    documents = _documents_of(path)
     if not documents:
         raise InputError(
-            f"{path.parent} lacks {stem}-METADATA.xml, so scales and wavelengths of the cube are not known. Put it into the "
-            "folder of the cube, or rename the cube to read it as a plain raster."
+            f"{path.parent} lacks {_stem(path)}-METADATA.xml, so scales and wavelengths of the cube are not known. Put it into "
+            "the folder of the cube, or rename the cube to read it as a plain raster."
         )
     return documents[0]
 
 
+def _is_delivered(file: ProductPath) -> bool:
+    return DELIVERED.fullmatch(file.name) is not None and file.suffix.upper() in SUFFIXES
+
+
 def _cube(document: ProductPath) -> ProductPath:
     stem = document.name[: -len(METADATA)] + CUBE
-    cubes = [f for f in sorted(document.parent.glob(f"{stem}*")) if f.suffix.upper() in SUFFIXES]
+    cubes = [f for f in sorted(document.parent.glob(f"{stem}*")) if _is_delivered(f)]
     if not cubes:
         raise InputError(f"{document.parent} lacks {stem}.tif. Fetch the cube of the product.")
     return cubes[0]
