@@ -83,9 +83,7 @@ def _touched(bounds: tuple[float, ...], target: GeoBox, crs: Any) -> Window:
         raise GridError(f"`crs` is {excerpt(str(crs))}, and the scene has no CRS. Leave it out, or give the scene one.")
     if other is not None and target.crs is not None and other != target.crs:
         x, y = other.transformer_to_crs(target.crs)(x, y)
-    columns, rows = _pixels(target, x, y)
-    height, width = (int(n) for n in target.shape)
-    window = Window(*_whole(rows), *_whole(columns)).clipped((height, width))
+    window = _covered(target, x, y)
     if min(window.shape) < 1:
         box = target.boundingbox
         raise InputError(
@@ -93,6 +91,17 @@ def _touched(bounds: tuple[float, ...], target: GeoBox, crs: Any) -> Window:
             f"y {box.bottom:.10g}..{box.top:.10g}. Give others, or their `crs`."
         )
     return window
+
+
+def touched_window(bounds: tuple[float, ...], target: GeoBox) -> Window:
+    """Return the pixels of the product that bounds in its CRS touch, (left, bottom, right, top); there may be none."""
+    return _covered(target, *_outline(bounds))
+
+
+def _covered(target: GeoBox, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Window:
+    columns, rows = _pixels(target, x, y)
+    height, width = (int(n) for n in target.shape)
+    return Window(*_whole(rows), *_whole(columns)).clipped((height, width))
 
 
 def _crs(given: Any) -> CRS:
