@@ -303,7 +303,7 @@ def _product(sharpener: WindowSharpener, window: Window, factor: int) -> tuple[G
 
 
 def _coarser(box: GeoBox, window: Window, factor: int) -> tuple[GeoBox, Window]:
-    """Return a grid with larger pixels from the same corner, and the window of it that covers a window."""
+    """Return a grid with larger pixels from the same corner, and its window that covers a window of the finer one."""
     rows, columns = (-(-int(n) // factor) for n in box.shape)
     coarse = GeoBox((rows, columns), box.affine @ Affine.scale(factor), box.crs)
     part = Window(window.y0 // factor, -(-window.y1 // factor), window.x0 // factor, -(-window.x1 // factor))
