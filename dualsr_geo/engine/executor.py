@@ -74,7 +74,7 @@ def process_tile(plan: TilePlan, index: int) -> TileRecord:
     context, tile = plan.context, plan.context.tiling[index]
     statistics = TileStatistics(context.count)
     with tile_errors(context.tiling, index, "Run again with --resume to redo only what is missing."):
-        cube, guide = read_tile(plan.inputs, context, tile)
+        cube, guide = read_tile(plan.inputs, context, tile, statistics)
         target = tile.core.scaled(context.ratio)
         chunks: dict[str, int | None] = {}
         for bands, stored in sharpen_tile(context, tile, cube, guide, statistics, plan.store.band_ranges()):

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsr_geo.engine.tiles.context import TileContext, guide_window
+from dualsr_geo.engine.tiles.statistics import TileStatistics
+from dualsr_geo.fusion.guide_completion import GuideCompletion
 from dualsr_geo.io.guides import Guide
 from dualsr_geo.raster.normalization import Normalization
 from dualsr_geo.raster.source import Source
@@ -60,22 +62,87 @@ class SourceReader:
 
 
 def read_registered_guide(
-    reader: InputReader, window: Window, field: DisplacementField | None
+    reader: InputReader,
+    window: Window,
+    field: DisplacementField | None,
+    completion: GuideCompletion | None = None,
+    shape: tuple[int, int] = (0, 0),
 ) -> NDArray[np.float32] | None:
-    """Return a window of the guide (hr pixels) with its local displacement undone; as it is without a field."""
-    if field is None:
+    """Return a window of the guide (hr pixels) with its local displacement undone; as it is without a field.
+
+    Parameters
+    ----------
+    reader : InputReader
+    window : Window
+    field : DisplacementField or None
+    completion : GuideCompletion, optional
+        Of several guides, which predicts what one of them lacks.
+    shape : (int, int)
+        Rows and columns of the target grid, which a completion needs.
+    """
+    around = window if field is None else window.grown(field.margin_px)
+    guide = read_completed_guide(reader, around, completion, shape)
+    return guide if guide is None or field is None else field.moved(guide, window)
+
+
+def read_completed_guide(
+    reader: InputReader, window: Window, completion: GuideCompletion | None, shape: tuple[int, int]
+) -> NDArray[np.float32] | None:
+    """Return a window of the guide (hr pixels) in which what one of several guides lacks is predicted."""
+    if completion is None:
         return reader.read_guide(window)
-    guide = reader.read_guide(window.grown(field.margin_px))
-    return None if guide is None else field.moved(guide, window)
+    around = window.grown(completion.margin_px)
+    guide = reader.read_guide(around)
+    return None if guide is None else completion.completed(guide, around, shape)
 
 
 def read_tile(
-    reader: InputReader, context: TileContext, tile: Tile
+    reader: InputReader, context: TileContext, tile: Tile, statistics: TileStatistics | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Return the scene window and the guide window of a tile; no guide where the tile uses none."""
-    if context.survey.normalization is not None:
-        reader = reader.normalized(context.survey.normalization)
+    """Return the scene window and the guide window of a tile; no guide where the tile uses none.
+
+    Parameters
+    ----------
+    reader : InputReader
+    context : TileContext
+    tile : Tile
+    statistics : TileStatistics, optional
+        To which the coverage of each of several guides is added.
+    """
+    survey = context.survey
+    if survey.normalization is not None:
+        reader = reader.normalized(survey.normalization)
     scene = reader.read_scene(tile.padded)
     if not context.guided:
         return scene, None
-    return scene, read_registered_guide(reader, guide_window(context, tile), context.survey.displacement)
+    if survey.completion is not None and statistics is not None:
+        reader = _Counted(reader, survey.completion, tile.core, context.ratio, statistics)
+    height, width = context.shape
+    target = height * context.ratio, width * context.ratio
+    guide = read_registered_guide(reader, guide_window(context, tile), survey.displacement, survey.completion, target)
+    return scene, guide
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A reader that counts how much of a core each of several guides covers."""
+
+    reader: InputReader
+    completion: GuideCompletion
+    core: Window
+    ratio: int
+    statistics: TileStatistics
+
+    def read_scene(self, window: Window) -> NDArray[np.float32]:
+        return self.reader.read_scene(window)
+
+    def normalized(self, normalization: Normalization) -> InputReader:
+        return replace(self, reader=self.reader.normalized(normalization))
+
+    def read_guide(self, window: Window) -> NDArray[np.float32] | None:
+        guide = self.reader.read_guide(window)
+        if guide is not None:
+            core = guide[:, *self.core.scaled(self.ratio).within(window).slices]
+            height, width = self.core.shape
+            self.statistics.guides_covered = self.completion.coverage(core) * height * width
+        return guide

@@ -17,7 +17,7 @@ from dualsr_geo.engine.size_limits import require_tiles
 from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.alignment import align_guides
-from dualsr_geo.io.guides import Guide
+from dualsr_geo.io.guides import Guide, StackedGuide
 from dualsr_geo.io.readers.blocks.rows import row_bytes
 from dualsr_geo.models.definition import (
     Model,
@@ -99,6 +99,7 @@ class RunPlan:
     def survey_options(self) -> SurveyOptions:
         """The options of the survey."""
         o = self.options
+        stacked = self.guide if isinstance(self.guide, StackedGuide) else None
         return SurveyOptions(
             self.ratio,
             o.psf,
@@ -114,6 +115,8 @@ class RunPlan:
             mtf_named=o.mtf_gain is not None or o.sensor is not None,
             scene=self.scene.packing,
             packing=self.packing,
+            guide_parts=tuple(part.count for part in stacked.parts) if stacked is not None else (),
+            sharp_guides=stacked.sharp if stacked is not None else (),
         )
 
     @property
@@ -192,7 +195,7 @@ def plan_run(
     model.require_inputs(scene.count, sum(g.count for g in guides) if guides else None)
     if options.uncertainty:
         require_uncertainty(model, fine, scene.shape)
-    placed = [place_guide(scene, g) for g in guides]
+    placed = place_guides(scene, guides)
     ratio = choose_scale(scene, placed, options, model)
     require_ratio(model, ratio)
     require_fine(fine, ratio, guided=bool(placed))
@@ -260,29 +263,58 @@ def product_packing(scene: Scene, dtype: str | None = None, nodata: Nodata = Non
     return replace(packing, nodata=float(np.iinfo(packing.dtype).min))
 
 
-def place_guide(scene: Scene, guide: Scene) -> Scene:
-    """Give a guide without georeference the extent of a scene without georeference.
+def place_guides(scene: Scene, guides: Sequence[Scene]) -> list[Scene]:
+    """Check that guides are at the place of a scene, and that none is given twice.
+
+    Parameters
+    ----------
+    scene : Scene
+    guides : sequence of Scene
+
+    Returns
+    -------
+    list of Scene
+        The guides; those without georeference have the extent of the scene, which has none either.
 
     Raises
     ------
     GridError
-        If only one of the two is georeferenced, or their shapes do not fit.
+        If only one of scene and guide is georeferenced, or they do not overlap, or their shapes do not fit.
+    InputError
+        If a guide is given twice.
     """
+    if len(guides) < 2:
+        return [_placed(scene, guide, "guide") for guide in guides]
+    placed = [_placed(scene, guide, f"guide {guide.name}") for guide in guides]
+    contents: list[Mapping[str, object]] = []
+    for guide in guides:
+        content = guide.source.fingerprint()
+        if content in contents:
+            raise InputError(f"{guide.name} is given twice as --rgb, so its bands would count twice. Give it once.")
+        contents.append(content)
+    return placed
+
+
+def _placed(scene: Scene, guide: Scene, name: str) -> Scene:
     if grid.is_bare(scene.geobox) and grid.is_bare(guide.geobox):
         return replace(guide, geobox=grid.same_extent(scene.geobox, guide.shape))
-    grid.require_same_world(scene.geobox, guide.geobox)
+    grid.require_same_world(scene.geobox, guide.geobox, name)
     return guide
 
 
 def choose_scale(scene: Scene, guides: Sequence[Scene], options: Options, model: Model | None = None) -> int:
-    """Return the ratio that every guide allows, and that fits the PSF and the network, if there are any.
+    """Return the given ratio, or the largest that every guide allows; it fits the PSF and the network, if there are any.
+
+    A given ratio may be up to the largest that the finest guide allows.
 
     Raises
     ------
     OptionError
         If the scale contradicts the PSF.
     ScaleError
-        If the scale contradicts a guide.
+        If the scale contradicts the finest guide.
+    GridError
+        If a guide is not at least twice as sharp as the scene.
     """
     scale, psf = options.scale, options.psf
     if psf is not None and scale is not None and psf.ratio != scale:
@@ -292,4 +324,6 @@ def choose_scale(scene: Scene, guides: Sequence[Scene], options: Options, model:
         ratio = model.only_ratio
     if not guides:
         return grid.choose_ratio(ratio, scene.geobox, None)
-    return min(grid.choose_ratio(ratio, scene.geobox, guide.geobox) for guide in guides)
+    # All of them must be sharper than the scene; those that are coarser than the product are resampled.
+    ordered = sorted(guides, key=lambda guide: grid.largest_ratio(scene.geobox, guide.geobox))
+    return grid.choose_ratio(ratio, scene.geobox, ordered[0 if ratio is None else -1].geobox)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.engine.inputs import InputReader, read_registered_guide
 from dualsr_geo.errors import InputError
+from dualsr_geo.fusion.guide_completion import GuideCompletion, fit_completion, placing_part
 from dualsr_geo.raster.fill import find_fill
 from dualsr_geo.raster.normalization import WIDE_TYPES, Normalization, choose_normalization
 from dualsr_geo.raster.windows import Window
@@ -39,11 +40,14 @@ class SceneSample:
         The displacement that was undone.
     normalization : Normalization or None
         By which the scene in the windows is shifted and scaled.
+    completion : GuideCompletion or None
+        By which what one of several guides lacks is predicted in the windows.
     """
 
     windows: tuple[Sample, ...]
     field: DisplacementField | None
     normalization: Normalization | None = None
+    completion: GuideCompletion | None = None
 
 
 def survey_scene(reader: InputReader, shape: tuple[int, int], options: SurveyOptions) -> Survey:
@@ -70,14 +74,53 @@ def sample_scene(reader: InputReader, shape: tuple[int, int], options: Registrat
         windows = sample_windows(shape)
         cubes, normalization = _read_sample(reader, windows, options)
         reader = reader if normalization is None else reader.normalized(normalization)
-        field = _estimate_displacement(reader, shape, options)
-        margin = sample_margin(options.ratio)
-        guides = (
-            read_registered_guide(reader, window.scaled(options.ratio).grown(margin), field) for window in windows
-        )
-        samples = tuple(map(Sample, cubes, guides))
-        _require_magnitude([s.guide for s in samples if s.guide is not None])
-        return SceneSample(samples, field, normalization)
+        completion, placing = _several_guides(reader, windows, options)
+        # Placed by some of the bands, as they are measured; by all of them where there is one guide.
+        measured = reader if placing is None else _SomeBands(reader, placing)
+        field = _estimate_displacement(measured, shape, options)
+        ratio, margin = options.ratio, sample_margin(options.ratio)
+        target = shape[0] * ratio, shape[1] * ratio
+        around = [window.scaled(ratio).grown(margin) for window in windows]
+        guides = [read_registered_guide(reader, window, field, completion, target) for window in around]
+        _require_magnitude([guide for guide in guides if guide is not None])
+        if placing is None or completion is None:
+            return SceneSample(tuple(map(Sample, cubes, guides)), field, normalization, completion)
+        placed = [read_registered_guide(measured, window, field) for window in around]
+        whole = [completion.measured(reader.read_guide(w.scaled(ratio)), ratio) for w in windows]
+        return SceneSample(tuple(map(Sample, cubes, guides, placed, whole)), field, normalization, completion)
+
+
+def _several_guides(
+    reader: InputReader, windows: Sequence[Window], options: RegistrationOptions
+) -> tuple[GuideCompletion | None, tuple[int, ...] | None]:
+    """Return how what one of several guides lacks is predicted, and by which bands they are placed; None for one guide."""
+    if len(options.guide_parts) < 2:
+        return None, None
+    reads = (reader.read_guide(window.scaled(options.ratio)) for window in windows)
+    guides = [guide for guide in reads if guide is not None]
+    if not guides:
+        return None, None
+    completion = fit_completion(guides, options.guide_parts, options.ratio)
+    placing = placing_part(guides, options.guide_parts, options.sharp_guides or range(len(options.guide_parts)))
+    return completion, None if len(placing) == sum(options.guide_parts) else placing
+
+
+@dataclass(frozen=True)
+class _SomeBands:
+    """A reader of some bands of the guide."""
+
+    reader: InputReader
+    bands: tuple[int, ...]
+
+    def read_scene(self, window: Window) -> NDArray[np.float32]:
+        return self.reader.read_scene(window)
+
+    def normalized(self, normalization: Normalization) -> _SomeBands:
+        return replace(self, reader=self.reader.normalized(normalization))
+
+    def read_guide(self, window: Window) -> NDArray[np.float32] | None:
+        guide = self.reader.read_guide(window)
+        return None if guide is None else guide[list(self.bands)]
 
 
 def _require_magnitude(guides: Sequence[NDArray[np.float32]]) -> None:
@@ -122,7 +165,13 @@ def survey_sample(sample: SceneSample, options: SurveyOptions) -> Survey:
     with one_thread():
         survey = estimate_survey(sample.windows, options)
         notes = (*_value_notes(sample, survey.used, options), *survey.notes)
-        return replace(survey, displacement=sample.field, normalization=sample.normalization, notes=notes)
+        return replace(
+            survey,
+            displacement=sample.field,
+            completion=sample.completion,
+            normalization=sample.normalization,
+            notes=notes,
+        )
 
 
 def _value_notes(sample: SceneSample, used: Sequence[int], options: SurveyOptions) -> tuple[str, ...]:

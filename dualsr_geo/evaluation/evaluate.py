@@ -27,7 +27,7 @@ from dualsr_geo.argument_types import (
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN
 from dualsr_geo.engine.option_keywords import EvaluationKeywords, with_option_keywords
 from dualsr_geo.engine.options import Options, changed
-from dualsr_geo.engine.plan import choose_scale, place_guide, plan_run
+from dualsr_geo.engine.plan import choose_scale, place_guides, plan_run
 from dualsr_geo.engine.preparation import Raster, SceneInput, as_list
 from dualsr_geo.errors import GridError, InputError, OptionError
 from dualsr_geo.evaluation.metrics import score
@@ -220,10 +220,8 @@ def evaluate(
     )
     opened = delivery.scene
     warn_of_fill(opened)
-    guides = [
-        place_guide(opened, g)
-        for g in [g for r in images for g in open_guides(r, trust_references=trust)] or delivery.guides
-    ]
+    given = [g for r in images for g in open_guides(r, trust_references=trust)]
+    guides = place_guides(opened, given or delivery.guides)
     if report is not None:
         files = [file for s in (opened, *guides) for file in s.source.files_read()]
         require_report(report, overwrite=options.overwrite, inputs=files)

@@ -26,6 +26,8 @@ from dualsr_geo.serialization import to_json
 MARGIN_PX = 8
 # Points along each side of a window where its outline is projected.
 OUTLINE_POINTS = 21
+# Pixels of a guide that are larger than this, in pixels of the target grid, blur it.
+LARGEST_SHARP = 1.5
 # Guide values resampled at once, 64 MiB of float32, however much finer the guide is.
 MAX_VALUES = 2**24
 
@@ -192,6 +194,12 @@ class StackedGuide:
     def count(self) -> int:
         """Number of bands."""
         return sum(part.count for part in self.parts)
+
+    @property
+    def sharp(self) -> tuple[int, ...]:
+        """Numbers of the guides whose pixels are no larger than those of the target grid."""
+        sizes = [1 / part.oversampling if isinstance(part, WarpedGuide) else 1.0 for part in self.parts]
+        return tuple(i for i, size in enumerate(sizes) if size <= max(min(sizes), LARGEST_SHARP))
 
     def read(self, window: Window) -> NDArray[np.float32]:
         """Return a window of the target grid; see `Guide.read`."""

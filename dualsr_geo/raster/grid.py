@@ -138,8 +138,14 @@ def crs_name(box: GeoBox) -> str | None:
     return f"EPSG:{box.crs.epsg}" if box.crs.epsg else str(box.crs.to_wkt())
 
 
-def require_same_world(scene: GeoBox, guide: GeoBox) -> None:
+def require_same_world(scene: GeoBox, guide: GeoBox, name: str = "guide") -> None:
     """Check that scene and guide can be placed on one map and overlap there.
+
+    Parameters
+    ----------
+    scene, guide : GeoBox
+    name : str
+        Of the guide in messages, where there are several.
 
     Raises
     ------
@@ -147,7 +153,7 @@ def require_same_world(scene: GeoBox, guide: GeoBox) -> None:
         If only one of them has a CRS, or they do not overlap.
     """
     if (scene.crs is None) != (guide.crs is None):
-        has, lacks = ("scene", "guide") if guide.crs is None else ("guide", "scene")
+        has, lacks = ("scene", name) if guide.crs is None else (name, "scene")
         raise GridError(
             f"The {has} has a CRS and the {lacks} has none, so their places cannot be compared. "
             f"Set the CRS of the {lacks} (rio edit-info --crs), or remove that of the {has}."
@@ -161,7 +167,7 @@ def require_same_world(scene: GeoBox, guide: GeoBox) -> None:
     scene_box, guide_box = scene_extent.boundingbox, guide_extent.boundingbox
     if _disjoint(scene_box, guide_box):
         raise GridError(
-            f"The guide covers {_sides(guide_box)}, the scene {_sides(scene_box)} ({unit(scene)}): "
+            f"The {name} covers {_sides(guide_box)}, the scene {_sides(scene_box)} ({unit(scene)}): "
             "they do not overlap. Give a guide of the same place as --rgb."
         )
 

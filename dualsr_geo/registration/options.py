@@ -31,3 +31,5 @@ class RegistrationOptions:
     mtf_gain: float | None = field(default=None, kw_only=True)
     coregister: str = field(default="auto", kw_only=True)
     mtf_named: bool = field(default=True, kw_only=True)
+    guide_parts: tuple[int, ...] = field(default=(), kw_only=True)
+    sharp_guides: tuple[int, ...] = field(default=(), kw_only=True)

@@ -80,7 +80,11 @@ def describe_guide(guide: Mapping[str, Any] | None) -> list[str]:
     relevance = [r for r in guide["relevance"] or () if r is not None]
     mean = sum(relevance) / len(relevance) if relevance else 0.0
     move = describe_move(guide["shift_px"], guide["moved_px"], guide["shift_error_px"])
-    sentences = [f"covers {share(guide['coverage'])} of the scene, {move}, explains {mean:.0%} of the bands' variance"]
+    each = guide.get("coverage_by_guide")
+    together = f" (the guides {', '.join(map(share, each))})" if each else ""
+    sentences = [
+        f"covers {share(guide['coverage'])} of the scene{together}, {move}, explains {mean:.0%} of the bands' variance"
+    ]
     if field := guide["field"]:
         sentences.append(
             f"is distorted by {field['rms_px']:.2f} px (root mean square), {field['largest_px']:.2f} px at most; "

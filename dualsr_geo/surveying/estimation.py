@@ -90,7 +90,9 @@ def _scene(samples: Sequence[Sample], options: SurveyOptions) -> tuple[SceneStat
     space = _subspace(spectra, weight, noise) if options.model.spectral else _no_components(mean)
     ridges = _unguided_ridges(space, spectra[:, weight > 0])
     guides = tuple(s.guide for s in samples if s.guide is not None)
-    sample = FilledSample(filled, guides, sample_margin(options.ratio))
+    placing = tuple(s.placing for s in samples if s.placing is not None)
+    measured = tuple(torch.from_numpy(s.measured).float() for s in samples if s.measured is not None)
+    sample = FilledSample(filled, guides, sample_margin(options.ratio), placing, measured)
     return SceneStatistics(used, low, noise, error, space, ridges), sample
 
 

@@ -32,6 +32,8 @@ REJUDGED_BELOW = 0.9
 # A guide that explains less of the bands' variance says little of the blur: a map of labels has led to one half as wide
 # again as the right one, and to a product 5 dB worse than bicubic.
 MIN_SHARE_FOR_BLUR = 0.2
+# Of several guides, relations are estimated where all are measured if that is at least this share of what they cover.
+MIN_MEASURED_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +118,22 @@ def _registered(
     leading: Subspace, sample: FilledSample, psf: Psf, options: SurveyOptions
 ) -> tuple[Placement, list[Block], NDArray[np.float32]]:
     """Return the guide's placement, the blocks with the registered guide, and the mean of each guide band."""
-    placement = _placement(leading, sample, psf, options)
+    placing = replace(sample, guides=sample.placing, placing=()) if sample.placing else sample
+    placement = _placement(leading, placing, psf, options)
     blocks, mean = sampling.guided_blocks(sample.filled, sample.guides, placement.psf, placement.moved_px)
     other = _with_scene_blur(placement, blocks, sample, options)
     if other.psf != placement.psf:
         blocks, mean = sampling.guided_blocks(sample.filled, sample.guides, other.psf, other.moved_px)
-    return other, blocks, mean
+    return other, _where_measured(blocks, sample), mean
+
+
+def _where_measured(blocks: list[Block], sample: FilledSample) -> list[Block]:
+    """Return blocks without weight where one of several guides is predicted, if enough is left."""
+    if len(sample.measured) != len(blocks):
+        return blocks
+    left = [replace(b, weight=b.weight * m) for b, m in zip(blocks, sample.measured, strict=True)]
+    share = sum(float((b.weight > 0).sum()) for b in left) / max(1, sum(int((b.weight > 0).sum()) for b in blocks))
+    return left if _enough(left) and share >= MIN_MEASURED_SHARE else blocks
 
 
 def _with_scene_blur(

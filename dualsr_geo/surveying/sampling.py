@@ -44,10 +44,16 @@ class Sample:
         Physical values, NaN where the scene has none.
     guide : array, shape (guide band, ratio * y + 2 * margin, ratio * x + 2 * margin), or None
         With a margin of `sample_margin` hr pixels, NaN where the guide does not reach.
+    placing : array, shape (placing band, ...), or None
+        The same with the bands by which several guides are placed; None where `guide` is used for that.
+    measured : array, shape (y, x), or None
+        Where all of several guides are measured and none is predicted; None where all are.
     """
 
     cube: NDArray[np.float32]
     guide: NDArray[np.float32] | None
+    placing: NDArray[np.float32] | None = None
+    measured: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

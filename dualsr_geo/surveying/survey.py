@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.change_detection import ChangeModel
+from dualsr_geo.fusion.guide_completion import GuideCompletion
 from dualsr_geo.fusion.guide_noise.filter import REACH_PX, GuideFilter
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.fusion.uncertainty import ErrorModel
@@ -35,6 +36,7 @@ PARTS: dict[str, type] = {
     "guide": GuideStatistics,
     "denoising": GuideDenoising,
     "displacement": DisplacementField,
+    "completion": GuideCompletion,
     "changes": ChangeModel,
     "uncertainty": ErrorModel,
     "detail": DetailAssessment,
@@ -58,6 +60,8 @@ class Survey:
         Noise of the guide, and the filter against it; None without a guide, and where it is not estimated.
     displacement : DisplacementField or None
         Local displacement of the guide, which is undone before the shift; None where it is not estimated.
+    completion : GuideCompletion or None
+        Of several guides, how one is predicted where it is missing; None for one guide.
     changes : ChangeModel or None
         Model of the guide from the scene, to recognise where the guide shows something else.
     model_state : object or None
@@ -83,6 +87,7 @@ class Survey:
     uncertainty: ErrorModel | None = None
     detail: DetailAssessment | None = None
     normalization: Normalization | None = None
+    completion: GuideCompletion | None = None
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

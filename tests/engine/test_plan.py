@@ -18,7 +18,7 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run, product_packing
-from dualsr_geo.errors import GridError, OptionError, ScaleError
+from dualsr_geo.errors import GridError, InputError, OptionError, ScaleError
 from dualsr_geo.io.scenes import Scene, open_scene
 from dualsr_geo.raster.packing import Packing
 
@@ -43,6 +43,30 @@ def test_the_coarsest_of_several_guides_decides() -> None:
     coarse = open_scene(synthetic.as_dataarray(SAMPLE, "guide").coarsen(y=2, x=2).mean().rio.write_transform())
     several = plan_run(scene(), [scene("guide"), coarse], Options())
     assert (several.ratio, several.guide.count) == (2, 6)
+
+
+def test_a_scale_may_be_up_to_what_the_finest_of_several_guides_allows() -> None:
+    coarse = open_scene(synthetic.as_dataarray(SAMPLE, "guide").coarsen(y=2, x=2).mean().rio.write_transform())
+    finer = plan_run(scene(), [coarse, scene("guide")], Options(scale=4))
+    assert (finer.ratio, finer.survey_options.guide_parts, finer.survey_options.sharp_guides) == (4, (3, 3), (1,))
+    with pytest.raises(ScaleError, match="up to --scale 4"):
+        plan_run(scene(), [coarse, scene("guide")], Options(scale=5))
+
+
+def test_a_guide_is_given_once() -> None:
+    with pytest.raises(
+        InputError, match=r"^reflectance is given twice as --rgb, so its bands would count twice\. Give it once\.$"
+    ):
+        job(guides=2)
+
+
+def test_a_guide_of_several_at_another_place_is_named() -> None:
+    first, second = (synthetic.as_dataarray(SAMPLE, "guide").rename(name) for name in ("first", "second"))
+    away = second.assign_coords(x=second.x + 1e5).rio.write_transform()
+    with pytest.raises(GridError, match=r"^The guide second covers .*they do not overlap"):
+        plan_run(scene(), [open_scene(first), open_scene(away)], Options())
+    with pytest.raises(GridError, match=r"^The scene has a CRS and the guide second has none"):
+        plan_run(scene(), [open_scene(first), open_scene(second.drop_vars("spatial_ref"))], Options())
 
 
 def test_a_known_blur_decides_the_ratio_too() -> None:

@@ -130,7 +130,7 @@ def test_a_doubled_guide_is_reported(sample, folder):
 # ---- several guides ----------------------------------------------------------------------
 
 
-def test_guides_of_different_pixels_and_cover_are_used_where_both_reach(sample, folder):
+def test_where_one_of_several_guides_does_not_reach_the_other_serves(sample, folder):
     # A pan image at 2 m, and colours at 3.2 m, two and a half times finer, over the left half only.
     pan = raster(folder / "pan.tif", sample.guide.mean(0, keepdims=True))
     y, x = (np.arange(n) * 1.6 + 0.3 for n in (100, 66))
@@ -140,10 +140,11 @@ def test_guides_of_different_pixels_and_cover_are_used_where_both_reach(sample, 
     both = upscale(folder / "scene.tif", folder / "both.tif", rgb=[pan, colours], **keywords)
     one = upscale(folder / "scene.tif", folder / "one.tif", rgb=[pan], **keywords)
     assert one["guide"]["coverage"] == 1
-    assert both["guide"]["coverage"] == pytest.approx(66 * 3.2 / (53 * 8), abs=0.02)
+    assert both["guide"]["coverage"] == 1
+    assert both["guide"]["coverage_by_guide"] == pytest.approx([1, 66 * 3.2 / (53 * 8)], abs=0.02)
     with rasterio.open(folder / "both.tif") as file:
         assert np.isfinite(file.read()).all()
     facts = check_guide(folder / "scene.tif", rgb=[pan, colours], scale=2)
     assert [g["gsd_ratio"] for g in facts["guides"]] == [4, 2.5]
-    assert facts["coverage"] == pytest.approx(0.5, abs=0.06)
-    assert any("the rest is sharpened without it" in a for a in facts["advice"])
+    assert facts["coverage"] == 1
+    assert not any("the rest is sharpened without it" in a for a in facts["advice"])

@@ -29,6 +29,7 @@ from dualsr_geo.engine.tiles.fine_stage import FineStage
 from dualsr_geo.engine.tiles.sharpen import sharpen_tile
 from dualsr_geo.engine.tiles.statistics import TileStatistics
 from dualsr_geo.errors import DualSRWarning, OptionError
+from dualsr_geo.fusion.guide_completion import completion_margin
 from dualsr_geo.fusion.guide_noise.filter import REACH_PX
 from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.storage.defects import reports_defects
@@ -115,8 +116,9 @@ def _tasks(plan: RunPlan, whole: InputPiece, name: str, token: str) -> dict[Any,
     """Return the tasks: the survey, the fitted fine stage, the pieces of the inputs, and the tiles."""
     shape, tiling, context_for = plan.scene.shape, plan.tiling, plan.context_for
     local = plan.options.coregister == "local" and plan.guide is not None
-    # Enough for any displacement field and for the filter of the guide.
+    # Enough for any displacement field, for the filter of the guide, and for the completion of several.
     margin = sample_margin(plan.ratio) + REACH_PX + (local_displacement.margin(plan.ratio) if local else 0)
+    margin += completion_margin(plan.ratio) if len(plan.survey_options.guide_parts) > 1 else 0
 
     def near(windows: Sequence[Window]) -> tuple[list[InputPiece], list[list[Key]]]:
         pieces = [whole.near(window, plan.ratio, margin) for window in windows]
@@ -212,9 +214,9 @@ def _sharpen(piece: PreparedPiece, index: int, name: str, nan_type: str | None) 
     context, tile = piece.context, piece.context.tiling[index]
     shape = (context.count * (1 + (context.survey.uncertainty is not None)), *tile.core.scaled(context.ratio).shape)
     with tile_errors(context.tiling, index):
-        cube, guide = read_tile(piece.reader, context, tile)
-        out = np.empty(shape, context.packing.dtype)
         statistics = TileStatistics(context.count)
+        cube, guide = read_tile(piece.reader, context, tile, statistics)
+        out = np.empty(shape, context.packing.dtype)
         for bands, stored in sharpen_tile(context, tile, cube, guide, statistics):
             out[bands] = stored
     if (record := record_of(name)) is not None:

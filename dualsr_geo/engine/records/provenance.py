@@ -148,6 +148,7 @@ def _guide(plan: RunPlan, survey: Survey, records: Sequence[TileRecord]) -> Guid
         withheld=round(sum(r.withheld for r in records) / pixels, 4),
         field=None if displacement is None else displacement.summary(),
         relevance=None if relevance is None else _per_band(relevance, survey.used, plan.scene.count),
+        coverage_by_guide=_coverage_by_guide(plan, records),
         coverage_by_tile=_coverage_by_tile(records, plan.tiling.grid[1]) if coverage < 1 else None,
         noise=None if survey.denoising is None else _guide_noise(survey.denoising),
         shift=f"The guide {describe_move(placement.shift_px, placement.moved_px, placement.shift_error_px)}.",
@@ -174,6 +175,14 @@ def _band_std(directions: NDArray[np.float32], std: NDArray[np.float32]) -> tupl
 def _coverage_by_tile(records: Sequence[TileRecord], columns: int) -> tuple[tuple[float, ...], ...]:
     shares = tuple(round(r.coverage, 3) for r in records)
     return tuple(shares[i : i + columns] for i in range(0, len(shares), columns))
+
+
+def _coverage_by_guide(plan: RunPlan, records: Sequence[TileRecord]) -> tuple[float, ...] | None:
+    """Return the share of the scene that each of several guides covers; None for one guide."""
+    parts = [r.guides_covered for r in records if len(r.guides_covered)]
+    if not parts:
+        return None
+    return tuple(round(float(v), 4) for v in np.sum(parts, axis=0) / (plan.scene.shape[0] * plan.scene.shape[1]))
 
 
 def _unit(survey: Survey) -> float:

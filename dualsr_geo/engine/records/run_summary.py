@@ -33,6 +33,8 @@ class TileRecord:
         lr pixels that the guide covers.
     coverage : float
         Their share of the core.
+    guides_covered : array, shape (guide,)
+        Number of lr pixels that each of several guides covers; empty for one.
     withheld : float
         lr pixels where the guide shows something else than the scene and is not used.
     deviation_sum, deviation_count : array, shape (band,)
@@ -51,6 +53,7 @@ class TileRecord:
     saturated: int
     guided: float
     coverage: float
+    guides_covered: NDArray[np.float64]
     withheld: float
     deviation_sum: NDArray[np.float64]
     deviation_count: NDArray[np.float64]
@@ -70,6 +73,7 @@ class TileRecord:
             saturated=mark["saturated"],
             guided=mark["guided"],
             coverage=mark["coverage"],
+            guides_covered=np.asarray(mark["guides_covered"], np.float64),
             withheld=mark["withheld"],
             deviation_sum=np.asarray(mark["deviations"], np.float64),
             deviation_count=np.asarray(mark["doubted"], np.float64),
@@ -124,6 +128,8 @@ class GuideSummary:
         Coverage of each tile, row by row; None if the guide covers the whole scene.
     noise : GuideNoiseSummary or None
         None if it is not estimated.
+    coverage_by_guide : tuple of float, or None
+        Share of the scene that each of several guides covers; None for one guide.
     """
 
     shift_px: tuple[float, float]
@@ -136,6 +142,7 @@ class GuideSummary:
     coverage_by_tile: tuple[tuple[float, ...], ...] | None = None
     noise: GuideNoiseSummary | None = None
     shift: str = ""
+    coverage_by_guide: tuple[float, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping, without what is None by default."""

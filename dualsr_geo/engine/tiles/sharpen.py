@@ -60,6 +60,7 @@ def sharpen_tile(
     ranges = list(band_ranges or _ranges(context.count))
     valid = np.isfinite(cube[(slice(None), *tile.core.within(tile.padded).slices)])
     if not valid.any():
+        statistics.guides_covered[:] = 0
         yield from _empty(context, tile, ranges)
         return
     with one_thread(), torch.inference_mode():

@@ -34,6 +34,8 @@ class TileStatistics:
         Number of lr pixels that the guide covers.
     coverage : float
         Their share of the core, 0..1.
+    guides_covered : array, shape (guide,)
+        Number of lr pixels that each of several guides covers; empty for one.
     withheld : float
         Number of lr pixels where the guide shows something else and is not used.
     deviations, deviation_pixels : array, shape (band,)
@@ -53,6 +55,7 @@ class TileStatistics:
         self.saturated = 0
         self.guided = 0.0
         self.coverage = 0.0
+        self.guides_covered = np.zeros(0)
         self.withheld = 0.0
         self.deviations = np.zeros(count)
         self.deviation_pixels = np.zeros(count)
@@ -79,6 +82,7 @@ class TileStatistics:
             "saturated": self.saturated,
             "guided": self.guided,
             "coverage": self.coverage,
+            "guides_covered": self.guides_covered.tolist(),
             "withheld": self.withheld,
             "deviations": self.deviations.tolist(),
             "doubted": self.deviation_pixels.tolist(),

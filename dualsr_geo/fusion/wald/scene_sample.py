@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dualsr_geo.degradation.psf import Psf
@@ -78,11 +79,17 @@ class FilledSample:
         The guide as read, with a margin; NaN where it does not reach. Empty without a guide.
     margin_px : int
         Margin of the guides on every side, hr pixels.
+    placing : tuple of array
+        The bands by which several guides are placed, in the same windows; empty where `guides` are used for that.
+    measured : tuple of Tensor, shape (y, x)
+        1 where all of several guides are measured, 0 where one is predicted; empty where all are measured.
     """
 
     filled: tuple[Filled, ...]
     guides: tuple[NDArray[np.float32], ...] = ()
     margin_px: int = 0
+    placing: tuple[NDArray[np.float32], ...] = ()
+    measured: tuple[torch.Tensor, ...] = ()
 
     @property
     def is_covered(self) -> bool:
