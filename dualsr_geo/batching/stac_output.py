@@ -18,10 +18,11 @@ from pystac.utils import datetime_to_str, str_to_datetime
 
 from dualsr_geo.batching import stac_bands
 from dualsr_geo.batching.scene_record import SceneRecord
-from dualsr_geo.errors import DualSRWarning
+from dualsr_geo.errors import DualSRWarning, InputError
 from dualsr_geo.io.scenes import open_scene
-from dualsr_geo.io.storage.locations import modified
+from dualsr_geo.io.storage.locations import exists, modified
 from dualsr_geo.io.storage.urls import absolute, relative_to
+from dualsr_geo.io.writers.classification import classification_path
 from dualsr_geo.io.writers.output_records import provenance_at, uncertainty_bands
 from dualsr_geo.io.writers.output_spec import deviations_path
 from dualsr_geo.raster import grid
@@ -94,6 +95,8 @@ def item_of(product: str, record: SceneRecord, acquired: str = "", *, page: Path
     _add_bands(item, product, scene, has_deviations=bool(provenance.get("parameters", {}).get("uncertainty")))
     if page is not None and page.exists():
         item.add_asset("report", pystac.Asset(str(page), media_type="text/html", roles=["metadata"]))
+    if exists(classes := classification_path(product), InputError):
+        item.add_asset("scl", pystac.Asset(classes, media_type=COG_TYPE, roles=["data"], title="Scene classification"))
     _add_projection(item, scene.geobox)
     for source in (record.scene, *_guides(provenance)):
         item.add_link(pystac.Link("derived_from", source))

@@ -67,6 +67,8 @@ class RunPlan:
         Inputs and options as given, JSON, so that a run that resumes or reproduces this one can take them.
     level : str
         Processing level of the scene, e.g. ``"L2A"``; empty where it is not known.
+    classification : Scene or None
+        The class of each pixel, which is kept next to the product.
     """
 
     scene: Scene
@@ -83,6 +85,7 @@ class RunPlan:
     input_files: tuple[str, ...] = ()
     request: Mapping[str, object] = field(default_factory=dict)
     level: str = ""
+    classification: Scene | None = None
 
     @property
     def inputs(self) -> SourceReader:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from dualsr_geo.engine import dask_cluster
+from dualsr_geo.engine.classification import require_room_for_classification
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.engine.records.recorded_options import options_to_record, recordable
@@ -113,6 +114,7 @@ def prepare(
 
         plan = with_own_nodata(plan, compute=True)
     opened = describe_delivery(delivery, has_guide=bool(as_list(rgb)))
+    plan = replace(plan, classification=delivery.classification)
     plan = replace(plan, delivery_notes=(*opened, *describe_dates(delivery.scene, guides)))
     if output is None:
         if not isinstance(scene, str | os.PathLike):
@@ -213,6 +215,7 @@ def require_output(plan: RunPlan, spec: OutputSpec) -> None:
         return
     for destination in spec.destinations:
         destination.require_free(overwrite=plan.options.overwrite)
+    require_room_for_classification(plan, spec)
     require_options(spec)
     require_possible(spec)
 

@@ -19,6 +19,7 @@ from typing import Any, Unpack
 from dualsr_geo import resources
 from dualsr_geo.argument_types import checked, cluster_client, function, only_guide, path, raster_or_bands, rasters
 from dualsr_geo.engine import dask_cluster, executor
+from dualsr_geo.engine.classification import keep_classification, require_room_for_classification
 from dualsr_geo.engine.executor import TilePlan
 from dualsr_geo.engine.fine_stage.fit import fit_fine_stage_once
 from dualsr_geo.engine.inputs import read_tile
@@ -174,11 +175,14 @@ def run_plan(
     if options.resume and is_same_output(spec, plan.identity):
         records = None
         TileStore(spec).remove_leftovers(plan.identity)
-        summary = replace(_read_summary(plan, spec), **_cost(began))
+        classes = keep_classification(plan, spec, is_finished=True)
+        summary = replace(_read_summary(plan, spec), classification=classes, **_cost(began))
         log("scene was finished", output=spec.path)
     else:
+        require_room_for_classification(plan, spec)
         summary, records = _sharpen(plan, spec, log, client, progress)
-        summary = replace(summary, **_cost(began))
+        classes = keep_classification(plan, spec, is_finished=False)
+        summary = replace(summary, classification=classes, **_cost(began))
         log("scene finished", output=spec.path, seconds=summary.seconds, peak_memory_bytes=summary.peak_memory_bytes)
     if report is None:
         return summary

@@ -40,6 +40,7 @@ def describe_run(result: Mapping[str, Any], *, verbose: bool = False) -> str:
         *(f"Consistency: {sentence}" for sentence in describe_consistency(result["consistency"])),
         *(f"Indices: {sentence}" for sentence in describe_indices(result.get("indices") if verbose else None)),
         *(describe_measurements(result) if verbose else []),
+        *(f"Classes: the scene classification is kept in {c}" for c in [result.get("classification")] if c),
         describe_cost(result),
     ]
     return "\n".join(lines)

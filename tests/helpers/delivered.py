@@ -80,10 +80,7 @@ def eopf_sentinel2(where, zarr_format=3, crs="other_metadata", sides=(60, 84), p
         height, width = (n * 10 // gsd for n in sides)
         cube = counts(gsd, (len(names), height, width))
         cube[:, :2, :3] = 0
-        coords = {
-            "x": np.arange(width) * gsd + int(EAST) + gsd // 2,
-            "y": int(NORTH) - np.arange(height) * gsd - gsd // 2,
-        }
+        coords = _centres(gsd, height, width)
         attrs = {"long_name": "reflectance", "valid_min": 1, "valid_max": 65535, "units": "digital_counts"}
         attrs |= {"scale_factor": 0.0001, "add_offset": -0.1} if packed else {}
         attrs |= {"proj:epsg": 32633} if crs == "array" else {}
@@ -96,7 +93,10 @@ def eopf_sentinel2(where, zarr_format=3, crs="other_metadata", sides=(60, 84), p
     classes = np.full((height, width), 4, "uint8")
     classes[: height // 2] = 8
     _eopf_group(
-        where, "conditions/mask/l2a_classification/r20m", xr.Dataset({"scl": (("y", "x"), classes)}), zarr_format
+        where,
+        "conditions/mask/l2a_classification/r20m",
+        xr.Dataset({"scl": (("y", "x"), classes)}, _centres(20, height, width)),
+        zarr_format,
     )
     properties = {"platform": "sentinel-2b", "processing:version": "05.11", "processing:level": "L2A"}
     properties |= {"proj:epsg": 32633} if crs == "stac_discovery" else {}
@@ -104,6 +104,13 @@ def eopf_sentinel2(where, zarr_format=3, crs="other_metadata", sides=(60, 84), p
     root = zarr.open_group(where, mode="a", zarr_format=zarr_format)
     root.attrs.update({"stac_discovery": {"type": "Feature", "properties": properties}, "other_metadata": other})
     return where
+
+
+def _centres(gsd, height, width):
+    return {
+        "x": np.arange(width) * gsd + int(EAST) + gsd // 2,
+        "y": int(NORTH) - np.arange(height) * gsd - gsd // 2,
+    }
 
 
 def _eopf_group(where, group, dataset, zarr_format):

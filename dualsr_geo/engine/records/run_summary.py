@@ -14,7 +14,16 @@ from dualsr_geo.fusion.artefacts import ArtefactSums
 from dualsr_geo.raster.spectral_indices import SUMS
 
 # Fields of a summary that the product does not carry: they follow from it, or differ from run to run.
-NOT_CARRIED = ("output", "shape", "bands", "seconds", "peak_memory_bytes", "report", "already_finished")
+NOT_CARRIED = (
+    "output",
+    "classification",
+    "shape",
+    "bands",
+    "seconds",
+    "peak_memory_bytes",
+    "report",
+    "already_finished",
+)
 
 
 @dataclass(frozen=True)
@@ -262,6 +271,8 @@ class RunSummary:
         Of this process.
     report : str or None
         The HTML page.
+    classification : str or None
+        The file of the class of each pixel, of a product that is delivered with one.
     already_finished : bool
         Whether an earlier run finished the product.
     """
@@ -289,6 +300,7 @@ class RunSummary:
     seconds: float | None = None
     peak_memory_bytes: int | None = None
     report: str | None = None
+    classification: str | None = None
     already_finished: bool = False
 
     def to_json(self) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Delivery:
         to say.
     gsds : tuple of float
         Pixel sizes of the bands of a product with several, metres, from the finest; empty for others.
+    classification : Scene or None
+        The class of each pixel (SCL of Sentinel-2 L2A), where it is delivered.
     """
 
     scene: Scene
@@ -50,6 +52,7 @@ class Delivery:
     notes: tuple[str, ...] = ()
     without_guide: str = ""
     gsds: tuple[float, ...] = ()
+    classification: Scene | None = None
 
 
 def describe_delivery(delivery: Delivery, *, has_guide: bool) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 REFLECTANCE = "measurements/reflectance"
+CLASSIFICATION = "conditions/mask/l2a_classification/r20m"
 PACKING_ATTRS = ("scale_factor", "add_offset", "_FillValue")
 
 
@@ -79,7 +80,9 @@ def open_delivery(
     guides = () if sharp is None else (product.open(available[sharp], sharp, nodata),)
     notes = product.notes(scene, available)
     gsds = tuple(sorted(available))
-    return Delivery(scene, guides, product.sensor, product.documents.level, notes, gsds=gsds)
+    return Delivery(
+        scene, guides, product.sensor, product.documents.level, notes, gsds=gsds, classification=product.classification
+    )
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,21 @@ class _Product:
         tags = {"SENSOR": self.sensor, "PROCESSING_LEVEL": documents.level, "ACQUISITION": documents.acquired}
         tags["PROCESSING_BASELINE"] = documents.baseline or ""
         return replace(scene, bands=bands, tags={"": {k: v for k, v in tags.items() if v}}, attrs={})
+
+    @property
+    def classification(self) -> Scene | None:
+        """The scene classification of L2A; None where it is not there."""
+        from dualsr_geo.io.readers.zarr import scene_of_variable  # noqa: PLC0415  # loads xarray
+
+        if not self._has(CLASSIFICATION):
+            return None
+        dataset = self._open(CLASSIFICATION)
+        if "scl" not in dataset:
+            return None
+        crs = self._crs(dataset["scl"].attrs)
+        attrs = {} if crs is None else {"proj:code": crs}
+        path = f"{CLASSIFICATION}/scl"
+        return scene_of_variable(dataset, "scl", self.uri, path, nodata=None, where=f"{self.uri}/{path}", attrs=attrs)
 
     def _band(self, name: str, gsd: float, nodata: float | None) -> Scene:
         from dualsr_geo.io.readers.zarr import scene_of_variable  # noqa: PLC0415  # loads xarray

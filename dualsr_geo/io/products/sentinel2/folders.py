@@ -78,7 +78,15 @@ def open_delivery(
     scene = product.open(available[own], own, nodata)
     guides = () if sharp is None else (product.open(available[sharp], sharp, nodata),)
     notes = (*product.notes, *_size_note(scene, own), *guide_note(expected, available))
-    return Delivery(scene, guides, product.sensor, product.level, notes, gsds=tuple(sorted(available)))
+    return Delivery(
+        scene,
+        guides,
+        product.sensor,
+        product.level,
+        notes,
+        gsds=tuple(sorted(available)),
+        classification=product.classification,
+    )
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,12 @@ class _Folder:
         stated = {"SENSOR": self.sensor, "PROCESSING_LEVEL": self.level, "ACQUISITION": self.documents.acquired}
         stated["PROCESSING_BASELINE"] = self.documents.baseline or ""
         return replace(scene, bands=bands, tags={"": {k: v for k, v in stated.items() if v}})
+
+    @property
+    def classification(self) -> Scene | None:
+        """The scene classification; None where it is not there."""
+        image = self.images.get(("SCL", 20.0))
+        return None if image is None else open_raster(os.fspath(image.path), bidx="1", nodata=None).scene
 
     def _band(self, name: str, gsd: float, nodata: float | None) -> Scene:
         image = self.images.get((name, gsd))

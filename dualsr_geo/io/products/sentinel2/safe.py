@@ -38,7 +38,7 @@ _METADATA_NAME = re.compile(
 _GRANULE_NAME = re.compile(r"^(?:MTD_TL|S2[A-Z]_(?:OPER|USER)_MTD_L\d\w_TL_\w+)\.xml$", re.IGNORECASE)
 LEVELS = ("L1C", "L2A")
 GRANULES = "GRANULE"
-CLASSIFICATION, CLASSIFICATION_GSD_M = "SCL", 20
+CLASSIFICATION = "R20m/*_SCL_20m.jp2"
 
 
 def looks_like(path: ProductPath) -> bool:
@@ -81,7 +81,15 @@ def open_delivery(
     scene = product.open(own, nodata)
     guides = () if sharp is None else (product.open(sharp, nodata),)
     notes = (*product.notes, *guide_note(expected, available))
-    return Delivery(scene, guides, product.sensor, product.level, notes, gsds=tuple(sorted(available)))
+    return Delivery(
+        scene,
+        guides,
+        product.sensor,
+        product.level,
+        notes,
+        gsds=tuple(sorted(available)),
+        classification=product.classification,
+    )
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,12 @@ class _Product:
     def name(self) -> str:
         """The product's name, or that of the granule which was given."""
         return self.folder.stem if self.granule == "*" else self.granule
+
+    @property
+    def classification(self) -> Scene | None:
+        """The scene classification of L2A; None where it is not delivered."""
+        images = sorted(self.folder.glob(f"{GRANULES}/{self.granule}/IMG_DATA/{CLASSIFICATION}"))
+        return open_raster(os.fspath(images[0]), bidx="1", nodata=None).scene if len(images) == 1 else None
 
     def _band(self, name: str, gsd: float, nodata: float | None) -> Scene:
         file = os.fspath(self._image(name, gsd))
