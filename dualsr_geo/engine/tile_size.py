@@ -149,12 +149,12 @@ def choose_sizes(
     limit, jobs = _budget(options, capacity)
     blocks = limit_bytes_for(requirement.block_row, limit) if capacity is None else 0
     # Rather smaller tiles than blocks that are decoded again for each of them.
-    for kept in dict.fromkeys((blocks, 0)):
+    for reserved in dict.fromkeys((blocks, 0)):
         for count in (jobs, 1) if capacity is None else (jobs,):
             may_run_fewer = count > 1 and capacity is None
             for sizes in _candidates(shape, requirement, options.tile, count, may_run_fewer=may_run_fewer):
-                if sizes.bytes + kept <= limit:
-                    return replace(sizes, bytes=sizes.bytes + kept, blocks=kept)
+                if sizes.bytes + reserved <= limit:
+                    return replace(sizes, bytes=sizes.bytes + reserved, blocks=reserved)
     count = 1 if capacity is None else jobs
     smallest = min(_candidates(shape, requirement, options.tile, count), key=lambda sizes: sizes.tile)
     raise _too_little_memory(limit, smallest, requirement, tile=options.tile, on_workers=capacity is not None)
