@@ -25,6 +25,8 @@ OLD_NAMES = {
     "SCENE_CENTER_TIME": ("SCENE_CENTER_SCAN_TIME",),
 }
 _FILE = re.compile(r"FILE_NAME_BAND_(?!QUALITY)(\w+)$|BAND(\d+)_FILE_NAME$")
+# Zeros may follow.
+_LAST_LINE = re.compile(rb"^\s*END\s*\0*\s*$", re.MULTILINE)
 # Bands of ETM+ before the collections.
 OLD_BANDS = {"61": "6_VCID_1", "62": "6_VCID_2"}
 
@@ -173,7 +175,10 @@ def read_metadata(document: ProductPath) -> Metadata:
     if document.suffix == ".xml":
         root = parse_xml(document)
         return Metadata(document, {g.tag: {e.tag: (e.text or "").strip() for e in g} for g in root})
-    return Metadata(document, parse_groups(document))
+    groups = parse_groups(document)
+    if not _LAST_LINE.search(document.read_bytes()):
+        raise InputError(f"{document} does not end with the line END: it is cut off. Fetch it again.")
+    return Metadata(document, groups)
 
 
 def _json_groups(document: ProductPath) -> Groups:

@@ -452,6 +452,14 @@ def test_metadata_without_images(tmp_path):
         open_delivered(folder)
 
 
+def test_an_mtl_file_that_is_cut_off_before_its_reflectances(tmp_path):
+    folder = made.delivery(tmp_path, "LT05")
+    document = next(folder.glob("*_MTL.txt"))
+    document.write_text(document.read_text().partition("    REFLECTANCE_MULT_BAND_1")[0])
+    with pytest.raises(InputError, match="does not end with the line END: it is cut off"):
+        open_delivered(folder)
+
+
 def test_an_mtl_file_under_another_name(tmp_path):
     folder = made.delivery(tmp_path, "LT05")
     document = next(folder.glob("*_MTL.txt"))
