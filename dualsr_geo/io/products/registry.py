@@ -75,10 +75,11 @@ class ArrayReader(Protocol):
 # Of what is no file or folder: what recognises a path or URL, and what opens it.
 LOCATION_READERS = ((is_stac, open_item), (eopf.looks_like, eopf.open_delivery))
 ARRAY_READERS: tuple[ArrayReader, ...] = (matlab, numpy_files, hdf5)
+# Landsat first: the URL of a band is recognised by its name, without a request.
 FOLDER_READERS: tuple[ProductReader, ...] = (
+    landsat,
     safe,
     folders,
-    landsat,
     enmap,
     maxar,
     cbers,

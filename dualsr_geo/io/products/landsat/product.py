@@ -123,11 +123,14 @@ class Product:
         InputError
             If one is missing, or its metadata are incomplete.
         """
+        return self.described([self._band(b, nodata) for b in bands], bands)
+
+    def described(self, opened: Sequence[Scene], bands: Sequence[str]) -> tuple[Scene, Values]:
+        """Return opened images of some bands as one scene, with its values, names and tags."""
         values = self.values(bands)
-        opened = [self._band(b, nodata) for b in bands]
         pairs = zip(opened, values.scales, values.offsets, strict=True)
         scene = stack([repacked(o, (s,), (f,), values.unit) for o, s, f in pairs], self.name)
-        return replace(scene, bands=self._described(bands, values), tags={"": self._tags(bands)}), values
+        return replace(scene, bands=self._bands(bands, values), tags={"": self._tags(bands)}), values
 
     def values(self, bands: Sequence[str]) -> Values:
         """Return what the values of some bands are."""
@@ -156,7 +159,7 @@ class Product:
             )
             raise InputError(f"{self.folder} has none of the bands that {named}. Fetch them into this folder.")
 
-    def _described(self, bands: Sequence[str], values: Values) -> tuple[Band, ...]:
+    def _bands(self, bands: Sequence[str], values: Values) -> tuple[Band, ...]:
         names = [b if b.startswith("ST_") else f"B{b}" for b in bands]
         described = named_bands(
             self.sensor_of(bands), [n.removeprefix("ST_").partition("_VCID")[0] for n in names], values.unit

@@ -12,9 +12,9 @@ from dualsr_geo.io.products.landsat.espa import EspaProduct, espa_document
 from dualsr_geo.io.products.landsat.file_names import BandFile, ProductName, band_file, product_name
 from dualsr_geo.io.products.landsat.instruments import Instrument
 from dualsr_geo.io.products.landsat.metadata import SUFFIXES, documents_in, is_document, read_metadata
-from dualsr_geo.io.products.landsat.product import MAX_NAMED, Product, products_in
+from dualsr_geo.io.products.landsat.product import MAX_NAMED, NODATA, Product, products_in
 from dualsr_geo.io.readers.gdal import open_raster
-from dualsr_geo.io.storage.folders.paths import ProductPath
+from dualsr_geo.io.storage.folders.paths import ProductPath, VirtualPath
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.scene import Scene
 
@@ -27,13 +27,14 @@ FOLDERS = tuple(f"L{letter}0{number}_" for letter in "COTEM" for number in range
 
 def looks_like(path: ProductPath) -> bool:
     """Say whether a path is a Landsat delivery's folder, its MTL file or the file of one of its bands."""
+    if band_file(path.name) is not None and (isinstance(path, VirtualPath) or path.is_file()):
+        return True
     if path.is_dir():
         if path.name.startswith(FOLDERS):
             return True
         inside = any(is_document(p) or band_file(p.name) is not None for p in path.glob("*"))
         return inside or espa_document(path) is not None
-    is_band = band_file(path.name) is not None and path.is_file()
-    return is_band or is_document(path) or espa_document(path) is not None
+    return is_document(path) or espa_document(path) is not None
 
 
 def open_delivery(
@@ -66,7 +67,7 @@ def open_delivery(
     """
     del sensor
     stated = band_file(path.name)
-    if stated is not None and not path.is_dir():
+    if stated is not None and (isinstance(path, VirtualPath) or not path.is_dir()):
         return _open_file(path, stated, gsd, nodata)
     if (espa := _espa_at(path)) is not None:
         return _open_espa(espa, gsd, nodata)
@@ -149,11 +150,19 @@ def _of_file(path: ProductPath, stated: BandFile) -> Product:
     """Return the product that has a file as its only band, with the metadata that are next to it."""
     product = Product.of_files(path.parent, {path.name: stated})
     documents = [path.with_name(stated.product.text + suffix) for suffix in SUFFIXES]
-    document = next((d for d in documents if d.is_file()), None)
+    document = next((d for d in documents if _is_there(d)), None)
     if document is None:
         return product
     metadata = read_metadata(document)
     return replace(product, metadata=metadata, level=metadata.level)
+
+
+def _is_there(document: ProductPath) -> bool:
+    """Say whether there is a file; False where a store refuses to say, which may still give the image."""
+    try:
+        return document.is_file()
+    except InputError:
+        return False
 
 
 def _pan_of(product: Product, nodata: float | None) -> tuple[Scene, ...]:
@@ -175,7 +184,8 @@ def _open_file(path: ProductPath, stated: BandFile, gsd: float | None, nodata: f
     bands = (stated.band,)
     pixel = product.instrument.pan_gsd_m if stated.band == product.instrument.pan else product.instrument.gsd_m
     choose_gsd({pixel: bands}, gsd, path.name)
-    scene, values = product.open(bands, nodata)
+    opened = open_raster(os.fspath(path), bidx="1", nodata=NODATA if nodata is None else nodata).scene
+    scene, values = product.described([opened], bands)
     notes = (values.note, *_notes(product, None, bands))
     return Delivery(replace(scene, name=path.stem), (), product.sensor_of(bands), product.level, notes)
 

@@ -16,6 +16,8 @@ from dualsr_geo.io.storage.urls import is_url, is_writable
 DOCUMENTS = (".txt", ".xml", ".json", ".imd", ".til")
 # Beginnings of the names of products, by which a folder on the web is recognised without a slash at its end.
 PRODUCTS = ("S2", "LC0", "LE0", "LT0", "LM0", "LO0", "ENMAP", "CBERS", "DESIS-", "EO1", "HLS.", "ECOV")
+# Files of one band, whose product has its metadata next to them.
+_BAND = re.compile(r"^L[COTEM]0[1-9]_\w+_B\d+(?:_VCID_\d)?\.TIF$", re.IGNORECASE)
 # Folders that archiving programs add.
 ADDED_FOLDERS = ("__MACOSX",)
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,4}$")
@@ -81,6 +83,6 @@ def _in_store(url: str) -> VirtualPath | None:
     is_folder = place.endswith("/") or name.upper().endswith(".SAFE") or not _SUFFIX.search(name)
     if is_folder and (is_writable(url) or place.endswith("/") or name.upper().startswith(PRODUCTS)):
         return VirtualPath(store_tree(url))
-    if not is_folder and name.lower().endswith(DOCUMENTS):
+    if not is_folder and (name.lower().endswith(DOCUMENTS) or _BAND.match(name)):
         return VirtualPath(store_tree(place.rpartition("/")[0] + mark + query)) / name
     return None

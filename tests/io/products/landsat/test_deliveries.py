@@ -19,6 +19,7 @@ from dualsr_geo.errors import InputError, OptionError, ScaleError
 from dualsr_geo.io.describe import describe
 from dualsr_geo.io.products import landsat
 from dualsr_geo.io.scenes import open_delivered, open_guides
+from dualsr_geo.io.storage.folders import stores
 from dualsr_geo.raster.windows import Window
 
 REAL = Path(__file__).parents[5] / "shared/data/real/products"
@@ -27,11 +28,6 @@ REAL = Path(__file__).parents[5] / "shared/data/real/products"
 def whole(scene):
     height, width = scene.shape
     return scene.source.read(Window(0, height, 0, width))
-
-
-def plane(path):
-    with rasterio.open(path) as file:
-        return file.read(1)
 
 
 def expected(path, mult, add):
@@ -276,16 +272,31 @@ def test_an_archive_is_read_in_place(how, tmp_path):
     require_values(delivery.guides[0], folder, ["B8"], under_the_sun)
 
 
-def test_the_url_of_an_mtl_file_opens_the_product_and_that_of_a_band_the_raster(tmp_path):
+def test_urls_open_as_the_files(tmp_path):
     folder = made.delivery(tmp_path, "LE07", gaps=True)
+    second = made.delivery(tmp_path, "LC08", "L2SP", "02", form=None)
     with loopback(tmp_path) as server:
         url = f"{server.url}/{folder.name}/{folder.name}"
         delivery = open_delivered(f"{url}_MTL.txt")
         require_values(delivery.scene, folder, [b.name for b in delivery.scene.bands], under_the_sun)
         require_values(delivery.guides[0], folder, ["B8"], under_the_sun)
-        band = open_delivered(f"{url}_B3.TIF")
-        assert band.sensor == ""
-        np.testing.assert_array_equal(whole(band.scene)[0], plane(folder / f"{folder.name}_B3.TIF"))
+        (guide,) = open_guides(f"{url}_B8.TIF")
+        require_values(guide, folder, ["B8"], under_the_sun)
+        heat = open_delivered(f"{server.url}/{second.name}/{second.name}_ST_B10.TIF")
+        assert heat.scene.bands[0].unit == "K"
+        require_values(heat.scene, second, ["ST_B10"], lambda _: (0.00341802, 149.0))
+
+
+def test_a_band_of_a_server_that_refuses_to_say_what_it_has(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise InputError("403: it is not permitted.")
+
+    monkeypatch.setattr(stores.WebTree, "is_file", refuse)
+    monkeypatch.setattr(stores.WebTree, "entries", refuse)
+    folder = made.delivery(tmp_path, "LC08", "L2SP", "02")
+    with loopback(tmp_path) as server:
+        heat = open_delivered(f"{server.url}/{folder.name}/{folder.name}_ST_B10.TIF")
+        require_values(heat.scene, folder, ["ST_B10"], lambda _: (0.00341802, 149.0))
 
 
 def test_level_1_without_an_mtl_file_is_counts_guided_by_its_pan(tmp_path):
