@@ -92,7 +92,7 @@ def batch(
     report : bool
         Also write an HTML page for each product.
     stac : bool
-        Also write a STAC item for each product, and ``items.json`` of all.
+        Also write a STAC item for each product, and ``items.json`` and ``catalog.json`` of all.
     scenes_at_once : int, optional
         Scenes that run at the same time: 1, and 2 on a cluster, if left out.
     client : distributed.Client, optional

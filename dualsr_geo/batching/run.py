@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from dualsr_geo import resources
 from dualsr_geo.batching.journal import JOURNAL_FILE, LOCK_FILE, OWNER_FILE, Journal
 from dualsr_geo.batching.scene_record import SceneRecord, count_statuses
-from dualsr_geo.batching.stac_output import write_collection, write_item
+from dualsr_geo.batching.stac_output import write_catalog, write_collection, write_item
 from dualsr_geo.batching.summary_table import summary_table
 from dualsr_geo.batching.tasks import Batch, Task, failure, list_tasks, prepare, product_name
 from dualsr_geo.engine.records.run_log import LogEvent, scene_log
@@ -33,7 +33,8 @@ from dualsr_geo.threads import one_thread
 
 # The order of scenes by the status that they have: those that were never tried come first.
 STATUS_ORDER = ("planned", "done", "failed", "skipped")
-SUMMARY_JSON, SUMMARY_CSV, COLLECTION = "summary.json", "summary.csv", "items.json"
+SUMMARY_JSON, SUMMARY_CSV = "summary.json", "summary.csv"
+COLLECTION, CATALOG = "items.json", "catalog.json"
 # What a batch writes to its folder, apart from products and what describes one product.
 FILES = (JOURNAL_FILE, LOCK_FILE, OWNER_FILE, SUMMARY_JSON, SUMMARY_CSV, COLLECTION)
 
@@ -288,6 +289,7 @@ def _write_summary(journal: Journal, batch: Batch) -> None:
         if batch.stac:
             items = [batch.folder / r.item for r in records if r.item is not None]
             write_collection(batch.folder / COLLECTION, items)
+            write_catalog(batch.folder / CATALOG, items)
     except OSError as error:
         raise OutputError(
             f"The summary in {batch.folder} cannot be written: {error.strerror or error}. The finished products are kept: "

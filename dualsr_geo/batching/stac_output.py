@@ -32,6 +32,7 @@ from dualsr_geo.version import __version__
 
 # pystac has no class for this extension.
 PROCESSING_EXTENSION = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+STAC_VERSION = "1.1.0"
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 MEDIA_TYPES = {".zarr": "application/vnd.zarr; version=3", ".nc": "application/netcdf"}
 UNCERTAINTY_ROLES = ["uncertainty"]
@@ -82,6 +83,23 @@ def write_collection(path: Path, items: Iterable[Path]) -> None:
             asset.href = relative_to(asset.get_absolute_href() or asset.href, path.parent.absolute())
         features.append(item.to_dict(include_self_link=False, transform_hrefs=False))
     write_atomically(path, json.dumps({"type": "FeatureCollection", "features": features}, indent=1))
+
+
+def write_catalog(path: Path, items: Iterable[Path]) -> None:
+    """Write a catalog that links to items; the hrefs start at its own folder."""
+    links: list[dict[str, str]] = [{"rel": "root", "href": f"./{path.name}", "type": "application/json"}]
+    for item in items:
+        href = relative_to(item.absolute(), path.parent.absolute())
+        links.append({"rel": "item", "href": f"./{href}", "type": "application/geo+json"})
+    catalog = {
+        "type": "Catalog",
+        "stac_version": STAC_VERSION,
+        "id": "dualsr-geo",
+        "title": "Sharpened scenes",
+        "description": "Products of dualsr-geo, an item each.",
+        "links": links,
+    }
+    write_atomically(path, json.dumps(catalog, indent=1))
 
 
 def item_of(product: str, record: SceneRecord, acquired: str = "", *, page: Path | None = None) -> pystac.Item:

@@ -57,7 +57,9 @@ SCENE_OPTIONS = (
     "--overwrite", is_flag=True, help="Replace the batch in --output; with --resume only products of other options."
 )
 @click.option("--report", is_flag=True, help="Also write an HTML page for each product.")
-@click.option("--stac", is_flag=True, help="Also write a STAC item for each product, and items.json of all.")
+@click.option(
+    "--stac", is_flag=True, help="Also write a STAC item for each product, and items.json and catalog.json of all."
+)
 @click.option(
     "--scenes-at-once", type=click.IntRange(1), help="Scenes that run at the same time.  [default: 1; on a cluster 2]"
 )

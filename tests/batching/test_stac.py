@@ -205,6 +205,9 @@ def test_a_batch_has_an_item_collection(tmp_path):
             assert {(out / a.href).suffix for a in item.assets.values()} == {".tif", ".html"}
             assert all((out / a.href).exists() for a in item.assets.values())
         require_valid(out / "deep/other_x2.json")
+        catalog = pystac.Catalog.from_file(str(out / "catalog.json"))
+        pystac.validation.validate_dict(json.loads((out / "catalog.json").read_text()))
+        assert sorted(i.id for i in catalog.get_items()) == ["other_x2", "scene_x2"]
         # A resumed run writes what is missing.
         (out / "deep/other_x2.json").unlink()
         (out / "deep/other_x2.html").unlink()
