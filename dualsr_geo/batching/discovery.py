@@ -15,6 +15,7 @@ from fsspec.utils import glob_translate
 from dualsr_geo.batching.scene_entry import SceneEntry, entry_of
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.registry import is_delivery
+from dualsr_geo.io.storage.folders.archives import is_archive
 from dualsr_geo.io.storage.object_store import names_below
 from dualsr_geo.io.storage.side_files import ZARR_DOCUMENTS
 from dualsr_geo.io.storage.urls import is_writable
@@ -41,6 +42,16 @@ def is_scene_folder(path: str) -> bool:
     except OSError:
         # The folder cannot be read, which is reported when it is listed.
         return False
+
+
+def _is_scene_archive(path: str) -> bool:
+    """Return whether a file is an archive of a product; one that cannot be read is, so that it is reported as failed."""
+    if not is_archive(path) or not os.path.isfile(path):
+        return False
+    try:
+        return is_delivery(path)
+    except (InputError, OSError):
+        return True
 
 
 def _is_raster(path: str, exists: Callable[[str], bool] = os.path.exists) -> bool:
@@ -76,7 +87,7 @@ def _walk(root: str, folder: str, exclude: str, visited: set[str]) -> Iterator[S
         if name.startswith(".") or name.endswith(WORK_SUFFIX):
             continue
         # A folder named x.tif is listed, so that its status reports the error.
-        if _is_raster(path) or is_scene_folder(path):
+        if _is_raster(path) or is_scene_folder(path) or _is_scene_archive(path):
             yield _listed(root, path)
         elif os.path.isdir(path):
             yield from _walk(root, path, exclude, visited)
@@ -97,7 +108,7 @@ def entries_matching(pattern: str, exclude: str) -> Iterator[SceneEntry]:
     for path in sorted(glob.glob(pattern, recursive=True)):
         if path.endswith(WORK_SUFFIX) or os.path.realpath(path) == os.path.realpath(exclude):
             continue
-        if _is_raster(path) or (suffix and path.endswith(suffix)) or is_scene_folder(path):
+        if _is_raster(path) or (suffix and path.endswith(suffix)) or is_scene_folder(path) or _is_scene_archive(path):
             yield _listed(root, path)
         elif os.path.isdir(path):
             yield from _walk(root, path, exclude, visited)

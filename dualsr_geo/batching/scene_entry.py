@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dualsr_geo.engine.pixel_sizes import label_of
+from dualsr_geo.io.storage.folders.archives import is_archive, without_suffix
 from dualsr_geo.io.storage.special_files import special_file_error
 from dualsr_geo.io.storage.urls import shown
 from dualsr_geo.redaction import remember
@@ -82,4 +83,6 @@ def entry_of(path: str) -> SceneEntry:
 
 
 def _stem(name: str) -> str:
+    if is_archive(name):
+        return without_suffix(name).removesuffix(".SAFE")
     return name.removesuffix(".SAFE") if name.endswith(".SAFE") else Path(name).stem

@@ -23,7 +23,9 @@ from dualsr_geo.io.readers.rasterio_source import RasterSource
 from dualsr_geo.io.readers.references.local import trusting
 from dualsr_geo.io.readers.sensor_detection import add_sensor, add_sensor_of_bands
 from dualsr_geo.io.storage.defects import reports_defects
-from dualsr_geo.io.storage.names import expanded, require_name
+from dualsr_geo.io.storage.folders.opening import archive_of, product_path
+from dualsr_geo.io.storage.folders.paths import ProductPath, VirtualPath
+from dualsr_geo.io.storage.names import expanded, fits_file_system, require_name
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.io.storage.urls import canonical, shown
 from dualsr_geo.io.storage.web import require_answer
@@ -305,26 +307,41 @@ def _selected(scene: Scene, bidx: str | None) -> Scene:
 
 
 def _open_file(where: str, bidx: str | None, nodata: float | None) -> OpenedRaster:
+    folder = _folder_or_archive(where)
+    files = [] if folder is None else _rasters_in(folder)
+    if isinstance(folder, VirtualPath) and len(files) == 1:
+        return open_raster(os.fspath(files[0]), bidx=bidx, nodata=nodata)
     try:
         return open_raster(where, bidx=bidx, nodata=nodata)
     except InputError as error:
-        if not expanded(where).is_dir():
+        if folder is None:
             raise
-        raise InputError(_folder_text(where)) from error
+        raise InputError(_folder_text(where, files)) from error
 
 
-def _folder_text(where: str) -> str:
+def _folder_or_archive(where: str) -> ProductPath | None:
+    """Return a folder, or one in an archive, or the archive; None for anything else."""
+    if expanded(where).is_dir():
+        return expanded(where)
+    path = product_path(where) if fits_file_system(where) and archive_of(expanded(where)) is not None else None
+    return path if path is not None and path.is_dir() else None
+
+
+def _rasters_in(folder: ProductPath) -> list[ProductPath]:
+    try:
+        return sorted(file for file in folder.iterdir() if file.suffix.lower() in RASTERS)
+    except OSError:
+        return []
+
+
+def _folder_text(where: str, files: Sequence[ProductPath]) -> str:
     """Return why a folder is not opened, with the rasters in it, which the user may list."""
-    files = sorted(f.name for f in expanded(where).iterdir() if f.suffix.lower() in RASTERS)
     if not files:
         return (
             f"{where} is a folder without a product that can be opened: it has no MTD_MSIL1C.xml or MTD_MSIL2A.xml "
             "(Sentinel-2), *_MTL.txt (Landsat), ENMAP*-METADATA.XML or *.IMD (Maxar), and is not Zarr. Give a file in it."
         )
-    names = ", ".join(files[:MAX_NAMED]) + (f" and {len(files) - MAX_NAMED} more" if len(files) > MAX_NAMED else "")
-    way_out = (
-        f"Give one, or several of one grid as bands: {' '.join(files[:2])} ... -o OUTPUT."
-        if len(files) > 1
-        else "Give it."
-    )
-    return f"{where} is a folder of no product that is known; it holds {names}. {way_out}"
+    names = ", ".join(f.name for f in files[:MAX_NAMED])
+    names += f" and {len(files) - MAX_NAMED} more" if len(files) > MAX_NAMED else ""
+    several = f"Give one, or several of one grid as bands: {files[0].name} {files[-1].name} ... -o OUTPUT."
+    return f"{where} holds no product that is known. It holds {names}. {several if len(files) > 1 else 'Give it.'}"

@@ -13,6 +13,10 @@ import numpy as np
 import packed
 import pytest
 
+from dualsr_geo.batching.guide_matching import guide_rule
+from dualsr_geo.batching.run import run
+from dualsr_geo.batching.tasks import Batch
+from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.upscale import upscale
 from dualsr_geo.errors import DualSRWarning, InputError
 from dualsr_geo.io.products.registry import is_delivery
@@ -270,3 +274,44 @@ def test_a_url_of_a_raster_is_no_folder():
         "gs://bucket/a.zarr",
     ):
         assert not hasattr(product_path(url), "tree")
+
+
+# ---- archives of something else, and batches ---------------------------------------------
+
+
+def test_an_archive_of_one_raster_is_that_raster(tmp_path):
+    cube = delivered.counts(1, (3, 20, 24))
+    delivered.raster(tmp_path / "a" / "scene.tif", cube, 10)
+    for archive in (packed.zipped(tmp_path / "a", tmp_path / "a.zip"), packed.tar(tmp_path / "a", tmp_path / "a.tar")):
+        np.testing.assert_array_equal(whole(open_scene(archive)), cube)
+
+
+def test_an_archive_of_no_known_product_lists_its_rasters(tmp_path):
+    for name in ("ndvi.tif", "dem.tif"):
+        delivered.raster(tmp_path / "a" / name, delivered.counts(1, (1, 20, 24)), 10)
+    with pytest.raises(
+        InputError, match=r"a\.zip holds no product that is known\. It holds dem\.tif, ndvi\.tif\. Give one"
+    ):
+        open_scene(packed.zipped(tmp_path / "a", tmp_path / "a.zip"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError):
+        open_scene(packed.zipped(tmp_path / "empty", tmp_path / "empty.zip"))
+
+
+def test_a_batch_of_a_folder_of_archives(tmp_path):
+    source = tmp_path / "archive"
+    source.mkdir()
+    folder = delivered.landsat(tmp_path)
+    packed.tar(folder, source / "one.tar")
+    packed.zipped(folder, source / "two.SAFE.zip")
+    (source / "damaged.tar").write_bytes(b"text " * 999)
+    with zipfile.ZipFile(source / "other.zip", "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    batch = Batch(tmp_path / "out", guide_rule([]), Options(model="regression", jobs=1, max_memory=2 << 30))
+    records = {
+        os.path.basename(r.scene): (r.status, os.path.basename(r.product or "")) for r in run([str(source)], batch)
+    }
+    assert records["one.tar"] == ("done", "one_x2.tif")
+    assert records["two.SAFE.zip"] == ("done", "two_x2.tif")
+    assert records["damaged.tar"][0] == "failed"
+    assert len(records) == 3
