@@ -88,7 +88,8 @@ def batch(
     allow_unguided : bool
         Sharpen a scene without a guide if its guide is missing.
     asset : str, optional
-        Key of the asset of a STAC item that is the scene.
+        Key of the asset of a STAC item that is the scene, or its assets of one band each: keys, names of bands and
+        patterns, with commas between them.
     report : bool
         Also write an HTML page for each product.
     stac : bool

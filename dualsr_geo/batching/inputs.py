@@ -29,7 +29,7 @@ def list_entries(
         Files, folders, globs, ``.txt`` lists of these (one a line), STAC items, item collections or catalogs
         (``.json``), and products as delivered. Folders and globs may be in an object store.
     asset : str, optional
-        The key of the asset of a STAC item that is the scene.
+        The key of the asset of a STAC item that is the scene, or patterns of assets of one band each.
     guides : sequence of str
         Keys of assets that are guides.
     exclude : str

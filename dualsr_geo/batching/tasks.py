@@ -45,7 +45,7 @@ class Batch:
     options : Options
         Of each scene.
     asset : str or None
-        The key of the asset of a STAC item that is the scene.
+        The key of the asset of a STAC item that is the scene, or patterns of assets of one band each.
     report, stac : bool
         Whether each product gets an HTML page and a STAC item.
     scenes_at_once : int

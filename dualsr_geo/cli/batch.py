@@ -49,7 +49,11 @@ SCENE_OPTIONS = (
     help="Select the scenes of folders and globs whose path matches; its named groups can be used in --rgb.",
 )
 @click.option("--alone", is_flag=True, help="Sharpen a scene without a guide if its guide is missing.")
-@click.option("--asset", metavar="KEY", help="Key of the asset of a STAC item that is the scene.")
+@click.option(
+    "--asset",
+    metavar="KEY[,KEY...]",
+    help="Asset of a STAC item that is the scene, or assets of one band each, by keys, names and patterns.",
+)
 @click.option(
     "--resume", is_flag=True, help="Continue the batch in --output, with the sources and options that are not given."
 )

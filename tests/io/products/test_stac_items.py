@@ -282,3 +282,21 @@ def test_a_real_item_next_to_its_files(tmp_path):
         stored = file.read(1)
     np.testing.assert_allclose(whole(delivery.scene)[4], np.where(stored == 0, np.nan, stored * 1e-4), rtol=1e-6)
     assert os.listdir(tmp_path) == []
+
+
+def test_fill_of_landsat_is_zero_whatever_the_tag_states(folder):
+    bands = (("blue", "B1", 30, 0.48, 0.07), ("green", "B2", 30, 0.56, 0.08))
+    document = stac_items.item(bands=bands, id_="LE07_L1TP_193023_20030601_20200101_02_T1", platform="LANDSAT_7")
+    for asset in document["assets"].values():
+        asset.pop("raster:bands", None)
+    values = delivered.counts(3, (2, 32, 32), 50, 200, "uint8")
+    values[:, :4] = 0
+    for name, plane in zip(("B1", "B2"), values, strict=True):
+        delivered.raster(folder / f"{name}.tif", plane[None], 30, nodata=255)
+    delivery = open_delivered(stac_items.written(folder / "item.json", document))
+    assert delivery.sensor == "landsat-7"
+    np.testing.assert_array_equal(whole(delivery.scene), np.where(values == 0, np.nan, values))
+    assert delivery.notes[0] == "Values are as stored: the item states no scale."
+    (folder / "LE07_MTL.txt").write_text("")
+    notes = open_delivered(folder / "item.json").notes
+    assert "give the folder for reflectance" in notes[0]

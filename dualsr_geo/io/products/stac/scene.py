@@ -18,6 +18,7 @@ from dualsr_geo.io.products.stac.documents import opened_href, read_item
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.readers.references.local import require_inside, trusted
 from dualsr_geo.io.storage.urls import shown
+from dualsr_geo.raster import grid
 from dualsr_geo.raster.bands import Band
 from dualsr_geo.raster.scene import Scene
 from dualsr_geo.redaction import remember
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # Largest difference between the wavelength of an item and that of the sensor's band of the same name, nm.
 SAME_BAND_NM = 60.0
+# Least ratio of the pixel sizes of a scene and its guide.
+LEAST_RATIO = 1.5
 # Sentinel-2: reflectance = stored / 10000, from this processing baseline on less 0.1 (Products Specification Document).
 SENTINEL_2, OFFSET_BASELINE = (1e-4, -0.1), 4.0
 # Landsat Collection 2 Level 2: surface reflectance, and surface temperature in kelvin (USGS, Science Product Guides).
@@ -97,8 +100,15 @@ class _Product:
         )
         scene = self._open(groups[own], nodata)
         guides = () if sharp is None else (self._open(groups[sharp], nodata),)
-        notes, gsds = self._notes(assets, selected), tuple(sorted(groups))
-        return Delivery(scene, guides, self._sensor_name, self._level, notes, gsds=gsds)
+        notes = self._notes(assets, selected)
+        if guides and grid.gsd(scene.geobox) < LEAST_RATIO * grid.gsd(guides[0].geobox):
+            # Files next to an item may be overviews or resampled.
+            notes = (
+                *notes,
+                f"{', '.join(b.name or '?' for b in guides[0].bands)}: pixels as large as the others, so no guide.",
+            )
+            guides = ()
+        return Delivery(scene, guides, self._sensor_name, self._level, notes, gsds=tuple(sorted(groups)))
 
     def _single(self, gsd: float | None, nodata: float | None) -> Delivery:
         """Open the only asset that can be a scene, with all its bands."""
@@ -132,6 +142,9 @@ class _Product:
         return replace(scene, tags={"": {k: v for k, v in tags.items() if v}})
 
     def _band(self, asset: BandAsset, nodata: float | None) -> Scene:
+        if nodata is None and self._is_landsat:
+            # The tags of the files state 255 for bands whose fill is 0.
+            nodata = 0.0
         scene = self._raster(asset, nodata)
         if scene.count != 1:
             raise InputError(
@@ -255,6 +268,10 @@ class _Product:
     def _is_sentinel_2(self) -> bool:
         return self._platform.lower().startswith("sentinel-2")
 
+    @property
+    def _is_landsat(self) -> bool:
+        return self._platform.lower().startswith("landsat")
+
     @cached_property
     def _baseline(self) -> float | None:
         """Return the processing baseline of a Sentinel-2 product, by the properties or the name of the product."""
@@ -298,7 +315,9 @@ class _Product:
         packings = [self.packing(a) for a in selected]
         units = {unit for scale, _, unit in packings if scale is not None and unit}
         if all(scale is None for scale, _, _ in packings):
-            return "Values are as stored: the item states no scale."
+            mtl = self._is_landsat and is_local(self.document) and any(Path(self.document).parent.glob("*_MTL.*"))
+            better = " The MTL file next to it does: give the folder for reflectance." if mtl else ""
+            return f"Values are as stored: the item states no scale.{better}"
         return f"Values are {' and '.join(sorted(units)) or 'scaled'}, by the scale and offset of each asset."
 
 
