@@ -92,7 +92,7 @@ def open_delivery(
         return replace(stack([bands[n] for n in groups[size]], first[1]), tags=tags)
 
     guides = () if sharp is None else (opened(sharp),)
-    return Delivery(opened(own), guides, name, level, tuple(notes))
+    return Delivery(opened(own), guides, name, level, tuple(notes), gsds=tuple(sorted(groups)))
 
 
 def _spectrum(camera: str, number: int) -> Band:
