@@ -5,6 +5,7 @@ import shutil
 import sys
 import tomllib
 import warnings
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,41 @@ def test_responses_of_etm_reach_half_at_the_published_edges(name, edges):
 def test_the_bands_of_two_units_differ_and_those_of_two_satellites_too():
     assert len({checksum(find(f"sentinel-2{unit}")) for unit in "abc"}) == 3
     assert checksum(find("landsat-8")) != checksum(find("landsat-9"))
+
+
+# File of the responses in ../shared/data/srf, and the sensor's bands in the order of the blocks there.
+RESPONSE_FILES = {
+    "QuickBird2": ("quickbird-2", ["pan", "blue", "green", "red", "nir"]),
+    "IKONOS2": ("ikonos-2", ["pan", "blue", "green", "red", "nir"]),
+    "GeoEye1": ("geoeye-1", ["pan", "blue", "green", "red", "nir"]),
+    "WorldView4": ("worldview-4", ["pan", "blue", "green", "red", "nir"]),
+    "PHR1A": ("pleiades", ["blue", "green", "red", "nir", "pan"]),
+    "SPOT6": ("spot-6", ["blue", "green", "red", "nir", "pan"]),
+    "EO1_ALI": ("eo-1-ali", [f"B{n:02d}" for n in range(1, 11)]),
+    "PlanetScope_22": ("planetscope", ["blue", "green", "red", "nir"]),
+    "PlanetScope_SD8": (
+        "planetscope-8b", ["coastal blue", "blue", "green i", "green", "yellow", "red", "red edge", "nir"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("file", RESPONSE_FILES)
+def test_centres_are_those_of_the_tabulated_responses(file):
+    path = DATA / f"srf/acolite_{file}.txt"
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    name, order = RESPONSE_FILES[file]
+    lines = [line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    # Blocks are separated by comments.
+    runs = groupby((line for line in lines if line), key=lambda line: line[0][0].isdigit())
+    blocks = [np.array([[float(v) for v in line[:2]] for line in run]) for is_data, run in runs if is_data]
+    assert len(blocks) == len(order)
+    bands = {b.name: b for n in (name, f"{name}-pan") if n in NAMES for b in find(n).bands}
+    for label, (nm, response) in zip(order, (b.T for b in blocks), strict=True):
+        centre = np.trapezoid(nm * response, nm) / np.trapezoid(response, nm) * (1000 if nm[0] < 10 else 1)
+        # Tails of at most 0.25 % are cut: those of QuickBird's blue band, in the infrared, move its centre by 1.1 nm.
+        assert bands[label].wavelength_nm == pytest.approx(centre, abs=1.5), label
 
 
 # ---- responses ---------------------------------------------------------------------------
