@@ -32,9 +32,14 @@ def looks_like(path: ProductPath) -> bool:
     if path.is_dir():
         if path.name.startswith(FOLDERS):
             return True
-        inside = any(is_document(p) or band_file(p.name) is not None for p in path.glob("*"))
-        return inside or espa_document(path) is not None
+        return any(is_document(p) for p in path.glob("*")) or _is_of_bands(path) or espa_document(path) is not None
     return is_document(path) or espa_document(path) is not None
+
+
+def _is_of_bands(folder: ProductPath) -> bool:
+    """Say whether the images in a folder are of one acquisition: a folder of other images is that of several scenes."""
+    images = [p.name for p in folder.glob("*") if p.suffix.lower() in (".tif", ".tiff")]
+    return any(map(band_file, images)) and len({_acquisition(product_name(name)) for name in images}) == 1
 
 
 def open_delivery(

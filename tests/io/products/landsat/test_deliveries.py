@@ -455,6 +455,17 @@ def test_several_scenes_in_a_folder_are_listed(tmp_path):
         open_delivered(second)
 
 
+def test_a_folder_of_bands_and_other_images_is_that_of_several_scenes(tmp_path):
+    folder = made.delivery(tmp_path, "LC08", form=None).rename(tmp_path / "mine")
+    assert landsat.looks_like(folder)
+    shutil.copy(next(folder.glob("*_B4.TIF")), folder / "dem.tif")
+    assert not landsat.looks_like(folder)
+    (folder / "dem.tif").unlink()
+    other = made.delivery(tmp_path, "LC08", date="20170401", form=None)
+    shutil.copy(next(other.glob("*_B4.TIF")), folder)
+    assert not landsat.looks_like(folder)
+
+
 def test_metadata_without_images(tmp_path):
     folder = made.delivery(tmp_path, "LT05")
     for path in folder.glob("*.TIF"):
