@@ -81,7 +81,9 @@ def open_delivery(
     image, scene = opened[own]
     guides = () if sharp is None else (opened[sharp][1],)
     no_pan = () if len(images) > 1 or image.is_pan else ("No pan image of the same time is next to it.",)
-    return Delivery(scene, guides, image.sensor, image.level, (*image.notes, *no_pan))
+    return Delivery(
+        scene, guides, image.sensor, image.level, (*image.notes, *no_pan), gsds=tuple(sorted(opened)) if guides else ()
+    )
 
 
 @dataclass(frozen=True)

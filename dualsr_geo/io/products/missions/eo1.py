@@ -66,8 +66,9 @@ def open_delivery(
         {g: [product.name_of(n) for n in numbers] for g, numbers in product.groups.items()}, gsd, path.name
     )
     scene = product.open(product.groups[own], nodata)
+    gsds = tuple(sorted(product.groups)) if len(product.groups) > 1 else ()
     guides = () if sharp is None else (product.open(product.groups[sharp], nodata),)
-    return Delivery(scene, guides, product.sensor, product.level, product.notes)
+    return Delivery(scene, guides, product.sensor, product.level, product.notes, gsds=gsds)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def test_an_order_is_reflectance_guided_by_its_pan(mission, index, form, sensor,
     assert all(b.wavelength_nm for b in (*delivery.scene.bands, *delivery.guides[0].bands))
     assert (delivery.sensor, delivery.level, delivery.notes) == (sensor, "ORTHO", ("Values are reflectance.",))
     assert delivery.scene.sensor.used
+    assert len(delivery.gsds) == 2
     assert grid.largest_ratio(delivery.scene.geobox, delivery.guides[0].geobox) == 4
     assert delivery.scene.tags[""]["ACQUISITION"] == "2023-06-12T10:00:31.2Z"
 

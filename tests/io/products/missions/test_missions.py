@@ -50,6 +50,7 @@ def test_ali_is_radiance_guided_by_its_pan_band(tmp_path):
         expected = stored(folder / f"{folder.name[:-3]}_B{i + 2:02d}_L1T.TIF", 0) * factor + offset
         np.testing.assert_allclose(plane, expected, rtol=1e-5, atol=1e-6)
     (pan,) = delivery.guides
+    assert delivery.gsds == (10, 30)
     expected = stored(folder / f"{folder.name[:-3]}_B01_L1T.TIF", 0) * 0.024 - 2.2
     np.testing.assert_allclose(whole(pan)[0], expected, rtol=1e-5)
     assert grid.largest_ratio(delivery.scene.geobox, pan.geobox) == 3
