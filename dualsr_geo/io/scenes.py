@@ -336,6 +336,8 @@ def _rasters_in(folder: ProductPath) -> list[ProductPath]:
 
 def _folder_text(where: str, files: Sequence[ProductPath]) -> str:
     """Return why a folder is not opened, with the rasters in it, which the user may list."""
+    if not files and not expanded(where).is_dir():
+        return f"{where} holds no product that is known, and no raster. Give another archive, or unpack it and give a file."
     if not files:
         return (
             f"{where} is a folder without a product that can be opened: it has no MTD_MSIL1C.xml or MTD_MSIL2A.xml "

@@ -4,9 +4,12 @@ import contextlib
 import io
 import os
 import tarfile
+import threading
 import time
 import warnings
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import delivered
 import numpy as np
@@ -276,6 +279,13 @@ def test_a_url_of_a_raster_is_no_folder():
         assert not hasattr(product_path(url), "tree")
 
 
+def test_an_archive_in_a_store_is_to_be_fetched():
+    for url in ("s3://bucket/LC08_a.tar", "https://host/S2A.SAFE.zip?sig=verysecret", "gs://bucket/a.tgz"):
+        with pytest.raises(InputError, match=r"is an archive, which is read in place on disk only\. Fetch it") as error:
+            product_path(url)
+        assert "verysecret" not in str(error.value)
+
+
 # ---- archives of something else, and batches ---------------------------------------------
 
 
@@ -294,7 +304,8 @@ def test_an_archive_of_no_known_product_lists_its_rasters(tmp_path):
     ):
         open_scene(packed.zipped(tmp_path / "a", tmp_path / "a.zip"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError):
+    (tmp_path / "empty" / "a.txt").write_text("")
+    with pytest.raises(InputError, match=r"empty\.zip holds no product that is known, and no raster"):
         open_scene(packed.zipped(tmp_path / "empty", tmp_path / "empty.zip"))
 
 
@@ -315,3 +326,22 @@ def test_a_batch_of_a_folder_of_archives(tmp_path):
     assert records["two.SAFE.zip"] == ("done", "two_x2.tif")
     assert records["damaged.tar"][0] == "failed"
     assert len(records) == 3
+
+
+def test_a_folder_on_the_web_is_read_by_the_list_of_its_server(tmp_path):
+    folder = delivered.landsat(tmp_path / "web")
+    listing = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), listing) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        path = product_path(f"http://127.0.0.1:{server.server_address[1]}/{folder.name}/?token=verysecret")
+        assert path.is_dir()
+        assert [p.name for p in path.iterdir()] == sorted(p.name for p in folder.iterdir())
+        document = next(path.glob("*_MTL.txt"))
+        assert document.read_bytes() == next(folder.glob("*_MTL.txt")).read_bytes()
+        assert (path / f"{folder.name}_B4.TIF").is_file()
+        assert not (path / f"{folder.name}_B44.TIF").is_file()
+        assert os.fspath(path / "a b.tif").endswith("/a%20b.tif?token=verysecret")
+        assert "secret" not in str(document)
+        server.shutdown()
+        thread.join()

@@ -6,11 +6,12 @@ import os
 import re
 from pathlib import Path
 
+from dualsr_geo.errors import InputError
 from dualsr_geo.io.storage.folders.archives import archive_tree, is_archive
 from dualsr_geo.io.storage.folders.paths import VirtualPath
 from dualsr_geo.io.storage.folders.stores import store_tree
 from dualsr_geo.io.storage.names import expanded
-from dualsr_geo.io.storage.urls import is_url, is_writable
+from dualsr_geo.io.storage.urls import is_url, is_writable, shown
 
 # Suffixes of the metadata files by which a product in a store is given.
 DOCUMENTS = (".txt", ".xml", ".json", ".imd", ".til")
@@ -36,9 +37,13 @@ def product_path(where: str) -> Path | VirtualPath:
     Raises
     ------
     InputError
-        If an archive is damaged or not safe to read, or a store refuses.
+        If an archive is damaged, not safe to read, or not on disk, or a store refuses.
     """
     if is_url(where):
+        if is_archive(where.partition("?")[0].partition("#")[0]):
+            raise InputError(
+                f"{shown(where)} is an archive, which is read in place on disk only. Fetch it, or give the folder of the product."
+            )
         return _in_store(where) or Path(os.path.abspath(where))
     path = Path(os.path.abspath(expanded(_VIRTUAL.sub("/", where))))
     archive = archive_of(path)
