@@ -175,7 +175,10 @@ class Product:
     def _band(self, band: str, nodata: float | None) -> Scene:
         path = self._path(band)
         if not path.is_file():
-            raise InputError(f"{self.folder} lacks band {band}: there is no {path.name}. Fetch it.")
+            raise InputError(
+                f"{self.folder} lacks band {band}: there is no {path.name}. Fetch it, or move the MTL file out of the folder to "
+                "open only the bands that are there."
+            )
         return open_raster(os.fspath(path), bidx="1", nodata=NODATA if nodata is None else nodata).scene
 
     def _path(self, band: str) -> ProductPath:
