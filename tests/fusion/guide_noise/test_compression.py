@@ -54,6 +54,20 @@ def test_a_resampled_jpeg_and_a_small_one_are_not_recognised():
     assert not check(cube[:, :40])
 
 
+@pytest.mark.parametrize("margin", [13, 18, 20])
+def test_the_edge_of_a_guide_is_no_edge_of_a_block(margin):
+    # A window of the survey reaches beyond a small guide; filled with a constant, it looked like the blocks of JPEG.
+    cube = image((96, 104)).astype(np.float32)
+    around = ((0, 0), (margin, margin), (margin, margin))
+    assert not check(np.pad(cube, around, constant_values=np.nan))
+    assert check(np.pad(jpeg(image((96, 104)), 75), around, constant_values=np.nan))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_small_clean_guide_is_not_recognised_by_chance(seed):
+    assert not check(image((64, 71), seed))
+
+
 def test_a_constant_image_and_one_without_values_are_not():
     assert not check(np.ones((3, 100, 100)))
     assert not check(np.full((3, 100, 100), np.nan))
