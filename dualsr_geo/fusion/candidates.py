@@ -155,6 +155,15 @@ class ClusteredLocal:
 
 
 @dataclass(frozen=True)
+class LogarithmLine:
+    """`HighPassLine` on the guide's bands and their logarithms, for scenes of few bands."""
+
+    def fit(self, inputs: RegressionInputs) -> FittedCandidate:
+        """Return the candidate fitted to a window."""
+        return FittedCandidate(inputs.line("logarithms"))
+
+
+@dataclass(frozen=True)
 class Unguided:
     """The component's mean; data consistency then makes it area-to-point kriging."""
 
@@ -172,6 +181,8 @@ def _with_local_residual(
 
 # Candidates for guides of several bands: they rely less on the guide's weak directions, and a single band has none.
 MULTIBAND: tuple[Candidate, ...] = (HighPassLine(), PrincipalLine(), PrincipalLocal(1.0, 1e-3))
+# Candidates for scenes of few bands, whose fit has the guide's logarithms.
+OF_FEW_BANDS: tuple[Candidate, ...] = (LogarithmLine(),)
 # Those that make one band of the guide.
 REDUCED: tuple[Candidate, ...] = MULTIBAND[1:]
 
@@ -184,13 +195,22 @@ CANDIDATES: tuple[Candidate, ...] = (
     Clustered(6),
     ClusteredLocal(8, 1.5, 1e-2),
     *MULTIBAND,
+    *OF_FEW_BANDS,
     Unguided(),
 )
 
 
-def usable(guide_bands: int) -> tuple[int, ...]:
-    """Return the indices of the candidates for a guide of so many bands."""
-    return tuple(i for i, candidate in enumerate(CANDIDATES) if guide_bands > 1 or candidate not in MULTIBAND)
+def usable(guide_bands: int, *, few: bool = False) -> tuple[int, ...]:
+    """Return the indices of the candidates for a guide of so many bands.
+
+    Parameters
+    ----------
+    guide_bands : int
+    few : bool
+        Whether the scene has few bands, so that its fit has the guide's logarithms.
+    """
+    unusable = (*(() if guide_bands > 1 else MULTIBAND), *(() if few else OF_FEW_BANDS))
+    return tuple(i for i, candidate in enumerate(CANDIDATES) if candidate not in unusable)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 The degraded guide is compared with its prediction, the regression of its bands on the scene's, in windows that
 slide over the scene. Where the two vary together, the guide is used, whatever their gain and offset there. A new
 building, a cloud or its shadow varies in one image only.
+
+One or two bands cannot predict a guide of more: of a temperature, no regression yields three colours. There the scene's
+bands are compared with their regression on the degraded guide's bands and their logarithms.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import Operator, operator
 from dualsr_geo.degradation.psf import Psf
-from dualsr_geo.fusion.blocks import Block, components
+from dualsr_geo.fusion.blocks import Block, components, stack
+from dualsr_geo.fusion.few_bands.logarithms import lowest_values, predicts_few, with_logarithms
 from dualsr_geo.fusion.local_regression import Moments
 from dualsr_geo.fusion.prepared_guide import PreparedGuide
 from dualsr_geo.fusion.subspace import Subspace
@@ -37,25 +41,30 @@ COMPONENT_COUNT = 12
 FLOOR_FACTOR = 4.0
 # The floor is at least this many standard deviations of the guide, however clean the scene.
 MIN_FLOOR_STD = 0.01
+# The same of a scene of few bands, in its own standard deviations: a temperature varies by so much where no optical band does.
+MIN_FLOOR_STD_OF_FEW = 0.15
 # Median of the square of a normal deviate, in units of its variance.
 MEDIAN_SQUARE = 0.455
 
 
 @dataclass(frozen=True)
 class ChangeModel:
-    """The prediction of the degraded guide from the scene, and how well the two agree; part of the survey.
+    """The prediction of one image, the target, from the other, the source, and how well the two agree; part of the survey.
 
     Attributes
     ----------
-    response : array, shape (guide band, band)
-        From the scene's bands to the degraded guide's, in standard deviations of the latter.
-    offset : array, shape (guide band,)
-    scale : array, shape (guide band,)
-        Standard deviation of the degraded guide, physical units.
-    floor : array, shape (guide band,)
+    response : array, shape (target band, source band)
+        From the bands of the source to those of the target, in standard deviations of the latter.
+    offset : array, shape (target band,)
+    scale : array, shape (target band,)
+        Standard deviation of the target, physical units.
+    floor : array, shape (target band,)
         Variance of a difference that is no change, in units of `scale` squared.
     typical_agreement : float
         Upper quartile of the agreement, 0..1: up to half of a scene may have changed.
+    lowest : array, shape (guide band,), or None
+        None where the scene is the source and the degraded guide the target. Of scenes of few bands, which are predicted
+        from the degraded guide's bands and their logarithms, the guide's `lowest_values`.
     """
 
     response: NDArray[np.float32]
@@ -63,6 +72,7 @@ class ChangeModel:
     scale: NDArray[np.float32]
     floor: NDArray[np.float32]
     typical_agreement: float
+    lowest: NDArray[np.float32] | None = None
 
     def guide_use(self, cube: torch.Tensor, guide: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
         """Return the weight with which the guide is used at every lr pixel, (y, x), 0..1.
@@ -80,8 +90,9 @@ class ChangeModel:
             torch.as_tensor(v, dtype=torch.float64, device=cube.device)
             for v in (self.response, self.offset, self.scale, self.floor)
         )
-        expected = torch.einsum("gb,byx->gyx", response, cube.double()) + offset[:, None, None]
-        return _use(agreement(guide.double() / scale[:, None, None], expected, floor, weight) / self.typical_agreement)
+        source, target = (cube, guide) if self.lowest is None else (with_logarithms(guide, self.lowest), cube)
+        expected = torch.einsum("gb,byx->gyx", response, source.double()) + offset[:, None, None]
+        return _use(agreement(target.double() / scale[:, None, None], expected, floor, weight) / self.typical_agreement)
 
 
 def _use(relative: torch.Tensor) -> torch.Tensor:
@@ -90,7 +101,7 @@ def _use(relative: torch.Tensor) -> torch.Tensor:
 
 
 def agreement(
-    guide: torch.Tensor, expected: torch.Tensor, floor: torch.Tensor, weight: torch.Tensor | None
+    target: torch.Tensor, expected: torch.Tensor, floor: torch.Tensor, weight: torch.Tensor | None
 ) -> torch.Tensor:
     """Return how far two images vary together around every pixel, (y, x), -1..1.
 
@@ -100,19 +111,19 @@ def agreement(
 
     Parameters
     ----------
-    guide, expected : Tensor, shape (guide band, y, x)
+    target, expected : Tensor, shape (target band, y, x)
         In the same units.
-    floor : Tensor, shape (guide band,)
+    floor : Tensor, shape (target band,)
         Variance of a difference that is no change.
     weight : Tensor, shape (y, x), or None
         How valid a pixel is, 0..1; None where all are.
     """
-    window = Moments.of(guide[:1], WINDOW_WIDTH, weight)
-    a, b = (window.average(v) for v in (guide, expected))
-    pairs = ((guide, a, expected, b), (guide, a, guide, a), (expected, b, expected, b))
+    window = Moments.of(target[:1], WINDOW_WIDTH, weight)
+    a, b = (window.average(v) for v in (target, expected))
+    pairs = ((target, a, expected, b), (target, a, target, a), (expected, b, expected, b))
     covariances = [(window.average(x * y) - m * n) + floor[:, None, None] for x, m, y, n in pairs]
-    between, of_guide, of_expected = (v.sum(0) for v in covariances)
-    return window.average(between / (of_guide.clamp_min(1e-30) * of_expected.clamp_min(1e-30)).sqrt())
+    between, of_target, of_expected = (v.sum(0) for v in covariances)
+    return window.average(between / (of_target.clamp_min(1e-30) * of_expected.clamp_min(1e-30)).sqrt())
 
 
 def withhold_changes(
@@ -158,7 +169,7 @@ def fit_change_model(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tupl
     psf : Psf
         Blur of the scene against the guide.
     space : Subspace
-        Its leading components predict the guide.
+        Its leading components predict the guide; not used of a scene of few bands.
 
     Returns
     -------
@@ -167,15 +178,27 @@ def fit_change_model(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tupl
     list of Block
         The sample, with a weight of 0 where the guide is not used.
     """
-    leading = space.leading(COMPONENT_COUNT)
-    # The prediction reads a few components of the scene: in 64 bits all bands would cost a third of the survey of 128.
-    pairs = [
-        _Pair(components(leading, b.cube).double(), operator(psf, b.shape).degrade(b.guide).double(), b.weight)
-        for b in blocks
-    ]
+    degraded = [operator(psf, b.shape).degrade(b.guide) for b in blocks]
+    lowest = None
+    if blocks and predicts_few(len(blocks[0].cube), len(blocks[0].guide)):
+        lowest = lowest_values(stack(degraded))
+        sources = [with_logarithms(g, lowest) for g in degraded]
+        leading = _standardised_directions(stack(sources))
+        pairs = [
+            _Pair(components(leading, s).double(), b.cube.double(), b.weight)
+            for b, s in zip(blocks, sources, strict=True)
+        ]
+    else:
+        leading = space.leading(COMPONENT_COUNT)
+        # The prediction reads a few components of the scene: in 64 bits all bands would cost a third of the survey of 128.
+        pairs = [
+            _Pair(components(leading, b.cube).double(), g.double(), b.weight)
+            for b, g in zip(blocks, degraded, strict=True)
+        ]
+    least = MIN_FLOOR_STD if lowest is None else MIN_FLOOR_STD_OF_FEW
     weights, model = [p.weight for p in pairs], None
     for _ in range(STEPS):
-        model = _fitted(pairs, weights)
+        model = _fitted(pairs, weights, least)
         if model is None:
             return None, list(blocks)
         before, weights = weights, [p.weight * _eroded(model.use(p), SURVEY_MARGIN).to(p.weight) for p in pairs]
@@ -183,25 +206,45 @@ def fit_change_model(blocks: Sequence[Block], psf: Psf, space: Subspace) -> tupl
             # Of the same pixels the next fit would be the same.
             break
     assert model is not None
-    return model.on_bands(leading), [replace(b, weight=w) for b, w in zip(blocks, weights, strict=True)]
+    return replace(model.on_bands(leading), lowest=lowest), [
+        replace(b, weight=w) for b, w in zip(blocks, weights, strict=True)
+    ]
+
+
+def _standardised_directions(source: NDArray[np.float32]) -> Subspace:
+    """Return the leading principal directions of a standardised source (source band, pixel)."""
+    exact = source.astype(np.float64)
+    mean, std = exact.mean(1), exact.std(1)
+    std = np.where(std > 1e-6 * np.abs(mean).clip(1e-12), std, 1.0)
+    vectors = np.linalg.eigh(np.cov((exact - mean[:, None]) / std[:, None]).reshape(len(std), -1))[1]
+    expand = vectors[:, ::-1][:, :COMPONENT_COUNT] * std[:, None]
+    return Subspace(mean.astype(np.float32), expand.astype(np.float32), std.astype(np.float32), 0.0)
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """A block of the sample on the lr grid, in 64 bits: leading components (component, y, x), degraded guide, and weight."""
+    """A block of the sample on the lr grid, in 64 bits.
+
+    Attributes
+    ----------
+    components : Tensor, shape (component, y, x)
+        Leading components of the source.
+    target : Tensor, shape (target band, y, x)
+    weight : Tensor, shape (y, x)
+    """
 
     components: torch.Tensor
-    guide: torch.Tensor
+    target: torch.Tensor
     weight: torch.Tensor
 
 
 @dataclass(frozen=True)
 class _Prediction:
-    """A change model on the scene's leading components.
+    """A change model on the source's leading components.
 
     Attributes
     ----------
-    slope : array, shape (guide band, component)
+    slope : array, shape (target band, component)
     offset, scale, floor, typical_agreement
         As in `ChangeModel`.
     """
@@ -213,10 +256,10 @@ class _Prediction:
     typical_agreement: float = 1.0
 
     def compared(self, pair: _Pair) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the degraded guide and its prediction, in standard deviations of the guide."""
+        """Return the target and its prediction, in standard deviations of the target."""
         slope, offset, scale = (torch.from_numpy(v) for v in (self.slope, self.offset, self.scale))
-        expected = (slope @ pair.components.flatten(1)).view_as(pair.guide) + offset[:, None, None]
-        return pair.guide / scale[:, None, None], expected
+        expected = (slope @ pair.components.flatten(1)).view_as(pair.target) + offset[:, None, None]
+        return pair.target / scale[:, None, None], expected
 
     def agreement(self, pair: _Pair) -> torch.Tensor:
         """Return how far guide and scene vary together, (y, x); see `agreement`."""
@@ -227,7 +270,7 @@ class _Prediction:
         return _use(self.agreement(pair) / self.typical_agreement)
 
     def on_bands(self, space: Subspace) -> ChangeModel:
-        """Return the model on the bands of a scene with these leading components."""
+        """Return the model on the bands of a source with these leading components."""
         response = self.slope @ space.project.astype(np.float64)
         offset = self.offset - response @ space.mean
         return ChangeModel(
@@ -239,34 +282,36 @@ class _Prediction:
         )
 
 
-def _fitted(pairs: Sequence[_Pair], weights: Sequence[torch.Tensor]) -> _Prediction | None:
-    """Return the prediction of the guide at the pixels that count; None of too few."""
-    z, guide = (np.concatenate([getattr(p, n).flatten(1).numpy() for p in pairs], 1) for n in ("components", "guide"))
+def _fitted(pairs: Sequence[_Pair], weights: Sequence[torch.Tensor], least: float) -> _Prediction | None:
+    """Return the prediction at the pixels that count; None of too few. `least` is that of `_floor`."""
+    z, target = (np.concatenate([getattr(p, n).flatten(1).numpy() for p in pairs], 1) for n in ("components", "target"))
     w = np.concatenate([v.flatten().double().numpy() for v in weights])
     if (w > 0).sum() < 2 * COMPONENT_COUNT:
         return None
-    mean = (guide * w).sum(1) / w.sum()
-    scale = np.sqrt(((guide - mean[:, None]) ** 2 * w).sum(1) / w.sum())
-    # A constant guide band shows no change, in whatever unit.
+    mean = (target * w).sum(1) / w.sum()
+    scale = np.sqrt(((target - mean[:, None]) ** 2 * w).sum(1) / w.sum())
+    # A constant band shows no change, in whatever unit.
     scale = np.where(scale > 1e-6 * np.abs(mean).clip(1e-12), scale, 1.0)
     design = np.vstack([z, np.ones_like(w)])
     root = np.sqrt(w)
-    slope = np.linalg.lstsq((design * root).T, (guide / scale[:, None] * root).T, rcond=1e-9)[0].T
+    slope = np.linalg.lstsq((design * root).T, (target / scale[:, None] * root).T, rcond=1e-9)[0].T
     fit = _Prediction(np.ascontiguousarray(slope[:, :-1]), slope[:, -1].copy(), scale, np.zeros(len(scale), np.float32))
-    fit = replace(fit, floor=_floor(fit, pairs, weights))
+    fit = replace(fit, floor=_floor(fit, pairs, weights, least))
     return replace(fit, typical_agreement=_typical_agreement(fit, pairs))
 
 
-def _floor(fit: _Prediction, pairs: Sequence[_Pair], weights: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-    """Return the variance of the difference between guide and prediction that most pixels have."""
+def _floor(
+    fit: _Prediction, pairs: Sequence[_Pair], weights: Sequence[torch.Tensor], least: float
+) -> NDArray[np.float32]:
+    """Return the variance of the difference between target and prediction that most pixels have, at least `least` squared."""
     squares = []
     for pair, weight in zip(pairs, weights, strict=True):
-        guide, expected = fit.compared(pair)
-        difference = guide - expected
+        target, expected = fit.compared(pair)
+        difference = target - expected
         rough = difference - Moments.of(difference[:1], WINDOW_WIDTH, weight).average(difference)
         squares.append((rough**2)[:, weight > 0])
     typical = FLOOR_FACTOR * torch.cat(squares, 1).median(1).values.numpy() / MEDIAN_SQUARE
-    return np.maximum(typical, MIN_FLOOR_STD**2).astype(np.float32)
+    return np.maximum(typical, least**2).astype(np.float32)
 
 
 def _typical_agreement(fit: _Prediction, pairs: Sequence[_Pair]) -> float:

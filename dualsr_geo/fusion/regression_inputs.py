@@ -11,12 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from dualsr_geo.degradation.operators import Operator
+from dualsr_geo.fusion.few_bands.logarithms import logarithms
 from dualsr_geo.fusion.local_regression import Moments
 from dualsr_geo.fusion.scene_regression import ClusterRegression, SceneRegression
 
 # Size of the planes of a strip of rows, bytes, and fewest rows of a strip.
 STRIP_BYTES = 1 << 20
 MIN_STRIP_ROWS = 4
+# The key of the logarithms among the features.
+LOGARITHMS = -1
 # Smallest logarithm of a membership over the largest one of the pixel.
 MIN_LOG_MEMBERSHIP = -40.0
 
@@ -39,7 +42,8 @@ def clip_guide(guide: torch.Tensor, fit: SceneRegression) -> torch.Tensor:
 class GuideFeatures:
     """Pixel features of a window's guide, formed a few rows at a time, because all of them leave the cache.
 
-    They are membership x (guide, 1) of every cluster regression, then the guide itself, and 1.
+    They are membership x (guide, 1) of every cluster regression, the guide's logarithms if the fit has them, then the guide
+    itself, and 1.
 
     Attributes
     ----------
@@ -53,11 +57,14 @@ class GuideFeatures:
 
     @cached_property
     def spans(self) -> dict[int, slice]:
-        """The features of each cluster regression by its number of clusters, and under 0 the others."""
+        """The features of each cluster regression by its number of clusters, under `LOGARITHMS` those, under 0 the others."""
         width, first, out = len(self.clipped) + 1, 0, {}
         for count, regression in self.fit.clusters.items():
             out[count] = slice(first, first + len(regression.centres) * width)
             first = out[count].stop
+        if self.fit.lowest is not None:
+            out[LOGARITHMS] = slice(first, first + len(self.clipped))
+            first = out[LOGARITHMS].stop
         out[0] = slice(first, first + width)
         return out
 
@@ -92,7 +99,9 @@ class GuideFeatures:
         sizes = [self.spans[key].stop - self.spans[key].start for key in keys]
         out = clipped.new_empty(sum(sizes), *clipped.shape[1:])
         for key, part in zip(keys, torch.split(out, sizes), strict=True):
-            if key:
+            if key == LOGARITHMS:
+                part[:] = self._logarithms(rows)
+            elif key:
                 membership = _membership(clipped, self.fit.clusters[key])
                 each = part.view(-1, width, *clipped.shape[1:])
                 torch.mul(membership[:, None], clipped, out=each[:, :-1])
@@ -100,6 +109,12 @@ class GuideFeatures:
             else:
                 part[:-1], part[-1] = self.standardised[:, rows], 1.0
         return out
+
+    def _logarithms(self, rows: slice) -> torch.Tensor:
+        assert self.fit.lowest is not None
+        like = self.clipped
+        mean, std = (torch.as_tensor(v).to(like)[:, None, None] for v in (self.fit.guide_mean, self.fit.guide_std))
+        return logarithms(like[:, rows] * std + mean, self.fit.lowest)
 
     def degraded(self, key: int, operator: Operator) -> torch.Tensor:
         """Return the features of a key of `spans` on the lr grid, (feature, y, x)."""
@@ -171,7 +186,11 @@ class RegressionInputs:
 
     def line(self, name: str) -> torch.Tensor:
         """Return the feature coefficients of another regression of `SceneRegression.lines`, (component, feature)."""
-        return self._line(self.fit.lines[name].slope, self.fit.lines[name].intercept)
+        slope, count = self.fit.lines[name].slope, len(self.guide)
+        out = self._line(slope[:, :count], self.fit.lines[name].intercept)
+        if slope.shape[1] > count:
+            out[:, self.features.spans[LOGARITHMS]] = self._tensor(slope[:, count:])
+        return out
 
     def _line(self, slope: NDArray[np.float32], intercept: NDArray[np.float32]) -> torch.Tensor:
         out = self.components.new_zeros(len(self.components), len(self.features))

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import vq
 
+from dualsr_geo.fusion.few_bands.logarithms import LogarithmPixels
+
 # Ridge of the scene-wide regression, as a share of the guide's sum of squares.
 SCENE_RIDGE = 1e-5
 # Ridge of the high-pass regression, in units of the mean variance of the guide's detail.
@@ -84,9 +86,12 @@ class SceneRegression:
         By number of clusters, see `CLUSTER_COUNTS`.
     lines : dict of str to LinearRegression
         Other regressions of the whole scene on a guide of several bands, see `fit_scene_regression`: ``"high-pass"``
-        and ``"principal"``. Empty for a guide of one band.
+        and ``"principal"``; for scenes of few bands ``"logarithms"``, on the bands and then their logarithms. Empty for a
+        guide of one band.
     direction : array, shape (guide band,), or None
         First principal direction of the standardised guide, which has unit variance along it. None for a guide of one band.
+    lowest : array, shape (guide band,), or None
+        Of the logarithms, see `dualsr_geo.fusion.few_bands.logarithms.lowest_values`; None where they are not used.
     """
 
     guide_mean: NDArray[np.float32]
@@ -98,6 +103,7 @@ class SceneRegression:
     clusters: dict[int, ClusterRegression]
     lines: dict[str, LinearRegression] = field(default_factory=dict)
     direction: NDArray[np.float32] | None = None
+    lowest: NDArray[np.float32] | None = None
 
     def combined(self, rows: NDArray[np.float32]) -> SceneRegression:
         """Return the regressions of linear combinations of the components.
@@ -135,6 +141,7 @@ def fit_scene_regression(
     guide: NDArray[np.float32],
     weight: NDArray[np.float32],
     high_pass: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    logarithms: LogarithmPixels | None = None,
 ) -> SceneRegression:
     """Fit the regressions of a whole scene to its sample.
 
@@ -149,6 +156,8 @@ def fit_scene_regression(
     high_pass : (array, array), optional
         `components` and `guide` without their low frequencies, see `dualsr_geo.fusion.blocks.high_pass`; by default
         they themselves.
+    logarithms : LogarithmPixels, optional
+        Of the guide at the same pixels; None where they are not used.
     """
     used = weight > 0
     z, w = components[:, used].astype(np.float64), weight[used].astype(np.float64)
@@ -164,6 +173,10 @@ def fit_scene_regression(
     margin = RANGE_MARGIN * (high - low)
     direction = _principal_direction(y, w) if len(y) > 1 else None
     fine = (z, y) if high_pass is None else (high_pass[0][:, used], high_pass[1][:, used] / std[:, None])
+    lines = {} if direction is None else _lines(z, y, w, fine, direction)
+    if logarithms is not None:
+        logs = logarithms.values[:, used], logarithms.fine[:, used]
+        lines["logarithms"] = _logarithmic(z, w, fine, *logs)
     return SceneRegression(
         guide_mean=mean.astype(np.float32),
         guide_std=std.astype(np.float32),
@@ -172,8 +185,9 @@ def fit_scene_regression(
         slope=slope.astype(np.float32),
         intercept=intercept.astype(np.float32),
         clusters={count: _fit_clusters(residual, y, w, count) for count in CLUSTER_COUNTS},
-        lines={} if direction is None else _lines(z, y, w, fine, direction),
+        lines=lines,
         direction=None if direction is None else direction.astype(np.float32),
+        lowest=None if logarithms is None else logarithms.lowest,
     )
 
 
@@ -200,6 +214,23 @@ def _lines(
     # The standardised guide has a mean of zero.
     intercept = ((z * w).sum(1) / w.sum()).astype(np.float32)
     return {name: LinearRegression(slope.astype(np.float32), intercept) for name, slope in slopes.items()}
+
+
+def _logarithmic(
+    z: NDArray[np.float64],
+    w: NDArray[np.float64],
+    fine: tuple[NDArray[Any], NDArray[Any]],
+    values: NDArray[np.float32],
+    fine_values: NDArray[np.float32],
+) -> LinearRegression:
+    """Return the regression of high frequencies on those of the bands and of their logarithms."""
+    mean = (values * w).sum(1) / w.sum()
+    std = np.sqrt(((values - mean[:, None]) ** 2 * w).sum(1) / w.sum())
+    std = np.where(std > 0, std, 1.0)
+    slope = _slope(fine[0], np.concatenate([fine[1], fine_values / std[:, None]]), w, HIGH_PASS_RIDGE)
+    slope[:, len(std) :] /= std
+    intercept = (z * w).sum(1) / w.sum() - slope[:, len(std) :] @ mean
+    return LinearRegression(slope.astype(np.float32), intercept.astype(np.float32))
 
 
 def _slope(z: NDArray[Any], y: NDArray[Any], w: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:

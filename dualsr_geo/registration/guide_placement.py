@@ -13,6 +13,7 @@ from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import DEFAULT_MTF_GAIN, Psf
 from dualsr_geo.degradation.psf_spread import PsfSpread
 from dualsr_geo.fusion.blocks import Filled
+from dualsr_geo.fusion.few_bands.logarithms import predicts_few
 from dualsr_geo.fusion.subspace import Subspace
 from dualsr_geo.registration.blur_estimation import (
     COMPONENT_COUNT,
@@ -24,6 +25,7 @@ from dualsr_geo.registration.blur_estimation import (
 from dualsr_geo.registration.guide_regression import RegressionBlock
 from dualsr_geo.registration.options import RegistrationOptions
 from dualsr_geo.registration.scene_blur.estimate import SceneBlur
+from dualsr_geo.registration.scene_prediction import predicting_direction
 from dualsr_geo.registration.shift import SHIFT_SUPPORT_PX, move_guide
 from dualsr_geo.registration.shift_description import describe_shift
 
@@ -178,7 +180,8 @@ def _blocks(
         if block is not None:
             blocks.append(block)
             pixels += block.weight.size
-    return blocks
+    few = bool(blocks) and predicts_few(len(space.mean), len(blocks[0].guide))
+    return predicting_direction(blocks, blur.ratio) if few else blocks
 
 
 def _block(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.noise import estimate_noise, is_noisy, noise_standard_errors
 from dualsr_geo.fusion.blocks import Block, Filled, band_means, bands_with_data, stack
+from dualsr_geo.fusion.few_bands.logarithms import FEW_BANDS
 from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.subspace import Subspace, estimate_subspace
 from dualsr_geo.fusion.wald.pairs import WaldPairs
@@ -21,6 +22,12 @@ from dualsr_geo.surveying import detail_assessment, error_calibration, guide_che
 from dualsr_geo.surveying.guide_estimation import estimate_guide, explained_share
 from dualsr_geo.surveying.sampling import Sample, SurveyOptions
 from dualsr_geo.surveying.survey import Survey
+
+# A scene of few bands seems to hold degrees Celsius if more than this share of its range is negative. Of reflectances it is
+# less, by noise and the correction of the atmosphere.
+NEGATIVE_SHARE = 0.05
+# How far a product may go below the coldest pixel of the sample, share of the range.
+HEADROOM = 0.25
 
 UNUSABLE_GUIDE = "The guide covers too little of the scene to be used."
 
@@ -82,7 +89,8 @@ def _scene(samples: Sequence[Sample], options: SurveyOptions) -> tuple[SceneStat
     used = bands_with_data(cubes)
     cubes = [c[list(used)] for c in cubes]
     mean = band_means(cubes)
-    low = min(float(np.nanmin(c.numpy())) for c in cubes if bool(torch.isfinite(c).any()))
+    ends = [(float(np.nanmin(c.numpy())), float(np.nanmax(c.numpy()))) for c in cubes if bool(torch.isfinite(c).any())]
+    low = lower_limit(min(low for low, _ in ends), max(high for _, high in ends), len(used))
     filled = tuple(_filled(c, mean) for c in cubes)
     planes, weights = [f.numpy() for f, _ in filled], [w.numpy() for _, w in filled]
     noise, error = estimate_noise(planes, weights), noise_standard_errors(planes, weights).astype(np.float32)
@@ -94,6 +102,26 @@ def _scene(samples: Sequence[Sample], options: SurveyOptions) -> tuple[SceneStat
     measured = tuple(torch.from_numpy(s.measured).float() for s in samples if s.measured is not None)
     sample = FilledSample(filled, guides, sample_margin(options.ratio), placing, measured)
     return SceneStatistics(used, low, noise, error, space, ridges), sample
+
+
+def lower_limit(low: float, high: float, bands: int) -> float:
+    """Return the lower limit of a product, physical units.
+
+    Reflectances and radiances end at zero or at an offset, which the darkest pixel shows. Temperatures do not: a small
+    cold place is colder than any pixel of the scene. Values of a scale without such an end are farther from zero than
+    they differ from each other, as kelvin; in one or two bands a good part of them may also be negative, as degrees Celsius.
+
+    Parameters
+    ----------
+    low, high : float
+        Smallest and largest value of the sample, physical units.
+    bands : int
+        Number of bands with data.
+    """
+    span = high - low
+    if low > span or (bands <= FEW_BANDS and low < -NEGATIVE_SHARE * span):
+        return low - HEADROOM * span
+    return low
 
 
 def _filled(cube: torch.Tensor, mean: torch.Tensor) -> Filled:
@@ -136,7 +164,9 @@ def _guide_notes(sample: FilledSample, common: CommonEstimates) -> tuple[str, ..
         return ()
     notes = guide_checks.note_guide_values(sample.guides)
     if common.pairs is not None:
-        return tuple(notes)
+        bands = len(common.statistics.used)
+        weak = guide_checks.note_weak_guide(explained_share(common.guide, common.blocks)) if bands <= FEW_BANDS else []
+        return (*notes, *weak)
     if common.guide.relevance is None:
         return (*notes, UNUSABLE_GUIDE)
     share = explained_share(common.guide, common.blocks)

@@ -7,6 +7,7 @@ import torch
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
+from dualsr_geo.fusion.few_bands.logarithms import LogarithmPixels, logarithms, lowest_values
 from dualsr_geo.fusion.regression_inputs import RegressionInputs, prepare_inputs
 from dualsr_geo.fusion.scene_regression import fit_scene_regression
 from dualsr_geo.fusion.subspace import Subspace, estimate_subspace
@@ -37,5 +38,12 @@ def regression_inputs(
     guide = noise(guides, SHAPE[0] * RATIO, SHAPE[1] * RATIO, seed=seed) * 3 + 2
     z = noise(count, *SHAPE, seed=seed + 1)
     w = np.ones(SHAPE[0] * SHAPE[1], np.float32)
-    fit = fit_scene_regression(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), w)
+    low = op.degrade(guide).flatten(1).numpy()
+    logs = None
+    if len(guide) > 1:
+        # As of a scene of few bands, so that all candidates can be fitted.
+        lowest = lowest_values(low)
+        values = op.degrade(logarithms(guide, lowest)).flatten(1).numpy()
+        logs = LogarithmPixels(lowest, values, values)
+    fit = fit_scene_regression(z.flatten(1).numpy(), low, w, logarithms=logs)
     return prepare_inputs(z, guide, fit, op, weight)

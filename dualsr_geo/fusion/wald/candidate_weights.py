@@ -55,7 +55,7 @@ def candidate_errors(pair: WaldPair, judged: Sequence[int] | None = None) -> NDA
         of a candidate that is not judged is infinite, its products with others are zero.
     """
     if judged is None:
-        judged = candidates.usable(len(pair.blocks[0].guide))
+        judged = candidates.usable(len(pair.blocks[0].guide), few=pair.regression.lowest is not None)
     some = np.asarray(sum(_gram(b, t, pair, judged) for b, t in zip(pair.blocks, pair.truths, strict=True)))
     count = len(candidates.CANDIDATES)
     out = np.zeros((len(some), count, count))

@@ -18,6 +18,8 @@ from torch import Tensor
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import Block, central_block, high_pass_pixels, stack
+from dualsr_geo.fusion.candidates import CANDIDATES, OF_FEW_BANDS, usable
+from dualsr_geo.fusion.few_bands.logarithms import logarithm_pixels
 from dualsr_geo.fusion.scene_regression import GuideFit, SceneRegression, fit_scene_regression
 from dualsr_geo.fusion.subspace import Subspace, estimate_subspace
 from dualsr_geo.fusion.uncertainty import ConsistentStart
@@ -149,7 +151,8 @@ class WaldPair:
         if self.whole is not None:
             return self.whole.regression
         fine = high_pass_pixels(self.blocks, self.blur, self.space) if len(self.guide) > 1 else None
-        return fit_scene_regression(self.space.components(self.spectra), self.guide, self.weight, fine)
+        logs = logarithm_pixels(self.blocks, self.blur, self.space)
+        return fit_scene_regression(self.space.components(self.spectra), self.guide, self.weight, fine, logs)
 
     def guide_fit(self, weights: NDArray[np.float64]) -> GuideFit:
         """Return the regressions with these weights of the candidates, (band or component, candidate)."""
@@ -191,7 +194,14 @@ def mixture_of(space: Subspace, weights: NDArray[np.float64]) -> NDArray[np.floa
     weights : array, shape (band or component, candidate)
         By band on clean scenes, by component on noisy ones.
     """
-    return (space.share() @ weights if space.keeps_rest else weights).astype(np.float32)
+    if not space.keeps_rest:
+        return weights.astype(np.float32)
+    # A product of another number of columns is rounded differently: scenes of several bands keep theirs.
+    few = bool(weights[:, [CANDIDATES.index(c) for c in OF_FEW_BANDS]].any())
+    columns = list(usable(2, few=few))
+    out = np.zeros((space.count, weights.shape[1]), np.float32)
+    out[:, columns] = space.share() @ np.ascontiguousarray(weights[:, columns])
+    return out
 
 
 class WaldPairs:

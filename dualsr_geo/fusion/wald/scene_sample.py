@@ -24,7 +24,7 @@ class SceneStatistics:
     used : tuple of int
         Indices of the bands with data; the others stay nodata.
     low : float
-        Minimum of the sample, physical units, the lower limit of the product.
+        Lower limit of the product, physical units: the minimum of the sample, and less of temperatures.
     noise : array, shape (band,)
         Standard deviation of the noise of the used bands, physical units; 0 where it cannot be separated from the
         signal.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.fusion.blocks import components, guided_pixels, high_pass_pixels
+from dualsr_geo.fusion.few_bands.logarithms import logarithm_pixels
 from dualsr_geo.fusion.scene_regression import GuideFit, fit_scene_regression
 from dualsr_geo.fusion.wald.candidate_weights import principal_gain_db, scene_weights
 from dualsr_geo.fusion.wald.pairs import WaldPair, mixture_of
@@ -61,7 +62,8 @@ def estimate_regression(common: CommonEstimates) -> RegressionState | None:
         return None
     spectra, guide, weight = guided_pixels(common.blocks, common.psf)
     fine = high_pass_pixels(common.blocks, common.psf, space) if len(guide) > 1 else None
-    regression = fit_scene_regression(space.components(spectra), guide, weight, fine)
+    logs = logarithm_pixels(common.blocks, common.psf, space)
+    regression = fit_scene_regression(space.components(spectra), guide, weight, fine, logs)
     weights, errors = scene_weights(common.pairs)
     fit = GuideFit(regression, mixture_of(space, weights), weights)
     gain = principal_gain_db(errors, by_energy=not space.keeps_rest)

@@ -30,6 +30,8 @@ from dualsr_geo.fusion.wald.pairs import WaldPair, WaldPairs, degrade_sample, pa
 from dualsr_geo.fusion.wald.starts import ridge
 
 COUNT = len(candidates.CANDIDATES)
+# Of scenes of several bands.
+MULTIBAND_COUNT = len(candidates.usable(3))
 
 
 def gram(errors: np.ndarray) -> np.ndarray:
@@ -38,7 +40,8 @@ def gram(errors: np.ndarray) -> np.ndarray:
 
 
 def random_gram(bands: int, seed: int, size: np.ndarray | None = None) -> np.ndarray:
-    errors = np.random.default_rng(seed).standard_normal((bands, COUNT, 60))
+    count = COUNT if size is None else size.shape[-1]
+    errors = np.random.default_rng(seed).standard_normal((bands, count, 60))
     return gram(errors if size is None else errors * size[..., None])
 
 
@@ -85,13 +88,13 @@ def test_candidates_with_equal_errors_have_equal_weights():
 
 
 def test_simplex_weights_are_scipys():
-    g = random_gram(3, 5, np.linspace(1, 2, COUNT) * np.ones((3, 1)))
+    g = random_gram(3, 5, np.linspace(1, 2, MULTIBAND_COUNT) * np.ones((3, 1)))
     weights = _simplex(g)
     for matrix, ours in zip(g, weights, strict=True):
         best = minimize(
             lambda w, m=matrix: w @ m @ w,
-            np.full(COUNT, 1 / COUNT),
-            bounds=[(0, 1)] * COUNT,
+            np.full(MULTIBAND_COUNT, 1 / MULTIBAND_COUNT),
+            bounds=[(0, 1)] * MULTIBAND_COUNT,
             constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
         )
         assert ours @ matrix @ ours < 1.01 * best.fun
@@ -153,11 +156,13 @@ def test_errors_are_those_of_the_candidates_on_the_bands():
     space = subspace.estimate_subspace(flat, weight)
     gram_ = candidate_errors(WaldPair.of([one], Psf.from_mtf(4), 2, space))
     assert gram_.shape == (16, COUNT, COUNT)
+    judged = list(candidates.usable(len(one.guide)))
+    gram_ = gram_[:, judged][:, :, judged]
     np.testing.assert_allclose(gram_, gram_.transpose(0, 2, 1), rtol=1e-5, atol=1e-8)
 
     pair = WaldPair.of([one], Psf.from_mtf(4), 2, space)
     (lr,), (truth,), blur, own = pair.blocks, pair.truths, pair.blur, pair.space
-    restored, z = _candidates(lr, pair, range(COUNT))
+    restored, z = _candidates(lr, pair, judged)
     expand, mean = torch.from_numpy(own.expand), torch.from_numpy(own.mean)[:, None, None]
     rest = lr.cube - mean - torch.einsum("bk,kyx->byx", expand, z)
     bands = torch.einsum("bk,ckyx->cbyx", expand, restored) + mean + operator(blur, lr.shape).upsample(rest)
@@ -197,6 +202,9 @@ def test_a_candidate_that_is_not_judged_has_no_weight_and_changes_nothing():
     pair = pair_of(one.guide)
     every, some = candidate_errors(pair), candidate_errors(pair, candidates.usable(1))
     judged = list(candidates.usable(1))
+    assert not np.isfinite(
+        np.diagonal(every[0])[[candidates.CANDIDATES.index(c) for c in candidates.OF_FEW_BANDS]]
+    ).any()
     np.testing.assert_array_equal(some[:, judged][:, :, judged], every[:, judged][:, :, judged])
     weights = candidate_weights([some])
     left_out = [i for i in range(COUNT) if i not in judged]
@@ -213,7 +221,8 @@ def test_a_guide_of_one_band_has_only_the_candidates_for_any_guide():
     errors = candidate_errors(pair_of(one.guide[:1]))
     judged = np.flatnonzero(np.isfinite(np.diagonal(errors[0])))
     assert tuple(judged) == candidates.usable(1)
-    assert len(candidates.usable(3)) == COUNT > len(judged)
+    assert len(candidates.usable(3)) == COUNT - len(candidates.OF_FEW_BANDS) > len(judged)
+    assert len(candidates.usable(3, few=True)) == COUNT
 
 
 def test_a_guide_of_one_band_has_half_soft_weights_and_others_have_none():

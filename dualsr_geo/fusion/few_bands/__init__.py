@@ -1,0 +1,1 @@
+"""Scenes of one or two bands, which are predicted from their guide."""
