@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dualsr_geo.batching.batch import batch
     from dualsr_geo.degradation.psf import Psf
     from dualsr_geo.engine.degrade_raster import degrade
+    from dualsr_geo.engine.on_the_fly.sharpen_chunk import sharpen_chunk
     from dualsr_geo.engine.on_the_fly.sharpen_window import sharpen_window
     from dualsr_geo.engine.on_the_fly.stored_survey import StoredSurvey
     from dualsr_geo.engine.on_the_fly.survey import survey
@@ -41,6 +42,7 @@ __all__ = [
     "open_scene",
     "reproduce",
     "score_product",
+    "sharpen_chunk",
     "sharpen_window",
     "survey",
     "train",
@@ -63,6 +65,7 @@ _MODULES = {
     "open_scene": "io.scenes",
     "reproduce": "evaluation.reproduction",
     "score_product": "evaluation.evaluate",
+    "sharpen_chunk": "engine.on_the_fly.sharpen_chunk",
     "sharpen_window": "engine.on_the_fly.sharpen_window",
     "survey": "engine.on_the_fly.survey",
     "train": "training.function",

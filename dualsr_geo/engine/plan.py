@@ -190,10 +190,7 @@ def plan_run(
     """
     require_valid(options)
     require_tiles(scene.shape, options.tile, scene.name)
-    model = load_model(options.model, published=options.published, precision=options.precision)
-    model = model.with_orientations(options.orientations)
-    fine = choose_fine(model, options.fine)
-    model = with_fine(model.with_half(options.half_model, fine), fine)
+    model, fine = configured_model(options)
     require_blur(options, model.halo)
     model.require_inputs(scene.count, sum(g.count for g in guides) if guides else None)
     if options.uncertainty:
@@ -221,6 +218,14 @@ def plan_run(
     require_tiles(scene.shape, sizes.tile, scene.name)
     packing = product_packing(scene, options.dtype, options.nodata)
     return RunPlan(scene, guide, ratio, target, model, fine, packing, sizes, options, capacity=capacity)
+
+
+def configured_model(options: Options) -> tuple[Model, str]:
+    """Return the model of a run and its fine stage."""
+    model = load_model(options.model, published=options.published, precision=options.precision)
+    model = model.with_orientations(options.orientations)
+    fine = choose_fine(model, options.fine)
+    return with_fine(model.with_half(options.half_model, fine), fine), fine
 
 
 def require_uncertainty(model: Model, fine: str, shape: tuple[int, int]) -> None:

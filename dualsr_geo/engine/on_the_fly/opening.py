@@ -34,6 +34,7 @@ from dualsr_geo.raster.source import Source
 from dualsr_geo.raster.windows import Tile, Window
 from dualsr_geo.report.summary import counted
 from dualsr_geo.serialization import plain_values
+from dualsr_geo.surveying.survey import Survey
 
 
 def open_windows(
@@ -62,25 +63,49 @@ def open_windows(
     InputError
         If the survey is of another scene, guide or options, or damaged.
     """
+    options = options_of(survey, files, device=device, trust_references=trust_references)
+    plan = planned(scene, guides, options)
+    if isinstance(plan.scene.source, ArraySource):
+        # Whether an array has missing values, which decides this, is found by reading all of the array.
+        plan = replace(plan, packing=replace(plan.packing, nodata=survey.packing.nodata))
+    _require_same(survey, plan, name_of(scene), [name_of(g) for g in as_list(guides)])
+    context = context_of(survey, plan.context_for, plan.model, plan.fine)
+    return WindowSharpener(plan.scene, plan.target, plan.inputs, context, by_tiles(plan))
+
+
+def options_of(survey: StoredSurvey, files: Mapping[str, Any], **execution: Any) -> Options:
+    """Return the options of a survey, with those that named files as they are given again, and those of this run.
+
+    Raises
+    ------
+    InputError
+        If they are damaged.
+    OptionError
+        If a file is not given again.
+    """
     try:
         recorded = read_options(survey.options)
     except ValueError as error:
         raise InputError(f"The options of the survey are damaged: {excerpt(str(error))}. {AGAIN}") from error
     # The scale of the survey, so that a missing guide is named, not a missing scale.
-    given = {"scale": survey.scale, "device": device, "trust_references": trust_references}
-    given |= restored(survey, files)
-    plan = planned(scene, guides, replace(Options(), **{**recorded, **given}))
-    if isinstance(plan.scene.source, ArraySource):
-        # Whether an array has missing values, which decides this, is found by reading all of the array.
-        plan = replace(plan, packing=replace(plan.packing, nodata=survey.packing.nodata))
-    _require_same(survey, plan, name_of(scene), [name_of(g) for g in as_list(guides)])
-    context = context_of(survey, plan)
-    _require_sound(context)
-    return WindowSharpener(plan.scene, plan.target, plan.inputs, context, by_tiles(plan))
+    given = {**recorded, **execution, "scale": survey.scale, **restored(survey, files)}
+    return replace(Options(), **given)
 
 
-def context_of(survey: StoredSurvey, plan: RunPlan) -> TileContext:
-    """Return the context of the tiles of a plan, by a stored survey.
+def context_of(
+    survey: StoredSurvey, context_for: Callable[[Survey], TileContext], model: Model, fine: str
+) -> TileContext:
+    """Return the context of tiles by a stored survey, after a tile is tried.
+
+    Parameters
+    ----------
+    survey : StoredSurvey
+    context_for : callable
+        Returns the context for estimates.
+    model : Model
+        Of the run.
+    fine : str
+        Its fine stage.
 
     Raises
     ------
@@ -88,15 +113,17 @@ def context_of(survey: StoredSurvey, plan: RunPlan) -> TileContext:
         If the survey is damaged.
     """
     try:
-        estimates = survey.estimated(plan.model)
-        stage = None if survey.fine_stage is None else _fine_stage(survey.fine_stage, plan.model)
+        estimates = survey.estimated(model)
+        stage = None if survey.fine_stage is None else _fine_stage(survey.fine_stage, model)
     except Exception as error:  # of any type: what is read depends on the file
         raise _damaged(error) from error
-    if (stage is not None) != is_refined(plan.model, plan.fine):
-        raise _damaged(ValueError(f"the fine stage {plan.fine} is {'missing' if stage is None else 'fitted'}"))
-    if estimates.psf.reach_lr > plan.model.halo // 2:
+    if (stage is not None) != is_refined(model, fine):
+        raise _damaged(ValueError(f"the fine stage {fine} is {'missing' if stage is None else 'fitted'}"))
+    if estimates.psf.reach_lr > model.halo // 2:
         raise _damaged(ValueError(f"the blur reaches {estimates.psf.reach_lr} pixels of the scene"))
-    return replace(plan.context_for(estimates), fine_stage=stage)
+    context = replace(context_for(estimates), fine_stage=stage)
+    _require_sound(context)
+    return context
 
 
 def _fine_stage(text: str, model: Model) -> FineStage:

@@ -18,7 +18,7 @@ from dualsr_geo.io.storage.object_store import read_object
 from dualsr_geo.io.storage.special_files import require_no_special_file
 from dualsr_geo.io.storage.urls import canonical, is_url, shown
 from dualsr_geo.models.definition import Model
-from dualsr_geo.raster.packing import Packing
+from dualsr_geo.raster.packing import Decoding, Packing
 from dualsr_geo.serialization import from_json, to_json, write_atomically
 from dualsr_geo.surveying.survey import PARTS, Survey
 from dualsr_geo.version import __version__
@@ -45,12 +45,15 @@ class ImageRecord:
         As `Source.fingerprint` returns it.
     content : str
         Hash of the values in a few windows.
+    decoding : Decoding or None
+        By which stored values become physical; None where they are physical, or the parts have no common one.
     """
 
     name: str
     bands: int
     fingerprint: Mapping[str, Any]
     content: str
+    decoding: Decoding | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class GridRecord:
     crs: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredSurvey:
     """The survey of a scene with everything that its product depends on; small, picklable, and JSON.
 
@@ -92,6 +95,8 @@ class StoredSurvey:
         How the product stores its values.
     estimates : mapping
         The survey, as `Survey.to_json` returns it.
+    overlap : int
+        Pixels around a part of the product that its values depend on; a multiple of the scale.
     files : mapping of str to str
         Names of the files that options named, which are given again where the survey is used.
     fine_stage : str or None
@@ -110,6 +115,7 @@ class StoredSurvey:
     identity: Mapping[str, Any]
     packing: Packing
     estimates: Mapping[str, Any]
+    overlap: int
     files: Mapping[str, str] = field(default_factory=dict)
     fine_stage: str | None = None
     software: str = __version__
@@ -260,6 +266,9 @@ def _require_estimates(survey: StoredSurvey) -> None:
     used = read.used
     if not used or list(used) != sorted(set(used)) or not 0 <= used[0] <= used[-1] < bands:
         raise ValueError(f"estimates.statistics.used names other bands than the {bands} of the scene")
+    for image in (survey.scene, survey.guide):
+        if image is not None and image.decoding is not None and not _is_of(image.decoding, image.bands):
+            raise ValueError(f"the decoding of {image.name} is of another number of bands than its {image.bands}")
     if len(survey.packing.scales) != bands or len(survey.packing.offsets) != bands:
         raise ValueError(f"packing is of another number of bands than the {bands} of the scene")
     if read.psf.ratio != survey.scale or survey.scale < 2:
@@ -267,3 +276,7 @@ def _require_estimates(survey: StoredSurvey) -> None:
     margin = read.guide_margin_px + (0 if read.displacement is None else read.displacement.margin_px)
     if margin > MAX_MARGIN_PX:
         raise ValueError(f"the guide is moved by {margin} pixels, more than {MAX_MARGIN_PX}")
+
+
+def _is_of(decoding: Decoding, bands: int) -> bool:
+    return {len(decoding.scales), len(decoding.offsets), len(decoding.nodata)} == {bands}

@@ -34,7 +34,10 @@ from dualsr_geo.io.storage.urls import shown
 from dualsr_geo.models.definition import is_refined
 from dualsr_geo.models.registry import models
 from dualsr_geo.raster import grid
+from dualsr_geo.raster.packing import Decoding
+from dualsr_geo.raster.source import CroppedSource
 from dualsr_geo.serialization import plain_values, to_json
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.threads import one_thread
 
 # Options that may name a file. A survey may come from elsewhere, so that what it names is not opened.
@@ -139,15 +142,24 @@ def _survey(plan: RunPlan, scene_name: str, guide_names: Sequence[str]) -> Store
         identity=identity_of(plan),
         packing=plan.packing,
         estimates=to_json(estimates),
+        overlap=_overlap(plan, estimates),
         files=files,
     )
     return with_fine_stage(record, None if stage is None else stage.to_bytes())
 
 
+def _overlap(plan: RunPlan, estimates: Survey) -> int:
+    """Return how many pixels of the product around a part its values depend on: those of the halo, and of the guide."""
+    field = estimates.displacement
+    margin = 0 if plan.guide is None else estimates.guide_margin_px + (0 if field is None else field.margin_px)
+    return plan.ratio * (plan.model.halo + -(-margin // plan.ratio))
+
+
 def scene_record(plan: RunPlan, name: str) -> ImageRecord:
     """Return the record of a plan's scene; the name is for messages."""
     fingerprint = plain_values(plan.scene.source.fingerprint())
-    return ImageRecord(shown(name), plan.scene.count, fingerprint, scene_digest(plan.inputs, plan.scene.shape))
+    content, decoding = scene_digest(plan.inputs, plan.scene.shape), _decoding(plan.scene.source)
+    return ImageRecord(shown(name), plan.scene.count, fingerprint, content, decoding)
 
 
 def guide_record(plan: RunPlan, names: Sequence[str]) -> ImageRecord | None:
@@ -155,7 +167,27 @@ def guide_record(plan: RunPlan, names: Sequence[str]) -> ImageRecord | None:
     if plan.guide is None:
         return None
     content = guide_digest(plan.inputs, plan.scene.shape, plan.ratio)
-    return ImageRecord(guide_name(names), plan.guide.count, plain_values(plan.guide.fingerprint()), content)
+    fingerprint = plain_values(plan.guide.fingerprint())
+    decodings = [_decoding(getattr(part, "source", None)) for part in getattr(plan.guide, "parts", (plan.guide,))]
+    return ImageRecord(guide_name(names), plan.guide.count, fingerprint, content, _joined(decodings, plan.guide.count))
+
+
+def _decoding(source: object) -> Decoding | None:
+    """Return the decoding of a source, of the whole one if it is cropped; None where it has none."""
+    decoding = getattr(source, "decoding", None)
+    if isinstance(decoding, Decoding):
+        return decoding
+    return _decoding(source.source) if isinstance(source, CroppedSource) else None
+
+
+def _joined(decodings: Sequence[Decoding | None], count: int) -> Decoding | None:
+    """Return the decoding of all bands of the parts of a guide; None where one has none, or they do not add up."""
+    each = [decoding for decoding in decodings if decoding is not None]
+    if len(each) < len(decodings):
+        return None
+    scales, offsets = tuple(v for d in each for v in d.scales), tuple(v for d in each for v in d.offsets)
+    joined = Decoding(scales, offsets, tuple(v for d in each for v in d.nodata))
+    return joined if len(scales) == count else None
 
 
 def guide_name(names: Sequence[str]) -> str:
