@@ -41,7 +41,9 @@ def entry_of_item(listed: ListedItem, asset: str | None, guides: Sequence[str]) 
         bands = band_assets(item)
         if len(bands) > 1:
             chosen(bands, asset.split(",") if asset else (), item.id)
-            return replace(entry, path=f"{listed.location}#{asset}" if asset else listed.location)
+            # A guide of the item is opened as the item states, too: with its scale, and next to the item if it is there.
+            assets = followed | {b.key: f"{listed.location}#{b.key}" for b in bands if b.key in followed}
+            return replace(entry, path=f"{listed.location}#{asset}" if asset else listed.location, assets=assets)
         problem = f"no asset `{asset}`" if asset is not None else f"{len(candidates)} assets that may be the scene"
         names = ", ".join(sorted(hrefs)) or "none"
         error = f"The STAC item {item.id} has {problem}; its assets are {names}. Give --asset KEY."

@@ -122,7 +122,7 @@ def test_a_batch_of_a_catalog_of_items_of_one_asset_a_band(bucket, landscape, tm
 
 
 def test_a_batch_of_a_collection_saved_from_a_catalogue_chooses_assets(landscape, tmp_path):
-    items = [stac_items.item(id_=name) for name in ("one", "two")]
+    items = [stac_items.item("https://catalogue.invalid/", id_=name) for name in ("one", "two")]
     for file in (landscape / "33UUB").glob("*.tif"):
         os.link(file, tmp_path / file.name)
     path = stac_items.written(tmp_path / "search.json", {"type": "FeatureCollection", "features": items})
