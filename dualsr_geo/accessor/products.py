@@ -26,7 +26,8 @@ def _sharpen_one(array: xr.DataArray, guides: Sequence[Guide], options: Options)
     from dualsr_geo.engine.lazy.products import as_dataarray, as_dataset  # noqa: PLC0415  # loads torch
     from dualsr_geo.engine.plan import plan_run  # noqa: PLC0415
     from dualsr_geo.engine.preparation import scene_nodata  # noqa: PLC0415
-    from dualsr_geo.io.scenes import open_guides, open_scene  # noqa: PLC0415
+    from dualsr_geo.engine.sharpened_guides import open_guide_images  # noqa: PLC0415
+    from dualsr_geo.io.scenes import open_scene  # noqa: PLC0415
 
     scene = open_scene(
         array,
@@ -38,7 +39,7 @@ def _sharpen_one(array: xr.DataArray, guides: Sequence[Guide], options: Options)
     )
     plan = plan_run(
         scene,
-        [image for guide in guides for image in open_guides(guide, trust_references=options.trust_references)],
+        open_guide_images(guides, options),
         options,
     )
     cube = _array_of(scene)

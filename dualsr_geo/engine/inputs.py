@@ -120,7 +120,7 @@ def read_tile(
     height, width = context.shape
     target = height * context.ratio, width * context.ratio
     guide = read_registered_guide(reader, guide_window(context, tile), survey.displacement, survey.completion, target)
-    return scene, guide
+    return scene, guide[list(survey.guide_bands)] if guide is not None and survey.guide_bands else guide
 
 
 @dataclass(frozen=True)

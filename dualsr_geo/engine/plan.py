@@ -120,6 +120,7 @@ class RunPlan:
             packing=self.packing,
             guide_parts=tuple(part.count for part in stacked.parts) if stacked is not None else (),
             sharp_guides=stacked.sharp if stacked is not None else (),
+            estimated_guides=stacked.estimated if stacked is not None else (),
         )
 
     @property

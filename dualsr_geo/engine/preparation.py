@@ -12,12 +12,13 @@ from dualsr_geo.engine.classification import require_room_for_classification
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.plan import RunPlan, plan_run
 from dualsr_geo.engine.records.recorded_options import options_to_record, recordable
+from dualsr_geo.engine.sharpened_guides import describe_steps, open_guide_images
 from dualsr_geo.engine.size_limits import free_disk_bytes, require_room
 from dualsr_geo.errors import OutputError, ScaleError
 from dualsr_geo.io.products.acquisitions import describe_dates
 from dualsr_geo.io.products.delivery import Delivery, describe_delivery, missing_guide
 from dualsr_geo.io.readers.array_sources import ArraySource
-from dualsr_geo.io.scenes import open_delivered, open_guides
+from dualsr_geo.io.scenes import open_delivered
 from dualsr_geo.io.storage.urls import absolute
 from dualsr_geo.io.storage.work_directory.directory import RECORD
 from dualsr_geo.io.writers.creation_options import require_options
@@ -58,7 +59,7 @@ def open_inputs(
         wavelengths=options.wavelengths,
         trust_references=trust,
     )
-    guides = [guide for image in as_list(rgb) for guide in open_guides(image, trust_references=trust)]
+    guides = open_guide_images(as_list(rgb), options)
     return delivery, guides or delivery.guides
 
 
@@ -115,7 +116,7 @@ def prepare(
         plan = with_own_nodata(plan, compute=True)
     opened = describe_delivery(delivery, has_guide=bool(as_list(rgb)))
     plan = replace(plan, classification=delivery.classification)
-    plan = replace(plan, delivery_notes=(*opened, *describe_dates(delivery.scene, guides)))
+    plan = replace(plan, delivery_notes=(*opened, *describe_steps(guides), *describe_dates(delivery.scene, guides)))
     if output is None:
         if not isinstance(scene, str | os.PathLike):
             kind = "several files" if isinstance(scene, list | tuple) else "an array"

@@ -65,7 +65,40 @@ def survey_scene(reader: InputReader, shape: tuple[int, int], options: SurveyOpt
     InputError
         If the sample holds no valid pixel.
     """
-    return survey_sample(sample_scene(reader, shape, options), options)
+    sample = sample_scene(reader, shape, options)
+    survey = survey_sample(sample, options)
+    measured = _measured_bands(options)
+    if not measured or survey.detail is None:
+        return survey
+    other = survey_sample(_with_bands(sample, measured), options)
+    better = _contradicted(other) < _contradicted(survey)
+    return replace(other, guide_bands=measured) if better else survey
+
+
+def _measured_bands(options: SurveyOptions) -> tuple[int, ...]:
+    """Return the bands of the guides that are no estimates; none if all or none are."""
+    ends = np.cumsum(options.guide_parts).tolist()
+    guides = zip(ends, options.guide_parts, strict=True)
+    estimated = options.estimated_guides
+    bands = tuple(b for i, (end, n) in enumerate(guides) if i not in estimated for b in range(end - n, end))
+    return bands if len(bands) < sum(options.guide_parts) else ()
+
+
+def _with_bands(sample: SceneSample, bands: Sequence[int]) -> SceneSample:
+    """Return a sample with some bands of the guide."""
+    windows = (replace(w, guide=None if w.guide is None else w.guide[list(bands)]) for w in sample.windows)
+    return replace(sample, windows=tuple(windows))
+
+
+def _contradicted(survey: Survey) -> float:
+    """Return the share of the coarse start's detail that the scene contradicts; infinite where it is not known.
+
+    It is measured on the scene itself. The Wald pair does not show the errors of a first step, which are finer than it.
+    """
+    detail = survey.detail
+    if detail is None or detail.contradicted is None or not np.isfinite(detail.contradicted).any():
+        return float("inf")
+    return float(np.nanmean(detail.contradicted))
 
 
 def sample_scene(reader: InputReader, shape: tuple[int, int], options: RegistrationOptions) -> SceneSample:

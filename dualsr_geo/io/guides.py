@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from dualsr_geo.raster.resampling import resample
-from dualsr_geo.raster.source import Source
+from dualsr_geo.raster.source import BaseSource, Source
 from dualsr_geo.raster.windows import Window
 from dualsr_geo.serialization import to_json
 
@@ -194,6 +194,13 @@ class StackedGuide:
     def count(self) -> int:
         """Number of bands."""
         return sum(part.count for part in self.parts)
+
+    @property
+    def estimated(self) -> tuple[int, ...]:
+        """Numbers of the guides that are estimates."""
+        return tuple(
+            i for i, part in enumerate(self.parts) if isinstance(part.source, BaseSource) and part.source.estimated
+        )
 
     @property
     def sharp(self) -> tuple[int, ...]:

@@ -289,6 +289,12 @@ def open_guides(where: Raster, *, trust_references: bool = False) -> tuple[Scene
     return delivery.guides or (in_colors(delivery.scene),)
 
 
+def open_own_bands(where: Raster, *, trust_references: bool = False) -> Scene | None:
+    """Open the coarser bands of a product as delivered, which its sharpest bands can sharpen; None for other images."""
+    delivery = _delivered(where, trust_references=trust_references)
+    return delivery.scene if delivery.guides else None
+
+
 def _warn_of_labels(scene: Scene) -> None:
     """Warn where a scene is a map of classes, by its metadata."""
     thematic = any(t.get("LAYER_TYPE", "").lower() == "thematic" for t in (scene.bands[0].tags, scene.tags.get("", {})))

@@ -87,6 +87,11 @@ class BaseSource(ABC):
         """Whether values can be missing that no nodata value marks."""
         return False
 
+    @property
+    def estimated(self) -> bool:
+        """Whether the values are estimates of a model, not measured."""
+        return False
+
     def read(self, window: Window, bands: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Return physical values, shape (band, y, x), NaN where invalid.
 

@@ -24,6 +24,12 @@ class RegistrationOptions:
         ``"off"`` neither.
     mtf_named : bool
         Whether the user named the sensor or the gain, so that a note is due where the scene contradicts it.
+    guide_parts : tuple of int
+        Number of bands of each of several guides; empty for one guide.
+    sharp_guides : tuple of int
+        Numbers, from 0, of those of several guides whose pixels are no larger than those of the target grid.
+    estimated_guides : tuple of int
+        Numbers of those of several guides that are estimates of a first step.
     """
 
     ratio: int
@@ -33,3 +39,4 @@ class RegistrationOptions:
     mtf_named: bool = field(default=True, kw_only=True)
     guide_parts: tuple[int, ...] = field(default=(), kw_only=True)
     sharp_guides: tuple[int, ...] = field(default=(), kw_only=True)
+    estimated_guides: tuple[int, ...] = field(default=(), kw_only=True)

@@ -92,6 +92,11 @@ def describe_guide(guide: Mapping[str, Any] | None) -> list[str]:
             "the distortion is corrected"
         )
     sentences += _describe_noise(guide.get("noise"))
+    if left_out := guide.get("bands_left_out"):
+        sentences.append(
+            f"{counted(left_out, 'band')} that were sharpened first are not used, since with them more of the detail "
+            "contradicts the scene"
+        )
     if guide["withheld"]:
         sentences.append(
             f"ignored in {guide['withheld']:.1%} of the scene, where it disagrees with the scene (changes, clouds, shadows)"

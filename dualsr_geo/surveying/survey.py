@@ -62,6 +62,8 @@ class Survey:
         Local displacement of the guide, which is undone before the shift; None where it is not estimated.
     completion : GuideCompletion or None
         Of several guides, how one is predicted where it is missing; None for one guide.
+    guide_bands : tuple of int
+        The bands of the guide that are used, where estimates of a first step are left out; empty where all are.
     changes : ChangeModel or None
         Model of the guide from the scene, to recognise where the guide shows something else.
     model_state : object or None
@@ -88,6 +90,7 @@ class Survey:
     detail: DetailAssessment | None = None
     normalization: Normalization | None = None
     completion: GuideCompletion | None = None
+    guide_bands: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -175,4 +178,5 @@ class Survey:
         }
         state, kind = value["model_state"], None if model is None else model.state_type
         parts["model_state"] = None if state is None or kind is None else from_json(kind, state)
-        return cls(**parts, notes=tuple(value["notes"]))
+        bands = tuple(int(band) for band in value.get("guide_bands", ()))
+        return cls(**parts, notes=tuple(value["notes"]), guide_bands=bands)

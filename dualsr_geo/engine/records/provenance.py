@@ -148,6 +148,7 @@ def _guide(plan: RunPlan, survey: Survey, records: Sequence[TileRecord]) -> Guid
         withheld=round(sum(r.withheld for r in records) / pixels, 4),
         field=None if displacement is None else displacement.summary(),
         relevance=None if relevance is None else _per_band(relevance, survey.used, plan.scene.count),
+        bands_left_out=plan.guide.count - len(survey.guide_bands) if survey.guide_bands else None,
         coverage_by_guide=_coverage_by_guide(plan, records),
         coverage_by_tile=_coverage_by_tile(records, plan.tiling.grid[1]) if coverage < 1 else None,
         noise=None if survey.denoising is None else _guide_noise(survey.denoising),

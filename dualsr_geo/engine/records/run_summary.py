@@ -137,6 +137,8 @@ class GuideSummary:
         Coverage of each tile, row by row; None if the guide covers the whole scene.
     noise : GuideNoiseSummary or None
         None if it is not estimated.
+    bands_left_out : int or None
+        Number of bands that were sharpened in a first step and are not used; None if all bands are used.
     coverage_by_guide : tuple of float, or None
         Share of the scene that each of several guides covers; None for one guide.
     """
@@ -152,6 +154,7 @@ class GuideSummary:
     noise: GuideNoiseSummary | None = None
     shift: str = ""
     coverage_by_guide: tuple[float, ...] | None = None
+    bands_left_out: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping, without what is None by default."""
