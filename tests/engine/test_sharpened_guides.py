@@ -81,7 +81,7 @@ def test_a_plain_image_and_a_product_without_finer_bands_guide_as_they_are(tmp_p
     assert [g.count for g in open_guide_images([scene()], OF_RUN)] == [6]
     assert len(open_guide_images([enmap(tmp_path / "enmap")], OF_RUN)) == 1
     pan, bands = open_guide_images([landsat(tmp_path / "landsat")], OF_RUN)
-    assert (pan.count, bands.count) == (1, 10)
+    assert pan.count == 1 < bands.count
     assert abs(bands.geobox.affine.a) == abs(pan.geobox.affine.a)
 
 
