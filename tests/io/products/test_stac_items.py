@@ -300,3 +300,21 @@ def test_fill_of_landsat_is_zero_whatever_the_tag_states(folder):
     (folder / "LE07_MTL.txt").write_text("")
     notes = open_delivered(folder / "item.json").notes
     assert "give the folder for reflectance" in notes[0]
+
+
+@pytest.mark.usefixtures("values")
+def test_an_item_of_the_copernicus_data_space_has_copies_and_classes_that_are_left_out(folder):
+    document = stac_items.item(version="1.1.0")
+    assets = {"Product": {"href": "https://zipper.invalid/a.zip", "type": "application/zip", "roles": ["data"]}}
+    for _, name, gsd, _, _ in stac_items.SENTINEL_2:
+        (asset,) = (a for a in document["assets"].values() if [b["name"] for b in a.get("bands", ())] == [name])
+        shared = {k: asset["bands"][0].pop(k) for k in ("nodata", "raster:scale", "raster:offset")}
+        for size in [n for n in (10, 20, 60) if n >= gsd]:
+            copy = json.loads(json.dumps(asset | shared)) | {"gsd": size, "proj:transform": [size, 0, 0, 0, -size, 0]}
+            assets[f"{name}_{size}m"] = copy if size == gsd else copy | {"href": "./copy.jp2", "type": "image/jp2"}
+    for name in ("SCL", "AOT", "WVP"):
+        assets[f"{name}_20m"] = {"href": f"./{name}.jp2", "type": "image/jp2", "bands": [{"name": name}]}
+    delivery = open_delivered(stac_items.written(folder / "item.json", document | {"assets": assets}))
+    assert names(delivery.scene) == COARSE
+    assert names(delivery.guides[0]) == ["B02", "B03", "B04", "B08"]
+    assert delivery.scene.packing.offsets == (-0.1,) * 3

@@ -33,6 +33,8 @@ OTHER_MEDIA_TYPES = (
 GEOTIFF, JPEG_2000 = (".tif", ".tiff"), (".jp2", ".j2k")
 # Numbers of bands in keys and file names: SR_B4.TIF, B8A.jp2, lwir11.
 _NUMBERED = re.compile(r"(?i)(?:^|[_\W])B\d{1,2}A?(?=$|[_\W])")
+# Keys of assets of quality, classes, angles and atmosphere.
+QUALITY = re.compile(r"(?i)(?:^|[_\W])(?:scl|qa|aot|wvp|f?mask|cld|snw|visual|tci|pvi|vaa|vza|saa|sza)(?:$|[_\W])")
 # Wavelengths beyond this are emitted, not reflected: such bands have another unit.
 THERMAL_NM = 3000.0
 # Assets that a message lists.
@@ -100,6 +102,8 @@ def band_assets(item: pystac.Item) -> tuple[BandAsset, ...]:
     stated = {
         k: fields for k, a in images.items() if len(fields := _band_fields(item, a, k)) == 1 and _names(fields[0])
     }
+    # Some catalogues name classes and water vapour as if they were bands.
+    stated = {k: f for k, f in stated.items() if _has_wavelength(f[0]) or not QUALITY.search(k)}
     if stated:
         return tuple(_of(item, k, fields[0]) for k, fields in stated.items())
     numbered = [k for k, a in images.items() if _NUMBERED.search(k) or _NUMBERED.search(posixpath.splitext(a.href)[0])]
@@ -205,6 +209,10 @@ def _names(fields: Mapping[str, Any]) -> bool:
     """Say whether the fields of a band name it; raster:bands does not."""
     keys = ("name", "common_name", "eo:common_name", "center_wavelength", "eo:center_wavelength")
     return not fields.get("raster") and any(fields.get(k) is not None for k in keys)
+
+
+def _has_wavelength(fields: Mapping[str, Any]) -> bool:
+    return any(fields.get(k) is not None for k in ("center_wavelength", "eo:center_wavelength"))
 
 
 def _of(item: pystac.Item, key: str, fields: Mapping[str, Any]) -> BandAsset:

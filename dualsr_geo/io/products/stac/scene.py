@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked, stack
-from dualsr_geo.io.products.stac.assets import BandAsset, band_assets, can_be_scene, chosen, without_copies
+from dualsr_geo.io.products.stac.assets import QUALITY, BandAsset, band_assets, can_be_scene, chosen, without_copies
 from dualsr_geo.io.products.stac.checks import FieldError, is_local
 from dualsr_geo.io.products.stac.documents import opened_href, read_item
 from dualsr_geo.io.readers.gdal import open_raster
@@ -36,9 +36,6 @@ LEAST_RATIO = 1.5
 SENTINEL_2, OFFSET_BASELINE = (1e-4, -0.1), 4.0
 # Landsat Collection 2 Level 2: surface reflectance, and surface temperature in kelvin (USGS, Science Product Guides).
 LANDSAT_REFLECTANCE, LANDSAT_TEMPERATURE = (2.75e-5, -0.2), (0.00341802, 149.0)
-
-# Keys of assets of quality, classes and atmosphere.
-_QUALITY = re.compile(r"(?i)(?:^|[_\W])(?:scl|qa|aot|wvp|mask|cld|snw|visual|tci|pvi)(?:$|[_\W])")
 
 
 def open_item(where: str, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery:
@@ -112,7 +109,7 @@ class _Product:
 
     def _single(self, gsd: float | None, nodata: float | None) -> Delivery:
         """Open the only asset that can be a scene, with all its bands."""
-        keys = [k for k, a in self.item.assets.items() if can_be_scene(a) and not _QUALITY.search(k)]
+        keys = [k for k, a in self.item.assets.items() if can_be_scene(a) and not QUALITY.search(k)]
         keys = [k for k in self.patterns if k in self.item.assets] or keys
         if len(keys) != 1:
             names = ", ".join(sorted(self.item.assets)) or "none"
