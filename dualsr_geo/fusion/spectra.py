@@ -122,6 +122,12 @@ def _rest(
 ) -> torch.Tensor | None:
     """Return what the components do not carry; None where that is rounding."""
     carried = (expand @ components.flatten(1)).view_as(cube)
-    rest = cube - mean[:, None, None] - carried
-    is_rounding = len(components) and float(rest.abs().max()) <= ROUNDING_SHARE * float(cube.abs().max())
+    rest = (cube - mean[:, None, None]).sub_(carried)
+    is_rounding = len(components) and _largest(rest) <= ROUNDING_SHARE * _largest(cube)
     return None if is_rounding else rest
+
+
+def _largest(planes: torch.Tensor) -> float:
+    """Return the largest magnitude, without a copy of all bands."""
+    low, high = torch.aminmax(planes)
+    return max(-float(low), float(high))
