@@ -90,7 +90,8 @@ def estimate_guide(
         blocks, denoising = _denoised(sample, blocks, placement, statistics)
     pixels = guided_pixels(blocks, psf)
     guide = GuideStatistics(mean, sampling.relevance(*pixels), sampling.response(*pixels))
-    statistics = statistics.leading(chosen_components(blocks, psf, statistics.space))
+    if options.model.guided:
+        statistics = statistics.leading(chosen_components(blocks, psf, statistics.space))
     pairs, noisy = _wald_pairs(blocks, psf, statistics.space, denoising)
     common = replace(common, statistics=statistics, guide=guide, blocks=tuple(blocks), pairs=pairs, noisy_pairs=noisy)
     return GuideEstimates(common, placement, changes, denoising)
