@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.products.delivery import Delivery, choose_gsd, repacked, stack
 from dualsr_geo.io.products.stac.assets import QUALITY, BandAsset, band_assets, can_be_scene, chosen, without_copies
 from dualsr_geo.io.products.stac.checks import FieldError, is_local
 from dualsr_geo.io.products.stac.documents import opened_href, read_item
+from dualsr_geo.io.products.stac.values import ItemValues
 from dualsr_geo.io.readers.gdal import open_raster
 from dualsr_geo.io.readers.references.local import require_inside, trusted
 from dualsr_geo.io.storage.urls import shown
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 SAME_BAND_NM = 60.0
 # Least ratio of the pixel sizes of a scene and its guide.
 LEAST_RATIO = 1.5
-# Sentinel-2: reflectance = stored / 10000, from this processing baseline on less 0.1 (Products Specification Document).
-SENTINEL_2, OFFSET_BASELINE = (1e-4, -0.1), 4.0
-# Landsat Collection 2 Level 2: surface reflectance, and surface temperature in kelvin (USGS, Science Product Guides).
-LANDSAT_REFLECTANCE, LANDSAT_TEMPERATURE = (2.75e-5, -0.2), (0.00341802, 149.0)
 
 
 def open_item(where: str, *, gsd: float | None, sensor: str | None, nodata: float | None) -> Delivery:
@@ -139,7 +136,7 @@ class _Product:
         return replace(scene, tags={"": {k: v for k, v in tags.items() if v}})
 
     def _band(self, asset: BandAsset, nodata: float | None) -> Scene:
-        if nodata is None and self._is_landsat:
+        if nodata is None and self._values.is_landsat:
             # The tags of the files state 255 for bands whose fill is 0.
             nodata = 0.0
         scene = self._raster(asset, nodata)
@@ -150,7 +147,7 @@ class _Product:
             )
         if nodata is None and asset.nodata is not None and scene.packing.nodata is None:
             scene = self._raster(asset, asset.nodata)
-        scale, offset, unit = self.packing(asset)
+        scale, offset, unit = self._values.packing(asset)
         if scale is not None and set(scene.packing.scales) == {1.0} and set(scene.packing.offsets) == {0.0}:
             scene = repacked(scene, (scale,), (offset,), unit or None)
         return replace(scene, bands=(replace(self.band(asset), unit=unit or scene.bands[0].unit),))
@@ -209,14 +206,13 @@ class _Product:
     # ---- metadata ------------------------------------------------------------------------
 
     @cached_property
-    def _platform(self) -> str:
-        names = ("platform", "eo:platform", "constellation", "eo:constellation")
-        return next((str(v) for n in names if isinstance(v := self.item.properties.get(n), str) and v), "")
+    def _values(self) -> ItemValues:
+        return ItemValues(self.item)
 
     @cached_property
     def _sensor(self) -> Sensor | None:
         try:
-            return find(self._platform) if self._platform else None
+            return find(self._values.platform) if self._values.platform else None
         except (InputError, OptionError):
             return None
 
@@ -227,7 +223,7 @@ class _Product:
     @cached_property
     def _level(self) -> str:
         """Return the level in the notation of the provider, by the properties or the id."""
-        product = self._text("s2:product_type", "product:type", "landsat:correction", "processing:level")
+        product = self._values.text("s2:product_type", "product:type", "landsat:correction", "processing:level")
         match = re.search(r"L[12][A-Z]{0,2}", f"{product} {self.name}")
         return match[0] if match else ""
 
@@ -243,51 +239,6 @@ class _Product:
                 return Band(name, centre or known_band.wavelength_nm, asset.fwhm_nm or known_band.fwhm_nm)
         return Band(asset.name, asset.wavelength_nm, asset.fwhm_nm)
 
-    def packing(self, asset: BandAsset) -> tuple[float | None, float, str]:
-        """Return scale, offset and unit of an asset: of the item, else of the product; the scale is None for neither."""
-        unit = "" if asset.unit in ("", "1", "none") else asset.unit
-        if asset.scale is not None:
-            is_reflectance = self._is_sentinel_2 or "reflectance" in (self.item.assets[asset.key].roles or ())
-            offset = 0.0 if self._offset_applied else asset.offset or 0.0
-            return asset.scale, offset, unit or ("reflectance" if is_reflectance and not asset.is_thermal else "")
-        if self._is_sentinel_2 and self._baseline is not None:
-            scale, offset = SENTINEL_2
-            is_shifted = self._baseline >= OFFSET_BASELINE and not self._offset_applied
-            return scale, offset if is_shifted else 0.0, "reflectance"
-        if re.match(r"L[CETMO]0\d_L2", self.name) and "_02_T" in self.name + asset.file:
-            if re.search(r"(?i)(?:^|_)ST_B\d", asset.file):
-                return (*LANDSAT_TEMPERATURE, "K")
-            if re.search(r"(?i)_SR_B\d", asset.file):
-                return (*LANDSAT_REFLECTANCE, "reflectance")
-        return None, 0.0, unit
-
-    @property
-    def _is_sentinel_2(self) -> bool:
-        return self._platform.lower().startswith("sentinel-2")
-
-    @property
-    def _is_landsat(self) -> bool:
-        return self._platform.lower().startswith("landsat")
-
-    @cached_property
-    def _baseline(self) -> float | None:
-        """Return the processing baseline of a Sentinel-2 product, by the properties or the name of the product."""
-        stated = self._text("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
-        match = re.fullmatch(r"0?(\d\d?\.\d+)", stated)
-        if match:
-            return float(match[1])
-        match = re.search(r"_N(\d\d)(\d\d)_", f"{self._text('s2:product_uri')} {self.name}")
-        return None if match is None else float(f"{match[1]}.{match[2]}")
-
-    @property
-    def _offset_applied(self) -> bool:
-        """Whether the files have Sentinel-2's offset already; raster:bands of such items states it all the same."""
-        return any(v is True for k, v in self.item.properties.items() if k.endswith(":boa_offset_applied"))
-
-    def _text(self, *names: str) -> str:
-        values: list[Any] = [self.item.properties.get(name) for name in names]
-        return next((v for v in values if isinstance(v, str) and v), "")
-
     # ---- notes ---------------------------------------------------------------------------
 
     def _notes(self, assets: Sequence[BandAsset], selected: Sequence[BandAsset]) -> tuple[str, ...]:
@@ -297,7 +248,7 @@ class _Product:
             notes.append(
                 f"{len(nearby)} of {len(selected)} assets are read from the folder of the item, not from their hrefs."
             )
-        if self._offset_applied and any(a.offset for a in selected):
+        if self._values.offset_applied and any(a.offset for a in selected):
             notes.append("The offset of the item is left out: its files have it already (boa_offset_applied).")
         thermal = [a.key for a in assets if a.is_thermal and a not in selected]
         if thermal and not self.patterns:
@@ -309,10 +260,12 @@ class _Product:
         return tuple(notes)
 
     def _values_note(self, selected: Sequence[BandAsset]) -> str:
-        packings = [self.packing(a) for a in selected]
+        packings = [self._values.packing(a) for a in selected]
         units = {unit for scale, _, unit in packings if scale is not None and unit}
         if all(scale is None for scale, _, _ in packings):
-            mtl = self._is_landsat and is_local(self.document) and any(Path(self.document).parent.glob("*_MTL.*"))
+            mtl = (
+                self._values.is_landsat and is_local(self.document) and any(Path(self.document).parent.glob("*_MTL.*"))
+            )
             better = " The MTL file next to it does: give the folder for reflectance." if mtl else ""
             return f"Values are as stored: the item states no scale.{better}"
         return f"Values are {' and '.join(sorted(units)) or 'scaled'}, by the scale and offset of each asset."
