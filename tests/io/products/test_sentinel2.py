@@ -316,3 +316,20 @@ def test_eopf_zarr_without_scale(tmp_path):
     where = eopf(tmp_path, packed=False)
     with pytest.raises(InputError, match="r20m/b05 has no scale_factor, so its reflectance is not known"):
         open_scene(where)
+
+
+# ---- Object stores -----------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::dualsr_geo.errors.DualSRWarning")
+@pytest.mark.parametrize("make", [eopf, lambda folder: item(band_folder(folder))])
+def test_layouts_in_a_store_give_the_product_of_the_files(make, bucket, tmp_path):
+    where = make(tmp_path)
+    bucket.put_folder(f"s2/{where.name}", where)
+    url = f"s3://scenes/s2/{where.name}{'' if where.suffix else '/'}"
+    here, there = open_delivered(where), open_delivered(url)
+    assert (there.notes, there.sensor, there.gsds) == (here.notes, here.sensor, here.gsds)
+    assert there.scene.geobox == here.scene.geobox
+    np.testing.assert_array_equal(whole(there.scene), whole(here.scene))
+    np.testing.assert_array_equal(whole(there.guides[0]), whole(here.guides[0]))
+    np.testing.assert_array_equal(whole(there.classification), whole(here.classification))
