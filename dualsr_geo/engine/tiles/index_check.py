@@ -64,14 +64,24 @@ class IndexCheck:
         if not covered.all():
             ratio = self.context.ratio
             fine_valid &= covered.repeat_interleave(ratio, 0).repeat_interleave(ratio, 1)
-        weight = self.check.degrade(fine_valid.float())
-        averaged = self.check.degrade(torch.where(fine_valid, fine, 0.0)) / weight
-        coarse, coarse_valid = _index(self.check.degrade(product), least)
+        if fine_valid.all():
+            averaged = self.check.degrade(fine)
+            weight = torch.ones_like(averaged)
+        else:
+            weight = self.check.degrade(fine_valid.float())
+            averaged = self.check.degrade(torch.where(fine_valid, fine, 0.0)) / weight
+        degraded = torch.stack([self.degraded[band] + self.origins[band] for band in pair])
+        coarse, coarse_valid = _index(degraded, least)
         observed, valid = (self.check.observed(t) for t in _index(scene, least))
         valid = valid & coarse_valid & (weight >= MIN_WEIGHT)
         return np.stack(
             [difference_sums(*(t.numpy(force=True) for t in (t, observed, valid))) for t in (coarse, averaged)]
         )
+
+    @cached_property
+    def degraded(self) -> dict[int, torch.Tensor]:
+        """The needed bands of the product, degraded to the compared lr pixels."""
+        return {band: self.check.degrade(plane) for band, plane in self.product.items()}
 
     @cached_property
     def origins(self) -> dict[int, float]:
