@@ -10,6 +10,7 @@ import hysure
 import numpy as np
 import periodic
 import pytest
+import supreme
 from disturbances import Pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,3 +129,17 @@ def test_a_response_that_is_not_known_is_fitted():
     given_pair, truth = pair(4)
     fitted = contenders.fitted_response(given_pair.scene, given_pair.guide, given_pair.psf)
     np.testing.assert_allclose(np.tensordot(fitted, truth, 1), given_pair.guide, atol=5e-3)
+
+
+@pytest.mark.parametrize("ratio", [2, 3])
+def test_supreme_recovers_a_scene_in_the_span_of_its_guide(ratio):
+    given_pair, truth = pair(ratio)
+    plain = rms(periodic.spline(given_pair.scene, ratio), truth)
+    errors = [rms(supreme.supreme(given_pair, s), truth) for s in supreme.SMOOTHNESSES]
+    assert min(errors) < 0.6 * plain
+
+
+def test_more_smoothness_leaves_less_detail_to_supreme():
+    given_pair, _ = pair(4, noise=0.02)
+    slopes = [float(np.abs(np.diff(supreme.supreme(given_pair, s), axis=2)).mean()) for s in (1e-4, 1e-2, 1.0)]
+    assert slopes[0] > slopes[1] > slopes[2]
