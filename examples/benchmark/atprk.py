@@ -50,7 +50,7 @@ def atprk(given: Inputs, area: float) -> Floats:
     out = []
     for band in given.scene.astype(np.float64):
         # Around the mean: least squares of numbers such as 300 K lose digits.
-        line = np.linalg.lstsq(design.T, band.ravel() - band.mean(), rcond=None)[0]
+        line = np.linalg.lstsq(design.T, band.ravel() - band.mean(), rcond=1e-6)[0]
         residual = band - band.mean() - (line @ design).reshape(band.shape)
         made = (line @ fine).reshape(given.guide.shape[1:]) + band.mean()
         out.append(made + kriged(residual, ratio, taps))

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 import rasterio
@@ -36,6 +37,8 @@ WAVELENGTH_UM = 10.9
 VEGETATION_EMISSIVITY, GROUND_EMISSIVITY, WATER_EMISSIVITY = 0.985, 0.96, 0.991
 # Temperatures on a clear morning, K; bare ground from wet and bright to dry and dark.
 VEGETATION_K, WATER_K, WET_GROUND_K, DRY_GROUND_K = 298.0, 294.0, 302.0, 318.0
+# Index of green and short-wave infrared at which a pixel is half water.
+WATER_INDEX = 0.15
 # Standard deviations of what no optical band shows, K: of fields, within classes, and of the smooth field.
 FIELD_K, CLASS_K, SMOOTH_K = 1.0, 0.7, 1.5
 # Widths of the variation within classes and of the smooth field, target pixels.
@@ -125,7 +128,7 @@ def _fractions(optical: Optical) -> tuple[Plane, Plane, Plane]:
     low, high = np.percentile(optical.ndvi, (5, 98))
     vegetation = ((optical.ndvi - low) / (high - low)).clip(0, 1) ** 2
     wet = optical.index(optical.green, optical.swir)
-    water = 1 / (1 + np.exp(-(wet - max(0.15, 0.0)) / 0.05))
+    water = 1 / (1 + np.exp(-(wet - WATER_INDEX) / 0.05))
     return vegetation * (1 - water), water, (1 - vegetation) * (1 - water)
 
 
@@ -146,7 +149,7 @@ def _share(values: Plane) -> Plane:
 def _field(rng: np.random.Generator, shape: tuple[int, ...], width: float) -> Plane:
     """Return a smooth random field of unit variance."""
     field = gaussian_filter(rng.standard_normal(shape), width, mode="wrap")
-    return np.asarray(field / field.std())
+    return np.asarray((field - field.mean()) / field.std())
 
 
 def _fields(optical: Optical, rng: np.random.Generator) -> Plane:
@@ -218,7 +221,7 @@ def _brandenburg() -> Optical:
     return Optical(np.concatenate([averaged, coarse]), 1, 0, 3, 8)
 
 
-def _atacama() -> Optical:
+def _hills() -> Optical:
     """Sentinel-2: blue, green, red, near infrared, and two short-wave infrared bands."""
     names = ("blue", "green", "red", "nir", "swir1", "swir2")
     return Optical(np.stack([_nc(n) for n in names]), 1, 2, 3, 4)
@@ -230,19 +233,67 @@ def _nc(name: str) -> Floats:
         return np.array(next(planes), np.float32)
 
 
-def _ethiopia() -> Optical:
-    """Landsat 8, lakes and savannah: bands 2 to 7 at 30 m."""
-    folder = DATA / "real/products/landsat_C1L1_ethiopia/LC08"
-    planes = []
-    for band in range(2, 8):
-        with rasterio.open(next(folder.glob(f"*_B{band}.TIF"))) as file:
-            planes.append(file.read(1).astype(np.float32))
-    return Optical(np.stack(planes), 1, 2, 3, 4)
+@dataclass(frozen=True)
+class Delivery:
+    """A Landsat delivery with a thermal band, and how its numbers become brightness temperatures.
+
+    Attributes
+    ----------
+    folder, thermal : str
+        Of the delivery, and the end of the name of the thermal band.
+    optical : tuple of int
+        Green, red, near infrared, short-wave infrared, and others.
+    gain, offset : float
+        Radiance of a number (its MTL file).
+    k1, k2 : float
+        Thermal constants (its MTL file).
+    native_px : float
+        Width of the detector's pixel on the 30 m grid of the delivery.
+    """
+
+    folder: str
+    thermal: str
+    optical: tuple[int, ...]
+    gain: float
+    offset: float
+    k1: float
+    k2: float
+    native_px: float
+
+
+# Landsat 7 is left out: the gaps of its scan lines leave the other methods no pixel.
+DELIVERIES = {
+    "LC08 B10": Delivery("LC08", "B10", (3, 4, 5, 6, 2, 7), 3.3420e-4, 0.1, 774.8853, 1321.0789, 100 / 30),
+    "LT05 B6": Delivery("LT05", "B6", (2, 3, 4, 5, 1, 7), 0.055375, 1.18243, 607.76, 1260.56, 4.0),
+}
+
+
+def measured(name: str, ratio: int) -> Temperatures:
+    """Return a real thermal band one level down (Wald et al., 1997): the band as delivered is the truth.
+
+    The providers interpolate it to 30 m, so that it has no detail below the detector's pixel; the optical bands are
+    blurred to that.
+    """
+    one = DELIVERIES[name]
+    folder = DATA / "real/products/landsat_C1L1_ethiopia" / one.folder
+    numbers = _band(folder, one.thermal)
+    height, width = (n // ratio * ratio for n in numbers.shape)
+    kelvin = (one.k2 / np.log(one.k1 / (one.gain * numbers + one.offset) + 1))[:height, :width]
+    sigma = one.native_px * math.hypot(math.sqrt(1 / 12), math.sqrt(-2 * math.log(OPTICS_MTF)) / math.pi)
+    blurred = [gaussian_filter(_band(folder, f"B{b}"), sigma, mode="nearest") for b in one.optical]
+    optical = Optical(np.stack(blurred)[:, :height, :width].astype(np.float32), 0, 1, 2, 3)
+    scene = observed(kelvin, ratio, 0.0, 0)
+    return Temperatures(kelvin[None].astype(np.float32), scene[None].astype(np.float32), optical, ratio)
+
+
+def _band(folder: Path, name: str) -> Plane:
+    with rasterio.open(next(folder.glob(f"*_{name}.TIF"))) as file:
+        return np.asarray(file.read(1), np.float64)
 
 
 IMAGES: dict[str, Callable[[], Optical]] = {
     "olinda": lru_cache(_olinda),
     "navarra": lru_cache(_navarra),
     "brandenburg": lru_cache(_brandenburg),
-    "s2-hills": lru_cache(_atacama),
+    "s2-hills": lru_cache(_hills),
 }

@@ -2,7 +2,7 @@
 
 Run: python examples/benchmark/thermal.py [--images olinda] [--ratios 3 4 8] [--noises 0.1 0.4]
 
-Simulated cases (`temperatures.py`). The methods of others are given the true blur, and their best setting counts; ours
+Simulated cases (`temperatures.py`), and with --real bands of Landsat 8 and 5 one level down. The methods of others are given the true blur, and their best setting counts; ours
 estimate it.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from atprk import AREAS, atprk
@@ -18,10 +18,9 @@ from dms import LEAVES, dms
 from glp import RIDGES, glp
 from periodic import Floats, Inputs
 from run import located
-from temperatures import IMAGES, NOISES_K, Temperatures, sensor_psf, simulated
+from temperatures import DELIVERIES, IMAGES, NOISES_K, Temperatures, measured, sensor_psf, simulated
 from tsharp import DEGREES, tsharp
 
-import dualsr_geo
 from dualsr_geo.errors import DualSRWarning
 
 RATIOS = (3, 4, 8)
@@ -53,17 +52,15 @@ def _best(
     )
 
 
-def products(one: Temperatures) -> Iterator[tuple[str, Floats]]:
-    """Yield the name and the product of each method."""
-    optical, truth = inputs(one, one.optical.bands), one.truth
-    index = inputs(one, one.optical.ndvi[None].astype(np.float32))
-    yield "bicubic", ours(one, "bicubic")
-    yield "TsHARP", _best(tsharp, DEGREES, index, truth)
-    yield "DMS", _best(dms, LEAVES, optical, truth)
-    yield "ATPRK", _best(atprk, AREAS, optical, truth)
-    yield "GLP", _best(glp, RIDGES, optical, truth)
-    yield "regression", ours(one, "regression")
-    yield "auto", ours(one, "auto")
+METHODS: dict[str, Callable[[Temperatures], Floats]] = {
+    "bicubic": lambda one: ours(one, "bicubic"),
+    "TsHARP": lambda one: _best(tsharp, DEGREES, inputs(one, one.optical.ndvi[None].astype(np.float32)), one.truth),
+    "DMS": lambda one: _best(dms, LEAVES, inputs(one, one.optical.bands), one.truth),
+    "ATPRK": lambda one: _best(atprk, AREAS, inputs(one, one.optical.bands), one.truth),
+    "GLP": lambda one: _best(glp, RIDGES, inputs(one, one.optical.bands), one.truth),
+    "regression": lambda one: ours(one, "regression"),
+    "auto": lambda one: ours(one, "auto"),
+}
 
 
 def error(made: Floats, truth: Floats, ratio: int) -> tuple[float, float]:
@@ -73,21 +70,28 @@ def error(made: Floats, truth: Floats, ratio: int) -> tuple[float, float]:
     return float(np.sqrt((difference**2).mean())), float(difference.mean())
 
 
-def table(images: list[str], ratios: list[int], noises: list[float]) -> Iterator[str]:
-    """Yield a line a case: the errors in K, and the largest bias."""
-    names: list[str] = []
+def cases(images: list[str], ratios: list[int], noises: list[float]) -> Iterator[tuple[str, Temperatures]]:
+    """Yield the simulated cases with their names."""
     for name in images:
         for ratio in ratios:
             for noise in noises:
-                one = simulated(name, ratio, noise)
-                scores = {method: error(made, one.truth, ratio) for method, made in products(one)}
-                if not names:
-                    names = list(scores)
-                    yield f"| image | ratio | noise, K | {' | '.join(names)} | largest bias |"
-                    yield f"|---|---|---|{'---|' * len(names)}---|"
-                bias = max(abs(b) for _, b in scores.values())
-                values = " | ".join(f"{scores[n][0]:.2f}" for n in names)
-                yield f"| {name} | {ratio} | {noise:g} | {values} | {bias:.2f} |"
+                yield f"{name} x{ratio}, {noise:g} K", simulated(name, ratio, noise)
+
+
+def real_cases() -> Iterator[tuple[str, Temperatures]]:
+    """Yield the measured cases with their names."""
+    for name in DELIVERIES:
+        yield f"{name} x4", measured(name, 4)
+
+
+def table(of: Iterator[tuple[str, Temperatures]], methods: Sequence[str]) -> Iterator[str]:
+    """Yield a line a case: the errors in K, and the largest bias."""
+    yield f"| case | {' | '.join(methods)} | largest bias |"
+    yield f"|---|{'---|' * len(methods)}---|"
+    for name, one in of:
+        scores = [error(METHODS[method](one), one.truth, one.ratio) for method in methods]
+        bias = max((b for _, b in scores), key=abs)
+        yield f"| {name} | {' | '.join(f'{rms:.2f}' for rms, _ in scores)} | {bias:+.2f} |"
 
 
 def main() -> None:
@@ -96,11 +100,13 @@ def main() -> None:
     parser.add_argument("--images", nargs="+", default=list(IMAGES), choices=list(IMAGES))
     parser.add_argument("--ratios", nargs="+", type=int, default=list(RATIOS))
     parser.add_argument("--noises", nargs="+", type=float, default=list(NOISES_K))
+    parser.add_argument("--real", action="store_true", help="the bands of Landsat 8 and 5 instead")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     arguments = parser.parse_args()
-    for line in table(arguments.images, arguments.ratios, arguments.noises):
+    of = real_cases() if arguments.real else cases(arguments.images, arguments.ratios, arguments.noises)
+    for line in table(of, arguments.methods):
         print(line, flush=True)
 
 
 if __name__ == "__main__":
-    assert dualsr_geo.__version__
     main()
