@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from dualsr_geo.engine.on_the_fly.json_form import require_fields, require_form
 from dualsr_geo.errors import InputError, excerpt
@@ -20,7 +20,7 @@ from dualsr_geo.io.storage.urls import canonical, is_url, shown
 from dualsr_geo.models.definition import Model
 from dualsr_geo.raster.packing import Decoding, Packing
 from dualsr_geo.serialization import from_json, to_json, write_atomically
-from dualsr_geo.surveying.survey import PARTS, Survey
+from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.version import __version__
 
 # Version of the layout of the JSON.
@@ -256,12 +256,7 @@ def _require_estimates(survey: StoredSurvey) -> None:
         If they do not fit each other, or the scene that they are of.
     """
     estimates, bands = survey.estimates, survey.scene.bands
-    require_form(tuple[str, ...], estimates.get("notes"), "estimates.notes")
-    if unknown := set(estimates) - {*PARTS, "model_state", "notes"}:
-        raise ValueError(f"estimates has an unknown entry, {excerpt(min(unknown))}")
-    for name, kind in PARTS.items():
-        if estimates.get(name) is not None:
-            require_form(kind, estimates[name], f"estimates.{name}")
+    _require_form_of_estimates(estimates)
     read = survey.estimated()
     used = read.used
     if not used or list(used) != sorted(set(used)) or not 0 <= used[0] <= used[-1] < bands:
@@ -271,11 +266,25 @@ def _require_estimates(survey: StoredSurvey) -> None:
             raise ValueError(f"the decoding of {image.name} is of another number of bands than its {image.bands}")
     if len(survey.packing.scales) != bands or len(survey.packing.offsets) != bands:
         raise ValueError(f"packing is of another number of bands than the {bands} of the scene")
+    guide_bands = 0 if survey.guide is None else survey.guide.bands
+    if not all(0 <= band < guide_bands for band in read.guide_bands):
+        raise ValueError(f"estimates.guide_bands names other bands than the {guide_bands} of the guide")
     if read.psf.ratio != survey.scale or survey.scale < 2:
         raise ValueError(f"the blur is for scale {read.psf.ratio}, the product for {survey.scale}")
     margin = read.guide_margin_px + (0 if read.displacement is None else read.displacement.margin_px)
     if margin > MAX_MARGIN_PX:
         raise ValueError(f"the guide is moved by {margin} pixels, more than {MAX_MARGIN_PX}")
+
+
+def _require_form_of_estimates(estimates: Mapping[str, Any]) -> None:
+    require_form(tuple[str, ...], estimates.get("notes"), "estimates.notes")
+    hints = get_type_hints(Survey)
+    for name, value in estimates.items():
+        if name not in hints:
+            raise ValueError(f"estimates has an unknown entry, {excerpt(name)}")
+        # Its type is that of the model, which is not loaded yet.
+        if name != "model_state":
+            require_form(hints[name], value, f"estimates.{name}")
 
 
 def _is_of(decoding: Decoding, bands: int) -> bool:

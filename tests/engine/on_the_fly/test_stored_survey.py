@@ -98,6 +98,8 @@ HOSTILE = [
     (("estimates", "placement", "moved_px"), ["inf", 0]),
     (("estimates", "notes"), "note"),
     (("estimates", "extra"), 1),
+    (("estimates", "guide_bands"), [3]),
+    (("estimates", "guide_bands"), "all"),
     (("estimates", "model_state"), {}),
     (("estimates", "model_state"), [1]),
     (("packing", "scales"), [1.0]),
