@@ -39,7 +39,7 @@ def is_archive(name: str) -> bool:
 
 
 def is_compressed(name: str) -> bool:
-    """Say whether an archive is compressed as a whole, so that a part is inners by decompressing all before it."""
+    """Say whether an archive is compressed as a whole, so that a member is reached by decompressing all before it."""
     return name.lower().endswith(COMPRESSED)
 
 
