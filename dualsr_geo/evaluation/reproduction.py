@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsr_geo.argument_types import checked, path, raster
+from dualsr_geo.argument_types import checked, path
 from dualsr_geo.engine.options import Options
 from dualsr_geo.engine.records.recorded_options import options_from_record, texts_from_record
 from dualsr_geo.engine.upscale import upscale
@@ -20,7 +20,9 @@ from dualsr_geo.errors import InputError
 from dualsr_geo.io.readers.dataset_cache import open_quietly
 from dualsr_geo.io.storage.defects import reports_defects
 from dualsr_geo.io.storage.locations import exists
-from dualsr_geo.io.storage.urls import gdal_path
+from dualsr_geo.io.storage.names import fits_file_system, require_name
+from dualsr_geo.io.storage.special_files import require_no_special_file
+from dualsr_geo.io.storage.urls import canonical, gdal_path
 from dualsr_geo.io.storage.zarr_groups import is_zarr
 from dualsr_geo.io.writers import netcdf
 from dualsr_geo.io.writers.output_records import provenance_at, uncertainty_bands
@@ -71,7 +73,7 @@ class Reproduction:
 
 
 @reports_defects
-@checked(product=raster, output=path)
+@checked(product=path, output=path)
 def reproduce(product: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """Make a product again from its own record, and compare the stored values.
 
@@ -100,7 +102,8 @@ def reproduce(product: str | os.PathLike[str], output: str | os.PathLike[str] | 
     >>> dualsr_geo.reproduce("scene_x4.tif")["identical"]  # doctest: +SKIP
     True
     """
-    where = os.fspath(product)
+    require_name(product, "product")
+    where = canonical(product)
     provenance = _record_of(where)
     scene, guides, options = _request_of(where, provenance)
     if output is not None:
@@ -114,7 +117,8 @@ def reproduce(product: str | os.PathLike[str], output: str | os.PathLike[str] | 
 
 
 def _record_of(where: str) -> Mapping[str, Any]:
-    if not exists(where, InputError):
+    require_no_special_file(where)
+    if not fits_file_system(where) or not exists(where, InputError):
         raise InputError(f"{where} does not exist. Give the path of a product of dualsr-geo.")
     provenance = provenance_at(where)
     if provenance is None:

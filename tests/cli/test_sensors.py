@@ -56,7 +56,7 @@ def test_an_unknown_sensor_is_one_line():
     result = run("sensors", "show", "worldview-7")
     assert result.exit_code == 1
     assert result.output.count("\n") == 1
-    assert "no sensor `worldview-7`. Did you mean worldview-3 or worldview-2" in result.output
+    assert "no sensor `worldview-7`. Did you mean worldview-4 or worldview-3 or worldview-2" in result.output
 
 
 def test_info_prints_the_sensor_of_a_tag(tmp_path):

@@ -168,7 +168,8 @@ def test_values_come_back_in_their_own_packing(dtype: str, form: str, tmp_path: 
     means = sharp.reshape(3, 24, 2, 31, 2).mean((2, 4))
     # The sensor sees less sharply than the mean of a pixel.
     assert rmse(means, observed) < 0.04 * spread
-    assert sharp.min() >= observed.min()
+    # Values far from zero, as temperatures, may be lower than the lowest of the scene.
+    assert sharp.min() >= observed.min() - (0.25 * spread if observed.min() > spread else 0)
     assert summary["consistency"]["rmse"] < 0.003 * spread + scale * (dtype[0] != "f")
 
 

@@ -24,8 +24,9 @@ def test_sharpen_blends_between_with_and_without_the_guide(seed):
     op = operator(psf, (13, 16))
     guide = noise(2, 39, 48, seed=seed)
     fit = fit_scene_regression(z.flatten(1).numpy(), op.degrade(guide).flatten(1).numpy(), np.ones(208, np.float32))
-    count = len(candidates.CANDIDATES)
-    mixture = torch.full((len(z), count), 1 / count)
+    used = list(candidates.usable(2, few=fit.lowest is not None))
+    mixture = torch.zeros(len(z), len(candidates.CANDIDATES))
+    mixture[:, used] = 1 / len(used)
     closed = consistency.consistency(psf, (13, 16), [0.0] * len(z), op)
     blend = noise(39, 48, seed=seed + 1)
 

@@ -17,7 +17,8 @@ from dualsr_geo.fusion.scene_regression import ClusterRegression, SceneRegressio
 def test_features_are_memberships_times_guide_and_the_guide():
     inputs = regression_inputs(2)
     sizes = [m.coefficients.shape[1] for m in inputs.fit.clusters.values()]
-    assert len(inputs.features) == sum(sizes) + 3
+    # Then the logarithms of both guide bands, since the scene has few bands, the guide and 1.
+    assert len(inputs.features) == sum(sizes) + 2 + 3
     first, features = 0, inputs.features.rows()
     for size in sizes:
         share = features[first + 2 : first + size : 3]  # every third is membership x 1

@@ -18,6 +18,7 @@ BASE = {
     "degrade": ["scene.tif", "--scale", "2", "-o", "out/d.tif"],
     "info": ["scene.tif"],
     "guide-check": ["scene.tif", "--rgb", "pan.tif"],
+    "reproduce": ["scene.tif"],
     "models list": [],
     "models show": ["auto"],
     "models import": ["text.txt"],

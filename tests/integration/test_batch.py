@@ -29,7 +29,7 @@ from dualsr_geo.batching.journal import JOURNAL_FILE, Journal
 from dualsr_geo.batching.scene_record import SceneRecord
 from dualsr_geo.batching.tasks import SETUP_SECONDS, Batch, plan_scenes
 from dualsr_geo.cli import main
-from dualsr_geo.engine import preparation, tile_size
+from dualsr_geo.engine import preparation, sharpened_guides, tile_size
 from dualsr_geo.engine.options import Options
 from dualsr_geo.errors import DualSRError, InputError, OutputError, ResumeError
 from dualsr_geo.io.writers.output_records import read_record
@@ -172,8 +172,8 @@ def planned(monkeypatch) -> list[str]:
 
         return count
 
-    for name in ("open_delivered", "open_guides", "plan_run"):
-        monkeypatch.setattr(preparation, name, counted(getattr(preparation, name)))
+    for module, name in ((preparation, "open_delivered"), (sharpened_guides, "open_guides"), (preparation, "plan_run")):
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
     return names
 
 

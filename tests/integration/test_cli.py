@@ -246,7 +246,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], Sequence[object]], tuple[str, .
     "band by name": (after("--bidx", "red"), ("`red`", "1,3")),
     "missing scene": (lambda f, _: [f / "no.tif", "--scale", 2], ("no.tif does not exist",)),
     "missing guide": (lambda f, s: [s, "--rgb", f / "no.tif"], ("no.tif does not exist",)),
-    "folder as scene": (lambda f, _: [f, "--scale", 2], ("can be opened",)),
+    "folder as scene": (lambda f, _: [f, "--scale", 2], ("holds no product that is known", "It holds scene.tif")),
     "no output folder": (
         lambda f, s: [s, "--scale", 2, "-o", f / "nowhere" / "out.tif"],
         ("nowhere", "does not exist", "--output"),

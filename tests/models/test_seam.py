@@ -116,7 +116,7 @@ def test_the_survey_has_no_field_of_a_model():
 
     assert {f.name for f in fields(Survey)} == {
         "statistics", "placement", "guide", "displacement", "denoising", "changes", "model_state", "uncertainty", "detail", "notes",
-        "normalization",
+        "normalization", "guide_bands", "completion",
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pystac
+import pystac.validation
 import pytest
 import rasterio
 import yaml

@@ -54,4 +54,9 @@ def test_one_factory_and_the_batch_outside_storage_tell_urls_from_paths():
         "io/writers/destination.py",
         "cli/batch.py",
         "batching/batch.py",
+        # A folder's listing, and Zarr groups without GDAL, differ by where they are.
+        "io/products/registry.py",
+        "io/products/sentinel2/eopf.py",
+        # Weights and lists that a survey names by a path are absolute in it.
+        "engine/on_the_fly/stored_survey.py",
     }
