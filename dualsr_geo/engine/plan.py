@@ -18,7 +18,6 @@ from dualsr_geo.engine.tiles.context import TileContext
 from dualsr_geo.errors import InputError, OptionError
 from dualsr_geo.io.alignment import align_guides
 from dualsr_geo.io.guides import Guide, StackedGuide
-from dualsr_geo.io.readers.array_sources import ArraySource
 from dualsr_geo.io.readers.blocks.rows import row_bytes
 from dualsr_geo.models.definition import (
     Model,
@@ -299,9 +298,7 @@ def place_guides(scene: Scene, guides: Sequence[Scene]) -> list[Scene]:
     contents: list[Mapping[str, object]] = []
     for guide in guides:
         content = guide.source.fingerprint()
-        # Parts of an array that is not read yet have the fingerprint of its file.
-        is_part = isinstance(guide.source, ArraySource) and "token" not in content
-        if content in contents and not is_part:
+        if content in contents:
             raise InputError(f"{guide.name} is given twice as --rgb, so its bands would count twice. Give it once.")
         contents.append(content)
     return placed

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import rasterio
+import rioxarray
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualsr_geo.io.scenes import open_scene
 from dualsr_geo.raster.packing import Decoding
 from dualsr_geo.raster.source import CroppedSource, StoredSource, thumbnail_indices
 from dualsr_geo.raster.windows import Window
@@ -88,3 +91,18 @@ def test_a_thumbnail_of_the_same_size_is_the_band(size, shape):
     y, x = thumbnail_indices(size, shape)
     assert list(y) == list(range(size[0]))
     assert list(x) == list(range(size[1]))
+
+
+def test_parts_of_a_file_that_is_not_read_have_different_fingerprints(tmp_path):
+    path = tmp_path / "a.tif"
+    profile = {"driver": "GTiff", "count": 2, "height": 6, "width": 8, "dtype": "float32", "crs": "EPSG:32633"}
+    with rasterio.open(path, "w", transform=rasterio.Affine(2, 0, 0, 0, -2, 0), **profile) as target:
+        target.write(np.arange(96, dtype=np.float32).reshape(2, 6, 8))
+
+    def identity(*key: slice) -> dict[str, object]:
+        return open_scene(rioxarray.open_rasterio(path)[key]).source.fingerprint()
+
+    left, right = (identity(slice(2), slice(6), x) for x in (slice(4), slice(4, 8)))
+    assert left == identity(slice(2), slice(6), slice(4))
+    assert left != right
+    assert identity(slice(1, 2)) != identity(slice(1))

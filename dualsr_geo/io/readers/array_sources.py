@@ -185,12 +185,14 @@ class ArraySource(BaseSource):
     def fingerprint(self) -> dict[str, object]:
         """Return dask's token of the array; the values of an array in memory are hashed.
 
-        An array that xarray has not read yet is identified by its file instead.
+        An array that xarray has not read yet is identified by its file and its coordinates, which tell parts of one file apart.
         """
         variable, path = self.array.variable, self.array.encoding.get("source")
         on_disk = variable.chunks is None and not is_in_memory(variable)
-        identity = file_stamp(str(path)) if on_disk and path else {"token": tokenize(variable.data)}
-        return {**identity, "shape": list(self.array.shape)}
+        if not on_disk or not path:
+            return {"token": tokenize(variable.data), "shape": list(self.array.shape)}
+        coordinates = [self.array[dim].to_numpy() for dim in self.array.dims if dim in self.array.coords]
+        return {**file_stamp(str(path)), "part": tokenize(coordinates), "shape": list(self.array.shape)}
 
     def _load(self, bands: Sequence[int], window: Window) -> NDArray[np.float32]:
         return self._pick(bands, *window.slices)
