@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dualsr_geo.evaluation.guide_check import check_guide
     from dualsr_geo.evaluation.reproduction import reproduce
     from dualsr_geo.io.scenes import Scene, open_scene
+    from dualsr_geo.models.cards.export import export_models
     from dualsr_geo.models.loading import load_model
     from dualsr_geo.training.function import train
 
@@ -38,6 +39,7 @@ __all__ = [
     "check_guide",
     "degrade",
     "evaluate",
+    "export_models",
     "load_model",
     "open_scene",
     "reproduce",
@@ -61,6 +63,7 @@ _MODULES = {
     "check_guide": "evaluation.guide_check",
     "degrade": "engine.degrade_raster",
     "evaluate": "evaluation.evaluate",
+    "export_models": "models.cards.export",
     "load_model": "models.loading",
     "open_scene": "io.scenes",
     "reproduce": "evaluation.reproduction",

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-# What a user of a model or a network cites; docs/citing.md has the entries.
-OURS = "dualsr-geo; Wang et al. (2015), area-to-point regression kriging; Aiazzi et al. (2006), MTF-matched injection"
-CITATIONS = {
-    **dict.fromkeys(("auto", "learned", "regression", "interpolation", "guided", "alone"), OURS),
-    "gsa": "Aiazzi et al. (2007), multivariate regression of MS and pan data",
-    "mtf-glp-hpm": "Aiazzi et al. (2006), MTF-tailored multiscale fusion",
-    "coarsr": "Li et al. (2022), Dual-Stage Approach Toward Hyperspectral Image Super-Resolution (DualSR)",
-    "coarsenet": "Li et al. (2022), Symmetrical Feature Propagation Network (SFPN)",
-}
+from dualsr_geo.models.cards.descriptions import CITATIONS, ROLES, UNKNOWN_SOURCE
+from dualsr_geo.models.cards.training_record import TrainingRecord, training_record
+
 # Published networks, of which the package has the code, and users bring the weights.
 PUBLISHED = {
     "coarsr": "DualSR (Li et al., 2022), without a guide: bring weights, `dualsr-geo models import FILE.pth`.",
     "coarsenet": "SFPN (Li et al., 2022), with an RGB guide: bring weights, `dualsr-geo models import FILE.pth`.",
 }
-NETWORKS = {"guided": "with a guide", "alone": "where there is no guide"}
 
 
 def describe_model(record: Mapping[str, Any], cards: Mapping[str, Mapping[str, Any]]) -> str:
@@ -48,7 +40,7 @@ def describe_model(record: Mapping[str, Any], cards: Mapping[str, Mapping[str, A
         _field("time", f"about {', '.join(times)} per million values of the product, on one core"),
     ]
     for key, card in cards.items():
-        lines += ["", _field("network", f"`{key}`, used {NETWORKS.get(key, 'on every scene')}"), *_training(card)]
+        lines += ["", _field("network", f"`{key}`, used {ROLES.get(key, 'on every scene')}"), *_training(card)]
     return "\n".join([*lines, "", _field("cite", CITATIONS.get(name, "dualsr-geo"))])
 
 
@@ -70,7 +62,7 @@ def describe_card(card: Mapping[str, Any]) -> str:
         _field("licence", card["licence"]),
         *_training(card),
     ]
-    return "\n".join([*lines, _field("cite", CITATIONS.get(network, "the source of the weights"))])
+    return "\n".join([*lines, _field("cite", CITATIONS.get(network, UNKNOWN_SOURCE))])
 
 
 def _field(name: str, text: object) -> str:
@@ -79,38 +71,28 @@ def _field(name: str, text: object) -> str:
 
 def _training(card: Mapping[str, Any]) -> list[str]:
     """Return what a card states of training, test scenes and scores."""
-    note = _note(card["note"])
+    record = training_record(card["note"])
     lines = [_field("from", card["source"] or "unknown")]
-    for key, name in (("scenes", "trained on"), ("validation", "tested on")):
-        scenes = note.get(key)
-        if isinstance(scenes, list):
-            lines.append(_field(name, f"{len(scenes)} scenes: {', '.join(map(str, scenes))}"))
-    lines += _scores(note.get("scores"))
-    if isinstance(note.get("does_not_help"), str):
-        lines.append(_field("no help for", note["does_not_help"]))
-    if card["note"] and not note:
+    for scenes, name in ((record.scenes, "trained on"), (record.validation, "tested on")):
+        if scenes:
+            lines.append(_field(name, f"{len(scenes)} scenes: {', '.join(scenes)}"))
+    lines += _scores(record)
+    if record.limits:
+        lines.append(_field("no help for", record.limits))
+    if card["note"] and not record.has_any:
         lines.append(_field("note", card["note"]))
     return [*lines, _field("sha256", card["sha256"])]
 
 
-def _note(text: str) -> dict[str, Any]:
-    try:
-        note = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return note if isinstance(note, dict) else {}
-
-
-def _scores(scores: object) -> list[str]:
+def _scores(record: TrainingRecord) -> list[str]:
     """Return the mean gain over the start, of the test scenes whose scores a card has."""
-    rows = list(scores.values()) if isinstance(scores, dict) else []
-    pairs = [(r["start_psnr"], r["psnr"]) for r in rows if isinstance(r, dict) and {"start_psnr", "psnr"} <= set(r)]
-    if not pairs or not all(isinstance(v, int | float) for pair in pairs for v in pair):
+    if record.mean_psnr is None:
         return []
-    before, after = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
+    before, after = record.mean_psnr
+    tests = len(record.scores)
     return [
         _field(
             "how good",
-            f"PSNR {after:.1f} dB, {after - before:+.1f} dB over the start without it (mean of {len(pairs)} tests)",
+            f"PSNR {after:.1f} dB, {after - before:+.1f} dB over the start without it (mean of {tests} tests)",
         )
     ]

@@ -11,13 +11,14 @@ from typing import Any
 import click
 
 from dualsr_geo.cli import options
-from dualsr_geo.cli.model_text import CITATIONS, PUBLISHED, describe_card, describe_model
+from dualsr_geo.cli.model_text import PUBLISHED, describe_card, describe_model
 from dualsr_geo.cli.surface import print_result
+from dualsr_geo.models.cards.descriptions import CITATIONS
 
 
-@click.group(short_help="List the models, show or import one.")
+@click.group(short_help="List the models, show, import or export one.")
 def models() -> None:
-    """List the models that sharpen a scene, show one, or import the weights of a network."""
+    """List the models that sharpen a scene, show one, import the weights of a network, or export them for catalogues."""
 
 
 @models.command("list")
@@ -92,3 +93,26 @@ def import_(checkpoint: str, output: str | None, scale: int | None, *, overwrite
     tensors, card = convert(checkpoint, scale)
     save(path, tensors, card, overwrite=overwrite)
     print_result(f"{path}: {card.network}, {card.ratio}x, {card.width} channels")
+
+
+@models.command()
+@click.argument("folder", metavar="DIR", type=click.Path())
+@click.option(
+    "--model",
+    "model",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Model of `models list` that has networks, or weights file. Repeatable.  [default: auto]",
+)
+@options.overwrite
+@options.as_json
+def export(folder: str, model: tuple[str, ...], *, overwrite: bool, as_json: bool) -> None:
+    """Write networks into DIR for STAC catalogues and model hubs.
+
+    Each network is a folder with mlm.json (a STAC item with the extension Machine Learning Model), its weights as
+    safetensors, and README.md (a model card). DIR/catalog.json links the items.
+    """
+    from dualsr_geo.models.cards.export import DEFAULT, export_models  # noqa: PLC0415  # loads torch
+
+    items = export_models(folder, list(model) or DEFAULT, overwrite=overwrite)
+    print_result(json.dumps([str(item) for item in items]) if as_json else "\n".join(map(str, items)))

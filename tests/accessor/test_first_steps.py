@@ -60,7 +60,7 @@ def test_a_mistake_is_one_line_in_the_words_of_python(code, names):
 def test_the_names_are_listed():
     assert dir(dualsr_geo) == [
         "DualSRError", "DualSRWarning", "Options", "Psf", "Scene", "StoredSurvey", "__version__", "batch", "check_guide", "degrade",
-        "evaluate", "load_model", "open_scene", "reproduce", "score_product", "sharpen_chunk", "sharpen_window", "survey", "train",
+        "evaluate", "export_models", "load_model", "open_scene", "reproduce", "score_product", "sharpen_chunk", "sharpen_window", "survey", "train",
         "upscale",
     ]  # fmt: skip
 

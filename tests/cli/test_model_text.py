@@ -9,8 +9,9 @@ from click.testing import CliRunner
 from published_networks import state_coarsr
 
 from dualsr_geo.cli import main
-from dualsr_geo.cli.model_text import CITATIONS, PUBLISHED, describe_card
+from dualsr_geo.cli.model_text import PUBLISHED, describe_card
 from dualsr_geo.models.architectures import architectures
+from dualsr_geo.models.cards.descriptions import CITATIONS
 from dualsr_geo.models.methods import model_names
 
 CARD = {

@@ -22,6 +22,7 @@ BASE = {
     "models list": [],
     "models show": ["auto"],
     "models import": ["text.txt"],
+    "models export": ["out/m"],
     "sensors list": [],
     "sensors show": ["pan"],
     "sample": ["out/s", "--size", "8", "8"],
