@@ -37,6 +37,12 @@ PLAIN_BLOCKS_PX = {"128", "256", "512", "1024"}
 # GTiff's numbers of the COG driver's names.
 PREDICTORS = {"YES": "2", "STANDARD": "2", "FLOATING_POINT": "3", "NO": "1"}
 
+# Creation options of Zarr, with GDAL's names, and their values.
+ZARR_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "OVERVIEWS": ("AUTO", "NONE"),
+    "OVERVIEW_RESAMPLING": ("AVERAGE", "NEAREST"),
+}
+
 # What GDAL writes of a name that no driver knows.
 NO_SUCH_OPTION = "does not support creation option"
 # Creation options that a GeoTIFF or a COG may be given here: those of GDAL's COG driver first, then those of GTiff.
@@ -56,9 +62,8 @@ def require_options(spec: OutputSpec) -> None:
     OptionError
         If the format takes none, or a compression or resampling is unknown.
     """
-    if spec.format == "Zarr" and spec.options:
-        name, value = spec.options[0]
-        raise OptionError(f"--co {name}={value}: Zarr takes no creation options. Leave it out, or give --format COG.")
+    if spec.format == "Zarr":
+        _require_zarr_options(requested_options(spec))
     if spec.format == netcdf.FORMAT:
         netcdf.require_options(spec)
     if spec.format not in TIFF_FORMATS:
@@ -75,6 +80,17 @@ def require_options(spec: OutputSpec) -> None:
         if name in requested and requested[name].lower() not in names.__members__:
             raise OptionError(f"--co {name}={requested[name]} is unknown. Give {examples}.")
     _require_type(spec, requested)
+
+
+def _require_zarr_options(requested: Mapping[str, str]) -> None:
+    for name, value in requested.items():
+        if name not in ZARR_OPTIONS:
+            raise OptionError(
+                f"--co {name}={value}: Zarr takes only OVERVIEWS and OVERVIEW_RESAMPLING. Leave it out, or give --format COG."
+            )
+        if value.upper() not in ZARR_OPTIONS[name]:
+            choices = " or ".join(f"--co {name}={choice}" for choice in ZARR_OPTIONS[name])
+            raise OptionError(f"--co {name}={value} is unknown for Zarr. Give {choices}.")
 
 
 def _require_type(spec: OutputSpec, requested: Mapping[str, str]) -> None:

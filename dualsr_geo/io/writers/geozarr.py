@@ -23,11 +23,25 @@ from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 
 from dualsr_geo.io.storage.zarr_groups import RECORDS
+from dualsr_geo.io.writers.multiscales.levels import Level, multiscales_attrs
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing
 from dualsr_geo.serialization import plain_values
 
+CF_VERSION = "1.11"
+# Registration of the conventions of CF in Zarr, https://github.com/zarr-conventions/CF; zarr-cm does not have it.
+CF_REGISTRATION = {
+    "uuid": "77c308c7-4db2-4774-8b2d-aa37e9997db6",
+    "schema_url": "https://raw.githubusercontent.com/zarr-conventions/CF/refs/tags/v1/schema.json",
+    "spec_url": f"https://cfconventions.org/Data/cf-conventions/cf-conventions-{CF_VERSION}/cf-conventions.html",
+    "name": "CF",
+    "version": CF_VERSION,
+    "description": "Climate and Forecast conventions for self-describing geospatial data",
+}
+CONVENTIONS = "zarr_conventions"
+# Attributes of a level that `multiscales` repeats.
+POSITION = ("spatial:transform", "spatial:shape")
 # CF standard name of a central wavelength.
 WAVELENGTH_NAME = "sensor_band_central_radiation_wavelength"
 
@@ -42,8 +56,10 @@ class Coordinate:
     attrs: Mapping[str, Any]
 
 
-def write_geozarr_metadata(folder: Path | Store, spec: OutputSpec, records: Mapping[str, Any]) -> None:
-    """Add coordinates and attributes to a group of bare arrays, and consolidate its metadata.
+def write_geozarr_metadata(
+    folder: Path | Store, spec: OutputSpec, records: Mapping[str, Any], levels: Sequence[Level] = ()
+) -> None:
+    """Add coordinates and attributes to a group of bare arrays and to its overviews, and consolidate its metadata.
 
     May be called again on a group where it was interrupted.
 
@@ -54,8 +70,24 @@ def write_geozarr_metadata(folder: Path | Store, spec: OutputSpec, records: Mapp
     spec : OutputSpec
     records : mapping
         ``"lineage"`` and ``"survey"``, JSON; kept as the attribute ``dualsr`` of the group.
+    levels : sequence of Level
+        The overviews in the group.
     """
     group = zarr.open_group(folder, mode="r+", zarr_format=3, use_consolidated=False)
+    positions = {"": _describe(group, spec)}
+    for level in levels:
+        positions[level.path] = _describe(group[level.path], level.spec)
+    tags = {"gdal_metadata": plain_values(spec.tags)} if spec.tags else {}
+    attrs = {**group.attrs.asdict(), RECORDS: dict(records), **tags}
+    group.attrs.put(multiscales_attrs(attrs, spec, levels, positions) if levels else attrs)
+    with warnings.catch_warnings():
+        # Consolidated metadata is not in the v3 specification, but xarray and GDAL read it.
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(group.store, zarr_format=3)
+
+
+def _describe(group: Any, spec: OutputSpec) -> dict[str, Any]:
+    """Write coordinates, and the attributes of the arrays and of the group itself; return its position on the map."""
     coordinates = [*band_coordinates(spec), *grid_coordinates(spec.geobox)]
     for coordinate in coordinates:
         array = group.create_array(
@@ -70,13 +102,15 @@ def write_geozarr_metadata(folder: Path | Store, spec: OutputSpec, records: Mapp
         array[...] = coordinate.values
     auxiliary = [c.name for c in coordinates if c.dims != (c.name,)]
     for variable in spec.variables:
-        group[variable.name].attrs.put(variable_attrs(variable, auxiliary))
-    tags = {"gdal_metadata": plain_values(spec.tags)} if spec.tags else {}
-    group.attrs.put({"Conventions": "CF-1.11", RECORDS: dict(records), **tags, **map_attrs(spec.geobox)})
-    with warnings.catch_warnings():
-        # Consolidated metadata is not in the v3 specification, but xarray and GDAL read it.
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(group.store, zarr_format=3)
+        group[variable.name].attrs.put(with_cf(variable_attrs(variable, auxiliary)))
+    attrs = map_attrs(spec.geobox)
+    group.attrs.put(with_cf({"Conventions": f"CF-{CF_VERSION}", **attrs}))
+    return {name: attrs[name] for name in POSITION}
+
+
+def with_cf(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes that state, in the way of the other conventions of Zarr, that they follow CF."""
+    return {**attrs, CONVENTIONS: [*attrs.get(CONVENTIONS, ()), CF_REGISTRATION]}
 
 
 def band_coordinates(spec: OutputSpec) -> list[Coordinate]:

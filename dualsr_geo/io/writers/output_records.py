@@ -56,7 +56,8 @@ def uncertainty_bands(path: str) -> tuple[int | str, ...]:
             return netcdf.ancillary_variables(path)
         if is_zarr(path):
             attributes = json.loads(read_bytes(f"{path}/zarr.json", OutputError))["consolidated_metadata"]["metadata"]
-            names = [a["attributes"].get("ancillary_variables") for a in attributes.values()]
+            # Those of overviews have the same names in groups of their own.
+            names = [a["attributes"].get("ancillary_variables") for key, a in attributes.items() if "/" not in key]
             return tuple(str(name) for name in names if name)
         with open_quietly(gdal_path(path), (), ("GTiff",)) as dataset:
             return tuple(i for i in dataset.indexes if DEVIATION_OF in dataset.tags(i))

@@ -132,7 +132,9 @@ class OutputSpec:
         """Upper bound of what a run takes on disk, uncompressed: the values, and a TIFF twice while it is written."""
         raw = len(self.variables) * self.raw_bytes
         if self.format == "Zarr":
-            return raw if self.destination.keeps_values_on_disk else 0
+            # The only options that Zarr takes are those of overviews.
+            overviews = raw // 3 if self.options else 0
+            return raw + overviews if self.destination.keeps_values_on_disk else 0
         if self.format == "netCDF":
             return 2 * raw
         overviews = raw // 3 if self.format == "COG" else 0

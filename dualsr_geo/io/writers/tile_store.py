@@ -27,6 +27,7 @@ from dualsr_geo.io.writers.creation_options import require_options
 from dualsr_geo.io.writers.disk_space import disk_errors
 from dualsr_geo.io.writers.geotiff import make_tiff, require_possible
 from dualsr_geo.io.writers.geozarr import write_geozarr_metadata
+from dualsr_geo.io.writers.multiscales.overviews import write_overviews
 from dualsr_geo.io.writers.output_records import PROVENANCE, fingerprint, full_identity, require_same_run
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.io.writers.stored_values import (
@@ -240,7 +241,8 @@ class TileStore:
         destination = self.spec.destination
         with self._errors():
             if self.spec.format == "Zarr":
-                write_geozarr_metadata(self._work.values(), self.spec, records)
+                group = self._work.values()
+                write_geozarr_metadata(group, self.spec, records, write_overviews(group, self.spec))
                 destination.put_group()
             elif self.spec.format == netcdf.FORMAT:
                 destination.put_file(netcdf.make_netcdf(self.spec, self._arrays("r"), records))

@@ -58,7 +58,7 @@ def test_places_that_cannot_hold_an_output_are_refused(tmp_path: Path, monkeypat
     (tmp_path / "b.tif.part" / "thesis.tex").write_text("years")
     with pytest.raises(OutputError, match=r"b\.tif\.part .*not ours"):
         begin(a_spec(tmp_path / "b.tif"))
-    with pytest.raises(OptionError, match="--co COMPRESS=LZW: Zarr takes no"):
+    with pytest.raises(OptionError, match="--co COMPRESS=LZW: Zarr takes only OVERVIEWS"):
         begin(a_spec(tmp_path / "c.zarr", "Zarr", options=(("COMPRESS", "LZW"),)))
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OutputError, match="is not writable"):

@@ -1,0 +1,1 @@
+"""Overviews of a Zarr product: coarser levels of its arrays, and the convention multiscales that describes them."""
