@@ -88,10 +88,10 @@ def _weights_of(name: str | os.PathLike[str]) -> list[Path]:
     model = load_model(name)
     if os.fspath(name) not in models():
         return [Path(name).absolute()]
-    found = [Path(weights.path) for weights in model.networks.values()]
-    if not found:
+    paths = [Path(weights.path) for weights in model.networks.values()]
+    if not paths:
         raise OptionError(f"The model `{name}` has no network to export. Give --model {DEFAULT}, or a weights file.")
-    return found
+    return paths
 
 
 def _documents(file: WeightsFile) -> dict[str, str | bytes]:

@@ -37,7 +37,7 @@ VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(\+[0-9A-Za-z.-]+
 
 
 def item_of(file: WeightsFile) -> dict[str, Any]:
-    """Return the item of a weights file, whose assets lie in the item's folder.
+    """Return the item of a weights file, whose assets are in the folder of the item.
 
     Parameters
     ----------

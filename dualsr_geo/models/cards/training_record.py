@@ -87,9 +87,9 @@ def _text(value: object) -> str:
 def _scores(value: object) -> dict[str, tuple[float, float]]:
     """Return the scores of all tests; none where one is incomplete or no number."""
     rows = value if isinstance(value, dict) else {}
-    found = {str(name): (row[START], row[RESULT]) for name, row in rows.items() if _has_scores(row)}
-    complete = all(isinstance(v, int | float) for pair in found.values() for v in pair)
-    return found if complete else {}
+    pairs = {str(name): (row[START], row[RESULT]) for name, row in rows.items() if _has_scores(row)}
+    complete = all(isinstance(v, int | float) for pair in pairs.values() for v in pair)
+    return pairs if complete else {}
 
 
 def _has_scores(row: object) -> bool:
