@@ -23,7 +23,7 @@ from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 
 from dualsr_geo.io.storage.zarr_groups import RECORDS
-from dualsr_geo.io.writers.multiscales.levels import Level, multiscales_attrs
+from dualsr_geo.io.writers.multiscales.layout import Level, multiscales_attrs
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.raster import grid
 from dualsr_geo.raster.packing import Packing

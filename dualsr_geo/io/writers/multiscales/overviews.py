@@ -10,7 +10,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
-from dualsr_geo.io.writers.multiscales.levels import AVERAGE, GROUP, STEP, Level, levels_of, resampling_of
+from dualsr_geo.io.writers.multiscales.layout import GROUP, STEP, Level
+from dualsr_geo.io.writers.multiscales.levels import AVERAGE, levels_of
 from dualsr_geo.io.writers.output_spec import OutputSpec
 from dualsr_geo.io.writers.stored_values import PUBLISHED
 from dualsr_geo.raster.packing import Packing
@@ -47,14 +48,14 @@ def write_overviews(folder: Path | Store, spec: OutputSpec) -> list[Level]:
                 compressors=PUBLISHED,
                 dimension_names=("band", "y", "x"),
             )
-            _reduce(source, target, variable, is_average=_is_averaged(spec))
+            _reduce(source, target, variable, is_average=level.resampling == AVERAGE and _fits_float64(variable))
     return levels
 
 
-def _is_averaged(spec: OutputSpec) -> bool:
-    """Return whether overviews are averages; those of 64-bit integers, which float64 does not hold, are not."""
+def _fits_float64(spec: OutputSpec) -> bool:
+    """Return whether float64 holds the values, which it does not for integers of 64 bits; these are not averaged."""
     dtype = np.dtype(spec.packing.dtype)
-    return resampling_of(spec) == AVERAGE and not (dtype.kind in "iu" and dtype.itemsize > 4)
+    return not (dtype.kind in "iu" and dtype.itemsize > 4)
 
 
 def _reduce(source: Any, target: Any, spec: OutputSpec, *, is_average: bool) -> None:
