@@ -33,6 +33,7 @@ from dualsr_geo.fusion.candidates import Candidate, Clustered, ClusteredLocal, L
 from dualsr_geo.fusion.regression_inputs import standardise
 from dualsr_geo.models.guided_inputs import GuidedInputs, GuidedWindow
 from dualsr_geo.models.networks import guided as network_of
+from dualsr_geo.models.networks.spectral_context import relation_features
 from dualsr_geo.models.unguided_correction import null_space_part, nyquist_gains
 from dualsr_geo.raster.windows import Window
 
@@ -56,9 +57,11 @@ LARGEST_INPUT_STD = 8.0
 GAIN_CENTRE, GAIN_SCALE = 0.3, 4.0
 # The constant of the noise is at most so many standard deviations of its band.
 MAX_NOISE_STD = 3.0
+# Correlations with the guide are limited to this; above 1 they are where noise is a good part of a band.
+MAX_CORRELATION = 1.5
 # The weight of a candidate is no less than this before its logarithm is taken.
 MIN_WEIGHT = 1e-3
-# Anchors that the network corrects together; bounds the memory of a tile.
+# Anchors that are corrected together by a network that corrects each by itself; bounds the memory of a tile.
 ANCHORS_AT_ONCE = 4
 
 
@@ -76,6 +79,8 @@ class NetworkInput:
         Weights of the network's candidates in their mixture; rows sum to 1.
     error : Tensor, shape (anchor,)
         Error of the scene-wide regression, the unit of the residual.
+    relations : Tensor, shape (anchor, anchor, relation)
+        Of the anchors, see `dualsr_geo.models.networks.spectral_context.relation_features`.
     """
 
     planes: Tensor
@@ -83,6 +88,12 @@ class NetworkInput:
     others: Tensor
     weights: Tensor
     error: Tensor
+    relations: Tensor
+
+    def rows(self, rows: Tensor | slice) -> NetworkInput:
+        """Return the input of some of the anchors."""
+        each = (v[rows] for v in (self.planes, self.constants, self.others, self.weights, self.error))
+        return NetworkInput(*each, self.relations[rows][:, rows])
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,7 @@ class AnchorPlanes:
     error : Tensor, shape (anchor,)
     std : Tensor, shape (anchor, 3)
         Standard deviations of the bands of `starts`.
+    relations : Tensor, shape (anchor, anchor, relation)
     """
 
     starts: Tensor
@@ -114,6 +126,7 @@ class AnchorPlanes:
     weights: Tensor
     error: Tensor
     std: Tensor
+    relations: Tensor
 
     def part(self, rows: slice = slice(None), place: tuple[slice, slice] = (slice(None), slice(None))) -> NetworkInput:
         """Return the input of the network for some of the anchors and a part of the window.
@@ -137,17 +150,19 @@ class AnchorPlanes:
             guide.expand(len(starts), *guide.shape),
         ]
         planes = torch.cat(parts, 1).clamp_(-LARGEST_INPUT_STD, LARGEST_INPUT_STD)
-        return NetworkInput(planes, self.constants[rows], others, self.weights[rows], self.error[rows])
+        relations = self.relations[rows, rows]
+        return NetworkInput(planes, self.constants[rows], others, self.weights[rows], self.error[rows], relations)
 
 
 def network_input(window: GuidedWindow, terms: GuidedInputs, anchors: Sequence[int]) -> NetworkInput:
-    """Return the inputs of the network for some bands or components of a window."""
+    """Return the inputs of the network for some anchors of a window, given as bands or components."""
     return anchor_planes(window, terms, anchors).part()
 
 
 def anchor_planes(window: GuidedWindow, terms: GuidedInputs, anchors: Sequence[int]) -> AnchorPlanes:
-    """Return what the network reads of some bands or components of a window."""
+    """Return what the network reads of some anchors of a window, given as bands or components."""
     some = list(anchors)
+    places = [terms.anchors.bands.index(i) for i in some]
     std, error, noise, weights = (
         torch.from_numpy(v).to(window.cube) for v in (terms.std, terms.error, terms.noise, terms.weights)
     )
@@ -161,8 +176,14 @@ def anchor_planes(window: GuidedWindow, terms: GuidedInputs, anchors: Sequence[i
         mixture = torch.einsum("ac,acyx->ayx", own, others)
         others -= mixture[:, None]
         starts[:, 0] += mixture
+    correlations, with_guide = (
+        torch.from_numpy(v).to(window.cube) for v in (terms.correlations, terms.guide_correlations)
+    )
     constants = _constants(terms, window.psf, std[some], error[some], noise[some], own)
-    return AnchorPlanes(starts, others, residuals, _guide(window, terms), constants, own, error[some], std[near])
+    constants = torch.cat([constants, with_guide[places].clamp(-MAX_CORRELATION, MAX_CORRELATION)], 1)
+    relations = relation_features(correlations[:, places][:, :, places])
+    guide = _guide(window, terms)
+    return AnchorPlanes(starts, others, residuals, guide, constants, own, error[some], std[near], relations)
 
 
 def _starts(window: GuidedWindow, near: Tensor, *, spectral: bool) -> Tensor:
@@ -299,7 +320,7 @@ def correct(
     reach_px = (REACH_LR + 1 + window.psf.reach_lr) * window.psf.ratio
     region = Window(0, shape[0], 0, shape[1]) if core is None else core.grown(reach_px).clipped(shape)
     out = []
-    for some in _chunks(terms.anchors.bands):
+    for some in _chunks(terms.anchors.bands, len(terms.anchors.bands) if network.is_joint else ANCHORS_AT_ONCE):
         planes = anchor_planes(window, terms, some)
         change = _changes(network, window, planes, region, orientations)
         out.append(without_observed_part(window, terms, change, some))
@@ -313,14 +334,33 @@ def _changes(
     ratio, (top, left) = window.psf.ratio, (n * window.psf.ratio for n in window.origin)
     count, _, height, width = planes.others.shape
     out = planes.others.new_zeros(count, height, width)
-    for rows in range(count):
-        for piece in network.pieces(region, (height, width), ratio, (top, left)):
-            inputs = planes.part(slice(rows, rows + 1), piece.padded.slices)
-            origin = top + piece.padded.y0, left + piece.padded.x0
-            change = detail(inputs, *network(inputs.planes, inputs.constants, ratio, origin, orientations=orientations))
-            out[rows][piece.core.slices] = change[(0, *piece.core.within(piece.padded).slices)]
+    for piece in network.pieces(region, (height, width), ratio, (top, left)):
+        origin = top + piece.padded.y0, left + piece.padded.x0
+        inner = (slice(None), *piece.core.within(piece.padded).slices)
+        for rows in _together(count, joint=network.is_joint):
+            inputs = planes.part(rows, piece.padded.slices)
+            change = detail(inputs, *outputs_of(network, inputs, ratio, origin, orientations=orientations))
+            out[(rows, *piece.core.slices)] = change[inner]
     return out
 
 
-def _chunks(bands: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (bands[i : i + ANCHORS_AT_ONCE] for i in range(0, len(bands), ANCHORS_AT_ONCE))
+def outputs_of(
+    network: network_of.GuidedNetwork,
+    inputs: NetworkInput,
+    ratio: int,
+    origin: tuple[int, int] = (0, 0),
+    *,
+    orientations: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Return the outputs of a network for its inputs; see `GuidedNetwork.forward`."""
+    planes, constants, relations = inputs.planes, inputs.constants, inputs.relations
+    return network(planes, constants, ratio, origin, relations=relations, orientations=orientations)
+
+
+def _together(count: int, *, joint: bool) -> list[slice]:
+    """Return the anchors that the network is given at once: all, or one after another, which takes less memory."""
+    return [slice(0, count)] if joint else [slice(i, i + 1) for i in range(count)]
+
+
+def _chunks(bands: Sequence[int], most: int) -> Iterator[Sequence[int]]:
+    return (bands[i : i + most] for i in range(0, len(bands), most))

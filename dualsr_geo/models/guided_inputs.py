@@ -48,6 +48,11 @@ class GuidedInputs:
         Weights of the candidates in the start; rows sum to 1.
     look : array of float32, shape (3, guide band)
         Matrix from the standardised guide to its principal components.
+    correlations : array of float32, shape (2, anchor, anchor)
+        Of the anchors, and of the errors of the regression to them, on the lr grid.
+    guide_correlations : array of float32, shape (anchor, 3)
+        Of the anchors with the guide's principal components, in standard deviations without noise; weak components
+        have less than unit variance, so theirs are lower.
     share : float
         Shrinkage factor of the correction, 0..1.
     """
@@ -59,6 +64,8 @@ class GuidedInputs:
     noise: NDArray[np.float32]
     weights: NDArray[np.float32]
     look: NDArray[np.float32]
+    correlations: NDArray[np.float32]
+    guide_correlations: NDArray[np.float32]
     share: float = field(default=1.0, kw_only=True)
 
     @classmethod
@@ -100,7 +107,11 @@ class GuidedInputs:
         # The mixture of a band is the mean of those of its components, weighted by their energy in the band.
         carried = rows.astype(np.float64) ** 2 * energy + 1e-30
         weights = carried @ fit.mixture / carried.sum(1, keepdims=True)
-        arrays = (np.asarray(v, np.float32) for v in (std, error, noise, weights, _principal_directions(y, w)))
+        look = _principal_directions(y, w)
+        chosen, few = rows[list(anchors.bands)], std[list(anchors.bands)]
+        correlations = np.stack([_correlations(chosen @ v, w) for v in (z, residual)])
+        with_guide = ((chosen @ z) * w) @ (look @ y).T / few[:, None]
+        arrays = (np.asarray(v, np.float32) for v in (std, error, noise, weights, look, correlations, with_guide))
         return cls(anchors, not space.keeps_rest, *arrays)
 
 
@@ -203,6 +214,15 @@ def _uncarried_share(anchors: AnchorBands, errors: NDArray[np.float32], weight: 
 def _root(square: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return standard deviations without the noise, at least a small share of those with it."""
     return np.asarray(np.sqrt(np.maximum(square - noise**2, MIN_SIGNAL_SHARE * square)))
+
+
+def _correlations(values: NDArray[np.float32], w: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weighted correlations of values (anchor, pixel), (anchor, anchor); 0 with a constant."""
+    centred = values - (values @ w)[:, None]
+    covariance = (centred * w) @ centred.T.astype(np.float64)
+    deviation = np.sqrt(np.diag(covariance))
+    product = np.outer(deviation, deviation)
+    return np.divide(covariance, product, out=np.zeros_like(covariance), where=product > 0)
 
 
 def _principal_directions(guide: NDArray[np.float32], w: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,12 +6,13 @@ import torch
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.models.networks.guided import CONSTANTS, PLANES, GuidedNetwork
+from dualsr_geo.models.networks.spectral_context import relation_features
 
 
-def random_guided_network(width: int = 8, depth: int = 1, seed: int = 0) -> GuidedNetwork:
+def random_guided_network(width: int = 8, depth: int = 1, seed: int = 0, *, contexts: int = 0) -> GuidedNetwork:
     """Return a network whose last convolution is not zero."""
     generator = torch.Generator().manual_seed(seed)
-    network = GuidedNetwork(width, depth).eval()
+    network = GuidedNetwork(width, depth, contexts).eval()
     with torch.no_grad():
         for value in network.parameters():
             value.copy_(0.1 * torch.randn(value.shape, generator=generator))
@@ -22,6 +23,13 @@ def random_inputs(tiles: int, height: int, width: int, seed: int = 0) -> tuple[t
     generator = torch.Generator().manual_seed(seed)
     planes = torch.randn(tiles, PLANES, height, width, generator=generator)
     return planes, torch.randn(tiles, CONSTANTS, generator=generator)
+
+
+def random_relations(anchors: int, seed: int = 0) -> torch.Tensor:
+    """Return relations (anchor, anchor, relation) of random values."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(2, anchors, 40, generator=generator)
+    return relation_features(torch.stack([torch.corrcoef(v).reshape(anchors, anchors) for v in values]))
 
 
 def scene_and_guide(bands: int, guides: int, height: int, width: int, ratio: int, *, noise: float = 0.0, seed: int = 0):

@@ -76,16 +76,17 @@ def test_a_correction_degrades_to_nearly_nothing(bands, guides, height, width, r
 
 
 @pytest.mark.parametrize(
-    ("ratio", "guides", "noise"), [(2, 3, 0.0), (3, 1, 0.0), (4, 2, 0.0), (4, 3, 0.5), (8, 1, 0.0)]
+    ("ratio", "guides", "noise", "contexts"),
+    [(2, 3, 0.0, 0), (3, 1, 0.0, 1), (4, 2, 0.0, 1), (4, 3, 0.5, 1), (8, 1, 0.0, 0)],
 )
 @torch.inference_mode()
-def test_a_tile_with_its_halo_equals_the_whole(ratio, guides, noise):
+def test_a_tile_with_its_halo_equals_the_whole(ratio, guides, noise, contexts):
     height, width, halo = 61, 47, ARCHITECTURE.halo
     lr, guide, psf = scene_and_guide(14, guides, height, width, ratio, noise=noise)
     survey = survey_arrays(lr, guide, psf)
     window, terms = scene_window(survey, lr, guide)
     assert terms.spectral == (noise > 0)
-    network = random_guided_network()
+    network = random_guided_network(contexts=contexts)
     whole = guided_correction.correct(network, window, terms)
     core = Window(27, 34, 20, 27)
     at = core.grown(halo).clipped((height, width))
@@ -96,15 +97,16 @@ def test_a_tile_with_its_halo_equals_the_whole(ratio, guides, noise):
     assert float((expected - tiled).abs().max()) <= 1e-5 * float(np.ptp(lr))
 
 
-@pytest.mark.parametrize(("ratio", "origin"), [(4, (0, 0)), (3, (5, 7)), (12, (1, 2))])
+@pytest.mark.parametrize(("ratio", "origin", "contexts"), [(4, (0, 0), 0), (3, (5, 7), 1), (12, (1, 2), 0)])
 @torch.inference_mode()
-def test_pieces_of_a_window_equal_the_whole(ratio, origin, monkeypatch):
+def test_pieces_of_a_window_equal_the_whole(ratio, origin, contexts, monkeypatch):
     lr, guide, psf = scene_and_guide(3, 1, 23, 19, ratio)
     window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
     window = replace(window, origin=origin)
-    network = random_guided_network()
+    network = random_guided_network(contexts=contexts)
     whole = guided_correction.correct(network, window, terms)
-    monkeypatch.setattr(network_module, "PIECE_SIDE_PX", 30)
+    for name in ("PIECE_SIDE_PX", "JOINT_PIECE_SIDE_PX"):
+        monkeypatch.setattr(network_module, name, 30)
     shape = tuple(n * ratio for n in lr.shape[1:])
     whole_window = Window(0, shape[0], 0, shape[1])
     assert len(list(network.pieces(whole_window, shape, ratio, tuple(n * ratio for n in origin)))) > 2
@@ -186,8 +188,25 @@ def test_json_round_trip_of_the_inputs_is_exact(noise):
     assert back.anchors.bands == terms.anchors.bands
     assert (back.spectral, back.share) == (terms.spectral, terms.share)
     np.testing.assert_array_equal(back.anchors.spread, terms.anchors.spread)
-    for name in ("std", "error", "noise", "weights", "look"):
+    for name in ("std", "error", "noise", "weights", "look", "correlations", "guide_correlations"):
         np.testing.assert_array_equal(getattr(back, name), getattr(terms, name))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_correlations_are_those_of_numpy(noise):
+    lr, guide, psf = scene_and_guide(9, 2, 20, 21, 4, noise=noise)
+    window, terms = scene_window(survey_arrays(lr, guide, psf), lr, guide)
+    z, count = window.components.flatten(1).numpy(), len(terms.anchors.bands)
+    anchors = z[:count] if terms.spectral else lr[list(terms.anchors.bands)].reshape(count, -1)
+    np.testing.assert_allclose(terms.correlations[0], np.corrcoef(anchors), atol=1e-3)
+    assert terms.correlations.shape == (2, count, count)
+    np.testing.assert_allclose(np.diagonal(terms.correlations[1]), 1, atol=1e-5)
+    fit = window.guided.fit
+    degraded = window.closed.operator.degrade(torch.from_numpy(guide)).flatten(1).numpy()
+    directions = terms.look @ ((degraded - fit.guide_mean[:, None]) / fit.guide_std[:, None])
+    expected = np.corrcoef(np.concatenate([anchors, directions[:1]]))[:count, count]
+    scale = np.std(anchors, 1) / terms.std[list(terms.anchors.bands)]
+    np.testing.assert_allclose(terms.guide_correlations[:, 0], expected * scale, atol=1e-2)
 
 
 def test_inputs_of_a_clean_scene():

@@ -1,8 +1,10 @@
-"""The guided network: weights of the candidates at each pixel of one band, and a residual.
+"""The guided network: weights of the candidates at each pixel of the anchors, and a residual.
 
-It corrects the training-free start of one band at a time. Its input are planes on the target grid,
-folded two by two, in units of the scene; its output are logits of the candidates and a residual. The
-last convolution is initialised to zero, so an untrained network changes nothing.
+It corrects the training-free start of a few anchors, bands or components, with one set of weights for each. Its
+input are planes on the target grid, folded two by two, in units of the scene; its output are logits of the
+candidates and a residual. Between its blocks the anchors exchange features (`spectral_context`); networks
+without these layers correct each anchor by itself. The last convolution is initialised to zero, so an untrained
+network changes nothing.
 
 Constants of the scene, such as the ratio, are added after the first convolution, so one set of
 weights serves all ratios. Above ratio 8 the network reads averages of several pixels.
@@ -19,12 +21,14 @@ from torch.nn import functional
 
 from dualsr_geo.models.networks.architecture import Architecture
 from dualsr_geo.models.networks.layers import Conv, Residual, channels_last, is_fused, rectified
+from dualsr_geo.models.networks.spectral_context import SpectralContext
 from dualsr_geo.raster.windows import Tile, Tiling, Window
 
 # Number of planes: the start, seven differences of candidates, four errors, two neighbours, three of the guide.
 PLANES = 17
-# Number of constants: error, ratio, noise, spectral or not, two gains, and the weights of the candidates.
-CONSTANTS = 13
+# Number of constants: error, noise, ratio, spectral or not, two gains, the weights of the candidates, and relations
+# to the guide. Networks of version 0.1 do not read the last.
+CONSTANTS, CONSTANTS_BEFORE = 16, 13
 CANDIDATES = 7
 # Pixels along each axis that are folded into features.
 FOLD = 2
@@ -35,8 +39,9 @@ GAINS = (4, 5)
 # The eight orientations of a square for test-time augmentation, half a turn second: quarter turns, and
 # whether columns are reversed.
 ORIENTATIONS = ((0, False), (2, False), (1, False), (3, False), (0, True), (2, True), (1, True), (3, True))
-# Largest side of a piece, pixels. Its reach adds a fifth to the pixels; larger pieces are not faster, and take memory.
-PIECE_SIDE_PX = 512
+# Largest side of a piece of one anchor, pixels. Its reach adds a fifth to the pixels; larger pieces are not faster, and
+# take memory. Pieces of all anchors at once are smaller.
+PIECE_SIDE_PX, JOINT_PIECE_SIDE_PX = 512, 320
 # Factor on the initial weights of the second convolution of a block, so that the sum over the blocks starts small.
 INITIAL_RESIDUAL_SCALE = 0.2
 
@@ -50,15 +55,18 @@ class GuidedNetwork(nn.Module):
         Features.
     depth : int
         Residual blocks.
+    contexts : int
+        Number of the first blocks before which the anchors exchange features.
     """
 
-    def __init__(self, width: int = 32, depth: int = 5) -> None:
+    def __init__(self, width: int = 32, depth: int = 5, contexts: int = 0) -> None:
         super().__init__()
         self.width, self.depth = width, depth
         self.first = Conv(PLANES * FOLD**2, width)
         # The name of a tensor in the weights files of this network.
-        self.told = nn.Linear(CONSTANTS, width)
+        self.told = nn.Linear(CONSTANTS if contexts else CONSTANTS_BEFORE, width)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(depth)))
+        self.contexts = nn.ModuleList(SpectralContext(width) for _ in range(contexts))
         self.last = Conv(width, (CANDIDATES + 1) * FOLD**2)
         self._begin()
 
@@ -73,11 +81,19 @@ class GuidedNetwork(nn.Module):
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """Return the network with these weights; width and depth are read from their shapes."""
-        depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
-        network = cls(tensors["first.weight"].shape[0], depth)
+        """Return the network with these weights; its sizes are read from their names and shapes."""
+        depth, contexts = (
+            len({name.split(".")[1] for name in tensors if name.startswith(f"{layers}.")})
+            for layers in ("blocks", "contexts")
+        )
+        network = cls(tensors["first.weight"].shape[0], depth, contexts)
         network.load_state_dict(dict(tensors))
         return network
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether the correction of an anchor depends on the others, so that all are given at once."""
+        return len(self.contexts) > 0
 
     def reach(self, ratio: int) -> int:
         """Return the reach, lr pixels: two folded pixels per block, first and last convolution, and the fold."""
@@ -105,7 +121,7 @@ class GuidedNetwork(nn.Module):
         # Pieces begin where folded pixels begin.
         y0, x0 = region.y0 - (origin[0] + region.y0) % cell, region.x0 - (origin[1] + region.x0) % cell
         frame = region.y1 - y0, region.x1 - x0
-        count = -(-max(frame) // PIECE_SIDE_PX)
+        count = -(-max(frame) // (JOINT_PIECE_SIDE_PX if self.is_joint else PIECE_SIDE_PX))
         side = -(-max(frame) // (count * cell)) * cell
         # A cell for each convolution after the other, and one for the interpolation of averaged pixels.
         reach = cell * (2 * self.depth + 2 + (averaged > 1))
@@ -116,30 +132,42 @@ class GuidedNetwork(nn.Module):
     def lowered(self, dtype: torch.dtype = torch.bfloat16) -> Self:
         """Convert all convolutions but the last to `dtype`, and return the network."""
         self.blocks.to(dtype)
+        for context in self.contexts:
+            context.down.to(dtype)
+            context.up.to(dtype)
         return self
 
     def forward(
-        self, planes: Tensor, constants: Tensor, ratio: int, origin: tuple[int, int] = (0, 0), *, orientations: int = 1
+        self,
+        planes: Tensor,
+        constants: Tensor,
+        ratio: int,
+        origin: tuple[int, int] = (0, 0),
+        *,
+        relations: Tensor | None = None,
+        orientations: int = 1,
     ) -> tuple[Tensor, Tensor]:
         """Return the logits of the candidates at each pixel, and the residual.
 
         Parameters
         ----------
-        planes : Tensor, shape (tile, plane, Y, X)
+        planes : Tensor, shape (anchor, plane, Y, X)
             On the target grid; see `dualsr_geo.models.guided_correction`.
-        constants : Tensor, shape (tile, constant)
+        constants : Tensor, shape (anchor, constant)
         ratio : int
         origin : (int, int)
             Row and column of the first pixel on the scene's target grid, so that the folded pixels
             do not depend on the tile.
+        relations : Tensor, shape (anchor, anchor, relation), optional
+            See `spectral_context.relation_features`. Without them each anchor is corrected by itself.
         orientations : int
             Number of the eight flips and quarter turns over which the result is averaged (test-time
             augmentation), 1 to 8. Each takes one more pass.
 
         Returns
         -------
-        logits : Tensor, shape (tile, candidate, Y, X)
-        residual : Tensor, shape (tile, Y, X)
+        logits : Tensor, shape (anchor, candidate, Y, X)
+        residual : Tensor, shape (anchor, Y, X)
         """
         size = planes.shape[2:]
         cell = FOLD * averaged_px(ratio)
@@ -147,47 +175,64 @@ class GuidedNetwork(nn.Module):
         after = tuple(-(n + b) % cell for n, b in zip(size, before, strict=True))
         if any(before + after):
             planes = functional.pad(planes, (before[1], after[1], before[0], after[0]), mode="replicate")
-        outputs = [self._oriented(planes, constants, averaged_px(ratio), *o) for o in ORIENTATIONS[:orientations]]
+        constants = constants[:, : self.told.in_features]
+        outputs = [
+            self._oriented(planes, constants, relations, averaged_px(ratio), *o) for o in ORIENTATIONS[:orientations]
+        ]
         output = outputs[0] if orientations == 1 else torch.stack(outputs).mean(0)
         output = output[..., before[0] : before[0] + size[0], before[1] : before[1] + size[1]]
         return output[:, :-1], output[:, -1]
 
-    def _oriented(self, planes: Tensor, constants: Tensor, averaged: int, turns: int, mirrored: bool) -> Tensor:  # noqa: FBT001
+    def _oriented(
+        self,
+        planes: Tensor,
+        constants: Tensor,
+        relations: Tensor | None,
+        averaged: int,
+        turns: int,
+        mirrored: bool,  # noqa: FBT001  # one of `ORIENTATIONS`
+    ) -> Tensor:
         if turns % 2:
             order = torch.arange(constants.shape[1])
             order[list(GAINS)] = order[list(GAINS[::-1])]
             constants = constants[:, order]
         if not (turns or mirrored):
-            return self._folded(planes, constants, averaged)
+            return self._folded(planes, constants, relations, averaged)
         rotated = torch.rot90(planes, turns, (2, 3))
-        output = self._folded(rotated.flip(3) if mirrored else rotated, constants, averaged)
+        output = self._folded(rotated.flip(3) if mirrored else rotated, constants, relations, averaged)
         return torch.rot90(output.flip(3) if mirrored else output, -turns, (2, 3))
 
-    def _folded(self, planes: Tensor, constants: Tensor, averaged: int) -> Tensor:
+    def _folded(self, planes: Tensor, constants: Tensor, relations: Tensor | None, averaged: int) -> Tensor:
         if averaged > 1:
             planes = functional.avg_pool2d(planes, averaged)
         features = self._first(planes, self.told(constants))
-        output = functional.pixel_shuffle(self.last(self.blocks(features)), FOLD).float()
+        for number, block in enumerate(self.blocks):
+            if number < len(self.contexts):
+                features = self.contexts[number](features, relations)
+            features = block(features)
+        output = functional.pixel_shuffle(self.last(features), FOLD).float()
         if averaged > 1:
             output = functional.interpolate(output, scale_factor=averaged, mode="bilinear", align_corners=False)
         return output
 
     def _first(self, planes: Tensor, added: Tensor) -> Tensor:
-        """Return the features of planes (tile, plane, Y, X), to which constants (tile, feature) are added.
+        """Return the features of planes (anchor, plane, Y, X), to which constants (anchor, feature) are added.
 
         Pixels are folded by the convolution itself: along x, folded pixels are neighbours in memory, and along y
         it takes every second row.
         """
-        tiles, count, height, width = planes.shape
-        rows = channels_last(planes).permute(0, 2, 3, 1).reshape(tiles, height, width // FOLD, FOLD * count)
+        anchors, count, height, width = planes.shape
+        rows = channels_last(planes).permute(0, 2, 3, 1).reshape(anchors, height, width // FOLD, FOLD * count)
         pairs = rows.permute(0, 3, 1, 2)
         folded = self.first.weight.view(self.width, count, FOLD, FOLD, *self.first.kernel_size)
         # From (feature, plane, within y, within x, y, x) to (feature, (within x, plane), (y, within y), x).
         weight = channels_last(folded.permute(0, 3, 1, 4, 2, 5).flatten(3, 4).flatten(1, 2))
         stride, padding = (FOLD, 1), (FOLD, 1)
         assert self.first.bias is not None
-        if tiles == 1 and is_fused(pairs, weight):
-            return rectified(pairs, weight, self.first.bias + added[0], padding, stride)
+        if is_fused(pairs, weight):
+            biases = self.first.bias + added
+            each = [rectified(pairs[i : i + 1], weight, biases[i], padding, stride) for i in range(anchors)]
+            return each[0] if anchors == 1 else torch.cat(each)
         features = functional.conv2d(pairs.to(weight.dtype), weight, self.first.bias, stride, padding)
         return (features + added.to(features.dtype)[:, :, None, None]).relu()
 

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
-from torch import nn
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.models.guided_correction import ANCHORS_AT_ONCE, detail, without_observed_part
+from dualsr_geo.models.guided_correction import detail, outputs_of, without_observed_part
+from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.training.finetuning.training_pairs import TrainingPair
-from dualsr_geo.training.tasks.guided_samples import input_rows
 
 # Confidence of the one-sided t-test that fitted weights are better, and their least gain, dB.
 CONFIDENCE, MIN_GAIN_DB = 0.95, 0.02
@@ -123,24 +122,18 @@ def block_squared_errors(windows: Sequence[HeldOutPixels]) -> NDArray[np.float64
     return np.asarray([errors[blocks == n].sum() for n in np.unique(blocks)])
 
 
-def score_blocks(network: nn.Module, pairs: Sequence[TrainingPair]) -> Trial:
+def score_blocks(network: GuidedNetwork, pairs: Sequence[TrainingPair]) -> Trial:
     """Correct the held-out blocks of the pairs of the scenes' own ratios by a network."""
     with torch.no_grad():
         return Trial(tuple(_correct(network, p) for p in pairs if p.own_ratio))
 
 
-def _correct(network: nn.Module, pair: TrainingPair) -> HeldOutPixels:
-    sample = pair.sample
-    corrections = []
-    for first in range(0, len(sample.anchors), ANCHORS_AT_ONCE):
-        rows = slice(first, first + ANCHORS_AT_ONCE)
-        given = input_rows(sample.network_input, rows)
-        mixture = network(given.planes, given.constants, pair.ratio)
-        corrections.append(
-            without_observed_part(sample.window, sample.inputs, detail(given, *mixture), sample.anchors[rows])
-        )
+def _correct(network: GuidedNetwork, pair: TrainingPair) -> HeldOutPixels:
+    sample, given = pair.sample, pair.sample.network_input
+    change = detail(given, *outputs_of(network, given, pair.ratio))
+    correction = without_observed_part(sample.window, sample.inputs, change, sample.anchors)
     mask = pair.held_out > 0
-    of_anchors = torch.cat(corrections)[:, mask]
+    of_anchors = correction[:, mask]
     of_bands = spread(sample.inputs.anchors, of_anchors[:, None], slice(None))[:, 0]
     peak = pair.reference.abs().max()
     reference, start, correction = (

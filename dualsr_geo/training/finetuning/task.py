@@ -82,8 +82,8 @@ class FinetuningTask:
 
 
 def _loss(network: nn.Module, sample: FinetuningSample) -> Tensor:
-    def oriented(planes: Tensor, constants: Tensor, ratio: int) -> tuple[Tensor, Tensor]:
-        return run_oriented(network, planes, constants, ratio, sample.orientation)
+    def oriented(planes: Tensor, constants: Tensor, ratio: int, *, relations: Tensor) -> tuple[Tensor, Tensor]:
+        return run_oriented(network, planes, constants, ratio, sample.orientation, relations)
 
     return sample_loss(oriented, sample.sample, sample.mask)
 
@@ -101,7 +101,12 @@ def reversed_bands(planes: Tensor) -> Tensor:
 
 
 def run_oriented(
-    network: nn.Module, planes: Tensor, constants: Tensor, ratio: int, orientation: tuple[int, bool]
+    network: nn.Module,
+    planes: Tensor,
+    constants: Tensor,
+    ratio: int,
+    orientation: tuple[int, bool],
+    relations: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the output of a network for rotated and mirrored planes, turned back.
 
@@ -109,7 +114,7 @@ def run_oriented(
     """
     turns, mirrored = orientation
     rotated = torch.rot90(planes, turns, (2, 3))
-    logits, residual = network(rotated.flip(3) if mirrored else rotated, constants, ratio)
+    logits, residual = network(rotated.flip(3) if mirrored else rotated, constants, ratio, relations=relations)
     output = torch.cat([logits, residual[:, None]], 1)
     output = torch.rot90(output.flip(3) if mirrored else output, -turns, (2, 3))
     return output[:, :-1], output[:, -1]

@@ -45,7 +45,7 @@ class GuidedSample:
     window : GuidedWindow
     inputs : GuidedInputs
     anchors : tuple of int
-        Bands or components that the network is trained on.
+        The anchors, bands or components, that the network is trained on.
     network_input : NetworkInput
         Of the anchors.
     start, reference : Tensor, shape (anchor, Y, X)
@@ -77,7 +77,7 @@ def sample_loss(
         Pixels that count; all by default.
     """
     given = sample.network_input
-    mixture = network(given.planes, given.constants, sample.window.psf.ratio)
+    mixture = network(given.planes, given.constants, sample.window.psf.ratio, relations=given.relations)
     # In float32: in bfloat16 a result is not consistent with the scene.
     with torch.autocast(given.planes.device.type, enabled=False):
         added = detail(given, *(v.float() for v in mixture))
@@ -97,17 +97,10 @@ def draw_anchors(rng: Rng, sample: GuidedSample) -> GuidedSample:
     return replace(
         sample,
         anchors=tuple(sample.anchors[int(i)] for i in rows),
-        network_input=input_rows(sample.network_input, rows),
+        network_input=sample.network_input.rows(rows),
         start=sample.start[rows],
         reference=sample.reference[rows],
         error=sample.error[rows],
-    )
-
-
-def input_rows(given: NetworkInput, rows: Tensor | slice) -> NetworkInput:
-    """Return the input of some anchors."""
-    return NetworkInput(
-        given.planes[rows], given.constants[rows], given.others[rows], given.weights[rows], given.error[rows]
     )
 
 

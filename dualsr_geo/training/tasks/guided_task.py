@@ -28,7 +28,6 @@ from dualsr_geo.training.tasks.guided_samples import (
     GuidedSample,
     draw_anchors,
     guided_sample,
-    input_rows,
     sample_loss,
     scene_window,
     survey_arrays,
@@ -52,8 +51,8 @@ RATIO_SHARES = {2: 0.12, 3: 0.08, 4: 0.45, 5: 0.03, 6: 0.05, 8: 0.27}
 SIDES_LR_PX = {2: (48, 64, 96), 3: (32, 48, 64), 4: (24, 32, 48, 64), 5: (20, 32), 6: (16, 32), 8: (12, 24, 32)}
 # Side of the smallest patch, lr pixels.
 MIN_SIDE_LR_PX = 10
-# Most anchor bands of a sample, and samples of a step.
-MAX_ANCHORS, SAMPLES_PER_STEP = 6, 2
+# Samples of a step.
+SAMPLES_PER_STEP = 2
 # Samples in the pool, and steps after which one is replaced.
 POOL_SIZE, STEPS_PER_SAMPLE = 32, 8
 # The share of unusual samples falls from 1 to this.
@@ -199,10 +198,7 @@ def _prepare(rng: Rng, cube: Floats, guide: Floats, psf: Psf, assumed_psf: Psf, 
     if survey.model_state is None:
         return None
     window, inputs = scene_window(survey, lr, guide)
-    count = len(inputs.std)
-    # Of a noisy scene only the leading components are ever corrected.
-    candidates = rng.permutation(min(count, len(inputs.anchors.bands)) if inputs.spectral else count)
-    return guided_sample(window, inputs, reference, tuple(int(i) for i in np.sort(candidates[:MAX_ANCHORS])))
+    return guided_sample(window, inputs, reference, inputs.anchors.bands)
 
 
 def _validate(network: nn.Module, cube: Floats, guide: Floats) -> dict[str, float]:
@@ -215,13 +211,9 @@ def _validate(network: nn.Module, cube: Floats, guide: Floats) -> dict[str, floa
     scaled_guide = np.ascontiguousarray(guide[:, :height, :width] / cube.max(), np.float32)
     window, inputs = scene_window(survey_arrays(lr, scaled_guide, psf), lr, scaled_guide)
     sample = guided_sample(window, inputs, torch.from_numpy(reference), inputs.anchors.bands)
-    corrections = []
-    for i in range(len(sample.anchors)):
-        row = slice(i, i + 1)
-        given = input_rows(sample.network_input, row)
-        mixture = network(given.planes, given.constants, ratio)
-        corrections.append(without_observed_part(window, inputs, detail(given, *mixture), sample.anchors[row]))
-    corrected = sample.start + torch.cat(corrections)
+    given = sample.network_input
+    mixture = network(given.planes, given.constants, ratio, relations=given.relations)
+    corrected = sample.start + without_observed_part(window, inputs, detail(given, *mixture), sample.anchors)
     bands = list(sample.anchors)
     level = torch.zeros(1) if inputs.spectral else torch.from_numpy(window.space.mean)[bands, None, None]
     return {

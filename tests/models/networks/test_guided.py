@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from guided_cases import random_guided_network, random_inputs
+from guided_cases import random_guided_network, random_inputs, random_relations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,18 +28,20 @@ def test_an_untrained_network_says_nothing_on_any_size(tiles, height, width, rat
     st.integers(0, 5),
     st.integers(0, 5),
     st.sampled_from([1, 3]),
+    st.integers(0, 1),
 )
 @settings(max_examples=8, deadline=None)
 @torch.inference_mode()
-def test_a_tile_with_its_reach_equals_the_whole(ratio, depth, top, left, orientations):
-    network = random_guided_network(depth=depth).double()
+def test_a_tile_with_its_reach_equals_the_whole(ratio, depth, top, left, orientations, contexts):
+    network = random_guided_network(depth=depth, contexts=contexts).double()
     reach = network.reach(ratio)
     height, width = (2 * reach + 3 + top) * ratio, (2 * reach + 4 + left) * ratio
-    planes, constants = (v.double() for v in random_inputs(1, height, width))
-    whole = network(planes, constants, ratio, orientations=orientations)
+    planes, constants = (v.double() for v in random_inputs(2, height, width))
+    options = {"orientations": orientations, "relations": random_relations(2).double()}
+    whole = network(planes, constants, ratio, **options)
     # The core is three rows and four columns of lr pixels.
     cut = planes[..., top * ratio :, left * ratio :]
-    part = network(cut, constants, ratio, (top * ratio, left * ratio), orientations=orientations)
+    part = network(cut, constants, ratio, (top * ratio, left * ratio), **options)
     core = (..., slice(reach * ratio, (reach + 3) * ratio), slice(reach * ratio, (reach + 4) * ratio))
     for expected, some in zip(whole, part, strict=True):
         wanted = expected[..., top * ratio :, left * ratio :][core]
