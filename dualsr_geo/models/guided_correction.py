@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dualsr_geo.degradation.consistency import REACH_LR
+from dualsr_geo.degradation.consistency import REACH_LR, Consistency
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.candidates import Candidate, Clustered, ClusteredLocal, Line, Local, Unguided
@@ -92,8 +92,10 @@ class NetworkInput:
 
     def rows(self, rows: Tensor | slice) -> NetworkInput:
         """Return the input of some of the anchors."""
-        each = (v[rows] for v in (self.planes, self.constants, self.others, self.weights, self.error))
-        return NetworkInput(*each, self.relations[rows][:, rows])
+        planes, constants, others = (v[rows] for v in (self.planes, self.constants, self.others))
+        return NetworkInput(
+            planes, constants, others, self.weights[rows], self.error[rows], self.relations[rows][:, rows]
+        )
 
 
 @dataclass(frozen=True)
@@ -253,14 +255,6 @@ def _others(window: GuidedWindow, terms: GuidedInputs, anchors: list[int]) -> tu
     return others.transpose(0, 1), operator.upsample(near.transpose(0, 1)).clamp_min(0)
 
 
-def _spread(window: GuidedWindow, terms: GuidedInputs, residual: Tensor, anchors: list[int]) -> Tensor:
-    """Return the residual of some bands or components, spread to the target grid by the closed form."""
-    if terms.spectral:
-        return torch.cat([window.closed.spread(r[None], i) for r, i in zip(residual, anchors, strict=True)])
-    # Without ridges, as on clean scenes, the closed form is the same for every band and component.
-    return torch.cat([window.closed.spread(r[None]) for r in residual])
-
-
 def detail(inputs: NetworkInput, logits: Tensor, residual: Tensor) -> Tensor:
     """Return the correction that the network's outputs give, (anchor, Y, X), physical units.
 
@@ -276,15 +270,37 @@ def detail(inputs: NetworkInput, logits: Tensor, residual: Tensor) -> Tensor:
     return changes.mul_(inputs.others).sum(1) + RESIDUAL_SCALE * _plane(inputs.error) * residual
 
 
-def without_observed_part(
-    window: GuidedWindow, terms: GuidedInputs, correction: Tensor, anchors: Sequence[int]
-) -> Tensor:
-    """Return the part of a correction of some anchors (anchor, Y, X) that the sensor would not have recorded."""
-    blend = window.guided.guide.blend
-    correction = correction if blend is None else correction * blend
-    if not terms.spectral:
-        return null_space_part(correction, window.closed)
-    return correction - _spread(window, terms, window.closed.operator.degrade(correction), list(anchors))
+@dataclass(frozen=True, eq=False)
+class NullSpace:
+    """The corrections that a sensor would not record.
+
+    Attributes
+    ----------
+    closed : Consistency
+        The closed form of the window.
+    spectral : bool
+        Whether the anchors are spectral components, each with its own ridge.
+    blend : Tensor, shape (Y, X), or None
+        Weight of the guide, 0..1; None where it is 1 everywhere.
+    """
+
+    closed: Consistency
+    spectral: bool
+    blend: Tensor | None = None
+
+    def part(self, correction: Tensor, anchors: Sequence[int]) -> Tensor:
+        """Return the part of a correction of some anchors (anchor, Y, X) that the sensor would not have recorded."""
+        correction = correction if self.blend is None else correction * self.blend
+        if not self.spectral:
+            return null_space_part(correction, self.closed)
+        recorded = self.closed.operator.degrade(correction)
+        spread = [self.closed.spread(r[None], i) for r, i in zip(recorded, anchors, strict=True)]
+        return correction - torch.cat(spread)
+
+
+def null_space(window: GuidedWindow, terms: GuidedInputs) -> NullSpace:
+    """Return the corrections of a window that the sensor would not have recorded."""
+    return NullSpace(window.closed, terms.spectral, window.guided.guide.blend)
 
 
 def correct(
@@ -323,7 +339,7 @@ def correct(
     for some in _chunks(terms.anchors.bands, len(terms.anchors.bands) if network.is_joint else ANCHORS_AT_ONCE):
         planes = anchor_planes(window, terms, some)
         change = _changes(network, window, planes, region, orientations)
-        out.append(without_observed_part(window, terms, change, some))
+        out.append(null_space(window, terms).part(change, some))
     return torch.cat(out) * terms.share
 
 
@@ -354,7 +370,10 @@ def outputs_of(
 ) -> tuple[Tensor, Tensor]:
     """Return the outputs of a network for its inputs; see `GuidedNetwork.forward`."""
     planes, constants, relations = inputs.planes, inputs.constants, inputs.relations
-    return network(planes, constants, ratio, origin, relations=relations, orientations=orientations)
+    outputs: tuple[Tensor, Tensor] = network(
+        planes, constants, ratio, origin, relations=relations, orientations=orientations
+    )
+    return outputs
 
 
 def _together(count: int, *, joint: bool) -> list[slice]:

@@ -216,13 +216,13 @@ def _root(square: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np
     return np.asarray(np.sqrt(np.maximum(square - noise**2, MIN_SIGNAL_SHARE * square)))
 
 
-def _correlations(values: NDArray[np.float32], w: NDArray[np.float64]) -> NDArray[np.float64]:
+def _correlations(values: NDArray[np.floating], w: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the weighted correlations of values (anchor, pixel), (anchor, anchor); 0 with a constant."""
     centred = values - (values @ w)[:, None]
     covariance = (centred * w) @ centred.T.astype(np.float64)
     deviation = np.sqrt(np.diag(covariance))
     product = np.outer(deviation, deviation)
-    return np.divide(covariance, product, out=np.zeros_like(covariance), where=product > 0)
+    return np.asarray(np.divide(covariance, product, out=np.zeros_like(covariance), where=product > 0), np.float64)
 
 
 def _principal_directions(guide: NDArray[np.float32], w: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from dualsr_geo.models.unguided_correction import neighbours
 
 Rng = np.random.Generator
 Floats = NDArray[np.float32]
+Matrix = NDArray[np.float64]
 
 # Share of the samples that are degraded by MATLAB's bicubic reduction.
 CUBIC_SHARE = 1 / 3

@@ -16,8 +16,9 @@ from dualsr_geo.training.dataset import Reference
 from dualsr_geo.training.degradations import Degradation
 from dualsr_geo.training.simulated_guides import GUIDE_BANDS, GuideKind, responses
 from dualsr_geo.training.task import TrainingTask
+from dualsr_geo.training.tasks.guided_scenes import MIN_SIDE_LR_PX, RATIO_SHARES
 from dualsr_geo.training.tasks.guided_task import CONFIG as GUIDED_CONFIG
-from dualsr_geo.training.tasks.guided_task import MIN_SIDE_LR_PX, RATIO_SHARES, GuidedTask
+from dualsr_geo.training.tasks.guided_task import GuidedTask
 from dualsr_geo.training.tasks.published_task import Name, PublishedTask
 from dualsr_geo.training.tasks.unguided_task import CONFIG as UNGUIDED_CONFIG
 from dualsr_geo.training.tasks.unguided_task import SIDES_LR_PX as UNGUIDED_SIDES_LR_PX

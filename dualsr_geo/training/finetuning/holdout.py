@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from dualsr_geo.errors import InputError
-from dualsr_geo.models.guided_correction import detail, outputs_of, without_observed_part
+from dualsr_geo.models.guided_correction import detail, outputs_of
 from dualsr_geo.models.networks.guided import GuidedNetwork
 from dualsr_geo.models.unguided_correction import spread
 from dualsr_geo.training.finetuning.training_pairs import TrainingPair
@@ -131,10 +131,9 @@ def score_blocks(network: GuidedNetwork, pairs: Sequence[TrainingPair]) -> Trial
 def _correct(network: GuidedNetwork, pair: TrainingPair) -> HeldOutPixels:
     sample, given = pair.sample, pair.sample.network_input
     change = detail(given, *outputs_of(network, given, pair.ratio))
-    correction = without_observed_part(sample.window, sample.inputs, change, sample.anchors)
     mask = pair.held_out > 0
-    of_anchors = correction[:, mask]
-    of_bands = spread(sample.inputs.anchors, of_anchors[:, None], slice(None))[:, 0]
+    of_anchors = sample.null_space.part(change, sample.anchors)[:, mask]
+    of_bands = spread(pair.inputs.anchors, of_anchors[:, None], slice(None))[:, 0]
     peak = pair.reference.abs().max()
     reference, start, correction = (
         (v / peak).numpy() for v in (pair.reference[:, mask], pair.start[:, mask], of_bands)

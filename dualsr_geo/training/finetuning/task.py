@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from dualsr_geo.models.guided_correction import NetworkInput
 from dualsr_geo.models.networks.guided import ORIENTATIONS, GuidedNetwork
 from dualsr_geo.training.finetuning.training_pairs import TrainingPair
-from dualsr_geo.training.tasks.guided_samples import GuidedSample, draw_anchors, sample_loss
+from dualsr_geo.training.tasks.guided_samples import GuidedSample, sample_loss
 
 # Samples of a step, and the share of those of the scene's own ratio; the others are of ratio 2.
 SAMPLES_PER_STEP, OWN_RATIO_SHARE = 2, 0.75
+# Most hr pixels of a sample in a step, anchors times pixels; bounds time and memory of a step.
+MAX_SAMPLE_PX = 65536
 # Planes of the two neighbours of an anchor, which are swapped if the order of the bands is reversed.
 NEIGHBOUR_PLANES = (12, 13)
 
@@ -71,7 +73,7 @@ class FinetuningTask:
         own = rng.random() < OWN_RATIO_SHARE
         candidates = [p for p in self.pairs if p.own_ratio == own] or self.pairs
         pair = candidates[int(rng.integers(len(candidates)))]
-        sample = draw_anchors(rng, pair.sample)
+        sample = _some_anchors(rng, pair.sample)
         if rng.random() < 0.5:
             sample = replace(sample, network_input=_reversed(sample.network_input))
         return FinetuningSample(sample, pair.mask, ORIENTATIONS[int(rng.integers(len(ORIENTATIONS)))])
@@ -79,6 +81,13 @@ class FinetuningTask:
     def validate(self, network: nn.Module) -> dict[str, dict[str, float]]:  # noqa: ARG002  # the protocol's
         """Return no scores: the held-out blocks are scored by `holdout`."""
         return {}
+
+
+def _some_anchors(rng: np.random.Generator, sample: GuidedSample) -> GuidedSample:
+    """Draw some anchors of a sample, so that steps are of similar size."""
+    count = int(np.clip(MAX_SAMPLE_PX // sample.lacking[0].numel(), 1, len(sample.anchors)))
+    rows = np.sort(rng.choice(len(sample.anchors), count, replace=False))
+    return sample.rows(torch.from_numpy(rows))
 
 
 def _loss(network: nn.Module, sample: FinetuningSample) -> Tensor:

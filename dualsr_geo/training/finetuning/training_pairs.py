@@ -22,7 +22,7 @@ from dualsr_geo.fusion.hole_filling import fill_holes
 from dualsr_geo.fusion.prepared_guide import prepare_guide
 from dualsr_geo.fusion.wald.candidate_weights import scene_weights
 from dualsr_geo.fusion.wald.pairs import WaldPairs
-from dualsr_geo.models.guided_inputs import GuidedInputs
+from dualsr_geo.models.guided_inputs import GuidedInputs, GuidedWindow
 from dualsr_geo.models.guided_shrinkage import guided_window
 from dualsr_geo.registration.guide_placement import sample_margin
 from dualsr_geo.surveying.sampling import Sample
@@ -48,6 +48,8 @@ class TrainingPair:
     ----------
     sample : GuidedSample
         With all its anchors.
+    window : GuidedWindow
+    inputs : GuidedInputs
     own_ratio : bool
         Whether it is of the scene's own ratio; only such pairs are scored.
     reference : Tensor, shape (band, Y, X)
@@ -59,6 +61,8 @@ class TrainingPair:
     """
 
     sample: GuidedSample
+    window: GuidedWindow
+    inputs: GuidedInputs
     own_ratio: bool
     reference: Tensor
     held_out: Tensor
@@ -67,13 +71,13 @@ class TrainingPair:
     @property
     def ratio(self) -> int:
         """Ratio by which the scene was degraded."""
-        return self.sample.window.psf.ratio
+        return self.sample.ratio
 
     @cached_property
     def start(self) -> Tensor:
         """The start of all bands, (band, Y, X), physical units."""
-        window = self.sample.window
-        if self.sample.inputs.spectral:
+        window = self.window
+        if self.inputs.spectral:
             centred = torch.einsum("bk,kyx->byx", window.expand, window.hr)
         else:
             centred = window.start(range(len(self.reference)), spectral=False)
@@ -221,5 +225,6 @@ def training_pairs(scene: SampledScene, side: int, first: int) -> list[TrainingP
             if not bool(mask.any()):
                 continue
             sample = guided_sample(window, inputs, truth, inputs.anchors.bands)
-            out.append(TrainingPair(sample, ratio == max(scene.ratios), truth, numbers[inside] * valid, mask))
+            is_own = ratio == max(scene.ratios)
+            out.append(TrainingPair(sample, window, inputs, is_own, truth, numbers[inside] * valid, mask))
     return out

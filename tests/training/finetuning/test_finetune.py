@@ -108,10 +108,10 @@ def test_nothing_of_a_held_out_block_is_learned(place):
     network = random_guided_network()
     before = sample_loss(network, pair.sample, pair.mask)
     one = pair.sample
-    moved = one.reference + 5 * one.error[:, None, None] * (pair.held_out > 0)
-    after = sample_loss(network, replace(one, reference=moved), pair.mask)
+    moved = replace(one, lacking=one.lacking + 5 * one.error[:, None, None] * (pair.held_out > 0))
+    after = sample_loss(network, moved, pair.mask)
     assert float(before.detach()) == float(after.detach())
-    assert float(sample_loss(network, replace(one, reference=moved)).detach()) > 1.1 * float(before.detach())
+    assert float(sample_loss(network, moved).detach()) > 1.1 * float(before.detach())
 
 
 def test_no_pixel_without_scene_or_guide_counts(place, tmp_path):
@@ -163,7 +163,7 @@ def test_a_noisy_scene_is_learned_by_components_and_judged_by_bands(tmp_path):
     with torch.no_grad():
         (pair,) = pairs_of_scenes([tmp_path / "scene.tif"], [tmp_path / "pan.tif"], FinetuningRequest())
         (pixels,) = score_blocks(random_guided_network(), [pair]).windows
-    assert pair.sample.inputs.spectral
+    assert pair.inputs.spectral
     assert pixels.correction.shape == pixels.reference.shape == (24, int((pair.held_out > 0).sum()))
     assert np.abs(pixels.start - pixels.reference).mean() < 0.3 * pixels.reference.std()
 
@@ -183,10 +183,11 @@ def test_all_ways_to_lay_a_pair_average_to_what_the_network_averages():
 
 
 def test_the_order_of_bands_is_reversed_by_changing_their_neighbours(place):
-    one = learned(place)[0].sample
-    row = next(i for i, band in enumerate(one.anchors) if 0 < band < len(one.inputs.std) - 1)
+    pair = learned(place)[0]
+    one = pair.sample
+    row = next(i for i, band in enumerate(one.anchors) if 0 < band < len(pair.inputs.std) - 1)
     band = one.anchors[row]
-    beside = [one.window.start([b], spectral=False)[0] / float(one.inputs.std[b]) for b in (band + 1, band - 1)]
+    beside = [pair.window.start([b], spectral=False)[0] / float(pair.inputs.std[b]) for b in (band + 1, band - 1)]
     torch.testing.assert_close(
         task_module.reversed_bands(one.network_input.planes)[row, list(task_module.NEIGHBOUR_PLANES)],
         torch.stack(beside),

@@ -9,10 +9,21 @@ import pytest
 import torch
 from guided_cases import random_guided_network
 
+from dualsr_geo.degradation.operators import operator
+from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.errors import InputError
 from dualsr_geo.models import guided_correction
+from dualsr_geo.models.networks.guided import PLANES
 from dualsr_geo.training.tasks import guided_task as task_module
-from dualsr_geo.training.tasks.guided_samples import GuidedSample
+from dualsr_geo.training.tasks.guided_samples import (
+    SIDE_LR_PX,
+    GuidedSample,
+    draw_parts,
+    guided_sample,
+    scene_window,
+    survey_arrays,
+)
+from dualsr_geo.training.tasks.guided_scenes import DrawnScene
 from dualsr_geo.training.tasks.guided_task import GuidedTask
 
 
@@ -38,7 +49,7 @@ def small_pool(monkeypatch):
 def same(a: GuidedSample, b: GuidedSample) -> bool:
     return (
         torch.equal(a.network_input.planes, b.network_input.planes)
-        and torch.equal(a.reference, b.reference)
+        and torch.equal(a.lacking, b.lacking)
         and a.anchors == b.anchors
     )
 
@@ -60,28 +71,62 @@ def test_the_pool_keeps_no_more_than_it_may():
         assert len(task._pool) <= 3
 
 
-@pytest.mark.parametrize("index", range(6))
-def test_samples_are_what_inference_sees(index):
-    one = GuidedTask(references(), unusual_samples=4).sample(index)
-    assert one.start.shape == one.reference.shape == one.network_input.planes[:, 0].shape
-    for value in (
-        one.network_input.planes,
-        one.network_input.constants,
-        one.network_input.others,
-        one.start,
-        one.reference,
-        one.error,
-    ):
-        assert bool(torch.isfinite(value).all())
-    network = random_guided_network()
-    with torch.inference_mode():
-        answer = network(one.network_input.planes, one.network_input.constants, one.window.psf.ratio)
-        made = guided_correction.without_observed_part(
-            one.window, one.inputs, guided_correction.detail(one.network_input, *answer), one.anchors
+@pytest.mark.parametrize("number", range(6))
+@torch.inference_mode()
+def test_parts_of_a_scene_are_finite_and_alike(number):
+    for part in GuidedTask(references(), unusual_scenes=4).scene(number):
+        given = part.network_input
+        count, side = len(part.anchors), part.lacking.shape[1]
+        assert given.planes.shape == (count, PLANES, side, side)
+        assert given.relations.shape[:2] == (count, count)
+        assert side % part.ratio == 0
+        for value in (given.planes, given.constants, given.others, part.lacking, part.error, part.std):
+            assert bool(torch.isfinite(value).all())
+        mixture = random_guided_network(contexts=1)(
+            given.planes, given.constants, part.ratio, relations=given.relations
         )
-        chosen = guided_correction.network_input(one.window, one.inputs, one.anchors[:1])
-    torch.testing.assert_close(chosen.planes[0], one.network_input.planes[0], atol=1e-3, rtol=1e-3)
-    assert bool(torch.isfinite(made).all())
+        correction = part.null_space.part(guided_correction.detail(given, *mixture), part.anchors)
+        assert correction.shape == part.lacking.shape
+        assert bool(torch.isfinite(correction).all())
+
+
+@torch.inference_mode()
+def test_a_part_is_what_inference_computes_there(monkeypatch):
+    monkeypatch.setitem(SIDE_LR_PX, 4, 12)
+    rng, cube = np.random.default_rng(3), references()["made 1"]
+    scene = DrawnScene(*_pair(cube[:, :96, :88]), Psf.from_mtf(4), Psf.from_mtf(4))
+    parts = draw_parts(rng, scene)
+    window, inputs = scene_window(survey_arrays(scene.lr, scene.guide, scene.psf), scene.lr, scene.guide)
+    whole = guided_sample(window, inputs, torch.from_numpy(scene.reference), inputs.anchors.bands)
+    assert len(parts) > 1
+    for part in parts:
+        side = part.lacking.shape[1]
+        places = [
+            (y, x)
+            for y in range(0, 96 - side + 1, 8)
+            for x in range(0, 88 - side + 1, 8)
+            if torch.equal(whole.lacking[:, y : y + side, x : x + side], part.lacking)
+        ]
+        assert len(places) == 1
+        y, x = places[0]
+        same_place = whole.network_input.planes[..., y : y + side, x : x + side]
+        assert torch.equal(same_place, part.network_input.planes)
+
+
+def _pair(cube):
+    reference = np.ascontiguousarray(cube)
+    lr = operator(Psf.from_mtf(4), (cube.shape[1] // 4, cube.shape[2] // 4)).degrade(torch.from_numpy(reference))
+    return reference, lr.numpy(), np.ascontiguousarray(cube[::6])
+
+
+def test_workers_make_the_scenes_that_one_process_makes():
+    alone, helped = GuidedTask(references()), GuidedTask(references(), workers=1)
+    try:
+        for step in (0, 1):
+            pairs = zip(alone.batch(step), helped.batch(step), strict=True)
+            assert all(same(a, b) for a, b in pairs)
+    finally:
+        helped._workers.close()
 
 
 def test_an_untrained_network_loses_what_the_start_loses():
