@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from dualsr_geo.models.networks.guided import GuidedNetwork
+
 
 class TrainingTask(Protocol):
     """Makes a network and its samples, and measures its error.
@@ -45,6 +47,8 @@ class PretrainedTask:
     def network(self) -> nn.Module:
         """Return the network with these weights."""
         network = self.task.network()
+        if isinstance(network, GuidedNetwork):
+            return network.begun_with(self.weights)
         network.load_state_dict(dict(self.weights))
         return network
 

@@ -18,10 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import scenes
+import skimage.data
 import torch
+from dead_leaves import dead_leaves
 from numpy.typing import NDArray
 from scenes import DATA, TRAINING, Floats, responses
 from scipy.io import netcdf_file
+from skimage.io import imread
 
 from dualsr_geo.models import weights
 from dualsr_geo.models.weights import read_tensors, sha256
@@ -40,9 +43,17 @@ VALIDATION = ("sponges", "thread_spools", "jasper", "sandiego", "enmap", "wv2", 
 DEGRADATIONS = {
     "alone": "Gaussians of MTF gain 0.15 to 0.5, some unlike along y and x, some off centre, some given wrongly; MATLAB's "
     "bicubic; noise of 1 to 20 % on a fifth; ratios 2, 3, 4, 8",
-    "guided": "Gaussians of MTF gain 0.15 to 0.5, some unlike along y and x, some off centre, some given wrongly; MATLAB's "
-    "bicubic; noise of 2 to 15 % on a third, on some guides; pan, camera and synthetic guides; ratios 2 to 8",
+    "guided": "Gaussians of MTF gain 0.12 to 0.5, some unlike along y and x, some off centre; MATLAB's bicubic; averages; "
+    "half of the blurs estimated; noise of 0.4 to 15 % on a third; pan, camera and synthetic guides, soft, noisy, of 8 "
+    "bits, after JPEG, displaced; textures with spectra of other scenes; ratios 2 to 8",
 }
+# Images of scikit-image, free of rights, whose textures are given spectra of the scenes; those after JPEG are halved.
+PHOTOS = (
+    "coffee.png", "astronaut.png", "gravel.png", "brick.png", "grass.png", "moon.png", "hubble_deep_field.jpg",
+    "retina.jpg", "ihc.png", "rocket.jpg", "chelsea.png", "motorcycle_left.png", "coins.png", "camera.png",
+)  # fmt: skip
+# Synthetic textures: their number, side in pixels, and first seed.
+LEAVES, LEAVES_SIDE_PX, LEAVES_SEED = 48, 416, 1000
 S2 = "multispectral/dsen2_S2A_MSIL1C_20170527_T33UUB.mat"
 S2_BANDS = ("blue", "green", "red", "nir", "swir1", "swir2")
 
@@ -78,7 +89,22 @@ def cameras(cubes: Mapping[str, Floats]) -> dict[str, Sequence[Floats]]:
     }
 
 
-def training_task(network: str, seed: int) -> TrainingTask:
+def textures() -> dict[str, Floats]:
+    """Return images whose colours are replaced by spectra, (channel, y, x)."""
+    images = {name: _photo(Path(skimage.data.__file__).with_name(name)) for name in PHOTOS}
+    seeds = range(LEAVES_SEED, LEAVES_SEED + LEAVES)
+    return images | {f"leaves-{seed}": dead_leaves(seed, LEAVES_SIDE_PX) for seed in seeds}
+
+
+def _photo(path: Path) -> Floats:
+    image = np.atleast_3d(np.asarray(imread(path), np.float32))[..., :3].transpose(2, 0, 1) / 255
+    if path.suffix != ".jpg":
+        return np.ascontiguousarray(image)
+    height, width = (n // 2 for n in image.shape[1:])
+    return image[:, : 2 * height, : 2 * width].reshape(len(image), height, 2, width, 2).mean((2, 4))
+
+
+def training_task(network: str, seed: int, workers: int) -> TrainingTask:
     """Return the training task of a network."""
     cubes = learned()
     held = {name: scenes.load(name) for name in VALIDATION}
@@ -86,8 +112,11 @@ def training_task(network: str, seed: int) -> TrainingTask:
         return UnguidedTask(cubes, {n: np.ascontiguousarray(s.cube) for n, s in held.items()}, seed)
     pairs = {n: (s.cube, s.guide if s.guide is not None else scenes.guide(s, "pan")) for n, s in held.items()}
     some = {n: (cube, guide) for n, (cube, guide) in pairs.items() if guide is not None}
-    # Weights that a training starts from know the unusual samples already.
-    return GuidedTask(cubes, cameras(cubes), some, seed, unusual_samples=1)
+    own = scenes.load("dsen2")
+    assert own.guide is not None
+    more = {"textures": textures(), "pairs": {"dsen2": (own.cube, own.guide)}}
+    # Weights that a training starts from know the unusual scenes already.
+    return GuidedTask(cubes, cameras(cubes), some, seed, unusual_scenes=1, workers=workers, **more)
 
 
 def config_of(network: str, steps: int, rate: float | None, seed: int) -> TrainingConfig:
@@ -128,12 +157,13 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="Learning rate at its highest.")
     parser.add_argument("--begin", help="Weights to begin with.")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="Processes that make scenes; `guided` only.")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--before", default="", help="How the weights to begin with were made, for the card.")
     parser.add_argument("--does-not-help", default="", help="Where these weights do not help, for the card.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    task = training_task(arguments.network, arguments.seed)
+    task = training_task(arguments.network, arguments.seed, arguments.workers)
     if arguments.begin is not None:
         task = PretrainedTask(task, read_tensors(arguments.begin))
     keep: Callable[[TrainingResult], None] = partial(kept, arguments.output, arguments)

@@ -90,6 +90,15 @@ class GuidedNetwork(nn.Module):
         network.load_state_dict(dict(tensors))
         return network
 
+    def begun_with(self, tensors: Mapping[str, Tensor]) -> Self:
+        """Load weights of a network of this width and depth, which may have fewer contexts; return the network.
+
+        It then computes what they compute, until it is trained.
+        """
+        told = functional.pad(tensors["told.weight"], (0, self.told.in_features - tensors["told.weight"].shape[1]))
+        self.load_state_dict({**self.state_dict(), **tensors, "told.weight": told})
+        return self
+
     @property
     def is_joint(self) -> bool:
         """Whether the correction of an anchor depends on the others, so that all are given at once."""

@@ -70,6 +70,16 @@ def test_it_has_the_width_and_depth_of_its_arguments():
 
 
 @torch.inference_mode()
+def test_a_network_begun_with_weights_of_fewer_contexts_computes_what_they_compute():
+    before, (planes, constants) = random_guided_network(depth=2), random_inputs(3, 20, 16)
+    network = GuidedNetwork(8, 2, 2).begun_with(before.state_dict())
+    pairs = zip(before(planes, constants, 4), network(planes, constants, 4, relations=random_relations(3)), strict=True)
+    for a, b in pairs:
+        torch.testing.assert_close(b, a)
+    assert network.is_joint
+
+
+@torch.inference_mode()
 def test_constants_change_the_answer():
     network = random_guided_network()
     planes, constants = random_inputs(1, 16, 16)
