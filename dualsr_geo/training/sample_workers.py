@@ -45,10 +45,10 @@ class SampleWorkers(Generic[T]):
         for wanted in range(number, number + self.ahead + 1):
             if wanted not in self._futures:
                 self._futures[wanted] = self._processes.submit(_make, wanted)
-        made = self._futures.pop(number).result()
+        sample = self._futures.pop(number).result()
         for old in [n for n in self._futures if n < number]:
             self._futures.pop(old).cancel()
-        return made
+        return sample
 
     def close(self) -> None:
         """End the processes; samples that they were to make are not made."""

@@ -95,8 +95,9 @@ class GuidedNetwork(nn.Module):
 
         It then computes what they compute, until it is trained.
         """
-        told = functional.pad(tensors["told.weight"], (0, self.told.in_features - tensors["told.weight"].shape[1]))
-        self.load_state_dict({**self.state_dict(), **tensors, "told.weight": told})
+        key, weight = "told.weight", tensors["told.weight"]
+        longer = functional.pad(weight, (0, self.told.in_features - weight.shape[1]))
+        self.load_state_dict({**self.state_dict(), **tensors, key: longer})
         return self
 
     @property

@@ -129,12 +129,12 @@ def draw_anchors(rng: Rng, sample: GuidedSample) -> GuidedSample:
     count = len(sample.anchors)
     if count == 1 or rng.random() >= FEWER_ANCHORS_SHARE:
         return sample
-    kept = rng.choice(count, int(rng.integers(1, count + 1)), replace=False)
-    return sample.rows(torch.from_numpy(np.sort(kept)))
+    chosen = rng.choice(count, int(rng.integers(1, count + 1)), replace=False)
+    return sample.rows(torch.from_numpy(np.sort(chosen)))
 
 
 def draw_parts(rng: Rng, scene: DrawnScene) -> list[GuidedSample]:
-    """Survey a scene and return some parts of it; none if the survey makes no use of the guide."""
+    """Survey a scene and return some parts of the scene; none if the survey makes no use of the guide."""
     survey = survey_arrays(scene.lr, scene.guide, scene.known_psf)
     state = survey.model_state
     if state is None:

@@ -1,4 +1,4 @@
-"""Scenes that the guided network learns from: a reference, degraded as a random sensor would, and a guide of it.
+"""Scenes that the guided network learns from: a reference, degraded as a random sensor would, and its guide.
 
 A reference is a part of a real scene, or the texture of one image with the spectra of a real scene. Bands,
 responses, blur, noise, and the defects of the guide are drawn at random.
