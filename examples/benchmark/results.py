@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import mean, median
 
 import combinations
+import environment
 import plots
 import reality
 import scenes
@@ -30,6 +31,7 @@ OURS, GUIDED, UNGUIDED, UNSHRUNK = "auto", "regression", "interpolation", "learn
 UNSEEN = (*scenes.VALIDATION, "jasper", "sandiego", "enmap", "wv2", "sn6")
 DISTURBED = [name for name in DISTURBANCES if name != "none"]
 
+BY_HAND = "Written by hand from runs of 2026-11-21 to 2026-11-30; the tables below may differ."
 CONCLUSION = """\
 | question | answer |
 | --- | --- |
@@ -75,12 +77,24 @@ HOW_TO_READ = """\
 * The best is in **bold**; figures that are equal in print count as equal. Seconds are those of one thread."""
 
 
-def page(runs: Runs, real: Sequence[table.Row] = ()) -> str:
-    """Return the page, with the rows of the grid of reality; the same rows in any order give the same page."""
+def page(runs: Runs, real: Sequence[table.Row] = (), made_in: environment.Environment | None = None) -> str:
+    """Return the page, with the rows of the grid of reality; the same rows in any order give the same page.
+
+    Parameters
+    ----------
+    runs : Runs
+        Of the default grid.
+    real : sequence of row
+        Of the grid of reality.
+    made_in : mapping, optional
+        The environment of all runs, where they have one.
+    """
     parts = [
         "# Results",
         made_from(runs),
+        *([] if made_in is None else [environment.sentence(made_in)]),
         "## In short",
+        *([] if made_in is None else [BY_HAND]),
         CONCLUSION,
         "## How to read it",
         HOW_TO_READ,
@@ -310,7 +324,7 @@ def main(words: Sequence[str]) -> None:
     images = target.parent / "images"
     plots.gain(runs, images / "benchmark_gain.png")
     plots.robustness(runs, images / "benchmark_robustness.png")
-    target.write_text(page(runs, real), encoding="utf-8")
+    target.write_text(page(runs, real, environment.read(csv.parent)), encoding="utf-8")
     print(f"{target}: {len(rows)} runs")
 
 

@@ -154,13 +154,30 @@ def main(words: Sequence[str]) -> None:
     table.remove_torn_line(arguments.output)
     known = {table.key(row) for row in table.read(arguments.output)}
     todo = [one for one in wanted if one.key not in known]
-    deadline = time.monotonic() + 60 * arguments.budget
-    done = 0
-    for row in rows(todo, arguments.jobs, deadline):
-        table.append(arguments.output, row)
-        done += 1
-        print(f"{done}/{len(todo)}", line_of(row), flush=True)
-    print(f"{arguments.output}: {done} new, {len(wanted) - len(todo)} already there, {len(todo) - done} left")
+    left = complete(todo, arguments.output, arguments.jobs, time.monotonic() + 60 * arguments.budget)
+    print(f"{arguments.output}: {len(todo) - left} new, {len(wanted) - len(todo)} already there, {left} left")
+
+
+def complete(todo: Sequence[Combination], output: Path, jobs: int, deadline: float) -> int:
+    """Run combinations and append their rows to a table; return how many are left at the deadline.
+
+    Parameters
+    ----------
+    todo : sequence of Combination
+        That the table lacks.
+    output : Path
+        The table.
+    jobs : int
+        Processes.
+    deadline : float
+        Value of `time.monotonic` after which no run is begun.
+    """
+    table.remove_torn_line(output)
+    count = 0
+    for count, row in enumerate(rows(todo, jobs, deadline) if todo else (), 1):
+        table.append(output, row)
+        print(f"{count}/{len(todo)}", line_of(row), flush=True)
+    return len(todo) - count
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ import combinations
 import contenders
 import degradations
 import disturbances
+import environment
 import reality
+import regenerate
 import results
 import run
 import scenes
@@ -573,3 +575,73 @@ def test_processes_write_what_one_would(tmp_path):
         read.append([(table.key(r), *(r[name] for name in table.SCORES)) for r in rows])
     assert read[0] == read[1]
     assert len(read[0]) == 7
+
+
+def measured_row(one):
+    """Return a row of the table without running anything."""
+    row = dict(zip(table.KEY, one.key, strict=True))
+    row |= {"protocol": one.protocol, "psf": one.psf, "bands": "3", "size": "40x50", "seconds": "1.5"}
+    row |= {"version": "0.2.0", "date": "2026-11-30", "psnr_db": "30", "sam_deg": "2", "ergas": "3", "q2n": "0.9"}
+    return row
+
+
+@pytest.fixture
+def without_runs(monkeypatch):
+    """Runs of no length: their rows are written at once, two of each call."""
+    calls = []
+
+    def complete(todo, output, jobs, deadline):
+        calls.append((output.name, len(todo), jobs))
+        for one in todo[:2]:
+            table.append(output, measured_row(one))
+        return max(len(todo) - 2, 0)
+
+    monkeypatch.setattr(regenerate.run, "complete", complete)
+    return calls
+
+
+# Seven runs of the default grid, none of the other.
+WORDS = ["--only", "moffett", "bicubic,interpolation", "mtf"]
+
+
+def test_one_command_continues_until_the_grid_is_whole_and_then_writes_the_page(tmp_path, without_runs, capsys):
+    command = [*WORDS, "--folder", str(tmp_path / "new"), "--jobs", "3"]
+    # Two rows a call.
+    assert [regenerate.main(command) for _ in range(3)] == [1, 1, 1]
+    assert not (tmp_path / "new" / "results.md").exists()
+    assert "1 runs are left. Run the same command again." in capsys.readouterr().out
+    assert regenerate.main(command) == 0
+    assert [count for name, count, _ in without_runs if name == "results.csv"] == [7, 5, 3, 1]
+    assert {jobs for *_, jobs in without_runs} == {3}
+    page = (tmp_path / "new" / "results.md").read_text()
+    assert f"Commit {environment.commit()}; python " in page
+    assert "torch " in page
+    assert results.BY_HAND in page
+    # A part does not replace the tables of the page of the documentation.
+    assert "moffett,none,4,mtf,none,bicubic,mtf,unused,3,40x50,30" not in (BENCHMARK / "results.csv").read_text()
+
+
+def test_tables_of_another_commit_are_not_continued(tmp_path, without_runs):
+    before = {**environment.current(), "commit": "0123456789ab"}
+    environment.write(tmp_path, before)
+    with pytest.raises(
+        InputError, match=r"has runs of commit 0123456789ab and \w+.*Remove it, or give another --folder"
+    ):
+        regenerate.main([*WORDS, "--folder", str(tmp_path)])
+    assert without_runs == []
+    # Another machine gives the same scores.
+    environment.write(tmp_path, {**environment.current(), "processor": "another", "cores": "64"})
+    regenerate.main([*WORDS, "--folder", str(tmp_path)])
+
+
+def test_the_command_states_what_is_left_and_how_long_it_takes(tmp_path, without_runs, capsys):
+    assert regenerate.main([*WORDS, "--folder", str(tmp_path / "new"), "--list"]) == 0
+    text = capsys.readouterr().out
+    assert "7 of 7 runs to do" in text
+    assert "minutes with --jobs 2" in text
+    assert without_runs == []
+    assert not (tmp_path / "new").exists()
+    whole = regenerate.grids(tmp_path, [])
+    assert regenerate.expected_minutes(whole, 2) < regenerate.BUDGET_MIN
+    with pytest.raises(OptionError, match="No combination of either grid"):
+        regenerate.grids(tmp_path, ["nowhere"])
