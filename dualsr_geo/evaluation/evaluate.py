@@ -30,6 +30,7 @@ from dualsr_geo.engine.options import Options, changed
 from dualsr_geo.engine.plan import choose_scale, place_guides, plan_run
 from dualsr_geo.engine.preparation import Raster, SceneInput, as_list
 from dualsr_geo.errors import GridError, InputError, OptionError
+from dualsr_geo.evaluation.limits import Limits, measure_limits
 from dualsr_geo.evaluation.metrics import score
 from dualsr_geo.evaluation.wald_protocol import GDAL, ModelResult, WaldTrial, choose_models, ordered, prepare, run_model
 from dualsr_geo.io.products.acquisitions import describe_dates
@@ -193,7 +194,9 @@ def evaluate(
     -------
     dict
         scene, scale, opened, protocol, and models: name to psnr_db, psnr_band_mean_db, ssim, sam_deg, ergas, rmse,
-        cc, q2n, uqi, scc, peak, pixels, indices, seconds, peak_memory_bytes, notes.
+        cc, q2n, uqi, scc, peak, pixels, indices, seconds, peak_memory_bytes, notes, share_of_guide. And limits, what
+        any product can reach: sentences, noise_ceiling_psnr_db, and guide (None without one): interpolation_psnr_db,
+        guide_psnr_db, cross_validated_psnr_db, freedom_share, seconds.
 
     Raises
     ------
@@ -235,6 +238,7 @@ def evaluate(
             if progress is not None:
                 progress(name)
             results.append(run_model(trial, name, options))
+        limits = measure_limits(trial, results, options)
         sensor = [] if opened.sensor is None else [opened.sensor.sentence]
         comparison = {
             "scene": opened.name,
@@ -245,10 +249,11 @@ def evaluate(
                 *sensor,
             ],
             "protocol": trial.protocol,
-            "models": {r.model: r.to_json() for r in results},
+            "limits": limits.to_json(),
+            "models": {r.model: {**r.to_json(), **limits.share_of(r)} for r in results},
         }
         if report is not None:
-            write_report(_report_data(opened.name, trial, results), report, overwrite=options.overwrite)
+            write_report(_report_data(opened.name, trial, results, limits), report, overwrite=options.overwrite)
             comparison["report"] = os.fspath(report)
     return Comparison(comparison)
 
@@ -265,7 +270,7 @@ def _paths(rasters: Sequence[Raster]) -> list[str]:
 # ---- the report --------------------------------------------------------------------------
 
 
-def _report_data(scene_name: str, trial: WaldTrial, results: Sequence[ModelResult]) -> ReportData:
+def _report_data(scene_name: str, trial: WaldTrial, results: Sequence[ModelResult], limits: Limits) -> ReportData:
     """Return what the report shows: crops of the first model, scores of all."""
     scored = [r for r in results if r.scores is not None]
     if not scored:
@@ -295,5 +300,5 @@ def _report_data(scene_name: str, trial: WaldTrial, results: Sequence[ModelResul
         scores={r.model: {k: v for k, v in r.to_json().items() if k not in ("notes", "indices")} for r in scored},
         per_band={r.model: r.scores.per_band for r in scored if r.scores is not None},
         model=first.model,
-        notes=[*first.notes, *(f"{r.model}: {r.error}" for r in results if r.error)],
+        notes=[*limits.sentences, *first.notes, *(f"{r.model}: {r.error}" for r in results if r.error)],
     )

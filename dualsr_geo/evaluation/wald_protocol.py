@@ -217,10 +217,21 @@ def run_model(trial: WaldTrial, name: str, options: Options) -> ModelResult:
 
 def _sharpen(trial: WaldTrial, name: str, options: Options, product: Path) -> tuple[str, ...]:
     """Run one of our models; return its warnings."""
-    options = replace(
+    options = trial_options(trial, options, name)
+    guides = trial.guides if load_model(name).guided else None
+    with warnings.catch_warnings():
+        # The result has them, and several models give the same.
+        warnings.simplefilter("ignore", DualSRWarning)
+        result = upscale(trial.scene, product, rgb=guides, options=options)
+    return tuple(result["notes"])
+
+
+def trial_options(trial: WaldTrial, options: Options, model: str) -> Options:
+    """Return the options with which a model sharpens the degraded scene, from those of the comparison."""
+    return replace(
         options,
         scale=trial.scale,
-        model=name,
+        model=model,
         bidx=None,
         gsd=None,
         sensor=None,
@@ -228,9 +239,3 @@ def _sharpen(trial: WaldTrial, name: str, options: Options, product: Path) -> tu
         resume=False,
         uncertainty=False,
     )
-    guides = trial.guides if load_model(name).guided else None
-    with warnings.catch_warnings():
-        # The result has them, and several models give the same.
-        warnings.simplefilter("ignore", DualSRWarning)
-        result = upscale(trial.scene, product, rgb=guides, options=options)
-    return tuple(result["notes"])
