@@ -148,8 +148,9 @@ def _text(comparison: Mapping[str, Any]) -> str:
     """Return the table, each note once, and the protocol."""
     models = comparison["models"]
     notes = dict.fromkeys(f"Note: {n}" for scores in models.values() for n in scores.get("notes", ()))
-    limits = comparison["limits"]["sentences"]
-    lines = [table(models), *_index_lines(models), "", *limits, "", *comparison["opened"], *notes, comparison["protocol"]]
+    limits = [*comparison["limits"]["sentences"], ""]
+    facts = [*comparison["opened"], *notes, comparison["protocol"]]
+    lines = [table(models), *_index_lines(models), "", *limits[len(limits) == 1 :], *facts]
     return "\n".join(lines)
 
 

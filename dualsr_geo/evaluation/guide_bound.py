@@ -45,8 +45,7 @@ from dualsr_geo.resources import cores
 from dualsr_geo.surveying.sampling import sample_windows
 from dualsr_geo.threads import one_thread
 
-# Usual side of a block, px: sides of 16 px have higher leave-one-out scores, and fit few pixels; those of 24 px are exceeded
-# by less than 1 dB by products on real scenes (docs/howto/trust.md).
+# Usual side of a block, px. Blocks of 24 px are below `auto` on a synthetic scene; those of 16 px fit few pixels.
 BLOCK_PX = 20
 # Components of the scene whose neighbourhood is read.
 LEADING_COMPONENTS = 8
@@ -176,8 +175,11 @@ def noise_ceiling_db(reference: Source, peak: float) -> float | None:
     valid = [np.isfinite(c[bands]).all(0) for c in cubes]
     if not bands or not any(v.any() for v in valid):
         return None
-    filled = [np.asarray(np.where(v, c[bands], 0), np.float32) for c, v in zip(cubes, valid, strict=True)]
-    variance = float((estimate_noise(filled, [v.astype(np.float32) for v in valid]) ** 2).mean())
+    filled = [c[bands] for c in cubes]
+    for cube, v in zip(filled, valid, strict=True):
+        cube[:, ~v] = 0
+    weights = [np.asarray(v, np.float32) for v in valid]
+    variance = float((estimate_noise(filled, weights) ** 2).mean())
     return _psnr(variance, peak) if variance > 0 else None
 
 
@@ -217,7 +219,7 @@ def _tile_sums(plan: RunPlan, context: TileContext, tile: Tile, reference: Sourc
 
 
 def _regressors(inputs: TileInputs) -> Tensor:
-    """Return the regressors on a tile's core, (regressor, Y, X); those of the scene alone where no guide reaches."""
+    """Return the regressors on a tile's core, (regressor, Y, X); only those of the scene where no guide reaches."""
     window, ratio = inputs.window, inputs.window.ratio
     observed, op, core = window.components[:LEADING_COMPONENTS], window.operator, inputs.core.scaled(ratio)
     sharper = window.closed_form(window.statistics.ridges[: len(observed)].tolist()).spread(observed)
