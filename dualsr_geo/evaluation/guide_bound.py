@@ -286,7 +286,7 @@ def _basis(regressors: Tensor) -> Tensor:
     centred = centred / size.clamp_min(1e-300)
     energies, directions = torch.linalg.eigh(centred @ centred.T)
     most = max(int(MAX_FREEDOM_SHARE * pixels) - 1, 0)
-    kept = torch.nonzero(energies > MIN_ENERGY_SHARE * energies[-1]).flatten()
-    kept = kept[max(len(kept) - most, 0) :]
-    basis = directions[:, kept].T @ centred / energies[kept].sqrt()[:, None]
+    chosen = torch.nonzero(energies > MIN_ENERGY_SHARE * energies[-1]).flatten()
+    chosen = chosen[max(len(chosen) - most, 0) :]
+    basis = directions[:, chosen].T @ centred / energies[chosen].sqrt()[:, None]
     return torch.cat([constant, basis])

@@ -1,4 +1,4 @@
-"""What a guide can give, and what is reached of it, on scenes whose truth is known.
+"""What a guide can give and what a product reaches, on scenes whose truth is known.
 
 Run: python examples/benchmark/limits.py [--only WORD ...] [--model auto] [--scale 4]
 
@@ -46,7 +46,7 @@ def line(scene: str, guide: str, degradation: str, model: str, ratio: int) -> st
     began = time.process_time()
     lazy = low.dualsr.upscale(scale=ratio, rgb=sharp, model=model, coregister=coregister)
     product = lazy.compute(scheduler="single-threaded").to_numpy()
-    made, peak = time.process_time(), float(pair.reference.max())
+    end, peak = time.process_time(), float(pair.reference.max())
     reached = 20 * np.log10(peak) - 10 * np.log10(((product - pair.reference).astype(np.float64) ** 2).mean())
     with TemporaryDirectory() as folder:
         directory = Path(folder)
@@ -63,13 +63,13 @@ def line(scene: str, guide: str, degradation: str, model: str, ratio: int) -> st
             "",
         )
         bound = guide_bound(trial, Options(jobs=1, coregister=coregister), peak)
-        cost = time.process_time() - made
+        cost = time.process_time() - end
     assert bound is not None
     share, ceiling = bound.share(float(reached)), noise_ceiling_db(reference.source, peak)
     figures = (bound.interpolation_psnr_db, reached, bound.guide_psnr_db, bound.cross_validated_psnr_db)
     cells = [*(f"{value:.2f}" for value in figures), "" if ceiling is None else f"{ceiling:.1f}"]
     cells += ["" if share is None else f"{100 * share:.0f}", f"{100 * bound.freedom_share:.0f}"]
-    return " | ".join([scene, guide, degradation, model, *cells, f"{made - began:.1f}", f"{cost:.1f}"])
+    return " | ".join([scene, guide, degradation, model, *cells, f"{end - began:.1f}", f"{cost:.1f}"])
 
 
 def table(cases: Sequence[tuple[str, str, str]], model: str, ratio: int) -> Iterator[str]:
