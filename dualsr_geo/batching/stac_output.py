@@ -107,7 +107,7 @@ def item_of(product: str, record: SceneRecord, acquired: str = "", *, page: Path
     scene, name = open_scene(product), PurePosixPath(product)
     provenance = provenance_at(product) or {}
     when, properties = _datetime(product, scene, acquired)
-    properties |= _processing(product, record, provenance)
+    properties |= _processing(product, record, scene, provenance)
     geometry, bbox = _footprint(scene.geobox)
     item = pystac.Item(name.stem, geometry, bbox, when, properties, stac_extensions=[PROCESSING_EXTENSION])
     _add_bands(item, product, scene, has_deviations=bool(provenance.get("parameters", {}).get("uncertainty")))
@@ -121,7 +121,7 @@ def item_of(product: str, record: SceneRecord, acquired: str = "", *, page: Path
     return item
 
 
-def _processing(product: str, record: SceneRecord, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _processing(product: str, record: SceneRecord, scene: Scene, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the extension processing; the expression holds the parameters of the run."""
     fields = {
         "processing:software": {"dualsr-geo": __version__},
@@ -130,7 +130,8 @@ def _processing(product: str, record: SceneRecord, provenance: Mapping[str, Any]
     }
     if parameters := provenance.get("parameters"):
         fields["processing:expression"] = {"format": "dualsr-geo", "expression": parameters}
-    if level := provenance.get("level"):
+    # A file of a delivery that was opened on its own has the level in its tags.
+    if level := provenance.get("level") or scene.tags.get("", {}).get("PROCESSING_LEVEL"):
         fields["processing:level"] = level
     return fields
 

@@ -40,6 +40,7 @@ FIELDS = {
     "proj:shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2},
     "proj:transform": {"type": "array", "items": NUMBER, "minItems": 6, "maxItems": 6},
     "processing:software": {"type": "object", "additionalProperties": TEXT, "minProperties": 1},
+    "processing:level": TEXT,
     "processing:lineage": TEXT,
     "processing:datetime": {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}T[\d:.]+Z$"},
     "processing:expression": {
@@ -184,6 +185,22 @@ def test_the_datetime_is_that_of_the_acquisition_or_described(tmp_path, tag, whe
     item = item_of(str(path), RECORD)
     assert when is None or item.datetime.isoformat() == when
     assert ("The acquisition time is unknown" in item.properties.get("description", "")) == (when is None)
+
+
+@pytest.mark.parametrize("name", ["level.tif", "level.zarr"])
+def test_the_level_and_the_software_are_those_of_the_scene_and_of_this_program(tmp_path, name):
+    tags = {"PROCESSING_LEVEL": "L2A", "ACQUISITION": "2024-05-01T10:00:00Z"}
+    shape = {"height": 40, "width": 44}
+    scene = variant(tmp_path, crs="EPSG:32633", transform=Affine(8, 0, 4e5, 0, -8, 5e6), tags=tags, **shape)
+    with rasterio.open(scene, "r+") as target:
+        target.write(np.random.default_rng(0).random((2, 40, 44)).astype("float32"))
+    dualsr_geo.upscale(scene, tmp_path / name, options=FAST)
+    place = write_item(str(tmp_path / name), RECORD)
+    require_valid(place)
+    properties = json.loads(place.read_text())["properties"]
+    assert properties["processing:level"] == "L2A"
+    assert properties["processing:software"] == {"dualsr-geo": dualsr_geo.__version__}
+    assert properties["datetime"] == "2024-05-01T10:00:00Z"
 
 
 def test_a_missing_product_is_an_error(tmp_path):

@@ -5,6 +5,7 @@ import json
 import tracemalloc
 
 import numpy as np
+import obstore
 import odc.geo.xr  # noqa: F401  registers .odc
 import pytest
 import rasterio
@@ -14,12 +15,13 @@ import zarr
 import zarr_cm.multiscales
 from affine import Affine
 from outputs import IDENTITY, NORTH_UP, a_spec, tiles_of, values_of, write_output, write_tiles
+from zarr.storage import ObjectStore
 
 from dualsr_geo.errors import OptionError
 from dualsr_geo.io.scenes import open_scene
-from dualsr_geo.io.writers.geozarr import CF_REGISTRATION
+from dualsr_geo.io.writers.geozarr import CF_REGISTRATION, write_geozarr_metadata
 from dualsr_geo.io.writers.multiscales.levels import levels_of
-from dualsr_geo.io.writers.multiscales.overviews import averaged
+from dualsr_geo.io.writers.multiscales.overviews import averaged, write_overviews
 from dualsr_geo.io.writers.output_records import uncertainty_bands
 from dualsr_geo.io.writers.tile_store import TileStore
 from dualsr_geo.raster.packing import Packing
@@ -210,3 +212,15 @@ def test_the_memory_does_not_grow_with_the_product(tmp_path):
 def test_other_options_are_refused(tmp_path, option, text):
     with pytest.raises(OptionError, match=text):
         write_output(large(tmp_path / "out.zarr", options=(option,)))
+
+
+def test_overviews_are_written_in_a_store_and_replaced_when_a_run_repeats_it(tmp_path):
+    spec, store = large(tmp_path / "out.zarr"), ObjectStore(obstore.store.MemoryStore())
+    values = values_of(spec)
+    group = zarr.open_group(store, mode="w", zarr_format=3)
+    chunks, names = spec.chunks, ("band", "y", "x")
+    group.create_array("reflectance", data=values, chunks=chunks, fill_value=0, dimension_names=names)
+    for _ in range(2):
+        write_geozarr_metadata(store, spec, {"lineage": {}}, write_overviews(store, spec))
+    level = xr.open_zarr(store, group="overviews/2", mask_and_scale=False)["reflectance"]
+    np.testing.assert_array_equal(level[2], averaged(values[2], spec.packing))
