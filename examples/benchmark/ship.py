@@ -104,19 +104,31 @@ def _photo(path: Path) -> Floats:
     return image[:, : 2 * height, : 2 * width].reshape(len(image), height, 2, width, 2).mean((2, 4))
 
 
-def training_task(network: str, seed: int, workers: int) -> TrainingTask:
-    """Return the training task of a network."""
+def training_task(arguments: argparse.Namespace) -> TrainingTask:
+    """Return the training task of the network of the command line."""
     cubes = learned()
     held = {name: scenes.load(name) for name in VALIDATION}
-    if network == "alone":
-        return UnguidedTask(cubes, {n: np.ascontiguousarray(s.cube) for n, s in held.items()}, seed)
+    if arguments.network == "alone":
+        return UnguidedTask(cubes, {n: np.ascontiguousarray(s.cube) for n, s in held.items()}, arguments.seed)
     pairs = {n: (s.cube, s.guide if s.guide is not None else scenes.guide(s, "pan")) for n, s in held.items()}
     some = {n: (cube, guide) for n, (cube, guide) in pairs.items() if guide is not None}
     own = scenes.load("dsen2")
     assert own.guide is not None
-    more = {"textures": textures(), "pairs": {"dsen2": (own.cube, own.guide)}}
-    # Weights that a training starts from know the unusual scenes already.
-    return GuidedTask(cubes, cameras(cubes), some, seed, unusual_scenes=1, workers=workers, **more)
+    return GuidedTask(
+        cubes,
+        cameras(cubes),
+        some,
+        arguments.seed,
+        # Weights that a training starts from know the unusual scenes already.
+        unusual_scenes=1,
+        width=arguments.width,
+        contexts=arguments.contexts,
+        textures=textures() if arguments.simulated else {},
+        pairs={"dsen2": (own.cube, own.guide)},
+        simulated_share=arguments.simulated,
+        clean_guides=arguments.clean_guides,
+        workers=arguments.workers,
+    )
 
 
 def config_of(network: str, steps: int, rate: float | None, seed: int) -> TrainingConfig:
@@ -157,13 +169,20 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="Learning rate at its highest.")
     parser.add_argument("--begin", help="Weights to begin with.")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1, help="Processes that make scenes; `guided` only.")
+    guided = parser.add_argument_group(
+        "guided", "Of the guided network only; the defaults are those of the shipped weights."
+    )
+    guided.add_argument("--workers", type=int, default=1, help="Processes that make scenes.")
+    guided.add_argument("--width", type=int, default=GuidedTask.width, help="Features.")
+    guided.add_argument("--contexts", type=int, default=GuidedTask.contexts, help="Blocks that read all anchors.")
+    guided.add_argument("--simulated", type=float, default=0.0, help="Share of scenes with spectra of another scene.")
+    guided.add_argument("--clean-guides", action="store_true", help="Guides without defects.")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--before", default="", help="How the weights to begin with were made, for the card.")
     parser.add_argument("--does-not-help", default="", help="Where these weights do not help, for the card.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    task = training_task(arguments.network, arguments.seed, arguments.workers)
+    task = training_task(arguments)
     if arguments.begin is not None:
         task = PretrainedTask(task, read_tensors(arguments.begin))
     keep: Callable[[TrainingResult], None] = partial(kept, arguments.output, arguments)

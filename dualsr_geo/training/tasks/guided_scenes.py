@@ -26,8 +26,8 @@ RATIO_SHARES = {2: 0.14, 3: 0.08, 4: 0.48, 5: 0.03, 6: 0.05, 8: 0.22}
 SIDES_LR_PX = {2: (64, 128), 3: (48, 96), 4: (32, 64, 96), 5: (32, 64), 6: (24, 48), 8: (20, 32, 48)}
 # Side of the smallest scene, lr pixels.
 MIN_SIDE_LR_PX = 10
-# Shares of the scenes with the texture of an image, and of the others with the spectra of another reference.
-TEXTURE_SHARE, OTHER_SPECTRA_SHARE = 0.36, 0.3
+# Share of the simulated scenes with the texture of an image, where there are such; others have that of a reference.
+TEXTURE_SHARE = 0.6
 # A reference lends its spectra if it has at least so many bands.
 MIN_LENT_BANDS = 6
 # Share of the scenes that come with their own guide, where there are such.
@@ -80,12 +80,19 @@ class GuidedScenes:
         Images that are given spectra of the references.
     pairs : mapping of str to (array, array)
         References (band, y, x) with guides of their own (guide band, y, x).
+    simulated_share : float
+        Share of the scenes that have the texture of one image and the spectra of a reference. They help
+        less than they cost (docs/learned.md), so there are none by default.
+    clean_guides : bool
+        Whether guides have no defects.
     """
 
     references: Mapping[str, Floats]
     cameras: Mapping[str, Sequence[Floats]] = field(default_factory=dict)
     textures: Mapping[str, Floats] = field(default_factory=dict)
     pairs: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
+    simulated_share: float = 0.0
+    clean_guides: bool = False
 
     def draw(self, rng: Rng, *, unusual: bool) -> DrawnScene | None:
         """Draw a scene; None if it has too little contrast.
@@ -102,7 +109,7 @@ class GuidedScenes:
             drawn = self._draw_pair(rng, ratio)
         else:
             drawn = self._draw_simulated(rng, ratio, unusual=unusual)
-        return None if drawn is None else _degraded(rng, *drawn, psf)
+        return None if drawn is None else _degraded(rng, *drawn, psf, clean=self.clean_guides)
 
     def _draw_pair(self, rng: Rng, ratio: int) -> tuple[Floats, Floats] | None:
         """Return a part of a reference with its own guide."""
@@ -116,7 +123,8 @@ class GuidedScenes:
 
     def _draw_simulated(self, rng: Rng, ratio: int, *, unusual: bool) -> tuple[Floats, Floats] | None:
         """Return a part of a reference, or a simulated one, with a simulated guide."""
-        is_texture = bool(self.textures) and rng.random() < TEXTURE_SHARE
+        is_simulated = rng.random() < self.simulated_share
+        is_texture = is_simulated and bool(self.textures) and rng.random() < TEXTURE_SHARE
         images = self.textures if is_texture else self.references
         name = str(rng.choice(sorted(images)))
         side = _draw_side(rng, images[name], ratio)
@@ -125,8 +133,8 @@ class GuidedScenes:
         patch = augmentation.draw_patch(rng, images[name], side, np.arange(len(images[name])))
         if patch.std((1, 2)).mean() < MIN_CONTRAST_SHARE * images[name].std((1, 2)).mean():
             return None
-        lenders = sorted(n for n, c in self.references.items() if len(c) >= MIN_LENT_BANDS)
-        if is_texture or (lenders and rng.random() < OTHER_SPECTRA_SHARE):
+        if is_simulated:
+            lenders = sorted(n for n, c in self.references.items() if len(c) >= MIN_LENT_BANDS)
             name = str(rng.choice(lenders or sorted(self.references)))
             patch = with_spectra(rng, patch, self.references[name].reshape(len(self.references[name]), -1))
         responses = simulated_guides.draw_responses(rng, len(patch), self.cameras.get(name, ()), unusual=unusual)
@@ -161,15 +169,15 @@ def _draw_psf(rng: Rng, ratio: int, *, unusual: bool) -> Psf:
     return Psf.from_mtf(ratio, float(rng.uniform(*USUAL_GAINS)))
 
 
-def _degraded(rng: Rng, reference: Floats, guide: Floats, psf: Psf) -> DrawnScene:
+def _degraded(rng: Rng, reference: Floats, guide: Floats, psf: Psf, *, clean: bool) -> DrawnScene:
     """Return a reference as a sensor records it, and the guide with its defects."""
     shape = reference.shape[1] // psf.ratio, reference.shape[2] // psf.ratio
     lr = operator(psf, shape).degrade(torch.from_numpy(reference)).numpy()
-    guide = draw_defects(rng, guide)
+    guide = guide if clean else draw_defects(rng, guide)
     if rng.random() < NOISY_SHARE:
         level = float(np.exp(rng.uniform(*np.log(NOISE_STDS)))) * lr.std((1, 2)).mean()
         lr = lr + level * rng.standard_normal(lr.shape, np.float32)
     is_estimated = rng.random() < ESTIMATED_BLUR_SHARE
-    if is_estimated and rng.random() < DISPLACED_SHARE:
+    if is_estimated and not clean and rng.random() < DISPLACED_SHARE:
         guide = displaced(rng, guide)
     return DrawnScene(reference, np.ascontiguousarray(lr, np.float32), guide, psf, None if is_estimated else psf)

@@ -79,10 +79,8 @@ class GuidedTask:
         Number of scenes over which the share of unusual ones falls to its last value.
     width, depth, contexts : int
         Of the network.
-    textures : mapping of str to array, shape (channel, y, x)
-        Images that are given spectra of the references.
-    pairs : mapping of str to (array, array)
-        References with guides of their own.
+    textures, pairs, simulated_share, clean_guides
+        See `GuidedScenes`.
     workers : int
         Number of processes that make scenes while this one computes the steps.
     """
@@ -97,6 +95,8 @@ class GuidedTask:
     contexts: int = 3
     textures: Mapping[str, Floats] = field(default_factory=dict)
     pairs: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
+    simulated_share: float = 0.0
+    clean_guides: bool = False
     workers: int = 0
     _pool: dict[int, list[GuidedSample]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -155,7 +155,14 @@ class GuidedTask:
 
     @cached_property
     def _scenes(self) -> GuidedScenes:
-        return GuidedScenes(self.references, self.cameras, self.textures, self.pairs)
+        return GuidedScenes(
+            self.references,
+            self.cameras,
+            self.textures,
+            self.pairs,
+            simulated_share=self.simulated_share,
+            clean_guides=self.clean_guides,
+        )
 
     @cached_property
     def _workers(self) -> SampleWorkers[list[GuidedSample]]:
