@@ -148,7 +148,7 @@ def test_the_page_has_the_fields_of_hubs_and_the_facts_of_the_card(exported):
     assert fields["license"] == "apache-2.0"
     assert "super-resolution" in fields["tags"]
     assert "Trained on 19 scenes: abu-airport-4" in body
-    assert "| jasper x4 rgb mtf | 31.14 | 31.49 |" in body
+    assert "| jasper x4 rgb mtf | 31.53 | 31.71 |" in body
     assert "upscale scene.tif --rgb guide.tif --model guided.safetensors" in body
     assert "thermal bands, radar" in body
 
