@@ -3,7 +3,7 @@
 The level of a band is calibrated on the scene's own Wald pairs (`dualsr_geo.surveying.error_calibration`). Its
 distribution over the pixels follows predictors that a tile computes, and the sensor's noise is added:
 
-    sigma^2 = (size_b prod_j (f_j / mean f_j + 0.1)^beta_j)^2 + floor_b^2
+    sigma^2 = ((size_b prod_j (f_j / mean f_j + 0.1)^beta_j)^2 + floor_b^2) h(brightness)^2
 
 The predictors f_j of a pixel are the detail that the product has beyond its own low frequencies and, where there
 is a guide, the disagreement of the candidate regressions. Their means over the scene are part of the survey, so
@@ -25,12 +25,13 @@ from dualsr_geo.degradation.consistency import Consistency
 from dualsr_geo.degradation.operators import BLOCK_LR, Banded
 from dualsr_geo.fusion import candidates
 from dualsr_geo.fusion.coarse_stage import GuidedStart
+from dualsr_geo.fusion.error_model import ErrorLevel, ErrorModel
 from dualsr_geo.fusion.local_regression import REACH_WIDTHS, gaussian_window
 from dualsr_geo.fusion.regression_inputs import prepare_inputs
 from dualsr_geo.raster.windows import Window
 
 # Exponents of the predictors: of detail and disagreement where there is a guide, and of detail where there is none.
-GUIDED_DETAIL_EXPONENT, DISAGREEMENT_EXPONENT, UNGUIDED_DETAIL_EXPONENT = 0.3, 0.4, 0.5
+GUIDED_DETAIL_EXPONENT, DISAGREEMENT_EXPONENT, UNGUIDED_DETAIL_EXPONENT = 0.5, 0.4, 0.9
 # Added to a predictor, as a share of its mean: where it is 0 the error is not.
 PREDICTOR_OFFSET = 0.1
 # Widths of the Gaussians that smooth the predictors: of detail in lr pixels, of disagreement in hr pixels. Both
@@ -38,54 +39,6 @@ PREDICTOR_OFFSET = 0.1
 DETAIL_WIDTH_LR, DISAGREEMENT_WIDTH_PX = 1 / 2.5, 1.0
 # Leading components whose disagreement counts; 8 give the coverage of all to within 0.001.
 LEADING_COMPONENTS = 8
-
-
-@dataclass(frozen=True)
-class ErrorLevel:
-    """The errors' level with a guide, or without one.
-
-    Attributes
-    ----------
-    size : array of float32, shape (band,)
-        Standard deviation where all predictors have their means, physical units.
-    detail : array of float32, shape (band,)
-        Mean of this predictor over the scene, physical units.
-    disagreement : array of float32, shape (band,), or None
-        Mean of this predictor over the scene, physical units; None without a guide.
-    ratio : int
-        Of the Wald pair.
-    trend : float
-        Factor by which errors grow from the scene degraded by 2 to the scene itself.
-    growth : float
-        Detail on the target grid over detail on the Wald pair.
-    """
-
-    size: NDArray[np.float32]
-    detail: NDArray[np.float32]
-    disagreement: NDArray[np.float32] | None
-    ratio: int
-    trend: float
-    growth: float
-
-
-@dataclass(frozen=True)
-class ErrorModel:
-    """The scene's values from which a tile computes its uncertainty; part of the survey.
-
-    Attributes
-    ----------
-    floor : array of float32, shape (band,)
-        Standard deviation of the sensor's noise on the target grid, physical units; 0 on noisy scenes,
-        whose Wald pairs contain it.
-    unguided : ErrorLevel
-        Where the guide is not used.
-    guided : ErrorLevel or None
-        Where it is used; None without a guide.
-    """
-
-    floor: NDArray[np.float32]
-    unguided: ErrorLevel
-    guided: ErrorLevel | None = None
 
 
 @dataclass(frozen=True)
@@ -127,12 +80,15 @@ class ErrorPredictors:
     disagreement : Tensor, shape (pair of leading components, Y, X), or None
         Mean products of the candidates' differences from the estimate, smoothed, on the core; the square of
         a band's disagreement is a sum of them. None without a guide.
+    brightness : Tensor, shape (Y, X)
+        Mean of the estimate over the bands, less that of the scene, on the core.
     """
 
     expand: Tensor
     detail: Tensor
     smooth: tuple[Banded, Banded]
     disagreement: Tensor | None
+    brightness: Tensor
 
     def bands(self, rows: slice) -> tuple[Tensor, Tensor | None]:
         """Return detail and disagreement of some bands, (band, Y, X) each, physical units."""
@@ -183,7 +139,9 @@ def error_predictors(start: ConsistentStart, core: Window, ratio: int) -> ErrorP
         for width_px in (DISAGREEMENT_WIDTH_PX, DETAIL_WIDTH_LR * ratio)
     )
     disagreement = None if start.guided is None else _smoothed(_disagreement(start, outer), narrow)
-    return ErrorPredictors(start.expand, detail, broad, disagreement)
+    inner_rows, inner_columns = inner.slices
+    brightness = torch.tensordot(start.expand.mean(0), start.hr[:, inner_rows, inner_columns], 1)
+    return ErrorPredictors(start.expand, detail, broad, disagreement, brightness)
 
 
 def _disagreement(start: ConsistentStart, outer: Window) -> Tensor:
@@ -263,17 +221,26 @@ def standard_deviation(model: ErrorModel, predictors: ErrorPredictors, rows: sli
         Physical units.
     """
     detail, disagreement = predictors.bands(rows)
-    level = None if disagreement is None else model.guided
-    square = None if level is None else _square(level, detail, disagreement, rows)
+    level, floor = None if disagreement is None else model.guided, model.floor[rows]
+    square = None if level is None else _square(level, floor, detail, disagreement, predictors.brightness, rows)
     if square is None or blend is not None:
-        unguided = _square(model.unguided, detail, None, rows)
+        unguided = _square(model.unguided, floor, detail, None, predictors.brightness, rows)
         square = unguided if square is None or blend is None else torch.lerp(unguided, square, blend)
-    return square.add_(_column(model.floor[rows], square).square()).sqrt_()
+    return square.sqrt_()
 
 
-def _square(level: ErrorLevel, detail: Tensor, disagreement: Tensor | None, rows: slice) -> Tensor:
+def _square(
+    level: ErrorLevel,
+    floor: NDArray[np.float32],
+    detail: Tensor,
+    disagreement: Tensor | None,
+    brightness: Tensor,
+    rows: slice,
+) -> Tensor:
     means = level.detail[rows], None if level.disagreement is None else level.disagreement[rows]
-    return relative_error(detail, disagreement, means).mul_(_column(level.size[rows], detail)).square_()
+    square = relative_error(detail, disagreement, means).mul_(_column(level.size[rows], detail)).square_()
+    square.add_(_column(floor, square).square())
+    return square if level.brightness is None else square.mul_(level.brightness.at(brightness).square_())
 
 
 def _column(values: NDArray[np.float32], like: Tensor) -> Tensor:

@@ -4,11 +4,12 @@ The degraded sample is restored by the training-free start, with and without a g
 relative to the error predictors give the level of each band. Three factors transfer the level to the
 target grid (docs/algorithm.md):
 
-    size_b = K / 1.645 a_b q90(|e| / (a_b g)) trend growth^0.6 (ratio / wald ratio)^0.4,
-    a_b = mean_p(|e| / g)
+    size_b = K / 1.645 level_b trend^t growth^d (ratio / wald ratio)^0.4
 
+`level` is the 90 % quantile of |e| / g of the band, shrunk towards that of all bands where the pair is small.
 `trend` is the growth of the errors at ratio 2 over an octave, from the scene degraded by 2 to the scene
-itself; `growth` is the detail of the start on the target grid over that on the Wald pair.
+itself; `growth` is the detail of the start on the target grid over that on the Wald pair. Errors are larger in
+bright pixels: the quantile of each class of brightness is a factor on the standard deviation.
 """
 
 from __future__ import annotations
@@ -25,25 +26,37 @@ from scipy.ndimage import uniform_filter
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import WHOLE_WEIGHT, Block, central_block, stack
+from dualsr_geo.fusion.error_model import BrightnessFactors, ErrorLevel, ErrorModel, PairCoverage
 from dualsr_geo.fusion.scene_regression import GuideFit
 from dualsr_geo.fusion.spectra import core_spectra
-from dualsr_geo.fusion.uncertainty import ErrorLevel, ErrorModel, ErrorPredictors, error_predictors, relative_error
+from dualsr_geo.fusion.uncertainty import ErrorPredictors, error_predictors, relative_error
 from dualsr_geo.fusion.wald.pairs import WaldPair, WaldPairs
 from dualsr_geo.fusion.wald.starts import consistent_start
 from dualsr_geo.raster.windows import Window
+from dualsr_geo.surveying.error_classes import (
+    QUANTILE,
+    brightness_factors,
+    classes_of,
+    pair_coverage,
+    shrunk_levels,
+)
 
 # Smallest side of a Wald pair, lr px.
 MIN_SIDE_PX = 4
-# The quantile of absolute errors that is calibrated, and its value in standard deviations of a Gaussian.
-QUANTILE, QUANTILE_STDS = 0.9, 1.645
-# K with a guide, by which the floor is multiplied as well, and K without one. Both are fitted on seven scenes;
-# with a scene left out in turn the second is 0.70 to 0.80 (docs/algorithm.md).
-GUIDED_FACTOR, UNGUIDED_FACTOR = 1.13, 0.76
-# Exponents of the growth, and of the scene's ratio over that of its Wald pair.
-GROWTH_EXPONENT, RATIO_EXPONENT = 0.6, 0.4
-# Largest trend and growth, and the inverse of the smallest. Scenes have trends of 0.65 to 1.4 and growths of 0.56
-# to 1.4; small samples give values beyond.
-MAX_FACTOR = 2.0
+# The calibrated quantile in standard deviations of a Gaussian.
+QUANTILE_STDS = 1.645
+# With and without a guide: K, and the exponents of trend and growth. All are fitted on seven scenes (docs/algorithm.md).
+GUIDED_FACTOR, UNGUIDED_FACTOR = 1.13, 1.22
+GUIDED_TREND_EXPONENT, UNGUIDED_TREND_EXPONENT = 1.0, 0.8
+GUIDED_GROWTH_EXPONENT, UNGUIDED_GROWTH_EXPONENT = 0.7, 0.95
+# Exponent of the scene's ratio over that of its Wald pair.
+RATIO_EXPONENT = 0.4
+# Range of the trend, of which scenes have 0.65 to 1.4, and of the growth, of which they have 0.3 to 1.4 (the least
+# without a guide). Small samples give values beyond.
+TREND_RANGE, GROWTH_RANGE = (0.5, 2.0), (0.25, 2.0)
+# The noise is its estimate to this power, times the level of the Wald pair to the rest, times the factor: a single band's
+# estimate is wrong by a factor of up to 3.
+NOISE_EXPONENT, NOISE_FACTOR = 0.8, 0.9
 # Number of hr pixels from which the means of the predictors are taken.
 MEAN_PX = 2**18
 # Bands that are processed together; bounds the memory.
@@ -58,11 +71,22 @@ CALM_PERCENT, CALM_SIDE_PX = 10, 5
 
 @dataclass(frozen=True)
 class _Piece:
-    """A block on the finer grid: predictors, pixels that count, and absolute errors there (band, pixel)."""
+    """A block on the finer grid: predictors, pixels that count, and there errors (band, pixel) and brightness (pixel,)."""
 
     predictors: ErrorPredictors
     valid: torch.Tensor
     errors: torch.Tensor
+    brightness: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _PairLevel:
+    """What one Wald pair tells of the errors: levels (band,), factors of brightness, root mean square of the detail."""
+
+    level: NDArray[np.float64]
+    brightness: BrightnessFactors
+    detail: float
+    coverage: PairCoverage
 
 
 def calibrate_errors(pairs: WaldPairs, fit: GuideFit | None = None) -> ErrorModel:
@@ -78,29 +102,45 @@ def calibrate_errors(pairs: WaldPairs, fit: GuideFit | None = None) -> ErrorMode
     with torch.inference_mode():
         # On noisy scenes the product is denoised, so that its errors have no floor of noise.
         clean = pairs.space.keeps_rest
-        floor = fine_noise(pairs.blocks, pairs.psf) if clean else np.zeros(len(pairs.blocks[0].cube))
-        unguided = _level(pairs, None)
-        guided = None if fit is None else _level(pairs, fit)
-    return ErrorModel((GUIDED_FACTOR * floor).astype(np.float32), unguided, guided)
+        noise = fine_noise(pairs.blocks, pairs.psf) if clean else np.zeros(len(pairs.blocks[0].cube))
+        unguided, level = _level(pairs, None)
+        guided = None
+        if fit is not None:
+            guided, level = _level(pairs, fit)
+    floor = NOISE_FACTOR * noise**NOISE_EXPONENT * (level / QUANTILE_STDS) ** (1 - NOISE_EXPONENT)
+    return ErrorModel(floor.astype(np.float32), unguided, guided)
 
 
-def _level(pairs: WaldPairs, fit: GuideFit | None) -> ErrorLevel:
-    """Estimate the error level with or without a guide; see the module."""
+def _level(pairs: WaldPairs, fit: GuideFit | None) -> tuple[ErrorLevel, NDArray[np.float64]]:
+    """Estimate the error level with or without a guide, and that of the Wald pair itself; see the module."""
     side = min(min(b.shape) for b in pairs.blocks)
     largest = pairs.psf.ratio
     ratio = next((r for r in range(largest, 2, -1) if side // r >= MIN_SIDE_PX), 2)
-    size, pair_detail = _relative(list(_restored(pairs.of_ratio(ratio), fit)))
+    pair = _pair_level(list(_restored(pairs.of_ratio(ratio), fit)), ratio, float(pairs.space.mean.mean()))
     trend = _trend(pairs, fit) if side // 4 >= MIN_SIDE_PX else 1.0
     detail, spread, scene_detail = _predictor_means(pairs, fit)
-    growth = _bounded_ratio(scene_detail, pair_detail)
-    constant = (UNGUIDED_FACTOR if fit is None else GUIDED_FACTOR) / QUANTILE_STDS
-    size = size * constant * trend * growth**GROWTH_EXPONENT * (largest / ratio) ** RATIO_EXPONENT
-    return ErrorLevel(size.astype(np.float32), detail, spread, ratio, trend, growth)
+    growth = _bounded_ratio(scene_detail, pair.detail, GROWTH_RANGE)
+    if fit is None:
+        factor = UNGUIDED_FACTOR * trend**UNGUIDED_TREND_EXPONENT * growth**UNGUIDED_GROWTH_EXPONENT
+    else:
+        factor = GUIDED_FACTOR * trend**GUIDED_TREND_EXPONENT * growth**GUIDED_GROWTH_EXPONENT
+    size = pair.level * factor / QUANTILE_STDS * (largest / ratio) ** RATIO_EXPONENT
+    level = ErrorLevel(
+        size.astype(np.float32),
+        detail,
+        spread,
+        ratio,
+        trend,
+        growth,
+        brightness=pair.brightness,
+        coverage=pair.coverage,
+    )
+    return level, pair.level
 
 
-def _bounded_ratio(value: float, reference: float) -> float:
-    """Return value / reference, clipped to 1 / MAX_FACTOR..MAX_FACTOR; 1 where the reference is 0."""
-    return float(np.clip(value / reference, 1 / MAX_FACTOR, MAX_FACTOR)) if reference > 0 else 1.0
+def _bounded_ratio(value: float, reference: float, limits: tuple[float, float]) -> float:
+    """Return value / reference, clipped; 1 where the reference is 0."""
+    return float(np.clip(value / reference, *limits)) if reference > 0 else 1.0
 
 
 # ---- on a Wald pair ------------------------------------------------------------------------
@@ -115,7 +155,7 @@ def _restored(pair: WaldPair, fit: GuideFit | None) -> Iterator[_Piece]:
         spectra = core_spectra(pair.space, block.cube, start.components, start.hr, op, hr)
         valid = _valid(block, pair.ratio, margin=1)
         errors = (spectra.bands(slice(None)) - truth).abs_().flatten(1)[:, valid]
-        yield _Piece(error_predictors(start, core, pair.ratio), valid, errors)
+        yield _Piece(error_predictors(start, core, pair.ratio), valid, errors, truth.mean(0).flatten()[valid])
 
 
 def _valid(block: Block, ratio: int, margin: int = 0) -> torch.Tensor:
@@ -141,21 +181,28 @@ def _mean(predictor: torch.Tensor | None) -> NDArray[np.float32] | None:
     return None if predictor is None else predictor.double().mean(1).float().numpy()
 
 
-def _relative(pieces: Sequence[_Piece]) -> tuple[NDArray[np.float64], float]:
-    """Return the level of every band on a Wald pair, and the root mean square of the detail there."""
+def _pair_level(pieces: Sequence[_Piece], ratio: int, mean: float) -> _PairLevel:
+    """Return the level of every band on a Wald pair, the factors of brightness, and what intervals of both cover.
+
+    Brightness is relative to `mean`, physical units.
+    """
     count = len(pieces[0].predictors.expand)
-    level, relative, energy = np.zeros(count), [], 0.0
+    brightness = torch.cat([p.brightness for p in pieces]).numpy() - mean
+    relative, energy = np.empty((count, len(brightness)), np.float32), 0.0
+    detail_class = np.empty(relative.shape, np.int8)
     for rows in _rows(count):
         detail, spread = _predictors(pieces, rows)
-        error = torch.cat([p.errors[rows] for p in pieces], 1) / relative_error(
-            detail, spread, (_mean(detail), _mean(spread))
-        )
-        mean = error.mean(1, keepdim=True)
-        level[rows] = mean[:, 0].numpy()
-        relative.append((error / mean.clamp_min(1e-30)).flatten().numpy())
+        error = torch.cat([p.errors[rows] for p in pieces], 1)
+        relative[rows] = (error / relative_error(detail, spread, (_mean(detail), _mean(spread)))).numpy()
         energy += float(detail.double().square().sum())
-    all_bands = np.concatenate(relative)
-    return level * np.quantile(all_bands, QUANTILE), math.sqrt(energy / all_bands.size)
+        detail_class[rows] = [classes_of(d) for d in detail.numpy()]
+    level = shrunk_levels(relative, relative.shape[1] / ratio**2)
+    relative /= np.maximum(level, np.finfo(np.float32).tiny)[:, None].astype(np.float32)
+    classes = classes_of(brightness)
+    factors = brightness_factors(relative, brightness, classes)
+    relative /= factors.factor[classes]
+    coverage = pair_coverage(relative <= 1, classes, detail_class)
+    return _PairLevel(level, factors, math.sqrt(energy / max(relative.size, 1)), coverage)
 
 
 def _rows(count: int) -> list[slice]:
@@ -168,7 +215,7 @@ def _trend(pairs: WaldPairs, fit: GuideFit | None) -> float:
         np.quantile(np.concatenate([p.errors.flatten().numpy() for p in _restored(pair, fit)]), QUANTILE)
         for pair in (pairs.of_ratio(2), pairs.degraded_twice)
     )
-    return _bounded_ratio(float(scene), float(coarser))
+    return _bounded_ratio(float(scene), float(coarser), TREND_RANGE)
 
 
 # ---- on the target grid --------------------------------------------------------------------
@@ -184,7 +231,7 @@ def _predictor_means(
     for block in (central_block(b, ratio, side) for b in blocks):
         core = Window(0, block.shape[0], 0, block.shape[1])
         start = consistent_start(block, pairs.psf, pairs.space, fit)
-        pieces.append(_Piece(error_predictors(start, core, ratio), _valid(block, ratio), torch.zeros(0)))
+        pieces.append(_Piece(error_predictors(start, core, ratio), _valid(block, ratio), *[torch.zeros(0)] * 2))
     count, energy = len(pairs.space.mean), 0.0
     means = np.zeros(count, np.float32), None if fit is None else np.zeros(count, np.float32)
     for rows in _rows(count):

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.change_detection import ChangeModel
+from dualsr_geo.fusion.error_model import ErrorModel
 from dualsr_geo.fusion.guide_completion import GuideCompletion
 from dualsr_geo.fusion.guide_noise.filter import REACH_PX, GuideFilter
 from dualsr_geo.fusion.subspace import Subspace
-from dualsr_geo.fusion.uncertainty import ErrorModel
 from dualsr_geo.fusion.wald.scene_sample import GuideStatistics, SceneStatistics
 from dualsr_geo.models.definition import Model
 from dualsr_geo.option_names import rendered

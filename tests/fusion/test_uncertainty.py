@@ -13,14 +13,13 @@ from wald_cases import product, surveyed
 from dualsr_geo import synthetic
 from dualsr_geo.degradation.consistency import consistency
 from dualsr_geo.degradation.operators import operator
+from dualsr_geo.fusion.error_model import ErrorLevel, ErrorModel
 from dualsr_geo.fusion.uncertainty import (
     DISAGREEMENT_EXPONENT,
     GUIDED_DETAIL_EXPONENT,
     PREDICTOR_OFFSET,
     UNGUIDED_DETAIL_EXPONENT,
     ConsistentStart,
-    ErrorLevel,
-    ErrorModel,
     ErrorPredictors,
     error_predictors,
     relative_error,
@@ -98,16 +97,27 @@ def test_each_level_counts_where_its_start_does(sample, known):
     np.testing.assert_allclose((other / means)[:, :, :80], 1)
 
 
-def test_a_mere_floor_is_the_same_everywhere(sample, known):
+def test_a_mere_floor_depends_on_brightness_alone(sample, known):
     flat = of_levels(known, guided=0, unguided=0)
     flat = replace(flat, uncertainty=replace(flat.uncertainty, floor=np.arange(1, BANDS + 1, dtype=np.float32)))
-    made = deviations(sample, flat)
-    np.testing.assert_allclose(made, np.broadcast_to(np.arange(1, BANDS + 1)[:, None, None], made.shape), rtol=1e-6)
+    made = deviations(sample, flat) / np.arange(1, BANDS + 1)[:, None, None]
+    np.testing.assert_allclose(made, np.broadcast_to(made[:1], made.shape), rtol=1e-6)
+    factors = known.uncertainty.guided.brightness.factor
+    assert made.min() == pytest.approx(factors.min(), rel=1e-5)
+    assert made.max() == pytest.approx(factors.max(), rel=1e-5)
 
 
-def test_no_pixel_is_below_the_floor(sample, known):
+def test_a_survey_of_an_earlier_version_has_no_factors_of_brightness(sample, known):
+    flat = of_levels(known, guided=0, unguided=0)
+    guided = replace(flat.uncertainty.guided, brightness=None, coverage=None)
+    floor = np.arange(1, BANDS + 1, dtype=np.float32)
+    made = deviations(sample, replace(flat, uncertainty=replace(flat.uncertainty, floor=floor, guided=guided)))
+    np.testing.assert_allclose(made, np.broadcast_to(floor[:, None, None], made.shape), rtol=1e-6)
+
+
+def test_no_pixel_is_below_the_floor_of_its_brightness(sample, known):
     lifted = replace(known, uncertainty=replace(known.uncertainty, floor=np.full(BANDS, 0.02, np.float32)))
-    assert deviations(sample, lifted).min() >= 0.02 * (1 - 1e-6)
+    assert deviations(sample, lifted).min() >= 0.02 * known.uncertainty.guided.brightness.factor.min() * (1 - 1e-6)
 
 
 def test_other_units_change_nothing_but_the_units(sample):

@@ -11,7 +11,7 @@ from dualsr_geo import synthetic
 from dualsr_geo.degradation.operators import operator
 from dualsr_geo.degradation.psf import Psf
 from dualsr_geo.fusion.blocks import Block
-from dualsr_geo.surveying.error_calibration import MAX_FACTOR, QUANTILE_STDS, fine_noise
+from dualsr_geo.surveying.error_calibration import GROWTH_RANGE, QUANTILE_STDS, TREND_RANGE, fine_noise
 from dualsr_geo.surveying.sampling import SurveyOptions
 
 RATIO = 4
@@ -79,8 +79,8 @@ def test_the_wald_pair_is_the_largest_that_leaves_four_pixels(side, ratio, wald)
     sample = synthetic.make((side, side + 5), bands=4, seed=3, ratio=ratio)
     level = surveyed(sample.scene, None, SurveyOptions(ratio, uncertainty=True)).uncertainty.unguided
     assert level.ratio == wald
-    assert 1 / MAX_FACTOR <= level.trend <= MAX_FACTOR
-    assert 1 / MAX_FACTOR <= level.growth <= MAX_FACTOR
+    assert TREND_RANGE[0] <= level.trend <= TREND_RANGE[1]
+    assert GROWTH_RANGE[0] <= level.growth <= GROWTH_RANGE[1]
 
 
 def test_a_scene_without_contrast_has_no_uncertainty():

@@ -26,6 +26,7 @@ from dualsr_geo.models.unguided_correction import nyquist_gains
 from dualsr_geo.raster.spectral_indices import index_fidelity, spectral_indices
 from dualsr_geo.registration.guide_placement import Placement
 from dualsr_geo.registration.shift_description import describe_move
+from dualsr_geo.surveying.error_classes import coverage_record
 from dualsr_geo.surveying.guide_denoising import GuideDenoising
 from dualsr_geo.surveying.survey import Survey
 from dualsr_geo.version import __version__
@@ -222,7 +223,12 @@ def _uncertainty(survey: Survey, records: Sequence[TileRecord]) -> dict[str, Any
         "is": "standard deviation of the error, 1.645 of them to either side for 90 %",
         "mean_per_band": [float(f"{unit * s / n:.6g}") if n else None for s, n in zip(sums, pixels, strict=True)],
         **{
-            name: {"wald_ratio": level.ratio, "trend": round(level.trend, 4), "growth": round(level.growth, 4)}
+            name: {
+                "wald_ratio": level.ratio,
+                "trend": round(level.trend, 4),
+                "growth": round(level.growth, 4),
+                "covered_on_the_wald_pair": coverage_record(level.coverage, survey.used, len(sums)),
+            }
             for name, level in levels.items()
             if level is not None
         },
