@@ -187,7 +187,7 @@ def _pair_level(pieces: Sequence[_Piece], ratio: int, mean: float) -> _PairLevel
     Brightness is relative to `mean`, physical units.
     """
     count = len(pieces[0].predictors.expand)
-    brightness = torch.cat([p.brightness for p in pieces]).numpy() - mean
+    brightness = torch.cat([p.brightness for p in pieces]).sub(mean).numpy()
     relative, energy = np.empty((count, len(brightness)), np.float32), 0.0
     detail_class = np.empty(relative.shape, np.int8)
     for rows in _rows(count):

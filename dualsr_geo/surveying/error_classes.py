@@ -37,7 +37,8 @@ def shrunk_levels(relative: Floats, pixels: float) -> NDArray[np.float64]:
     """
     mean = relative.mean(1, dtype=np.float64)
     # The quantile of a finite sample that a further value does not exceed with this probability (split conformal).
-    own = np.quantile(relative, min(1.0, QUANTILE * (1 + 1 / max(relative.shape[1], 1))), axis=1).astype(np.float64)
+    share_within = min(1.0, QUANTILE * (1 + 1 / max(relative.shape[1], 1)))
+    own: NDArray[np.float64] = np.quantile(relative, share_within, axis=1).astype(np.float64)
     some = (mean > 0) & (own > 0)
     if not some.any():
         return own
