@@ -82,6 +82,8 @@ def _describe_bound(bound: GuideBound, model: str, psnr_db: float) -> str:
     )
     if share is None:
         return f"This guide can give next to nothing: {ends}."
+    if share > 1:
+        return f"{model} exceeds what local linear estimates from this guide can give: {psnr_db:.1f} dB, where {ends}."
     return f"{model} reaches {100 * share:.0f} % of what this guide can give: {psnr_db:.1f} dB, where {ends}."
 
 

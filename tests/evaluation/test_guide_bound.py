@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from dualsr_geo import synthetic
 from dualsr_geo.cli import main
-from dualsr_geo.evaluation import guide_bound
+from dualsr_geo.evaluation import guide_bound, limits
 from dualsr_geo.evaluation.evaluate import evaluate
 from dualsr_geo.evaluation.guide_bound import MAX_FREEDOM_SHARE, GuideBound, noise_ceiling_db
 from dualsr_geo.io.scenes import open_scene
@@ -59,6 +59,22 @@ def test_the_sentence_names_the_best_model_and_its_share(comparison):
     guide = next(p for p in folder.iterdir() if p.stem in ("pan", "rgb"))
     words = ["evaluate", str(folder / "scene.tif"), "--rgb", str(guide), "--models", "bicubic", "--scale", "4", "-q"]
     assert "bicubic reaches" in CliRunner().invoke(main, words).output
+
+
+@pytest.mark.parametrize(
+    ("psnr_db", "words"),
+    [
+        (36.0, "auto reaches 80 % of what this guide can give: 36.0 dB"),
+        (39.0, "auto exceeds what local linear"),
+        (27.0, "-10 %"),
+    ],
+)
+def test_a_product_above_the_bound_exceeds_it_in_words(psnr_db, words):
+    bound = GuideBound(28.0, 38.0, 37.0, 0.2, 1.0)
+    sentence = limits._describe_bound(bound, "auto", psnr_db)
+    assert words in sentence
+    assert "interpolation has 28.0 dB" in sentence
+    assert "has 38.0 dB" in sentence
 
 
 def test_without_a_guide_there_is_no_bound(tmp_path):
