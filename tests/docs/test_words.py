@@ -56,11 +56,7 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
     (r"\"said\"|\['said'\]", r"", "key of a sensor's sentence in JSON, and of manifests of older versions"),
     (r"[\"'`]lineage[\"'`]", r"", "key of the provenance in products; readers of older products know it"),
     (r"[\"'`]gated[\"'`]", r"", "key of the identity of `auto` and `learned` in provenance"),
-    (
-        r"(self\.|\")told\b",
-        r"networks/guided\.py$",
-        "name of a tensor in the shipped weights, whose hash is part of a run",
-    ),
+    (r"self\.told\b", r"networks/guided\.py$", "name of a tensor in the shipped weights, whose hash is part of a run"),
     (r"[\"'`]doubted[\"'`]", r"", "key of a tile's done mark on disk"),
     (r"processing:lineage", r"", "a property of STAC's extension"),
     (r"(?m)^\| `.*\|$", r"^CHANGELOG\.md$", "the table of old names and new ones"),

@@ -63,8 +63,9 @@ class GuidedNetwork(nn.Module):
         super().__init__()
         self.width, self.depth = width, depth
         self.first = Conv(PLANES * FOLD**2, width)
+        self.constant_count = CONSTANTS if contexts else CONSTANTS_BEFORE
         # The name of a tensor in the weights files of this network.
-        self.told = nn.Linear(CONSTANTS if contexts else CONSTANTS_BEFORE, width)
+        self.told = nn.Linear(self.constant_count, width)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(depth)))
         self.contexts = nn.ModuleList(SpectralContext(width) for _ in range(contexts))
         self.last = Conv(width, (CANDIDATES + 1) * FOLD**2)
@@ -95,9 +96,12 @@ class GuidedNetwork(nn.Module):
 
         It then computes what they compute, until it is trained.
         """
-        key, weight = "told.weight", tensors["told.weight"]
-        longer = functional.pad(weight, (0, self.told.in_features - weight.shape[1]))
-        self.load_state_dict({**self.state_dict(), **tensors, key: longer})
+        own = self.state_dict()
+        # Constants that they do not read have the weight zero.
+        padded = {
+            k: functional.pad(v, (0, own[k].shape[1] - v.shape[1])) if v.dim() == 2 else v for k, v in tensors.items()
+        }
+        self.load_state_dict(own | padded)
         return self
 
     @property
@@ -185,7 +189,7 @@ class GuidedNetwork(nn.Module):
         after = tuple(-(n + b) % cell for n, b in zip(size, before, strict=True))
         if any(before + after):
             planes = functional.pad(planes, (before[1], after[1], before[0], after[0]), mode="replicate")
-        constants = constants[:, : self.told.in_features]
+        constants = constants[:, : self.constant_count]
         outputs = [
             self._oriented(planes, constants, relations, averaged_px(ratio), *o) for o in ORIENTATIONS[:orientations]
         ]
